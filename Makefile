@@ -1,0 +1,43 @@
+# make quickstart   a first sweep, from nothing to its front
+# make test         everything that has to hold before a change is merged
+# make check        the same without the slow tests (Ray)
+# make benchmark    the names of the benchmark scripts
+# make clean        remove the environment and every cache; finished sweeps stay
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Written when the environment is complete, so that an interrupted installation is taken up again.
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := check
+.PHONY: quickstart test check lint benchmark clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "sweeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	@touch $@
+
+quickstart: $(STAMP)
+	$(BIN)/sweeper run quickstart
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest
+
+check: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+benchmark: $(STAMP)
+	@echo "Run one with $(BIN)/python, from here:"
+	@ls benchmarks/*.py 2>/dev/null || echo "  (none yet)"
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
