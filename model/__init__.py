@@ -1,0 +1,34 @@
+"""Recurrent convolutional networks as finite windows of an infinite lattice: costs, counting, tasks, training.
+
+Knows nothing of sweeps: `train` takes a task, a window, and the pressures of a population, and hands each
+epoch's measurements to a callable.
+"""
+
+from model.counting import cut, evaluate, measure, remove_dead
+from model.errors import CheckpointError, ModelError, TaskError, WindowError
+from model.lattice import Answer, Lattice, Window
+from model.tasks import Images, Task, TaskDefinition, load_task
+from model.training import Epoch, Pressures, Trained, TrainingSettings, train
+
+__all__ = [
+    "Answer",
+    "CheckpointError",
+    "Epoch",
+    "Images",
+    "Lattice",
+    "ModelError",
+    "Pressures",
+    "Task",
+    "TaskDefinition",
+    "TaskError",
+    "Trained",
+    "TrainingSettings",
+    "Window",
+    "WindowError",
+    "cut",
+    "evaluate",
+    "load_task",
+    "measure",
+    "remove_dead",
+    "train",
+]

@@ -1,0 +1,237 @@
+"""What is left of a trained network, and what it costs: counted, not claimed.
+
+Dead channels and unreachable ones (no path from the image, or none to the answer) are cut away, and every
+figure is measured on the cut network. The answer is the readout and, with adaptive time selection, the hazard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from model.costs import breadth_cost, depth_cost, group_norms, scale_channels
+from model.lattice import Lattice, Window
+from model.tasks import Images
+from model.time_selection import early_exit
+
+#: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
+#: dead. The proximal solver needs no threshold (0: dead is exactly zero).
+BACKPROP_DEAD_BELOW = 0.1
+
+#: A network touches its window's wall in time when the last step keeps more than this share, on average.
+LAST_STEP_SHARE = 0.05
+
+
+@torch.no_grad()
+def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
+    """Tell which channels are alive and on a path from the image to the answer.
+
+    Args:
+        lattice: Any population.
+        dead_below: A channel whose group norm is not above this is dead.
+
+    Returns:
+        By layer, bool, shape (P, C_l).
+    """
+    alive = [group_PC > dead_below for group_PC in group_norms(lattice)]
+    if not alive:
+        return []
+    joins = _joins(lattice)
+    from_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
+    from_image[0] = _any(lattice.bottom_up[0]).any(2)
+    to_answer = [(readout != 0).any(1) for readout in lattice.readout]
+    if lattice.is_adaptive:
+        to_answer = [has | (v != 0) for has, v in zip(to_answer, lattice.hazard, strict=True)]
+    from_image = _closure(from_image, alive, joins)
+    to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
+    return [a & b for a, b in zip(from_image, to_answer, strict=True)]
+
+
+def _any(weight: Tensor) -> Tensor:
+    return (weight != 0).any(-1).any(-1)
+
+
+def _joins(lattice: Lattice) -> list[tuple[int, int, Tensor]]:
+    """List (target layer, source layer, which target joins which source (P, C_target, C_source))."""
+    layers = range(lattice.window.layers)
+    joins = [(l, l - 1, _any(lattice.bottom_up[l])) for l in layers[1:]]
+    joins += [(l, l, _any(lattice.lateral[l])) for l in layers]
+    joins += [(l, l + 1, _any(lattice.top_down[l])) for l in layers[:-1]]
+    return joins
+
+
+def _closure(start: list[Tensor], alive: list[Tensor], joins: list[tuple[int, int, Tensor]]) -> list[Tensor]:
+    """Spread `start` along the joins, through living channels only, until nothing changes."""
+    reached = [s & a for s, a in zip(start, alive, strict=True)]
+    while True:
+        count = sum(int(r.sum()) for r in reached)
+        for target, source, join_PTS in joins:
+            arrives_PT = (join_PTS & reached[source][:, None, :]).any(2)
+            reached[target] = reached[target] | (arrives_PT & alive[target])
+        if sum(int(r.sum()) for r in reached) == count:
+            return reached
+
+
+@torch.no_grad()
+def remove_dead(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
+    """Set every weight of dead and unreachable channels to exactly zero, in place.
+
+    Returns:
+        By layer, bool, shape (P, C_l): the channels that live on.
+    """
+    living = living_channels(lattice, dead_below)
+    scale_channels(lattice, [alive_PC.to(lattice.readout_bias.dtype) for alive_PC in living])
+    return living
+
+
+@torch.no_grad()
+def cut(lattice: Lattice, member: int = 0) -> Lattice:
+    """Return the network that is left of one member, without its zero channels, layers and steps.
+
+    Call `remove_dead` first: channels that are not exactly zero are kept, if they are reachable.
+
+    Args:
+        lattice: A population.
+        member: Which of its networks.
+
+    Returns:
+        A lattice with P = 1 that gives the same answers.
+    """
+    keep = [alive_PC[member].nonzero().flatten() for alive_PC in living_channels(lattice)]
+    # Above a layer without living channels nothing is reachable, so the living layers are a prefix.
+    keep = [k for k in keep if len(k)]
+    depth = len(keep)
+    window = replace(
+        lattice.window,
+        channels=tuple(len(k) for k in keep),
+        steps=int(lattice.last_step[member]),
+        halve=tuple(layer for layer in lattice.window.halve if layer <= depth),
+    )
+    left = Lattice(window, seeds=[0]).to(lattice.readout_bias)
+
+    def copy(target: Tensor, source: Tensor) -> None:
+        target.copy_(source[None])
+
+    for l, k in enumerate(keep):
+        below = keep[l - 1] if l else torch.arange(window.image[0], device=k.device)
+        copy(left.bottom_up[l], lattice.bottom_up[l][member][k][:, below])
+        copy(left.lateral[l], lattice.lateral[l][member][k][:, k])
+        if l + 1 < depth:
+            copy(left.top_down[l], lattice.top_down[l][member][k][:, keep[l + 1]])
+        copy(left.bias[l], lattice.bias[l][member][k])
+        copy(left.readout[l], lattice.readout[l][member][:, k])
+        if lattice.is_adaptive:
+            copy(left.hazard[l], lattice.hazard[l][member][k])
+    copy(left.readout_bias, lattice.readout_bias[member])
+    if lattice.is_adaptive:
+        copy(left.hazard_bias, lattice.hazard_bias[member])
+        copy(left.hazard_sureness, lattice.hazard_sureness[member])
+    else:
+        copy(left.step_logits, lattice.step_logits[member, : window.steps])
+    return left
+
+
+def count_parameters(lattice: Lattice) -> int:
+    """Return the number of weights of one network of the population."""
+    return sum(parameter[0].numel() for parameter in lattice.parameters())
+
+
+def count_macs(window: Window, steps: float) -> float:
+    """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
+
+    Counted as computed: the image's drive once; bottom-up, readout and hazard at every step; lateral and
+    top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
+    """
+    k2 = window.kernel**2
+    once = every_step = recurrent = 0
+    for layer, c in enumerate(window.channels, start=1):
+        height, width = window.side(layer)
+        pixels = height * width
+        below = window.channels[layer - 2] if layer > 1 else window.image[0]
+        bottom_up = k2 * c * below * pixels
+        once, every_step = (bottom_up, every_step) if layer == 1 else (once, every_step + bottom_up)
+        recurrent += k2 * c * c * pixels
+        if layer > 1:
+            recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
+        every_step += c * window.classes + (c if window.time_selection == "adaptive" else 0)
+    return once + steps * every_step + max(0.0, steps - 1) * recurrent
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a population does on a set of images, by image and network; all of shape (N, P)."""
+
+    log_likelihood: Tensor
+    is_right: Tensor
+    expected_steps: Tensor
+    exit_step: Tensor
+    exit_is_right: Tensor
+    last_step_share: Tensor
+
+
+@torch.no_grad()
+def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluation:
+    """Answer every image with every network of the population.
+
+    Args:
+        lattice: Any population.
+        images: N images, the same for all networks.
+        batch_size: Images at once; bounds the memory, not the result.
+    """
+    parts: list[tuple[Tensor, ...]] = []
+    for start in range(0, len(images), batch_size):
+        labels_B1 = images.labels[start : start + batch_size, None]
+        answer = lattice(images.pixels[start : start + batch_size])
+        log_probs_BPK = answer.log_probs_BPK
+        exit_BP = early_exit(answer.step_dist_TBP)
+        choice_TBP = answer.logits_TBPK.argmax(-1)
+        exit_choice_BP = choice_TBP.gather(0, (exit_BP - 1)[None])[0]
+        index_BP1 = labels_B1[..., None].expand(-1, lattice.population, 1)
+        last_TBP = (lattice.last_step - 1).expand(1, *exit_BP.shape)
+        parts.append((
+            log_probs_BPK.gather(2, index_BP1)[..., 0],
+            log_probs_BPK.argmax(-1) == labels_B1,
+            answer.expected_steps_BP,
+            exit_BP,
+            exit_choice_BP == labels_B1,
+            answer.step_dist_TBP.gather(0, last_TBP)[0],
+        ))
+    return Evaluation(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def measure(cut_network: Lattice, window: Window, images: Images) -> dict[str, float]:
+    """Return everything that is reported for one trained network.
+
+    Args:
+        cut_network: What `cut` returned.
+        window: The window it was trained in; tells whether a wall limits it.
+        images: Held-out images.
+
+    Returns:
+        Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts.
+    """
+    seen = evaluate(cut_network, images)
+    left, groups = cut_network.window, group_norms(cut_network)
+    time = float(seen.expected_steps.double().mean())
+    return {
+        "accuracy": float(seen.is_right.double().mean()),
+        "loss": -float(seen.log_likelihood.mean()),
+        "breadth": sum(left.channels) / left.layers if left.layers else 0.0,
+        "channels": float(sum(left.channels)),
+        "depth": float(left.layers),
+        "time": time,
+        "time_p95": float(seen.expected_steps.flatten().quantile(0.95)),
+        "exit_time": float(seen.exit_step.double().mean()),
+        "exit_accuracy": float(seen.exit_is_right.double().mean()),
+        "parameters": float(count_parameters(cut_network)),
+        "macs": count_macs(left, time),
+        "cost_breadth": float(breadth_cost(groups).sum()),
+        "cost_depth": float(depth_cost(groups).sum()),
+        "cost_time": time,
+        "limited_breadth": float(any(a == b for a, b in zip(left.channels, window.channels, strict=False))),
+        "limited_depth": float(left.layers == window.layers),
+        "limited_time": float(bool(seen.last_step_share.mean() > LAST_STEP_SHARE)),
+    }

@@ -1,0 +1,19 @@
+"""What can be wrong with a model's input; the messages are written to be shown to a user."""
+
+from __future__ import annotations
+
+
+class ModelError(ValueError):
+    """Base of every error of this room."""
+
+
+class WindowError(ModelError):
+    """The lattice's window cannot exist, or does not fit the images."""
+
+
+class TaskError(ModelError):
+    """The images or labels of a task cannot be read, or do not hold what is asked of them."""
+
+
+class CheckpointError(ModelError):
+    """A training state does not belong to this population."""

@@ -1,0 +1,263 @@
+"""A population of recurrent convolutional networks, each a finite window of an infinite lattice.
+
+The lattice's axes are breadth (channels c = 1, 2, …), depth (layers l = 1, 2, …) and time (recurrent
+steps t = 1, 2, …). Every network of the population obeys
+
+    h[l,t] = relu( b[l] + U[l] * h[l-1,t] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] ),   h[0,t] = the image
+    z[t]   = r0 + Σ_l R[l] · pool(h[l,t])
+
+with 2-D convolutions `*`, h[l,0] = 0 and nothing above the deepest layer. U is bottom-up and taken within
+the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
+lateral; D is top-down, up-sampled where the layer above has a smaller image.
+
+Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
+layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
+
+Source of the idea: Butkus, Garzón Gupta, Kriegeskorte, arXiv 2605.25174. Its method was known to us from
+summaries only; the equations are this project's own definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.errors import WindowError
+from model.time_selection import adaptive_step_dist, fixed_step_dist
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the infinite lattice that is computed, and what it looks at.
+
+    Attributes:
+        channels: Channels of each layer, from the image upwards. Empty: no layer, a constant answer.
+        steps: Recurrent steps.
+        image: Channels, height and width of the images.
+        classes: Number of classes.
+        kernel: Side of every convolution's kernel, odd.
+        halve: Layers, numbered from 1, whose image has half the side of the layer below.
+        time_selection: `adaptive` or `fixed`.
+    """
+
+    channels: tuple[int, ...]
+    steps: int
+    image: tuple[int, int, int]
+    classes: int
+    kernel: int = 3
+    halve: tuple[int, ...] = ()
+    time_selection: str = "adaptive"
+
+    def __post_init__(self) -> None:
+        if any(c < 1 for c in self.channels):
+            raise WindowError(f"every layer needs at least 1 channel, but got channels={self.channels}")
+        if self.steps < 1:
+            raise WindowError(f"a window needs at least 1 step, but got steps={self.steps}")
+        if self.classes < 2:
+            raise WindowError(f"a task needs at least 2 classes, but got classes={self.classes}")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise WindowError(f"the kernel's side must be odd and positive, but got kernel={self.kernel}")
+        if self.time_selection not in {"adaptive", "fixed"}:
+            raise WindowError(
+                f"time selection is 'adaptive' or 'fixed', but got time_selection={self.time_selection!r}"
+            )
+        for layer in range(1, len(self.channels) + 1):
+            below, above = self.side(layer - 1), self.side(layer)
+            if layer in self.halve and min(below) < 2:
+                raise WindowError(
+                    f"layer {layer} cannot halve an image of {below[0]}×{below[1]} pixels (it would be "
+                    f"{above[0]}×{above[1]}). Remove {layer} from halve={self.halve}."
+                )
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.channels)
+
+    def side(self, layer: int) -> tuple[int, int]:
+        """Return height and width of a layer's state; layer 0 is the image."""
+        _, height, width = self.image
+        for halved in range(1, layer + 1):
+            if halved in self.halve:
+                height, width = -(-height // 2), -(-width // 2)
+        return height, width
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lattice says about a batch.
+
+    Attributes:
+        logits_TBPK: The instantaneous readout z[t] of each step.
+        step_dist_TBP: Probability p(t|x) of answering after exactly step t; sums to 1 over T.
+    """
+
+    logits_TBPK: Tensor
+    step_dist_TBP: Tensor
+
+    @property
+    def log_probs_BPK(self) -> Tensor:
+        """Log of the mixture Σ_t p(t|x) softmax(z[t]), the network's answer."""
+        # The clamp keeps the gradient of steps outside the window at 0 instead of 0/0.
+        log_dist_TBP = self.step_dist_TBP.clamp_min(1e-30).log()
+        return torch.logsumexp(log_dist_TBP[..., None] + self.logits_TBPK.log_softmax(-1), dim=0)
+
+    @property
+    def expected_steps_BP(self) -> Tensor:
+        """Σ_t t · p(t|x), in steps, between 1 and T."""
+        steps_T = torch.arange(1, len(self.step_dist_TBP) + 1, device=self.step_dist_TBP.device)
+        return torch.einsum("t,tbp->bp", steps_T.to(self.step_dist_TBP.dtype), self.step_dist_TBP)
+
+
+class Lattice(nn.Module):
+    """P networks over one window, their weights side by side on a leading population axis.
+
+    Network i computes and trains as it would alone; P = 1 is the plain case.
+
+    Args:
+        window: The shape that all P networks share.
+        seeds: One seed per network; the initial weights of network i depend on `seeds[i]` only.
+    """
+
+    def __init__(self, window: Window, seeds: Sequence[int]) -> None:
+        super().__init__()
+        if not seeds:
+            raise WindowError("a population needs at least one network, but got no seeds")
+        self.window = window
+        self.population = len(seeds)
+        drawn = [_initial_weights(window, seed) for seed in seeds]
+
+        def stacked(name: str) -> nn.ParameterList:
+            return nn.ParameterList(
+                nn.Parameter(torch.stack(per_layer))
+                for per_layer in zip(*(weights[name] for weights in drawn), strict=True)
+            )
+
+        self.bottom_up = stacked("bottom_up")  # U[l]: (P, C_l, C_{l-1}, k, k)
+        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k)
+        self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), none for the deepest layer
+        self.bias = stacked("bias")  # b[l]: (P, C_l)
+        self.readout = stacked("readout")  # R[l]: (P, K, C_l)
+        P, T = self.population, window.steps
+        self.readout_bias = nn.Parameter(torch.zeros(P, window.classes))  # r0
+        # The last step that a network may take: the wall of its own window in time (see docs/design.md, growing).
+        self.last_step: Tensor
+        self.register_buffer("last_step", torch.full((P,), T))
+        if window.time_selection == "adaptive":
+            self.hazard = stacked("hazard")  # V[l]: (P, C_l)
+            self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
+            self.hazard_sureness = nn.Parameter(torch.zeros(P))
+        else:
+            self.step_logits = nn.Parameter(torch.zeros(P, T))
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the step distribution depends on the image."""
+        return self.window.time_selection == "adaptive"
+
+    def forward(self, images: Tensor) -> Answer:
+        """Answer a batch of images.
+
+        Args:
+            images: Shape (B, P, C, H, W), each network its own images, or (B, C, H, W), the same for all.
+
+        Returns:
+            Readouts and step distribution.
+
+        Raises:
+            WindowError: If the images have another size than the window.
+        """
+        if tuple(images.shape[-3:]) != self.window.image:
+            raise WindowError(
+                f"the window is made for images of {self.window.image} (channels, height, width), "
+                f"but got {tuple(images.shape[-3:])}"
+            )
+        if images.dim() == 4:
+            images = images[:, None].expand(-1, self.population, -1, -1, -1)
+        features_TBPF = torch.stack(self._unroll(images))
+        readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
+        logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
+        return Answer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
+
+    def _no_weights(self, *shape: int) -> Tensor:
+        """Return (P, …, 0): lets a lattice without layers be no special case."""
+        return self.readout_bias.new_zeros(self.population, *shape, 0)
+
+    def _unroll(self, images_BPCHW: Tensor) -> list[Tensor]:
+        """Run the recurrence and return the pooled activations of every step, each (B, P, F)."""
+        window, P, B = self.window, self.population, len(images_BPCHW)
+        image = images_BPCHW.reshape(B, -1, *window.image[1:])
+        pad = window.kernel // 2
+
+        def convolve(state: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
+            flat = None if bias is None else bias.flatten()
+            return F.conv2d(state, weight.flatten(0, 1), flat, stride=stride, padding=pad, groups=P)
+
+        strides = [2 if layer in window.halve else 1 for layer in range(1, window.layers + 1)]
+        # The image does not change between the steps, so its drive of the first layer is computed once.
+        image_drive = convolve(image, self.bottom_up[0], self.bias[0], strides[0]) if window.layers else image
+        before: list[Tensor] = []
+        features: list[Tensor] = []
+        for _ in range(window.steps):
+            now: list[Tensor] = []
+            for l in range(window.layers):
+                drive = convolve(now[l - 1], self.bottom_up[l], self.bias[l], strides[l]) if l else image_drive
+                if before:  # h[l,0] = 0: the first step has neither lateral nor top-down input
+                    drive = drive + convolve(before[l], self.lateral[l])
+                    if l + 1 < window.layers:
+                        top_down = convolve(before[l + 1], self.top_down[l])
+                        if strides[l + 1] > 1:
+                            top_down = F.interpolate(top_down, size=drive.shape[-2:], mode="nearest")
+                        drive = drive + top_down
+                now.append(F.relu(drive))
+            pooled = [h.mean(dim=(-2, -1)).view(B, P, -1) for h in now]
+            features.append(torch.cat([*pooled, images_BPCHW.new_zeros(B, P, 0)], dim=-1))
+            before = now
+        return features
+
+    def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
+        T, B, P = features_TBPF.shape[:3]
+        steps_T1 = torch.arange(1, T + 1, device=features_TBPF.device)[:, None]
+        is_last_TP = steps_T1 == self.last_step
+        if not self.is_adaptive:
+            is_outside_TP = steps_T1 > self.last_step
+            return fixed_step_dist(self.step_logits.T, is_outside_TP)[:, None, :].expand(T, B, P)
+        hazard_PF = torch.cat([*self.hazard, self._no_weights()], dim=-1)
+        drive_TBP = torch.einsum("tbpf,pf->tbp", features_TBPF, hazard_PF) + self.hazard_bias
+        return adaptive_step_dist(drive_TBP, logits_TBPK, self.hazard_sureness, is_last_TP)
+
+
+def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
+    """Draw one network's weights from its own stream.
+
+    Kernels get He's variance 2 / fan-in, where the fan-in of a layer counts all that converges on it
+    (bottom-up, lateral and top-down), so that activity neither dies nor explodes over the steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    k2 = window.kernel**2
+    weights: dict[str, list[Tensor]] = {
+        name: [] for name in ("bottom_up", "lateral", "top_down", "bias", "readout", "hazard")
+    }
+
+    def kernel(outgoing: int, incoming: int, fan_in: int) -> Tensor:
+        shape = (outgoing, incoming, window.kernel, window.kernel)
+        return torch.randn(shape, generator=generator) * math.sqrt(2.0 / fan_in)
+
+    for index, c in enumerate(window.channels):
+        below = window.channels[index - 1] if index else window.image[0]
+        above = window.channels[index + 1] if index + 1 < window.layers else 0
+        fan_in = k2 * (below + c + above)
+        weights["bottom_up"].append(kernel(c, below, fan_in))
+        weights["lateral"].append(kernel(c, c, fan_in))
+        if above:
+            weights["top_down"].append(kernel(c, above, fan_in))
+        weights["bias"].append(torch.zeros(c))
+        features = sum(window.channels)
+        weights["readout"].append(torch.randn((window.classes, c), generator=generator) / features**0.5)
+        weights["hazard"].append(torch.zeros(c))
+    return weights

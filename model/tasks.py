@@ -1,0 +1,243 @@
+"""Tasks: real images with labels, made harder by the number of classes, by hiding a part, or by noise.
+
+`digits` is embedded: scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (UCI optical recognition of handwritten
+digits). Any local Parquet file in Hugging Face's image layout works as well: an image column `image` or `img`
+holding encoded bytes, and an integer column `label`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from model.errors import TaskError
+
+#: Share of a single file's images that is held out for testing.
+TEST_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """What to load and how hard to make it.
+
+    Attributes:
+        data: `digits`, or the path of a Parquet file with training images.
+        test: Parquet file with held-out images; None holds out a quarter of `data`.
+        classes: Use the first so many classes; None uses all.
+        occlusion: Share of each image's area that a grey square hides, 0 ≤ occlusion < 1.
+        noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
+        train_images, test_images: Use so many images at most; None uses all.
+    """
+
+    data: str = "digits"
+    test: str | None = None
+    classes: int | None = None
+    occlusion: float = 0.0
+    noise: float = 0.0
+    train_images: int | None = None
+    test_images: int | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """N images and their labels.
+
+    Attributes:
+        pixels: Shape (N, C, H, W), float32, 0–1 before noise.
+        labels: Shape (N,), int64, from 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: str | torch.device) -> Images:
+        """Return the same images on another device."""
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training and held-out images of one task.
+
+    Attributes:
+        fingerprint: Hash of every pixel and label, so that results can be traced to their data.
+    """
+
+    train: Images
+    test: Images
+    classes: int
+    fingerprint: str
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        _, c, h, w = self.train.pixels.shape
+        return c, h, w
+
+
+def load_task(definition: TaskDefinition) -> Task:
+    """Read, select and degrade the images of a task. The same definition always gives the same pixels.
+
+    Raises:
+        TaskError: If the data cannot be read, or lack what the definition asks for.
+    """
+    pixels, labels = _digits() if definition.data == "digits" else _parquet(Path(definition.data))
+    if definition.test is None:
+        train, test = _hold_out(pixels, labels)
+    else:
+        train, test = (pixels, labels), _parquet(Path(definition.test))
+        if train[0].shape[1:] != test[0].shape[1:]:
+            raise TaskError(
+                f"training and test images must have the same size, but {definition.data} holds "
+                f"{train[0].shape[1:]} and {definition.test} {test[0].shape[1:]} (channels, height, width)"
+            )
+    classes = _count_classes(definition, train[1], test[1])
+    parts = [
+        _select(*part, classes, limit, definition, which)
+        for which, (part, limit) in enumerate(
+            zip((train, test), (definition.train_images, definition.test_images), strict=True)
+        )
+    ]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.pixels.numpy().tobytes())
+        digest.update(part.labels.numpy().tobytes())
+    return Task(train=parts[0], test=parts[1], classes=classes, fingerprint=digest.hexdigest()[:16])
+
+
+def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits  # slow to import, and needed for this one task only
+
+    bunch = load_digits()
+    pixels: NDArray[np.float32] = (bunch.images[:, None] / 16).astype(np.float32)
+    return pixels, bunch.target.astype(np.int64)
+
+
+def _parquet(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise TaskError(
+            f"cannot read images from {path}: {error}. Give a Parquet file with columns image and label."
+        ) from error
+    column = next((name for name in ("image", "img") if name in table.column_names), None)
+    if column is None or "label" not in table.column_names:
+        raise TaskError(
+            f"{path} needs an image column 'image' or 'img' and a column 'label', "
+            f"but has {', '.join(table.column_names)}"
+        )
+    if table.num_rows == 0:
+        raise TaskError(f"{path} holds no images")
+    if not pa.types.is_integer(table["label"].type):
+        raise TaskError(f"labels must be integers, but column 'label' of {path} is {table['label'].type}")
+    images = [_decode(value, path, row) for row, value in enumerate(table[column].to_pylist())]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise TaskError(
+            f"all images of {path} must have one size and kind, but found "
+            f"{', '.join(str(s) for s in sorted(shapes)[:4])} (channels, height, width)"
+        )
+    return np.stack(images), table["label"].to_numpy().astype(np.int64)
+
+
+def _decode(value: object, path: Path, row: int) -> NDArray[np.float32]:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise TaskError(f"row {row} of {path} holds no image bytes, but {type(data).__name__}")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith(("I", "F")):
+                raise TaskError(
+                    f"images must have 8 bits a channel, but row {row} of {path} has mode {image.mode}. Convert it first."
+                )
+            is_grey = image.mode in {"1", "L"}
+            array = np.asarray(image.convert("L" if is_grey else "RGB"), dtype=np.float32) / np.float32(255)
+    except (UnidentifiedImageError, OSError) as error:
+        raise TaskError(f"row {row} of {path} is no readable image: {error}") from error
+    return array[None] if is_grey else array.transpose(2, 0, 1)
+
+
+_Pair = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def _hold_out(pixels: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[_Pair, _Pair]:
+    """Split off the test images: the same share of every class, always the same images."""
+    rng = np.random.default_rng(0)
+    is_test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        is_test[members[: round(TEST_SHARE * len(members))]] = True
+    return (pixels[~is_test], labels[~is_test]), (pixels[is_test], labels[is_test])
+
+
+def _count_classes(definition: TaskDefinition, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
+    present = np.unique(train)
+    classes = len(present) if definition.classes is None else definition.classes
+    missing = sorted(set(range(classes)) - set(present.tolist()))
+    if classes < 2 or missing:
+        raise TaskError(
+            f"classes={definition.classes} needs at least 2 classes, labelled 0 to {max(classes, 2) - 1}, but "
+            f"{definition.data} holds the labels {present.tolist()}. Ask for fewer classes."
+        )
+    unseen = sorted(set(range(classes)) - set(np.unique(test).tolist()))
+    if unseen:
+        raise TaskError(
+            f"the held-out images of {definition.test or definition.data} hold none of class {unseen[0]}, "
+            f"so its accuracy cannot be measured. Ask for at most {unseen[0]} classes."
+        )
+    return classes
+
+
+def _select(
+    pixels: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    limit: int | None,
+    definition: TaskDefinition,
+    which: int,
+) -> Images:
+    """Keep the wanted classes and number of images, then hide a part and add noise."""
+    rng = np.random.default_rng([0, which])
+    index = np.flatnonzero((labels >= 0) & (labels < classes))
+    if limit is not None and limit < len(index):
+        index = np.sort(rng.permutation(index)[:limit])
+    pixels = pixels[index].copy()
+    if definition.occlusion:
+        pixels = occlude(pixels, definition.occlusion, rng)
+    if definition.noise:
+        pixels += rng.normal(0, definition.noise, pixels.shape).astype(np.float32)
+    return Images(torch.from_numpy(pixels), torch.from_numpy(labels[index]))
+
+
+def occlude(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Hide a square of each image, at a random place, behind mid-grey.
+
+    Args:
+        pixels: Shape (N, C, H, W); not changed.
+        share: Share of the image's area to hide; met as closely as whole pixels allow.
+        rng: Draws the places.
+
+    Returns:
+        A new array of the same shape.
+    """
+    hidden = pixels.copy()
+    height, width = pixels.shape[-2:]
+    high, wide = (round(side * share**0.5) for side in (height, width))
+    tops = rng.integers(0, height - high + 1, len(pixels))
+    lefts = rng.integers(0, width - wide + 1, len(pixels))
+    for image, top, left in zip(hidden, tops, lefts, strict=True):
+        image[:, top : top + high, left : left + wide] = 0.5
+    return hidden

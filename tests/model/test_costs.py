@@ -1,0 +1,177 @@
+"""The properties that costs must have for any valid input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import Window
+from model.costs import breadth_cost, depth_cost, group_norms, proximal_step, scale_channels, time_cost
+from tests.model.populations import embedded, images_of, lattice_of, windows
+
+quick = settings(max_examples=25, deadline=None)
+
+
+def costs_of(lattice, images):
+    groups = group_norms(lattice)
+    return breadth_cost(groups), depth_cost(groups), time_cost(lattice(images))
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@quick
+@given(windows(), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
+def test_window_enlarged_by_dead_nodes_changes_neither_answers_nor_costs(window, channels, layers, steps):
+    lattice, images = lattice_of(window, (0, 1)), images_of(window)
+    larger = replace(
+        window,
+        channels=tuple(c + channels for c in window.channels) + (2,) * layers,
+        steps=window.steps + steps,
+    )
+    same = embedded(lattice, larger)
+    assert_same([lattice(images).log_probs_BPK], [same(images).log_probs_BPK])
+    assert_same(costs_of(lattice, images), costs_of(same, images))
+
+
+@quick
+@given(windows(), st.randoms(use_true_random=False))
+def test_renumbered_channels_change_neither_answers_nor_costs(window, random):
+    lattice, images = lattice_of(window, (0, 1)), images_of(window)
+    rows = [random.sample(range(c), c) for c in window.channels]
+    renumbered = embedded(lattice, window, rows)
+    assert_same([lattice(images).log_probs_BPK], [renumbered(images).log_probs_BPK])
+    assert_same(costs_of(lattice, images), costs_of(renumbered, images))
+
+
+def rescaled(lattice, layer, channel, factor):
+    """Multiply what comes into a channel by a factor and divide what goes out by it."""
+    same = embedded(lattice, lattice.window)
+    l, c = layer, channel
+    with torch.no_grad():
+        own = same.lateral[l][:, c, c].clone()
+        same.lateral[l][:, c] *= factor
+        same.lateral[l][:, :, c] /= factor
+        same.lateral[l][:, c, c] = own
+        same.bottom_up[l][:, c] *= factor
+        same.bias[l][:, c] *= factor
+        same.readout[l][:, :, c] /= factor
+        if l:
+            same.top_down[l - 1][:, :, c] /= factor
+        if l + 1 < lattice.window.layers:
+            same.top_down[l][:, c] *= factor
+            same.bottom_up[l + 1][:, :, c] /= factor
+        if same.is_adaptive:
+            same.hazard[l][:, c] /= factor
+    return same
+
+
+@quick
+@given(windows(), st.data())
+def test_costs_minimised_over_a_channels_scale_do_not_depend_on_where_it_started(window, data):
+    lattice, images = lattice_of(window), images_of(window)
+    layer = data.draw(st.integers(0, window.layers - 1))
+    channel = data.draw(st.integers(0, window.channels[layer] - 1))
+    start = data.draw(st.sampled_from([1 / 64, 1 / 8, 8.0, 64.0]))
+    moved = rescaled(lattice, layer, channel, start)
+    assert_same([lattice(images).log_probs_BPK], [moved(images).log_probs_BPK])
+
+    def least(network):
+        scales = [2.0 ** (step / 4) for step in range(-48, 49, 2)]
+        groups = [group_norms(rescaled(network, layer, channel, scale)) for scale in scales]
+        costs = [(breadth_cost(group) + depth_cost(group)).item() for group in groups]
+        return min(costs), costs[0], costs[-1]
+
+    (one, low, high), (other, *_) = least(lattice), least(moved)
+    assert one == pytest.approx(other, rel=1e-6)
+    # Counting incoming weights alone would have its least cost at the end of the range: a free lunch.
+    assert one < min(low, high)
+
+
+@quick
+@given(windows(), st.data())
+def test_another_living_channel_or_layer_never_costs_less(window, data):
+    lattice = lattice_of(window)
+    layer = data.draw(st.integers(0, window.layers - 1))
+    channel = data.draw(st.integers(0, window.channels[layer] - 1))
+    with_it = group_norms(lattice)
+    keep = [torch.ones_like(group) for group in with_it]
+    keep[layer][0, channel] = 0
+    scale_channels(lattice, keep)
+    without = group_norms(lattice)
+    assert breadth_cost(without) < breadth_cost(with_it)
+    assert depth_cost(without) < depth_cost(with_it)
+    keep = [torch.ones_like(group) for group in with_it]
+    keep[-1][:] = 0
+    scale_channels(lattice, keep)
+    assert depth_cost(group_norms(lattice)) <= depth_cost(without)
+
+
+@quick
+@given(windows(time_selection="fixed"))
+def test_probability_moved_to_a_later_step_costs_more_time(window):
+    window = replace(window, steps=window.steps + 1)
+    lattice, images = lattice_of(window), images_of(window)
+    before = time_cost(lattice(images))
+    with torch.no_grad():
+        lattice.step_logits[0, -1] += 1
+    assert time_cost(lattice(images)) > before
+
+
+@settings(max_examples=10, deadline=None)
+@given(windows())
+def test_gradients_of_the_costs_agree_with_finite_differences(window):
+    lattice, images = lattice_of(window), images_of(window)
+    if lattice.is_adaptive:
+        lattice.hazard_sureness.data.zero_()  # no gradient flows through the sureness, by design
+    values = [parameter.detach().clone().requires_grad_() for parameter in lattice.parameters()]
+    names = [name for name, _ in lattice.named_parameters()]
+
+    def costs(*given):
+        state = dict(zip(names, given, strict=True))
+        with torch.nn.utils.stateless._reparametrize_module(lattice, state):
+            return torch.stack(costs_of(lattice, images))
+
+    assert torch.autograd.gradcheck(costs, values, atol=1e-5, rtol=1e-4)
+
+
+def test_gradient_of_a_dead_channel_is_zero_and_finite():
+    window = Window((3, 2), 3, (1, 5, 5), 3)
+    lattice = lattice_of(window)
+    keep = [torch.ones(1, c, dtype=torch.float64) for c in window.channels]
+    keep[0][0, 1] = 0
+    scale_channels(lattice, keep)
+    breadth_cost(group_norms(lattice)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in lattice.parameters() if p.grad is not None)
+    assert torch.all(lattice.bottom_up[0].grad[0, 1] == 0)
+
+
+@quick
+@given(windows(), st.floats(0, 1), st.floats(0, 1))
+def test_proximal_step_shrinks_every_group_and_kills_to_exactly_zero(window, breadth, depth):
+    lattice = lattice_of(window, (0, 1))
+    before = group_norms(lattice)
+    dead = proximal_step(lattice, torch.tensor([0.0, breadth]), torch.tensor([0.0, depth]), 0.5)
+    after = group_norms(lattice)
+    for was, now, died in zip(before, after, dead, strict=True):
+        torch.testing.assert_close(was[0], now[0], rtol=1e-12, atol=0)  # no pressure, no change
+        assert torch.all(now <= was + 1e-12)
+        assert torch.all(now[died] == 0)
+        assert not died[0].any()
+
+
+def test_proximal_step_scales_a_single_channel_by_the_stated_factor():
+    window = Window((1,), 2, (1, 4, 4), 2, time_selection="fixed")
+    lattice = lattice_of(window)
+    group = group_norms(lattice)[0].item()
+    weight = lattice.bottom_up[0].detach().clone()
+    proximal_step(lattice, torch.tensor([0.3]), torch.tensor([0.2]), 0.1)
+    # rank k = 1 in layer l = 1: factor 1 - lr (λ_breadth · 1 + λ_depth · 1) / g
+    torch.testing.assert_close(lattice.bottom_up[0].detach(), weight * (1 - 0.1 * 0.5 / group), rtol=1e-6, atol=0)
+    assert lattice.lateral[0].detach().norm() > 0

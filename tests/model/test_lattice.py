@@ -1,0 +1,122 @@
+"""Step distributions, the recurrence, and what the time selection learns from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+
+from model import Lattice, Window, WindowError
+from model.time_selection import early_exit
+from tests.model.populations import images_of, lattice_of, windows
+
+quick = settings(max_examples=25, deadline=None)
+
+
+@quick
+@given(windows(min_layers=0))
+def test_step_distribution_sums_to_one_and_expected_steps_lie_in_the_window(window):
+    answer = lattice_of(window, (0, 1))(images_of(window))
+    torch.testing.assert_close(answer.step_dist_TBP.sum(0), torch.ones(3, 2, dtype=torch.float64))
+    assert torch.all(answer.step_dist_TBP >= 0)
+    assert torch.all((answer.expected_steps_BP >= 1 - 1e-9) & (answer.expected_steps_BP <= window.steps + 1e-9))
+    torch.testing.assert_close(answer.log_probs_BPK.exp().sum(-1), torch.ones(3, 2, dtype=torch.float64))
+
+
+@quick
+@given(windows())
+def test_network_of_a_population_answers_as_it_would_alone(window):
+    images = images_of(window)
+    together = lattice_of(window, (0, 1, 2))(images)
+    alone = lattice_of(window, (1,))(images)
+    torch.testing.assert_close(together.logits_TBPK[:, :, 1], alone.logits_TBPK[:, :, 0])
+    torch.testing.assert_close(together.step_dist_TBP[:, :, 1], alone.step_dist_TBP[:, :, 0])
+
+
+@quick
+@given(windows())
+def test_lattice_obeys_its_equations_written_out_one_connection_at_a_time(window):
+    lattice, image = lattice_of(window), images_of(window)
+    L, pad = window.layers, window.kernel // 2
+    h = {(l, 0): None for l in range(1, L + 2)}
+    for t in range(1, window.steps + 1):
+        h[0, t] = image
+        for l in range(1, L + 1):
+            stride = 2 if l in window.halve else 1
+            drive = F.conv2d(h[l - 1, t], lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
+            if t > 1:
+                drive = drive + F.conv2d(h[l, t - 1], lattice.lateral[l - 1][0], padding=pad)
+                if l < L:
+                    top_down = F.conv2d(h[l + 1, t - 1], lattice.top_down[l - 1][0], padding=pad)
+                    drive = drive + F.interpolate(top_down, size=drive.shape[-2:], mode="nearest")
+            h[l, t] = F.relu(drive)
+        z = lattice.readout_bias[0] + sum(h[l, t].mean((2, 3)) @ lattice.readout[l - 1][0].T for l in range(1, L + 1))
+        torch.testing.assert_close(lattice(image).logits_TBPK[t - 1, :, 0], z)
+
+
+@pytest.mark.parametrize("time_selection", ["fixed", "adaptive"])
+@pytest.mark.parametrize("good_step", [0, 1, 2])
+def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_selection, good_step):
+    """A loss that reduced the steps before weighing them would give the same gradient whichever step is right."""
+    window = Window((), 3, (1, 4, 4), 2, time_selection=time_selection)
+    lattice = Lattice(window, [0]).double()
+    # A lattice without layers answers the same at each step, so the good step is put in by hand.
+    answer = lattice(images_of(window))
+    is_good_T = torch.arange(3) == good_step
+    logits_TBPK = answer.logits_TBPK + torch.where(is_good_T, 4.0, -4.0)[:, None, None, None] * torch.tensor([1.0, 0])
+    dist_TBP = answer.step_dist_TBP.detach().requires_grad_()
+    mixed = type(answer)(logits_TBPK.detach(), dist_TBP)
+    (-mixed.log_probs_BPK[..., 0].mean()).backward()
+    slope_T = dist_TBP.grad.mean((1, 2))
+    assert slope_T.argmin() == good_step  # the loss falls fastest towards the good step
+    others = [t for t in range(3) if t != good_step]
+    torch.testing.assert_close(slope_T[others[0]], slope_T[others[1]])
+
+
+def test_gradient_reaches_the_weights_of_the_time_selection():
+    for time_selection, name in (("fixed", "step_logits"), ("adaptive", "hazard_bias")):
+        window = Window((2,), 3, (1, 4, 4), 2, time_selection=time_selection)
+        lattice = lattice_of(window)
+        lattice(images_of(window)).log_probs_BPK[..., 0].mean().backward()
+        assert getattr(lattice, name).grad.abs().sum() > 0
+
+
+def test_last_step_of_each_network_takes_what_is_left_and_nothing_comes_after():
+    for time_selection in ("fixed", "adaptive"):
+        window = Window((2,), 5, (1, 4, 4), 2, time_selection=time_selection)
+        lattice = lattice_of(window, (0, 1))
+        lattice.last_step.copy_(torch.tensor([2, 5]))
+        dist_TBP = lattice(images_of(window)).step_dist_TBP
+        assert torch.all(dist_TBP[2:, :, 0] == 0)
+        torch.testing.assert_close(dist_TBP[:2, :, 0].sum(0), torch.ones(3, dtype=torch.float64))
+        assert torch.all(dist_TBP[4, :, 1] > 0)
+
+
+def test_early_exit_stops_when_the_cumulated_probability_reaches_the_level():
+    dist_TBP = torch.tensor([[0.2, 0.6], [0.2, 0.1], [0.6, 0.3]])[..., None]
+    assert early_exit(dist_TBP).flatten().tolist() == [3, 1]
+    assert early_exit(dist_TBP, level=1.0).flatten().tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"channels": (4, 0)}, r"channels=\(4, 0\)"),
+        ({"steps": 0}, "steps=0"),
+        ({"classes": 1}, "classes=1"),
+        ({"kernel": 2}, "kernel=2"),
+        ({"time_selection": "never"}, "'never'"),
+        ({"image": (1, 1, 1), "channels": (1, 1), "halve": (2,)}, "layer 2 cannot halve an image of 1×1"),
+    ],
+)
+def test_impossible_window_is_refused_with_its_value(change, told):
+    values = {"channels": (4,), "steps": 2, "image": (1, 8, 8), "classes": 2} | change
+    with pytest.raises(WindowError, match=told):
+        Window(**values)
+
+
+def test_images_of_another_size_are_refused_with_both_sizes():
+    lattice = Lattice(Window((2,), 2, (1, 8, 8), 2), [0])
+    with pytest.raises(WindowError, match=r"\(1, 8, 8\).*got \(3, 8, 8\)"):
+        lattice(torch.zeros(2, 3, 8, 8))

@@ -1,0 +1,128 @@
+"""Real images, selected and degraded; every wrong file is refused with its name and what is wrong."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from model import TaskDefinition, TaskError, load_task
+from model.tasks import occlude
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_images(path: Path, images, labels, column="image"):
+    values = [{"bytes": image, "path": None} for image in images]
+    pq.write_table(pa.table({column: values, "label": labels}), path)
+    return str(path)
+
+
+@pytest.fixture
+def grey(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [png(rng.integers(0, 256, (6, 5), dtype=np.uint8)) for _ in range(40)]
+    return write_images(tmp_path / "grey.parquet", images, [i % 4 for i in range(40)])
+
+
+def test_digits_are_the_real_ones_with_a_quarter_of_each_class_held_out():
+    task = load_task(TaskDefinition())
+    assert (len(task.train) + len(task.test), task.image, task.classes) == (1797, (1, 8, 8), 10)
+    assert (task.train.pixels.min(), task.train.pixels.max()) == (0, 1)
+    whole = torch.cat([task.train.labels, task.test.labels]).bincount()
+    torch.testing.assert_close(task.test.labels.bincount() / whole, torch.full((10,), 0.25), atol=0.005, rtol=0)
+
+
+def test_same_definition_gives_the_same_pixels_and_another_one_another_fingerprint():
+    hard = TaskDefinition(classes=3, occlusion=0.2, noise=0.1)
+    assert torch.equal(load_task(hard).train.pixels, load_task(hard).train.pixels)
+    prints = {load_task(d).fingerprint for d in (hard, TaskDefinition(classes=3), TaskDefinition(classes=4))}
+    assert len(prints) == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 0.95), st.integers(4, 12), st.integers(4, 12))
+def test_occlusion_hides_about_the_stated_share_and_changes_nothing_else(share, height, width):
+    pixels = np.zeros((5, 2, height, width), dtype=np.float32)
+    pixels.setflags(write=False)
+    hidden = occlude(pixels, share, np.random.default_rng(0)) != 0
+    counts = hidden.sum((2, 3))
+    assert len(set(counts.flatten().tolist())) == 1
+    off_by_rounding = (height + width) / 2 / (height * width) + 1e-9
+    assert abs(counts[0, 0] / (height * width) - share) <= off_by_rounding
+
+
+@pytest.mark.parametrize("column", ["image", "img"])
+def test_parquet_images_of_either_column_name_are_read(tmp_path, column):
+    colour = [png(np.full((4, 4, 3), 10 * i, dtype=np.uint8)) for i in range(16)]
+    path = write_images(tmp_path / "a.parquet", colour, [i % 2 for i in range(16)], column)
+    task = load_task(TaskDefinition(data=path, train_images=6))
+    assert (task.image, len(task.train), task.classes) == ((3, 4, 4), 6, 2)
+
+
+def test_held_out_file_is_used_for_testing(grey, tmp_path):
+    images = [png(np.full((6, 5), 255, dtype=np.uint8))] * 8
+    test = write_images(tmp_path / "test.parquet", images, [0, 1, 2, 3] * 2)
+    task = load_task(TaskDefinition(data=grey, test=test))
+    assert (len(task.train), len(task.test), task.test.pixels.min()) == (40, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "told"),
+    [
+        ([b"no image"], [0], r"row 0 of .*bad\.parquet is no readable image"),
+        ([png(np.zeros((4, 4), np.uint8)), png(np.zeros((5, 5), np.uint8))], [0, 1], r"\(1, 4, 4\), \(1, 5, 5\)"),
+        ([png(np.zeros((4, 4), np.uint16))], [0], "8 bits .*row 0 "),
+        ([png(np.zeros((4, 4), np.uint8))], [0.5], "label.*double"),
+        ([], [], "no images"),
+        ([png(np.zeros((4, 4), np.uint8))] * 8, [0, 2] * 4, r"labels \[0, 2\]"),
+        ([None], [0], "row 0 .*NoneType"),
+    ],
+)
+def test_wrong_parquet_file_is_refused_with_the_reason(tmp_path, images, labels, told):
+    path = write_images(tmp_path / "bad.parquet", images, labels)
+    with pytest.raises(TaskError, match=told):
+        load_task(TaskDefinition(data=path))
+
+
+def test_file_that_is_no_parquet_or_lacks_a_column_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"no parquet")
+    with pytest.raises(TaskError, match=r"x\.parquet"):
+        load_task(TaskDefinition(data=str(path)))
+    pq.write_table(pa.table({"pixels": [1], "label": [0]}), path)
+    with pytest.raises(TaskError, match="has pixels, label"):
+        load_task(TaskDefinition(data=str(path)))
+
+
+def test_more_classes_than_the_data_hold_are_refused(grey):
+    with pytest.raises(TaskError, match=r"classes=7.*\[0, 1, 2, 3\]"):
+        load_task(TaskDefinition(data=grey, classes=7))
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder with real image files is not beside this checkout")
+@pytest.mark.parametrize(
+    ("name", "image", "mean"),
+    [("mnist", (1, 28, 28), 0.1307), ("fashion_mnist", (1, 28, 28), 0.2860), ("cifar10", (3, 32, 32), 0.4734)],
+)
+def test_real_image_files_are_read(name, image, mean):
+    definition = TaskDefinition(data=str(SHARED / f"{name}_test.parquet"), train_images=3000)
+    task = load_task(definition)
+    assert (task.image, task.classes, len(task.train)) == (image, 10, 3000)
+    assert len(task.test) == pytest.approx(2500, abs=5)
+    assert float(task.train.pixels.mean()) == pytest.approx(mean, abs=0.01)
