@@ -1,0 +1,1 @@
+"""Named, complete, commented sweeps: data only, read by their bare name."""

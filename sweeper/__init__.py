@@ -1,0 +1,1 @@
+"""Durable sweeps over networks that trade breadth, depth and time: Ray Tune places, Optuna keeps, MLflow shows."""

@@ -1,0 +1,50 @@
+"""The exception tree. A message states the rule, the value, the place and the way out.
+
+SweepError               base: the command line prints it in one piece and exits with 2
+├── SpecError            (ValueError)    the YAML file, or a value in it, is wrong
+├── SpecMismatchError    (ValueError)    the name exists, planned from another spec
+├── UnknownSweepError    (LookupError)   no sweep, task or trial of that name
+├── SweepBusyError       (RuntimeError)  another driver works on this sweep
+├── QueryError           (ValueError)    a condition or format that cannot be understood
+├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
+├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
+└── HomeError            (OSError)       the home folder cannot be read or written
+"""
+
+from __future__ import annotations
+
+
+class SweepError(Exception):
+    """Base of everything a user can cause and mend."""
+
+
+class SpecError(SweepError, ValueError):
+    """The YAML file, or a value in it, is wrong."""
+
+
+class SpecMismatchError(SweepError, ValueError):
+    """The name exists already, planned from another spec."""
+
+
+class UnknownSweepError(SweepError, LookupError):
+    """There is no sweep, task or trial of that name."""
+
+
+class SweepBusyError(SweepError, RuntimeError):
+    """Another driver works on this sweep."""
+
+
+class QueryError(SweepError, ValueError):
+    """A condition or a format that cannot be understood."""
+
+
+class TrackingError(SweepError, RuntimeError):
+    """MLflow cannot be reached, or holds no such sweep."""
+
+
+class ClusterError(SweepError, RuntimeError):
+    """Ray cannot be started or reached, or cannot hold the work."""
+
+
+class HomeError(SweepError, OSError):
+    """The home folder cannot be read or written."""

@@ -1,0 +1,177 @@
+"""What is wrong with a spec, in words: the rule, the value, the place and the way out.
+
+Every rule of a spec is checked inside a pydantic model, so every refusal reaches this file as a
+pydantic error. It becomes a `Problem` here, and problems become the lines of one `SpecError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NoReturn
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from sweeper.errors import SpecError
+
+Loc = tuple[str | int, ...]
+
+#: Values longer than this are cut in messages: a message is read in a terminal.
+_LONGEST_VALUE = 80
+
+_SPEC_RULE = "spec_rule"
+
+# Filled in by pydantic from the error's context.
+_AS_GIVEN = "{rule}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refused value.
+
+    Attributes:
+        loc: Keys and list positions that lead to the value.
+        rule: What had to hold, `<key> must ...`.
+        found: What was there instead, `<key>=<value>`.
+        fix: What to do about it, one sentence.
+    """
+
+    loc: Loc
+    rule: str
+    found: str
+    fix: str
+
+
+def subject_of(loc: Loc) -> str:
+    """Return the name a reader would use for the value at `loc`: the axis, not its `values[2]`."""
+    names = [part for part in loc if isinstance(part, str) and part not in ("value", "values")]
+    return dotted((names[-1],)) if names else "the file"
+
+
+def dotted(loc: Loc) -> str:
+    """Return a place as text: `("parameters", "steps", "values", 1)` is `parameters.steps.values[1]`."""
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    # A message is one line, whatever a key holds.
+    return text if text.isprintable() else json.dumps(text)
+
+
+def shown(value: object) -> str:
+    """Return a value as the file could hold it, on one line and cut when long."""
+    if isinstance(value, Enum):
+        value = value.value
+    try:
+        text = value if isinstance(value, str) and value.isidentifier() else json.dumps(value, default=str)
+    except (TypeError, ValueError):
+        # Circular or absurdly large values only ever come from callers in Python.
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def problem(loc: Loc, rule: str, value: object, fix: str) -> Problem:
+    """Return a problem whose value is shown as `<key>=<value>`."""
+    return Problem(loc, rule, f"but got {subject_of(loc)}={shown(value)}", fix)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the way out of a misspelt word: the nearest known one, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+
+
+def broken_rule(rule: str, fix: str) -> PydanticCustomError:
+    """Return the error that a validator raises when a rule of this project is broken."""
+    return PydanticCustomError(_SPEC_RULE, _AS_GIVEN, {"rule": rule, "fix": fix})
+
+
+def refuse(model: type[BaseModel], problems: Iterable[Problem]) -> NoReturn:
+    """Raise several problems, each at its own place, from inside one validator."""
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError(_SPEC_RULE, _AS_GIVEN, {"rule": p.rule, "found": p.found, "fix": p.fix}),
+            loc=p.loc,
+            input=None,
+        )
+        for p in problems
+    ]
+    raise ValidationError.from_exception_data(model.__name__, lines)
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], under: Loc = ()) -> list[Problem]:
+    """Return what pydantic found wrong with an input of `model`, in this project's words.
+
+    Args:
+        error: What pydantic raised.
+        model: What was to be made.
+        under: Where its input stands in the whole file.
+    """
+    return [_problem_of(details, model, under) for details in error.errors(include_url=False)]
+
+
+def spec_error(problems: Iterable[Problem], place: str, line_of: Callable[[Loc], int] | None) -> SpecError:
+    """Return one error that lists every problem, a line each, in the order of the file.
+
+    Args:
+        problems: What is wrong.
+        place: The file, or what else holds the spec, as the user knows it.
+        line_of: Line number of a place, or None where there are no lines.
+    """
+    lines: dict[tuple[int, str, str], None] = {}
+    for found in problems:
+        number = line_of(found.loc) if line_of else 0
+        where = [place, *([f"line {number}"] if number else []), *([dotted(found.loc)] if found.loc else [])]
+        text = f"{found.rule}, {found.found} in {', '.join(where)}. {found.fix}"
+        lines[number, dotted(found.loc), text] = None
+    return SpecError("\n".join(text for _, _, text in sorted(lines)))
+
+
+def _problem_of(details: ErrorDetails, model: type[BaseModel], under: Loc) -> Problem:
+    loc, kind, context = (*under, *details["loc"]), details["type"], details.get("ctx", {})
+    if kind == _SPEC_RULE:
+        found = context.get("found") or f"but got {subject_of(loc)}={shown(details['input'])}"
+        return Problem(loc, context["rule"], found, context["fix"])
+    if kind == "missing":
+        return Problem(loc, f"{loc[-1]} is required", "but it is missing", f"Add `{loc[-1]}:`.")
+    if kind == "extra_forbidden":
+        word = str(loc[-1])
+        fix = nearest(word, _fields_at(model, details["loc"][:-1]))
+        return problem(loc, f"{word!r} is not a known key", details["input"], fix)
+    rule, fix = _plain_rule(kind, context, details)
+    return problem(loc, f"{subject_of(loc)} {rule}", details["input"], fix)
+
+
+def _plain_rule(kind: str, context: Mapping[str, Any], details: ErrorDetails) -> tuple[str, str]:
+    rules = {
+        "int_type": ("must be a whole number", "Write digits only, as in 3, without quotes."),
+        "float_type": ("must be a number", "Write a number such as 0.5, without quotes."),
+        "finite_number": ("must be a finite number", "Write a number such as 0.5."),
+        "string_type": ("must be text", 'Write it in quotes, as in "10".'),
+        "greater_than_equal": ("must be at least {ge}", "Use {ge} or more."),
+        "greater_than": ("must be greater than {gt}", "Use a value above {gt}."),
+        "less_than_equal": ("must be at most {le}", "Use {le} or less."),
+        "less_than": ("must be less than {lt}", "Use a value below {lt}."),
+        "enum": ("must be {expected}", "Use {expected}."),
+        "tuple_type": ("must be a list", "Write it in brackets, as in [2, 3]."),
+        "too_short": ("must not be empty", "Add at least one entry."),
+        "dict_type": ("must hold `key: value` lines", "Indent its keys below it."),
+        "mapping_type": ("must hold `key: value` lines", "Indent its keys below it."),
+        "model_type": ("must hold `key: value` lines", "Indent its keys below it."),
+    }
+    rule, fix = rules.get(kind, (f"is refused: {details['msg']}", "Correct the value."))
+    values = {key: str(value).replace("'", "") for key, value in context.items()}
+    return (rule.format(**values), fix.format(**values)) if kind in rules else (rule, fix)
+
+
+def _fields_at(model: type[BaseModel], loc: Loc) -> list[str]:
+    for part in loc:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return list(model.model_fields)

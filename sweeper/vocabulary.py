@@ -1,0 +1,200 @@
+"""Words every room shares: enums and small frozen records, and no third-party name.
+
+A *setting* is one full choice of task, lattice, pressures, training and seed. A *trial* is
+one evaluation of one setting. A *measurement* is what a trial yields, in counted resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Goal(StrEnum):
+    """Direction of an objective, in the words of the YAML file."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+class State(StrEnum):
+    """Where a trial stands in the ledger."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+    @property
+    def is_finished(self) -> bool:
+        """Finished trials are immutable and never run again."""
+        return self in (State.COMPLETE, State.FAILED)
+
+
+class Outcome(StrEnum):
+    """How a finished trial ended. Everything but COMPLETE is a kind of failure."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    NOT_FINITE = "not_finite"
+    MISSING_OBJECTIVE = "missing_objective"
+    OUT_OF_MEMORY = "out_of_memory"
+    LOST = "lost"
+
+
+class TimeSelection(StrEnum):
+    """How a lattice decides after which step to answer."""
+
+    ADAPTIVE = "adaptive"
+    FIXED = "fixed"
+
+
+class Solver(StrEnum):
+    """How breadth and depth pressures act on the weights."""
+
+    PROXIMAL = "proximal"
+    BACKPROP = "backprop"
+
+
+#: What a trained network is measured by: name -> (unit, meaning). Any of them may be an objective.
+MEASUREMENTS: Mapping[str, tuple[str, str]] = {
+    "accuracy": ("share", "share of held-out test images answered right"),
+    "loss": ("nats", "mean negative log-likelihood of the test labels"),
+    "breadth": ("channels", "mean number of living channels over living layers"),
+    "channels": ("channels", "living channels in all layers together"),
+    "depth": ("layers", "the deepest living layer"),
+    "time": ("steps", "mean expected number of recurrent steps over test images"),
+    "time_p95": ("steps", "95th percentile of the expected steps over test images"),
+    "exit_time": ("steps", "mean steps when stopping at half of the step distribution"),
+    "exit_accuracy": ("share", "share right when stopping at half of the step distribution"),
+    "parameters": ("count", "living weights"),
+    "macs": ("multiply-accumulates per image", "at the expected time"),
+    "cost_breadth": ("cost", "breadth cost of the trained weights"),
+    "cost_depth": ("cost", "depth cost of the trained weights"),
+    "cost_time": ("cost", "time cost over test images"),
+}
+
+#: 1 where the lattice's window, not the pressure, bounded the network; reported beside every point.
+WALLS: tuple[str, ...] = ("limited_breadth", "limited_depth", "limited_time")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A named number to optimise and its direction."""
+
+    name: str
+    goal: Goal
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one member of a population ended, as a worker returns it.
+
+    Attributes:
+        outcome: What happened.
+        reason: Empty when complete; otherwise what went wrong, traceback included.
+        measurement: Values by the names in `MEASUREMENTS` and `WALLS`; may be partial on failure.
+        details: Facts that are not one number, such as `channels_per_layer`.
+        curve: One mapping per kept epoch: `epoch` and the values measured then.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    measurement: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    curve: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the ledger knows it: the facts that MLflow mirrors.
+
+    Attributes:
+        key: Hash of the canonical setting, the trial's identity everywhere.
+        sweep: Name of the sweep.
+        task: Label of the task cell, such as `digits-10`.
+        number: Position within the cell, from 0.
+        setting: The whole setting, flat: `task.classes`, `lattice.steps`, `time_pressure`, `seed`, ...
+        axes: The part of the setting that this sweep varies, by axis name (without `seed`).
+        setting_key: Hash of the setting without its seed: replicates of one setting share it.
+        population: Key of the population the trial is placed in.
+        started_ms, ended_ms: Unix time in milliseconds, None where not yet.
+    """
+
+    key: str
+    sweep: str
+    task: str
+    number: int
+    state: State
+    setting: Mapping[str, str | int | float | bool]
+    axes: Mapping[str, str | int | float | bool]
+    setting_key: str
+    seed: int
+    population: str
+    attempt: int = 0
+    outcome: Outcome | None = None
+    reason: str = ""
+    measurement: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    curve: Sequence[Mapping[str, float]] = ()
+    started_ms: int | None = None
+    ended_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Proof that a worker's driver is still the sweep's only one.
+
+    Attributes:
+        path: File that names the current driver.
+        session: The driver this work was handed out by.
+    """
+
+    path: str
+    session: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A population handed to a worker: plain values, so that it travels anywhere.
+
+    Attributes:
+        key: Key of the population; its checkpoint is found by it.
+        task: Label of the task cell.
+        keys: Trial keys of all members.
+        settings: Whole settings of all members, flat.
+        wanted: Which members still need an outcome.
+        checkpoint: Path of the population's checkpoint file; empty for none.
+        lease: None where no other driver can interfere.
+    """
+
+    key: str
+    task: str
+    keys: tuple[str, ...]
+    settings: tuple[Mapping[str, str | int | float | bool], ...]
+    wanted: tuple[bool, ...]
+    checkpoint: str = ""
+    lease: Lease | None = None
+
+    @property
+    def wanted_keys(self) -> tuple[str, ...]:
+        """Trial keys of the members that still need an outcome, in order."""
+        return tuple(key for key, is_wanted in zip(self.keys, self.wanted, strict=True) if is_wanted)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a worker says of a population after each epoch.
+
+    Attributes:
+        epoch: Epochs done.
+        epochs: Epochs in all.
+        values: By wanted member: the values measured after this epoch; empty where not finite.
+        notes: What the user should know, such as a checkpoint that could not be read.
+    """
+
+    epoch: int
+    epochs: int
+    values: Sequence[Mapping[str, float]]
+    notes: Sequence[str] = ()
