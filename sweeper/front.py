@@ -1,0 +1,108 @@
+"""Mathematics of fronts: the non-dominated set and its hypervolume. Knows nothing of trials.
+
+A point *dominates* another when it is no worse in every objective and better in one. Shapes:
+N points, M objectives. The algorithms are moocore's; tests compare them with slow, obvious twins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sweeper.vocabulary import Goal
+
+
+def non_dominated(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.bool_]:
+    """Return which points no other point dominates. Equal points are all kept.
+
+    Args:
+        values_NM: Objective values, shape (N, M), in their own units. Not written to.
+        goals: Direction of each objective, length M.
+
+    Returns:
+        Shape (N,), True on the front; empty for an empty input.
+
+    Raises:
+        ValueError: If the shape does not fit the goals, or a value is NaN or infinite.
+
+    Example:
+        >>> non_dominated([[0.9, 3.0], [0.8, 3.0]], [Goal.MAXIMIZE, Goal.MINIMIZE])
+        array([ True, False])
+
+    Source: moocore, `is_nondominated`; O(N log N) for two and three objectives.
+    """
+    points_NM = _checked_points(values_NM, goals)
+    if len(points_NM) == 0:
+        return np.zeros(0, dtype=bool)
+    # keep_weakly: two seeds of one setting, or two settings that tie, are both worth showing.
+    kept_N = moocore.is_nondominated(points_NM, maximise=_maximise(goals), keep_weakly=True)
+    return np.asarray(kept_N, dtype=bool)
+
+
+def hypervolume(values_NM: ArrayLike, goals: Sequence[Goal], reference_M: ArrayLike, /) -> float:
+    """Return the volume that the points dominate inside the reference point.
+
+    Args:
+        values_NM: Objective values, shape (N, M). Dominated points change nothing.
+        goals: Direction of each objective, length M.
+        reference_M: The worst corner that still counts, shape (M,), in the objectives' units.
+
+    Returns:
+        The product of the objectives' units; 0.0 when no point is better than the reference
+        in every objective.
+
+    Raises:
+        ValueError: If a shape does not fit the goals, or a value is NaN or infinite.
+
+    Example:
+        >>> hypervolume([[1.0, 2.0]], [Goal.MINIMIZE, Goal.MINIMIZE], [3.0, 3.0])
+        2.0
+
+    Source: Zitzler and Thiele 1998; moocore, `hypervolume`, exact.
+    """
+    points_NM = _checked_points(values_NM, goals)
+    corner_M = np.asarray(reference_M, dtype=float)
+    if corner_M.shape != (len(goals),):
+        raise ValueError(
+            f"the reference point needs one value for each of {len(goals)} objectives, "
+            f"but has shape {corner_M.shape}. Give a list of {len(goals)} numbers."
+        )
+    if not np.isfinite(corner_M).all():
+        raise ValueError(
+            f"the reference point must be finite, but got {corner_M.tolist()}. "
+            "Choose the worst value that still counts for each objective."
+        )
+    sign_M = np.where(_maximise(goals), -1.0, 1.0)
+    inside_N = (points_NM * sign_M < corner_M * sign_M).all(axis=1)
+    if not inside_N.any():
+        return 0.0
+    return float(moocore.hypervolume(points_NM[inside_N], ref=corner_M, maximise=_maximise(goals)))
+
+
+def _maximise(goals: Sequence[Goal]) -> list[bool]:
+    return [Goal(goal) is Goal.MAXIMIZE for goal in goals]
+
+
+def _checked_points(values_NM: ArrayLike, goals: Sequence[Goal]) -> NDArray[np.float64]:
+    """Return a private copy of the points as floats, shape (N, M), or refuse them."""
+    if len(goals) == 0:
+        raise ValueError("a front needs at least one objective, but got none. Name one, such as accuracy.")
+    points_NM = np.array(values_NM, dtype=np.float64)
+    if points_NM.size == 0:
+        return points_NM.reshape(0, len(goals))
+    if points_NM.ndim != 2 or points_NM.shape[1] != len(goals):
+        raise ValueError(
+            f"points need the shape (N, {len(goals)}), one column for each objective, "
+            f"but have {points_NM.shape}. Pass one row for each point."
+        )
+    bad_rows = np.flatnonzero(~np.isfinite(points_NM).all(axis=1))
+    if len(bad_rows):
+        row = int(bad_rows[0])
+        raise ValueError(
+            f"every objective value must be finite, but row {row} holds {points_NM[row].tolist()}. "
+            "Leave out trials that ended without a finite measurement."
+        )
+    return points_NM

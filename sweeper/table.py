@@ -1,0 +1,357 @@
+"""Trials become points, points become fronts: Arrow tables, and how they are stored and asked.
+
+One *point* is one setting: its replicates (the same setting with other seeds) are averaged,
+and their spread is kept beside the mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sweeper.errors import QueryError
+from sweeper.front import hypervolume, non_dominated
+from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, State, TrialRecord
+
+#: Written into every stored front; raise it when an older sweeper could misread a newer file.
+FRONT_FORMAT = 1
+
+_METADATA_KEY = b"sweeper"
+_FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
+_CONDITION = re.compile(r"\s*([A-Za-z_][\w.\-]*?)\s*(>=|<=|==|!=|>|<|=)\s*([^\s<>=!].*?)\s*")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_COMPARE: Mapping[str, Callable[..., Any]] = {
+    ">=": pc.greater_equal,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    "<": pc.less,
+    "=": pc.equal,
+    "!=": pc.not_equal,
+}
+_EXAMPLE = 'Write each condition by itself, such as "accuracy >= 0.95" or "task = digits-10".'
+
+
+def axis_column(name: str) -> str:
+    """Return the column, and the MLflow metric, that holds an axis.
+
+    An axis named like a measurement or a fixed column is written as `setting.<name>`, so that
+    what was chosen is never mistaken for what was measured.
+    """
+    taken = name in MEASUREMENTS or name in WALLS or name in _FIXED_COLUMNS
+    return f"setting.{name}" if taken else name
+
+
+# --- points ---------------------------------------------------------------------------------------
+
+
+def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> pa.Table:
+    """Return one row for each setting, averaged over its complete replicates.
+
+    Args:
+        records: Trials in any order; those that are not complete are left out.
+        objectives: Objectives whose spread is wanted.
+
+    Returns:
+        Columns `key` (the trial with the lowest seed), `keys`, `task`, `replicates`; the axes; each
+        name in `MEASUREMENTS` (mean, in its own unit, null unless every replicate has a finite
+        value); `<objective>_sd` (sample standard deviation, null for one replicate); each name in
+        `WALLS` (true if any replicate touched it); `channels_per_layer`. Sorted by task, then by
+        the number of the setting's first trial.
+    """
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
+    for record in records:
+        if record.state is State.COMPLETE:
+            groups.setdefault((record.task, record.setting_key), []).append(record)
+    points = [sorted(group, key=lambda r: (r.seed, r.number, r.key)) for group in groups.values()]
+    points.sort(key=lambda group: (group[0].task, min(r.number for r in group), group[0].key))
+
+    axes = list(dict.fromkeys(axis for group in points for axis in group[0].axes))
+    columns: dict[str, pa.Array] = {
+        "key": pa.array([group[0].key for group in points], pa.string()),
+        "keys": pa.array([[r.key for r in group] for group in points], pa.list_(pa.string())),
+        "task": pa.array([group[0].task for group in points], pa.string()),
+        "replicates": pa.array([len(group) for group in points], pa.int64()),
+    }
+    for axis in axes:
+        columns[axis_column(axis)] = _axis_array([group[0].axes.get(axis) for group in points])
+    for name in MEASUREMENTS:
+        columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
+    for objective in objectives:
+        spread = [_standard_deviation(group, objective.name) for group in points]
+        columns[f"{objective.name}_sd"] = pa.array(spread, pa.float64())
+    for wall in WALLS:
+        touched = [any(r.measurement.get(wall, 0.0) > 0 for r in group) for group in points]
+        columns[wall] = pa.array(touched, pa.bool_())
+    channels = [group[0].details.get("channels_per_layer") for group in points]
+    columns["channels_per_layer"] = pa.array(
+        [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
+    )
+    return pa.table(columns)
+
+
+def _axis_array(values: Sequence[str | int | float | bool | None]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int}:
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+    return pa.array([None if v is None else str(v) for v in values], pa.string())
+
+
+def _values(group: Sequence[TrialRecord], name: str) -> list[float] | None:
+    # A mean over some of the replicates would be compared with means over all of them: all or null.
+    values = [float(record.measurement.get(name, math.nan)) for record in group]
+    return values if all(math.isfinite(value) for value in values) else None
+
+
+def _mean(group: Sequence[TrialRecord], name: str) -> float | None:
+    values = _values(group, name)
+    return None if values is None else math.fsum(values) / len(values)
+
+
+def _standard_deviation(group: Sequence[TrialRecord], name: str) -> float | None:
+    values = _values(group, name)
+    return None if values is None or len(values) < 2 else statistics.stdev(values)
+
+
+# --- fronts ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Front:
+    """The non-dominated points of one task cell, with everything needed to read them again.
+
+    Attributes:
+        version: Counts the stored fronts of this task from 1; 0 when not stored yet.
+        reference_point: Value per objective name, in the objective's unit, bounding `hypervolume`.
+        hypervolume: Volume between the front and the reference point, product of the units.
+        table: The front's rows of `points_table`, sorted by the first objective, ascending.
+    """
+
+    sweep: str
+    task: str
+    version: int
+    objectives: tuple[Objective, ...]
+    reference_point: Mapping[str, float]
+    hypervolume: float
+    table: pa.Table
+
+    def same_content(self, other: Front) -> bool:
+        """Return whether both fronts say the same, whatever their versions."""
+        return (
+            (self.sweep, self.task, self.objectives) == (other.sweep, other.task, other.objectives)
+            and dict(self.reference_point) == dict(other.reference_point)
+            and bool(self.table.equals(other.table))
+        )
+
+    def to_parquet_bytes(self) -> bytes:
+        """Return the front as one Parquet file, its facts as JSON in the schema's metadata."""
+        facts = {
+            "format": FRONT_FORMAT,
+            "sweep": self.sweep,
+            "task": self.task,
+            "version": self.version,
+            "objectives": [[objective.name, objective.goal.value] for objective in self.objectives],
+            "reference_point": dict(self.reference_point),
+            "hypervolume": self.hypervolume,
+        }
+        return _parquet(self.table.replace_schema_metadata({_METADATA_KEY: json.dumps(facts)}))
+
+    @staticmethod
+    def from_parquet_bytes(data: bytes) -> Front:
+        """Return the front that `to_parquet_bytes` wrote.
+
+        Raises:
+            QueryError: If the bytes are damaged, are no front, or come from a newer sweeper.
+        """
+        try:
+            table = pq.ParquetFile(pa.BufferReader(data)).read()
+            facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+            found = int(facts["format"])
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            raise QueryError(
+                f"{len(data)} bytes are no front that sweeper wrote ({type(error).__name__}: {error}). "
+                "Store the front again with `sweeper mirror`."
+            ) from error
+        if found > FRONT_FORMAT:
+            raise QueryError(
+                f"this front has format {found}, but this sweeper reads formats up to {FRONT_FORMAT}. "
+                "Update sweeper, or store the front again with `sweeper mirror` from this version."
+            )
+        try:
+            return Front(
+                sweep=facts["sweep"],
+                task=facts["task"],
+                version=int(facts["version"]),
+                objectives=tuple(Objective(name, Goal(goal)) for name, goal in facts["objectives"]),
+                reference_point={name: float(value) for name, value in facts["reference_point"].items()},
+                hypervolume=float(facts["hypervolume"]),
+                table=table.replace_schema_metadata(None),
+            )
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise QueryError(
+                f"the facts of a stored front are incomplete ({type(error).__name__}: {error}). "
+                "Store the front again with `sweeper mirror`."
+            ) from error
+
+
+def compute_front(
+    records: Iterable[TrialRecord],
+    *,
+    sweep: str,
+    task: str,
+    objectives: Sequence[Objective],
+    reference_point: Mapping[str, float],
+    version: int = 0,
+) -> Front:
+    """Return the front of one task cell from its complete trials.
+
+    Args:
+        records: Trials of any sweep and task; only those of `sweep` and `task` count.
+        objectives: What to optimise; the first one orders the rows.
+        reference_point: The worst value that still counts, for each objective's name.
+        version: Number of the front where it is already known.
+
+    Returns:
+        The front; an empty table and hypervolume 0.0 when no trial is complete.
+
+    Raises:
+        ValueError: If the reference point lacks an objective, or holds a value that is not finite.
+    """
+    missing = [objective.name for objective in objectives if objective.name not in reference_point]
+    if missing:
+        raise ValueError(
+            f"the reference point of sweep '{sweep}' has no value for {', '.join(missing)} "
+            f"(it has: {', '.join(reference_point) or 'none'}). Give one for each objective."
+        )
+    table = points_table([r for r in records if (r.sweep, r.task) == (sweep, task)], objectives)
+    for objective in objectives:
+        table = table.filter(pc.is_valid(table[objective.name]))
+    goals = [objective.goal for objective in objectives]
+    rows_NM = list(zip(*(table[o.name].to_pylist() for o in objectives), strict=True))
+    table = table.filter(pa.array(non_dominated(rows_NM, goals)))
+    order = [(objective.name, "ascending") for objective in objectives]
+    table = table.sort_by([*order, ("key", "ascending")]).combine_chunks()
+    front_NM = list(zip(*(table[o.name].to_pylist() for o in objectives), strict=True))
+    corner_M = [float(reference_point[objective.name]) for objective in objectives]
+    return Front(
+        sweep=sweep,
+        task=task,
+        version=version,
+        objectives=tuple(objectives),
+        reference_point=dict(zip((o.name for o in objectives), corner_M, strict=True)),
+        hypervolume=hypervolume(front_NM, goals, corner_M),
+        table=table,
+    )
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
+    """Return the rows that meet all conditions, in their order.
+
+    Args:
+        table: Any table of this module.
+        conditions: Texts such as `accuracy >= 0.95`, `task = digits-10`, `limited_depth = false`.
+            Operators are >= <= > < = == !=; quotes make a word of a number. Rows without a value
+            meet no condition on it.
+
+    Raises:
+        QueryError: If a condition cannot be read, names no column, or compares unlike things.
+    """
+    for condition in conditions:
+        match = _CONDITION.fullmatch(condition)
+        if match is None:
+            raise QueryError(f"cannot read the condition {condition!r}. {_EXAMPLE}")
+        name, operator, word = match.groups()
+        if name not in table.column_names:
+            near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
+            hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
+            raise QueryError(f"no column {name!r}, named in the condition {condition!r}. {hint}")
+        column = table[name]
+        operator = "=" if operator == "==" else operator
+        value = _value_for(column.type, operator, word, condition)
+        if isinstance(value, float):
+            column = column.cast(pa.float64())
+        table = table.filter(_COMPARE[operator](column, value))
+    return table
+
+
+def _value_for(kind: pa.DataType, operator: str, word: str, condition: str) -> float | bool | str:
+    """Return the condition's value as the column's kind needs it, or refuse the comparison."""
+    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
+    is_number = _NUMBER.fullmatch(word) is not None
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        if is_number:
+            return float(word)
+        raise QueryError(f"the condition {condition!r} compares a number with {word!r}. {_EXAMPLE}")
+    if operator not in ("=", "!="):
+        raise QueryError(f"the condition {condition!r} orders values that have no order. Use = or != here.")
+    if pa.types.is_boolean(kind):
+        if word.lower() in ("true", "false", "1", "0"):
+            return word.lower() in ("true", "1")
+        raise QueryError(f"the condition {condition!r} compares yes or no with {word!r}. Use true or false.")
+    if not pa.types.is_string(kind):
+        raise QueryError(f"the condition {condition!r} asks about a list. Ask about another column.")
+    if is_number:
+        raise QueryError(
+            f"the condition {condition!r} compares a word with the number {word}. "
+            f'Put it in quotes, as in = "{word}", if the word is meant.'
+        )
+    return word[1:-1] if is_quoted else word
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+
+def encode(table: pa.Table, format: str) -> bytes:
+    """Return a table as a file's bytes.
+
+    Args:
+        table: Any table of this module.
+        format: `json` (a list of row objects), `csv` (lists joined by `;`) or `parquet`.
+
+    Raises:
+        QueryError: If the format is another one.
+    """
+    if format == "json":
+        return (json.dumps(table.to_pylist(), indent=1, ensure_ascii=False) + "\n").encode()
+    if format == "csv":
+        return _csv(table)
+    if format == "parquet":
+        return _parquet(table)
+    raise QueryError(f"format {format!r} is not known. Choose json, csv or parquet.")
+
+
+def _csv(table: pa.Table) -> bytes:
+    def cell(value: Any) -> Any:
+        if isinstance(value, list):
+            return ";".join(str(item) for item in value)
+        return str(value).lower() if isinstance(value, bool) else value
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows([cell(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue().encode()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
