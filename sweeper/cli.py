@@ -1,0 +1,328 @@
+"""The command line: parse, call, print, exit code. The only place that prints and that reads the environment.
+
+Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started ·
+130 and 143 interrupted, with the command to resume.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from sweeper.errors import QueryError, SweepError
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.spec import LoadedSpec
+    from sweeper.sweep import Snapshot, Summary, Sweep
+
+app = typer.Typer(
+    help="Map how a neural network trades breadth, depth and time against each other.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Space = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped search space.")]
+Name = Annotated[str, typer.Argument(help="Name of the sweep.")]
+HomeOption = Annotated[Path, typer.Option("--home", envvar="SWEEPER_HOME", help="Folder that holds sweeps.")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Populations trained at a time. Default: one per CPU.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_ADDRESS",
+        help="A running Ray cluster, HOST:PORT or 'auto'. Default: start one here.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(epilog="Example: sweeper plan quickstart --workers 2")
+def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
+    """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
+    from sweeper import sweep, terminal
+    from sweeper.spec import load_spec
+
+    count = workers or os.cpu_count() or 1
+    estimate = sweep.estimate(load_spec(space), count)
+    if as_json:
+        values = {
+            **vars(estimate),
+            "trials": sum(estimate.cells.values()),
+            "workers": count,
+            "is_estimate": True,
+        }
+        _print_json(values)
+    else:
+        Console().print(terminal.estimate_table(estimate, count))
+        print("Time, memory and disk are estimates from a short probe training on this machine.")
+
+
+@app.command(epilog="Example: sweeper run search_spaces/quickstart.yaml --name first --workers 2")
+def run(
+    space: Space,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep; default: the spec's own.")] = None,
+    home: HomeOption = Path("sweeps"),
+    workers: WorkersOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
+    from sweeper.spec import load_spec
+    from sweeper.sweep import Sweep
+
+    loaded = load_spec(space, name=name)
+    _drive(Sweep(loaded.spec.name, home, tracking_uri), home, loaded, workers, address)
+
+
+@app.command(epilog="Example: sweeper resume quickstart")
+def resume(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    workers: WorkersOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again."""
+    _drive(_sweep(name, home, tracking_uri), home, None, workers, address)
+
+
+@app.command(epilog="Example: sweeper status quickstart --json")
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
+    home: HomeOption = Path("sweeps"),
+    as_json: JsonOption = False,
+) -> None:
+    """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure."""
+    from sweeper import terminal
+    from sweeper.home import Home
+
+    names = [name] if name is not None else Home(home).sweeps()
+    rows = [(one, _sweep(one, home).counts(), Home(home).sweep(one).driver) for one in names]
+    if as_json:
+        found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
+        _print_json(found[0] if name is not None else found)
+    elif name is not None:
+        Console().print(terminal.status_table(*rows[0]))
+    elif rows:
+        Console().print(terminal.sweeps_table(rows))
+    else:
+        print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
+
+
+@app.command(epilog='Example: sweeper pareto quickstart --task digits-10 --where "accuracy >= 0.9" --format csv')
+def pareto(
+    name: Name,
+    task: Annotated[str | None, typer.Option("--task", help="Label of one task; default: all.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help='A condition such as "accuracy >= 0.9"; may be repeated.'),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")] = None,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the stored Pareto front, read from MLflow alone."""
+    from sweeper import query, terminal
+    from sweeper.sweep import Sweep
+    from sweeper.table import encode
+
+    uri = Sweep(_checked(name), home, tracking_uri).tracking_uri
+    kind = "json" if as_json else format
+    if kind not in {"table", "json", "csv", "parquet"}:
+        raise QueryError(f"a front is printed as table, json, csv or parquet, but got --format {kind}")
+    if kind == "parquet" and output is None and sys.stdout.isatty():
+        raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
+    fronts = query.pareto(uri, name, task=task, where=where or ())
+    if kind != "table":
+        data = encode(query.as_table(fronts), kind)
+    else:
+        console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
+        for front in fronts:
+            console.print(terminal.front_table(front))
+        if output is None:
+            return
+        data = console.export_text().encode()
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
+    aside = output.with_name(output.name + ".tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(output)
+    except OSError as error:
+        raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
+
+
+@app.command(epilog="Example: sweeper mirror quickstart")
+def mirror(name: Name, home: HomeOption = Path("sweeps"), tracking_uri: TrackingOption = None) -> None:
+    """Write every outcome and front of the ledger to MLflow again; what is there stays as it is."""
+    sweep = _sweep(name, home, tracking_uri)
+    summary = sweep.mirror()
+    from sweeper import terminal
+
+    _refuse_unmirrored(summary)
+    print(f"{terminal.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
+
+
+def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | None, address: str | None) -> None:
+    """Run or resume a sweep, show how it goes, print its fronts, and exit."""
+    from sweeper import terminal
+    from sweeper.execute import RayExecutor
+
+    console = Console()
+    with _stop_signals() as stopped, _progress() as observe:
+        summary = sweep.run(
+            loaded,
+            executor=RayExecutor(workers, address),
+            workers=workers or os.cpu_count() or 1,
+            observe=observe,
+            should_stop=lambda: bool(stopped),
+        )
+    for front in summary.fronts:
+        console.print(terminal.front_table(front))
+        console.print()
+    print(terminal.outcome_line(summary.counts))
+    again = f"sweeper resume {summary.name}" + (f" --home {home}" if home != Path("sweeps") else "")
+    if not summary.is_finished:
+        print(f"{'interrupted' if stopped else 'not finished'}; continue with:\n  {again}")
+        sys.exit(128 + stopped[0] if stopped else 1)
+    _refuse_unmirrored(summary)
+    _print_next_steps(sweep, summary, home)
+    sys.exit(1 if summary.counts.failed else 0)
+
+
+def _print_next_steps(sweep: Sweep, summary: Summary, home: Path) -> None:
+    from sweeper.record import page_hint
+
+    uri = sweep.tracking_uri
+    task = summary.fronts[-1].task
+    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    command, page = page_hint(uri, summary.name)
+    print("\nLook further:")
+    print(f'  sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}')
+    print(f"  sweeper status {summary.name}{elsewhere}")
+    if command:
+        print(f"  {command}")
+    print(f"  {page}")
+
+
+def _refuse_unmirrored(summary: Summary) -> None:
+    if not summary.is_mirrored:
+        from sweeper.errors import TrackingError
+
+        raise TrackingError(
+            f"every outcome is safe in the ledger, but MLflow does not hold all of them: {summary.unmirrored} "
+            f"Once it answers again, run `sweeper mirror {summary.name}`."
+        )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM: the first asks the sweep to stop, a second SIGINT ends it at once."""
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if stopped and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Show a live line on a terminal, and plain lines every few seconds elsewhere; both on the error output."""
+    from sweeper.terminal import ProgressLine
+
+    console, line = Console(stderr=True), ProgressLine(time.monotonic)
+    notes: set[str] = set()
+
+    def tell(snapshot: Snapshot) -> bool:
+        if is_news := bool(snapshot.note) and snapshot.note not in notes:
+            notes.add(snapshot.note)
+            console.print(f"note: {snapshot.note}", highlight=False, markup=False)
+        return is_news
+
+    if console.is_terminal:
+        with Live("starting Ray", console=console, refresh_per_second=4, transient=True) as live:
+
+            def update(snapshot: Snapshot) -> None:
+                tell(snapshot)
+                live.update(line.line(snapshot))
+
+            yield update
+        return
+    shown = [-10.0]
+
+    def write(snapshot: Snapshot) -> None:
+        text = line.line(snapshot)
+        if tell(snapshot) or time.monotonic() - shown[0] >= 10 or not snapshot.epochs:
+            shown[0] = time.monotonic()
+            print(text.plain, file=sys.stderr, flush=True)
+
+    yield write
+
+
+def _sweep(name: str, home: Path, tracking_uri: str | None = None) -> Sweep:
+    """Return a sweep that exists in this home."""
+    from sweeper.home import Home
+    from sweeper.sweep import Sweep
+
+    Home(home).known(_checked(name))
+    return Sweep(name, home, tracking_uri)
+
+
+def _checked(name: str) -> str:
+    from sweeper.spec import check_name
+
+    check_name(name)  # a name is a folder's name: it must not lead anywhere else
+    return name
+
+
+def _shown_uri(sweep: Sweep) -> str:
+    from sweeper.record import redacted
+
+    return redacted(sweep.tracking_uri)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is one message on the standard error output and exit code 2."""
+    try:
+        app()
+    except SweepError as error:
+        print(f"sweeper: {error}", file=sys.stderr)
+        sys.exit(2)

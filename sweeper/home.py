@@ -1,0 +1,177 @@
+"""Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
+
+HOME/mlflow.db             the tracking database, where no other is named
+HOME/NAME/ledger.db        the ledger
+HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
+HOME/NAME/tracking.txt     the tracking URI last used
+HOME/NAME/checkpoints/     one file per population
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
+from sweeper.vocabulary import Lease
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder that holds sweeps."""
+
+    root: Path
+
+    def sweep(self, name: str) -> SweepFolder:
+        """Return the folder of a sweep, whether or not it exists."""
+        return SweepFolder(self.root.absolute() / name)
+
+    def known(self, name: str) -> SweepFolder:
+        """Return the folder of a planned sweep.
+
+        Raises:
+            UnknownSweepError: If there is none of that name here.
+        """
+        folder = self.sweep(name)
+        if not folder.is_planned:
+            sweeps = ", ".join(self.sweeps()) or "none"
+            raise UnknownSweepError(
+                f"there is no sweep {name!r} in {self.root} (sweeps there: {sweeps}). "
+                "Name the right folder with --home, or start it with `sweeper run`."
+            )
+        return folder
+
+    def sweeps(self) -> list[str]:
+        """Return the names of all planned sweeps, sorted."""
+        try:
+            return sorted(path.parent.name for path in self.root.glob("*/ledger.db"))
+        except OSError as error:
+            raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking database of this home."""
+        return f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The files of one sweep."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether a ledger is here."""
+        return (self.path / "ledger.db").is_file()
+
+    @property
+    def ledger_url(self) -> str:
+        """URL of the ledger's storage."""
+        return f"sqlite:///{self.path / 'ledger.db'}"
+
+    def checkpoint(self, population: str) -> Path:
+        """Return where the checkpoint of a population is kept."""
+        return self.path / "checkpoints" / f"{population}.pt"
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The tracking URI this sweep last used, if it was kept."""
+        try:
+            return (self.path / "tracking.txt").read_text(encoding="utf-8").strip() or None
+        except OSError:
+            return None
+
+    def keep_tracking_uri(self, uri: str) -> None:
+        """Note the tracking URI for later commands, unless it carries a password."""
+        if "@" not in uri:
+            aside = self.path / f"tracking.{os.getpid()}.tmp"
+            aside.write_text(uri + "\n", encoding="utf-8")
+            aside.replace(self.path / "tracking.txt")
+
+    @contextmanager
+    def drive(self) -> Iterator[Lease]:
+        """Become the sweep's only driver.
+
+        The operating system holds the lock and drops it when this process ends in any way, so a dead driver blocks
+        nobody. Workers compare the session in the file with their own before they write.
+
+        Raises:
+            HomeError: If the folder cannot be made or written.
+            SweepBusyError: If another driver works on this sweep; names it.
+        """
+        file = self._open_lock()
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise SweepBusyError(
+                    f"sweep {self.name!r} is being driven by {_named(_read(file))}. "
+                    f"Watch it with `sweeper status {self.name}`, or end that process first."
+                ) from error
+            session = uuid.uuid4().hex
+            driver = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "session": session,
+                "since": datetime.now().isoformat(timespec="seconds"),
+            }
+            file.seek(0)
+            file.truncate()
+            json.dump(driver, file)
+            file.flush()
+            yield Lease(str(self.path / "driver.json"), session)
+        finally:
+            file.close()
+
+    def _open_lock(self) -> IO[str]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return (self.path / "driver.json").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise HomeError(
+                f"the sweep's folder {self.path} cannot be written: {error.strerror}. "
+                "Make it writable, or name another folder with --home."
+            ) from error
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep now, in words; None if nobody does."""
+        try:
+            with (self.path / "driver.json").open(encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return _named(_read(file))
+        except OSError:
+            pass
+        return None
+
+
+def _read(file: IO[str]) -> dict[str, object]:
+    try:
+        file.seek(0)
+        content = json.load(file)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _named(driver: dict[str, object]) -> str:
+    if not driver:
+        return "another process"
+    return f"process {driver.get('pid')} on {driver.get('host')} since {driver.get('since')}"

@@ -1,0 +1,208 @@
+"""Settings in, measurements out: the only bridge to `model/`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import model
+from model.checkpoint import load_state, save_state, state_bytes
+from model.compute import is_out_of_memory, use_threads
+from sweeper.errors import SpecError
+from sweeper.spec import Setting, TaskSpec
+from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
+
+
+class SupersededError(RuntimeError):
+    """Another driver has taken over the sweep: what this worker does is no longer wanted."""
+
+
+def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
+    """Train the networks of a job side by side, from their last checkpoint if there is one.
+
+    Args:
+        job: What to train.
+        report: Called after each epoch, when its checkpoint is on disk.
+
+    Returns:
+        How each wanted member ended, in order. Whatever goes wrong inside the training is an outcome.
+
+    Raises:
+        SupersededError: If another driver took over.
+    """
+    try:
+        return _train(job, report)
+    except SupersededError:
+        raise
+    except Exception as error:
+        outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
+        reason = "".join(traceback.format_exception(error))
+        return [Ended(outcome, reason)] * len(job.wanted_keys)
+
+
+def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
+    use_threads(1)  # one network population a core; a reused worker would keep what it had
+    path = Path(job.checkpoint) if job.checkpoint else None
+    notes: list[str] = []
+    state = None
+    try:
+        state = load_state(path) if path else None
+    except model.CheckpointError as error:
+        notes.append(f"{error}; population {job.key} starts anew")
+    # Members with an outcome take part only where the checkpoint spares training them again.
+    chosen = [i for i, is_wanted in enumerate(job.wanted) if is_wanted or state is not None]
+    answered = [position for position, i in enumerate(chosen) if job.wanted[i]]
+    settings = [Setting.from_flat(job.settings[i]) for i in chosen]
+
+    def on_epoch(epoch: model.Epoch) -> None:
+        if path:
+            _refuse_superseded(job.lease)
+            save_state(epoch.state(), path)
+        values = [epoch.values[position] for position in answered]
+        report(Progress(epoch.epoch, epoch.epochs, values, tuple(notes)))
+        notes.clear()
+
+    task = _load(settings[0].task)
+    trained = model.train(
+        task,
+        _window(settings[0], task),
+        _members(settings),
+        _training(settings[0]),
+        report=on_epoch,
+        state=state,
+    )
+    return [_ended(trained[position]) for position in answered]
+
+
+def _ended(trained: model.Trained) -> Ended:
+    if trained.network is None:
+        return Ended(Outcome.NOT_FINITE, trained.reason, curve=trained.curve)
+    details = {"channels_per_layer": trained.channels_per_layer}
+    return Ended(Outcome.COMPLETE, "", trained.measurement, details, trained.curve)
+
+
+def _refuse_superseded(lease: Lease | None) -> None:
+    """Stop a worker that outlived its driver before it writes beside a new one."""
+    if lease is None:
+        return
+    try:
+        session = json.loads(Path(lease.path).read_text(encoding="utf-8")).get("session")
+    except (OSError, ValueError):
+        return  # being rewritten; asked again after the next epoch
+    if session != lease.session:
+        raise SupersededError(f"session {lease.session} was taken over by {session}")
+
+
+@lru_cache(maxsize=2)
+def _load(task: TaskSpec) -> model.Task:
+    return model.load_task(model.TaskDefinition(**task.model_dump()))
+
+
+def _members(settings: Sequence[Setting]) -> list[model.Pressures]:
+    return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
+
+
+def _training(setting: Setting) -> model.TrainingSettings:
+    return model.TrainingSettings(**setting.training.model_dump(mode="json"))
+
+
+def _window(setting: Setting, task: model.Task) -> model.Window:
+    lattice = setting.lattice
+    return model.Window(
+        channels=(lattice.channels,) * lattice.layers,
+        steps=lattice.steps,
+        image=task.image,
+        classes=task.classes,
+        kernel=lattice.kernel,
+        halve=lattice.halve,
+        time_selection=str(lattice.time_selection),
+    )
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What is known of a task before training: images, their size and the hash of their data."""
+
+    train_images: int
+    test_images: int
+    image: tuple[int, int, int]
+    classes: int
+    fingerprint: str
+
+
+def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
+    """Load every task and build every window once, so that what cannot work is refused before training starts.
+
+    Returns:
+        Facts by task label.
+
+    Raises:
+        SpecError: If images cannot be read, classes are missing, or a window does not fit.
+    """
+    facts: dict[str, TaskFacts] = {}
+    groups = {setting.group_key: setting for setting in settings}
+    for setting in groups.values():
+        try:
+            task = _load(setting.task)
+            _window(setting, task)
+        except model.ModelError as error:
+            raise SpecError(f"task {setting.task.label!r} cannot be trained: {error}") from error
+        facts[setting.task.label] = TaskFacts(
+            len(task.train), len(task.test), task.image, task.classes, task.fingerprint
+        )
+    return facts
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A short training's measure of a population: an estimate, on this machine, with one thread."""
+
+    epoch_s: float
+    memory_bytes: int
+    checkpoint_bytes: int
+
+
+def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
+    """Train a population on a few batches and measure it.
+
+    Args:
+        settings: Members of one population.
+        batches: How many batches; the first one warms up and is not counted.
+    """
+    use_threads(1)
+    first = settings[0]
+    task = _load(first.task)
+    size = min(first.training.batch_size, len(task.train))
+    few = model.Task(
+        model.Images(task.train.pixels[:size], task.train.labels[:size]),
+        model.Images(task.test.pixels[:size], task.test.labels[:size]),
+        task.classes,
+        task.fingerprint,
+    )
+    ends: list[float] = []
+    sizes: list[int] = []
+
+    def on_epoch(epoch: model.Epoch) -> None:
+        ends.append(time.perf_counter())
+        if not sizes:
+            sizes.append(state_bytes(epoch.state()))
+
+    training = replace(_training(first), epochs=batches)
+    model.train(
+        few,
+        _window(first, task),
+        _members(settings),
+        training,
+        report=on_epoch,
+    )
+    # One probe epoch is one batch of training and one of testing; training costs about three times testing.
+    per_batch = (ends[-1] - ends[0]) / (batches - 1)
+    epoch_s = per_batch * (0.75 * (len(task.train) // size) + 0.25 * len(task.test) / size)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Probe(epoch_s, memory, sizes[0])

@@ -1,0 +1,135 @@
+"""One run of Ray Tune over a source's jobs. Imported by `sweeper.execute` once Ray's environment is set.
+
+Ray Tune writes what it is given into snapshots that are never read here: the classes below leave their state out.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sweeper.jobs import LOST_RETRIES, JobSource, Work
+from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
+
+
+def place(work: Work, source: JobSource, workers: int) -> None:
+    """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
+    folder = tempfile.mkdtemp(prefix="sweeper-tune-")
+    try:
+        tuner = tune.Tuner(
+            tune.with_resources(_trainable(work), {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=PlanSearcher(source),
+                num_samples=-1,
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+                trial_dirname_creator=_directory_name,
+            ),
+            run_config=tune.RunConfig(
+                name="placement",
+                storage_path=folder,
+                verbose=0,
+                stop=SourceStopper(source),
+                failure_config=tune.FailureConfig(max_failures=LOST_RETRIES),
+            ),
+        )
+        tuner.fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _directory_name(trial: Trial) -> str:
+    return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
+
+
+def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
+    """Return what a worker runs: one job, from its text in the configuration."""
+
+    def train(config: dict[str, str]) -> None:
+        job = _job_from_json(config["job"])
+        ended = work(job, lambda progress: tune.report({"progress": json.dumps(asdict(progress))}))
+        tune.report({"ended": json.dumps([asdict(member) for member in ended])})
+
+    return train
+
+
+class PlanSearcher(Searcher):
+    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports."""
+
+    def __init__(self, source: JobSource) -> None:
+        super().__init__()
+        self._source = source
+        self._jobs: dict[str, Job] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next job as a configuration, or `FINISHED`."""
+        job = None if self._source.should_stop() else self._source.next_job()
+        if job is None:
+            return Searcher.FINISHED
+        self._jobs[trial_id] = job
+        return {"job": json.dumps(asdict(job))}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass on what a worker reports."""
+        job = self._jobs.get(trial_id)
+        if job is None:
+            return
+        if "ended" in result:
+            del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
+            self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
+        elif "progress" in result:
+            self._source.on_progress(job, Progress(**json.loads(result["progress"])))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Pass on that Tune gave a job up; what ended in order was passed on with its result."""
+        job = self._jobs.pop(trial_id, None)
+        if job is not None and error:
+            reason = f"its worker died {LOST_RETRIES + 1} times while it trained population {job.key}"
+            self._source.on_ended(job, [Ended(Outcome.LOST, reason)] * len(job.wanted_keys))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the ledger is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: a sweep is resumed from its ledger."""
+        raise NotImplementedError("a sweep is resumed from its ledger, never from Ray's state")
+
+
+class SourceStopper(tune.Stopper):
+    """Ends the whole run when the source wants to stop."""
+
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tell whether to end the run."""
+        return self._source.should_stop()
+
+
+def _job_from_json(text: str) -> Job:
+    values = json.loads(text)
+    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted")}
+    lease = values["lease"] and Lease(**values["lease"])
+    return Job(**{**values, **tuples, "lease": lease})
+
+
+def _ended_from(values: dict[str, Any]) -> Ended:
+    return Ended(**{**values, "outcome": Outcome(values["outcome"])})

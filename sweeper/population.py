@@ -1,0 +1,128 @@
+"""Populations: settings that are trained side by side; and how many trials stand where."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from sweeper.spec import Setting, SweepSpec
+from sweeper.vocabulary import Outcome, State, TrialRecord
+
+#: Largest population by the number of pixels of an image.
+_LARGEST_POPULATIONS = ((100, 16), (400, 4), (float("inf"), 1))
+
+
+@dataclass
+class Population:
+    """Settings that are trained side by side, and the rows of the ledger that hold them.
+
+    Attributes:
+        key: Hash of the members' trial keys: the same members, the same population.
+        task: Label of the task cell.
+        keys: Trial keys of the members.
+        settings: Their settings, in the same order.
+        numbers: Their rows in the cell's study.
+        open: Keys of the members that have no outcome yet.
+        interrupted: Keys of the members that a former driver left running.
+        heard_ms: When it was last heard of, as far as written.
+    """
+
+    key: str
+    task: str
+    keys: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    numbers: tuple[int, ...] = ()
+    open: set[str] = field(default_factory=set)
+    interrupted: set[str] = field(default_factory=set)
+    heard_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials of a sweep stand where.
+
+    `planned` = `complete` + `running` + `waiting` + all failures in `outcomes`.
+    """
+
+    planned: int
+    complete: int
+    running: int
+    waiting: int
+    outcomes: Mapping[str, int]
+
+    @property
+    def failed(self) -> int:
+        """Trials that ended in any way but complete."""
+        return sum(self.outcomes.values()) - self.complete
+
+    def without_driver(self) -> Counts:
+        """Return the same where no driver lives: what it left running waits to be taken over."""
+        return replace(self, running=0, waiting=self.waiting + self.running)
+
+    def started(self, trials: int) -> Counts:
+        """Return the counts after so many waiting trials have started."""
+        return replace(self, running=self.running + trials, waiting=self.waiting - trials)
+
+    def ended(self, record: TrialRecord) -> Counts:
+        """Return the counts after a running trial has ended."""
+        outcome = str(record.outcome)
+        return replace(
+            self,
+            running=self.running - 1,
+            complete=self.complete + (record.outcome is Outcome.COMPLETE),
+            outcomes={**self.outcomes, outcome: self.outcomes[outcome] + 1},
+        )
+
+
+def count(records: Iterable[TrialRecord]) -> Counts:
+    """Count trials by state, and finished ones by outcome."""
+    records = list(records)
+    states = Counter(record.state for record in records)
+    ended = Counter(record.outcome for record in records)
+    return Counts(
+        planned=len(records),
+        complete=states[State.COMPLETE],
+        running=states[State.RUNNING],
+        waiting=states[State.WAITING],
+        outcomes={str(outcome): ended[outcome] for outcome in Outcome},
+    )
+
+
+def population_size(spec: SweepSpec, workers: int, pixels: int) -> int:
+    """Return how many networks to train side by side.
+
+    `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
+    nothing on a CPU: small images gain most, large ones leave the cache (figures in docs/design.md).
+
+    Args:
+        spec: Its `placement.population` decides where it is a number.
+        workers: Populations trained at a time.
+        pixels: Pixels of the largest image.
+    """
+    asked = spec.placement.population
+    if isinstance(asked, int):
+        return asked
+    most = next(size for limit, size in _LARGEST_POPULATIONS if pixels <= limit)
+    groups = Counter(setting.group_key for setting in spec.settings())
+    return max(1, min(most, -(-max(groups.values()) // workers)))
+
+
+def form_populations(settings: Sequence[Setting], size: int) -> list[Population]:
+    """Divide settings into populations of about equal size, at most `size`.
+
+    Members share the task, the lattice and the training; adjacent settings stay together. The same
+    settings and size always give the same populations.
+    """
+    populations: list[Population] = []
+    for _, group in groupby(settings, key=lambda setting: setting.group_key):
+        members = list(group)
+        parts = -(-len(members) // size)
+        for part in range(parts):
+            chosen = members[part * len(members) // parts : (part + 1) * len(members) // parts]
+            keys = tuple(setting.key for setting in chosen)
+            key = hashlib.sha256(",".join(sorted(keys)).encode()).hexdigest()[:16]
+            populations.append(Population(key, chosen[0].task.label, keys, tuple(chosen)))
+    return populations

@@ -1,0 +1,152 @@
+"""How things look in a terminal: tables, fronts and the live line, as rich renderables. Prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.population import Counts
+from sweeper.sweep import Estimate, Snapshot
+from sweeper.table import Front
+from sweeper.vocabulary import WALLS, Goal, Outcome
+
+#: Columns of a printed front that are always shown, besides the objectives.
+_SHOWN = ("accuracy", "breadth", "depth", "time")
+
+_PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
+
+
+def front_table(front: Front) -> Table:
+    """Return a front as a table: a row a network, from the worst to the best in the first objective."""
+    rows = front.table.to_pylist()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    table.title = f"[bold]{front.task}[/bold]: {len(rows)} non-dominated networks, hypervolume {front.hypervolume:.4g}"
+    arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
+    names = [name for name in {**dict.fromkeys(_SHOWN), **arrows} if name in front.table.column_names]
+    for name in names:
+        table.add_column(name + arrows.get(name, ""), justify="right", no_wrap=True)
+    is_replicated = any(row["replicates"] > 1 for row in rows)
+    if is_replicated:
+        table.add_column("seeds", justify="right")
+    for column in ("layers", "wall", "key"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        cells = [_number(name, row[name], row.get(f"{name}_sd")) for name in names]
+        cells += [str(row["replicates"])] if is_replicated else []
+        walls = " ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall))
+        layers = " ".join(str(channels) for channels in row.get("channels_per_layer") or ()) or "none"
+        table.add_row(*cells, layers, walls, row["key"])
+    reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
+    table.caption = (
+        f"front version {front.version} · reference point: {reference}\n"
+        "layers: living channels by layer · wall: limited by the window in breadth, depth or time"
+    )
+    return table
+
+
+def _number(name: str, value: float | None, sd: float | None) -> str:
+    if value is None:
+        return "-"
+    places = _PLACES.get(name, 2)
+    return f"{value:,.{places}f}" + (f" ±{sd:.{places}f}" if sd is not None else "")
+
+
+def outcome_line(counts: Counts) -> str:
+    """Return how many trials ended in which way, in one line."""
+    ended = [f"{n} {kind.replace('_', ' ')}" for kind, n in counts.outcomes.items() if n]
+    going = [f"{n} {word}" for n, word in ((counts.running, "running"), (counts.waiting, "waiting")) if n]
+    return f"{counts.planned} trials: " + ", ".join(ended + going)
+
+
+def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
+    """Return one row a sweep: where its trials stand, and who drives it."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sweep")
+    for column in ("planned", "complete", "running", "waiting", "failed"):
+        table.add_column(column, justify="right")
+    table.add_column("driven by")
+    for name, counts, driver in rows:
+        numbers = (counts.planned, counts.complete, counts.running, counts.waiting, counts.failed)
+        table.add_row(name, *map(str, numbers), driver or "nobody")
+    return table
+
+
+def status_table(name: str, counts: Counts, driver: str | None) -> Table:
+    """Return where one sweep's trials stand, every kind of failure included."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"sweep {name}")
+    table.add_column("trials", justify="right")
+    for word in ("planned", "complete", "running", "waiting"):
+        table.add_row(word, str(getattr(counts, word)))
+    for kind, number in counts.outcomes.items():
+        if kind != Outcome.COMPLETE:
+            table.add_row(kind.replace("_", " "), str(number))
+    table.caption = f"driven by {driver or 'nobody'}"
+    table.caption_justify = "left"
+    return table
+
+
+def estimate_table(estimate: Estimate, workers: int) -> Table:
+    """Return what a sweep will need."""
+    table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
+    for cell, trials in estimate.cells.items():
+        table.add_row(f"cell {cell}", f"{trials} trials")
+    table.add_row("trials", str(sum(estimate.cells.values())))
+    table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
+    table.add_row("estimated time", f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up")
+    table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
+    table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it."""
+    if seconds < 60:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+@dataclass
+class ProgressLine:
+    """The live line: trials done, running, failed, time left and the best accuracy so far.
+
+    Args:
+        clock: Seconds from any start; given, so that a test can move it.
+    """
+
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self._started: tuple[float, float] | None = None
+
+    def line(self, snapshot: Snapshot) -> Text:
+        """Return the line for a snapshot."""
+        counts = snapshot.counts
+        done = counts.planned - counts.running - counts.waiting
+        text = Text(f"{done}/{counts.planned} trials done, {counts.running} running")
+        text.append(f", {counts.failed} failed", style="red" if counts.failed else "")
+        left = self._seconds_left(snapshot, done)
+        text.append(f" · {duration(left)} left" if left is not None else " · starting")
+        for task, accuracy in snapshot.best_accuracy.items():
+            text.append(f" · {task} best {accuracy:.3f}")
+        return text
+
+    def _seconds_left(self, snapshot: Snapshot, done: int) -> float | None:
+        """Extrapolate from the epochs seen since the first one; None until there are some."""
+        work = float(done)
+        for epoch, epochs, members in snapshot.epochs.values():
+            work += members * epoch / epochs if epochs else 0
+        if self._started is None:
+            if any(epoch for epoch, _, _ in snapshot.epochs.values()):
+                self._started = (self.clock(), work)
+            return None
+        started, before = self._started
+        if work <= before:
+            return None
+        return (self.clock() - started) * (snapshot.counts.planned - work) / (work - before)
