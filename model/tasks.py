@@ -161,7 +161,8 @@ def _decode(value: object, path: Path, row: int) -> NDArray[np.float32]:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode.startswith(("I", "F")):
                 raise TaskError(
-                    f"images must have 8 bits a channel, but row {row} of {path} has mode {image.mode}. Convert it first."
+                    f"images must have 8 bits a channel, but row {row} of {path} has mode {image.mode}. "
+                    "Convert it first."
                 )
             is_grey = image.mode in {"1", "L"}
             array = np.asarray(image.convert("L" if is_grey else "RGB"), dtype=np.float32) / np.float32(255)

@@ -6,13 +6,8 @@ Ray's own state is placement only: nothing is ever restored from it.
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import socket
 
 from sweeper.errors import ClusterError
 from sweeper.jobs import JobSource, StoppedError, Work
@@ -46,67 +41,46 @@ class RayExecutor:
         address: A running cluster, `host:port` or `auto`; None starts one on this machine, for this run only.
 
     Raises:
-        ClusterError: When running, if the cluster cannot be started, reached, or has no CPU for a worker.
+        ClusterError: If the address is of another kind; when running, if the cluster cannot be started, reached,
+            or has no CPU for a worker.
     """
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
+        if address and "://" in address and not address.startswith("ray://"):
+            raise ClusterError(
+                f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
+                f"{address}. An address that starts with http:// is for submitting jobs."
+            )
         self._workers, self._address = workers, address
 
     def run(self, work: Work, source: JobSource) -> None:
         """Run every job of the source on Ray."""
-        with _connected(self._workers, self._address) as workers:
-            if source.should_stop():
-                return
-            from sweeper import placement  # only once the environment is set, see _connected
+        if self._address:
+            _require_listening(self._address)
+        _set_environment(is_local=self._address is None)
+        from sweeper import placement  # Ray reads its environment when it is imported
 
-            placement.place(work, source, workers)
+        with placement.cluster(self._workers, self._address) as workers:
+            if not source.should_stop():
+                placement.place(work, source, workers)
 
 
-@contextmanager
-def _connected(workers: int | None, address: str | None) -> Iterator[int]:
-    """Start or join a Ray cluster, give the number of jobs to run at a time, and leave it again."""
-    if address and "://" in address and not address.startswith("ray://"):
+def _require_listening(address: str) -> None:
+    """Ask whether anything listens at an address: Ray itself would try for many minutes without a word."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not colon or not port.isdecimal():
         raise ClusterError(
-            f"--address takes the address of a running cluster, HOST:PORT or 'auto', but got {address}. "
-            "An address that starts with http:// is for submitting jobs."
+            f"--address takes HOST:PORT or 'auto', but got {address!r}. A Ray head listens on port 6379."
         )
-    _set_environment(is_local=address is None)
-    handlers = _signal_handlers()
-    import ray
-
     try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=workers or os.cpu_count(),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                object_store_memory=100 * 2**20,
-            )
-        else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"{where}: {str(error).strip().splitlines()[0]}. Check the address, and that "
-            "RAY_AUTH_MODE is the same here as on the cluster."
+            f"the Ray cluster at {address} cannot be reached: {error}. Check the address, and start its head with "
+            "`ray start --head`."
         ) from error
-    try:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)  # ray.init puts its own in place
-        cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # ray has no types here
-        if cpus < 1:
-            raise ClusterError(f"the Ray cluster at {address} has no CPU for a worker. Start a node with CPUs.")
-        yield min(workers or cpus, cpus)
-    finally:
-        ray.shutdown()
-
-
-def _signal_handlers() -> dict[signal.Signals, Any]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _set_environment(*, is_local: bool) -> None:

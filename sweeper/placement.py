@@ -1,4 +1,4 @@
-"""One run of Ray Tune over a source's jobs. Imported by `sweeper.execute` once Ray's environment is set.
+"""A Ray cluster, and one run of Ray Tune over a source's jobs on it. Imported by `sweeper.execute` once Ray's environment is set.
 
 Ray Tune writes what it is given into snapshots that are never read here: the classes below leave their state out.
 """
@@ -6,18 +6,68 @@ Ray Tune writes what it is given into snapshots that are never read here: the cl
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from sweeper.errors import ClusterError
 from sweeper.jobs import LOST_RETRIES, JobSource, Work
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
+
+
+@contextmanager
+def cluster(workers: int | None, address: str | None) -> Iterator[int]:
+    """Start or join a Ray cluster, give the number of jobs to run at a time, and leave it again.
+
+    Raises:
+        ClusterError: If the cluster cannot be started or joined, or has no CPU.
+    """
+    handlers = _signal_handlers()
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=workers or os.cpu_count(),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=100 * 2**20,
+            )
+        else:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ClusterError(
+            f"{where}: {reason}. Check the address, and that RAY_AUTH_MODE is the same here as on the cluster."
+        ) from error
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # ray.init puts its own in place
+        cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # ray has no types here
+        if cpus < 1:
+            raise ClusterError(f"the Ray cluster at {address} has no CPU for a worker. Start a node with CPUs.")
+        yield min(workers or cpus, cpus)
+    finally:
+        ray.shutdown()
+
+
+def _signal_handlers() -> dict[signal.Signals, Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def place(work: Work, source: JobSource, workers: int) -> None:

@@ -1,4 +1,4 @@
-"""Trials become points, points become fronts: Arrow tables, and how they are stored and asked.
+"""Trials become points, points become fronts: Arrow tables, and how they are stored and written out.
 
 One *point* is one setting: its replicates (the same setting with other seeds) are averaged,
 and their spread is kept beside the mean.
@@ -7,13 +7,11 @@ and their spread is kept beside the mean.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
-import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,26 +19,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sweeper.conditions import where
 from sweeper.errors import QueryError
 from sweeper.front import hypervolume, non_dominated
 from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, State, TrialRecord
+
+__all__ = ["FRONT_FORMAT", "ArrowTable", "Front", "axis_column", "compute_front", "encode", "points_table", "where"]
+
+#: What queries return, under a name that other rooms can use without pyarrow.
+ArrowTable = pa.Table
 
 #: Written into every stored front; raise it when an older sweeper could misread a newer file.
 FRONT_FORMAT = 1
 
 _METADATA_KEY = b"sweeper"
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
-_CONDITION = re.compile(r"\s*([A-Za-z_][\w.\-]*?)\s*(>=|<=|==|!=|>|<|=)\s*([^\s<>=!].*?)\s*")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_COMPARE: Mapping[str, Callable[..., Any]] = {
-    ">=": pc.greater_equal,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    "<": pc.less,
-    "=": pc.equal,
-    "!=": pc.not_equal,
-}
-_EXAMPLE = 'Write each condition by itself, such as "accuracy >= 0.95" or "task = digits-10".'
 
 
 def axis_column(name: str) -> str:
@@ -257,63 +250,6 @@ def compute_front(
         hypervolume=hypervolume(front_NM, goals, corner_M),
         table=table,
     )
-
-
-# --- conditions -----------------------------------------------------------------------------------
-
-
-def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
-    """Return the rows that meet all conditions, in their order.
-
-    Args:
-        table: Any table of this module.
-        conditions: Texts such as `accuracy >= 0.95`, `task = digits-10`, `limited_depth = false`.
-            Operators are >= <= > < = == !=; quotes make a word of a number. Rows without a value
-            meet no condition on it.
-
-    Raises:
-        QueryError: If a condition cannot be read, names no column, or compares unlike things.
-    """
-    for condition in conditions:
-        match = _CONDITION.fullmatch(condition)
-        if match is None:
-            raise QueryError(f"cannot read the condition {condition!r}. {_EXAMPLE}")
-        name, operator, word = match.groups()
-        if name not in table.column_names:
-            near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
-            hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
-            raise QueryError(f"no column {name!r}, named in the condition {condition!r}. {hint}")
-        column = table[name]
-        operator = "=" if operator == "==" else operator
-        value = _value_for(column.type, operator, word, condition)
-        if isinstance(value, float):
-            column = column.cast(pa.float64())
-        table = table.filter(_COMPARE[operator](column, value))
-    return table
-
-
-def _value_for(kind: pa.DataType, operator: str, word: str, condition: str) -> float | bool | str:
-    """Return the condition's value as the column's kind needs it, or refuse the comparison."""
-    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
-    is_number = _NUMBER.fullmatch(word) is not None
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        if is_number:
-            return float(word)
-        raise QueryError(f"the condition {condition!r} compares a number with {word!r}. {_EXAMPLE}")
-    if operator not in ("=", "!="):
-        raise QueryError(f"the condition {condition!r} orders values that have no order. Use = or != here.")
-    if pa.types.is_boolean(kind):
-        if word.lower() in ("true", "false", "1", "0"):
-            return word.lower() in ("true", "1")
-        raise QueryError(f"the condition {condition!r} compares yes or no with {word!r}. Use true or false.")
-    if not pa.types.is_string(kind):
-        raise QueryError(f"the condition {condition!r} asks about a list. Ask about another column.")
-    if is_number:
-        raise QueryError(
-            f"the condition {condition!r} compares a word with the number {word}. "
-            f'Put it in quotes, as in = "{word}", if the word is meant.'
-        )
-    return word[1:-1] if is_quoted else word
 
 
 # --- formats --------------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+"""Reaching MLflow: clients that are known to answer, searches, writes in batches, failures in one sentence.
+
+The fluent API is never used: no active run, no current experiment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from sweeper.errors import SweepError, TrackingError
+
+if TYPE_CHECKING:
+    # Under their own names again: other rooms take these types from here.
+    from mlflow import MlflowClient as MlflowClient
+    from mlflow.entities import Experiment as Experiment
+    from mlflow.entities import Run as Run
+    from mlflow.store.entities import PagedList
+
+#: Tags by which runs and experiments are found.
+KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_key", "sweeper.front"
+
+_Found = TypeVar("_Found")
+
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
+
+
+def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
+    """Return a client of one tracking URI, known to answer.
+
+    Args:
+        tracking_uri: A server's `http(s)://` or a database's URI.
+        is_reading: Refuse a SQLite file that does not exist, instead of creating it.
+
+    Raises:
+        TrackingError: If the URI is of another kind, or nothing answers there.
+    """
+    scheme = urlsplit(tracking_uri).scheme
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
+            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
+        )
+    # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
+    with translated(tracking_uri, "reach MLflow", Exception):
+        if scheme.startswith("sqlite"):
+            _check_sqlite(tracking_uri, is_reading)
+        elif scheme not in ("http", "https"):
+            _check_port(tracking_uri)
+        client = _quiet_client(tracking_uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _quiet_client(tracking_uri: str) -> MlflowClient:
+    # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # With a server, MLflow would print the address of each ended run, password included.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
+
+
+def _check_sqlite(uri: str, is_reading: bool) -> None:
+    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
+    if not re.match("[^:]+:///[^:]", uri):
+        raise TrackingError(
+            f"the tracking URI {uri!r} names no file, so its runs would be lost at the end of this process. "
+            "Use sqlite:////absolute/path/mlflow.db."
+        )
+    file = _sqlite_file(uri)
+    if not is_reading:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        return
+    if not file.is_file():
+        raise TrackingError(f"there is no MLflow database at {file}. Run a sweep first, or name another one.")
+    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
+            raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+def _check_port(uri: str) -> None:
+    """Try a database server's port once: MLflow itself would try for 100 s."""
+    address = urlsplit(uri)
+    usual = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}.get(address.scheme.split("+")[0])
+    port = address.port or usual
+    if address.hostname and port:
+        socket.create_connection((address.hostname, port), timeout=10).close()
+
+
+def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | None:
+    """Return the URI of a sweep's artifacts, None where a server decides.
+
+    Raises:
+        TrackingError: If neither the database nor the caller says where artifacts go.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        return None
+    if artifact_root is None and scheme.startswith("sqlite"):
+        artifact_root = (_sqlite_file(uri).parent / "artifacts").as_uri()
+    if artifact_root is None:
+        raise TrackingError(
+            f"the database {redacted(uri)} does not say where artifacts go. "
+            "Give an artifact root, or use an MLflow server, which has its own."
+        )
+    return f"{artifact_root.rstrip('/')}/{quote(name)}"
+
+
+def redacted(text: str) -> str:
+    """Return a text without the user names and passwords of the URIs in it."""
+    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
+    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
+
+
+@contextmanager
+def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
+    if not kinds:  # imported late: connecting sets MLflow's defaults first
+        from mlflow.exceptions import MlflowException
+
+        kinds = (MlflowException, OSError)
+    try:
+        yield
+    except SweepError:
+        raise
+    except kinds as error:
+        reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
+        message = (
+            f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
+            "and that the URI is right; what is missing is mirrored again by `sweeper mirror`."
+        )
+        # A cause would print the credentials that the message hides.
+        raise TrackingError(message) from (error if redacted(uri) == uri else None)
+
+
+# --- searching and writing -----------------------------------------------------------------------
+
+
+def search_runs(client: MlflowClient, experiment_ids: list[str], **tags: str) -> list[Run]:
+    """Return all runs that carry the tags, the oldest first."""
+    condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    order = ["attributes.start_time"]
+    search = partial(client.search_runs, experiment_ids, condition, max_results=1000, order_by=order)
+    return list(_every_page(search))
+
+
+def sweep_experiments(client: MlflowClient) -> Iterator[Experiment]:
+    """Yield the experiments that sweeper made, page by page."""
+    return (found for found in _every_page(client.search_experiments) if SWEEP in found.tags)
+
+
+def _every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
+    """Return an experiment that is sweeper's own and not deleted.
+
+    Raises:
+        TrackingError: If it is another's, or deleted.
+    """
+    if SWEEP not in found.tags:
+        raise TrackingError(
+            f"the MLflow experiment '{name}' in {redacted(uri)} was not made by sweeper. "
+            "Give the sweep another name, or rename that experiment."
+        )
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment '{name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
+            f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
+            f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
+        )
+    return found
+
+
+def write_batches(
+    client: MlflowClient,
+    run_id: str,
+    metrics: Sequence[tuple[str, float, int, int]] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write metrics (name, value, step, Unix milliseconds), params and tags in few batches."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    points = [Metric(name, value, ms, step) for name, value, step, ms in metrics]
+    pairs = [Param(name, value) for name, value in (params or {}).items()]
+    labels = [RunTag(name, value) for name, value in (tags or {}).items()]
+    # Synchronous by argument: a user's MLFLOW_ENABLE_ASYNC_LOGGING would let the commit mark overtake.
+    for start in range(0, len(labels), _PARAMS_A_BATCH):
+        client.log_batch(run_id, tags=labels[start : start + _PARAMS_A_BATCH], synchronous=True)
+    while points or pairs:
+        client.log_batch(run_id, points[:_METRICS_A_BATCH], pairs[:_PARAMS_A_BATCH], synchronous=True)
+        points, pairs = points[_METRICS_A_BATCH:], pairs[_PARAMS_A_BATCH:]

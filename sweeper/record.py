@@ -1,0 +1,254 @@
+"""MLflow as a mirror of the ledger: outcomes and fronts are written once and read back.
+
+Writing is idempotent: a run is looked up by its trial key before it is created, its values carry
+the ledger's own times, and its final status is set last. That status is the *commit mark* of a
+trial; a tag on the sweep's run is the commit mark of a front. Without its mark, a piece counts as
+not written and is completed.
+
+This is also the door to the rooms behind it, which no other room imports.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.errors import QueryError, TrackingError
+from sweeper.mlflow_runs import (
+    front_mark,
+    front_marks,
+    stored_trial,
+    time_of,
+    trial_metrics,
+    trial_params,
+    trial_tags,
+)
+from sweeper.mlflow_store import (
+    FRONT,
+    KIND,
+    SWEEP,
+    TRIAL_KEY,
+    artifact_location,
+    checked_experiment,
+    connect,
+    redacted,
+    search_runs,
+    translated,
+    write_batches,
+)
+from sweeper.recorder import (
+    MemoryRecorder,
+    Recorder,
+    StoredSweep,
+    StoredTrial,
+    SweepFacts,
+    checked_closing,
+    member_keys,
+    require_finished,
+    shortened,
+)
+from sweeper.stored import download_front, page_hint, read_front, read_sweeps
+from sweeper.table import Front
+from sweeper.vocabulary import State, TrialRecord
+
+if TYPE_CHECKING:
+    from sweeper.mlflow_store import Run
+
+__all__ = [
+    "MemoryRecorder",
+    "MlflowRecorder",
+    "Recorder",
+    "StoredSweep",
+    "StoredTrial",
+    "SweepFacts",
+    "connect",
+    "page_hint",
+    "read_front",
+    "read_sweeps",
+    "redacted",
+]
+
+_IDENTITY = "sweeper.identity"
+_PARENT = "mlflow.parentRunId"
+_COMMITTED = ("FINISHED", "FAILED")
+
+
+class MlflowRecorder:
+    """Mirrors one sweep at a time to an MLflow tracking server or database. One writer only.
+
+    Args:
+        tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
+        artifact_root: URI of the folder for artifacts, used where the tracking URI is a database
+            (a server decides by itself). By default `artifacts` beside a SQLite file.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: str | None = None) -> None:
+        self._uri = tracking_uri
+        self._artifact_root = artifact_root
+        self._client = connect(tracking_uri)
+        self._experiment_id = ""
+        self._sweep = ""
+        self._parent_id = ""
+        self._runs: dict[str, str] = {}  # trial key -> run id
+        self._committed: set[str] = set()
+        self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
+        self._fronts: dict[str, Front] = {}
+        self._latest_ms = 0
+
+    def open(self, sweep: SweepFacts) -> None:
+        """Begin or go on with a sweep: its experiment, its run, and what is already mirrored.
+
+        Raises:
+            TrackingError: If the experiment is deleted or not sweeper's, or MLflow fails.
+        """
+        with translated(self._uri, f"open sweep '{sweep.name}'"):
+            self._sweep = sweep.name
+            self._experiment_id = self._own_experiment(sweep.name)
+            self._parent_id = self._own_parent(sweep)
+            tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
+            write_batches(self._client, self._parent_id, tags=tags | {KIND: "sweep", SWEEP: sweep.name})
+            self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
+            self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
+            self._load_runs()
+
+    def record(self, trial: TrialRecord) -> None:
+        """Mirror a finished trial as one run, unless its run carries the commit mark."""
+        require_finished(trial)
+        self._require_open()
+        with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
+            run_id = self._runs.get(trial.key) or self._find_or_create(trial)
+            if trial.key in self._committed:
+                return
+            write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), trial_tags(trial))
+            status = "FINISHED" if trial.state is State.COMPLETE else "FAILED"
+            self._client.set_terminated(run_id, status, end_time=trial.ended_ms)
+            self._committed.add(trial.key)
+            self._latest_ms = max(self._latest_ms, time_of(trial))
+
+    def record_front(self, front: Front) -> Front:
+        """Store a front as a Parquet artifact, mark it, and tag the runs of its members."""
+        self._require_open()
+        with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
+            version, stored = self._stored_front(front.task)
+            if stored is None or not stored.same_content(front):
+                stored = self._write_front(replace(front, version=version + 1))
+            self._fronts[front.task] = stored
+            self._tag_members(front.task, set(member_keys(stored)))
+            return stored
+
+    def close(self, state: str) -> None:
+        """End the sweep's run as FINISHED, KILLED or FAILED."""
+        self._require_open()
+        with translated(self._uri, f"close sweep '{self._sweep}'"):
+            self._client.set_terminated(self._parent_id, checked_closing(state))
+
+    def trials(self) -> list[StoredTrial]:
+        """Return the trials whose runs carry the commit mark, by key."""
+        self._require_open()
+        with translated(self._uri, f"read the trials of sweep '{self._sweep}'"):
+            runs = search_runs(self._client, [self._experiment_id], **{KIND: "trial"})
+            by_key = {run.data.tags[TRIAL_KEY]: run for run in runs if run.info.status in _COMMITTED}
+            return [stored_trial(run) for _, run in sorted(by_key.items())]
+
+    def fronts(self) -> list[Front]:
+        """Return the current front of each task, by task."""
+        self._require_open()
+        return read_front(self._uri, self._sweep)
+
+    def _require_open(self) -> None:
+        if not self._parent_id:
+            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
+
+    def _own_experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = artifact_location(self._uri, self._artifact_root, name)
+            return str(self._client.create_experiment(name, location, {SWEEP: name}))
+        return str(checked_experiment(found, name, self._uri).experiment_id)
+
+    def _own_parent(self, sweep: SweepFacts) -> str:
+        runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
+        if not runs:
+            tags = {KIND: "sweep", SWEEP: sweep.name, _IDENTITY: sweep.identity}
+            return str(self._client.create_run(self._experiment_id, tags=tags, run_name=sweep.name).info.run_id)
+        tags = runs[0].data.tags
+        if tags.get(_IDENTITY, "") != sweep.identity:
+            raise TrackingError(
+                f"MLflow at {redacted(self._uri)} holds another sweep named '{sweep.name}', from the home "
+                f"{tags.get('sweeper.home', 'unknown')}. Give this one another name with --name, or mirror "
+                "it elsewhere with --tracking-uri."
+            )
+        run_id = str(runs[0].info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def _load_runs(self) -> None:
+        self._runs, self._committed, self._members, self._fronts = {}, set(), {}, {}
+        self._latest_ms = 0
+        for run in search_runs(self._client, [self._experiment_id], **{KIND: "trial"}):
+            self._note(run)
+
+    def _note(self, run: Run) -> None:
+        key, task = run.data.tags[TRIAL_KEY], run.data.tags.get(FRONT)
+        is_committed = run.info.status in _COMMITTED
+        if key in self._runs and (key in self._committed or not is_committed):
+            return  # a copy of a run that counts already
+        self._runs[key] = str(run.info.run_id)
+        if is_committed:
+            self._committed.add(key)
+            self._latest_ms = max(self._latest_ms, run.info.end_time or 0)
+        if task is not None:
+            self._members.setdefault(task, set()).add(key)
+
+    def _find_or_create(self, trial: TrialRecord) -> str:
+        for run in search_runs(self._client, [self._experiment_id], **{TRIAL_KEY: trial.key}):
+            self._note(run)
+        if trial.key not in self._runs:
+            tags = {_PARENT: self._parent_id, KIND: "trial", SWEEP: trial.sweep, TRIAL_KEY: trial.key}
+            run = self._client.create_run(
+                self._experiment_id,
+                start_time=trial.started_ms,
+                tags=tags,
+                run_name=f"{trial.task} {trial.key}",
+            )
+            self._runs[trial.key] = str(run.info.run_id)
+        return self._runs[trial.key]
+
+    def _stored_front(self, task: str) -> tuple[int, Front | None]:
+        """Return the last marked version (0 for none) and its front, None where it cannot be read."""
+        if task in self._fronts:
+            return self._fronts[task].version, self._fronts[task]
+        mark = front_marks(self._client.get_run(self._parent_id)).get(task)
+        if mark is None:
+            return 0, None
+        try:
+            return int(mark["version"]), download_front(self._client, self._parent_id, mark["path"])
+        except (QueryError, TrackingError):
+            return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
+
+    def _write_front(self, front: Front) -> Front:
+        folder, file = f"fronts/{front.task}", f"v{front.version:04d}.parquet"
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, file)
+            path.write_bytes(front.to_parquet_bytes())
+            self._client.log_artifact(self._parent_id, str(path), folder)
+        # The time of the last trial, not of the clock: mirroring again writes the same history.
+        volume = (f"hypervolume/{front.task}", front.hypervolume, front.version, self._latest_ms)
+        write_batches(self._client, self._parent_id, [volume])
+        self._client.set_tag(self._parent_id, *front_mark(front, f"{folder}/{file}"), synchronous=True)
+        return front
+
+    def _tag_members(self, task: str, keys: set[str]) -> None:
+        tagged = self._members.setdefault(task, set())
+        for key in sorted(tagged - keys):
+            self._client.delete_tag(self._runs[key], FRONT)
+            tagged.discard(key)
+        for key in sorted(keys - tagged):
+            if key in self._runs:  # a member not mirrored yet is tagged the next time
+                self._client.set_tag(self._runs[key], FRONT, task, synchronous=True)
+                tagged.add(key)

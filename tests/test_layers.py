@@ -1,0 +1,215 @@
+"""Doors go one way: the imports of every file are compared with one table, and the check itself is tested.
+
+What a file imports counts wherever it stands: at the top, inside a function, under TYPE_CHECKING.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a file may import: files of this project, and third-party packages."""
+
+    doors: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
+
+
+def room(doors: str = "", packages: str = "") -> Room:
+    return Room(frozenset(doors.split()), frozenset(packages.split()))
+
+
+#: File under sweeper/ -> what it may import. `model` stands for every file of that folder.
+ROOMS = {
+    "__init__": room(),
+    "vocabulary": room(),
+    "errors": room(),
+    # The rooms behind the door `spec`, from the lowest up; everyone else imports `spec` alone.
+    "spec_problems": room("errors", "pydantic pydantic_core"),
+    "yaml_source": room("spec_problems errors", "yaml"),
+    "setting": room("spec_problems vocabulary errors", "pydantic"),
+    "parameters": room("setting spec_problems vocabulary errors", "pydantic"),
+    "sweep_spec": room("parameters setting spec_problems vocabulary errors", "pydantic"),
+    "spec": room("sweep_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"),
+    "front": room("vocabulary errors", "numpy moocore"),
+    "conditions": room("errors", "pyarrow"),  # behind the door `table`
+    "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "population": room("spec vocabulary errors"),
+    "plan": room("population spec vocabulary errors", "optuna sqlalchemy"),
+    "objective": room("spec vocabulary errors model"),
+    "home": room("vocabulary errors"),
+    "facts": room(),
+    "jobs": room("vocabulary"),
+    "placement": room("jobs vocabulary errors", "ray"),
+    "execute": room("placement jobs vocabulary errors"),
+    # The rooms behind the door `record`, from the lowest up; `mlflow_store` alone imports MLflow.
+    "recorder": room("table vocabulary errors"),
+    "mlflow_store": room("errors", "mlflow"),
+    "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
+    "stored": room("mlflow_runs mlflow_store recorder table errors"),
+    "record": room("stored mlflow_runs mlflow_store recorder table vocabulary errors"),
+    "query": room("record table front vocabulary errors", "pyarrow"),
+    "sweep": room("population plan home facts jobs execute record objective query table front spec vocabulary errors"),
+    "terminal": room("sweep population table vocabulary errors", "rich"),
+    "cli": room("terminal sweep execute home query record spec table vocabulary errors", "typer rich"),
+}
+
+MODEL = room("model", "torch numpy pyarrow sklearn PIL")
+
+#: Folders whose files are compared with the table.
+FOLDERS = ("sweeper", "model")
+
+
+def room_of(path: str) -> Room | None:
+    """Return the row of a file such as `sweeper/plan.py`, or None where the table has none."""
+    folder, _, rest = path.partition("/")
+    return MODEL if folder == "model" else ROOMS.get(rest.removesuffix(".py"))
+
+
+def imported_modules(source: str, path: str) -> list[tuple[int, str]]:
+    """Return line and dotted name of everything imported; `from a import b` counts as `a.b`."""
+    package = path.removesuffix(".py").split("/")[:-1]
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).split(".")[-1]
+            if called in {"import_module", "__import__"}:
+                found.append((node.lineno, str(node.args[0].value)))
+    return found
+
+
+def broken_doors(source: str, path: str) -> list[str]:
+    """Return one line for each import that the table does not allow, and for a file it does not hold."""
+    own = room_of(path)
+    if own is None:
+        return [f"{path} has no row in the table of tests/test_layers.py: give it one"]
+    wrong = []
+    for line, name in imported_modules(source, path):
+        first, _, rest = name.partition(".")
+        if first in sys.stdlib_module_names:
+            continue
+        door = rest.split(".")[0] if first == "sweeper" else first
+        is_ours = first in {"sweeper", "model"}
+        if door not in (own.doors if is_ours else own.packages):
+            wrong.append(f"{path}, line {line}: imports {name}, which its row in the table does not hold")
+    return wrong
+
+
+def source_files() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", source_files())
+def test_file_imports_only_what_its_row_allows(path):
+    assert broken_doors((ROOT / path).read_text(), path) == []
+
+
+def test_every_folder_is_compared():
+    assert {path.split("/")[0] for path in source_files()} == set(FOLDERS)
+
+
+def test_table_has_no_door_to_a_room_that_is_not_in_it():
+    assert {door for own in ROOMS.values() for door in own.doors} <= ROOMS.keys() | {"model"}
+
+
+def test_table_has_no_way_round_in_a_circle():
+    open_rooms = dict(ROOMS)
+    while leaves := [name for name, own in open_rooms.items() if not own.doors & open_rooms.keys()]:
+        for name in leaves:
+            del open_rooms[name]
+    assert not open_rooms, f"these rooms reach each other: {sorted(open_rooms)}"
+
+
+def test_every_third_party_package_has_one_owner():
+    # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
+    # rich, between what draws (terminal) and what prints (cli).
+    shared = {"numpy", "pyarrow", "pydantic", "pydantic_core", "rich"}
+    owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
+    assert len(owners) == len(set(owners))
+
+
+# The check can fail
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "named"),
+    [
+        ("sweeper/front.py", "import torch", "torch"),
+        ("sweeper/front.py", "import torch.nn as nn", "torch.nn"),
+        ("sweeper/front.py", "from torch import nn", "torch.nn"),
+        ("sweeper/front.py", "from sweeper import plan", "sweeper.plan"),
+        ("sweeper/front.py", "import sweeper.plan", "sweeper.plan"),
+        ("sweeper/front.py", "from sweeper.plan import Plan", "sweeper.plan.Plan"),
+        ("sweeper/front.py", "from . import plan", "sweeper.plan"),
+        ("sweeper/front.py", "from .plan import Plan", "sweeper.plan.Plan"),
+        ("sweeper/front.py", "from sweeper import *", "sweeper.*"),
+        ("sweeper/sweep.py", "def f():\n    import ray", "ray"),
+        ("sweeper/sweep.py", "import importlib\nimportlib.import_module('ray.tune')", "ray.tune"),
+        ("sweeper/plan.py", "if TYPE_CHECKING:\n    from sweeper.setting import Setting", "sweeper.setting"),
+        ("sweeper/vocabulary.py", "from sweeper.errors import SweepError", "sweeper.errors"),
+        ("model/train.py", "from sweeper.spec import Setting", "sweeper.spec"),
+        ("model/deep/train.py", "import ray", "ray"),
+        ("sweeper/surprise.py", "", "has no row"),
+        ("sweeper/deep/plan.py", "", "has no row"),
+    ],
+)
+def test_forbidden_import_is_found(path, source, named):
+    wrong = broken_doors(source, path)
+    assert len(wrong) == 1
+    assert path in wrong[0]
+    assert named in wrong[0]
+
+
+def test_allowed_import_is_not_found():
+    source = (
+        "from __future__ import annotations\nimport os.path\nimport optuna.storages\nfrom sweeper.spec import Setting"
+    )
+    assert broken_doors(source, "sweeper/plan.py") == []
+    assert broken_doors("from .lattice import Lattice\nfrom model import tasks\nimport torch", "model/train.py") == []
+
+
+# What a fresh interpreter loads
+
+HEAVY_FOR_HELP = ("torch", "ray", "mlflow", "optuna")
+FOREIGN_TO_MODEL = ("ray", "optuna", "mlflow", "sweeper")
+
+
+def loaded(statement: str, names: tuple[str, ...]) -> set[str]:
+    """Return which of the packages a new interpreter holds after a statement."""
+    code = f"{statement}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.skipif(not (ROOT / "sweeper" / "cli.py").exists(), reason="there is no command line yet")
+def test_command_line_loads_nothing_heavy():
+    assert loaded("import sweeper.cli", HEAVY_FOR_HELP) == set()
+
+
+def test_spec_loads_nothing_heavy():
+    assert loaded("import sweeper.spec; sweeper.spec.load_spec('smoke')", HEAVY_FOR_HELP) == set()
+
+
+def test_model_loads_nothing_of_sweeps():
+    assert loaded("import model", FOREIGN_TO_MODEL) == set()
+
+
+def test_fresh_interpreter_check_sees_what_is_loaded():
+    assert loaded("import optuna", HEAVY_FOR_HELP) >= {"optuna"}
+    assert loaded("import sweeper.errors", FOREIGN_TO_MODEL) == {"sweeper"}
