@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from sweeper.errors import QueryError, SweepError
+from sweeper.errors import QueryError, SweepError, UnknownSweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.spec import LoadedSpec
@@ -45,8 +45,19 @@ TrackingOption = Annotated[
         help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
     ),
 ]
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"workers must be a whole number of at least 1, but got {text}. Use 1 or more.")
+    return int(text)
+
+
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Populations trained at a time. Default: one per CPU.")
+    int | None,
+    typer.Option(
+        "--workers", parser=_workers, metavar="N", help="Populations trained at a time. Default: one per CPU."
+    ),
 ]
 AddressOption = Annotated[
     str | None,
@@ -118,9 +129,10 @@ def status(
     """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure."""
     from sweeper import terminal
     from sweeper.home import Home
+    from sweeper.sweep import Sweep
 
-    names = [name] if name is not None else Home(home).sweeps()
-    rows = [(one, _sweep(one, home).counts(), Home(home).sweep(one).driver) for one in names]
+    names = [_checked(name)] if name is not None else Home(home).sweeps()
+    rows = [(one, Sweep(one, home).counts(), Home(home).sweep(one).driver) for one in names]
     if as_json:
         found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
         _print_json(found[0] if name is not None else found)
@@ -158,18 +170,25 @@ def pareto(
     if kind == "parquet" and output is None and sys.stdout.isatty():
         raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
     fronts = query.pareto(uri, name, task=task, where=where or ())
+    if not fronts:
+        raise UnknownSweepError(
+            f"sweep {name!r} has no front yet: no population of it has ended. "
+            f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
+        )
     if kind != "table":
         data = encode(query.as_table(fronts), kind)
     else:
         console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
         for front in fronts:
-            console.print(terminal.front_table(front))
+            console.print(terminal.front_table(front, console.width), crop=False)
         if output is None:
             return
         data = console.export_text().encode()
     if output is None:
         sys.stdout.buffer.write(data)
         return
+    if output.is_dir():
+        raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
     aside = output.with_name(output.name + ".tmp")
     try:
         aside.write_bytes(data)
@@ -204,7 +223,7 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
             should_stop=lambda: bool(stopped),
         )
     for front in summary.fronts:
-        console.print(terminal.front_table(front))
+        console.print(terminal.front_table(front, console.width), crop=False)
         console.print()
     print(terminal.outcome_line(summary.counts))
     again = f"sweeper resume {summary.name}" + (f" --home {home}" if home != Path("sweeps") else "")

@@ -7,6 +7,7 @@ Ray's own state is placement only: nothing is ever restored from it.
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 from sweeper.errors import ClusterError
@@ -51,6 +52,11 @@ class RayExecutor:
                 f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
                 f"{address}. An address that starts with http:// is for submitting jobs."
             )
+        if address and address != "auto" and not re.search(r":\d+$", address):
+            raise ClusterError(
+                f"--address, or RAY_ADDRESS, takes HOST:PORT or 'auto', but got {address!r}. "
+                "A Ray head listens on port 6379."
+            )
         self._workers, self._address = workers, address
 
     def run(self, work: Work, source: JobSource) -> None:
@@ -67,13 +73,9 @@ class RayExecutor:
 
 def _require_listening(address: str) -> None:
     """Ask whether anything listens at an address: Ray itself would try for many minutes without a word."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
-    if not colon or not port.isdecimal():
-        raise ClusterError(
-            f"--address takes HOST:PORT or 'auto', but got {address!r}. A Ray head listens on port 6379."
-        )
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:

@@ -12,10 +12,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +25,9 @@ from typing import IO
 
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
 from sweeper.vocabulary import Lease
+
+#: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
+_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,13 @@ class Home:
         return folder
 
     def sweeps(self) -> list[str]:
-        """Return the names of all planned sweeps, sorted."""
+        """Return the names of all planned sweeps, sorted.
+
+        Raises:
+            HomeError: If the home is no folder, or cannot be read.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
             return sorted(path.parent.name for path in self.root.glob("*/ledger.db"))
         except OSError as error:
@@ -93,12 +104,15 @@ class SweepFolder:
         """The tracking URI this sweep last used, if it was kept."""
         try:
             return (self.path / "tracking.txt").read_text(encoding="utf-8").strip() or None
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def keep_tracking_uri(self, uri: str) -> None:
         """Note the tracking URI for later commands, unless it carries a password."""
-        if "@" not in uri:
+        is_file = uri.startswith("sqlite:")
+        if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
+            return
+        with self._writing():
             aside = self.path / f"tracking.{os.getpid()}.tmp"
             aside.write_text(uri + "\n", encoding="utf-8")
             aside.replace(self.path / "tracking.txt")
@@ -114,15 +128,8 @@ class SweepFolder:
             HomeError: If the folder cannot be made or written.
             SweepBusyError: If another driver works on this sweep; names it.
         """
-        file = self._open_lock()
+        file = self._lock()
         try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise SweepBusyError(
-                    f"sweep {self.name!r} is being driven by {_named(_read(file))}. "
-                    f"Watch it with `sweeper status {self.name}`, or end that process first."
-                ) from error
             session = uuid.uuid4().hex
             driver = {
                 "pid": os.getpid(),
@@ -130,18 +137,52 @@ class SweepFolder:
                 "session": session,
                 "since": datetime.now().isoformat(timespec="seconds"),
             }
-            file.seek(0)
-            file.truncate()
-            json.dump(driver, file)
-            file.flush()
+            with self._writing():
+                file.seek(0)
+                file.truncate()
+                json.dump(driver, file)
+                file.flush()
             yield Lease(str(self.path / "driver.json"), session)
         finally:
+            if not self.is_planned:  # what was refused before it was planned leaves no trace
+                with suppress(OSError):
+                    (self.path / "driver.json").unlink()
+                    self.path.rmdir()
             file.close()
 
-    def _open_lock(self) -> IO[str]:
+    def _lock(self) -> IO[str]:
+        """Return the driver's file, open and locked."""
+        driver: dict[str, object] = {}
+        for _ in range(_LOCK_ATTEMPTS):
+            with self._writing():
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = (self.path / "driver.json").open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Another driver may have removed the file since it was opened: a lock on that keeps nobody out.
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                    return file
+            except BlockingIOError:
+                driver = _read(file)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                file.close()
+                raise HomeError(
+                    f"the file {file.name} cannot be locked: {error.strerror}. "
+                    "Name a folder on a file system that has locks with --home."
+                ) from error
+            file.close()
+            time.sleep(_LOCK_PAUSE_S)
+        raise SweepBusyError(
+            f"sweep {self.name!r} is being driven by {_named(driver)}. "
+            f"Watch it with `sweeper status {self.name}`, or end that process first."
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return (self.path / "driver.json").open("a+", encoding="utf-8")
+            yield
         except OSError as error:
             raise HomeError(
                 f"the sweep's folder {self.path} cannot be written: {error.strerror}. "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -20,32 +21,53 @@ _SHOWN = ("accuracy", "breadth", "depth", "time")
 _PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
 
 
-def front_table(front: Front) -> Table:
-    """Return a front as a table: a row a network, from the worst to the best in the first objective."""
+def front_table(front: Front, width: int = 80) -> Table:
+    """Return a front as a table: a row a network, from the worst to the best in the first objective.
+
+    Nothing in it is cut, the key above all, which other commands take. Where the width is too small, spreads and
+    layers go on in the next line; what is wider even then must be printed without cropping.
+    """
     rows = front.table.to_pylist()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
     table.title = f"[bold]{front.task}[/bold]: {len(rows)} non-dominated networks, hypervolume {front.hypervolume:.4g}"
     arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
     names = [name for name in {**dict.fromkeys(_SHOWN), **arrows} if name in front.table.column_names]
-    for name in names:
-        table.add_column(name + arrows.get(name, ""), justify="right", no_wrap=True)
-    is_replicated = any(row["replicates"] > 1 for row in rows)
-    if is_replicated:
-        table.add_column("seeds", justify="right")
-    for column in ("layers", "wall", "key"):
-        table.add_column(column, no_wrap=True)
-    for row in rows:
-        cells = [_number(name, row[name], row.get(f"{name}_sd")) for name in names]
-        cells += [str(row["replicates"])] if is_replicated else []
-        walls = " ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall))
-        layers = " ".join(str(channels) for channels in row.get("channels_per_layer") or ()) or "none"
-        table.add_row(*cells, layers, walls, row["key"])
+    numbers = {
+        name + arrows.get(name, ""): [_number(name, row[name], row.get(f"{name}_sd")) for row in rows] for name in names
+    }
+    if any(row["replicates"] > 1 for row in rows):
+        numbers["seeds"] = [str(row["replicates"]) for row in rows]
+    words = {
+        "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
+        "wall": [" ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
+        "key": [row["key"] for row in rows],
+    }
+    columns = {**numbers, **words}
+    least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
+    if _width(least) > width:
+        for title, cells in numbers.items():
+            columns[title] = [cell.replace(" ±", "\n±") for cell in cells]
+            least[title] = _longest([title, *columns[title]], "\n")
+        table.width = _width(least) if _width(least) > width else None
+    for title in columns:
+        justify: JustifyMethod = "right" if title in numbers else "left"
+        table.add_column(title, justify=justify, no_wrap=title != "layers")
+    for row_cells in zip(*columns.values(), strict=True):
+        table.add_row(*row_cells)
     reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
     table.caption = (
         f"front version {front.version} · reference point: {reference}\n"
         "layers: living channels by layer · wall: limited by the window in breadth, depth or time"
     )
     return table
+
+
+def _longest(texts: Iterable[str], separator: str | None) -> int:
+    return max(len(part) for text in texts for part in text.split(separator) or [""])
+
+
+def _width(columns: Mapping[str, int]) -> int:
+    return sum(columns.values()) + 2 * len(columns)  # two between columns, one at each edge
 
 
 def _number(name: str, value: float | None, sd: float | None) -> str:
@@ -65,20 +87,20 @@ def outcome_line(counts: Counts) -> str:
 def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
     """Return one row a sweep: where its trials stand, and who drives it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("sweep")
+    table.add_column("sweep", overflow="fold")
     for column in ("planned", "complete", "running", "waiting", "failed"):
         table.add_column(column, justify="right")
     table.add_column("driven by")
     for name, counts, driver in rows:
         numbers = (counts.planned, counts.complete, counts.running, counts.waiting, counts.failed)
-        table.add_row(name, *map(str, numbers), driver or "nobody")
+        table.add_row(Text(name), *map(str, numbers), driver or "nobody")  # a folder may be named like markup
     return table
 
 
 def status_table(name: str, counts: Counts, driver: str | None) -> Table:
     """Return where one sweep's trials stand, every kind of failure included."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"sweep {name}")
+    table.add_column(f"sweep {name}", overflow="fold")
     table.add_column("trials", justify="right")
     for word in ("planned", "complete", "running", "waiting"):
         table.add_row(word, str(getattr(counts, word)))
@@ -93,6 +115,7 @@ def status_table(name: str, counts: Counts, driver: str | None) -> Table:
 def estimate_table(estimate: Estimate, workers: int) -> Table:
     """Return what a sweep will need."""
     table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(overflow="fold")
     for cell, trials in estimate.cells.items():
         table.add_row(f"cell {cell}", f"{trials} trials")
     table.add_row("trials", str(sum(estimate.cells.values())))
@@ -105,9 +128,9 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
 
 def duration(seconds: float) -> str:
     """Return a time span as people say it."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{max(seconds, 0):.0f} s"
-    if seconds < 3600:
+    if seconds < 59.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
 

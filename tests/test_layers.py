@@ -60,6 +60,7 @@ ROOMS = {
     "query": room("record table front vocabulary errors", "pyarrow"),
     "sweep": room("population plan home facts jobs execute record objective query table front spec vocabulary errors"),
     "terminal": room("sweep population table vocabulary errors", "rich"),
+    "__main__": room("cli"),
     "cli": room("terminal sweep execute home query record spec table vocabulary errors", "typer rich"),
 }
 

@@ -101,8 +101,7 @@ def axis(name):
 def sweeps(draw):
     names = draw(st.lists(st.sampled_from(sorted(AXES)), unique=True, max_size=4))
     parameters = {
-        name: {"values": draw(axis(name))} if draw(st.booleans()) else {"value": draw(AXES[name])}
-        for name in names
+        name: {"values": draw(axis(name))} if draw(st.booleans()) else {"value": draw(AXES[name])} for name in names
     }
     document = {**REST, "parameters": parameters, "replicates": draw(st.integers(1, 3)), "seed": draw(counts)}
     return SweepSpec.model_validate(document)
@@ -237,9 +236,7 @@ def test_axes_of_a_setting_is_its_place_in_the_grid(spec):
 @given(sweeps())
 def test_seeds_count_up_from_the_first_one(spec):
     seeds = [setting.seed for setting in spec.settings()]
-    assert seeds == [spec.seed + number for number in range(spec.replicates)] * (
-        len(seeds) // spec.replicates
-    )
+    assert seeds == [spec.seed + number for number in range(spec.replicates)] * (len(seeds) // spec.replicates)
 
 
 @given(sweeps())
@@ -536,9 +533,7 @@ def test_grid_that_is_too_large_is_refused_with_its_product(tmp_path):
 
 def test_classes_that_fit_one_data_set_of_an_axis_only_are_refused(tmp_path):
     (tmp_path / "big.parquet").touch()
-    text = GOOD.replace("[10, 3]}", "[10, 100]}\n  data: {values: [big.parquet, digits]}").replace(
-        "data: digits", ""
-    )
+    text = GOOD.replace("[10, 3]}", "[10, 100]}\n  data: {values: [big.parquet, digits]}").replace("data: digits", "")
     assert "classes=100" in refusal(tmp_path, text)
 
 

@@ -30,7 +30,9 @@ def lattice_of(window: Window, seeds=(0,)) -> Lattice:
         for member, seed in enumerate(seeds):
             generator = torch.Generator().manual_seed(seed + 1000)
             for parameter in lattice.parameters():
-                parameter[member] += 0.3 * torch.randn(parameter[member].shape, generator=generator, dtype=torch.float64)
+                parameter[member] += 0.3 * torch.randn(
+                    parameter[member].shape, generator=generator, dtype=torch.float64
+                )
     return lattice
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -38,10 +40,8 @@ def states_of(task, members, settings=SHORT, state=None, stop_after=None, time_s
             raise StoppedError
 
     results = []
-    try:
+    with suppress(StoppedError):
         results = train(task, window_for(task, time_selection), members, settings, report=keep, state=state)
-    except StoppedError:
-        pass
     return results, states
 
 

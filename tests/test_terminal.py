@@ -1,0 +1,339 @@
+"""What a terminal shows: fronts that are never cut, time left that is right, counts in words."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from sweeper.population import Counts
+from sweeper.sweep import Estimate, Snapshot
+from sweeper.table import compute_front
+from sweeper.terminal import (
+    ProgressLine,
+    duration,
+    estimate_table,
+    front_table,
+    outcome_line,
+    status_table,
+    sweeps_table,
+)
+from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, Outcome
+from tests.test_table import a_trial
+
+NETWORKS = 3
+USUAL = ("accuracy", "breadth", "depth", "time")
+
+
+def a_key(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def a_front(names=USUAL, *, seeds=1, layers=(8, 8, 8), scale=1.0, walls=(), version=1):
+    """Return a front whose networks buy accuracy with everything else, with keys as the ledger makes them."""
+    objectives = [Objective(name, Goal.MAXIMIZE if "accuracy" in name else Goal.MINIMIZE) for name in names]
+    trials = []
+    for number in range(NETWORKS):
+        for seed in range(seeds):
+            values = dict.fromkeys(MEASUREMENTS, scale * (number + 1) + seed / 8)
+            values["accuracy"] = 0.25 * (number + 1) + seed / 100
+            trials.append(
+                a_trial(
+                    number * seeds + seed,
+                    setting=f"s{number}",
+                    seed=seed,
+                    key=a_key(f"{number} {seed}"),
+                    measurement=values | dict.fromkeys(walls, 1.0),
+                    details={"channels_per_layer": list(layers)},
+                )
+            )
+    return compute_front(
+        trials,
+        sweep="small",
+        task="digits-10",
+        objectives=objectives,
+        reference_point={name: 0.0 if "accuracy" in name else 1e12 for name in names},
+        version=version,
+    )
+
+
+def shown(renderable, width=80, **options):
+    """Return what a terminal of so many columns shows, without the spaces at line ends."""
+    file = StringIO()
+    Console(width=width, file=file).print(renderable, **options)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def words_of(text):
+    return set(text.split())
+
+
+# --- fronts -----------------------------------------------------------------------------------------
+
+
+@given(
+    seeds=st.integers(1, 4),
+    layers=st.lists(st.integers(0, 1024), max_size=12),
+    walls=st.sets(st.sampled_from(WALLS)),
+    width=st.integers(80, 200),
+)
+def test_front_of_the_usual_objectives_fits_the_terminal_and_nothing_is_cut(seeds, layers, walls, width):
+    front = a_front(seeds=seeds, layers=layers, walls=walls)
+    text = shown(front_table(front, width), width)
+    keys = set(front.table["key"].to_pylist())
+    assert len(keys) == NETWORKS
+    assert keys <= words_of(text)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert {str(channels) for channels in layers} <= words_of(text)
+
+
+@given(
+    names=st.permutations(list(MEASUREMENTS)).flatmap(lambda names: st.integers(1, 14).map(lambda n: names[:n])),
+    seeds=st.integers(1, 3),
+    layers=st.lists(st.integers(0, 1024), max_size=12),
+    scale=st.sampled_from([1.0, 1e3, 1e8]),
+)
+def test_front_of_any_objectives_shows_every_key_and_name_whole_where_it_is_not_cropped(names, seeds, layers, scale):
+    front = a_front(("accuracy", "time", *(set(names) - {"accuracy", "time"})), seeds=seeds, layers=layers, scale=scale)
+    text = shown(front_table(front, 80), 80, crop=False)
+    assert set(front.table["key"].to_pylist()) | {*names, "layers", "wall", "key"} <= words_of(text)
+    assert "…" not in text
+
+
+def test_front_says_task_volume_version_and_reference_point():
+    front = a_front(("accuracy", "time"), version=7)
+    text = shown(front_table(front))
+    assert f"digits-10: 3 non-dominated networks, hypervolume {front.hypervolume:.4g}" in text
+    assert "front version 7 · reference point: accuracy 0, time 1e+12" in text
+
+
+def test_front_marks_the_direction_of_its_objectives_only():
+    text = shown(front_table(a_front(("accuracy", "time"))))
+    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +layers", text)
+
+
+def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
+    front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
+    (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
+    assert line.split() == ["0.250", "1.00", "1.0", "1.00", "4", "0", "2", "b", "t", front.table["key"][0].as_py()]
+
+
+def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
+    assert "±" not in shown(front_table(a_front()))
+    wide = shown(front_table(a_front(seeds=3), 200), 200)
+    assert re.search(r"0\.260 ±0\.010 .* 3  8 8 8", wide)
+
+
+def test_front_of_replicates_in_a_narrow_terminal_shows_spreads_below_their_means():
+    lines = shown(front_table(a_front(seeds=3))).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "0.260" in line)
+    assert lines[at].index("0.260") + len("0.260") == lines[at + 1].index("±0.010") + len("±0.010")
+
+
+def test_front_without_networks_still_shows_its_columns():
+    front = a_front(("accuracy", "time"))
+    empty = compute_front(
+        [], sweep="small", task="digits-10", objectives=front.objectives, reference_point=front.reference_point
+    )
+    text = shown(front_table(empty))
+    assert "digits-10: 0 non-dominated networks, hypervolume 0" in text
+    assert {"accuracy", "time", "layers", "key"} <= words_of(text)
+
+
+def test_front_without_known_layers_or_values_says_so():
+    trial = a_trial(details={}, measurement={"accuracy": 0.5, "time": 2.0})
+    objectives = (Objective("accuracy", Goal.MAXIMIZE),)
+    front = compute_front(
+        [trial], sweep="small", task="digits-10", objectives=objectives, reference_point={"accuracy": 0}
+    )
+    (line,) = (line for line in shown(front_table(front)).splitlines() if trial.key in line)
+    assert line.split() == ["0.500", "-", "-", "2.00", "none", trial.key]
+
+
+# --- the live line ----------------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that only move when they are told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def counts_of(planned, complete=0, running=0, failed=0):
+    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": complete, "failed": failed}
+    return Counts(planned, complete, running, planned - complete - running - failed, outcomes)
+
+
+def left_in(text):
+    """Return the seconds left that a line shows; None while it shows none."""
+    found = re.search(r"· (\d+) s left", text)
+    return int(found[1]) if found else None
+
+
+def test_line_without_progress_is_starting():
+    line = ProgressLine(Clock())
+    assert line.line(Snapshot(counts_of(8))).plain == "0/8 trials done, 0 running, 0 failed · starting"
+    running = Snapshot(counts_of(8, running=4), epochs={"p": (0, 3, 4)})
+    assert line.line(running).plain == "0/8 trials done, 4 running, 0 failed · starting"
+
+
+@given(populations=st.integers(1, 4), members=st.integers(1, 5), epochs=st.integers(2, 12), pace=st.integers(1, 7))
+def test_time_left_of_a_linear_course_is_right_from_the_second_epoch_and_falls_to_zero(
+    populations, members, epochs, pace
+):
+    """Populations train one after the other, an epoch every `pace` seconds."""
+    clock = Clock()
+    line = ProgressLine(clock)
+    planned = populations * members
+    shown_left = []
+    clock.now += 17  # start-up is no training and must not count
+    for population in range(populations):
+        for epoch in range(epochs + 1):
+            clock.now += pace if epoch else 0
+            now = counts_of(planned, complete=population * members, running=members)
+            text = line.line(Snapshot(now, epochs={f"p{population}": (epoch, epochs, members)})).plain
+            remaining = ((populations - population) * epochs - epoch) * pace
+            if population == 0 and epoch <= 1:
+                assert "starting" in text
+            elif remaining < 59:
+                assert left_in(text) == remaining
+                shown_left.append(remaining)
+    assert shown_left == sorted(shown_left, reverse=True)
+    done = line.line(Snapshot(counts_of(planned, complete=planned))).plain
+    assert done.startswith(f"{planned}/{planned} trials done, 0 running")
+    assert left_in(done) == 0
+
+
+def test_time_left_of_populations_side_by_side_counts_all_of_them():
+    clock = Clock()
+    line = ProgressLine(clock)
+    for epoch in range(1, 4):
+        clock.now += 5
+        sweep = Snapshot(counts_of(16, running=8), epochs={"a": (epoch, 4, 4), "b": (epoch, 4, 4)})
+        text = line.line(sweep).plain
+    # Two populations of four epochs take 20 s; one epoch of these is left, and as many populations again.
+    assert left_in(text) == 25
+
+
+def test_time_left_of_a_resumed_sweep_does_not_count_what_was_done_before():
+    clock = Clock()
+    line = ProgressLine(clock)
+    for epoch in (1, 2):
+        clock.now += 10
+        text = line.line(Snapshot(counts_of(12, complete=8, running=4), epochs={"p": (epoch, 4, 4)})).plain
+    assert left_in(text) == 20
+    assert text.startswith("8/12 trials done, 4 running")
+
+
+def test_time_left_of_a_stalled_sweep_grows():
+    clock = Clock()
+    line = ProgressLine(clock)
+    lefts = []
+    for seconds, epoch in ((1, 1), (1, 2), (1, 2), (1, 2)):
+        clock.now += seconds
+        lefts.append(left_in(line.line(Snapshot(counts_of(1, running=1), epochs={"p": (epoch, 4, 1)})).plain))
+    assert lefts == [None, 2, 4, 6]
+
+
+def test_line_says_failures_and_the_best_accuracy_of_each_task():
+    counts = counts_of(9, complete=3, running=2, failed=4)
+    text = ProgressLine(Clock()).line(Snapshot(counts, best_accuracy={"digits-10": 0.97651, "mnist": 0.5})).plain
+    assert text.startswith("7/9 trials done, 2 running, 4 failed · ")
+    assert text.endswith(" · digits-10 best 0.977 · mnist best 0.500")
+
+
+# --- time spans -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-3, "0 s"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (3569, "59 min"),
+        (3599, "1.0 h"),
+        (5400, "1.5 h"),
+        (360_000, "100.0 h"),
+    ],
+)
+def test_duration_is_said_as_people_say_it(seconds, said):
+    assert duration(seconds) == said
+
+
+@given(seconds=st.floats(0, 1e7))
+def test_duration_is_within_a_rounding_of_the_truth_and_never_says_sixty(seconds):
+    number, unit = duration(seconds).split()
+    size = {"s": 1, "min": 60, "h": 3600}[unit]
+    assert abs(float(number) * size - seconds) <= size / 2 + 1e-6
+    assert unit == "h" or float(number) < 60
+
+
+# --- counts in words --------------------------------------------------------------------------------
+
+
+def test_outcome_line_names_every_kind_that_happened_and_no_other():
+    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": 5, "not_finite": 2, "out_of_memory": 1}
+    assert outcome_line(Counts(12, 5, 3, 1, outcomes)) == (
+        "12 trials: 5 complete, 2 not finite, 1 out of memory, 3 running, 1 waiting"
+    )
+    assert outcome_line(counts_of(3, complete=3)) == "3 trials: 3 complete"
+
+
+@given(numbers=st.lists(st.integers(0, 9), min_size=8, max_size=8).filter(any))
+def test_outcome_line_adds_up(numbers):
+    running, waiting, *ended = numbers
+    outcomes = dict(zip(map(str, Outcome), ended, strict=True))
+    planned, *parts = map(
+        int, re.findall(r"\d+", outcome_line(Counts(sum(numbers), ended[0], running, waiting, outcomes)))
+    )
+    assert sum(parts) == planned == sum(numbers)
+    assert 0 not in parts
+
+
+def test_status_shows_every_kind_of_failure_and_the_driver():
+    counts = counts_of(9, complete=3, running=2, failed=4)
+    text = shown(status_table("mine", counts, "process 12 on host since now"))
+    rows = dict(re.findall(r"^ *(\w[\w ]*?) {2,}(\d+)$", text, re.MULTILINE))
+    expected = {"planned": "9", "complete": "3", "running": "2", "waiting": "0", "failed": "4"}
+    others = dict.fromkeys(("not finite", "missing objective", "out of memory", "lost"), "0")
+    assert rows == expected | others
+    assert "driven by process 12 on host since now" in " ".join(text.split())
+    assert "driven by nobody" in shown(status_table("mine", counts, None))
+
+
+def test_sweeps_are_shown_a_row_each_with_long_names_whole():
+    name = "n" * 100
+    text = shown(
+        sweeps_table([("mine", counts_of(9, complete=3, running=2), None), (name, counts_of(1), "process 12")])
+    )
+    assert re.search(r"mine +9 +3 +2 +4 +0 +nobody", text)
+    assert "".join(re.findall("n{5,}", text)) == name, "it is what other commands take"
+
+
+def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
+    estimate = Estimate({"digits-10": 6, "digits-3": 2}, 4, 2, 5400.0, 3 * 2**30, 5 * 2**20)
+    text = shown(estimate_table(estimate, 2))
+    for said in (
+        "cell digits-10",
+        "6 trials",
+        "4 of at most 2 networks",
+        "1.5 h of training on 2 workers",
+        "estimated memory",
+        "3.0 GiB",
+        "estimated disk",
+        "5 MiB",
+    ):
+        assert said in text
