@@ -1,6 +1,7 @@
-"""A Ray cluster, and one run of Ray Tune over a source's jobs on it. Imported by `sweeper.execute` once Ray's environment is set.
+"""A Ray cluster, and one run of Ray Tune over a source's jobs on it.
 
-Ray Tune writes what it is given into snapshots that are never read here: the classes below leave their state out.
+Imported by `sweeper.execute` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
+never read here: the classes below leave their state out.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(cli, nu
 def test_second_driver_is_refused_and_names_the_first(cli):
     first = cli.start("run", "fragile.yaml", "--workers", "1")
     cli.wait_for_training(first)
-    code, out, err = cli.run("resume", "fragile")
+    code, _, err = cli.run("resume", "fragile")
     assert code == 2
     assert f"process {first.pid}" in err
     first.kill()

@@ -1,0 +1,213 @@
+"""The loop that joins plan, execute and record, with an executor in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeper import sweep as sweeps
+from sweeper.errors import SpecError, SpecMismatchError, TrackingError, UnknownSweepError
+from sweeper.execute import InlineExecutor
+from sweeper.home import Home
+from sweeper.objective import train_population
+from sweeper.plan import Ledger
+from sweeper.record import MemoryRecorder
+from sweeper.spec import load_spec
+from sweeper.sweep import Sweep
+from sweeper.vocabulary import Ended, Outcome, State
+
+
+@pytest.fixture
+def loaded():
+    return load_spec("smoke")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return Sweep("smoke", tmp_path / "sweeps")
+
+
+def good(job, report):
+    """Work that yields a measurement made from the setting."""
+    return [
+        Ended(Outcome.COMPLETE, "", {"accuracy": 0.5, "breadth": 1 + i, "depth": 2, "time": 2})
+        for i in range(len(job.wanted_keys))
+    ]
+
+
+def run(sweep, loaded=None, work=good, recorder=None, **options):
+    return sweep.run(loaded, executor=InlineExecutor(), recorder=recorder or MemoryRecorder(), work=work, **options)
+
+
+def records_of(sweep, tmp_path):
+    return Ledger(Home(tmp_path / "sweeps").sweep("smoke").ledger_url, "smoke").records()
+
+
+def test_every_kind_of_end_is_counted_and_stops_nothing_else(sweep, loaded, tmp_path):
+    kinds = iter([Outcome.FAILED, Outcome.NOT_FINITE, Outcome.OUT_OF_MEMORY, Outcome.LOST])
+
+    def mixed(job, report):
+        return [Ended(next(kinds, Outcome.COMPLETE), "why", good(job, report)[0].measurement) for _ in job.wanted_keys]
+
+    summary = run(sweep, loaded, mixed)
+    assert summary.is_finished
+    assert dict(summary.counts.outcomes) == {
+        "complete": 4, "failed": 1, "not_finite": 1, "missing_objective": 0, "out_of_memory": 1, "lost": 1,
+    }  # fmt: skip
+    assert summary.counts.failed == 4
+
+
+def test_stopped_sweep_goes_on_where_it_was(sweep, loaded, tmp_path):
+    worked = []
+
+    def count(job, report):
+        worked.extend(job.wanted_keys)
+        return good(job, report)
+
+    first = run(sweep, loaded, count, workers=4, should_stop=lambda: len(worked) >= 3)
+    assert not first.is_finished
+    assert first.counts.complete == len(worked)
+    second = run(sweep, None, count)
+    assert second.is_finished
+    assert sorted(worked) == sorted(setting.key for setting in loaded.spec.settings())
+
+
+def test_other_spec_under_a_known_name_is_refused_and_changes_nothing(sweep, loaded, tmp_path):
+    run(sweep, loaded, should_stop=lambda: True)
+    before = records_of(sweep, tmp_path)
+    path = tmp_path / "smoke.yaml"
+    path.write_text(loaded.text.replace("epochs: 3", "epochs: 4"))
+    with pytest.raises(SpecMismatchError, match=r"training\.epochs: 3 -> 4"):
+        run(sweep, load_spec(path))
+    assert records_of(sweep, tmp_path) == before
+
+
+def test_unknown_sweep_cannot_be_resumed_and_nothing_is_made(sweep, tmp_path):
+    with pytest.raises(UnknownSweepError, match="'smoke'"):
+        run(sweep)
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_data_that_cannot_be_read_are_refused_before_anything_is_planned(tmp_path):
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"no parquet")
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        f"task: {{data: {bad}}}\nobjectives: [{{name: accuracy, goal: maximize}}]\nreference_point: {{accuracy: 0}}\n"
+    )
+    with pytest.raises(SpecError, match=r"bad\.parquet"):
+        run(Sweep("bad", tmp_path / "sweeps"), load_spec(path))
+    assert Home(tmp_path / "sweeps").sweeps() == []
+
+
+class AwayRecorder(MemoryRecorder):
+    """A recorder whose server answers only sometimes."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_away = True
+
+    def record(self, trial):
+        if self.is_away:
+            raise TrackingError("the server is away")
+        super().record(trial)
+
+
+def test_tracking_server_that_goes_away_does_not_stop_the_sweep_and_is_caught_up(sweep, loaded):
+    recorder, notes = AwayRecorder(), []
+
+    def back_at_last(snapshot):
+        notes.append(snapshot.note)
+        recorder.is_away = snapshot.counts.complete < 8
+
+    summary = run(sweep, loaded, recorder=recorder, observe=back_at_last)
+    assert summary.is_mirrored
+    assert len(recorder.trials()) == 8
+    assert "the server is away" in notes
+
+
+def test_tracking_server_that_stays_away_is_said_and_mirroring_later_catches_up(sweep, loaded):
+    summary = run(sweep, loaded, recorder=AwayRecorder())
+    assert (summary.is_finished, summary.is_mirrored) == (True, False)
+    assert "away" in summary.unmirrored
+    recorder = MemoryRecorder()
+    assert sweep.mirror(recorder).is_mirrored
+    assert len(recorder.trials()) == 8
+    assert {front.task for front in recorder.fronts()} == set(loaded.spec.tasks)
+
+
+def test_progress_shows_epochs_best_accuracy_and_ends_with_everything_done(sweep, loaded):
+    seen = []
+
+    def watch(snapshot):
+        seen.append((snapshot.counts.complete, dict(snapshot.epochs), dict(snapshot.best_accuracy)))
+
+    run(sweep, loaded, work=train_population, observe=watch)
+    assert seen[-1][0] == 8
+    assert any((1, 3, 4) in epochs.values() or (1, 3, 2) in epochs.values() for _, epochs, _ in seen)
+    assert set(seen[-1][2]) == set(loaded.spec.tasks)
+
+
+def test_checkpoint_that_is_torn_is_noted_and_the_population_starts_anew(sweep, loaded, tmp_path):
+    trained = run(sweep, loaded, work=train_population)
+    whole = {record.key: record.measurement for record in records_of(sweep, tmp_path)}
+    other = Sweep("smoke", tmp_path / "other")
+    torn, notes = [], []
+
+    def tear(job, report):
+        if not torn:
+            torn.append(job.checkpoint)
+            Path(job.checkpoint).parent.mkdir(parents=True)
+            Path(job.checkpoint).write_bytes(b"half a file")
+        return train_population(job, report)
+
+    run(other, loaded, work=tear, observe=lambda snapshot: notes.append(snapshot.note))
+    assert any("torn" in note and "starts anew" in note for note in notes)
+    ledger = Ledger(Home(tmp_path / "other").sweep("smoke").ledger_url, "smoke")
+    assert {record.key: record.measurement for record in ledger.records()} == whole
+    assert trained.is_finished
+
+
+def test_training_whose_loss_is_nan_is_an_outcome_of_its_own_and_the_other_cells_complete(sweep, loaded, tmp_path):
+    def broken(job, report):
+        settings = tuple({**s, "task.noise": 1e39} if s["task.classes"] == 3 else s for s in job.settings)
+        return train_population(type(job)(**{**vars(job), "settings": settings}), report)
+
+    summary = run(sweep, loaded, work=broken)
+    assert summary.counts.complete == 4
+    assert summary.counts.outcomes["not_finite"] == 4
+    failed = [record for record in records_of(sweep, tmp_path) if record.state is State.FAILED]
+    assert all("NaN" in record.reason for record in failed)
+
+
+def test_front_of_replicates_is_one_point_with_its_spread(tmp_path):
+    path = tmp_path / "twice.yaml"
+    text = load_spec("smoke").text.replace("\nobjectives:", "\nreplicates: 2\nobjectives:")
+    path.write_text(text)
+    loaded = load_spec(path, name="twice")
+    summary = run(Sweep("twice", tmp_path / "sweeps"), loaded, work=train_population)
+    for front in summary.fronts:
+        for row in front.table.to_pylist():
+            assert (row["replicates"], len(row["keys"])) == (2, 2)
+            assert row["accuracy_sd"] >= 0
+
+
+def test_estimate_counts_cells_trials_and_populations_and_writes_nothing(loaded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    estimate = sweeps.estimate(loaded, workers=2)
+    assert sum(estimate.cells.values()) == 8
+    assert estimate.populations * estimate.population_size >= 8
+    assert min(estimate.train_s, estimate.memory_bytes, estimate.disk_bytes) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_that_raises_keeps_its_traceback(sweep, loaded, tmp_path):
+    def broken(job, report):
+        return train_population(replace(job, settings=({**job.settings[0], "task.classes": 11},)), report)
+
+    summary = run(sweep, loaded, work=broken)
+    assert summary.counts.outcomes["failed"] == 8
+    reasons = {record.reason for record in records_of(sweep, tmp_path)}
+    assert all("Traceback" in reason and "11" in reason for reason in reasons)
