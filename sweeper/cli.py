@@ -217,7 +217,7 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
     with _stop_signals() as stopped, _progress() as observe:
         summary = sweep.run(
             loaded,
-            executor=RayExecutor(workers, address),
+            executor=RayExecutor(workers, address, sweep.scratch),
             workers=workers or os.cpu_count() or 1,
             observe=observe,
             should_stop=lambda: bool(stopped),

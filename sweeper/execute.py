@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from pathlib import Path
 
 from sweeper.errors import ClusterError
 from sweeper.jobs import JobSource, StoppedError, Work
@@ -39,53 +40,60 @@ class RayExecutor:
 
     Args:
         workers: Jobs at a time; each takes one CPU. None takes all CPUs of the cluster.
-        address: A running cluster, `host:port` or `auto`; None starts one on this machine, for this run only.
+        address: A running cluster, `HOST:PORT`, or `auto` for the one that was started on this machine; None starts
+            one here, for this run only.
+        scratch: Folder for what Ray Tune writes beside, emptied before and after; None takes a temporary one.
 
     Raises:
-        ClusterError: If the address is of another kind; when running, if the cluster cannot be started, reached,
-            or has no CPU for a worker.
+        ClusterError: If the address is of another kind or nothing answers there; when running, if the cluster
+            cannot be joined or has no CPU for a worker.
     """
 
-    def __init__(self, workers: int | None = None, address: str | None = None) -> None:
-        if address and "://" in address and not address.startswith("ray://"):
-            raise ClusterError(
-                f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
-                f"{address}. An address that starts with http:// is for submitting jobs."
-            )
-        if address and address != "auto" and not re.search(r":\d+$", address):
-            raise ClusterError(
-                f"--address, or RAY_ADDRESS, takes HOST:PORT or 'auto', but got {address!r}. "
-                "A Ray head listens on port 6379."
-            )
-        self._workers, self._address = workers, address
+    def __init__(self, workers: int | None = None, address: str | None = None, scratch: Path | None = None) -> None:
+        self._workers, self._scratch = workers, scratch
+        self._address = _joined(address) if address else None
 
     def run(self, work: Work, source: JobSource) -> None:
         """Run every job of the source on Ray."""
-        if self._address:
-            _require_listening(self._address)
-        _set_environment(is_local=self._address is None)
+        _set_environment(self._address)
         from sweeper import placement  # Ray reads its environment when it is imported
 
         with placement.cluster(self._workers, self._address) as workers:
             if not source.should_stop():
-                placement.place(work, source, workers)
+                placement.place(work, source, workers, self._scratch)
 
 
-def _require_listening(address: str) -> None:
-    """Ask whether anything listens at an address: Ray itself would try for many minutes without a word."""
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def _joined(address: str) -> str:
+    """Check that something listens at an address: Ray itself would try for many minutes without a word."""
+    place = _address_on_this_machine() if address == "auto" else address
+    if not re.fullmatch(r"[^/]+:\d{1,5}", place):
+        raise ClusterError(
+            f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
+            f"{address!r}. A Ray head listens on port 6379; an address that starts with http:// is for submitting jobs."
+        )
+    host, _, port = place.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"the Ray cluster at {address} cannot be reached: {error}. Check the address, and start its head with "
+            f"the Ray cluster at {place} cannot be reached: {error}. Check the address, and start its head with "
             "`ray start --head`."
+        ) from error
+    return place
+
+
+def _address_on_this_machine() -> str:
+    """Return the address that `ray start` left for `auto`."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    try:
+        return note.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ClusterError(
+            "--address auto found no Ray cluster on this machine. Start one with `ray start --head`, or give HOST:PORT."
         ) from error
 
 
-def _set_environment(*, is_local: bool) -> None:
+def _set_environment(address: str | None) -> None:
     """Set what Ray reads when it is imported; a value that the user has set stands."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -96,8 +104,9 @@ def _set_environment(*, is_local: bool) -> None:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
     }
-    if is_local:
-        # Without these Ray writes a token into the user's home, and listens on every network interface.
+    if address is None or address.startswith(("127.", "localhost:")):
+        # Without these Ray writes a token into the user's home, listens on every network interface, and looks for a
+        # head on the loopback at this machine's outer address.
         defaults |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

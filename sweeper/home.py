@@ -5,6 +5,7 @@ HOME/NAME/ledger.db        the ledger
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/checkpoints/     one file per population
+HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
 
 from __future__ import annotations

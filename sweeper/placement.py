@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -71,9 +72,12 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
-def place(work: Work, source: JobSource, workers: int) -> None:
+def place(work: Work, source: JobSource, workers: int, scratch: Path | None = None) -> None:
     """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
-    folder = tempfile.mkdtemp(prefix="sweeper-tune-")
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
+        scratch.mkdir(parents=True)
+    folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
     try:
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),

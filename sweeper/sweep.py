@@ -81,6 +81,11 @@ class Sweep:
         self._folder = self._home.sweep(name)
         self.tracking_uri = tracking_uri or self._folder.tracking_uri or self._home.tracking_uri
 
+    @property
+    def scratch(self) -> Path:
+        """Folder for what an executor writes beside; nothing in it is ever read again."""
+        return self._folder.path / "placement"
+
     def run(
         self,
         loaded: LoadedSpec | None = None,
@@ -122,7 +127,7 @@ class Sweep:
             driver = _Driver(ledger, self._folder, lease, recorder)
             driver.observe, driver.should_stop = observe, should_stop
             if driver.has_work:  # a finished sweep needs no cluster
-                (executor or RayExecutor(workers)).run(work, driver)
+                (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
             return driver.finish()
 
     def _agreed(self, loaded: LoadedSpec | None, ledger: Ledger | None) -> LoadedSpec:

@@ -286,7 +286,7 @@ def test_tracking_uri_that_names_a_folder_is_refused(mistaken, place):
 @pytest.mark.parametrize("address", ["head", "head:port", "ray://head"])
 def test_address_without_a_port_is_refused_before_anything_is_made(mistaken, place, address):
     message = mistaken("run", "smoke", "--address", address)
-    assert f"HOST:PORT or 'auto', but got '{address}'. A Ray head listens on port 6379." in message
+    assert f"HOST:PORT or 'auto', but got '{address}'. A Ray head listens on port 6379" in message
     assert list(place.iterdir()) == []
 
 
@@ -294,7 +294,7 @@ def test_address_without_a_port_is_refused_before_anything_is_made(mistaken, pla
 def test_address_for_submitting_jobs_is_refused_before_anything_is_made(mistaken, monkeypatch, place, address):
     monkeypatch.setenv("RAY_ADDRESS", address)
     message = mistaken("run", "smoke")
-    assert f"RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got {address}." in message
+    assert f"RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got '{address}'." in message
     assert list(place.iterdir()) == []
 
 

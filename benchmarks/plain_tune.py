@@ -1,0 +1,88 @@
+"""The points of a sweep by a plain script: a Ray Tune grid with MLflowLoggerCallback. Part (c) of overhead.py.
+
+Written as one writes it from the manuals of Ray and MLflow: one network a trial on one CPU, its epochs reported, runs
+in a SQLite MLflow, everything else left at its default. Only the points come from a space of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+import model
+from sweeper.spec import load_spec
+
+
+def train(config: dict[str, Any]) -> None:
+    """Train one network and report its epochs; the last report holds the whole measurement."""
+    import torch  # at the top, cloudpickle takes `task.classes` below for `torch.classes`, which it cannot pickle
+
+    torch.set_num_threads(1)  # the one CPU of the trial
+    data, lattice, training = (section(config, name) for name in ("task", "lattice", "training"))
+    task = model.load_task(model.TaskDefinition(**data))
+    window = model.Window(
+        channels=(lattice["channels"],) * lattice["layers"],
+        steps=lattice["steps"],
+        image=task.image,
+        classes=task.classes,
+        kernel=lattice["kernel"],
+        halve=tuple(int(layer) for layer in lattice["halve"].split(",") if layer),
+        time_selection=lattice["time_selection"],
+    )
+    pressures = [config[f"{axis}_pressure"] for axis in ("breadth", "depth", "time")]
+    members = [model.Pressures(*pressures, seed=config["seed"])]
+    settings = model.TrainingSettings(**training)
+    (trained,) = model.train(task, window, members, settings, report=lambda epoch: tune.report(epoch.values[0]))
+    if trained.network is None:
+        raise RuntimeError(trained.reason)
+    tune.report(trained.measurement)  # breadth and depth are counted when training is over
+
+
+def section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key.removeprefix(f"{name}."): value for key, value in config.items() if key.startswith(f"{name}.")}
+
+
+def search_space(space: str) -> dict[str, Any]:
+    """Return the grid: `tune.grid_search` over what varies, constants as they are."""
+    values: dict[str, list[Any]] = {}
+    for setting in load_spec(space).spec.settings():
+        for name, value in setting.flat().items():
+            seen = values.setdefault(name, [])
+            if value not in seen:
+                seen.append(value)
+    return {name: tune.grid_search(seen) if len(seen) > 1 else seen[0] for name, seen in values.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", help="a YAML file, or the name of a shipped space")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--folder", type=Path, required=True, help="where trials and mlflow.db go")
+    parser.add_argument("--out", type=Path, help="write what each network measured, as JSON")
+    args = parser.parse_args()
+    folder = args.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    mlflow = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", experiment_name="plain")
+    ray.init(address="local", num_cpus=args.cpus)  # not a cluster that happens to run here
+    tuner = tune.Tuner(
+        train,
+        param_space=search_space(args.space),
+        run_config=tune.RunConfig(name="plain", storage_path=str(folder / "trials"), callbacks=[mlflow]),
+    )
+    results = tuner.fit()
+    if args.out:
+        rows = [{"setting": result.config, "measured": result.metrics} for result in results if not result.error]
+        args.out.write_text(json.dumps(rows, default=str), encoding="utf-8")
+    print(f"{len(results) - results.num_errors} networks trained, {results.num_errors} failed")
+    sys.exit(1 if results.num_errors else 0)
+
+
+if __name__ == "__main__":
+    main()
