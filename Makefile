@@ -1,7 +1,7 @@
 # make quickstart   a first sweep, from nothing to its front
 # make test         everything that has to hold before a change is merged
 # make check        the same without the slow tests (Ray)
-# make benchmark    the names of the benchmark scripts
+# make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
 
 PYTHON ?= python3
@@ -36,7 +36,8 @@ check: lint
 
 benchmark: $(STAMP)
 	@echo "Run one with $(BIN)/python, from here:"
-	@ls benchmarks/*.py 2>/dev/null || echo "  (none yet)"
+	@for script in benchmarks/*.py; do echo "  $$script"; sed -n '1s/^"""/      /p' "$$script"; done
+	@echo "benchmarks/README.md says how, and holds the results."
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -112,6 +112,7 @@ def run_child(arguments: Sequence[str], folder: Path, checkpoints: Path | None) 
             code = process.wait()
         finally:
             process.terminate()  # where this script is interrupted; nothing happens to one that ended
+            process.wait()
         seconds = time.perf_counter() - clock
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     return started, seconds, seen, f"exit code {code}: {tail}" if code else ""
@@ -260,6 +261,8 @@ def arguments() -> argparse.Namespace:
     args.parts = sorted(set(args.parts.split(",")))
     if not set(args.parts) <= set(TITLES) or min(args.repeat, args.workers) < 1:
         parser.error("--parts takes a, b and c, separated by commas; --repeat and --workers take 1 or more")
+    if args.json and not args.json.absolute().parent.is_dir():
+        parser.error(f"--json {args.json}: there is no such folder")
     return args
 
 

@@ -164,6 +164,8 @@ def pareto(
     from sweeper.table import encode
 
     uri = Sweep(_checked(name), home, tracking_uri).tracking_uri
+    if as_json and format not in {"table", "json"}:
+        raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")
     kind = "json" if as_json else format
     if kind not in {"table", "json", "csv", "parquet"}:
         raise QueryError(f"a front is printed as table, json, csv or parquet, but got --format {kind}")
@@ -180,7 +182,7 @@ def pareto(
     else:
         console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
         for front in fronts:
-            console.print(terminal.front_table(front, console.width), crop=False)
+            console.print(terminal.front_table(front, console.width, where or ()), crop=False)
         if output is None:
             return
         data = console.export_text().encode()

@@ -33,7 +33,7 @@ class Executor(Protocol):
     """Runs every job of a source."""
 
     def run(self, work: Work, source: JobSource) -> None:
-        """Run until the source has no more jobs or wants to stop; never raises for what happens inside a job."""
+        """Run until the source has no more jobs or wants to stop. What goes wrong in a training, `work` returns."""
 
 
 class StoppedError(Exception):

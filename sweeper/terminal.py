@@ -21,27 +21,30 @@ _SHOWN = ("accuracy", "breadth", "depth", "time")
 _PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
 
 
-def front_table(front: Front, width: int = 80) -> Table:
+def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Table:
     """Return a front as a table: a row a network, from the worst to the best in the first objective.
 
     Nothing in it is cut, the key above all, which other commands take. Where the width is too small, spreads and
     layers go on in the next line; what is wider even then must be printed without cropping.
+
+    Args:
+        front: The front, or the part of it that meets `conditions`.
+        width: Columns of the terminal.
+        conditions: What the shown part was chosen by.
     """
-    rows = front.table.to_pylist()
+    numbers, words = _front_columns(front)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
-    table.title = f"[bold]{front.task}[/bold]: {len(rows)} non-dominated networks, hypervolume {front.hypervolume:.4g}"
-    arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
-    names = [name for name in {**dict.fromkeys(_SHOWN), **arrows} if name in front.table.column_names]
-    numbers = {
-        name + arrows.get(name, ""): [_number(name, row[name], row.get(f"{name}_sd")) for row in rows] for name in names
-    }
-    if any(row["replicates"] > 1 for row in rows):
-        numbers["seeds"] = [str(row["replicates"]) for row in rows]
-    words = {
-        "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
-        "wall": [" ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
-        "key": [row["key"] for row in rows],
-    }
+    count = f"{front.table.num_rows} non-dominated networks"
+    count = (
+        f"of the non-dominated networks {front.table.num_rows} meet {' and '.join(conditions)}" if conditions else count
+    )
+    whole = "hypervolume of the whole front" if conditions else "hypervolume"
+    table.title = Text.assemble((front.task, "bold"), f": {count}, {whole} {front.hypervolume:.4g}")
+    reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
+    table.caption = (
+        f"front version {front.version} · reference point: {reference}\n"
+        "layers: living channels by layer · wall: limited by the window in breadth, depth or time"
+    )
     columns = {**numbers, **words}
     least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
     if _width(least) > width:
@@ -54,12 +57,25 @@ def front_table(front: Front, width: int = 80) -> Table:
         table.add_column(title, justify=justify, no_wrap=title != "layers")
     for row_cells in zip(*columns.values(), strict=True):
         table.add_row(*row_cells)
-    reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
-    table.caption = (
-        f"front version {front.version} · reference point: {reference}\n"
-        "layers: living channels by layer · wall: limited by the window in breadth, depth or time"
-    )
     return table
+
+
+def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the cells of a front by column title: numbers, then words."""
+    rows = front.table.to_pylist()
+    arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
+    names = [name for name in {**dict.fromkeys(_SHOWN), **arrows} if name in front.table.column_names]
+    numbers = {
+        name + arrows.get(name, ""): [_number(name, row[name], row.get(f"{name}_sd")) for row in rows] for name in names
+    }
+    if any(row["replicates"] > 1 for row in rows):
+        numbers["seeds"] = [str(row["replicates"]) for row in rows]
+    words = {
+        "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
+        "wall": [" ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
+        "key": [row["key"] for row in rows],
+    }
+    return numbers, words
 
 
 def _longest(texts: Iterable[str], separator: str | None) -> int:
