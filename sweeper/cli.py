@@ -23,8 +23,9 @@ from rich.live import Live
 from sweeper.errors import QueryError, SweepError, UnknownSweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.driver import Snapshot, Summary
     from sweeper.spec import LoadedSpec
-    from sweeper.sweep import Snapshot, Summary, Sweep
+    from sweeper.sweep import Sweep
 
 app = typer.Typer(
     help="Map how a neural network trades breadth, depth and time against each other.",
@@ -73,11 +74,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command(epilog="Example: sweeper plan quickstart --workers 2")
 def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
     """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
-    from sweeper import sweep, terminal
+    from sweeper import terminal
+    from sweeper.estimate import estimate as estimated
     from sweeper.spec import load_spec
 
     count = workers or os.cpu_count() or 1
-    estimate = sweep.estimate(load_spec(space), count)
+    estimate = estimated(load_spec(space), count)
     if as_json:
         values = {
             **vars(estimate),
@@ -216,19 +218,23 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
     from sweeper.execute import RayExecutor
 
     console = Console()
+    again = f"sweeper resume {sweep.name}" + (f" --home {home}" if home != Path("sweeps") else "")
     with _stop_signals() as stopped, _progress() as observe:
-        summary = sweep.run(
-            loaded,
-            executor=RayExecutor(workers, address, sweep.scratch),
-            workers=workers or os.cpu_count() or 1,
-            observe=observe,
-            should_stop=lambda: bool(stopped),
-        )
+        try:
+            summary = sweep.run(
+                loaded,
+                executor=RayExecutor(workers, address, sweep.scratch),
+                workers=workers or os.cpu_count() or 1,
+                observe=observe,
+                should_stop=lambda: bool(stopped),
+            )
+        except KeyboardInterrupt:
+            print(f"interrupted at once; continue with:\n  {again}")
+            sys.exit(130)
     for front in summary.fronts:
         console.print(terminal.front_table(front, console.width), crop=False)
         console.print()
     print(terminal.outcome_line(summary.counts))
-    again = f"sweeper resume {summary.name}" + (f" --home {home}" if home != Path("sweeps") else "")
     if not summary.is_finished:
         print(f"{'interrupted' if stopped else 'not finished'}; continue with:\n  {again}")
         sys.exit(128 + stopped[0] if stopped else 1)

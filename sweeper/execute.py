@@ -55,6 +55,8 @@ class RayExecutor:
 
     def run(self, work: Work, source: JobSource) -> None:
         """Run every job of the source on Ray."""
+        if source.should_stop():
+            return
         _set_environment(self._address)
         from sweeper import placement  # Ray reads its environment when it is imported
 

@@ -17,7 +17,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,9 @@ from typing import IO
 
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
 from sweeper.vocabulary import Lease
+
+#: Stands for a tracking URI that carries a password.
+NOT_KEPT = "(not kept: it carries a password)"
 
 #: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
 _LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
@@ -36,6 +39,13 @@ class Home:
     """A folder that holds sweeps."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        if found := re.search("[?#]", str(self.root)):
+            raise HomeError(
+                f"the home {self.root} has {found.group()!r} in its path, which database addresses cannot hold. "
+                "Name another folder with --home."
+            )
 
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether or not it exists."""
@@ -70,6 +80,11 @@ class Home:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
     @property
+    def artifact_root(self) -> str:
+        """URI of the folder for artifacts, where a tracking database does not say."""
+        return (self.root.absolute() / "artifacts").as_uri()
+
+    @property
     def tracking_uri(self) -> str:
         """The tracking database of this home."""
         return f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
@@ -96,6 +111,21 @@ class SweepFolder:
         """URL of the ledger's storage."""
         return f"sqlite:///{self.path / 'ledger.db'}"
 
+    def make_ledger(self, create: Callable[[str], None]) -> None:
+        """Have a ledger made, so that nobody ever opens a half-made one.
+
+        Args:
+            create: Called with the URL of the file to make.
+        """
+        with self._writing():
+            aside = self.path / f"ledger.{os.getpid()}.tmp"
+            aside.unlink(missing_ok=True)
+            try:
+                create(f"sqlite:///{aside}")
+                aside.replace(self.path / "ledger.db")
+            finally:
+                aside.unlink(missing_ok=True)
+
     def checkpoint(self, population: str) -> Path:
         """Return where the checkpoint of a population is kept."""
         return self.path / "checkpoints" / f"{population}.pt"
@@ -109,10 +139,10 @@ class SweepFolder:
             return None
 
     def keep_tracking_uri(self, uri: str) -> None:
-        """Note the tracking URI for later commands, unless it carries a password."""
+        """Note the tracking URI for later commands; of one that carries a password only that there was one."""
         is_file = uri.startswith("sqlite:")
         if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
-            return
+            uri = NOT_KEPT
         with self._writing():
             aside = self.path / f"tracking.{os.getpid()}.tmp"
             aside.write_text(uri + "\n", encoding="utf-8")
@@ -143,6 +173,8 @@ class SweepFolder:
                 file.truncate()
                 json.dump(driver, file)
                 file.flush()
+            for torn in (self.path / "checkpoints").glob("*.tmp"):  # of workers that were killed while writing
+                torn.unlink(missing_ok=True)
             yield Lease(str(self.path / "driver.json"), session)
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace

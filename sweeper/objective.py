@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import model
 from model.checkpoint import load_state, save_state, state_bytes
@@ -35,12 +36,24 @@ def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended
 
     Raises:
         SupersededError: If another driver took over.
+        Exception: Whatever `report` raises: it is not the training's fault, and must not become its outcome.
     """
+    raised: list[BaseException] = []
+
+    def guarded(progress: Progress) -> None:
+        try:
+            report(progress)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
     try:
-        return _train(job, report)
+        return _train(job, guarded)
     except SupersededError:
         raise
     except Exception as error:
+        if raised:
+            raise
         outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
         reason = "".join(traceback.format_exception(error))
         return [Ended(outcome, reason)] * len(job.wanted_keys)
@@ -50,34 +63,43 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
     use_threads(1)  # one network population a core; a reused worker would keep what it had
     path = Path(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
-    state = None
-    try:
-        state = load_state(path) if path else None
-    except model.CheckpointError as error:
-        notes.append(f"{error}; population {job.key} starts anew")
-    # Members with an outcome take part only where the checkpoint spares training them again.
-    chosen = [i for i, is_wanted in enumerate(job.wanted) if is_wanted or state is not None]
-    answered = [position for position, i in enumerate(chosen) if job.wanted[i]]
-    settings = [Setting.from_flat(job.settings[i]) for i in chosen]
+    # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
+    settings = [Setting.from_flat(setting) for setting in job.settings]
+    wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
     def on_epoch(epoch: model.Epoch) -> None:
         if path:
             _refuse_superseded(job.lease)
-            save_state(epoch.state(), path)
-        values = [epoch.values[position] for position in answered]
-        report(Progress(epoch.epoch, epoch.epochs, values, tuple(notes)))
+            _save(epoch, path, notes)
+        report(Progress(epoch.epoch, epoch.epochs, [epoch.values[member] for member in wanted], tuple(notes)))
         notes.clear()
 
     task = _load(settings[0].task)
-    trained = model.train(
-        task,
-        _window(settings[0], task),
-        _members(settings),
-        _training(settings[0]),
-        report=on_epoch,
-        state=state,
-    )
-    return [_ended(trained[position]) for position in answered]
+
+    def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
+        return model.train(
+            task,
+            _window(settings[0], task),
+            _members(settings),
+            _training(settings[0]),
+            report=on_epoch,
+            state=state,
+        )
+
+    try:
+        trained = train_from(load_state(path) if path else None)
+    except model.CheckpointError as error:
+        notes.append(f"{error}; population {job.key} starts anew")
+        trained = train_from(None)
+    return [_ended(trained[member]) for member in wanted]
+
+
+def _save(epoch: model.Epoch, path: Path, notes: list[str]) -> None:
+    """Write a checkpoint; where that fails the training goes on, since it is not the training's fault."""
+    try:
+        save_state(epoch.state(), path)
+    except OSError as error:
+        notes.append(f"no checkpoint could be written to {path}: {error.strerror}; an interruption would lose more")
 
 
 def _ended(trained: model.Trained) -> Ended:
@@ -99,8 +121,14 @@ def _refuse_superseded(lease: Lease | None) -> None:
         raise SupersededError(f"session {lease.session} was taken over by {session}")
 
 
-@lru_cache(maxsize=2)
 def _load(task: TaskSpec) -> model.Task:
+    files = [Path(file) for file in (task.data, task.test) if file]
+    return _load_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+
+
+@lru_cache(maxsize=2)
+def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
+    """Load a task, unless this process has it already and its files have not changed."""
     return model.load_task(model.TaskDefinition(**task.model_dump()))
 
 
@@ -134,6 +162,11 @@ class TaskFacts:
     image: tuple[int, int, int]
     classes: int
     fingerprint: str
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one image."""
+        return self.image[1] * self.image[2]
 
 
 def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:

@@ -13,11 +13,11 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray import tune
@@ -55,9 +55,18 @@ def cluster(workers: int | None, address: str | None) -> Iterator[int]:
         raise ClusterError(
             f"{where}: {reason}. Check the address, and that RAY_AUTH_MODE is the same here as on the cluster."
         ) from error
-    try:
+    except SystemExit:  # Ray's own handler stands in for the caller's while Ray starts
+        caller = handlers.get(signal.SIGTERM)
+        if not callable(caller):
+            raise
+        caller(signal.SIGTERM, None)
+    finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)  # ray.init puts its own in place
+            signal.signal(number, handler)
+    try:
+        if not ray.is_initialized():  # stopped while it started; asking for resources would start it again
+            yield 0
+            return
         cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # ray has no types here
         if cpus < 1:
             raise ClusterError(f"the Ray cluster at {address} has no CPU for a worker. Start a node with CPUs.")
@@ -72,6 +81,9 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
+_T = TypeVar("_T")
+
+
 def place(work: Work, source: JobSource, workers: int, scratch: Path | None = None) -> None:
     """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
     if scratch is not None:
@@ -79,10 +91,11 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
         scratch.mkdir(parents=True)
     folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
     try:
+        guarded = _Guarded(source)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(source),
+                search_alg=PlanSearcher(guarded),
                 num_samples=-1,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
@@ -92,13 +105,44 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 name="placement",
                 storage_path=folder,
                 verbose=0,
-                stop=SourceStopper(source),
+                stop=SourceStopper(guarded),
                 failure_config=tune.FailureConfig(max_failures=LOST_RETRIES),
             ),
         )
         tuner.fit()
+        if guarded.error:
+            raise guarded.error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Guarded:
+    """A source whose first error ends the run in order, instead of in the middle of Tune's own bookkeeping."""
+
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+        self.error: Exception | None = None
+
+    def next_job(self) -> Job | None:
+        return None if self.should_stop() else self._call(self._source.next_job)
+
+    def on_progress(self, job: Job, progress: Progress) -> None:
+        self._call(lambda: self._source.on_progress(job, progress))
+
+    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
+        self._call(lambda: self._source.on_ended(job, ended))
+
+    def should_stop(self) -> bool:
+        return self.error is not None or self._source.should_stop()
+
+    def _call(self, call: Callable[[], _T]) -> _T | None:
+        if self.error is not None:
+            return None
+        try:
+            return call()
+        except Exception as error:
+            self.error = error
+            return None
 
 
 def _directory_name(trial: Trial) -> str:
@@ -129,7 +173,7 @@ class PlanSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a configuration, or `FINISHED`."""
-        job = None if self._source.should_stop() else self._source.next_job()
+        job = self._source.next_job()
         if job is None:
             return Searcher.FINISHED
         self._jobs[trial_id] = job

@@ -1,7 +1,7 @@
 """The ledger: which settings exist, in which state, with which outcome; and which comes next.
 
 The ledger is an Optuna storage with one study per sweep and task cell, named `<sweep>/<task>`. It is the only truth
-about a sweep: Ray's state is placement, MLflow is a mirror. One driver writes it. Every trial carries two attributes:
+about a sweep: Ray's state is placement, MLflow is a mirror. One driver writes it. Every trial carries three attributes:
 
     plan     key, setting, population: written with the row itself, so that no row is ever without them
     claim    attempt, owner, heard_ms: who works on it
@@ -10,40 +10,32 @@ about a sweep: Ray's state is placement, MLflow is a mirror. One driver writes i
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
+from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
+from sweeper.rows import checked, content_of, distributions_of, keys_of, population_of, record_of
 from sweeper.spec import LoadedSpec, Setting, SweepSpec
-from sweeper.vocabulary import Ended, Objective, Outcome, State, TrialRecord
+from sweeper.vocabulary import Ended, Objective, Outcome, TrialRecord
 
 #: How long a reader or writer waits for the SQLite file while another one writes.
 SQLITE_TIMEOUT_S = 60
 
 #: A running trial's `heard_ms` is written at most this often.
 HEARD_EVERY_MS = 60_000
-
-_STATES = {
-    TrialState.WAITING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.FAIL: State.FAILED,
-}
 
 
 class Ledger:
@@ -105,9 +97,10 @@ class Ledger:
         return planned.spec
 
     @property
-    def identity(self) -> str:
-        """What tells this sweep from another of the same name in another home."""
-        return str(self._studies[self.spec.tasks[0]].user_attrs["identity"])
+    def facts(self) -> Mapping[str, str]:
+        """What was noted for the whole sweep when it was planned; empty before."""
+        planned = self.planned_spec
+        return dict(self._studies[planned.spec.tasks[0]].user_attrs["facts"]) if planned else {}
 
     def refuse_other(self, loaded: LoadedSpec) -> None:
         """Check that this sweep was planned from the same spec, or not at all.
@@ -125,12 +118,45 @@ class Ledger:
                 f"`sweeper resume {self.sweep}`."
             )
 
-    def plan(self, loaded: LoadedSpec, population_size: int, identity: str) -> None:
+    def plan(
+        self,
+        loaded: LoadedSpec,
+        population_size: int,
+        facts: Mapping[str, str],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Write every setting of the spec as a waiting trial, once.
 
-        Idempotent: a plan that a crash cut short is completed, with the population size and identity first planned.
+        Idempotent: a plan that a crash cut short, or a wish to stop, is completed, with the population size and the
+        facts first planned.
+
+        Args:
+            loaded: What to plan.
+            population_size: Networks trained side by side, at most.
+            facts: Short texts by name that hold for the whole sweep: its identity, versions, data hashes.
+            should_stop: Asked before each trial is written.
+
+        Raises:
+            SpecMismatchError: If the sweep was planned from another spec, or its images are not the same any more.
+            HomeError: If the ledger cannot be written.
         """
         self.refuse_other(loaded)
+        self._refuse_other_data(facts)
+        with _translated(self.sweep):
+            self._plan(loaded, population_size, facts, should_stop)
+
+    def _refuse_other_data(self, facts: Mapping[str, str]) -> None:
+        planned = self.facts
+        for name, digest in facts.items():
+            if name.startswith("data.") and planned.get(name, digest) != digest:
+                raise SpecMismatchError(
+                    f"the images of task {name.removeprefix('data.')!r} have changed since sweep {self.sweep!r} was "
+                    f"planned (hash {planned[name]} -> {digest}). Bring the file back, or start a new one with --name."
+                )
+
+    def _plan(
+        self, loaded: LoadedSpec, population_size: int, facts: Mapping[str, str], should_stop: Callable[[], bool]
+    ) -> None:
         spec = loaded.spec
         directions = [StudyDirection[objective.goal.name] for objective in spec.objectives]
         for task in spec.tasks:
@@ -146,7 +172,7 @@ class Ledger:
             # The spec comes last: a study that has it has everything a resumed plan needs.
             for name, value in (
                 ("population_size", population_size),
-                ("identity", identity),
+                ("facts", dict(facts)),
                 ("spec_text", loaded.text),
                 ("spec_path", str(loaded.path)),
                 ("spec", spec.to_json()),
@@ -154,10 +180,12 @@ class Ledger:
                 if name not in known:
                     study.set_user_attr(name, value)
         size = self._studies[spec.tasks[0]].user_attrs["population_size"]
-        distributions = _distributions(spec)
-        written = {task: _plan_keys(self._trials(task)) for task in self._studies}
+        distributions = distributions_of(spec)
+        written = {task: keys_of(self._trials(task)) for task in self._studies}
         for population in form_populations(spec.settings(), size):
             for key, setting in zip(population.keys, population.settings, strict=True):
+                if should_stop():
+                    return
                 if key not in written[population.task]:
                     self._add(spec, population, key, setting, distributions)
 
@@ -190,7 +218,7 @@ class Ledger:
             rows: dict[str, list[FrozenTrial]] = {}
             for trial in self._trials(task):
                 rows.setdefault(trial.user_attrs["plan"]["population"], []).append(trial)
-            found.extend(_population(key, task, trials) for key, trials in rows.items())
+            found.extend(population_of(key, task, trials) for key, trials in rows.items())
         found = [population for population in found if population.open]
         return sorted(found, key=lambda population: not population.interrupted)
 
@@ -200,6 +228,10 @@ class Ledger:
         Members that a former driver left running are taken over: their attempt counts up.
         """
         population.heard_ms = now_ms
+        with _translated(self.sweep):
+            self._claim(population, owner, now_ms)
+
+    def _claim(self, population: Population, owner: str, now_ms: int) -> None:
         for key, number in zip(population.keys, population.numbers, strict=True):
             if key not in population.open:
                 continue
@@ -216,11 +248,16 @@ class Ledger:
         if now_ms - population.heard_ms < HEARD_EVERY_MS:
             return
         population.heard_ms = now_ms
-        for key, number in zip(population.keys, population.numbers, strict=True):
-            if key in population.open:
-                trial = self._trial(population.task, number)
-                claim = {**trial.user_attrs["claim"], "heard_ms": now_ms}
-                self._storage.set_trial_user_attr(trial._trial_id, "claim", claim)
+        with _translated(self.sweep):
+            for key, number in zip(population.keys, population.numbers, strict=True):
+                if key in population.open:
+                    trial = self._trial(population.task, number)
+                    claim = {**trial.user_attrs["claim"], "heard_ms": now_ms}
+                    self._storage.set_trial_user_attr(trial._trial_id, "claim", claim)
+
+    @cached_property
+    def _objectives(self) -> Sequence[Objective]:
+        return self.spec.objectives
 
     # ---- outcomes ------------------------------------------------------------------------------------------------
 
@@ -229,33 +266,29 @@ class Ledger:
 
         A complete outcome that lacks an objective, or has a value that is not finite, is a failure of its own kind.
         """
-        study = self._studies[population.task]
         number = population.numbers[population.keys.index(key)]
-        trial = self._trial(population.task, number)
-        if not trial.state.is_finished():
-            ended = _checked(ended, self.spec.objectives)
-            content = {
-                "outcome": str(ended.outcome),
-                "reason": ended.reason,
-                "measurement": {k: v for k, v in ended.measurement.items() if math.isfinite(v)},
-                "details": {k: list(v) for k, v in ended.details.items()},
-                "curve": [dict(point) for point in ended.curve],
-            }
-            self._storage.set_trial_user_attr(trial._trial_id, "ended", content)
-            if ended.outcome is Outcome.COMPLETE:
-                values = [ended.measurement[objective.name] for objective in self.spec.objectives]
-                study.tell(number, values, skip_if_finished=True)
-            else:
-                study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        with _translated(self.sweep):
+            if not self._trial(population.task, number).state.is_finished():
+                self._finish(population.task, number, checked(ended, self._objectives))
+            record = record_of(self.sweep, population.task, self._trial(population.task, number))
         population.open.discard(key)
-        return self._record(population.task, self._trial(population.task, number))
+        return record
+
+    def _finish(self, task: str, number: int, ended: Ended) -> None:
+        content = content_of(ended)
+        self._storage.set_trial_user_attr(self._trial(task, number)._trial_id, "ended", content)
+        if ended.outcome is Outcome.COMPLETE:
+            values = [ended.measurement[objective.name] for objective in self._objectives]
+            self._studies[task].tell(number, values, skip_if_finished=True)
+        else:
+            self._studies[task].tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
     def records(self, task: str | None = None) -> list[TrialRecord]:
         """Return every trial, in plan order; of one task if asked."""
         tasks = self._studies if task is None else [task]
-        return [self._record(name, trial) for name in tasks for trial in self._trials(name)]
+        return [record_of(self.sweep, name, trial) for name in tasks for trial in self._trials(name)]
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""
@@ -269,90 +302,28 @@ class Ledger:
         study = self._studies[task]
         return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
-    def _record(self, task: str, trial: FrozenTrial) -> TrialRecord:
-        plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
-        # An outcome is written before the row is finished: until then it does not count.
-        ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
-        setting = Setting.from_flat(plan["setting"])
-        return TrialRecord(
-            key=plan["key"],
-            sweep=self.sweep,
-            task=task,
-            number=trial.number,
-            state=_STATES[trial.state],
-            setting=plan["setting"],
-            axes=plan["axes"],
-            setting_key=setting.setting_key,
-            seed=setting.seed,
-            population=plan["population"],
-            attempt=claim.get("attempt", 0),
-            outcome=Outcome(ended["outcome"]) if ended else None,
-            reason=ended.get("reason", ""),
-            measurement=ended.get("measurement", {}),
-            details=ended.get("details", {}),
-            curve=ended.get("curve", ()),
-            started_ms=_unix_ms(trial.datetime_start),
-            ended_ms=_unix_ms(trial.datetime_complete),
-        )
+
+def create_ledger(url: str) -> None:
+    """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
+    with _translated(url):
+        storage = optuna.storages.RDBStorage(url)
+        storage.engine.dispose()
 
 
-def _plan_keys(trials: Sequence[FrozenTrial]) -> set[str]:
-    return {trial.user_attrs["plan"]["key"] for trial in trials}
+@contextmanager
+def _translated(sweep: str) -> Iterator[None]:
+    """Turn the storage's failures into one sentence."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ or error
+        raise HomeError(
+            f"the ledger of sweep {sweep!r} cannot be written: {_first_line(cause)}. Trials without an outcome stay "
+            f"waiting. Free the disk or the lock on it, then `sweeper resume {sweep}`."
+        ) from error
 
 
-def _population(key: str, task: str, trials: Sequence[FrozenTrial]) -> Population:
-    """Form a population again from its rows."""
-    keys = tuple(trial.user_attrs["plan"]["key"] for trial in trials)
-    return Population(
-        key=key,
-        task=task,
-        keys=keys,
-        settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
-        numbers=tuple(trial.number for trial in trials),
-        open={k for k, trial in zip(keys, trials, strict=True) if not trial.state.is_finished()},
-        interrupted={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.RUNNING},
-    )
-
-
-def _checked(ended: Ended, objectives: Sequence[Objective]) -> Ended:
-    """Turn a complete outcome without usable objectives into a failure of its own kind."""
-    if ended.outcome is not Outcome.COMPLETE:
-        return ended
-    values = {objective.name: ended.measurement.get(objective.name) for objective in objectives}
-    for name, value in values.items():
-        if value is None:
-            known = ", ".join(ended.measurement) or "none"
-            reason = f"objective {name!r} was not measured (measured: {known})"
-            return Ended(Outcome.MISSING_OBJECTIVE, reason, ended.measurement, ended.details, ended.curve)
-        if not math.isfinite(value):
-            reason = f"objective {name!r} is {value}"
-            return Ended(Outcome.NOT_FINITE, reason, ended.measurement, ended.details, ended.curve)
-    return ended
-
-
-def _distributions(spec: SweepSpec) -> dict[str, BaseDistribution]:
-    """Describe the axes to Optuna, so that its own tools show them.
-
-    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not.
-    """
-    distributions: dict[str, BaseDistribution] = {}
-    seeds = (spec.seed, spec.seed + spec.replicates - 1)
-    for name, values in {**spec.axes, "seed": seeds}.items():
-        numbers = [value for value in values if isinstance(value, (int, float))]
-        if len(numbers) < len(values):
-            distributions[name] = CategoricalDistribution(tuple(str(value) for value in values))
-        elif all(isinstance(number, int) for number in numbers):
-            distributions[name] = IntDistribution(int(min(numbers)), int(max(numbers)))
-        else:
-            distributions[name] = FloatDistribution(float(min(numbers)), float(max(numbers)))
-    return distributions
-
-
-def _unix_ms(when: datetime | None) -> int | None:
-    return None if when is None else round(when.timestamp() * 1000)
-
-
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0]
 
 

@@ -6,64 +6,22 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from sweeper import objective, query
-from sweeper.errors import TrackingError, UnknownSweepError
+from sweeper.driver import Driver, Observer, Summary
+from sweeper.errors import SweepError, TrackingError, UnknownSweepError
 from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
-from sweeper.home import Home, SweepFolder
+from sweeper.home import NOT_KEPT, Home
 from sweeper.jobs import Executor, Work
-from sweeper.plan import Ledger
-from sweeper.population import Counts, Population, count, form_populations, population_size
-from sweeper.record import MlflowRecorder, Recorder, SweepFacts
-from sweeper.spec import LoadedSpec, SweepSpec
-from sweeper.table import ArrowTable, Front, compute_front
-from sweeper.vocabulary import Ended, Job, Lease, Progress, TrialRecord
-
-
-@dataclass
-class Snapshot:
-    """What a sweep looks like while it runs; handed to an observer after every change.
-
-    Attributes:
-        counts: Trials by state, as in the ledger.
-        best_accuracy: By task: the best accuracy measured so far, in any epoch.
-        epochs: By running population: epochs done, epochs in all, and members.
-        note: Something the user should know now, such as a tracking server that does not answer.
-    """
-
-    counts: Counts
-    best_accuracy: dict[str, float] = field(default_factory=dict)
-    epochs: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run of a sweep ended.
-
-    Attributes:
-        is_finished: Whether every planned trial has an outcome.
-        unmirrored: Why MLflow does not hold every outcome; empty where it does.
-    """
-
-    name: str
-    counts: Counts
-    fronts: Sequence[Front]
-    is_finished: bool
-    unmirrored: str = ""
-
-    @property
-    def is_mirrored(self) -> bool:
-        """Whether MLflow holds every outcome."""
-        return not self.unmirrored
-
-
-Observer = Callable[[Snapshot], None]
+from sweeper.plan import Ledger, create_ledger
+from sweeper.population import Counts, population_size
+from sweeper.record import MlflowRecorder, Recorder
+from sweeper.spec import LoadedSpec
+from sweeper.table import ArrowTable
 
 
 class Sweep:
@@ -79,7 +37,23 @@ class Sweep:
         self.name = name
         self._home = Home(Path(home))
         self._folder = self._home.sweep(name)
-        self.tracking_uri = tracking_uri or self._folder.tracking_uri or self._home.tracking_uri
+        self._tracking_uri = tracking_uri
+
+    @cached_property
+    def tracking_uri(self) -> str:
+        """Where MLflow is; a SQLite file by its absolute path, so that it is the same from every folder.
+
+        Raises:
+            TrackingError: If it was an address with a password, which is not kept.
+        """
+        uri = self._tracking_uri or self._folder.tracking_uri or self._home.tracking_uri
+        if uri == NOT_KEPT:
+            raise TrackingError(
+                f"sweep {self.name!r} was mirrored to an address with a password, which is not kept. "
+                "Name it again with --tracking-uri or MLFLOW_TRACKING_URI."
+            )
+        scheme, is_file, path = uri.partition(":///")
+        return f"{scheme}:///{Path(path).absolute()}" if is_file and scheme == "sqlite" and path else uri
 
     @property
     def scratch(self) -> Path:
@@ -109,26 +83,48 @@ class Sweep:
             work: What trains a population.
 
         Raises:
-            SweepError: For everything a user can mend; nothing is started then.
+            SweepError: For everything a user can mend; no training is started then.
         """
         if loaded is None:
             self._home.known(self.name)
         with self._folder.drive() as lease:
             # What can fail before the plan is written fails first: images, windows, the tracking server.
-            stored = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
-            loaded = self._agreed(loaded, stored)
+            planned = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
+            loaded = self._agreed(loaded, planned)
             tasks = objective.check(loaded.spec.settings())
-            recorder = recorder or MlflowRecorder(self.tracking_uri)
-            ledger = stored or Ledger(self._folder.ledger_url, self.name)
-            pixels = max(task.image[1] * task.image[2] for task in tasks.values())
-            ledger.plan(loaded, population_size(loaded.spec, workers, pixels), identity=lease.session)
-            recorder.open(self._facts(ledger, {label: task.fingerprint for label, task in tasks.items()}))
+            recorder = recorder or self._mlflow()
+            ledger = planned or self._new_ledger()
+            size = population_size(loaded.spec, workers, max(task.pixels for task in tasks.values()))
+            facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
+            facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
+            ledger.plan(loaded, size, facts, should_stop)
+            driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
+            driver.open()
             self._folder.keep_tracking_uri(self.tracking_uri)
-            driver = _Driver(ledger, self._folder, lease, recorder)
-            driver.observe, driver.should_stop = observe, should_stop
-            if driver.has_work:  # a finished sweep needs no cluster
-                (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
+            try:
+                if driver.has_work and not should_stop():
+                    (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
+            except SweepError:
+                driver.finish()
+                raise
             return driver.finish()
+
+    def mirror(self, recorder: Recorder | None = None) -> Summary:
+        """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
+        self._home.known(self.name)
+        with self._folder.drive() as lease:
+            ledger = Ledger(self._folder.ledger_url, self.name)
+            driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
+            driver.open()
+            return driver.finish()
+
+    def _mlflow(self) -> Recorder:
+        is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
+        return MlflowRecorder(self.tracking_uri, None if is_sqlite else self._home.artifact_root)
+
+    def _new_ledger(self) -> Ledger:
+        self._folder.make_ledger(create_ledger)
+        return Ledger(self._folder.ledger_url, self.name)
 
     def _agreed(self, loaded: LoadedSpec | None, ledger: Ledger | None) -> LoadedSpec:
         """Return the spec to run: the planned one, which the given one must equal."""
@@ -143,22 +139,6 @@ class Sweep:
             ledger.refuse_other(loaded)
         return planned
 
-    def _facts(self, ledger: Ledger, data_hashes: Mapping[str, str]) -> SweepFacts:
-        spec = ledger.spec
-        facts = sweep_facts(data_hashes) | {"home": str(self._folder.path.parent)}
-        facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
-        planned = ledger.planned_spec
-        return SweepFacts(self.name, planned.text if planned else "", spec.to_json(), facts, identity=ledger.identity)
-
-    def mirror(self, recorder: Recorder | None = None) -> Summary:
-        """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
-        self._home.known(self.name)
-        with self._folder.drive() as lease:
-            ledger = Ledger(self._folder.ledger_url, self.name)
-            recorder = recorder or MlflowRecorder(self.tracking_uri)
-            recorder.open(self._facts(ledger, {}))
-            return _Driver(ledger, self._folder, lease, recorder).finish()
-
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""
         folder = self._home.known(self.name)
@@ -168,148 +148,3 @@ class Sweep:
     def front(self, task: str | None = None, where: Sequence[str] = ()) -> ArrowTable:
         """Return the stored front as an Arrow table, from MLflow alone; of all tasks unless one is named."""
         return query.as_table(query.pareto(self.tracking_uri, self.name, task=task, where=where))
-
-
-class _Driver:
-    """Hands out populations and takes outcomes back; the source of an executor's jobs."""
-
-    def __init__(self, ledger: Ledger, folder: SweepFolder, lease: Lease, recorder: Recorder) -> None:
-        self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
-        self.observe: Observer = lambda _: None
-        self.should_stop: Callable[[], bool] = lambda: False
-        self._spec: SweepSpec = ledger.spec
-        self._waiting = ledger.open_populations()
-        self._running: dict[str, Population] = {}
-        self._records: dict[str, TrialRecord] = {record.key: record for record in ledger.records()}
-        self._snapshot = Snapshot(count(self._records.values()).without_driver())
-        self._fronts: dict[str, Front] = {}
-        self._unmirrored = ""
-
-    @property
-    def has_work(self) -> bool:
-        """Whether any trial has no outcome yet."""
-        return bool(self._waiting)
-
-    def next_job(self) -> Job | None:
-        if not self._waiting:
-            return None
-        population = self._waiting.pop(0)
-        self._ledger.claim(population, self._lease.session, _now_ms())
-        self._running[population.key] = population
-        self._snapshot.counts = self._snapshot.counts.started(len(population.open))
-        self._show(population, 0, 0)
-        return Job(
-            key=population.key,
-            task=population.task,
-            keys=population.keys,
-            settings=tuple(setting.flat() for setting in population.settings),
-            wanted=tuple(key in population.open for key in population.keys),
-            checkpoint=str(self._folder.checkpoint(population.key)),
-            lease=self._lease,
-        )
-
-    def on_progress(self, job: Job, progress: Progress) -> None:
-        population = self._running[job.key]
-        self._ledger.hear(population, _now_ms())
-        best = self._snapshot.best_accuracy
-        for values in progress.values:
-            best[job.task] = max(best.get(job.task, 0.0), values.get("accuracy", 0.0))
-        self._show(population, progress.epoch, progress.epochs, "; ".join(progress.notes))
-
-    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
-        population = self._running.pop(job.key)
-        for key, member in zip(job.wanted_keys, ended, strict=True):
-            record = self._ledger.tell(population, key, member)
-            self._records[key] = record
-            self._snapshot.counts = self._snapshot.counts.ended(record)
-        self._snapshot.epochs.pop(job.key, None)
-        self._mirror([self._records[key] for key in job.keys], [job.task])
-        self.observe(self._snapshot)
-
-    def finish(self) -> Summary:
-        """Mirror what is not mirrored yet, and say how it ended."""
-        counts = count(self._records.values()).without_driver()
-        is_finished = counts.waiting == 0
-        self._unmirrored = ""
-        self._mirror(list(self._records.values()), self._spec.tasks)
-        state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
-        if not self._unmirrored:
-            self._try(lambda: self._recorder.close(state))
-        fronts = [self._fronts.get(task) or self._front(task) for task in self._spec.tasks]
-        return Summary(self._folder.name, counts, fronts, is_finished, self._unmirrored)
-
-    def _show(self, population: Population, epoch: int, epochs: int, note: str = "") -> None:
-        self._snapshot.epochs[population.key] = (epoch, epochs, len(population.open))
-        self._snapshot.note = note
-        self.observe(self._snapshot)
-
-    def _mirror(self, records: Sequence[TrialRecord], tasks: Sequence[str]) -> None:
-        """Bring MLflow up to the ledger; what fails now is caught up at the end."""
-
-        def write() -> None:
-            for record in records:
-                if record.state.is_finished:
-                    self._recorder.record(record)
-            for task in tasks:
-                self._fronts[task] = self._recorder.record_front(self._front(task))
-
-        self._try(write)
-
-    def _try(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except TrackingError as error:
-            # The ledger has the outcome: a tracking server that is away must not stop the sweep.
-            self._unmirrored = str(error)
-            self._snapshot.note = str(error)
-
-    def _front(self, task: str) -> Front:
-        return compute_front(
-            self._records.values(),
-            sweep=self._folder.name,
-            task=task,
-            objectives=self._spec.objectives,
-            reference_point=self._spec.reference_point,
-        )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a sweep will need: an estimate from a short probe training on this machine."""
-
-    cells: Mapping[str, int]
-    populations: int
-    population_size: int
-    train_s: float
-    memory_bytes: int
-    disk_bytes: int
-
-
-def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
-    """Plan a sweep without writing anything, and probe what it needs."""
-    spec = loaded.spec
-    settings = spec.settings()
-    tasks = objective.check(settings)
-    pixels = max(task.image[1] * task.image[2] for task in tasks.values())
-    size = population_size(spec, workers, pixels)
-    populations = form_populations(settings, size)
-    probes: dict[tuple[str, int], objective.Probe] = {}
-    ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
-    for population in populations:
-        kind = (population.settings[0].group_key, len(population.settings))
-        if kind not in probes:
-            probes[kind] = objective.probe(population.settings)
-        ends[ends.index(min(ends))] += probes[kind].epoch_s * population.settings[0].training.epochs
-    cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
-    return Estimate(
-        cells=cells,
-        populations=len(populations),
-        population_size=max(len(population.keys) for population in populations),
-        train_s=max(ends),
-        memory_bytes=min(workers, len(populations)) * max(p.memory_bytes for p in probes.values()),
-        disk_bytes=workers * max(p.checkpoint_bytes for p in probes.values()) + 12_000 * len(settings),
-    )

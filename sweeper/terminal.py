@@ -10,8 +10,9 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.driver import Snapshot
+from sweeper.estimate import Estimate
 from sweeper.population import Counts
-from sweeper.sweep import Estimate, Snapshot
 from sweeper.table import Front
 from sweeper.vocabulary import WALLS, Goal, Outcome
 

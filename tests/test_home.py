@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
-from sweeper.home import Home
+from sweeper.home import NOT_KEPT, Home
 
 DRIVE = """
 import sys, time
@@ -257,7 +258,7 @@ def test_tracking_uri_with_a_password_is_never_kept(tmp_path_factory, form, user
     folder.keep_tracking_uri(form.format(user=user, password=password))
     kept = "".join(path.read_text() for path in folder.path.iterdir())
     assert password not in kept
-    assert folder.tracking_uri == "sqlite:////before.db"
+    assert folder.tracking_uri == NOT_KEPT
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"])
@@ -281,3 +282,32 @@ def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_pa
     assert home.tracking_uri == f"sqlite:///{tmp_path}/home/mlflow.db"
     with folder.drive() as lease:
         assert lease.path == f"{tmp_path}/home/mine/driver.json"
+
+
+@pytest.mark.parametrize("name", ["we?ird", "a#b"])
+def test_home_that_no_database_address_can_hold_is_refused(tmp_path, name):
+    with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/{name}")):
+        Home(tmp_path / name)
+
+
+def test_ledger_is_whole_before_anyone_can_see_it(tmp_path):
+    folder = Home(tmp_path).sweep("mine")
+    folder.path.mkdir()
+
+    def create(url):
+        assert not folder.is_planned
+        Path(url.removeprefix("sqlite:///")).write_text("whole")
+
+    folder.make_ledger(create)
+    assert folder.is_planned
+    assert [path.name for path in folder.path.iterdir()] == ["ledger.db"]
+
+
+def test_files_of_workers_killed_while_writing_are_removed(tmp_path):
+    folder = planned(Home(tmp_path), "mine")
+    torn, whole = folder.checkpoint("a").with_suffix(".pt.17.tmp"), folder.checkpoint("a")
+    torn.parent.mkdir()
+    torn.touch()
+    whole.touch()
+    with folder.drive():
+        assert (torn.exists(), whole.exists()) == (False, True)

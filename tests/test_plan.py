@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from dataclasses import replace
 
 import optuna
@@ -27,6 +28,8 @@ objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 7}
 """
 
+FACTS = {"identity": "me", "data.digits-2": "abc"}
+
 GOOD = Ended(Outcome.COMPLETE, "", {"accuracy": 0.5, "time": 2.0}, {"channels_per_layer": [2, 1]}, [{"epoch": 1}])
 
 
@@ -45,7 +48,7 @@ def url(tmp_path):
 @pytest.fixture
 def ledger(url, loaded):
     ledger = Ledger(url, "tiny")
-    ledger.plan(loaded, 4, "me")
+    ledger.plan(loaded, 4, FACTS)
     return ledger
 
 
@@ -58,10 +61,10 @@ def test_plan_holds_every_setting_of_the_spec_exactly_once(ledger, loaded):
 
 def test_planning_again_changes_nothing_even_with_another_population_size(ledger, url, loaded):
     before = ledger.records()
-    Ledger(url, "tiny").plan(loaded, 1, "someone else")
+    Ledger(url, "tiny").plan(loaded, 1, {**FACTS, "identity": "someone else"})
     again = Ledger(url, "tiny")
     assert again.records() == before
-    assert again.identity == "me"
+    assert again.facts == FACTS
 
 
 def test_plan_that_a_crash_cut_short_is_completed_with_the_same_populations(ledger, tmp_path, loaded, monkeypatch):
@@ -77,11 +80,11 @@ def test_plan_that_a_crash_cut_short_is_completed_with_the_same_populations(ledg
 
     monkeypatch.setattr(Ledger, "_add", add_then_crash)
     with pytest.raises(KeyboardInterrupt):
-        short.plan(loaded, 4, "me")
+        short.plan(loaded, 4, FACTS)
     monkeypatch.undo()
     resumed = Ledger(f"sqlite:///{tmp_path}/short.db", "tiny")
     assert len(resumed.records()) == 7
-    resumed.plan(loaded, 99, "me")
+    resumed.plan(loaded, 99, FACTS)
     assert resumed.records() == whole
 
 
@@ -90,8 +93,34 @@ def test_other_spec_under_the_same_name_is_refused_with_the_difference(ledger, t
     path.write_text(SPEC.replace("REPLICATES", "1"))
     before = ledger.records()
     with pytest.raises(SpecMismatchError, match=r"replicates: 2 -> 1(.|\n)*--name"):
-        ledger.plan(load_spec(path), 4, "me")
+        ledger.plan(load_spec(path), 4, FACTS)
     assert ledger.records() == before
+
+
+def test_images_that_changed_since_planning_are_refused_with_both_hashes(ledger, url, loaded):
+    before = ledger.records()
+    with pytest.raises(SpecMismatchError, match=r"'digits-2' have changed.*abc -> def.*--name"):
+        Ledger(url, "tiny").plan(loaded, 4, {**FACTS, "data.digits-2": "def"})
+    assert ledger.records() == before
+
+
+def test_planning_stops_when_asked_and_is_completed_later(url, loaded):
+    ledger, asked = Ledger(url, "tiny"), iter([False] * 5 + [True])
+    ledger.plan(loaded, 4, FACTS, should_stop=lambda: next(asked))
+    assert len(ledger.records()) == 5
+    ledger.plan(loaded, 4, FACTS)
+    assert [record.key for record in ledger.records()] == [setting.key for setting in loaded.spec.settings()]
+
+
+def test_locked_ledger_is_one_message_and_keeps_the_trial_open(ledger, url, tmp_path, monkeypatch):
+    monkeypatch.setattr("sweeper.plan.SQLITE_TIMEOUT_S", 0)
+    impatient = Ledger(url, "tiny")
+    population = impatient.open_populations()[0]
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(HomeError, match=r"'tiny' cannot be written.*locked.*sweeper resume tiny"):
+            impatient.claim(population, "driver", 0)
+    assert {record.state for record in ledger.records()} == {State.WAITING}
 
 
 def test_claimed_population_is_running_with_its_owner_and_told_once(ledger, url):
@@ -196,7 +225,7 @@ def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(tmp_path_factory
     (folder / "tiny.yaml").write_text(SPEC.replace("REPLICATES", "1"))
     loaded, url = load_spec(folder / "tiny.yaml"), f"sqlite:///{folder}/ledger.db"
     ledger = Ledger(url, "tiny")
-    ledger.plan(loaded, 2, "me")
+    ledger.plan(loaded, 2, FACTS)
     expected, claimed = {}, []
     for action, which in [*actions, ("crash", 0)]:
         waiting = [p for p in ledger.open_populations() if p.key not in {c.key for c in claimed}]

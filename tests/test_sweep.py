@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
-from sweeper import sweep as sweeps
 from sweeper.errors import SpecError, SpecMismatchError, TrackingError, UnknownSweepError
+from sweeper.estimate import estimate as estimated
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
 from sweeper.objective import train_population
@@ -17,6 +22,8 @@ from sweeper.record import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import Ended, Outcome, State
+
+GOOD = Ended(Outcome.COMPLETE, "", {"accuracy": 0.5, "breadth": 1.0, "depth": 2.0, "time": 2.0})
 
 
 @pytest.fixture
@@ -39,6 +46,18 @@ def good(job, report):
 
 def run(sweep, loaded=None, work=good, recorder=None, **options):
     return sweep.run(loaded, executor=InlineExecutor(), recorder=recorder or MemoryRecorder(), work=work, **options)
+
+
+class Idle:
+    """An executor that runs nothing: what is planned waits."""
+
+    def run(self, work, source):
+        pass
+
+
+def plan_only(sweep, loaded):
+    summary = sweep.run(loaded, executor=Idle(), recorder=MemoryRecorder())
+    assert summary.counts.waiting == summary.counts.planned > 0
 
 
 def records_of(sweep, tmp_path):
@@ -75,7 +94,7 @@ def test_stopped_sweep_goes_on_where_it_was(sweep, loaded, tmp_path):
 
 
 def test_other_spec_under_a_known_name_is_refused_and_changes_nothing(sweep, loaded, tmp_path):
-    run(sweep, loaded, should_stop=lambda: True)
+    plan_only(sweep, loaded)
     before = records_of(sweep, tmp_path)
     path = tmp_path / "smoke.yaml"
     path.write_text(loaded.text.replace("epochs: 3", "epochs: 4"))
@@ -196,7 +215,7 @@ def test_front_of_replicates_is_one_point_with_its_spread(tmp_path):
 
 def test_estimate_counts_cells_trials_and_populations_and_writes_nothing(loaded, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    estimate = sweeps.estimate(loaded, workers=2)
+    estimate = estimated(loaded, workers=2)
     assert sum(estimate.cells.values()) == 8
     assert estimate.populations * estimate.population_size >= 8
     assert min(estimate.train_s, estimate.memory_bytes, estimate.disk_bytes) > 0
@@ -211,3 +230,115 @@ def test_training_that_raises_keeps_its_traceback(sweep, loaded, tmp_path):
     assert summary.counts.outcomes["failed"] == 8
     reasons = {record.reason for record in records_of(sweep, tmp_path)}
     assert all("Traceback" in reason and "11" in reason for reason in reasons)
+
+
+def test_stop_in_the_middle_of_a_training_is_no_outcome_and_the_rest_is_trained_later(sweep, loaded, tmp_path):
+    seen = []
+    first = run(sweep, loaded, train_population, observe=seen.append, should_stop=lambda: len(seen) >= 3)
+    assert (first.is_finished, first.counts.failed) == (False, 0)
+    second = run(sweep, work=train_population)
+    assert second.counts.complete == 8
+    undisturbed = Sweep("smoke", tmp_path / "other")
+    run(undisturbed, loaded, train_population)
+    ledger = Ledger(Home(tmp_path / "other").sweep("smoke").ledger_url, "smoke")
+    measured = {record.key: record.measurement for record in records_of(sweep, tmp_path)}
+    assert measured == {record.key: record.measurement for record in ledger.records()}
+
+
+def test_error_of_the_observer_is_no_outcome_of_a_trial(sweep, loaded, tmp_path):
+    def broken(snapshot):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(sweep, loaded, train_population, observe=broken)
+    assert {record.outcome for record in records_of(sweep, tmp_path)} == {None}
+
+
+def test_checkpoint_that_cannot_be_written_is_noted_and_fails_no_trial(sweep, loaded, tmp_path):
+    notes = []
+    blocked = tmp_path / "sweeps" / "smoke" / "checkpoints"
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    summary = run(sweep, loaded, train_population, observe=lambda snapshot: notes.append(snapshot.note))
+    assert summary.counts.complete == 8
+    assert any("no checkpoint could be written" in note for note in notes)
+
+
+def test_population_whose_checkpoint_is_gone_trains_whole_and_ends_the_same(sweep, loaded, tmp_path):
+    """One member has an outcome, the checkpoint is lost: the others must not train in other company."""
+    ledger_of = Home(tmp_path / "sweeps").sweep("smoke")
+    plan_only(sweep, loaded)
+    ledger = Ledger(ledger_of.ledger_url, "smoke")
+    population = ledger.open_populations()[0]
+    ledger.claim(population, "a driver that dies", 0)
+    ledger.tell(population, population.keys[0], GOOD)
+    run(sweep, work=train_population)
+    other = Sweep("smoke", tmp_path / "other")
+    run(other, loaded, train_population)
+    whole = Ledger(Home(tmp_path / "other").sweep("smoke").ledger_url, "smoke").records()
+    expected = {record.key: record.measurement for record in whole} | {population.keys[0]: GOOD.measurement}
+    assert {record.key: record.measurement for record in records_of(sweep, tmp_path)} == expected
+
+
+def test_checkpoint_of_another_population_is_noted_and_the_population_starts_anew(sweep, loaded, tmp_path):
+    run(sweep, loaded, train_population)
+    folder = tmp_path / "sweeps" / "smoke" / "checkpoints"
+    one = next(folder.glob("*.pt")).read_bytes()
+    other = Sweep("other", tmp_path / "sweeps")
+    notes, placed = [], []
+
+    def foreign(job, report):
+        Path(job.checkpoint).parent.mkdir(parents=True, exist_ok=True)
+        if not placed:
+            placed.append(Path(job.checkpoint).write_bytes(one))
+        return train_population(job, report)
+
+    bigger = load_spec("smoke", name="other")
+    summary = run(
+        other,
+        bigger,
+        foreign,
+        workers=4,
+        observe=lambda snapshot: notes.append(snapshot.note),
+        recorder=MemoryRecorder(),
+    )
+    assert summary.counts.complete == 8
+    assert any("starts anew" in note for note in notes)
+
+
+def test_images_that_changed_since_planning_are_refused_on_resume(tmp_path):
+    path = tmp_path / "pictures.yaml"
+    path.write_text(
+        "task: {data: pictures.parquet}\nlattice: {channels: 2, layers: 1, steps: 2}\ntraining: {epochs: 1}\n"
+        "objectives: [{name: accuracy, goal: maximize}]\nreference_point: {accuracy: 0}\n"
+    )
+    write_pictures(tmp_path / "pictures.parquet", 0)
+    pictures = Sweep("pictures", tmp_path / "sweeps")
+    plan_only(pictures, load_spec(path))
+    write_pictures(tmp_path / "pictures.parquet", 1)
+    with pytest.raises(SpecMismatchError, match=r"'pictures' have changed"):
+        run(pictures)
+
+
+def write_pictures(path, seed):
+    values = np.random.default_rng(seed).integers(0, 256, (16, 4, 4), dtype=np.uint8)
+    rows = []
+    for value in values:
+        buffer = io.BytesIO()
+        Image.fromarray(value).save(buffer, "PNG")
+        rows.append({"bytes": buffer.getvalue(), "path": None})
+    pq.write_table(pa.table({"image": rows, "label": [i % 2 for i in range(16)]}), path)
+
+
+def test_relative_database_is_the_same_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = Sweep("smoke", "sweeps", "sqlite:///my.db")
+    assert sweep.tracking_uri == f"sqlite:///{tmp_path}/my.db"
+
+
+def test_address_with_a_password_must_be_named_again(sweep, loaded, tmp_path):
+    secret = Sweep("smoke", tmp_path / "sweeps", "http://me:secret@127.0.0.1:1")
+    plan_only(secret, loaded)
+    with pytest.raises(TrackingError, match=r"'smoke' was mirrored to an address with a password.*--tracking-uri"):
+        _ = Sweep("smoke", tmp_path / "sweeps").tracking_uri
+    assert "secret" not in "".join(path.read_text() for path in (tmp_path / "sweeps" / "smoke").glob("*.txt"))

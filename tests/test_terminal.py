@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from sweeper.driver import Snapshot
+from sweeper.estimate import Estimate
 from sweeper.population import Counts
-from sweeper.sweep import Estimate, Snapshot
 from sweeper.table import compute_front
 from sweeper.terminal import (
     ProgressLine,

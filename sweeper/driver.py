@@ -1,0 +1,187 @@
+"""Hands out populations and takes outcomes back: to the ledger first, then to the mirror."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.errors import TrackingError
+from sweeper.home import SweepFolder
+from sweeper.plan import Ledger
+from sweeper.population import Counts, Population, count
+from sweeper.record import Recorder, SweepFacts
+from sweeper.spec import SweepSpec
+from sweeper.table import Front, compute_front
+from sweeper.vocabulary import Ended, Job, Lease, Progress, TrialRecord
+
+
+@dataclass
+class Snapshot:
+    """What a sweep looks like while it runs; handed to an observer after every change.
+
+    Attributes:
+        counts: Trials by state, as in the ledger.
+        best_accuracy: By task: the best accuracy measured so far, in any epoch.
+        epochs: By running population: epochs done, epochs in all, and members.
+        note: Something the user should know now, such as a tracking server that does not answer.
+    """
+
+    counts: Counts
+    best_accuracy: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run of a sweep ended.
+
+    Attributes:
+        is_finished: Whether every planned trial has an outcome.
+        unmirrored: Why MLflow does not hold every outcome; empty where it does.
+    """
+
+    name: str
+    counts: Counts
+    fronts: Sequence[Front]
+    is_finished: bool
+    unmirrored: str = ""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether MLflow holds every outcome."""
+        return not self.unmirrored
+
+
+Observer = Callable[[Snapshot], None]
+
+
+class Driver:
+    """Hands out populations and takes outcomes back; the source of an executor's jobs."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: SweepFolder,
+        lease: Lease,
+        recorder: Recorder,
+        observe: Observer = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
+        self.observe, self.should_stop = observe, should_stop
+        self._spec: SweepSpec = ledger.spec
+        self._waiting = ledger.open_populations()
+        self._running: dict[str, Population] = {}
+        self._records: dict[str, TrialRecord] = {record.key: record for record in ledger.records()}
+        self._snapshot = Snapshot(count(self._records.values()).without_driver())
+        self._fronts: dict[str, Front] = {}
+        self._unmirrored = ""
+
+    def open(self) -> None:
+        """Begin or go on with the sweep in the mirror.
+
+        Raises:
+            TrackingError: If the mirror cannot take this sweep.
+        """
+        spec, planned = self._spec, self._ledger.planned_spec
+        facts = {name: value for name, value in self._ledger.facts.items() if name != "identity"}
+        facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
+        text = planned.text if planned else ""
+        identity = self._ledger.facts.get("identity", "")
+        self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any trial has no outcome yet."""
+        return bool(self._waiting)
+
+    def next_job(self) -> Job | None:
+        """Claim the next population and return it as a job; None when none is left."""
+        if not self._waiting:
+            return None
+        population = self._waiting.pop(0)
+        self._ledger.claim(population, self._lease.session, _now_ms())
+        self._running[population.key] = population
+        self._snapshot.counts = self._snapshot.counts.started(len(population.open))
+        self._show(population, 0, 0)
+        return Job(
+            key=population.key,
+            task=population.task,
+            keys=population.keys,
+            settings=tuple(setting.flat() for setting in population.settings),
+            wanted=tuple(key in population.open for key in population.keys),
+            checkpoint=str(self._folder.checkpoint(population.key)),
+            lease=self._lease,
+        )
+
+    def on_progress(self, job: Job, progress: Progress) -> None:
+        """Note an epoch of a running population."""
+        population = self._running[job.key]
+        self._ledger.hear(population, _now_ms())
+        best = self._snapshot.best_accuracy
+        for values in progress.values:
+            best[job.task] = max(best.get(job.task, 0.0), values.get("accuracy", 0.0))
+        self._show(population, progress.epoch, progress.epochs, "; ".join(progress.notes))
+
+    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
+        """Write how the members of a population ended, and mirror it."""
+        population = self._running.pop(job.key)
+        for key, member in zip(job.wanted_keys, ended, strict=True):
+            record = self._ledger.tell(population, key, member)
+            self._records[key] = record
+            self._snapshot.counts = self._snapshot.counts.ended(record)
+        self._snapshot.epochs.pop(job.key, None)
+        self._mirror([self._records[key] for key in job.keys], [job.task])
+        self.observe(self._snapshot)
+
+    def finish(self) -> Summary:
+        """Mirror what is not mirrored yet, and say how it ended."""
+        counts = count(self._records.values()).without_driver()
+        is_finished = counts.planned == len(self._spec.settings()) and counts.waiting == 0
+        self._unmirrored = ""
+        self._mirror(list(self._records.values()), self._spec.tasks)
+        state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
+        if not self._unmirrored:
+            self._try(lambda: self._recorder.close(state))
+        fronts = [self._fronts.get(task) or self._front(task) for task in self._spec.tasks]
+        return Summary(self._folder.name, counts, fronts, is_finished, self._unmirrored)
+
+    def _show(self, population: Population, epoch: int, epochs: int, note: str = "") -> None:
+        self._snapshot.epochs[population.key] = (epoch, epochs, len(population.open))
+        self._snapshot.note = note
+        self.observe(self._snapshot)
+
+    def _mirror(self, records: Sequence[TrialRecord], tasks: Sequence[str]) -> None:
+        """Bring MLflow up to the ledger; what fails now is caught up at the end."""
+
+        def write() -> None:
+            for record in records:
+                if record.state.is_finished:
+                    self._recorder.record(record)
+            for task in tasks:
+                self._fronts[task] = self._recorder.record_front(self._front(task))
+
+        self._try(write)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except TrackingError as error:
+            # The ledger has the outcome: a tracking server that is away must not stop the sweep.
+            self._unmirrored = str(error)
+            self._snapshot.note = str(error)
+
+    def _front(self, task: str) -> Front:
+        return compute_front(
+            self._records.values(),
+            sweep=self._folder.name,
+            task=task,
+            objectives=self._spec.objectives,
+            reference_point=self._spec.reference_point,
+        )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,118 @@
+"""Rows of the ledger: what one Optuna trial holds, written from settings and outcomes and read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.population import Population
+from sweeper.spec import Setting, SweepSpec
+from sweeper.vocabulary import Ended, Objective, Outcome, State, TrialRecord
+
+_STATES = {
+    TrialState.WAITING: State.WAITING,
+    TrialState.RUNNING: State.RUNNING,
+    TrialState.COMPLETE: State.COMPLETE,
+    TrialState.FAIL: State.FAILED,
+}
+
+
+def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
+    """Return what a row says."""
+    plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
+    # An outcome is written before the row is finished: until then it does not count.
+    ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
+    setting = Setting.from_flat(plan["setting"])
+    return TrialRecord(
+        key=plan["key"],
+        sweep=sweep,
+        task=task,
+        number=trial.number,
+        state=_STATES[trial.state],
+        setting=plan["setting"],
+        axes=plan["axes"],
+        setting_key=setting.setting_key,
+        seed=setting.seed,
+        population=plan["population"],
+        attempt=claim.get("attempt", 0),
+        outcome=Outcome(ended["outcome"]) if ended else None,
+        reason=ended.get("reason", ""),
+        measurement=ended.get("measurement", {}),
+        details=ended.get("details", {}),
+        curve=ended.get("curve", ()),
+        started_ms=_unix_ms(trial.datetime_start),
+        ended_ms=_unix_ms(trial.datetime_complete),
+    )
+
+
+def content_of(ended: Ended) -> dict[str, Any]:
+    """Return what a row keeps of an outcome; numbers that are not finite are left out."""
+    return {
+        "outcome": str(ended.outcome),
+        "reason": ended.reason,
+        "measurement": {name: value for name, value in ended.measurement.items() if math.isfinite(value)},
+        "details": {name: list(values) for name, values in ended.details.items()},
+        "curve": [dict(point) for point in ended.curve],
+    }
+
+
+def keys_of(trials: Sequence[FrozenTrial]) -> set[str]:
+    """Return the trial keys of rows."""
+    return {trial.user_attrs["plan"]["key"] for trial in trials}
+
+
+def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Population:
+    """Form a population again from its rows."""
+    keys = tuple(trial.user_attrs["plan"]["key"] for trial in trials)
+    return Population(
+        key=key,
+        task=task,
+        keys=keys,
+        settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
+        numbers=tuple(trial.number for trial in trials),
+        open={k for k, trial in zip(keys, trials, strict=True) if not trial.state.is_finished()},
+        interrupted={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.RUNNING},
+    )
+
+
+def checked(ended: Ended, objectives: Sequence[Objective]) -> Ended:
+    """Turn a complete outcome without usable objectives into a failure of its own kind."""
+    if ended.outcome is not Outcome.COMPLETE:
+        return ended
+    values = {objective.name: ended.measurement.get(objective.name) for objective in objectives}
+    for name, value in values.items():
+        if value is None:
+            known = ", ".join(ended.measurement) or "none"
+            reason = f"objective {name!r} was not measured (measured: {known})"
+            return Ended(Outcome.MISSING_OBJECTIVE, reason, ended.measurement, ended.details, ended.curve)
+        if not math.isfinite(value):
+            reason = f"objective {name!r} is {value}"
+            return Ended(Outcome.NOT_FINITE, reason, ended.measurement, ended.details, ended.curve)
+    return ended
+
+
+def distributions_of(spec: SweepSpec) -> dict[str, BaseDistribution]:
+    """Describe the axes to Optuna, so that its own tools show them.
+
+    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not.
+    """
+    distributions: dict[str, BaseDistribution] = {}
+    seeds = (spec.seed, spec.seed + spec.replicates - 1)
+    for name, values in {**spec.axes, "seed": seeds}.items():
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if len(numbers) < len(values):
+            distributions[name] = CategoricalDistribution(tuple(str(value) for value in values))
+        elif all(isinstance(number, int) for number in numbers):
+            distributions[name] = IntDistribution(int(min(numbers)), int(max(numbers)))
+        else:
+            distributions[name] = FloatDistribution(float(min(numbers)), float(max(numbers)))
+    return distributions
+
+
+def _unix_ms(when: datetime | None) -> int | None:
+    return None if when is None else round(when.timestamp() * 1000)
