@@ -7,8 +7,9 @@ epoch's measurements to a callable.
 from model.counting import cut, evaluate, measure, remove_dead
 from model.errors import CheckpointError, ModelError, TaskError, WindowError
 from model.lattice import Answer, Lattice, Window
+from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task, TaskDefinition, load_task
-from model.training import Epoch, Pressures, Trained, TrainingSettings, train
+from model.training import Epoch, Trained, train
 
 __all__ = [
     "Answer",

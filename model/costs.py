@@ -24,16 +24,20 @@ def group_norms(lattice: Lattice) -> list[Tensor]:
     Differentiable; the gradient at a dead channel (norm 0) is 0, the subgradient of least norm.
     """
     squares: list[Tensor] = []
+    is_recurrent = lattice.window.is_recurrent
     for l in range(lattice.window.layers):
-        lateral_PCC = _kernel_squares(lattice.lateral[l])
-        itself_PC = lateral_PCC.diagonal(dim1=1, dim2=2)  # a channel's weight on itself counts once
-        total_PC = lateral_PCC.sum(1) + lateral_PCC.sum(2) - itself_PC
+        total_PC = torch.zeros_like(lattice.bias[l])
+        if is_recurrent:
+            lateral_PCC = _kernel_squares(lattice.lateral[l])
+            itself_PC = lateral_PCC.diagonal(dim1=1, dim2=2)  # a channel's weight on itself counts once
+            total_PC = total_PC + (lateral_PCC.sum(1) + lateral_PCC.sum(2) - itself_PC)
         total_PC = total_PC + _kernel_squares(lattice.bottom_up[l]).sum(2)
         total_PC = total_PC + lattice.readout[l].square().sum(1)
-        if l > 0:
+        if is_recurrent and l > 0:
             total_PC = total_PC + _kernel_squares(lattice.top_down[l - 1]).sum(1)
         if l + 1 < lattice.window.layers:
             total_PC = total_PC + _kernel_squares(lattice.bottom_up[l + 1]).sum(1)
+        if is_recurrent and l + 1 < lattice.window.layers:
             total_PC = total_PC + _kernel_squares(lattice.top_down[l]).sum(2)
         if lattice.is_adaptive:
             total_PC = total_PC + lattice.hazard[l].square()
@@ -51,21 +55,19 @@ def _sqrt_safe(square: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).sqrt())
 
 
-def breadth_cost(groups: list[Tensor]) -> Tensor:
-    """Return Σ_l Σ_k k · g(k)[l] for each network.
-
-    Args:
-        groups: Group norms by layer, each (P, C_l).
+def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
+    """Return what the channels and layers of each network cost; without a layer, 0.
 
     Returns:
-        Shape (P,).
+        Breadth Σ_l Σ_k k · g(k)[l] and depth Σ_l l · Σ_c g[l,c], layers numbered from 1; each of shape (P,).
     """
-    return _sum_layers([group_PC.sort(dim=1, descending=True).values @ _count(group_PC) for group_PC in groups])
-
-
-def depth_cost(groups: list[Tensor]) -> Tensor:
-    """Return Σ_l l · Σ_c g[l,c] for each network, layers numbered from 1; shape (P,)."""
-    return _sum_layers([layer * group_PC.sum(1) for layer, group_PC in enumerate(groups, start=1)])
+    groups = group_norms(lattice)
+    if not groups:
+        nothing_P = torch.zeros_like(lattice.readout_bias[:, 0])
+        return nothing_P, nothing_P
+    breadth = [group_PC.sort(dim=1, descending=True).values @ _count(group_PC) for group_PC in groups]
+    depth = [layer * group_PC.sum(1) for layer, group_PC in enumerate(groups, start=1)]
+    return torch.stack(breadth).sum(0), torch.stack(depth).sum(0)
 
 
 def time_cost(answer: Answer) -> Tensor:
@@ -77,10 +79,6 @@ def _count(group_PC: Tensor) -> Tensor:
     return torch.arange(1, group_PC.shape[1] + 1, device=group_PC.device, dtype=group_PC.dtype)
 
 
-def _sum_layers(per_layer: list[Tensor]) -> Tensor:
-    return torch.stack(per_layer).sum(0) if per_layer else torch.zeros(())
-
-
 @torch.no_grad()
 def proximal_step(
     lattice: Lattice, breadth_pressure_P: Tensor, depth_pressure_P: Tensor, learning_rate: float
@@ -88,8 +86,11 @@ def proximal_step(
     """Shrink every channel's weights towards zero, in place, down to exactly zero.
 
     Each weight of channel c is scaled by max(0, 1 − lr · (λ_breadth · k + λ_depth · l) / g[l,c]), where k is the
-    channel's rank in its layer and l its layer: the proximal operator of the two costs, decoupled from
-    the gradient as AdamW's weight decay is. A weight between two channels belongs to both.
+    channel's rank in its layer and l its layer, decoupled from the gradient as AdamW's weight decay is.
+
+    This is a group-wise shrinkage in the manner of a proximal step, not the proximal operator of the two costs:
+    the groups overlap, so that a weight between two channels is shrunk by both; and the weaker channels of a layer
+    are the dearer ones, so that the breadth cost is not convex. The ranks are held fixed within a step.
 
     Args:
         lattice: Changed in place.
@@ -133,11 +134,12 @@ def touching(lattice: Lattice, scales: list[Tensor]) -> list[tuple[Tensor, Tenso
     for l, scale_PC in enumerate(scales):
         both_PCC = scale_PC[:, :, None] * scale_PC[:, None, :]
         both_PCC.diagonal(dim1=1, dim2=2).copy_(scale_PC)  # a channel's weight on itself has one end
-        pair(lattice.lateral[l], both_PCC)
+        if lattice.window.is_recurrent:
+            pair(lattice.lateral[l], both_PCC)
         # The image's channels are not the network's to scale.
         below = scales[l - 1][:, None, :] if l else 1.0
         pair(lattice.bottom_up[l], scale_PC[:, :, None] * below)
-        if l + 1 < len(scales):
+        if lattice.window.is_recurrent and l + 1 < len(scales):
             pair(lattice.top_down[l], scale_PC[:, :, None] * scales[l + 1][:, None, :])
         pair(lattice.readout[l], scale_PC[:, None, :])
         pair(lattice.bias[l], scale_PC)

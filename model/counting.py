@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from model.costs import breadth_cost, depth_cost, group_norms, scale_channels
+from model.costs import group_norms, scale_channels, space_costs
 from model.lattice import Lattice, Window
 from model.tasks import Images
 from model.time_selection import early_exit
@@ -57,8 +57,11 @@ def _joins(lattice: Lattice) -> list[tuple[int, int, Tensor]]:
     """List (target layer, source layer, which target joins which source (P, C_target, C_source))."""
     layers = range(lattice.window.layers)
     joins = [(l, l - 1, _any(lattice.bottom_up[l])) for l in layers[1:]]
-    joins += [(l, l, _any(lattice.lateral[l])) for l in layers]
-    joins += [(l, l + 1, _any(lattice.top_down[l])) for l in layers[:-1]]
+    if lattice.window.is_recurrent:
+        # Nothing flows through the recurrent weights of a network that stops at its first step.
+        goes_on_P11 = (lattice.last_step > 1)[:, None, None]
+        joins += [(l, l, _any(lattice.lateral[l]) & goes_on_P11) for l in layers]
+        joins += [(l, l + 1, _any(lattice.top_down[l]) & goes_on_P11) for l in layers[:-1]]
     return joins
 
 
@@ -117,8 +120,9 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
     for l, k in enumerate(keep):
         below = keep[l - 1] if l else torch.arange(window.image[0], device=k.device)
         copy(left.bottom_up[l], lattice.bottom_up[l][member][k][:, below])
-        copy(left.lateral[l], lattice.lateral[l][member][k][:, k])
-        if l + 1 < depth:
+        if window.is_recurrent:
+            copy(left.lateral[l], lattice.lateral[l][member][k][:, k])
+        if window.is_recurrent and l + 1 < depth:
             copy(left.top_down[l], lattice.top_down[l][member][k][:, keep[l + 1]])
         copy(left.bias[l], lattice.bias[l][member][k])
         copy(left.readout[l], lattice.readout[l][member][:, k])
@@ -214,7 +218,7 @@ def measure(cut_network: Lattice, window: Window, images: Images) -> dict[str, f
         Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts.
     """
     seen = evaluate(cut_network, images)
-    left, groups = cut_network.window, group_norms(cut_network)
+    left, (breadth_P, depth_P) = cut_network.window, space_costs(cut_network)
     time = float(seen.expected_steps.double().mean())
     return {
         "accuracy": float(seen.is_right.double().mean()),
@@ -228,8 +232,8 @@ def measure(cut_network: Lattice, window: Window, images: Images) -> dict[str, f
         "exit_accuracy": float(seen.exit_is_right.double().mean()),
         "parameters": float(count_parameters(cut_network)),
         "macs": count_macs(left, time),
-        "cost_breadth": float(breadth_cost(groups).sum()),
-        "cost_depth": float(depth_cost(groups).sum()),
+        "cost_breadth": float(breadth_P.sum()),
+        "cost_depth": float(depth_P.sum()),
         "cost_time": time,
         "limited_breadth": float(any(a == b for a, b in zip(left.channels, window.channels, strict=False))),
         "limited_depth": float(left.layers == window.layers),

@@ -8,7 +8,8 @@ steps t = 1, 2, …). Every network of the population obeys
 
 with 2-D convolutions `*`, h[l,0] = 0 and nothing above the deepest layer. U is bottom-up and taken within
 the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
-lateral; D is top-down, up-sampled where the layer above has a smaller image.
+lateral; D is top-down, up-sampled where the layer above has a smaller image. With a single step nothing
+would ever flow through W and D, so a lattice over a window of one step has neither.
 
 Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
 layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
@@ -79,6 +80,11 @@ class Window:
         """Number of layers."""
         return len(self.channels)
 
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether any step has one before it, so that lateral and top-down weights are of use."""
+        return self.steps > 1
+
     def side(self, layer: int) -> tuple[int, int]:
         """Return height and width of a layer's state; layer 0 is the image."""
         _, height, width = self.image
@@ -139,8 +145,8 @@ class Lattice(nn.Module):
             )
 
         self.bottom_up = stacked("bottom_up")  # U[l]: (P, C_l, C_{l-1}, k, k)
-        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k)
-        self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), none for the deepest layer
+        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k), none over a window of one step
+        self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), nor for the deepest layer
         self.bias = stacked("bias")  # b[l]: (P, C_l)
         self.readout = stacked("readout")  # R[l]: (P, K, C_l)
         P, T = self.population, window.steps
@@ -250,10 +256,12 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
 
     for index, c in enumerate(window.channels):
         below = window.channels[index - 1] if index else window.image[0]
-        above = window.channels[index + 1] if index + 1 < window.layers else 0
-        fan_in = k2 * (below + c + above)
+        itself = c if window.is_recurrent else 0
+        above = window.channels[index + 1] if window.is_recurrent and index + 1 < window.layers else 0
+        fan_in = k2 * (below + itself + above)
         weights["bottom_up"].append(kernel(c, below, fan_in))
-        weights["lateral"].append(kernel(c, c, fan_in))
+        if itself:
+            weights["lateral"].append(kernel(c, c, fan_in))
         if above:
             weights["top_down"].append(kernel(c, above, fan_in))
         weights["bias"].append(torch.zeros(c))

@@ -33,7 +33,8 @@ class TaskDefinition:
     Attributes:
         data: `digits`, or the path of a Parquet file with training images.
         test: Parquet file with held-out images; None holds out a quarter of `data`.
-        classes: Use the first so many classes; None uses all.
+        classes: Use the classes labelled 0 to classes − 1 and leave out every row with another label, a negative
+            one included. None uses all; they must then be labelled from 0 without a gap.
         occlusion: Share of each image's area that a grey square hides, 0 ≤ occlusion < 1.
         noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
         train_images, test_images: Use so many images at most; None uses all.
@@ -63,9 +64,9 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: str | torch.device) -> Images:
-        """Return the same images on another device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
+    def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> Images:
+        """Return the same images on another device, with pixels of another type."""
+        return Images(self.pixels.to(device, dtype), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,12 @@ def _parquet(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise TaskError(f"{path} holds no images")
     if not pa.types.is_integer(table["label"].type):
         raise TaskError(f"labels must be integers, but column 'label' of {path} is {table['label'].type}")
+    if nulls := table["label"].null_count:
+        first = table["label"].is_null().index(True).as_py()
+        raise TaskError(
+            f"every image needs a label, but {nulls} of {table.num_rows} labels of {path} are null, "
+            f"the first in row {first}. Leave these rows out."
+        )
     images = [_decode(value, path, row) for row, value in enumerate(table[column].to_pylist())]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.costs import breadth_cost, depth_cost, group_norms, proximal_step, time_cost, touching
+from model.costs import proximal_step, space_costs, time_cost, touching
 from model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
 from model.errors import CheckpointError
 from model.lattice import Answer, Lattice, Window
+from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task
 from model.time_selection import entropy
 
@@ -24,34 +25,6 @@ CURVE_POINTS = 50
 ENTROPY_GONE = 0.8
 
 STATE_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Pressures:
-    """One member of a population: what its channels, layers and steps cost, and its seed."""
-
-    breadth: float
-    depth: float
-    time: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train; shared by a population.
-
-    Attributes:
-        solver: `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
-        step_loss: Weight of the mean loss of every single step's own answer.
-        entropy_bonus: Weight of the entropy of p(t|x) at the start; fades to zero. Adaptive time selection only.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    solver: str = "proximal"
-    step_loss: float = 0.2
-    entropy_bonus: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -116,8 +89,11 @@ class _Progress:
                 f"the training state has format {state.get('format')} and {len(state.get('lost_at', []))} members, "
                 f"but format {STATE_FORMAT} and {self.lattice.population} members are needed. Train from the start."
             )
-        self.lattice.load_state_dict(state["lattice"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.lattice.load_state_dict(state["lattice"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the training state is of another window: {str(error).splitlines()[0]}") from error
         self.epoch, self.lost_at, self.curves = state["epoch"], state["lost_at"], state["curves"]
 
 
@@ -130,8 +106,12 @@ def train(
     report: Callable[[Epoch], None] = lambda _: None,
     state: dict[str, Any] | None = None,
     device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> list[Trained]:
-    """Train one network per member, side by side; each trains as it would alone.
+    """Train one network per member, side by side.
+
+    Each trains as it would alone, up to rounding, which training amplifies. Measured over six epochs of digits, the
+    weights differed from those trained alone by 1e-13 in float64, but by up to 6e-2 in float32 (1e-4 after the first).
 
     Deterministic given the seeds and torch's thread count. Every random stream is derived from the member's seed
     and the epoch, so a state taken between two epochs holds the streams and the data order by its epoch number.
@@ -144,6 +124,7 @@ def train(
         report: Called after each epoch; what it raises ends the training.
         state: Where to go on, as handed to `report` before. None starts anew.
         device: Torch device.
+        dtype: Type of weights and pixels.
 
     Returns:
         One result per member, in order.
@@ -151,12 +132,12 @@ def train(
     Raises:
         CheckpointError: If `state` belongs to another population.
     """
-    lattice = Lattice(window, [member.seed for member in members]).to(device)
+    lattice = Lattice(window, [member.seed for member in members]).to(device, dtype)
     optimizer = torch.optim.Adam(lattice.parameters(), lr=settings.learning_rate, fused=True)
     progress = _Progress(lattice, optimizer, 0, [None] * len(members), [[] for _ in members])
     if state is not None:
         progress.restore(state)
-    train_images, test_images = task.train.to(device), task.test.to(device)
+    train_images, test_images = task.train.to(device, dtype), task.test.to(device, dtype)
     loop = _Loop(progress, members, settings, train_images)
     keep_every = math.ceil(settings.epochs / CURVE_POINTS)
     while progress.epoch < settings.epochs:
@@ -238,8 +219,8 @@ class _Loop:
             loss_P = loss_P - bonus * entropy(answer.step_dist_TBP).mean(0)
         loss_P = loss_P + self.time_P * time_cost(answer)
         if not self._is_proximal and self.has_space_pressure:
-            groups = group_norms(self.progress.lattice)
-            loss_P = loss_P + self.breadth_P * breadth_cost(groups) + self.depth_P * depth_cost(groups)
+            breadth_cost_P, depth_cost_P = space_costs(self.progress.lattice)
+            loss_P = loss_P + self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
         return loss_P
 
     @torch.no_grad()
@@ -250,8 +231,8 @@ class _Loop:
         if not any(bool(died_PC.any()) for died_PC in is_news):
             return
         for parameter, keep in touching(self.progress.lattice, [(~d).to(self.time_P) for d in dead]):
-            for moment in ("exp_avg", "exp_avg_sq"):
-                self.progress.optimizer.state[parameter][moment].mul_(keep)
+            for moment in moments(self.progress.optimizer, parameter):
+                moment.mul_(keep)
 
     def _drop_not_finite(self, loss_sum_P: Tensor) -> None:
         """Note which networks stopped being finite, and set them to zero: nothing else is disturbed."""
@@ -264,8 +245,14 @@ class _Loop:
                 self.progress.lost_at[member] = self.progress.epoch + 1
             for parameter in lattice.parameters():
                 parameter.data[member] = 0
-                for moment in ("exp_avg", "exp_avg_sq"):
-                    optimizer.state[parameter][moment][member] = 0
+                for moment in moments(optimizer, parameter):
+                    moment[member] = 0
+
+
+def moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:
+    """Return Adam's two moments of a parameter; none where it had no gradient yet."""
+    state = optimizer.state.get(parameter, {})
+    return [state[name] for name in ("exp_avg", "exp_avg_sq") if name in state]
 
 
 def _rate(done: float) -> float:
@@ -278,7 +265,7 @@ def _values(progress: _Progress, images: Images) -> list[dict[str, float]]:
     """Measure the population as it is; cheap enough for every epoch."""
     seen = evaluate(progress.lattice, images)
     living = living_channels(progress.lattice)
-    channels = sum((alive_PC.sum(1) for alive_PC in living), torch.zeros(progress.lattice.population))
+    channels = sum((alive_PC.sum(1) for alive_PC in living), torch.zeros_like(progress.lattice.last_step))
     rows = zip(
         progress.lost_at,
         (-seen.log_likelihood.mean(0)).tolist(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from model import Lattice, Window
+from model import Lattice, TrainingSettings, Window
 
 
 @st.composite
@@ -21,6 +21,19 @@ def windows(draw, time_selection=None, min_layers=1, max_layers=3):
         halve=tuple(layer for layer in range(2, layers + 1) if draw(st.booleans())),
         time_selection=time_selection or draw(st.sampled_from(["adaptive", "fixed"])),
     )
+
+
+def training_settings(**changes) -> TrainingSettings:
+    """Return settings of a short training, with some of them changed."""
+    values = {
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 3e-3,
+        "solver": "proximal",
+        "step_loss": 0.2,
+        "entropy_bonus": 0.1,
+    }
+    return TrainingSettings(**(values | changes))
 
 
 def lattice_of(window: Window, seeds=(0,)) -> Lattice:
@@ -57,8 +70,9 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
             at = torch.tensor(rows[l])
             below = torch.tensor(rows[l - 1]) if l else torch.arange(old.image[0])
             larger.bottom_up[l][:, at[:, None], below] = lattice.bottom_up[l]
-            larger.lateral[l][:, at[:, None], at] = lattice.lateral[l]
-            if l + 1 < old.layers:
+            if old.is_recurrent:
+                larger.lateral[l][:, at[:, None], at] = lattice.lateral[l]
+            if old.is_recurrent and l + 1 < old.layers:
                 above = torch.tensor(rows[l + 1])
                 larger.top_down[l][:, at[:, None], above] = lattice.top_down[l]
             larger.bias[l][:, at] = lattice.bias[l]

@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Window
-from model.costs import breadth_cost, depth_cost, group_norms, proximal_step, scale_channels, time_cost
+from model.costs import group_norms, proximal_step, scale_channels, space_costs, time_cost
 from tests.model.populations import embedded, images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None)
 
 
 def costs_of(lattice, images):
-    groups = group_norms(lattice)
-    return breadth_cost(groups), depth_cost(groups), time_cost(lattice(images))
+    return *space_costs(lattice), time_cost(lattice(images))
 
 
 def assert_same(one, other):
@@ -55,17 +54,19 @@ def rescaled(lattice, layer, channel, factor):
     same = embedded(lattice, lattice.window)
     l, c = layer, channel
     with torch.no_grad():
-        own = same.lateral[l][:, c, c].clone()
-        same.lateral[l][:, c] *= factor
-        same.lateral[l][:, :, c] /= factor
-        same.lateral[l][:, c, c] = own
+        if lattice.window.is_recurrent:
+            own = same.lateral[l][:, c, c].clone()
+            same.lateral[l][:, c] *= factor
+            same.lateral[l][:, :, c] /= factor
+            same.lateral[l][:, c, c] = own
+            if l:
+                same.top_down[l - 1][:, :, c] /= factor
+            if l + 1 < lattice.window.layers:
+                same.top_down[l][:, c] *= factor
         same.bottom_up[l][:, c] *= factor
         same.bias[l][:, c] *= factor
         same.readout[l][:, :, c] /= factor
-        if l:
-            same.top_down[l - 1][:, :, c] /= factor
         if l + 1 < lattice.window.layers:
-            same.top_down[l][:, c] *= factor
             same.bottom_up[l + 1][:, :, c] /= factor
         if same.is_adaptive:
             same.hazard[l][:, c] /= factor
@@ -84,8 +85,7 @@ def test_costs_minimised_over_a_channels_scale_do_not_depend_on_where_it_started
 
     def least(network):
         scales = [2.0 ** (step / 4) for step in range(-48, 49, 2)]
-        groups = [group_norms(rescaled(network, layer, channel, scale)) for scale in scales]
-        costs = [(breadth_cost(group) + depth_cost(group)).item() for group in groups]
+        costs = [sum(space_costs(rescaled(network, layer, channel, scale))).item() for scale in scales]
         return min(costs), costs[0], costs[-1]
 
     (one, low, high), (other, *_) = least(lattice), least(moved)
@@ -100,17 +100,17 @@ def test_another_living_channel_or_layer_never_costs_less(window, data):
     lattice = lattice_of(window)
     layer = data.draw(st.integers(0, window.layers - 1))
     channel = data.draw(st.integers(0, window.channels[layer] - 1))
-    with_it = group_norms(lattice)
-    keep = [torch.ones_like(group) for group in with_it]
+    breadth, depth = space_costs(lattice)
+    keep = [torch.ones_like(group) for group in group_norms(lattice)]
     keep[layer][0, channel] = 0
     scale_channels(lattice, keep)
-    without = group_norms(lattice)
-    assert breadth_cost(without) < breadth_cost(with_it)
-    assert depth_cost(without) < depth_cost(with_it)
-    keep = [torch.ones_like(group) for group in with_it]
+    breadth_without, depth_without = space_costs(lattice)
+    assert breadth_without < breadth
+    assert depth_without < depth
+    keep = [torch.ones_like(group) for group in keep]
     keep[-1][:] = 0
     scale_channels(lattice, keep)
-    assert depth_cost(group_norms(lattice)) <= depth_cost(without)
+    assert space_costs(lattice)[1] <= depth_without
 
 
 @quick
@@ -147,7 +147,7 @@ def test_gradient_of_a_dead_channel_is_zero_and_finite():
     keep = [torch.ones(1, c, dtype=torch.float64) for c in window.channels]
     keep[0][0, 1] = 0
     scale_channels(lattice, keep)
-    breadth_cost(group_norms(lattice)).sum().backward()
+    space_costs(lattice)[0].sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in lattice.parameters() if p.grad is not None)
     assert torch.all(lattice.bottom_up[0].grad[0, 1] == 0)
 
@@ -175,3 +175,22 @@ def test_proximal_step_scales_a_single_channel_by_the_stated_factor():
     # rank k = 1 in layer l = 1: factor 1 - lr (λ_breadth · 1 + λ_depth · 1) / g
     torch.testing.assert_close(lattice.bottom_up[0].detach(), weight * (1 - 0.1 * 0.5 / group), rtol=1e-6, atol=0)
     assert lattice.lateral[0].detach().norm() > 0
+
+
+@quick
+@given(windows(min_layers=0), st.integers(1, 3))
+def test_costs_are_one_number_for_each_network_whether_or_not_it_has_layers(window, population):
+    lattice = lattice_of(window, range(population))
+    for cost_P in space_costs(lattice):
+        assert (cost_P.shape, cost_P.dtype) == ((population,), torch.float64)
+        assert torch.equal(cost_P > 0, torch.full((population,), window.layers > 0))
+
+
+def test_groups_overlap_so_that_a_weight_between_two_channels_is_shrunk_by_both():
+    window = Window((1, 1), 1, (1, 4, 4), 2, time_selection="fixed")
+    lattice = lattice_of(window)
+    first, second = (group.item() for group in group_norms(lattice))
+    between = lattice.bottom_up[1].detach().clone()
+    proximal_step(lattice, torch.tensor([0.3]).double(), torch.tensor([0.0]).double(), 0.1)
+    both = (1 - 0.03 / first) * (1 - 0.03 / second)
+    torch.testing.assert_close(lattice.bottom_up[1].detach(), between * both, rtol=1e-6, atol=0)

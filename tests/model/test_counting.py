@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model import Images, Window, cut, measure, remove_dead
-from model.costs import group_norms, scale_channels
+from model.costs import group_norms, scale_channels, space_costs
 from model.counting import count_macs, count_parameters, living_channels
 from tests.model.populations import images_of, lattice_of, windows
 
@@ -120,6 +122,49 @@ def test_parameters_are_those_of_the_layers_written_out_as_modules():
     sureness = 1
     expected = sum(p.numel() for module in modules for p in module.parameters()) + sureness
     assert count_parameters(lattice_of(window)) == expected
+
+
+def test_network_of_one_step_is_counted_without_weights_that_nothing_flows_through():
+    window = Window((3, 2), 1, (1, 8, 8), 5, time_selection="fixed")
+    modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3), nn.Linear(5, 5)]
+    step_logit = 1
+    expected = sum(p.numel() for module in modules for p in module.parameters()) + step_logit
+    assert count_parameters(lattice_of(window)) == expected
+    assert count_macs(window, 1) == 64 * 9 * (1 * 3 + 3 * 2) + 5 * 5
+
+
+@quick
+@given(windows())
+def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_the_same_answers(window):
+    window = replace(window, steps=window.steps + 1)
+    lattice, images = lattice_of(window, (0, 1)), images_of(window)
+    lattice.last_step[1] = 1
+    remove_dead(lattice)
+    left = cut(lattice, 1)
+    assert (left.window.steps, len(left.lateral), len(left.top_down)) == (1, 0, 0)
+    torch.testing.assert_close(lattice(images).log_probs_BPK[:, 1], left(images).log_probs_BPK[:, 0])
+    assert len(cut(lattice, 0).lateral) == window.layers
+
+
+@pytest.mark.parametrize("recurrent", ["lateral", "top_down"])
+def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one_step(recurrent):
+    lattice = lattice_of(Window((2, 1), 3, (1, 6, 6), 3), (0, 1))
+    lattice.last_step[1] = 1
+    at = {"lateral": (0, 1), "top_down": (1, 0)}[recurrent]  # the channel that nothing but this one kind hears
+    with torch.no_grad():
+        lattice.readout[at[0]][:, :, at[1]] = 0
+        lattice.hazard[at[0]][:, at[1]] = 0
+        if recurrent == "lateral":
+            lattice.bottom_up[1][:, :, 1] = 0
+    assert [bool(alive) for alive in living_channels(lattice)[at[0]][:, at[1]]] == [True, False]
+
+
+def test_cut_network_without_layers_costs_nothing_in_space():
+    window = Window((2, 2), 1, (1, 6, 6), 3)
+    lattice = lattice_of(window)
+    kill(lattice, [(l, c) for l in (0, 1) for c in (0, 1)])
+    remove_dead(lattice)
+    assert [cost_P.tolist() for cost_P in space_costs(cut(lattice))] == [[0.0], [0.0]]
 
 
 def test_window_limits_are_told_by_axis():

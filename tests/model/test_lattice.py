@@ -55,6 +55,16 @@ def test_lattice_obeys_its_equations_written_out_one_connection_at_a_time(window
         torch.testing.assert_close(lattice(image).logits_TBPK[t - 1, :, 0], z)
 
 
+@quick
+@given(windows())
+def test_every_weight_of_the_lattice_takes_part_in_its_answer(window):
+    lattice = lattice_of(window)
+    assert (len(lattice.lateral) > 0) == (window.steps > 1)
+    answer = lattice(images_of(window))
+    (answer.log_probs_BPK[..., 0].sum() + answer.logits_TBPK.sum()).backward()
+    assert [name for name, weight in lattice.named_parameters() if weight.grad is None] == []
+
+
 @pytest.mark.parametrize("time_selection", ["fixed", "adaptive"])
 @pytest.mark.parametrize("good_step", [0, 1, 2])
 def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_selection, good_step):

@@ -97,6 +97,23 @@ def test_wrong_parquet_file_is_refused_with_the_reason(tmp_path, images, labels,
         load_task(TaskDefinition(data=path))
 
 
+def test_labels_that_are_null_are_refused_with_their_number_and_the_first_row(tmp_path):
+    images = [png(np.zeros((4, 4), np.uint8))] * 8
+    path = write_images(tmp_path / "null.parquet", images, [0, 1, None, 0, 1, None, 0, 1])
+    with pytest.raises(TaskError, match=r"2 of 8 labels of .*null\.parquet are null, the first in row 2"):
+        load_task(TaskDefinition(data=path, classes=2))
+
+
+def test_rows_with_a_label_that_was_not_asked_for_are_left_out(tmp_path):
+    images = [png(np.full((4, 4), i, np.uint8)) for i in range(24)]
+    path = write_images(tmp_path / "more.parquet", images, [-1, 0, 1, 2] * 6)
+    task = load_task(TaskDefinition(data=path, classes=2))
+    assert set(task.train.labels.tolist()) | set(task.test.labels.tolist()) == {0, 1}
+    assert len(task.train) + len(task.test) == 12
+    with pytest.raises(TaskError, match=r"labels \[-1, 0, 1, 2\]"):
+        load_task(TaskDefinition(data=path))
+
+
 def test_file_that_is_no_parquet_or_lacks_a_column_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
     path.write_bytes(b"no parquet")
