@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
 
 from sweeper.errors import QueryError, SweepError, UnknownSweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
-    from sweeper.driver import Snapshot, Summary
+    from sweeper.driver import Summary
     from sweeper.spec import LoadedSpec
     from sweeper.sweep import Sweep
 
@@ -216,10 +213,12 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper import terminal
     from sweeper.execute import RayExecutor
+    from sweeper.live import progress, stop_signals
 
     console = Console()
-    again = f"sweeper resume {sweep.name}" + (f" --home {home}" if home != Path("sweeps") else "")
-    with _stop_signals() as stopped, _progress() as observe:
+    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    again = [f"sweeper resume {sweep.name}{elsewhere}"]
+    with stop_signals() as stopped, progress() as observe:
         try:
             summary = sweep.run(
                 loaded,
@@ -229,33 +228,39 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
                 should_stop=lambda: bool(stopped),
             )
         except KeyboardInterrupt:
-            print(f"interrupted at once; continue with:\n  {again}")
+            _print_commands("interrupted at once; continue with:", again)
             sys.exit(130)
     for front in summary.fronts:
         console.print(terminal.front_table(front, console.width), crop=False)
         console.print()
     print(terminal.outcome_line(summary.counts))
     if not summary.is_finished:
-        print(f"{'interrupted' if stopped else 'not finished'}; continue with:\n  {again}")
+        _print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
         sys.exit(128 + stopped[0] if stopped else 1)
     _refuse_unmirrored(summary)
-    _print_next_steps(sweep, summary, home)
+    _print_next_steps(sweep, summary, elsewhere)
     sys.exit(1 if summary.counts.failed else 0)
 
 
-def _print_next_steps(sweep: Sweep, summary: Summary, home: Path) -> None:
+def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
     from sweeper.record import page_hint
 
-    uri = sweep.tracking_uri
-    task = summary.fronts[-1].task
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
-    command, page = page_hint(uri, summary.name)
-    print("\nLook further:")
-    print(f'  sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}')
-    print(f"  sweeper status {summary.name}{elsewhere}")
-    if command:
+    command, page = page_hint(sweep.tracking_uri, summary.name)
+    task = summary.fronts[0].task
+    commands = [
+        f'sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}',
+        f"sweeper status {summary.name}{elsewhere}",
+    ]
+    _print_commands("\nLook further:", [*commands, *([command] if command else []), page])
+
+
+def _print_commands(title: str, commands: list[str]) -> None:
+    """Print commands to type next; where this program is not on the path, first how to put it there."""
+    print(title)
+    if shutil.which("sweeper") is None:
+        print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")
+    for command in commands:
         print(f"  {command}")
-    print(f"  {page}")
 
 
 def _refuse_unmirrored(summary: Summary) -> None:
@@ -266,58 +271,6 @@ def _refuse_unmirrored(summary: Summary) -> None:
             f"every outcome is safe in the ledger, but MLflow does not hold all of them: {summary.unmirrored} "
             f"Once it answers again, run `sweeper mirror {summary.name}`."
         )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM: the first asks the sweep to stop, a second SIGINT ends it at once."""
-    stopped: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        if stopped and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopped.append(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Show a live line on a terminal, and plain lines every few seconds elsewhere; both on the error output."""
-    from sweeper.terminal import ProgressLine
-
-    console, line = Console(stderr=True), ProgressLine(time.monotonic)
-    notes: set[str] = set()
-
-    def tell(snapshot: Snapshot) -> bool:
-        if is_news := bool(snapshot.note) and snapshot.note not in notes:
-            notes.add(snapshot.note)
-            console.print(f"note: {snapshot.note}", highlight=False, markup=False)
-        return is_news
-
-    if console.is_terminal:
-        with Live("starting Ray", console=console, refresh_per_second=4, transient=True) as live:
-
-            def update(snapshot: Snapshot) -> None:
-                tell(snapshot)
-                live.update(line.line(snapshot))
-
-            yield update
-        return
-    shown = [-10.0]
-
-    def write(snapshot: Snapshot) -> None:
-        text = line.line(snapshot)
-        if tell(snapshot) or time.monotonic() - shown[0] >= 10 or not snapshot.epochs:
-            shown[0] = time.monotonic()
-            print(text.plain, file=sys.stderr, flush=True)
-
-    yield write
 
 
 def _sweep(name: str, home: Path, tracking_uri: str | None = None) -> Sweep:
@@ -348,8 +301,11 @@ def _print_json(value: object) -> None:
 
 def main() -> None:
     """Run the command line. A user's mistake is one message on the standard error output and exit code 2."""
+    before = signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until a sweep runs, see `live.stop_signals`
     try:
         app()
     except SweepError as error:
         print(f"sweeper: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        signal.signal(signal.SIGINT, before)

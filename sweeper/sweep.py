@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sweeper import objective, query
 from sweeper.driver import Driver, Observer, Summary
@@ -20,7 +21,7 @@ from sweeper.jobs import Executor, Work
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
-from sweeper.spec import LoadedSpec
+from sweeper.spec import LoadedSpec, load_spec
 from sweeper.table import ArrowTable
 
 
@@ -38,6 +39,37 @@ class Sweep:
         self._home = Home(Path(home))
         self._folder = self._home.sweep(name)
         self._tracking_uri = tracking_uri
+        self._loaded: LoadedSpec | None = None
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        name: str | None = None,
+        home: str | Path = "sweeps",
+        tracking_uri: str | None = None,
+    ) -> Sweep:
+        """Return the sweep of a YAML file, or of a shipped space by its name; nothing is written yet.
+
+        Args:
+            source: Path of a file, or a name such as `quickstart`.
+            name: Takes the place of the name in the file.
+            home: Folder that holds sweeps.
+            tracking_uri: Where MLflow is.
+
+        Raises:
+            SpecError: With every problem of the file.
+        """
+        loaded = load_spec(source, name=name)
+        sweep = cls(loaded.spec.name, home, tracking_uri)
+        sweep._loaded = loaded
+        return sweep
+
+    def resume(self, **options: Any) -> Summary:
+        """Run what has no outcome yet, from the ledger alone; takes the options of `run`."""
+        self._loaded = None
+        return self.run(**options)
 
     @cached_property
     def tracking_uri(self) -> str:
@@ -74,7 +106,7 @@ class Sweep:
         """Run every planned trial that has no outcome yet.
 
         Args:
-            loaded: The spec; None resumes what was planned.
+            loaded: The spec; None takes the one this sweep was loaded from, or resumes what was planned.
             executor: Where populations are trained; Ray Tune on this machine by default.
             workers: How many populations will be trained at a time; shapes the plan when it is first made.
             recorder: Where outcomes are mirrored; MLflow by default.
@@ -85,6 +117,7 @@ class Sweep:
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
+        loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
         with self._folder.drive() as lease:

@@ -64,7 +64,10 @@ ROOMS = {
     "sweep": room("driver plan population home facts jobs execute record objective query table spec vocabulary errors"),
     "terminal": room("driver estimate population table vocabulary errors", "rich"),
     "__main__": room("cli"),
-    "cli": room("terminal estimate driver sweep execute home query record spec table vocabulary errors", "typer rich"),
+    "live": room("terminal driver", "rich"),
+    "cli": room(
+        "live terminal estimate driver sweep execute home query record spec table vocabulary errors", "typer rich"
+    ),
 }
 
 MODEL = room("model", "torch numpy pyarrow sklearn PIL")

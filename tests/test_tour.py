@@ -46,10 +46,8 @@ def test_tour_from_a_file_to_a_front(tmp_path):
     assert [population.task for population in populations] == ["digits-4", "digits-2"]
 
     # Running a sweep plans it into a ledger, trains what has no outcome yet, and mirrors every outcome.
-    sweep, recorder, seen = Sweep("tour", tmp_path / "sweeps"), MemoryRecorder(), []
-    summary = sweep.run(
-        loaded, executor=InlineExecutor(), recorder=recorder, observe=lambda s: seen.append(s.counts.complete)
-    )
+    sweep, recorder, seen = Sweep.load(path, home=tmp_path / "sweeps"), MemoryRecorder(), []
+    summary = sweep.run(executor=InlineExecutor(), recorder=recorder, observe=lambda s: seen.append(s.counts.complete))
     assert (summary.counts.planned, summary.counts.complete, summary.is_finished) == (4, 4, True)
     assert seen == sorted(seen)
     assert {trial.key for trial in recorder.trials()} == {setting.key for setting in settings}
@@ -71,5 +69,5 @@ def test_tour_from_a_file_to_a_front(tmp_path):
     def must_not_train(job, report):
         raise AssertionError("a finished trial was run again")
 
-    again = sweep.run(executor=InlineExecutor(), recorder=MemoryRecorder(), work=must_not_train)
+    again = sweep.resume(executor=InlineExecutor(), recorder=MemoryRecorder(), work=must_not_train)
     assert again.counts == summary.counts
