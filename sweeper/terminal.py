@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import JustifyMethod
+from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +22,7 @@ _SHOWN = ("accuracy", "breadth", "depth", "time")
 _PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
 
 
-def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Table:
+def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
     """Return a front as a table: a row a network, from the worst to the best in the first objective.
 
     Nothing in it is cut, the key above all, which other commands take. Where the width is too small, spreads and
@@ -34,17 +34,17 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
         conditions: What the shown part was chosen by.
     """
     numbers, words = _front_columns(front)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     count = f"{front.table.num_rows} non-dominated networks"
     count = (
         f"of the non-dominated networks {front.table.num_rows} meet {' and '.join(conditions)}" if conditions else count
     )
     whole = "hypervolume of the whole front" if conditions else "hypervolume"
-    table.title = Text.assemble((front.task, "bold"), f": {count}, {whole} {front.hypervolume:.4g}")
+    headline = Text.assemble((front.task, "bold"), f": {count}, {whole} {front.hypervolume:.4g}")
     reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
-    table.caption = (
+    caption = Text(
         f"front version {front.version} · reference point: {reference}\n"
-        "layers: living channels by layer · wall: limited by the window in breadth, depth or time"
+        "layers: living channels · wall: limited by the window in breadth, depth, time"
     )
     columns = {**numbers, **words}
     least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
@@ -58,7 +58,7 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
         table.add_column(title, justify=justify, no_wrap=title != "layers")
     for row_cells in zip(*columns.values(), strict=True):
         table.add_row(*row_cells)
-    return table
+    return Group(headline, table, caption)
 
 
 def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
