@@ -111,7 +111,14 @@ def problems_of(error: ValidationError, model: type[BaseModel], under: Loc = ())
         model: What was to be made.
         under: Where its input stands in the whole file.
     """
-    return [_problem_of(details, model, under) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    parents = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
+    # Entries that are wrong are dropped before their number is counted: a list of them alone is not "empty".
+    return [
+        _problem_of(details, model, under)
+        for details in found
+        if not (details["type"] == "too_short" and details["input"] and details["loc"] in parents)
+    ]
 
 
 def spec_error(problems: Iterable[Problem], place: str, line_of: Callable[[Loc], int] | None) -> SpecError:

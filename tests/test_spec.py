@@ -596,3 +596,12 @@ def test_missing_file_is_refused_with_the_shipped_spaces(source):
 def test_folder_is_refused(tmp_path):
     with pytest.raises(SpecError, match=f"the folder '{tmp_path}'"):
         load_spec(Path(tmp_path))
+
+
+def test_objective_that_is_wrong_is_not_also_called_missing(tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text("objectives: [{name: acuracy, goal: maximize}]\nreference_point: {accuracy: 0}\n")
+    with pytest.raises(SpecError) as error:
+        load_spec(path)
+    assert "name=acuracy" in str(error.value)
+    assert "must not be empty" not in str(error.value)
