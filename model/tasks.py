@@ -8,19 +8,16 @@ holding encoded bytes, and an integer column `label`.
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from model.errors import TaskError
+from model.image_files import ImageSource, digits, image_file
 
 #: Share of a single file's images that is held out for testing.
 TEST_SHARE = 0.25
@@ -95,23 +92,24 @@ def load_task(definition: TaskDefinition) -> Task:
     Raises:
         TaskError: If the data cannot be read, or lack what the definition asks for.
     """
-    pixels, labels = _digits() if definition.data == "digits" else _parquet(Path(definition.data))
+    source = digits() if definition.data == "digits" else image_file(Path(definition.data))
     if definition.test is None:
-        train, test = _hold_out(pixels, labels)
+        train, test = _hold_out(source)
     else:
-        train, test = (pixels, labels), _parquet(Path(definition.test))
-        if train[0].shape[1:] != test[0].shape[1:]:
-            raise TaskError(
-                f"training and test images must have the same size, but {definition.data} holds "
-                f"{train[0].shape[1:]} and {definition.test} {test[0].shape[1:]} (channels, height, width)"
-            )
-    classes = _count_classes(definition, train[1], test[1])
+        train, test = source, image_file(Path(definition.test))
+    classes = _count_classes(definition, train.labels, test.labels)
     parts = [
-        _select(*part, classes, limit, definition, which)
+        _select(part, classes, limit, definition, np.random.default_rng([0, which]))
         for which, (part, limit) in enumerate(
             zip((train, test), (definition.train_images, definition.test_images), strict=True)
         )
     ]
+    sizes = [tuple(part.pixels.shape[1:]) for part in parts]
+    if sizes[0] != sizes[1]:
+        raise TaskError(
+            f"training and test images must have the same size, but {definition.data} holds {sizes[0]} "
+            f"and {definition.test} {sizes[1]} (channels, height, width)"
+        )
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.pixels.numpy().tobytes())
@@ -119,76 +117,14 @@ def load_task(definition: TaskDefinition) -> Task:
     return Task(train=parts[0], test=parts[1], classes=classes, fingerprint=digest.hexdigest()[:16])
 
 
-def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    from sklearn.datasets import load_digits  # slow to import, and needed for this one task only
-
-    bunch = load_digits()
-    pixels: NDArray[np.float32] = (bunch.images[:, None] / 16).astype(np.float32)
-    return pixels, bunch.target.astype(np.int64)
-
-
-def _parquet(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise TaskError(
-            f"cannot read images from {path}: {error}. Give a Parquet file with columns image and label."
-        ) from error
-    column = next((name for name in ("image", "img") if name in table.column_names), None)
-    if column is None or "label" not in table.column_names:
-        raise TaskError(
-            f"{path} needs an image column 'image' or 'img' and a column 'label', "
-            f"but has {', '.join(table.column_names)}"
-        )
-    if table.num_rows == 0:
-        raise TaskError(f"{path} holds no images")
-    if not pa.types.is_integer(table["label"].type):
-        raise TaskError(f"labels must be integers, but column 'label' of {path} is {table['label'].type}")
-    if nulls := table["label"].null_count:
-        first = table["label"].is_null().index(True).as_py()
-        raise TaskError(
-            f"every image needs a label, but {nulls} of {table.num_rows} labels of {path} are null, "
-            f"the first in row {first}. Leave these rows out."
-        )
-    images = [_decode(value, path, row) for row, value in enumerate(table[column].to_pylist())]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise TaskError(
-            f"all images of {path} must have one size and kind, but found "
-            f"{', '.join(str(s) for s in sorted(shapes)[:4])} (channels, height, width)"
-        )
-    return np.stack(images), table["label"].to_numpy().astype(np.int64)
-
-
-def _decode(value: object, path: Path, row: int) -> NDArray[np.float32]:
-    data = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(data, bytes):
-        raise TaskError(f"row {row} of {path} holds no image bytes, but {type(data).__name__}")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise TaskError(
-                    f"images must have 8 bits a channel, but row {row} of {path} has mode {image.mode}. "
-                    "Convert it first."
-                )
-            is_grey = image.mode in {"1", "L"}
-            array = np.asarray(image.convert("L" if is_grey else "RGB"), dtype=np.float32) / np.float32(255)
-    except (UnidentifiedImageError, OSError) as error:
-        raise TaskError(f"row {row} of {path} is no readable image: {error}") from error
-    return array[None] if is_grey else array.transpose(2, 0, 1)
-
-
-_Pair = tuple[NDArray[np.float32], NDArray[np.int64]]
-
-
-def _hold_out(pixels: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[_Pair, _Pair]:
+def _hold_out(source: ImageSource) -> tuple[ImageSource, ImageSource]:
     """Split off the test images: the same share of every class, always the same images."""
     rng = np.random.default_rng(0)
-    is_test = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
+    is_test = np.zeros(len(source.labels), dtype=bool)
+    for label in np.unique(source.labels):
+        members = rng.permutation(np.flatnonzero(source.labels == label))
         is_test[members[: round(TEST_SHARE * len(members))]] = True
-    return (pixels[~is_test], labels[~is_test]), (pixels[is_test], labels[is_test])
+    return source.rows(np.flatnonzero(~is_test)), source.rows(np.flatnonzero(is_test))
 
 
 def _count_classes(definition: TaskDefinition, train: NDArray[np.int64], test: NDArray[np.int64]) -> int:
@@ -204,30 +140,25 @@ def _count_classes(definition: TaskDefinition, train: NDArray[np.int64], test: N
     if unseen:
         raise TaskError(
             f"the held-out images of {definition.test or definition.data} hold none of class {unseen[0]}, "
-            f"so its accuracy cannot be measured. Ask for at most {unseen[0]} classes."
+            f"so its accuracy cannot be measured. "
+            + (f"Ask for at most {unseen[0]} classes." if unseen[0] >= 2 else "Give a file that holds every class.")
         )
     return classes
 
 
 def _select(
-    pixels: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    classes: int,
-    limit: int | None,
-    definition: TaskDefinition,
-    which: int,
+    source: ImageSource, classes: int, limit: int | None, definition: TaskDefinition, rng: np.random.Generator
 ) -> Images:
     """Keep the wanted classes and number of images, then hide a part and add noise."""
-    rng = np.random.default_rng([0, which])
-    index = np.flatnonzero((labels >= 0) & (labels < classes))
+    index = np.flatnonzero((source.labels >= 0) & (source.labels < classes))
     if limit is not None and limit < len(index):
         index = np.sort(rng.permutation(index)[:limit])
-    pixels = pixels[index].copy()
+    pixels = source.pixels(index)
     if definition.occlusion:
         pixels = occlude(pixels, definition.occlusion, rng)
     if definition.noise:
-        pixels += rng.normal(0, definition.noise, pixels.shape).astype(np.float32)
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels[index]))
+        pixels = pixels + rng.normal(0, definition.noise, pixels.shape).astype(np.float32)
+    return Images(torch.from_numpy(pixels), torch.from_numpy(source.labels[index]))
 
 
 def occlude(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -82,13 +82,17 @@ def test_held_out_file_is_used_for_testing(grey, tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "told"),
     [
-        ([b"no image"], [0], r"row 0 of .*bad\.parquet is no readable image"),
-        ([png(np.zeros((4, 4), np.uint8)), png(np.zeros((5, 5), np.uint8))], [0, 1], r"\(1, 4, 4\), \(1, 5, 5\)"),
-        ([png(np.zeros((4, 4), np.uint16))], [0], "8 bits .*row 0 "),
+        ([b"no image"] * 8, [0, 1] * 4, r"row \d of .*bad\.parquet is no readable image"),
+        (
+            [png(np.zeros((4, 4), np.uint8)), png(np.zeros((5, 5), np.uint8))] * 8,
+            [0, 1, 1, 0] * 4,
+            r"\(1, 4, 4\), \(1, 5, 5\)",
+        ),
+        ([png(np.zeros((4, 4), np.uint16))] * 8, [0, 1] * 4, "8 bits .*row "),
         ([png(np.zeros((4, 4), np.uint8))], [0.5], "label.*double"),
         ([], [], "no images"),
         ([png(np.zeros((4, 4), np.uint8))] * 8, [0, 2] * 4, r"labels \[0, 2\]"),
-        ([None], [0], "row 0 .*NoneType"),
+        ([None] * 8, [0, 1] * 4, "row .*NoneType"),
     ],
 )
 def test_wrong_parquet_file_is_refused_with_the_reason(tmp_path, images, labels, told):
