@@ -125,6 +125,11 @@ class Driver:
             best[job.task] = max(best.get(job.task, 0.0), values.get("accuracy", 0.0))
         self._show(population, progress.epoch, progress.epochs, "; ".join(progress.notes))
 
+    def on_retry(self, job: Job) -> None:
+        """Say that a worker died; what it trained goes on from the last checkpoint."""
+        self._snapshot.note = f"the worker that trained population {job.key} died; another one goes on with it"
+        self.observe(self._snapshot)
+
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         """Write how the members of a population ended, and mirror it."""
         population = self._running.pop(job.key)

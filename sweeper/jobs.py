@@ -22,6 +22,9 @@ class JobSource(Protocol):
     def on_progress(self, job: Job, progress: Progress) -> None:
         """Hear of an epoch."""
 
+    def on_retry(self, job: Job) -> None:
+        """Hear that the worker of a job died and that another one takes it up."""
+
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         """Hear how the wanted members of a job ended; once a job."""
 

@@ -92,10 +92,13 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
     folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
     try:
         guarded = _Guarded(source)
+        searcher = PlanSearcher(guarded)
+        # Tune logs a traceback of its own inside for every worker that dies; `on_retry` says it in words.
+        logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(guarded),
+                search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
@@ -106,6 +109,7 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(guarded),
+                callbacks=[RetryCallback(searcher)],
                 failure_config=tune.FailureConfig(max_failures=LOST_RETRIES),
             ),
         )
@@ -128,6 +132,9 @@ class _Guarded:
 
     def on_progress(self, job: Job, progress: Progress) -> None:
         self._call(lambda: self._source.on_progress(job, progress))
+
+    def on_retry(self, job: Job) -> None:
+        self._call(lambda: self._source.on_retry(job))
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         self._call(lambda: self._source.on_ended(job, ended))
@@ -190,6 +197,11 @@ class PlanSearcher(Searcher):
         elif "progress" in result:
             self._source.on_progress(job, Progress(**json.loads(result["progress"])))
 
+    def on_trial_recover(self, trial_id: str) -> None:
+        """Pass on that Tune gives a job to another worker."""
+        if trial_id in self._jobs:
+            self._source.on_retry(self._jobs[trial_id])
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Pass on that Tune gave a job up; what ended in order was passed on with its result."""
         job = self._jobs.pop(trial_id, None)
@@ -203,6 +215,20 @@ class PlanSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Refuse: a sweep is resumed from its ledger."""
         raise NotImplementedError("a sweep is resumed from its ledger, never from Ray's state")
+
+
+class RetryCallback(tune.Callback):
+    """Tells the searcher of workers that died: Tune itself does not."""
+
+    def __init__(self, searcher: PlanSearcher) -> None:
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Pass on whose worker died."""
+        self._searcher.on_trial_recover(trial.trial_id)
 
 
 class SourceStopper(tune.Stopper):

@@ -34,12 +34,14 @@ class TestRayExecutor(ExecutorContract):
         assert sorted(source.ended) == ["job-1", "job-2", "job-3"]
         assert {ended[0].outcome for ended in source.ended.values()} == {Outcome.COMPLETE}
         assert (tmp_path / "dead-once").read_text() == "x"
+        assert source.retried == ["job-1"]
 
     def test_job_whose_workers_always_die_is_lost_and_the_others_complete(self, executor, tmp_path):
         source = Source([a_job(1, scratch=str(tmp_path / "deaths")), a_job(2)])
         executor.run(die_always, source)
         (lost,) = source.ended["job-1"]
         assert (lost.outcome, source.ended["job-2"][0].outcome) == (Outcome.LOST, Outcome.COMPLETE)
+        assert source.retried == ["job-1"] * LOST_RETRIES
         assert f"died {LOST_RETRIES + 1} times" in lost.reason
         assert len((tmp_path / "deaths").read_text()) == LOST_RETRIES + 1
 
