@@ -231,8 +231,9 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
             _print_commands("interrupted at once; continue with:", again)
             sys.exit(130)
     for front in summary.fronts:
-        console.print(terminal.front_table(front, console.width), crop=False)
-        console.print()
+        if front.table.num_rows:
+            console.print(terminal.front_table(front, console.width), crop=False)
+            console.print()
     print(terminal.outcome_line(summary.counts))
     if not summary.is_finished:
         _print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)

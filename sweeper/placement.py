@@ -212,10 +212,6 @@ class PlanSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Refuse: a sweep is resumed from its ledger."""
-        raise NotImplementedError("a sweep is resumed from its ledger, never from Ray's state")
-
 
 class RetryCallback(tune.Callback):
     """Tells the searcher of workers that died: Tune itself does not."""
