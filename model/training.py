@@ -110,8 +110,8 @@ def train(
 ) -> list[Trained]:
     """Train one network per member, side by side.
 
-    Each trains as it would alone, up to rounding, which training amplifies. Measured over six epochs of digits, the
-    weights differed from those trained alone by 1e-13 in float64, but by up to 6e-2 in float32 (1e-4 after the first).
+    Each trains as it would alone, up to rounding, which training amplifies: over six epochs of digits the weights
+    differed from those trained alone by 4e-16 in float64, but by up to 2e-2 in float32 (`benchmarks/rounding.py`).
 
     Deterministic given the seeds and torch's thread count. Every random stream is derived from the member's seed
     and the epoch, so a state taken between two epochs holds the streams and the data order by its epoch number.

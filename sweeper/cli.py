@@ -187,15 +187,8 @@ def pareto(
         data = console.export_text().encode()
     if output is None:
         sys.stdout.buffer.write(data)
-        return
-    if output.is_dir():
-        raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
-    aside = output.with_name(output.name + ".tmp")
-    try:
-        aside.write_bytes(data)
-        aside.replace(output)
-    except OSError as error:
-        raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
+    else:
+        _write_aside(output, data)
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
@@ -262,6 +255,18 @@ def _print_commands(title: str, commands: list[str]) -> None:
         print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")
     for command in commands:
         print(f"  {command}")
+
+
+def _write_aside(output: Path, data: bytes) -> None:
+    """Write a file so that no reader ever meets half of it."""
+    if output.is_dir():
+        raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
+    aside = output.with_name(output.name + ".tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(output)
+    except OSError as error:
+        raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
 
 
 def _refuse_unmirrored(summary: Summary) -> None:
