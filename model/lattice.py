@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.errors import WindowError
+from model.recurrence import Geometry, Weights, unroll
 from model.time_selection import adaptive_step_dist, fixed_step_dist
 
 
@@ -92,6 +92,13 @@ class Window:
             if halved in self.halve:
                 height, width = -(-height // 2), -(-width // 2)
         return height, width
+
+    def geometry(self, population: int) -> Geometry:
+        """Return the sizes that a population of networks over this window unrolls with."""
+        layers = range(1, self.layers + 1)
+        strides = tuple(2 if layer in self.halve else 1 for layer in layers)
+        sides = tuple(self.side(layer) for layer in layers)
+        return Geometry(population, self.steps, self.channels, strides, sides, self.kernel)
 
 
 @dataclass(frozen=True)
@@ -185,7 +192,7 @@ class Lattice(nn.Module):
             )
         if images.dim() == 4:
             images = images[:, None].expand(-1, self.population, -1, -1, -1)
-        features_TBPF = torch.stack(self._unroll(images))
+        features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
         return Answer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
@@ -194,37 +201,14 @@ class Lattice(nn.Module):
         """Return (P, …, 0): lets a lattice without layers be no special case."""
         return self.readout_bias.new_zeros(self.population, *shape, 0)
 
-    def _unroll(self, images_BPCHW: Tensor) -> list[Tensor]:
-        """Run the recurrence and return the pooled activations of every step, each (B, P, F)."""
-        window, P, B = self.window, self.population, len(images_BPCHW)
-        image = images_BPCHW.reshape(B, -1, *window.image[1:])
-        pad = window.kernel // 2
-
-        def convolve(state: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
-            flat = None if bias is None else bias.flatten()
-            return F.conv2d(state, weight.flatten(0, 1), flat, stride=stride, padding=pad, groups=P)
-
-        strides = [2 if layer in window.halve else 1 for layer in range(1, window.layers + 1)]
-        # The image does not change between the steps, so its drive of the first layer is computed once.
-        image_drive = convolve(image, self.bottom_up[0], self.bias[0], strides[0]) if window.layers else image
-        before: list[Tensor] = []
-        features: list[Tensor] = []
-        for _ in range(window.steps):
-            now: list[Tensor] = []
-            for l in range(window.layers):
-                drive = convolve(now[l - 1], self.bottom_up[l], self.bias[l], strides[l]) if l else image_drive
-                if before:  # h[l,0] = 0: the first step has neither lateral nor top-down input
-                    drive = drive + convolve(before[l], self.lateral[l])
-                    if l + 1 < window.layers:
-                        top_down = convolve(before[l + 1], self.top_down[l])
-                        if strides[l + 1] > 1:
-                            top_down = F.interpolate(top_down, size=drive.shape[-2:], mode="nearest")
-                        drive = drive + top_down
-                now.append(F.relu(drive))
-            pooled = [h.mean(dim=(-2, -1)).view(B, P, -1) for h in now]
-            features.append(torch.cat([*pooled, images_BPCHW.new_zeros(B, P, 0)], dim=-1))
-            before = now
-        return features
+    def _features(self, images_BPCHW: Tensor) -> Tensor:
+        """Return the pooled activations of every step, (T, B, P, F)."""
+        window, (B, P) = self.window, images_BPCHW.shape[:2]
+        if not window.layers:
+            return images_BPCHW.new_zeros(window.steps, B, P, 0)
+        images = images_BPCHW.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
+        return unroll(window.geometry(P), images, weights)
 
     def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
         T, B, P = features_TBPF.shape[:3]

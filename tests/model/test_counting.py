@@ -102,7 +102,7 @@ def macs_by_hooks(lattice, images):
         return out
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.lattice.F.conv2d", counting)
+        patch.setattr("model.recurrence.F.conv2d", counting)
         lattice(images[:1])
     features = sum(lattice.window.channels)
     return counted + lattice.window.steps * features * (lattice.window.classes + lattice.is_adaptive)

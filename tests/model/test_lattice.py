@@ -34,12 +34,12 @@ def test_network_of_a_population_answers_as_it_would_alone(window):
     torch.testing.assert_close(together.step_dist_TBP[:, :, 1], alone.step_dist_TBP[:, :, 0])
 
 
-@quick
-@given(windows())
-def test_lattice_obeys_its_equations_written_out_one_connection_at_a_time(window):
-    lattice, image = lattice_of(window), images_of(window)
-    L, pad = window.layers, window.kernel // 2
+def plain_logits(lattice, image):
+    """Return z[t] of a single network, (T, B, K), one connection at a time and differentiated by torch alone."""
+    window, pad = lattice.window, lattice.window.kernel // 2
+    L = window.layers
     h = {(l, 0): None for l in range(1, L + 2)}
+    logits = []
     for t in range(1, window.steps + 1):
         h[0, t] = image
         for l in range(1, L + 1):
@@ -51,8 +51,30 @@ def test_lattice_obeys_its_equations_written_out_one_connection_at_a_time(window
                     top_down = F.conv2d(h[l + 1, t - 1], lattice.top_down[l - 1][0], padding=pad)
                     drive = drive + F.interpolate(top_down, size=drive.shape[-2:], mode="nearest")
             h[l, t] = F.relu(drive)
-        z = lattice.readout_bias[0] + sum(h[l, t].mean((2, 3)) @ lattice.readout[l - 1][0].T for l in range(1, L + 1))
-        torch.testing.assert_close(lattice(image).logits_TBPK[t - 1, :, 0], z)
+        pooled = (h[l, t].mean((2, 3)) @ lattice.readout[l - 1][0].T for l in range(1, L + 1))
+        logits.append(lattice.readout_bias[0] + sum(pooled))
+    return torch.stack(logits)
+
+
+@quick
+@given(windows())
+def test_lattice_obeys_its_equations_written_out_one_connection_at_a_time(window):
+    lattice, image = lattice_of(window), images_of(window)
+    torch.testing.assert_close(lattice(image).logits_TBPK[:, :, 0], plain_logits(lattice, image))
+
+
+@quick
+@given(windows())
+def test_backward_pass_gives_the_slopes_of_the_equations_written_out(window):
+    lattice, image = lattice_of(window), images_of(window).requires_grad_()
+    weighed = torch.linspace(-1, 2, window.steps * 3 * window.classes, dtype=torch.float64)
+    wanted = [*lattice.parameters(), image]
+    found, right = (
+        torch.autograd.grad(logits.flatten() @ weighed, wanted, allow_unused=True)
+        for logits in (lattice(image).logits_TBPK[:, :, 0], plain_logits(lattice, image))
+    )
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
 
 @quick

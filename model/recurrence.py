@@ -1,0 +1,333 @@
+"""The recurrence of a population, unrolled over the steps of its window, with a backward pass of its own.
+
+    h[l,t] = relu( b[l] + U[l] * h[l-1,t] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] )
+
+What leaves a layer's state at step t goes to three places: the layer above (U), itself (W) and the layer below (D) at
+the next step. All three convolve the same state, so they are one convolution whose output is divided, and so is the
+way back. The image's drive of the first layer is computed once. A weight's gradient sums over the steps: the
+states and slopes of all steps are laid side by side, so that it is one convolution and not one a step. States are kept
+channels-last. What each of these brings is measured by `benchmarks/lattice.py`.
+
+Shapes: P population, B batch, T step, L layer, C channel, H W space, O outputs of a joined convolution. A layer's
+state is (B, P·C, H, W); grouped convolutions keep the P networks apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_convolution_backward = torch.ops.aten.convolution_backward
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of an unrolling.
+
+    Attributes:
+        population: Networks side by side, P.
+        steps: Recurrent steps, T.
+        channels: C of each layer, at least one layer.
+        strides: Stride of each layer's bottom-up convolution, 1 or 2.
+        sides: Height and width of each layer's state.
+        kernel: Side of the kernels.
+    """
+
+    population: int
+    steps: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    sides: tuple[tuple[int, int], ...]
+    kernel: int
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.channels)
+
+    def is_up_joined(self, l: int) -> bool:
+        """Whether the way up from layer l shares its convolution; not where its stride differs."""
+        return l + 1 < self.layers and self.strides[l + 1] == 1
+
+    @cached_property
+    def parts(self) -> list[dict[str, slice]]:
+        """Which outputs of layer l's joined convolution go `up`, stay (`lateral`) and go `down`."""
+        found = []
+        for l, c in enumerate(self.channels):
+            sizes = {"up": self.channels[l + 1]} if self.is_up_joined(l) else {}
+            sizes |= {"lateral": c} | ({"down": self.channels[l - 1]} if l else {})
+            ends = torch.tensor([0, *sizes.values()]).cumsum(0).tolist()
+            found.append({name: slice(*ends[i : i + 2]) for i, name in enumerate(sizes)})
+        return found
+
+    def convolve(self, state: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
+        """Convolve a state (B, P·I, H, W) with each network's kernels (P, O, I, k, k)."""
+        flat = None if bias is None else bias.flatten()
+        kernels = weight.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(state, kernels, flat, stride=stride, padding=self.kernel // 2, groups=self.population)
+
+    def slopes(
+        self, slope: Tensor, state: Tensor, weight: Tensor, stride: int, wanted: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the slopes of a convolution's input (wanted="input"), or of weight and bias (wanted="weight")."""
+        pad, is_input = self.kernel // 2, wanted == "input"
+        kernels = weight.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        got: tuple[Tensor, Tensor, Tensor] = _convolution_backward(
+            slope,
+            state,
+            kernels,
+            [kernels.shape[0]],
+            [stride, stride],
+            [pad, pad],
+            [1, 1],
+            False,
+            [0, 0],
+            self.population,
+            [is_input, not is_input, not is_input],
+        )
+        return got
+
+    def empty(self, steps: int, batch: int, layer: int, channels: int, like: Tensor) -> Tensor:
+        """Return room for a layer's states or slopes of all steps, (T·B, P·channels, H, W), channels-last."""
+        shape = (steps * batch, self.population * channels, *self.sides[layer])
+        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+    def apart(self, state: Tensor) -> Tensor:
+        """View (B, P·C, H, W) as (B, P, C, H, W)."""
+        return _divided(state, 1, self.population)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a population, by layer, each with the population first; no lateral ones for a single step."""
+
+    bottom_up: list[Tensor]
+    bias: list[Tensor]
+    lateral: list[Tensor]
+    top_down: list[Tensor]
+
+    def flat(self) -> list[Tensor]:
+        """Return all in one list."""
+        return [*self.bottom_up, *self.bias, *self.lateral, *self.top_down]
+
+    @classmethod
+    def from_flat(cls, flat: Sequence[Tensor], layers: int) -> Weights:
+        """Divide what `flat` returned."""
+        return cls(*(list(flat[start : start + layers]) for start in range(0, 4 * layers, layers)))
+
+    def joined(self, geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
+        """Return kernels (P, O, C, k, k) and bias (P, O) of each layer's joined convolution."""
+        found = []
+        for l in range(geometry.layers):
+            ways = [self.lateral[l], *([self.top_down[l - 1]] if l else [])]
+            bias = torch.cat([way.new_zeros(way.shape[:2]) for way in ways], 1)
+            if geometry.is_up_joined(l):
+                ways, bias = [self.bottom_up[l + 1], *ways], torch.cat([self.bias[l + 1], bias], 1)
+            found.append((torch.cat(ways, 1), bias))
+        return found
+
+
+def _divided(tensor: Tensor, dim: int, parts: int) -> Tensor:
+    """View a dimension as (parts, rest)."""
+    divided: Tensor = tensor.unflatten(dim, (parts, -1))  # type: ignore[no-untyped-call]
+    return divided
+
+
+def unroll(geometry: Geometry, images: Tensor, weights: Weights) -> Tensor:
+    """Run the recurrence and pool every state over its pixels.
+
+    Args:
+        geometry: Sizes; at least one layer.
+        images: Shape (B, P·C, H, W).
+        weights: Of that geometry.
+
+    Returns:
+        Mean activations, shape (T, B, P, F), where F counts the channels of all layers; differentiable once.
+    """
+    flat = weights.flat()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *flat)):
+        features: Tensor = _Unrolled.apply(geometry, images, *flat)  # type: ignore[no-untyped-call]
+        return features
+    return _forward(geometry, images, weights, None)
+
+
+def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Tensor] | None) -> Tensor:
+    """Compute the features; into `kept`, if given, every layer's states of all steps."""
+    T, L, B = geometry.steps, geometry.layers, len(images)
+    joined = weights.joined(geometry) if T > 1 else []
+    apart = geometry.apart
+    image_drive = geometry.convolve(images, weights.bottom_up[0], weights.bias[0], geometry.strides[0])
+    lateral: dict[int, Tensor] = {}
+    top_down: dict[int, Tensor] = {}
+    features: list[Tensor] = []
+    for t in range(T):
+        drive = apart(image_drive)
+        for l in range(L):
+            room = None if kept is None else apart(kept[l][t * B : (t + 1) * B])
+            if t == 0:  # h[l,0] = 0: the first step has neither lateral nor top-down input
+                h = torch.clamp_min(drive, 0, out=room)
+            else:
+                h = torch.add(drive, lateral[l], out=room)
+                if l + 1 < L:
+                    h += top_down[l]
+                h = h.relu_()
+            features.append(h.mean(dim=(-2, -1)))
+            state, parts = h.flatten(1, 2), geometry.parts[l]
+            if t + 1 < T:
+                ways = apart(geometry.convolve(state, *joined[l]))
+                lateral[l] = ways[:, :, parts["lateral"]]
+                if l:
+                    top_down[l - 1] = _upsampled(ways[:, :, parts["down"]], geometry, l)
+            if l + 1 < L:
+                if t + 1 < T and geometry.is_up_joined(l):
+                    drive = ways[:, :, parts["up"]]
+                else:
+                    up = (weights.bottom_up[l + 1], weights.bias[l + 1], geometry.strides[l + 1])
+                    drive = apart(geometry.convolve(state, *up))
+    return torch.stack([torch.cat(features[t * L : (t + 1) * L], -1) for t in range(T)])
+
+
+def _upsampled(down: Tensor, geometry: Geometry, l: int) -> Tensor:
+    """Bring what layer l sends down to the side of layer l − 1."""
+    if geometry.strides[l] == 1:
+        return down
+    return geometry.apart(F.interpolate(down.flatten(1, 2), size=geometry.sides[l - 1], mode="nearest"))
+
+
+class _Unrolled(torch.autograd.Function):
+    """`_forward`, with the backward pass through the steps written out."""
+
+    @staticmethod
+    def forward(ctx: Any, geometry: Geometry, images: Tensor, *flat: Tensor) -> Tensor:
+        B = len(images)
+        kept = [geometry.empty(geometry.steps, B, l, c, images) for l, c in enumerate(geometry.channels)]
+        features = _forward(geometry, images, Weights.from_flat(flat, geometry.layers), kept)
+        ctx.geometry = geometry
+        ctx.save_for_backward(images, *flat, *kept)
+        return features
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope_TBPF: Tensor) -> tuple[Tensor | None, ...]:
+        geometry: Geometry = ctx.geometry
+        images, *saved = ctx.saved_tensors
+        flat, states = saved[: -geometry.layers], saved[-geometry.layers :]
+        back = _Backward(geometry, Weights.from_flat(flat, geometry.layers), states, len(images))
+        for t in reversed(range(geometry.steps)):
+            for l in reversed(range(geometry.layers)):
+                back.visit(t, l, slope_TBPF[t])
+        image_slope = back.image_slope(images) if ctx.needs_input_grad[1] else None
+        return (None, image_slope, *back.weight_slopes(images).flat())
+
+
+class _Backward:
+    """The way back: the slope of every state before its relu, and what convolutions need of it.
+
+    `ways[l]` holds, step by step, the slopes of the outputs of layer l's joined convolution: what the layers that it
+    fed at this step and the next have handed back. `ups[l]` holds those of its way up where that is not joined, and
+    `last_up[l]` that of the last step, after which nothing goes sideways or down.
+    """
+
+    def __init__(self, geometry: Geometry, weights: Weights, states: Sequence[Tensor], batch: int) -> None:
+        self.geometry, self.weights, self.states, self.batch = geometry, weights, states, batch
+        T, L = geometry.steps, geometry.layers
+        self.joined = [kernels for kernels, _ in weights.joined(geometry)] if T > 1 else []
+        outputs = [kernels.shape[1] for kernels in self.joined]
+        self.ways = [geometry.empty(T - 1, batch, l, o, states[0]) for l, o in enumerate(outputs)]
+        self.ups: dict[int, Tensor] = {
+            l: geometry.empty(T, batch, l + 1, geometry.channels[l + 1], states[0])
+            for l in range(L - 1)
+            if not geometry.is_up_joined(l)
+        }
+        self.last_up: dict[int, Tensor] = {}
+        self.image_drive_slope: Tensor | None = None
+        ends = torch.tensor([0, *geometry.channels]).cumsum(0).tolist()
+        self.features = [slice(*ends[l : l + 2]) for l in range(L)]
+
+    def _step(self, of_all: Tensor, t: int) -> Tensor:
+        return of_all[t * self.batch : (t + 1) * self.batch]
+
+    def visit(self, t: int, l: int, slope_BPF: Tensor) -> None:
+        """Collect what h[l,t] fed, pass its relu, and hand back to what fed it."""
+        geometry, state = self.geometry, self._step(self.states[l], t)
+        height, width = geometry.sides[l]
+        pooled = (slope_BPF[..., self.features[l]] / (height * width)).flatten(1)[..., None, None]
+        slope: Tensor | None = None
+        if t + 1 < geometry.steps:
+            slope = geometry.slopes(self._step(self.ways[l], t), state, self.joined[l], 1, "input")[0]
+        if l in self.ups or (l + 1 < geometry.layers and t + 1 == geometry.steps):
+            up = self._step(self.ups[l], t) if l in self.ups else self.last_up[l]
+            way_up = (self.weights.bottom_up[l + 1], geometry.strides[l + 1], "input")
+            from_above = geometry.slopes(up, state, *way_up)[0]
+            slope = from_above if slope is None else slope.add_(from_above)
+        slope = pooled.expand_as(state) if slope is None else slope.add_(pooled)
+        self._hand_back(t, l, torch.ops.aten.threshold_backward(slope, state, 0))
+
+    def _hand_back(self, t: int, l: int, slope: Tensor) -> None:
+        geometry, (T, L) = self.geometry, (self.geometry.steps, self.geometry.layers)
+        slope_5d = geometry.apart(slope)
+        if l == 0:
+            # The image's drive is the same at every step: its slope is their sum.
+            before = self.image_drive_slope
+            self.image_drive_slope = slope if before is None else before.add_(slope)
+        elif l - 1 in self.ups:
+            self._step(self.ups[l - 1], t).copy_(slope)
+        elif t + 1 == T:
+            self.last_up[l - 1] = slope
+        else:
+            self._way(l - 1, t, "up").copy_(slope_5d)
+        if t == 0:
+            return
+        self._way(l, t - 1, "lateral").copy_(slope_5d)
+        if l + 1 < L:
+            if geometry.strides[l + 1] > 1:
+                coarse = (len(slope), slope.shape[1], *geometry.sides[l + 1])
+                fine = torch.ops.aten.upsample_nearest2d_backward(slope.contiguous(), list(geometry.sides[l]), coarse)
+                slope_5d = geometry.apart(fine)
+            self._way(l + 1, t - 1, "down").copy_(slope_5d)
+
+    def _way(self, l: int, t: int, name: str) -> Tensor:
+        return self.geometry.apart(self._step(self.ways[l], t))[:, :, self.geometry.parts[l][name]]
+
+    def image_slope(self, images: Tensor) -> Tensor:
+        """Return the slope of the images."""
+        assert self.image_drive_slope is not None
+        first = (self.weights.bottom_up[0], self.geometry.strides[0], "input")
+        return self.geometry.slopes(self.image_drive_slope, images, *first)[0]
+
+    def weight_slopes(self, images: Tensor) -> Weights:
+        """Return the slopes of all weights: one convolution over all steps for each joined way."""
+        geometry, (T, L) = self.geometry, (self.geometry.steps, self.geometry.layers)
+        assert self.image_drive_slope is not None
+        found = Weights([], [], [], [])
+        self._append(found, self.image_drive_slope, images, 0)
+        for l in range(L):
+            if l in self.ups:
+                self._append(found, self.ups[l], self.states[l], l + 1)
+            elif l + 1 < L:
+                self._append(found, self.last_up[l], self._step(self.states[l], T - 1), l + 1)
+        for l in range(L if T > 1 else 0):
+            before = self.states[l][: (T - 1) * self.batch]
+            _, kernels, bias = geometry.slopes(self.ways[l], before, self.joined[l], 1, "weight")
+            kernels, parts = _divided(kernels, 0, geometry.population), geometry.parts[l]
+            if geometry.is_up_joined(l):
+                found.bottom_up[l + 1].add_(kernels[:, parts["up"]])
+                found.bias[l + 1].add_(bias.view(geometry.population, -1)[:, parts["up"]])
+            found.lateral.append(kernels[:, parts["lateral"]])
+            if l:
+                found.top_down.append(kernels[:, parts["down"]])
+        return found
+
+    def _append(self, found: Weights, slope: Tensor, state: Tensor, l: int) -> None:
+        """Add the slopes of the bottom-up weights of layer l, from one convolution."""
+        way = (self.weights.bottom_up[l], self.geometry.strides[l], "weight")
+        _, kernels, bias = self.geometry.slopes(slope, state, *way)
+        found.bottom_up.append(_divided(kernels, 0, self.geometry.population))
+        found.bias.append(bias.view(self.geometry.population, -1))
