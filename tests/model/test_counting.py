@@ -124,12 +124,11 @@ def test_parameters_are_those_of_the_layers_written_out_as_modules():
     assert count_parameters(lattice_of(window)) == expected
 
 
-def test_network_of_one_step_is_counted_without_weights_that_nothing_flows_through():
-    window = Window((3, 2), 1, (1, 8, 8), 5, time_selection="fixed")
-    modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3), nn.Linear(5, 5)]
-    step_logit = 1
-    expected = sum(p.numel() for module in modules for p in module.parameters()) + step_logit
-    assert count_parameters(lattice_of(window)) == expected
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_network_of_one_step_is_counted_without_weights_that_change_nothing(time_selection):
+    window = Window((3, 2), 1, (1, 8, 8), 5, time_selection=time_selection)
+    modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3), nn.Linear(5, 5)]  # nothing recurrent, and no step to choose
+    assert count_parameters(lattice_of(window)) == sum(p.numel() for module in modules for p in module.parameters())
     assert count_macs(window, 1) == 64 * 9 * (1 * 3 + 3 * 2) + 5 * 5
 
 
@@ -146,6 +145,26 @@ def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_t
     assert len(cut(lattice, 0).lateral) == window.layers
 
 
+@quick
+@given(windows())
+def test_every_counted_weight_moves_what_is_said(window):
+    window = replace(window, kernel=1)  # a larger kernel's rim meets nothing but padding on an image of one pixel
+    lattice = lattice_of(window)
+    with torch.no_grad():
+        for name, parameter in lattice.named_parameters():
+            if not name.startswith("hazard"):
+                parameter.abs_().mul_(0.2)  # every relu is open, and nothing saturates
+    answer = lattice(images_of(window))
+    said = answer.log_probs_BPK.square().sum() + answer.expected_steps_BP.square().sum()
+    gradients = torch.autograd.grad(said, list(lattice.parameters()), allow_unused=True)
+    unmoved = [
+        name
+        for (name, parameter), gradient in zip(lattice.named_parameters(), gradients, strict=True)
+        if gradient is None or bool((gradient == 0).any())
+    ]
+    assert unmoved == []
+
+
 @pytest.mark.parametrize("recurrent", ["lateral", "top_down"])
 def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one_step(recurrent):
     lattice = lattice_of(Window((2, 1), 3, (1, 6, 6), 3), (0, 1))
@@ -157,6 +176,27 @@ def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one
         if recurrent == "lateral":
             lattice.bottom_up[1][:, :, 1] = 0
     assert [bool(alive) for alive in living_channels(lattice)[at[0]][:, at[1]]] == [True, False]
+
+
+def test_channel_heard_by_the_hazard_only_is_dead_where_there_is_one_step():
+    lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3), (0, 1))
+    lattice.last_step[1] = 1
+    with torch.no_grad():
+        lattice.readout[0][:, :, 1] = 0
+        lattice.lateral[0][:, 0, 1] = 0
+    assert living_channels(lattice)[0].tolist() == [[True, True], [True, False]]
+    remove_dead(lattice)
+    images = images_of(lattice.window)
+    torch.testing.assert_close(lattice(images).log_probs_BPK[:, 1], cut(lattice, 1)(images).log_probs_BPK[:, 0])
+
+
+@quick
+@given(windows())
+def test_answer_of_one_step_is_certain_of_its_step(window):
+    window = replace(window, steps=1)
+    answer = lattice_of(window, (0, 1))(images_of(window))
+    assert answer.step_dist_TBP.tolist() == [[[1, 1]] * 3]
+    torch.testing.assert_close(answer.log_probs_BPK, answer.logits_TBPK[0].log_softmax(-1))
 
 
 def test_cut_network_without_layers_costs_nothing_in_space():
