@@ -17,3 +17,7 @@ class TaskError(ModelError):
 
 class CheckpointError(ModelError):
     """A training state does not belong to this population."""
+
+
+class NetworkFileError(ModelError):
+    """A file holds no network that can be used, or is damaged."""

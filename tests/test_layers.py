@@ -70,7 +70,7 @@ ROOMS = {
     ),
 }
 
-MODEL = room("model", "torch numpy pyarrow sklearn PIL")
+MODEL = room("model", "torch numpy pyarrow safetensors sklearn PIL")
 
 #: Folders whose files are compared with the table.
 FOLDERS = ("sweeper", "model")
