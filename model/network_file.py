@@ -73,17 +73,17 @@ def load(path: str | Path) -> Network:
     content, tensors = _read(path)
     window = _window_of(content, path)
     _check_tensors(tensors, window, path)
-    if content.pop("sha256", None) != _digest(content, tensors):
-        raise NetworkFileError(f"{path} is damaged: its checksum does not fit its content. {_WAY_OUT}")
+    if not _is_whole(content, tensors):
+        raise NetworkFileError(path, "is damaged: its checksum does not fit its content")
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise NetworkFileError(f"{path} is no usable network: {broken[0]!r} holds infinite numbers or NaN. {_WAY_OUT}")
+        raise NetworkFileError(path, f"is no usable network: {broken[0]!r} holds infinite numbers or NaN")
     lattice = Lattice(window, seeds=[0])
     lattice.load_state_dict(tensors)
     return Network(lattice, content["description"]).eval()
 
 
-_WAY_OUT = "Copy it again, or write it again with `sweeper export`."
+_NAME_ANOTHER = "Name a file that `sweeper export` wrote."
 
 
 def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -94,46 +94,52 @@ def _digest(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _is_whole(content: dict[str, Any], tensors: Mapping[str, Tensor]) -> bool:
+    """Take the checksum out of the content and compare it."""
+    try:
+        return bool(content.pop("sha256", None) == _digest(content, tensors))
+    except (ValueError, RecursionError):  # numbers that are not finite, endless nesting: `save` writes neither
+        return False
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the JSON of a file, with its format checked, and its tensors."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise NetworkFileError(f"{path} {what}. Name a file that `sweeper export` wrote.")
     try:
+        if not path.is_file():
+            raise NetworkFileError(path, "is a folder" if path.is_dir() else "does not exist", _NAME_ANOTHER)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(ENTRY)
             if text is None:
                 raise NetworkFileError(
-                    f"{path} is a safetensors file, but holds no network of sweeper: its metadata have no entry "
-                    f"{ENTRY!r}. Name a file that `sweeper export` wrote."
+                    path,
+                    f"is a safetensors file, but holds no network of sweeper: its metadata have no entry {ENTRY!r}",
+                    _NAME_ANOTHER,
                 )
             content = _content_of(text, path)  # before the tensors: another format may hold anything
             return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except OSError as error:
-        raise NetworkFileError(f"{path} cannot be read: {error.strerror or error}. {_WAY_OUT}") from error
+        raise NetworkFileError(path, f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError, AttributeError, TypeError) as error:  # what unknown dtypes raise varies
-        raise NetworkFileError(
-            f"{path} is cut off, damaged or no safetensors file: {str(error).splitlines()[0]}. {_WAY_OUT}"
-        ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise NetworkFileError(path, f"is cut off, damaged or no safetensors file: {reason}") from error
 
 
 def _content_of(text: str, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NetworkFileError(f"{path} is damaged: its description is no JSON ({error}). {_WAY_OUT}") from error
+        raise NetworkFileError(path, f"is damaged: its description is no JSON ({error})") from error
     found = content.get("format") if isinstance(content, dict) else None
     if type(found) is not int or found < 1:
-        raise NetworkFileError(
-            f"{path} is damaged: its format must be a number of at least 1, but is {found!r}. {_WAY_OUT}"
-        )
+        raise NetworkFileError(path, f"is damaged: its format must be a number of at least 1, but is {found!r}")
     if found > FORMAT:
         raise NetworkFileError(
-            f"{path} has format {found}, but this version of sweeper reads formats up to {FORMAT}. "
-            "Install a newer version to read it."
+            path,
+            f"has format {found}, but this version of sweeper reads formats up to {FORMAT}",
+            "Install a newer version to read it.",
         )
     if not isinstance(content.get("description"), dict) or not isinstance(content.get("window"), dict):
-        raise NetworkFileError(f"{path} is damaged: it lacks its window or its description. {_WAY_OUT}")
+        raise NetworkFileError(path, "is damaged: it lacks its window or its description")
     return dict(content)
 
 
@@ -143,21 +149,21 @@ def _window_of(content: Mapping[str, Any], path: Path) -> Window:
     if wrong:
         is_known = wrong[0] in types
         raise NetworkFileError(
-            f"{path} is damaged: its window {'lacks' if is_known else 'has an unknown field'} {wrong[0]!r}. {_WAY_OUT}"
+            path, f"is damaged: its window {'lacks' if is_known else 'has an unknown field'} {wrong[0]!r}"
         )
     for name, value in values.items():
         is_many = get_origin(types[name]) is tuple
         item = int if is_many else types[name]
         items = value if is_many and isinstance(value, list) else [value]
         if isinstance(value, list) is not is_many or any(type(one) is not item for one in items):
-            raise NetworkFileError(f"{path} is damaged: its window cannot have {name}={value!r}. {_WAY_OUT}")
+            raise NetworkFileError(path, f"is damaged: its window cannot have {name}={value!r}")
     if len(values["image"]) != 3 or min(values["image"]) < 1:
-        raise NetworkFileError(f"{path} is damaged: its window cannot have image={values['image']}. {_WAY_OUT}")
+        raise NetworkFileError(path, f"is damaged: its window cannot have image={values['image']}")
     arguments: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
     try:
         return Window(**arguments)
     except ModelError as error:
-        raise NetworkFileError(f"{path} is damaged: its window cannot be: {error}. {_WAY_OUT}") from error
+        raise NetworkFileError(path, f"is damaged: its window cannot be: {error}") from error
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], window: Window, path: Path) -> None:
@@ -166,14 +172,15 @@ def _check_tensors(tensors: Mapping[str, Tensor], window: Window, path: Path) ->
         with torch.device("meta"):
             expected = Lattice(window, seeds=[0]).state_dict()
     except (RuntimeError, OverflowError, TypeError) as error:
-        raise NetworkFileError(f"{path} is damaged: no network has its window {window}. {_WAY_OUT}") from error
+        raise NetworkFileError(path, f"is damaged: no network has its window {window}") from error
     for name in sorted(tensors.keys() ^ expected.keys()):
         what = "lacks" if name in expected else "has an unexpected tensor"
-        raise NetworkFileError(f"{path} does not hold the network it describes: it {what} {name!r}. {_WAY_OUT}")
+        raise NetworkFileError(path, f"does not hold the network it describes: it {what} {name!r}")
     for name, wanted in expected.items():
         found, shape = tensors[name], tuple(wanted.shape)
         if (tuple(found.shape), found.dtype) != (shape, wanted.dtype):
             raise NetworkFileError(
-                f"{path} does not hold the network it describes: {name!r} must be {wanted.dtype} of shape {shape}, "
-                f"but is {found.dtype} of shape {tuple(found.shape)}. {_WAY_OUT}"
+                path,
+                f"does not hold the network it describes: {name!r} must be {wanted.dtype} of shape {shape}, "
+                f"but is {found.dtype} of shape {tuple(found.shape)}",
             )

@@ -293,6 +293,12 @@ def test_newer_format_is_refused_with_its_number(path):
     assert "at least 1, but is 0" in refusal(forge(path, format=0))
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_number_that_is_not_finite_in_a_description_is_refused(path, number):
+    entry = '{"format": 1, "window": %s, "description": {"loss": %s}, "sha256": ""}'
+    assert "checksum" in refusal(forge(path, entry=entry % (json.dumps(asdict(WINDOW)), number)))
+
+
 @pytest.mark.parametrize("part", ["description", "sha256"])
 def test_file_without_a_part_is_refused(path, part):
     if part == "sha256":
