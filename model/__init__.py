@@ -5,8 +5,10 @@ epoch's measurements to a callable.
 """
 
 from model.counting import cut, evaluate, measure, remove_dead
-from model.errors import CheckpointError, ModelError, TaskError, WindowError
+from model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
 from model.lattice import Answer, Lattice, Window
+from model.network import Network, NetworkAnswer
+from model.network_file import load, save
 from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task, TaskDefinition, load_task
 from model.training import Epoch, Trained, train
@@ -18,6 +20,9 @@ __all__ = [
     "Images",
     "Lattice",
     "ModelError",
+    "Network",
+    "NetworkAnswer",
+    "NetworkFileError",
     "Pressures",
     "Task",
     "TaskDefinition",
@@ -28,8 +33,10 @@ __all__ = [
     "WindowError",
     "cut",
     "evaluate",
+    "load",
     "load_task",
     "measure",
     "remove_dead",
+    "save",
     "train",
 ]

@@ -43,7 +43,9 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     from_image[0] = _any(lattice.bottom_up[0]).any(2)
     to_answer = [(readout != 0).any(1) for readout in lattice.readout]
     if lattice.is_adaptive:
-        to_answer = [has | (v != 0) for has, v in zip(to_answer, lattice.hazard, strict=True)]
+        # A network that stops at its first step in any case asks no hazard.
+        asks_P1 = (lattice.last_step > 1)[:, None]
+        to_answer = [has | ((v != 0) & asks_P1) for has, v in zip(to_answer, lattice.hazard, strict=True)]
     from_image = _closure(from_image, alive, joins)
     to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
     return [a & b for a, b in zip(from_image, to_answer, strict=True)]
@@ -126,13 +128,13 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
             copy(left.top_down[l], lattice.top_down[l][member][k][:, keep[l + 1]])
         copy(left.bias[l], lattice.bias[l][member][k])
         copy(left.readout[l], lattice.readout[l][member][:, k])
-        if lattice.is_adaptive:
+        if left.is_adaptive:
             copy(left.hazard[l], lattice.hazard[l][member][k])
     copy(left.readout_bias, lattice.readout_bias[member])
-    if lattice.is_adaptive:
+    if left.is_adaptive:
         copy(left.hazard_bias, lattice.hazard_bias[member])
         copy(left.hazard_sureness, lattice.hazard_sureness[member])
-    else:
+    elif window.is_recurrent:
         copy(left.step_logits, lattice.step_logits[member, : window.steps])
     return left
 
@@ -159,13 +161,13 @@ def count_macs(window: Window, steps: float) -> float:
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        every_step += c * window.classes + (c if window.time_selection == "adaptive" else 0)
+        every_step += c * window.classes + (c if window.is_adaptive else 0)
     return once + steps * every_step + max(0.0, steps - 1) * recurrent
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a population does on a set of images, by image and network; all of shape (N, P)."""
+    """What a population does on a set of images, by image and network; (N, P), `step_dist` (N, P, T)."""
 
     log_likelihood: Tensor
     is_right: Tensor
@@ -173,6 +175,7 @@ class Evaluation:
     exit_step: Tensor
     exit_is_right: Tensor
     last_step_share: Tensor
+    step_dist: Tensor
 
 
 @torch.no_grad()
@@ -201,6 +204,7 @@ def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluat
             exit_BP,
             exit_choice_BP == labels_B1,
             answer.step_dist_TBP.gather(0, last_TBP)[0],
+            answer.step_dist_TBP.permute(1, 2, 0),
         ))
     return Evaluation(*(torch.cat(part) for part in zip(*parts, strict=True)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ModelError(ValueError):
     """Base of every error of this room."""
@@ -17,3 +19,17 @@ class TaskError(ModelError):
 
 class CheckpointError(ModelError):
     """A training state does not belong to this population."""
+
+
+class NetworkFileError(ModelError):
+    """A file holds no network that can be used, or is damaged.
+
+    Attributes:
+        problem: What is wrong, as it follows the file's name in a sentence.
+    """
+
+    def __init__(
+        self, path: Path, problem: str, way_out: str = "Copy it again, or write it again with `sweeper export`."
+    ) -> None:
+        super().__init__(f"{path} {problem}. {way_out}")
+        self.problem = problem

@@ -9,7 +9,8 @@ steps t = 1, 2, …). Every network of the population obeys
 with 2-D convolutions `*`, h[l,0] = 0 and nothing above the deepest layer. U is bottom-up and taken within
 the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
 lateral; D is top-down, up-sampled where the layer above has a smaller image. With a single step nothing
-would ever flow through W and D, so a lattice over a window of one step has neither.
+would ever flow through W and D, and there is no step to choose: a lattice over a window of one step has
+neither, nor weights for time selection.
 
 Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
 layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
@@ -84,6 +85,11 @@ class Window:
     def is_recurrent(self) -> bool:
         """Whether any step has one before it, so that lateral and top-down weights are of use."""
         return self.steps > 1
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether the step distribution depends on the image; with a single step there is nothing to choose."""
+        return self.time_selection == "adaptive" and self.is_recurrent
 
     def side(self, layer: int) -> tuple[int, int]:
         """Return height and width of a layer's state; layer 0 is the image."""
@@ -161,17 +167,17 @@ class Lattice(nn.Module):
         # The last step that a network may take: the wall of its own window in time (see docs/design.md, growing).
         self.last_step: Tensor
         self.register_buffer("last_step", torch.full((P,), T))
-        if window.time_selection == "adaptive":
+        if window.is_adaptive:
             self.hazard = stacked("hazard")  # V[l]: (P, C_l)
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
-        else:
+        elif window.is_recurrent:
             self.step_logits = nn.Parameter(torch.zeros(P, T))
 
     @property
     def is_adaptive(self) -> bool:
         """Whether the step distribution depends on the image."""
-        return self.window.time_selection == "adaptive"
+        return self.window.is_adaptive
 
     def forward(self, images: Tensor) -> Answer:
         """Answer a batch of images.
@@ -212,6 +218,8 @@ class Lattice(nn.Module):
 
     def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
         T, B, P = features_TBPF.shape[:3]
+        if not self.window.is_recurrent:
+            return features_TBPF.new_ones(T, B, P)
         steps_T1 = torch.arange(1, T + 1, device=features_TBPF.device)[:, None]
         is_last_TP = steps_T1 == self.last_step
         if not self.is_adaptive:

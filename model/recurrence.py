@@ -14,9 +14,10 @@ state is (B, P·C, H, W); grouped convolutions keep the P networks apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -63,8 +64,7 @@ class Geometry:
         for l, c in enumerate(self.channels):
             sizes = {"up": self.channels[l + 1]} if self.is_up_joined(l) else {}
             sizes |= {"lateral": c} | ({"down": self.channels[l - 1]} if l else {})
-            ends = torch.tensor([0, *sizes.values()]).cumsum(0).tolist()
-            found.append({name: slice(*ends[i : i + 2]) for i, name in enumerate(sizes)})
+            found.append(dict(zip(sizes, _slices(sizes.values()), strict=True)))
         return found
 
     def convolve(self, state: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
@@ -134,6 +134,11 @@ class Weights:
         return found
 
 
+def _slices(sizes: Iterable[int]) -> list[slice]:
+    """Return the slices of parts of these sizes that stand side by side."""
+    return [slice(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
+
+
 def _divided(tensor: Tensor, dim: int, parts: int) -> Tensor:
     """View a dimension as (parts, rest)."""
     divided: Tensor = tensor.unflatten(dim, (parts, -1))  # type: ignore[no-untyped-call]
@@ -152,7 +157,8 @@ def unroll(geometry: Geometry, images: Tensor, weights: Weights) -> Tensor:
         Mean activations, shape (T, B, P, F), where F counts the channels of all layers; differentiable once.
     """
     flat = weights.flat()
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (images, *flat)):
+    is_learning = torch.is_grad_enabled() and not torch.compiler.is_exporting()
+    if is_learning and any(tensor.requires_grad for tensor in (images, *flat)):
         features: Tensor = _Unrolled.apply(geometry, images, *flat)  # type: ignore[no-untyped-call]
         return features
     return _forward(geometry, images, weights, None)
@@ -160,7 +166,7 @@ def unroll(geometry: Geometry, images: Tensor, weights: Weights) -> Tensor:
 
 def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Tensor] | None) -> Tensor:
     """Compute the features; into `kept`, if given, every layer's states of all steps."""
-    T, L, B = geometry.steps, geometry.layers, len(images)
+    T, L, B = geometry.steps, geometry.layers, images.shape[0]
     joined = weights.joined(geometry) if T > 1 else []
     apart = geometry.apart
     image_drive = geometry.convolve(images, weights.bottom_up[0], weights.bias[0], geometry.strides[0])
@@ -170,14 +176,12 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
     for t in range(T):
         drive = apart(image_drive)
         for l in range(L):
-            room = None if kept is None else apart(kept[l][t * B : (t + 1) * B])
-            if t == 0:  # h[l,0] = 0: the first step has neither lateral nor top-down input
-                h = torch.clamp_min(drive, 0, out=room)
-            else:
-                h = torch.add(drive, lateral[l], out=room)
+            if t:  # h[l,0] = 0: the first step has neither lateral nor top-down input
+                drive = drive + lateral[l]
                 if l + 1 < L:
-                    h += top_down[l]
-                h = h.relu_()
+                    drive += top_down[l]
+            room = None if kept is None else apart(kept[l][t * B : (t + 1) * B])
+            h = F.relu(drive) if room is None else torch.clamp_min(drive, 0, out=room)
             features.append(h.mean(dim=(-2, -1)))
             state, parts = h.flatten(1, 2), geometry.parts[l]
             if t + 1 < T:
@@ -248,8 +252,7 @@ class _Backward:
         }
         self.last_up: dict[int, Tensor] = {}
         self.image_drive_slope: Tensor | None = None
-        ends = torch.tensor([0, *geometry.channels]).cumsum(0).tolist()
-        self.features = [slice(*ends[l : l + 2]) for l in range(L)]
+        self.features = _slices(geometry.channels)
 
     def _step(self, of_all: Tensor, t: int) -> Tensor:
         return of_all[t * self.batch : (t + 1) * self.batch]

@@ -54,6 +54,7 @@ class Trained:
         channels_per_layer: Living channels of each living layer.
         curve: At most `CURVE_POINTS` mappings with `epoch` and the epoch's values.
         reason: Why there is no network.
+        step_dist: Mean over the held-out images of p(t|x), from step 1.
     """
 
     network: Lattice | None
@@ -61,6 +62,7 @@ class Trained:
     channels_per_layer: list[int]
     curve: list[dict[str, float]]
     reason: str = ""
+    step_dist: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -287,4 +289,5 @@ def _result(progress: _Progress, member: int, images: Images) -> Trained:
         return Trained(None, {}, [], curve, reason)
     network = cut(progress.lattice, member)
     measurement = measure(network, progress.lattice.window, images)
-    return Trained(network, measurement, list(network.window.channels), curve)
+    step_dist = evaluate(network, images).step_dist.mean((0, 1)).tolist()
+    return Trained(network, measurement, list(network.window.channels), curve, step_dist=step_dist)

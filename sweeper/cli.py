@@ -191,6 +191,26 @@ def pareto(
         _write_aside(output, data)
 
 
+@app.command(epilog="Example: sweeper export 3798dfb2d29d08c5 -o network.safetensors")
+def export(
+    key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
+    home: HomeOption = Path("sweeps"),
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
+    ] = None,
+) -> None:
+    """Write the network that is left of a trial to a file, which `model.load` reads."""
+    from sweeper.home import Home
+    from sweeper.networks import find_network
+
+    if output.suffix != ".safetensors":
+        raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
+    found = find_network(Home(home), key, sweep if sweep is None else _checked(sweep))
+    _write_aside(output, found.path.read_bytes())
+    print(f"{output} holds the network of trial {found.key} of sweep {found.sweep}")
+
+
 @app.command(epilog="Example: sweeper mirror quickstart")
 def mirror(name: Name, home: HomeOption = Path("sweeps"), tracking_uri: TrackingOption = None) -> None:
     """Write every outcome and front of the ledger to MLflow again; what is there stays as it is."""

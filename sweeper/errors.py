@@ -6,6 +6,7 @@ SweepError               base: the command line prints it in one piece and exits
 ├── UnknownSweepError    (LookupError)   no sweep, task or trial of that name
 ├── SweepBusyError       (RuntimeError)  another driver works on this sweep
 ├── QueryError           (ValueError)    a condition or format that cannot be understood
+├── NoNetworkError       (LookupError)   a trial has left no network
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
 ├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
 └── HomeError            (OSError)       the home folder cannot be read or written
@@ -36,6 +37,10 @@ class SweepBusyError(SweepError, RuntimeError):
 
 class QueryError(SweepError, ValueError):
     """A condition or a format that cannot be understood."""
+
+
+class NoNetworkError(SweepError, LookupError):
+    """A trial has left no network."""
 
 
 class TrackingError(SweepError, RuntimeError):

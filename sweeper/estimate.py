@@ -45,5 +45,6 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         population_size=max(len(population.keys) for population in populations),
         train_s=max(ends),
         memory_bytes=min(workers, len(populations)) * max(p.memory_bytes for p in probes.values()),
-        disk_bytes=checkpoint_bytes + 40_000 * len(settings),  # about what ledger and MLflow keep of a trial
+        # Networks are at most a third of their checkpoint; 40 kB are about what ledger and MLflow keep of a trial.
+        disk_bytes=checkpoint_bytes * 4 // 3 + 40_000 * len(settings),
     )

@@ -11,14 +11,18 @@ from pathlib import Path
 _PACKAGES = ("sweeper", "torch", "ray", "optuna", "mlflow", "pyarrow", "numpy", "moocore")
 
 
+def software() -> dict[str, str]:
+    """Return the versions of what a network is trained with, by name."""
+    return {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()}
+
+
 def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
     """Return short texts by name.
 
     Args:
         data_hashes: Hash of the images of each task, by label.
     """
-    facts = {f"version.{package}": version(package) for package in _PACKAGES}
-    facts["version.python"] = platform.python_version()
+    facts = {f"version.{name}": number for name, number in software().items()}
     facts["platform"] = platform.platform()
     facts |= {f"data.{label}": digest for label, digest in data_hashes.items()}
     revision = _git_revision(Path(__file__).parent)

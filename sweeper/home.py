@@ -5,6 +5,7 @@ HOME/NAME/ledger.db        the ledger
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/checkpoints/     one file per population
+HOME/NAME/networks/        one file per complete trial
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
 
@@ -130,6 +131,10 @@ class SweepFolder:
         """Return where the checkpoint of a population is kept."""
         return self.path / "checkpoints" / f"{population}.pt"
 
+    def network(self, key: str) -> Path:
+        """Return where the trained network of a trial is kept."""
+        return self.path / "networks" / f"{key}.safetensors"
+
     @property
     def tracking_uri(self) -> str | None:
         """The tracking URI this sweep last used, if it was kept."""
@@ -173,8 +178,9 @@ class SweepFolder:
                 file.truncate()
                 json.dump(driver, file)
                 file.flush()
-            for torn in (self.path / "checkpoints").glob("*.tmp"):  # of workers that were killed while writing
-                torn.unlink(missing_ok=True)
+            for folder in ("checkpoints", "networks"):
+                for torn in (self.path / folder).glob("*.tmp"):  # of workers that were killed while writing
+                    torn.unlink(missing_ok=True)
             yield Lease(str(self.path / "driver.json"), session)
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import time
 import traceback
@@ -16,6 +17,7 @@ import model
 from model.checkpoint import load_state, save_state, state_bytes
 from model.compute import is_out_of_memory, use_threads
 from sweeper.errors import SpecError
+from sweeper.facts import software
 from sweeper.spec import Setting, TaskSpec
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
 
@@ -32,7 +34,8 @@ def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended
         report: Called after each epoch, when its checkpoint is on disk.
 
     Returns:
-        How each wanted member ended, in order. Whatever goes wrong inside the training is an outcome.
+        How each wanted member ended, in order; what is left of the complete ones is on disk then. Whatever goes wrong
+        inside the training is an outcome.
 
     Raises:
         SupersededError: If another driver took over.
@@ -91,6 +94,12 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
     except model.CheckpointError as error:
         notes.append(f"{error}; population {job.key} starts anew")
         trained = train_from(None)
+    if job.networks:
+        _refuse_superseded(job.lease)
+        _save_networks(job, wanted, trained, task, notes)
+    if notes:
+        epochs = settings[0].training.epochs
+        report(Progress(epochs, epochs, [{}] * len(wanted), tuple(notes)))
     return [_ended(trained[member]) for member in wanted]
 
 
@@ -100,6 +109,48 @@ def _save(epoch: model.Epoch, path: Path, notes: list[str]) -> None:
         save_state(epoch.state(), path)
     except OSError as error:
         notes.append(f"no checkpoint could be written to {path}: {error.strerror}; an interruption would lose more")
+
+
+def _save_networks(
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
+) -> None:
+    """Write what is left of each wanted member; where that fails it is said, and the outcomes stand."""
+    known = {"classes": task.classes, "data": task.fingerprint, "software": software()}
+    failed: list[OSError] = []
+    for member in wanted:
+        result = trained[member]
+        if result.network is None:
+            continue
+        description = {
+            "key": job.keys[member],
+            "setting": dict(job.settings[member]),
+            "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
+            "step_dist": result.step_dist,
+            **known,
+        }
+        try:
+            model.save(result.network, description, job.networks[member])
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        folder = Path(job.networks[0]).parent
+        notes.append(
+            f"{len(failed)} networks could not be written to {folder}: {failed[0].strerror}; "
+            "their measurements are safe, but they cannot be exported"
+        )
+
+
+def network_problem(path: Path) -> str:
+    """Read a network's file and check all of it.
+
+    Returns:
+        What is wrong with it, as it follows the file's name; empty where nothing is.
+    """
+    try:
+        model.load(path)
+    except model.NetworkFileError as error:
+        return error.problem
+    return ""
 
 
 def _ended(trained: model.Trained) -> Ended:

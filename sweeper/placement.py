@@ -247,7 +247,7 @@ class SourceStopper(tune.Stopper):
 
 def _job_from_json(text: str) -> Job:
     values = json.loads(text)
-    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted")}
+    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks")}
     lease = values["lease"] and Lease(**values["lease"])
     return Job(**{**values, **tuples, "lease": lease})
 

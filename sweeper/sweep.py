@@ -18,6 +18,7 @@ from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
 from sweeper.home import NOT_KEPT, Home
 from sweeper.jobs import Executor, Work
+from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
@@ -177,6 +178,17 @@ class Sweep:
         folder = self._home.known(self.name)
         counts = Ledger(folder.ledger_url, self.name).counts()
         return counts if folder.driver else counts.without_driver()
+
+    def network_file(self, key: str) -> Path:
+        """Return the file of the network that a complete trial left, checked; `model.load` reads it.
+
+        Args:
+            key: The trial's key, or at least six characters of its beginning.
+
+        Raises:
+            SweepError: If there is no such trial, it is not complete, or its file is missing or damaged.
+        """
+        return find_network(self._home, key, self.name).path
 
     def front(self, task: str | None = None, where: Sequence[str] = ()) -> ArrowTable:
         """Return the stored front as an Arrow table, from MLflow alone; of all tasks unless one is named."""

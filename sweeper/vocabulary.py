@@ -166,6 +166,7 @@ class Job:
         settings: Whole settings of all members, flat.
         wanted: Which members still need an outcome.
         checkpoint: Path of the population's checkpoint file; empty for none.
+        networks: Paths of the files that the members' trained networks are written to; empty for none.
         lease: None where no other driver can interfere.
     """
 
@@ -175,6 +176,7 @@ class Job:
     settings: tuple[Mapping[str, str | int | float | bool], ...]
     wanted: tuple[bool, ...]
     checkpoint: str = ""
+    networks: tuple[str, ...] = ()
     lease: Lease | None = None
 
     @property
@@ -190,7 +192,7 @@ class Progress:
     Attributes:
         epoch: Epochs done.
         epochs: Epochs in all.
-        values: By wanted member: the values measured after this epoch; empty where not finite.
+        values: By wanted member: the values measured after this epoch; empty where not finite, or with a last note.
         notes: What the user should know, such as a checkpoint that could not be read.
     """
 

@@ -18,17 +18,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import model
 from sweeper import cli
 from sweeper.cli import _print_commands
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
+from sweeper.objective import train_population
+from sweeper.plan import Ledger
 from sweeper.record import MlflowRecorder
 from sweeper.recorder import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "status", "pareto", "mirror")
+COMMANDS = ("plan", "run", "resume", "status", "pareto", "export", "mirror")
 READING = ("plan", "status", "pareto")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
@@ -185,7 +188,7 @@ def test_every_reading_command_can_print_json(sweeper, command):
     assert "--json" in sweeper(command, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "mirror"])
+@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror"])
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
 
@@ -491,6 +494,61 @@ def test_pareto_of_a_sweep_whose_trials_all_failed_is_empty(sweeper, empty_datab
     said = sweeper("pareto", "smoke", "--json")
     assert (said.code, json.loads(said.out)) == (0, [])
     assert "0 non-dominated networks" in sweeper("pareto", "smoke").out
+
+
+# --- export -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained_home(tmp_path_factory):
+    """A home with a sweep whose networks were really trained, and the key of one."""
+    home = tmp_path_factory.mktemp("trained")
+    run_here(home=home, work=train_population)
+    return home, next((home / "smoke" / "networks").iterdir()).stem
+
+
+def test_export_writes_a_network_that_model_loads(sweeper, trained_home, place):
+    home, key = trained_home
+    (place / "mine.safetensors").write_text("the former one")
+    for words in ((key,), (key[:6], "--sweep", "smoke")):
+        said = sweeper("export", *words, "-o", "mine.safetensors", "--home", home)
+        assert (said.code, said.out) == (0, f"mine.safetensors holds the network of trial {key} of sweep smoke\n")
+    assert model.load("mine.safetensors").description["key"] == key
+    assert [path.name for path in place.iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize("output", ["network", "network.pt", "safetensors", "a.safetensors.gz"])
+def test_export_to_a_name_that_hides_what_it_is_is_refused(mistaken, trained_home, output):
+    home, key = trained_home
+    assert f"ends in .safetensors, but got -o {output}." in mistaken("export", key, "-o", output, "--home", home)
+
+
+def test_export_that_cannot_be_written_is_refused_with_its_name(mistaken, trained_home, place):
+    home, key = trained_home
+    (place / "folder.safetensors").mkdir()
+    message = mistaken("export", key, "-o", "folder.safetensors", "--home", home)
+    assert "cannot write folder.safetensors: it is a folder. Name a file with -o." in message
+    message = mistaken("export", key, "-o", "nowhere/a.safetensors", "--home", home)
+    assert "cannot write nowhere/a.safetensors: No such file or directory." in message
+
+
+def test_export_of_what_is_not_there_is_refused_in_one_message(mistaken, trained_home):
+    home, key = trained_home
+
+    def message(*words):
+        return mistaken("export", *words, "-o", "a.safetensors", "--home", home)
+
+    assert "begins with 'ffffffffffff'" in message("ffffffffffff")
+    assert "but got 'abc'" in message("abc")
+    assert "no sweep 'other'" in message(key, "--sweep", "other")
+    assert "but got '../x'. Choose another name" in message(key, "--sweep", "../x")
+    assert "sweeps looked through: none" in mistaken("export", key, "-o", "a.safetensors", "--home", "nowhere")
+
+
+def test_export_of_a_sweep_that_kept_no_networks_says_so(mistaken):
+    run_here()
+    key = Ledger(Home(Path("sweeps")).sweep("smoke").ledger_url, "smoke").records()[0].key
+    assert f"{key}.safetensors: it was removed" in mistaken("export", key, "-o", "a.safetensors")
 
 
 # --- mirror -----------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
+import model
 from sweeper.cli import app
 from sweeper.spec import load_spec, shipped_spaces
 from sweeper.vocabulary import MEASUREMENTS
@@ -76,10 +78,24 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
         work=work,
         recorder=MlflowRecorder(sweep.tracking_uri),
     )
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    of_fronts, _ = re.findall(r"```python\n(.*?)```", README, re.S)
     printed = []
-    exec(compile(block, "README.md", "exec"), {"print": printed.append})
+    exec(compile(of_fronts, "README.md", "exec"), {"print": printed.append})
     assert list(printed[0]["accuracy"]) == [0.95] * 12
+
+
+def test_python_of_the_readme_uses_a_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    window = model.Window((2,), 3, (1, 8, 8), 10)
+    model.save(model.Lattice(window, [0]), {"setting": "s", "measurement": "m"}, "network.safetensors")
+    _, of_networks = re.findall(r"```python\n(.*?)```", README, re.S)
+    printed = []
+    exec(
+        compile(of_networks, "README.md", "exec"),
+        {"images": torch.rand(4, 1, 8, 8), "print": lambda *v: printed.append(v)},
+    )
+    (choice, steps), described = printed
+    assert (choice.shape, steps.shape, described) == ((4,), (4,), ("s", "m"))
 
 
 def test_every_measurement_stands_in_the_readme():

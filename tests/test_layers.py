@@ -46,9 +46,10 @@ ROOMS = {
     "population": room("spec vocabulary errors"),
     "rows": room("population spec vocabulary errors", "optuna"),
     "plan": room("rows population spec vocabulary errors", "optuna sqlalchemy"),
-    "objective": room("spec vocabulary errors model"),
+    "objective": room("facts spec vocabulary errors model"),
     "home": room("vocabulary errors"),
     "facts": room(),
+    "networks": room("objective plan home vocabulary errors"),
     "jobs": room("vocabulary"),
     "placement": room("jobs vocabulary errors", "ray"),
     "execute": room("placement jobs vocabulary errors"),
@@ -61,16 +62,19 @@ ROOMS = {
     "query": room("record table front vocabulary errors", "pyarrow"),
     "driver": room("plan population home record table spec vocabulary errors"),
     "estimate": room("objective population spec vocabulary errors"),
-    "sweep": room("driver plan population home facts jobs execute record objective query table spec vocabulary errors"),
+    "sweep": room(
+        "driver plan population home facts jobs execute networks record objective query table spec vocabulary errors"
+    ),
     "terminal": room("driver estimate population table vocabulary errors", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     "cli": room(
-        "live terminal estimate driver sweep execute home query record spec table vocabulary errors", "typer rich"
+        "live terminal estimate driver sweep execute home networks query record spec table vocabulary errors",
+        "typer rich",
     ),
 }
 
-MODEL = room("model", "torch numpy pyarrow sklearn PIL")
+MODEL = room("model", "torch numpy pyarrow safetensors sklearn PIL")
 
 #: Folders whose files are compared with the table.
 FOLDERS = ("sweeper", "model")

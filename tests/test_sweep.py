@@ -10,16 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
+import model
 from sweeper.errors import SpecError, SpecMismatchError, TrackingError, UnknownSweepError
 from sweeper.estimate import estimate as estimated
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
-from sweeper.objective import train_population
+from sweeper.objective import SupersededError, train_population
 from sweeper.plan import Ledger
 from sweeper.record import MemoryRecorder
-from sweeper.spec import load_spec
+from sweeper.spec import Setting, load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import Ended, Outcome, State
 
@@ -262,6 +264,66 @@ def test_checkpoint_that_cannot_be_written_is_noted_and_fails_no_trial(sweep, lo
     summary = run(sweep, loaded, train_population, observe=lambda snapshot: notes.append(snapshot.note))
     assert summary.counts.complete == 8
     assert any("no checkpoint could be written" in note for note in notes)
+
+
+def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what_was_measured(sweep, loaded, tmp_path):
+    folder, seen = Home(tmp_path / "sweeps").sweep("smoke"), []
+
+    def watch(snapshot):
+        if snapshot.counts.complete != (seen[-1] if seen else 0):
+            seen.append(snapshot.counts.complete)
+            done = [record for record in records_of(sweep, tmp_path) if record.outcome is Outcome.COMPLETE]
+            assert all(folder.network(record.key).is_file() for record in done)
+
+    run(sweep, loaded, train_population, observe=watch)
+    assert seen[-1] == 8
+    for record in records_of(sweep, tmp_path):
+        network = model.load(sweep.network_file(record.key[:8]))
+        assert list(network.window.channels) == record.details["channels_per_layer"]
+        known = network.description
+        assert (known["key"], known["setting"]) == (record.key, record.setting)
+        assert known["measurement"] == record.measurement
+        assert sum(known["step_dist"]) == pytest.approx(1, abs=1e-5)
+        assert (known["classes"], len(known["data"])) == (network.window.classes, 16)
+        assert {"sweeper", "torch", "python"} <= known["software"].keys()
+        setting = Setting.from_flat(record.setting)
+        images = model.load_task(model.TaskDefinition(**setting.task.model_dump())).test
+        with torch.no_grad():
+            answer = network(images.pixels)
+        is_right = answer.log_probs.argmax(1) == images.labels
+        assert float(is_right.double().mean()) == record.measurement["accuracy"]
+        assert float(answer.expected_steps.mean()) == pytest.approx(record.measurement["time"], abs=1e-5)
+
+
+def test_network_of_a_trial_that_is_not_finite_is_not_written(sweep, loaded, tmp_path):
+    def broken(job, report):
+        return train_population(replace(job, settings=tuple({**s, "task.noise": 1e39} for s in job.settings)), report)
+
+    assert run(sweep, loaded, broken).counts.outcomes["not_finite"] == 8
+    assert not (tmp_path / "sweeps" / "smoke" / "networks").exists()
+
+
+def test_networks_that_cannot_be_written_are_noted_and_fail_no_trial(sweep, loaded, tmp_path):
+    notes = []
+    blocked = tmp_path / "sweeps" / "smoke" / "networks"
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    summary = run(sweep, loaded, train_population, observe=lambda snapshot: notes.append(snapshot.note))
+    assert summary.counts.complete == 8
+    assert any(note.startswith("4 networks could not be written to") and str(blocked) in note for note in notes)
+
+
+def test_worker_whose_driver_was_replaced_writes_no_network(sweep, loaded, tmp_path):
+    def replaced(job, report):
+        def last(progress):
+            if progress.epoch == progress.epochs:
+                Path(job.lease.path).write_text('{"session": "of another driver"}')
+
+        return train_population(job, last)
+
+    with pytest.raises(SupersededError, match="of another driver"):
+        run(sweep, loaded, replaced)
+    assert not (tmp_path / "sweeps" / "smoke" / "networks").exists()
 
 
 def test_population_whose_checkpoint_is_gone_trains_whole_and_ends_the_same(sweep, loaded, tmp_path):

@@ -12,7 +12,8 @@ def a_job(number: int, members: int = 2, scratch: str = "") -> Job:
     keys = tuple(f"trial-{number}-{member}" for member in range(members))
     settings = tuple({"seed": member, "number": number, "scratch": scratch} for member in range(members))
     wanted = tuple(member != 1 for member in range(members))
-    return Job(f"job-{number}", "a-task", keys, settings, wanted)
+    networks = tuple(f"{key}.safetensors" for key in keys)
+    return Job(f"job-{number}", "a-task", keys, settings, wanted, "a.pt", networks)
 
 
 class Source:

@@ -80,10 +80,10 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
             if lattice.is_adaptive:
                 larger.hazard[l][:, at] = lattice.hazard[l]
         larger.readout_bias.copy_(lattice.readout_bias)
-        if lattice.is_adaptive:
+        if old.is_adaptive:
             larger.hazard_bias.copy_(lattice.hazard_bias)
             larger.hazard_sureness.copy_(lattice.hazard_sureness)
-        else:
+        elif old.is_recurrent:
             larger.step_logits[:, : old.steps] = lattice.step_logits
         larger.last_step.copy_(lattice.last_step)
     return larger

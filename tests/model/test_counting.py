@@ -9,8 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.export import Dim, export
+from torch.utils.flop_counter import FlopCounterMode
 
-from model import Images, Window, cut, measure, remove_dead
+from model import Images, Network, Window, cut, load, measure, remove_dead, save
 from model.costs import group_norms, scale_channels, space_costs
 from model.counting import count_macs, count_parameters, living_channels
 from tests.model.populations import images_of, lattice_of, windows
@@ -115,6 +117,56 @@ def test_counted_macs_agree_with_what_a_forward_pass_multiplies(window):
     assert count_macs(window, window.steps) == macs_by_hooks(lattice, images_of(window))
 
 
+def macs_by_profiler(network, images):
+    """Count what torch's own profiler sees of convolutions and matrix products; one multiply-accumulate is two operations."""
+    with FlopCounterMode(display=False) as profiler, torch.no_grad():
+        network(images[:1])
+    return profiler.get_total_flops() / 2
+
+
+@quick
+@given(windows().filter(lambda window: sum(window.channels) > 1), st.integers(1, 4))
+def test_counted_macs_agree_with_a_profiler_for_every_number_of_steps(window, steps):
+    # With one channel in all, torch computes the readout element by element, which the profiler does not count.
+    window = replace(window, steps=max(steps, window.steps))
+    at_work = replace(window, steps=steps)
+    expected_steps = steps if steps > 1 else 0  # their mean: said beside the answer, no part of it
+    # Without a step to choose there is no hazard either.
+    hazards = 0 if at_work.is_adaptive else steps * sum(window.channels) * window.is_adaptive
+    profiled = macs_by_profiler(Network(lattice_of(at_work)), images_of(window)) - expected_steps
+    assert count_macs(window, steps) == profiled + hazards
+    assert count_macs(at_work, steps) == profiled
+
+
+#: Windows as sweeps have them: what is written to a file, read and exported is counted within 1 %.
+EXPORTED = [
+    Window((8, 8, 8), 6, (1, 8, 8), 10, halve=(2,)),
+    Window((7, 5, 2), 6, (1, 8, 8), 10, time_selection="fixed"),
+    Window((16, 12), 1, (1, 28, 28), 10, halve=(1, 2)),
+    Window((6,), 4, (3, 16, 16), 3, kernel=5),
+]
+
+
+@pytest.mark.parametrize("window", EXPORTED, ids=lambda window: f"{window.channels}x{window.steps}")
+def test_counted_macs_and_parameters_agree_with_the_exported_program(tmp_path, window):
+    save(lattice_of(window), {}, tmp_path / "a.safetensors")
+    network, images = load(tmp_path / "a.safetensors"), images_of(window).float()
+    program = export(network, (images,), dynamic_shapes={"images": {0: Dim("batch")}})
+    assert count_macs(window, window.steps) == pytest.approx(macs_by_profiler(program.module(), images), rel=0.01)
+    exported = sum(program.state_dict[name].numel() for name in program.graph_signature.parameters)
+    assert count_parameters(network.lattice) == exported
+
+
+@quick
+@given(windows(), st.lists(st.floats(0.01, 1), min_size=1, max_size=6))
+def test_macs_at_the_expected_time_are_the_expected_macs(window, weights):
+    window = replace(window, steps=len(weights))
+    shares = [weight / sum(weights) for weight in weights]
+    expected_steps = sum(step * share for step, share in enumerate(shares, start=1))
+    expected_macs = sum(count_macs(window, step) * share for step, share in enumerate(shares, start=1))
+    assert count_macs(window, expected_steps) == pytest.approx(expected_macs)
+
+
 def test_parameters_are_those_of_the_layers_written_out_as_modules():
     window = Window((3, 2), 4, (1, 8, 8), 5)
     modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3, bias=False), nn.Conv2d(2, 3, 3, bias=False)]
@@ -124,12 +176,11 @@ def test_parameters_are_those_of_the_layers_written_out_as_modules():
     assert count_parameters(lattice_of(window)) == expected
 
 
-def test_network_of_one_step_is_counted_without_weights_that_nothing_flows_through():
-    window = Window((3, 2), 1, (1, 8, 8), 5, time_selection="fixed")
-    modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3), nn.Linear(5, 5)]
-    step_logit = 1
-    expected = sum(p.numel() for module in modules for p in module.parameters()) + step_logit
-    assert count_parameters(lattice_of(window)) == expected
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_network_of_one_step_is_counted_without_weights_that_change_nothing(time_selection):
+    window = Window((3, 2), 1, (1, 8, 8), 5, time_selection=time_selection)
+    modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 2, 3), nn.Linear(5, 5)]  # nothing recurrent, and no step to choose
+    assert count_parameters(lattice_of(window)) == sum(p.numel() for module in modules for p in module.parameters())
     assert count_macs(window, 1) == 64 * 9 * (1 * 3 + 3 * 2) + 5 * 5
 
 
@@ -146,6 +197,26 @@ def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_t
     assert len(cut(lattice, 0).lateral) == window.layers
 
 
+@quick
+@given(windows())
+def test_every_counted_weight_moves_what_is_said(window):
+    window = replace(window, kernel=1)  # a larger kernel's rim meets nothing but padding on an image of one pixel
+    lattice = lattice_of(window)
+    with torch.no_grad():
+        for name, parameter in lattice.named_parameters():
+            if not name.startswith("hazard"):
+                parameter.abs_().mul_(0.2)  # every relu is open, and nothing saturates
+    answer = lattice(images_of(window))
+    said = answer.log_probs_BPK.square().sum() + answer.expected_steps_BP.square().sum()
+    gradients = torch.autograd.grad(said, list(lattice.parameters()), allow_unused=True)
+    unmoved = [
+        name
+        for (name, parameter), gradient in zip(lattice.named_parameters(), gradients, strict=True)
+        if gradient is None or bool((gradient == 0).any())
+    ]
+    assert unmoved == []
+
+
 @pytest.mark.parametrize("recurrent", ["lateral", "top_down"])
 def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one_step(recurrent):
     lattice = lattice_of(Window((2, 1), 3, (1, 6, 6), 3), (0, 1))
@@ -157,6 +228,27 @@ def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one
         if recurrent == "lateral":
             lattice.bottom_up[1][:, :, 1] = 0
     assert [bool(alive) for alive in living_channels(lattice)[at[0]][:, at[1]]] == [True, False]
+
+
+def test_channel_heard_by_the_hazard_only_is_dead_where_there_is_one_step():
+    lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3), (0, 1))
+    lattice.last_step[1] = 1
+    with torch.no_grad():
+        lattice.readout[0][:, :, 1] = 0
+        lattice.lateral[0][:, 0, 1] = 0
+    assert living_channels(lattice)[0].tolist() == [[True, True], [True, False]]
+    remove_dead(lattice)
+    images = images_of(lattice.window)
+    torch.testing.assert_close(lattice(images).log_probs_BPK[:, 1], cut(lattice, 1)(images).log_probs_BPK[:, 0])
+
+
+@quick
+@given(windows())
+def test_answer_of_one_step_is_certain_of_its_step(window):
+    window = replace(window, steps=1)
+    answer = lattice_of(window, (0, 1))(images_of(window))
+    assert answer.step_dist_TBP.tolist() == [[[1, 1]] * 3]
+    torch.testing.assert_close(answer.log_probs_BPK, answer.logits_TBPK[0].log_softmax(-1))
 
 
 def test_cut_network_without_layers_costs_nothing_in_space():

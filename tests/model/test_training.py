@@ -103,6 +103,16 @@ def test_training_twice_gives_the_same_measurements(task):
     assert [r.measurement for r in one] == [r.measurement for r in other]
 
 
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_step_distribution_of_a_result_is_the_mean_over_test_images_and_has_the_measured_time(task, time_selection):
+    for result in train(task, window_for(task, time_selection), MEMBERS, SHORT):
+        answer = result.network(task.test.pixels)
+        assert result.step_dist == pytest.approx(answer.step_dist_TBP[..., 0].mean(1).tolist(), abs=1e-6)
+        steps = range(1, result.network.window.steps + 1)
+        expected = sum(step * share for step, share in zip(steps, result.step_dist, strict=True))
+        assert expected == pytest.approx(result.measurement["time"], abs=1e-5)
+
+
 @pytest.mark.parametrize("steps", [1, 3])
 def test_pressure_leaves_exact_zeros_and_the_reported_channels_are_what_is_left(task, steps):
     settings = training_settings(epochs=6, learning_rate=3e-2)

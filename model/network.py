@@ -1,0 +1,95 @@
+"""One trained network on its own, to be used outside of any training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.errors import WindowError
+from model.lattice import Lattice, Window
+
+
+@dataclass(frozen=True)
+class NetworkAnswer:
+    """What a network says about a batch; a class that `torch.export` knows.
+
+    Attributes:
+        log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), the network's answer; shape (B, K).
+        expected_steps: Σ_t t · p(t|x), in steps; shape (B,).
+        step_dist: Probability p(t|x) of answering after exactly step t; shape (B, T), rows sum to 1.
+        logits: The instantaneous readout z[t] of each step; shape (B, T, K).
+    """
+
+    log_probs: Tensor
+    expected_steps: Tensor
+    step_dist: Tensor
+    logits: Tensor
+
+
+# A named tuple could be exported, but not saved by `torch.export.save`.
+torch.export.register_dataclass(NetworkAnswer, serialized_type_name="sweeper.NetworkAnswer")
+
+
+class Network(nn.Module):
+    """One network without the axis of populations.
+
+    Args:
+        lattice: A population of one, such as `cut` returns.
+        description: What is known of it: plain values by name.
+
+    Attributes:
+        window: Its shape, and the images it is made for.
+        description: As given.
+
+    Raises:
+        WindowError: If the population has more than one network.
+    """
+
+    def __init__(self, lattice: Lattice, description: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        if lattice.population != 1:
+            raise WindowError(
+                f"a network is one member of a population, but got {lattice.population} members. "
+                "Take one with `cut(lattice, member)`."
+            )
+        self.lattice = lattice
+        self.description = dict(description or {})
+
+    @property
+    def window(self) -> Window:
+        """The network's shape, and the images it is made for."""
+        return self.lattice.window
+
+    def forward(self, images: Tensor) -> NetworkAnswer:
+        """Answer a batch of images.
+
+        Args:
+            images: Shape (B, C, H, W) of the window's size, of the weights' type; pixels from 0 to 1, plus the noise
+                of the task if it has any.
+
+        Raises:
+            WindowError: If the images have another shape or type.
+        """
+        expected, weights = self.window.image, self.lattice.readout_bias
+        if images.dim() != 4 or tuple(images.shape[1:]) != expected:
+            size = ", ".join(str(side) for side in expected)
+            raise WindowError(
+                f"the network is made for images of shape (batch, {size}): batch, channels, height, width; "
+                f"but got {tuple(images.shape)}"
+            )
+        if images.dtype != weights.dtype:
+            raise WindowError(
+                f"the network takes pixels from 0 to 1 as {weights.dtype}, but got {images.dtype}. "
+                f"Convert them with `.to({weights.dtype})`, and divide by 255 where they go from 0 to 255."
+            )
+        answer = self.lattice(images)
+        return NetworkAnswer(
+            log_probs=answer.log_probs_BPK[:, 0],
+            expected_steps=answer.expected_steps_BP[:, 0],
+            step_dist=answer.step_dist_TBP[..., 0].T,
+            logits=answer.logits_TBPK[:, :, 0].transpose(0, 1),
+        )

@@ -1,0 +1,112 @@
+"""Finds the network that a trial left in its home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper import objective
+from sweeper.errors import HomeError, NoNetworkError, QueryError, UnknownSweepError
+from sweeper.home import Home
+from sweeper.plan import Ledger
+from sweeper.vocabulary import State, TrialRecord
+
+#: So many characters of a key must be given at least: fewer may soon fit another trial too.
+SHORTEST_KEY = 6
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """The network of a complete trial.
+
+    Attributes:
+        path: Its file, read and checked.
+    """
+
+    key: str
+    sweep: str
+    path: Path
+
+
+def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwork:
+    """Find the network of a complete trial.
+
+    Args:
+        home: Where sweeps are kept.
+        key: The trial's key, or its beginning.
+        sweep: Name of its sweep. None looks in every sweep of the home.
+
+    Raises:
+        QueryError: If the key is too short, or fits several trials.
+        UnknownSweepError: If there is no such sweep or trial.
+        NoNetworkError: If the trial is not complete, or its file is missing.
+        HomeError: If the home cannot be read, or the file is damaged.
+    """
+    if len(key) < SHORTEST_KEY:
+        raise QueryError(f"a trial is named by at least {SHORTEST_KEY} characters of its key, but got {key!r}.")
+    names = home.sweeps() if sweep is None else [home.known(sweep).name]
+    place = f"{home.root} (sweeps looked through: {', '.join(names) or 'none'})"
+    record = _chosen(_matches(home, key, names), key, place)
+    if record.state is not State.COMPLETE:
+        raise NoNetworkError(_incomplete(record))
+    path, trial = home.sweep(record.sweep).network(record.key), f"trial {record.key} of sweep {record.sweep!r}"
+    again = "A finished trial never runs again: to train it anew, run its spec under another --name."
+    if not path.exists():
+        raise NoNetworkError(
+            f"the network of {trial} is not at {path}: it was removed, or could not be written when the trial "
+            f"ended. {again}"
+        )
+    if problem := objective.network_problem(path):
+        raise HomeError(f"the network of {trial} cannot be used: {path} {problem}. Restore it from a copy. {again}")
+    return StoredNetwork(record.key, record.sweep, path)
+
+
+def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
+    found: list[TrialRecord] = []
+    unread: list[HomeError] = []
+    for name in names:
+        try:
+            records = Ledger(home.sweep(name).ledger_url, name).records()
+        except HomeError as error:
+            unread.append(error)  # the trial may well be in another sweep
+        else:
+            found.extend(record for record in records if record.key.startswith(key))
+    if unread and not found:
+        raise unread[0]
+    return found
+
+
+def _chosen(matches: Sequence[TrialRecord], key: str, place: str) -> TrialRecord:
+    """Return the one trial that is meant; of a setting in several sweeps the one that is complete."""
+    keys = sorted({record.key for record in matches})
+    if not keys:
+        raise UnknownSweepError(
+            f"no trial has a key that begins with {key!r} in {place}. "
+            "`sweeper pareto NAME` shows keys; name another folder with --home."
+        )
+    if len(keys) > 1:
+        shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+        raise QueryError(f"{key!r} begins the keys of {len(keys)} trials ({shown}) in {place}. Give more of the key.")
+    complete = [record for record in matches if record.state is State.COMPLETE]
+    if len(complete) > 1:
+        sweeps = ", ".join(record.sweep for record in complete)
+        raise QueryError(
+            f"trial {keys[0]} is complete in several sweeps ({sweeps}), each with a network of its own. "
+            "Choose one with --sweep."
+        )
+    return (complete or matches)[0]
+
+
+def _incomplete(record: TrialRecord) -> str:
+    trial = f"trial {record.key} of sweep {record.sweep!r}"
+    if not record.state.is_finished:
+        return (
+            f"{trial} has not ended yet, so it has no network. Watch it with `sweeper status {record.sweep}`, "
+            f"or continue it with `sweeper resume {record.sweep}`."
+        )
+    reason = record.reason.strip().splitlines()[-1:] or ["no reason is known"]
+    return (
+        f"{trial} ended as {record.outcome} and left no network: {reason[0]}. "
+        f"`sweeper pareto {record.sweep}` shows trials that are complete."
+    )
