@@ -6,6 +6,7 @@ epoch's measurements to a callable.
 
 from model.counting import cut, evaluate, measure, remove_dead
 from model.errors import CheckpointError, ModelError, TaskError, WindowError
+from model.graph import Graph, graph_of
 from model.lattice import Answer, Lattice, Window
 from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task, TaskDefinition, load_task
@@ -15,6 +16,7 @@ __all__ = [
     "Answer",
     "CheckpointError",
     "Epoch",
+    "Graph",
     "Images",
     "Lattice",
     "ModelError",
@@ -28,6 +30,7 @@ __all__ = [
     "WindowError",
     "cut",
     "evaluate",
+    "graph_of",
     "load_task",
     "measure",
     "remove_dead",
