@@ -62,7 +62,9 @@ ROOMS = {
     "driver": room("plan population home record table spec vocabulary errors"),
     "estimate": room("objective population spec vocabulary errors"),
     "sweep": room("driver plan population home facts jobs execute record objective query table spec vocabulary errors"),
-    "terminal": room("driver estimate population table vocabulary errors", "rich"),
+    "scene": room("vocabulary"),
+    "drawing": room("scene vocabulary errors", "matplotlib"),
+    "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     "cli": room(
