@@ -62,13 +62,16 @@ ROOMS = {
     "driver": room("plan population home record table spec vocabulary errors"),
     "estimate": room("objective population spec vocabulary errors"),
     "sweep": room("driver plan population home facts jobs execute record objective query table spec vocabulary errors"),
+    "networks": room("objective plan home vocabulary errors"),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
     "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     "cli": room(
-        "live terminal estimate driver sweep execute home query record spec table vocabulary errors", "typer rich"
+        "live terminal drawing estimate driver sweep execute home networks objective query record spec table vocabulary "
+        "errors",
+        "typer rich",
     ),
 }
 
