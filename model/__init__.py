@@ -6,6 +6,7 @@ epoch's measurements to a callable.
 
 from model.counting import cut, evaluate, measure, remove_dead
 from model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
+from model.graph import Graph, graph_of
 from model.lattice import Answer, Lattice, Window
 from model.network import Network, NetworkAnswer
 from model.network_file import load, save
@@ -17,6 +18,7 @@ __all__ = [
     "Answer",
     "CheckpointError",
     "Epoch",
+    "Graph",
     "Images",
     "Lattice",
     "ModelError",
@@ -33,6 +35,7 @@ __all__ = [
     "WindowError",
     "cut",
     "evaluate",
+    "graph_of",
     "load",
     "load_task",
     "measure",

@@ -191,6 +191,44 @@ def pareto(
         _write_aside(output, data)
 
 
+@app.command(epilog="Example: sweeper show 3798dfb2d29d08c5 -o network.svg")
+def show(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY|FILE",
+            help="Key of a complete trial, or at least six characters of its beginning; or a .safetensors file.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Draw it into this .svg or .png file. Default: say it in words."),
+    ] = None,
+    home: HomeOption = Path("sweeps"),
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
+    ] = None,
+) -> None:
+    """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
+    from sweeper import terminal
+    from sweeper.home import Home
+    from sweeper.networks import find_network
+    from sweeper.objective import describe
+
+    if output is not None:  # a name that cannot be is refused before anything is looked for
+        from sweeper.drawing import draw, picture_format
+
+        kind = picture_format(output)
+    is_file = network.endswith(".safetensors")
+    path = Path(network) if is_file else find_network(Home(home), network, sweep and _checked(sweep)).path
+    shown = describe(path)
+    if output is None:
+        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement))
+    else:
+        _write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
+        print(f"{output} shows {shown.title}")
+
+
 @app.command(epilog="Example: sweeper export 3798dfb2d29d08c5 -o network.safetensors")
 def export(
     key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],

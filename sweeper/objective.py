@@ -7,7 +7,7 @@ import math
 import resource
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import model
 from model.checkpoint import load_state, save_state, state_bytes
 from model.compute import is_out_of_memory, use_threads
-from sweeper.errors import SpecError
+from sweeper.errors import QueryError, SpecError
 from sweeper.facts import software
 from sweeper.spec import Setting, TaskSpec
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
@@ -290,3 +290,47 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
     epoch_s = per_batch * (0.75 * (len(task.train) // size) + 0.25 * len(task.test) / size)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Probe(epoch_s, memory, sizes[0])
+
+
+@dataclass(frozen=True)
+class Described:
+    """A network from a file.
+
+    Attributes:
+        title: Its task and its trial's key, as far as the file tells.
+        measurement: What the file says was measured on it.
+    """
+
+    graph: model.Graph
+    title: str
+    measurement: Mapping[str, float]
+
+
+def describe(path: Path) -> Described:
+    """Read a network's file.
+
+    Raises:
+        QueryError: If it holds no network, or does not say how probable the network's steps are.
+    """
+    try:
+        network = model.load(path)
+        description = network.description
+        step_dist = description.get("step_dist")
+        if not isinstance(step_dist, list) or not all(isinstance(p, float | int) for p in step_dist):
+            raise QueryError(f"{path} cannot be shown: its description has no list of numbers named step_dist.")
+        graph = model.graph_of(network.lattice, step_dist)
+    except model.ModelError as error:
+        raise QueryError(f"no network can be shown: {error}") from error
+    measured = description.get("measurement")
+    numbers = measured.items() if isinstance(measured, dict) else ()
+    return Described(graph, _title(description, path), {n: v for n, v in numbers if isinstance(v, float | int)})
+
+
+def _title(description: Mapping[str, Any], path: Path) -> str:
+    """Return task and key of a network's trial; of a network that has none, the name of its file."""
+    try:
+        task = [Setting.from_flat(description["setting"]).task.label]
+    except (SpecError, KeyError, AttributeError):
+        task = []  # written by hand, or by another version
+    key = description.get("key")
+    return " · ".join([*task, f"trial {key}" if key else path.name])

@@ -10,16 +10,20 @@ from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from sweeper import scene
 from sweeper.driver import Snapshot
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
-from sweeper.vocabulary import WALLS, Goal, Outcome
+from sweeper.vocabulary import WALLS, Goal, Graph, Outcome
 
 #: Columns of a printed front that are always shown, besides the objectives.
 _SHOWN = ("accuracy", "breadth", "depth", "time")
 
 _PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
+
+#: Cells of the bar of a step that is certain.
+_BAR_CELLS = 30
 
 
 def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
@@ -141,6 +145,27 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table
+
+
+def network_summary(graph: Graph, title: str, measurement: Mapping[str, float]) -> Group:
+    """Return a network in words: its counts, its layers from the deepest down to the image, and its steps."""
+    figures = Table(box=None, pad_edge=False, show_header=False)
+    for label, value in scene.counts(graph, measurement).items():
+        figures.add_row(label, value)
+    layers = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("layer", "channels", "side"):
+        layers.add_column(heading, justify="left" if heading == "layer" else "right")
+    shapes = zip(graph.channels, graph.sides, strict=True)
+    rows = [("image", graph.image[0], graph.image[1:]), *((f"{l}", c, side) for l, (c, side) in enumerate(shapes, 1))]
+    for name, channels, (height, width) in reversed(rows):
+        layers.add_row(name, str(channels), f"{height}×{width}")
+    steps = Table(box=SIMPLE_HEAD, pad_edge=False)
+    steps.add_column("step", justify="right")
+    steps.add_column("answers here", justify="right")
+    steps.add_column("")
+    for step, p in enumerate(graph.step_dist, start=1):
+        steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
+    return Group(Text(title, "bold"), Text(scene.summary(graph)), Text(), figures, layers, steps)
 
 
 def duration(seconds: float) -> str:

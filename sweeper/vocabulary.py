@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 
 class Goal(StrEnum):
@@ -200,3 +201,50 @@ class Progress:
     epochs: int
     values: Sequence[Mapping[str, float]]
     notes: Sequence[str] = ()
+
+
+class Graph(Protocol):
+    """What is left of a trained network, as `model.Graph` holds it: who draws it needs no torch.
+
+    Layers are listed from the image upwards; a strength is a list over targets of a list over sources.
+    """
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def channels(self) -> Sequence[int]:
+        """Living channels of each layer."""
+
+    @property
+    def sides(self) -> Sequence[tuple[int, int]]:
+        """Height and width of each layer's state."""
+
+    @property
+    def step_dist(self) -> Sequence[float]:
+        """Mean probability of answering after exactly step 1, 2, …"""
+
+    @property
+    def bottom_up(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer from the layer below, or from the image."""
+
+    @property
+    def lateral(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer from itself one step before; empty with a single step."""
+
+    @property
+    def top_down(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer but the deepest from the layer above one step before; empty with a single step."""
+
+    @property
+    def readout(self) -> Sequence[Sequence[float]]:
+        """Strength of each channel's readout."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""

@@ -31,7 +31,7 @@ from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "status", "pareto", "export", "mirror")
+COMMANDS = ("plan", "run", "resume", "status", "pareto", "show", "export", "mirror")
 READING = ("plan", "status", "pareto")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 

@@ -65,11 +65,14 @@ ROOMS = {
     "sweep": room(
         "driver plan population home facts jobs execute networks record objective query table spec vocabulary errors"
     ),
-    "terminal": room("driver estimate population table vocabulary errors", "rich"),
+    "scene": room("vocabulary"),
+    "drawing": room("scene vocabulary errors", "matplotlib"),
+    "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     "cli": room(
-        "live terminal estimate driver sweep execute home networks query record spec table vocabulary errors",
+        "live terminal drawing estimate driver sweep execute home networks objective query record spec table vocabulary "
+        "errors",
         "typer rich",
     ),
 }

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from model import Graph
 from sweeper.driver import Snapshot
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
@@ -20,6 +21,7 @@ from sweeper.terminal import (
     duration,
     estimate_table,
     front_table,
+    network_summary,
     outcome_line,
     status_table,
     sweeps_table,
@@ -338,3 +340,34 @@ def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
         "5 MiB",
     ):
         assert said in text
+
+
+# Networks
+
+
+def a_graph(channels=(3, 2), step_dist=(0.25, 0.75)):
+    image, sides = (1, 8, 8), ((8, 8), (4, 4))[: len(channels)]
+    return Graph(image, 10, tuple(channels), sides, tuple(step_dist), (), (), (), (), 321)
+
+
+def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step():
+    text = shown(network_summary(a_graph(), "digits-10 · trial abc", {"accuracy": 0.9275}))
+    for line in (
+        r"digits-10 · trial abc",
+        r"2 layers of 3 \+ 2 channels",
+        r"accuracy +0.927",
+        r"breadth, channels +2.50",
+        r"time, steps +1.75",
+        r"parameters +321",
+        r"2 +2 +4×4\s+1 +3 +8×8\s+image +1 +8×8",
+        r"1 +25 % +█{8}\s",
+        r"2 +75 % +█{22}\s",
+    ):
+        assert re.search(line, text), line
+
+
+def test_network_summary_of_no_layer_says_so():
+    text = shown(network_summary(a_graph((), (1.0,)), "[bold]", {}))
+    assert "[bold]" in text  # a title may look like markup
+    assert "no living layer · 10 classes" in text
+    assert "accuracy" not in text

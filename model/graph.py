@@ -1,0 +1,90 @@
+"""A trained network as a graph of plain numbers: which channels are left, and how strongly they are joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.counting import count_parameters
+from model.errors import WindowError
+from model.lattice import Lattice
+
+#: Strengths from every source (inner) to every target (outer).
+Strengths = tuple[tuple[float, ...], ...]
+
+#: Step probabilities that come from float32 or from a rounded file still count as summing to 1.
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is left of one trained network, without tensors.
+
+    A strength is the L2 norm of the kernel that joins two channels. Layers are listed from the image upwards.
+
+    Attributes:
+        image: Channels, height and width of the images.
+        classes: Number of classes.
+        channels: Living channels of each layer; empty where the answer is constant.
+        sides: Height and width of each layer's state.
+        step_dist: Mean probability of answering after exactly step 1, 2, …
+        bottom_up: Of each layer, from the layer below; of the first layer, from the image.
+        lateral: Of each layer, from itself one step before. Empty with a single step.
+        top_down: Of each layer but the deepest, from the layer above one step before. Empty with a single step.
+        readout: Of each layer, the norm of each channel's weights to the classes.
+        parameters: Number of weights.
+    """
+
+    image: tuple[int, int, int]
+    classes: int
+    channels: tuple[int, ...]
+    sides: tuple[tuple[int, int], ...]
+    step_dist: tuple[float, ...]
+    bottom_up: tuple[Strengths, ...]
+    lateral: tuple[Strengths, ...]
+    top_down: tuple[Strengths, ...]
+    readout: tuple[tuple[float, ...], ...]
+    parameters: int
+
+
+@torch.no_grad()
+def graph_of(network: Lattice, step_dist: Sequence[float]) -> Graph:
+    """Return the graph of one network.
+
+    Args:
+        network: A lattice with P = 1, as `cut` returns it: everything in it is alive.
+        step_dist: Mean over images of p(t|x), a probability for each step of its window.
+
+    Raises:
+        WindowError: If there is more than one network, or the probabilities are not those of its steps.
+    """
+    window = network.window
+    if network.population != 1:
+        raise WindowError(f"a graph is of one network, but got a population of {network.population}. Cut one out.")
+    if len(step_dist) != window.steps:
+        raise WindowError(
+            f"a window of {window.steps} steps needs as many step probabilities, but got {len(step_dist)}"
+        )
+    if not all(p >= 0 for p in step_dist) or not math.isclose(sum(step_dist), 1, abs_tol=_SUM_TOLERANCE):
+        raise WindowError(f"step probabilities must be at least 0 and sum to 1, but got {list(step_dist)}")
+    return Graph(
+        image=window.image,
+        classes=window.classes,
+        channels=window.channels,
+        sides=tuple(window.side(layer) for layer in range(1, window.layers + 1)),
+        step_dist=tuple(map(float, step_dist)),
+        bottom_up=tuple(map(_strengths, network.bottom_up)),
+        lateral=tuple(map(_strengths, network.lateral)),
+        top_down=tuple(map(_strengths, network.top_down)),
+        readout=tuple(tuple(weight[0].norm(dim=0).tolist()) for weight in network.readout),
+        parameters=count_parameters(network),
+    )
+
+
+def _strengths(kernels: Tensor) -> Strengths:
+    """Return the norms of kernels (1, target, source, k, k)."""
+    return tuple(map(tuple, kernels[0].flatten(2).norm(dim=2).tolist()))

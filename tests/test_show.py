@@ -1,0 +1,89 @@
+"""`sweeper show`: a network in words or drawn, from a trial's key or from a file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from PIL import Image
+
+import model
+from model import Window
+from sweeper.execute import InlineExecutor
+from sweeper.recorder import MemoryRecorder
+from sweeper.spec import load_spec
+from sweeper.sweep import Sweep
+from tests.model.populations import lattice_of
+from tests.test_cli import contents, mistaken, place, sweeper  # noqa: F401  # fixtures
+
+SETTING = load_spec("quickstart").spec.settings()[0]
+DESCRIPTION = {
+    "key": SETTING.key,
+    "setting": SETTING.flat(),
+    "measurement": {"accuracy": 0.9275, "time": 1.75},
+    "step_dist": [0.25, 0.75],
+}
+
+
+@pytest.fixture
+def file(place):  # noqa: F811
+    return written(place)
+
+
+def written(folder, **changes):
+    path = folder / "network.safetensors"
+    model.save(lattice_of(Window((3, 2), 2, (1, 8, 8), 10)).float(), {**DESCRIPTION, **changes}, path)
+    return path
+
+
+def test_show_says_a_network_in_words(sweeper, file):  # noqa: F811
+    said = sweeper("show", file)
+    assert said.code == 0
+    assert said.out.startswith(f"{SETTING.task.label} · trial {SETTING.key}")
+    assert re.search(r"accuracy +0.927", said.out)
+    assert "2 layers of 3 + 2 channels" in said.out
+
+
+@pytest.mark.parametrize(("name", "beginning"), [("a.svg", b"<?xml"), ("a.PNG", b"\x89PNG")])
+def test_show_draws_a_network_into_a_file(sweeper, file, place, name, beginning):  # noqa: F811
+    said = sweeper("show", file, "-o", name)
+    assert (said.code, said.err) == (0, "")
+    assert (place / name).read_bytes().startswith(beginning)
+    assert said.out == f"{name} shows {SETTING.task.label} · trial {SETTING.key}\n"
+
+
+def test_show_of_a_file_without_setting_and_key_names_the_file(sweeper, place):  # noqa: F811
+    said = sweeper("show", written(place, key="", setting={"of": "another version"}, measurement=None))
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("network.safetensors\n")
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a"])
+def test_show_refuses_another_format_before_it_looks_for_the_network(mistaken, name):  # noqa: F811
+    assert f".svg or .png, but got {name}." in mistaken("show", "nosuch", "-o", name)
+
+
+def test_show_of_no_file_is_one_message(mistaken):  # noqa: F811
+    assert "nosuch.safetensors does not exist" in mistaken("show", "nosuch.safetensors")
+
+
+@pytest.mark.parametrize("step_dist", [None, 3, ["a", "b"]])
+def test_show_of_a_file_that_says_nothing_of_steps_is_one_message(mistaken, place, step_dist):  # noqa: F811
+    assert "no list of numbers named step_dist" in mistaken("show", written(place, step_dist=step_dist))
+
+
+def test_show_of_a_file_whose_steps_do_not_fit_is_one_message(mistaken, place):  # noqa: F811
+    assert "window of 2 steps" in mistaken("show", written(place, step_dist=[1.0]))
+
+
+def test_show_finds_a_trial_by_the_beginning_of_its_key(sweeper, place):  # noqa: F811
+    loaded = load_spec("smoke", name="small")
+    Sweep("small").run(loaded, executor=InlineExecutor(), recorder=MemoryRecorder())
+    key = loaded.spec.settings()[0].key
+    said = sweeper("show", key[:8], "-o", "a.png", "--sweep", "small")
+    assert (said.code, said.err) == (0, "")
+    assert key in said.out
+    with Image.open(place / "a.png") as picture:
+        assert min(picture.size) > 500
+    assert sweeper("show", key, "--home", "sweeps").out.count(key) == 1
+    assert "nosuch" in sweeper("show", key, "--sweep", "nosuch").err
