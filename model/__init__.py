@@ -7,6 +7,7 @@ epoch's measurements to a callable.
 from model.counting import cut, evaluate, measure, remove_dead
 from model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
 from model.graph import Graph, graph_of
+from model.growth import START_CHANNELS, START_STEPS, Growth
 from model.lattice import Answer, Lattice, Window
 from model.network import Network, NetworkAnswer
 from model.network_file import load, save
@@ -15,10 +16,13 @@ from model.tasks import Images, Task, TaskDefinition, load_task
 from model.training import Epoch, Trained, train
 
 __all__ = [
+    "START_CHANNELS",
+    "START_STEPS",
     "Answer",
     "CheckpointError",
     "Epoch",
     "Graph",
+    "Growth",
     "Images",
     "Lattice",
     "ModelError",

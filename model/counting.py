@@ -1,27 +1,25 @@
 """What is left of a trained network, and what it costs: counted, not claimed.
 
 Dead channels and unreachable ones (no path from the image, or none to the answer) are cut away, and every
-figure is measured on the cut network. The answer is the readout and, with adaptive time selection, the hazard.
+figure is measured on the cut network.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model.costs import group_norms, scale_channels, space_costs
 from model.lattice import Lattice, Window
+from model.resize import Source, assembled
 from model.tasks import Images
 from model.time_selection import early_exit
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).
 BACKPROP_DEAD_BELOW = 0.1
-
-#: A network touches its window's wall in time when the last step keeps more than this share, on average.
-LAST_STEP_SHARE = 0.05
 
 
 @torch.no_grad()
@@ -42,10 +40,6 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     from_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
     from_image[0] = _any(lattice.bottom_up[0]).any(2)
     to_answer = [(readout != 0).any(1) for readout in lattice.readout]
-    if lattice.is_adaptive:
-        # A network that stops at its first step in any case asks no hazard.
-        asks_P1 = (lattice.last_step > 1)[:, None]
-        to_answer = [has | ((v != 0) & asks_P1) for has, v in zip(to_answer, lattice.hazard, strict=True)]
     from_image = _closure(from_image, alive, joins)
     to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
     return [a & b for a, b in zip(from_image, to_answer, strict=True)]
@@ -104,39 +98,11 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
     Returns:
         A lattice with P = 1 that gives the same answers.
     """
-    keep = [alive_PC[member].nonzero().flatten() for alive_PC in living_channels(lattice)]
+    kept = [alive_PC[member].nonzero().flatten() for alive_PC in living_channels(lattice)]
     # Above a layer without living channels nothing is reachable, so the living layers are a prefix.
-    keep = [k for k in keep if len(k)]
-    depth = len(keep)
-    window = replace(
-        lattice.window,
-        channels=tuple(len(k) for k in keep),
-        steps=int(lattice.last_step[member]),
-        halve=tuple(layer for layer in lattice.window.halve if layer <= depth),
-    )
-    left = Lattice(window, seeds=[0]).to(lattice.readout_bias)
-
-    def copy(target: Tensor, source: Tensor) -> None:
-        target.copy_(source[None])
-
-    for l, k in enumerate(keep):
-        below = keep[l - 1] if l else torch.arange(window.image[0], device=k.device)
-        copy(left.bottom_up[l], lattice.bottom_up[l][member][k][:, below])
-        if window.is_recurrent:
-            copy(left.lateral[l], lattice.lateral[l][member][k][:, k])
-        if window.is_recurrent and l + 1 < depth:
-            copy(left.top_down[l], lattice.top_down[l][member][k][:, keep[l + 1]])
-        copy(left.bias[l], lattice.bias[l][member][k])
-        copy(left.readout[l], lattice.readout[l][member][:, k])
-        if left.is_adaptive:
-            copy(left.hazard[l], lattice.hazard[l][member][k])
-    copy(left.readout_bias, lattice.readout_bias[member])
-    if left.is_adaptive:
-        copy(left.hazard_bias, lattice.hazard_bias[member])
-        copy(left.hazard_sureness, lattice.hazard_sureness[member])
-    elif window.is_recurrent:
-        copy(left.step_logits, lattice.step_logits[member, : window.steps])
-    return left
+    kept = [k for k in kept if len(k)]
+    window = lattice.window.resized(tuple(len(k) for k in kept), int(lattice.last_step[member]))
+    return assembled(window, [Source(lattice, member, kept)])
 
 
 def count_parameters(lattice: Lattice) -> int:
@@ -147,7 +113,7 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed: the image's drive once; bottom-up, readout and hazard at every step; lateral and
+    Counted as computed: the image's drive once; bottom-up and readout at every step; lateral and
     top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
     """
     k2 = window.kernel**2
@@ -161,7 +127,7 @@ def count_macs(window: Window, steps: float) -> float:
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        every_step += c * window.classes + (c if window.is_adaptive else 0)
+        every_step += c * window.classes
     return once + steps * every_step + max(0.0, steps - 1) * recurrent
 
 
@@ -210,18 +176,16 @@ def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluat
 
 
 @torch.no_grad()
-def measure(cut_network: Lattice, window: Window, images: Images) -> dict[str, float]:
-    """Return everything that is reported for one trained network.
+def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
+    """Return everything that is reported for one trained network but whether its window limited it.
 
     Args:
         cut_network: What `cut` returned.
-        window: The window it was trained in; tells whether a wall limits it.
-        images: Held-out images.
+        seen: What it does on held-out images.
 
     Returns:
         Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts.
     """
-    seen = evaluate(cut_network, images)
     left, (breadth_P, depth_P) = cut_network.window, space_costs(cut_network)
     time = float(seen.expected_steps.double().mean())
     return {
@@ -239,7 +203,4 @@ def measure(cut_network: Lattice, window: Window, images: Images) -> dict[str, f
         "cost_breadth": float(breadth_P.sum()),
         "cost_depth": float(depth_P.sum()),
         "cost_time": time,
-        "limited_breadth": float(any(a == b for a, b in zip(left.channels, window.channels, strict=False))),
-        "limited_depth": float(left.layers == window.layers),
-        "limited_time": float(bool(seen.last_step_share.mean() > LAST_STEP_SHARE)),
     }

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,26 @@ class Window:
                 height, width = -(-height // 2), -(-width // 2)
         return height, width
 
+    def resized(self, channels: tuple[int, ...], steps: int) -> Window:
+        """Return a window of the same kind and another size; only its own layers are halved."""
+        halve = tuple(layer for layer in self.halve if layer <= len(channels))
+        return replace(self, channels=channels, steps=steps, halve=halve)
+
+    def training_bytes(self, batch_size: int) -> int:
+        """Return about how much memory the training of one network takes: states, their slopes, weights and moments."""
+        states, ways = 0, 0
+        below, outputs = self.image[0], 0
+        for layer, c in enumerate(self.channels, start=1):
+            height, width = self.side(layer)
+            above = self.channels[layer] if layer < self.layers else 0
+            states += c * height * width
+            ways += (above + c + (below if layer > 1 else 0)) * height * width
+            outputs += self.kernel**2 * c * (below + c + above) + c * (self.classes + 1)
+            below = c
+        # Of every step: states and the slopes of what they feed; of one step: about as much again, to work with.
+        numbers = batch_size * (self.steps + 1) * (states + ways)
+        return 4 * (numbers + 4 * outputs)
+
     def geometry(self, population: int) -> Geometry:
         """Return the sizes that a population of networks over this window unrolls with."""
         layers = range(1, self.layers + 1)
@@ -133,6 +153,25 @@ class Answer:
         return torch.einsum("t,tbp->bp", steps_T.to(self.step_dist_TBP.dtype), self.step_dist_TBP)
 
 
+@dataclass(frozen=True)
+class Connection:
+    """The weights between two layers, by channel: (P, channels of `to`, channels of `of`, …).
+
+    Attributes:
+        name: Name of the weights, such as `lateral`.
+        layer: Number of the layer that holds them, from 0.
+        weight: The weights themselves; a bias is (P, C) and comes from nowhere.
+        to: Layer they lead to; None for the answer.
+        of: Layer they come from; None for the image, and for a bias.
+    """
+
+    name: str
+    layer: int
+    weight: nn.Parameter
+    to: int | None
+    of: int | None
+
+
 class Lattice(nn.Module):
     """P networks over one window, their weights side by side on a leading population axis.
 
@@ -164,15 +203,33 @@ class Lattice(nn.Module):
         self.readout = stacked("readout")  # R[l]: (P, K, C_l)
         P, T = self.population, window.steps
         self.readout_bias = nn.Parameter(torch.zeros(P, window.classes))  # r0
-        # The last step that a network may take: the wall of its own window in time (see docs/design.md, growing).
-        self.last_step: Tensor
-        self.register_buffer("last_step", torch.full((P,), T))
+        # How far each network's steps are open, from 1 (a step of its own) to 0 (not there): a window that grows or
+        # shrinks in time opens or closes its last step gradually, see `model.growth`.
+        self.entry: Tensor
+        self.register_buffer("entry", torch.ones(P, T))
         if window.is_adaptive:
-            self.hazard = stacked("hazard")  # V[l]: (P, C_l)
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
         elif window.is_recurrent:
             self.step_logits = nn.Parameter(torch.zeros(P, T))
+
+    @property
+    def last_step(self) -> Tensor:
+        """The last step that each network may take, from 1; shape (P,)."""
+        return (self.entry > 0).sum(1)
+
+    def connections(self) -> list[Connection]:
+        """Return all weights that belong to channels, biases included."""
+        found: list[Connection] = []
+        for l in range(self.window.layers):
+            found.append(Connection("bottom_up", l, self.bottom_up[l], l, l - 1 if l else None))
+            if self.window.is_recurrent:
+                found.append(Connection("lateral", l, self.lateral[l], l, l))
+            if self.window.is_recurrent and l + 1 < self.window.layers:
+                found.append(Connection("top_down", l, self.top_down[l], l, l + 1))
+            found.append(Connection("bias", l, self.bias[l], l, None))
+            found.append(Connection("readout", l, self.readout[l], None, l))
+        return found
 
     @property
     def is_adaptive(self) -> bool:
@@ -201,7 +258,7 @@ class Lattice(nn.Module):
         features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
-        return Answer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
+        return Answer(logits_TBPK, self._step_dist(logits_TBPK))
 
     def _no_weights(self, *shape: int) -> Tensor:
         """Return (P, …, 0): lets a lattice without layers be no special case."""
@@ -216,18 +273,14 @@ class Lattice(nn.Module):
         weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
         return unroll(window.geometry(P), images, weights)
 
-    def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
-        T, B, P = features_TBPF.shape[:3]
+    def _step_dist(self, logits_TBPK: Tensor) -> Tensor:
+        T, B, P = logits_TBPK.shape[:3]
         if not self.window.is_recurrent:
-            return features_TBPF.new_ones(T, B, P)
-        steps_T1 = torch.arange(1, T + 1, device=features_TBPF.device)[:, None]
-        is_last_TP = steps_T1 == self.last_step
+            return logits_TBPK.new_ones(T, B, P)
+        entry_TP = self.entry.T
         if not self.is_adaptive:
-            is_outside_TP = steps_T1 > self.last_step
-            return fixed_step_dist(self.step_logits.T, is_outside_TP)[:, None, :].expand(T, B, P)
-        hazard_PF = torch.cat([*self.hazard, self._no_weights()], dim=-1)
-        drive_TBP = torch.einsum("tbpf,pf->tbp", features_TBPF, hazard_PF) + self.hazard_bias
-        return adaptive_step_dist(drive_TBP, logits_TBPK, self.hazard_sureness, is_last_TP)
+            return fixed_step_dist(self.step_logits.T, entry_TP)[:, None, :].expand(T, B, P)
+        return adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP)
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
@@ -238,9 +291,7 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
     """
     generator = torch.Generator().manual_seed(seed)
     k2 = window.kernel**2
-    weights: dict[str, list[Tensor]] = {
-        name: [] for name in ("bottom_up", "lateral", "top_down", "bias", "readout", "hazard")
-    }
+    weights: dict[str, list[Tensor]] = {name: [] for name in ("bottom_up", "lateral", "top_down", "bias", "readout")}
 
     def kernel(outgoing: int, incoming: int, fan_in: int) -> Tensor:
         shape = (outgoing, incoming, window.kernel, window.kernel)
@@ -259,5 +310,4 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
         weights["bias"].append(torch.zeros(c))
         features = sum(window.channels)
         weights["readout"].append(torch.randn((window.classes, c), generator=generator) / features**0.5)
-        weights["hazard"].append(torch.zeros(c))
     return weights

@@ -22,7 +22,6 @@ class TrainingSettings:
     Attributes:
         solver: `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
         step_loss: Weight of the mean loss of every single step's own answer.
-        entropy_bonus: Weight of the entropy of p(t|x) at the start; fades to zero. Adaptive time selection only.
     """
 
     epochs: int
@@ -30,4 +29,3 @@ class TrainingSettings:
     learning_rate: float
     solver: str
     step_loss: float
-    entropy_bonus: float

@@ -1,8 +1,13 @@
 """When to answer: the probability p(t|x) of stopping after exactly step t.
 
-*fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step read from the hidden state,
-p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left
-(as in PonderNet, arXiv 2107.05407; what the hazard reads is this project's own definition).
+*fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step,
+p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left (as in PonderNet,
+arXiv 2107.05407). Its hazard reads from the state how sure the answer is, hazard(t) = sigmoid(b + w · sureness(z[t])),
+and nothing else: what else it might read lets it collapse to one step (`benchmarks/adaptive_time.py`). This is the
+project's own definition.
+
+`entry` says how far each step is open. A step with entry 0 is not there, one with entry 1 is a step of its own; in
+between, it takes that share of what it would take, and the step before keeps the rest.
 """
 
 from __future__ import annotations
@@ -10,16 +15,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient.
-HAZARD_BOUND = 3.0
-
 #: Level of the cumulated probability at which a hard early exit stops.
 EXIT_LEVEL = 0.5
 
 
-def fixed_step_dist(step_logits_TP: Tensor, is_outside_TP: Tensor) -> Tensor:
-    """Return softmax over the steps inside each network's window, shape (T, P), exactly 0 outside."""
-    return step_logits_TP.masked_fill(is_outside_TP, -torch.inf).softmax(dim=0)
+def fixed_step_dist(step_logits_TP: Tensor, entry_TP: Tensor) -> Tensor:
+    """Return the distribution in proportion to entry · exp(logit), shape (T, P), exactly 0 where entry is 0."""
+    return (step_logits_TP + entry_TP.log()).softmax(dim=0)
 
 
 def sureness(logits_TBPK: Tensor) -> Tensor:
@@ -28,29 +30,23 @@ def sureness(logits_TBPK: Tensor) -> Tensor:
     return log_p_TBP - torch.log(-torch.expm1(log_p_TBP))
 
 
-def adaptive_step_dist(drive_TBP: Tensor, logits_TBPK: Tensor, sureness_weight_P: Tensor, is_last_TP: Tensor) -> Tensor:
-    """Return p(t|x) from what the hidden state says at each step.
+def adaptive_step_dist(logits_TBPK: Tensor, bias_P: Tensor, weight_P: Tensor, entry_TP: Tensor) -> Tensor:
+    """Return p(t|x) from how sure the readout is at each step.
 
     Args:
-        drive_TBP: Hazard logit before sureness and bound.
         logits_TBPK: Readout of each step.
-        sureness_weight_P: Learned weight of the readout's sureness.
-        is_last_TP: True at the last step of each network's window, which takes what is left.
+        bias_P, weight_P: Hazard's logit is bias + weight · sureness.
+        entry_TP: How far each step is open, 0 to 1, falling over T; the first step is always open.
 
     Returns:
-        Shape (T, B, P), sums to 1 over T; exactly 0 behind the last step.
+        Shape (T, B, P), sums to 1 over T; exactly 0 where entry is 0.
     """
-    raw_TBP = drive_TBP + sureness_weight_P * sureness(logits_TBPK)
-    hazard_TBP = torch.sigmoid(HAZARD_BOUND * torch.tanh(raw_TBP / HAZARD_BOUND))
-    hazard_TBP = torch.where(is_last_TP[:, None, :], 1.0, hazard_TBP)
-    going_on_TBP = torch.cumprod(1 - hazard_TBP, dim=0)
-    survival_TBP = torch.cat([torch.ones_like(going_on_TBP[:1]), going_on_TBP[:-1]])
-    return hazard_TBP * survival_TBP
-
-
-def entropy(step_dist_TBP: Tensor) -> Tensor:
-    """Return the entropy of p(t|x) in nats, shape (B, P)."""
-    return -(step_dist_TBP * step_dist_TBP.clamp_min(1e-30).log()).sum(0)
+    going_on_TBP = torch.sigmoid(-(bias_P + weight_P * sureness(logits_TBPK)))
+    # Who goes on needs a step to go to: the window's last step takes what is left.
+    next_entry_TP = torch.cat([entry_TP[1:], torch.zeros_like(entry_TP[:1])])
+    going_on_TBP = going_on_TBP * next_entry_TP[:, None, :]
+    survival_TBP = torch.cat([torch.ones_like(going_on_TBP[:1]), torch.cumprod(going_on_TBP, dim=0)])
+    return survival_TBP[:-1] - survival_TBP[1:]
 
 
 def early_exit(step_dist_TBP: Tensor, level: float = EXIT_LEVEL) -> Tensor:
