@@ -15,9 +15,7 @@ def weights_by_epoch(
     """Train on ten digits in the quickstart's window; return the weights after each epoch, and the results."""
     task = load_task(TaskDefinition(classes=10))
     window = Window((8, 8, 8), 6, task.image, task.classes)
-    settings = TrainingSettings(
-        epochs=EPOCHS, batch_size=64, learning_rate=3e-3, solver="proximal", step_loss=0.2, entropy_bonus=0.1
-    )
+    settings = TrainingSettings(epochs=EPOCHS, batch_size=64, learning_rate=3e-3, solver="proximal", step_loss=0.2)
     kept: list[dict[str, torch.Tensor]] = []
 
     def keep(epoch: object) -> None:

@@ -56,23 +56,27 @@ class Axis:
         due: Optimizer step from which the next offer may be made.
         patience: Optimizer steps from an offer to the next.
         is_hungry: Whether the network filled all that it was offered: its window and not its pressure limits it.
+        has_offer: Whether an offer was made of which nothing has died yet.
     """
 
     due: int = PATIENCE
     patience: int = PATIENCE
     is_hungry: bool = False
+    has_offer: bool = False
 
     def was_taken(self, now: int) -> None:
-        """Note that everything on this axis is in use."""
-        self.patience = PATIENCE
+        """Note that everything on this axis is in use, and that it is offered more."""
+        if self.has_offer:  # after one that was refused, everything that is left is in use too
+            self.patience = PATIENCE
         self.due = now + self.patience
-        self.is_hungry = True
+        self.is_hungry = self.has_offer = True
 
     def was_refused(self, now: int) -> None:
-        """Note that something on this axis has died."""
-        self.patience *= 2
+        """Note that something on this axis has died; what was offered together is refused once."""
+        if self.has_offer:
+            self.patience *= 2
         self.due = now + self.patience
-        self.is_hungry = False
+        self.is_hungry = self.has_offer = False
 
 
 @dataclass
@@ -140,6 +144,8 @@ def shrink(extent: Extent, look: Look) -> None:
             extent.breadth[l].is_hungry = False
     if len(look.kept) < len(extent.channels):
         extent.depth.was_refused(look.now)
+    elif look.used and not look.used[-1]:
+        extent.depth.is_hungry = False
     extent.channels = list(look.kept)
     del extent.breadth[len(look.kept) :]
     if extent.opening < 0 and look.last_entry <= 0:
@@ -176,7 +182,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
             wider = [c + (c + 1) // 2 if i == l else c for i, c in enumerate(extent.channels)]
             if fits(wider, extent.steps):
                 extent.channels = wider
-    if look.now >= extent.depth.due and extent.channels:  # the deepest layer is alive, or it would have left
+    if look.now >= extent.depth.due and look.used and look.used[-1]:
         extent.depth.was_taken(look.now)
         if fits([*extent.channels, START_CHANNELS], extent.steps):
             extent.channels.append(START_CHANNELS)
@@ -191,7 +197,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
 
 
 def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: float, grows: bool) -> dict[str, float]:
-    """Tell in which directions the window, and not the pressures, limits a trained network.
+    """Tell in which directions the window, and not the pressures, limits a trained network, and whether memory does.
 
     Args:
         extent: Its window at the end.
@@ -208,4 +214,5 @@ def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: f
             len(channels) == window.layers,
             extent.steps == window.steps and last_share > WANTED_SHARE,
         )
-    return dict(zip(("limited_breadth", "limited_depth", "limited_time"), map(float, limits), strict=True))
+    names = ("limited_breadth", "limited_depth", "limited_time", "limited_memory")
+    return dict(zip(names, map(float, (*limits, extent.is_full)), strict=True))

@@ -136,8 +136,10 @@ def offer_channels(lattice: Lattice, optimizer: torch.optim.Optimizer, offer: Of
     """Give a network new channels that listen but are not heard: they change no answer until they have learned."""
     window, generator = lattice.window, torch.Generator().manual_seed(offer.seed)
     heard: list[Tensor] = []
+    # A network that stops at its first step has no recurrent weights, whatever the lattice has room for.
+    unheard = {"bias"} if lattice.last_step[offer.row] > 1 else {"bias", "lateral", "top_down"}
     for connection in lattice.connections():
-        if connection.to == offer.layer and connection.name != "bias":
+        if connection.to == offer.layer and connection.name not in unheard:
             others = window.image[0] if connection.of is None else [*offer.counts, 0, 0][connection.of]
             heard.append(connection.weight[offer.row, offer.here, :others])
     fan_in = window.kernel**2 * sum(weights.shape[1] for weights in heard)

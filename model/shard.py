@@ -33,7 +33,7 @@ WORTH_MOVING = 0.1
 
 #: Work of one state's update that does not depend on its size, in units of one channel on one pixel of one image;
 #: fitted to the times of `benchmarks/population.py`.
-_FIXED_WORK = 16_000
+_FIXED_WORK = 24_000
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,28 @@ class Shard:
     @torch.no_grad()
     def prune(self) -> list[Tensor]:
         """Take out what is dead and what no path leads to, and return what is kept: by layer, bool, (P, C_l)."""
+        self._clear_closed_steps()
         if not self.course.is_proximal:
             return living_channels(self.lattice)
         # Without a path from the image or to the answer a channel is dead too; see docs/design.md.
         kept = remove_dead(self.lattice)
         self._bury([~alive_PC for alive_PC in kept])
         return kept
+
+    def _clear_closed_steps(self) -> None:
+        """Clear what only steps that have closed make use of: it is not there in a lattice without them."""
+        lattice = self.lattice
+        if not lattice.window.is_recurrent:
+            return
+        goes_on_P = lattice.last_step > 1
+        kept = [(weight, goes_on_P) for weight in (*lattice.lateral, *lattice.top_down)]
+        if lattice.is_adaptive:
+            kept += [(lattice.hazard_bias, goes_on_P), (lattice.hazard_sureness, goes_on_P)]
+        else:
+            kept.append((lattice.step_logits, (lattice.entry > 0) & goes_on_P[:, None]))
+        for weight, keep in kept:
+            for tensor in (weight.data, *moments(self.optimizer, weight)):
+                tensor.mul_(keep.reshape(*keep.shape, *[1] * (tensor.dim() - keep.dim())))
 
     def used(self, kept: list[Tensor]) -> list[Tensor]:
         """Return which of the kept channels count as alive."""
@@ -240,7 +256,12 @@ def divide(window: Window, extents: Sequence[Extent], batch_size: int) -> tuple[
     Returns:
         Numbers of the members of each part, and the work of all parts.
     """
-    order = sorted(range(len(extents)), key=lambda m: (extents[m].steps * sum(extents[m].channels), m))
+
+    def size(member: int) -> tuple[int, list[int], int]:
+        extent = extents[member]
+        return extent.steps * sum(extent.channels), extent.channels, member
+
+    order = sorted(range(len(extents)), key=size)
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(order) + 1):
         options = []

@@ -2,9 +2,9 @@
 
 *fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step,
 p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left (as in PonderNet,
-arXiv 2107.05407). Its hazard reads from the state how sure the answer is, hazard(t) = sigmoid(b + w · sureness(z[t])),
-and nothing else: what else it might read lets it collapse to one step (`benchmarks/adaptive_time.py`). This is the
-project's own definition.
+arXiv 2107.05407). Its hazard reads from the state how sure the answer is, hazard(t) = sigmoid(b + w · sureness(z[t]))
+with a bounded logit, and nothing else: what else it might read lets it collapse to one step
+(`benchmarks/adaptive_time.py`). This is the project's own definition.
 
 `entry` says how far each step is open. A step with entry 0 is not there, one with entry 1 is a step of its own; in
 between, it takes that share of what it would take, and the step before keeps the rest.
@@ -14,6 +14,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+#: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient. Without it some squeezed
+#: networks stop at their first step before they have learned anything.
+HAZARD_BOUND = 3.0
 
 #: Level of the cumulated probability at which a hard early exit stops.
 EXIT_LEVEL = 0.5
@@ -35,13 +39,14 @@ def adaptive_step_dist(logits_TBPK: Tensor, bias_P: Tensor, weight_P: Tensor, en
 
     Args:
         logits_TBPK: Readout of each step.
-        bias_P, weight_P: Hazard's logit is bias + weight · sureness.
+        bias_P, weight_P: Hazard's logit is bias + weight · sureness, before its bound.
         entry_TP: How far each step is open, 0 to 1, falling over T; the first step is always open.
 
     Returns:
         Shape (T, B, P), sums to 1 over T; exactly 0 where entry is 0.
     """
-    going_on_TBP = torch.sigmoid(-(bias_P + weight_P * sureness(logits_TBPK)))
+    logit_TBP = bias_P + weight_P * sureness(logits_TBPK)
+    going_on_TBP = torch.sigmoid(-HAZARD_BOUND * torch.tanh(logit_TBP / HAZARD_BOUND))
     # Who goes on needs a step to go to: the window's last step takes what is left.
     next_entry_TP = torch.cat([entry_TP[1:], torch.zeros_like(entry_TP[:1])])
     going_on_TBP = going_on_TBP * next_entry_TP[:, None, :]

@@ -204,14 +204,14 @@ class _Population:
                     now=now,
                     done=now / (self.course.steps_per_epoch * self.course.settings.epochs),
                 )
-                opening = extent.opening
+                before = (extent.steps, extent.opening)
                 shrink(extent, look)
                 if self.growth and self.lost_at[member] is None:
                     grow(extent, look, self.window, self.course.batch_size, self.growth)
-                if extent.opening != opening:
+                if (extent.steps, extent.opening) != before:
                     shard.set_opening(row, extent.steps, extent.opening)
-                before = [*look.kept, 0][: len(extent.channels)]
-                added[member] = [c - b for c, b in zip(extent.channels, before, strict=True)]
+                kept_here = [*look.kept, 0][: len(extent.channels)]
+                added[member] = [c - k for c, k in zip(extent.channels, kept_here, strict=True)]
         has_grown = any(any(more) for more in added.values())
         has_opened = any(extent.steps > before for extent, before in zip(self.extents, steps, strict=True))
         self._move(kept, added, now, must=has_grown or has_opened)

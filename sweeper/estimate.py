@@ -8,16 +8,28 @@ from dataclasses import dataclass
 from sweeper import objective
 from sweeper.population import form_populations, population_size
 from sweeper.spec import LoadedSpec
+from sweeper.vocabulary import WindowKind
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will need: an estimate from a short probe training on this machine."""
+    """What a sweep will need: an estimate from a short probe training on this machine.
+
+    Attributes:
+        cells: Trials by task.
+        populations: How many.
+        population_size: Networks side by side, at most.
+        train_s: Time of the training, with the windows as they begin.
+        grows: Whether windows grow, so that more time may be needed.
+        memory_bytes: Of all workers, at most.
+        disk_bytes: In the home.
+    """
 
     cells: Mapping[str, int]
     populations: int
     population_size: int
     train_s: float
+    grows: bool
     memory_bytes: int
     disk_bytes: int
 
@@ -27,7 +39,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     spec = loaded.spec
     settings = spec.settings()
     tasks = objective.check(settings)
-    size = population_size(spec, workers, max(task.pixels for task in tasks.values()))
+    size = population_size(spec, workers, objective.room(tasks))
     populations = form_populations(settings, size)
     probes: dict[tuple[str, int], objective.Probe] = {}
     checkpoint_bytes = 0
@@ -38,13 +50,17 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
             probes[kind] = objective.probe(population.settings)
         checkpoint_bytes += probes[kind].checkpoint_bytes
         ends[ends.index(min(ends))] += probes[kind].epoch_s * population.settings[0].training.epochs
+    # A probe sees windows as they begin; those that grow may take all that they are allowed.
+    grows = spec.lattice.window is WindowKind.AUTO
+    grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
     cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),
         train_s=max(ends),
-        memory_bytes=min(workers, len(populations)) * max(p.memory_bytes for p in probes.values()),
+        grows=grows,
+        memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # Networks are at most a third of their checkpoint; 40 kB are about what ledger and MLflow keep of a trial.
         disk_bytes=checkpoint_bytes * 4 // 3 + 40_000 * len(settings),
     )

@@ -15,11 +15,11 @@ from typing import Any
 
 import model
 from model.checkpoint import load_state, save_state, state_bytes
-from model.compute import is_out_of_memory, use_threads
+from model.compute import is_out_of_memory, machine_bytes, use_threads
 from sweeper.errors import QueryError, SpecError
 from sweeper.facts import software
 from sweeper.spec import Setting, TaskSpec
-from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
+from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress, Room, WindowKind
 
 
 class SupersededError(RuntimeError):
@@ -74,6 +74,8 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
         if path:
             _refuse_superseded(job.lease)
             _save(epoch, path, notes)
+        limit = settings[0].lattice.memory_mib
+        notes.extend(f"{job.keys[m]} stopped growing at {limit} MiB: {size}" for m, size in epoch.full.items())
         report(Progress(epoch.epoch, epoch.epochs, [epoch.values[member] for member in wanted], tuple(notes)))
         notes.clear()
 
@@ -85,6 +87,7 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
             _window(settings[0], task),
             _members(settings),
             _training(settings[0]),
+            growth=_growth(settings[0]),
             report=on_epoch,
             state=state,
         )
@@ -192,10 +195,12 @@ def _training(setting: Setting) -> model.TrainingSettings:
 
 
 def _window(setting: Setting, task: model.Task) -> model.Window:
+    """Return the window that a network begins with."""
     lattice = setting.lattice
+    grows = lattice.window is WindowKind.AUTO
     return model.Window(
-        channels=(lattice.channels,) * lattice.layers,
-        steps=lattice.steps,
+        channels=(model.START_CHANNELS,) if grows else (lattice.channels,) * lattice.layers,
+        steps=model.START_STEPS if grows else lattice.steps,
         image=task.image,
         classes=task.classes,
         kernel=lattice.kernel,
@@ -204,15 +209,29 @@ def _window(setting: Setting, task: model.Task) -> model.Window:
     )
 
 
+def _growth(setting: Setting) -> model.Growth | None:
+    lattice = setting.lattice
+    return model.Growth(lattice.memory_mib * 2**20) if lattice.window is WindowKind.AUTO else None
+
+
 @dataclass(frozen=True)
 class TaskFacts:
-    """What is known of a task before training: images, their size and the hash of their data."""
+    """What is known of a task before training.
+
+    Attributes:
+        train_images, test_images: How many.
+        image: Channels, height and width.
+        classes: How many.
+        fingerprint: Hash of the data.
+        network_bytes: About what training takes per network, of the largest one.
+    """
 
     train_images: int
     test_images: int
     image: tuple[int, int, int]
     classes: int
     fingerprint: str
+    network_bytes: int
 
     @property
     def pixels(self) -> int:
@@ -232,15 +251,44 @@ def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
     facts: dict[str, TaskFacts] = {}
     groups = {setting.group_key: setting for setting in settings}
     for setting in groups.values():
+        label = setting.task.label
         try:
             task = _load(setting.task)
-            _window(setting, task)
+            network_bytes = _network_bytes(setting, task)
         except model.ModelError as error:
-            raise SpecError(f"task {setting.task.label!r} cannot be trained: {error}") from error
-        facts[setting.task.label] = TaskFacts(
-            len(task.train), len(task.test), task.image, task.classes, task.fingerprint
+            raise SpecError(f"task {label!r} cannot be trained: {error}") from error
+        if label in facts:
+            network_bytes = max(network_bytes, facts[label].network_bytes)
+        facts[label] = TaskFacts(
+            len(task.train), len(task.test), task.image, task.classes, task.fingerprint, network_bytes
         )
     return facts
+
+
+def _network_bytes(setting: Setting, task: model.Task) -> int:
+    """Return what training a network takes at most, so far as its window says; refuse a window that cannot be."""
+    lattice, window = setting.lattice, _window(setting, task)
+    needed = window.training_bytes(min(setting.training.batch_size, len(task.train)))
+    growth = _growth(setting)
+    if growth is None:
+        return needed
+    # As deep as layers are halved it may grow: what cannot be then is refused now.
+    window.resized((1,) * max((1, *lattice.halve)), 1)
+    if needed > growth.memory_bytes:
+        raise model.WindowError(
+            f"memory_mib must leave room for the window that growing begins with, which takes "
+            f"{-(-needed // 2**20)} MiB, but got lattice.memory_mib={lattice.memory_mib}. Raise it."
+        )
+    return growth.memory_bytes
+
+
+def room(tasks: Mapping[str, TaskFacts]) -> Room:
+    """Return what decides how many networks are trained side by side on this machine."""
+    return Room(
+        pixels=max(task.pixels for task in tasks.values()),
+        network_bytes=max(task.network_bytes for task in tasks.values()),
+        machine_bytes=machine_bytes(),
+    )
 
 
 @dataclass(frozen=True)
@@ -283,6 +331,7 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         _window(first, task),
         _members(settings),
         training,
+        growth=_growth(first),
         report=on_epoch,
     )
     # One probe epoch is one batch of training and one of testing; training costs about three times testing.

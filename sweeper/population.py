@@ -8,8 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from sweeper.errors import SpecError
 from sweeper.spec import Setting, SweepSpec
-from sweeper.vocabulary import Outcome, State, TrialRecord
+from sweeper.vocabulary import Outcome, Room, State, TrialRecord
+
+#: Share of a machine's memory that trainings may take, and what a worker takes without any.
+_MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
 
 #: Largest population by the number of pixels of an image.
 _LARGEST_POPULATIONS = ((100, 16), (400, 4), (float("inf"), 1))
@@ -91,23 +95,35 @@ def count(records: Iterable[TrialRecord]) -> Counts:
     )
 
 
-def population_size(spec: SweepSpec, workers: int, pixels: int) -> int:
+def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
     """Return how many networks to train side by side.
 
     `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
-    nothing on a CPU: small images gain most, large ones leave the cache (figures in docs/design.md).
+    nothing on a CPU (figures in docs/design.md), and to what fits in memory.
 
     Args:
         spec: Its `placement.population` decides where it is a number.
         workers: Populations trained at a time.
-        pixels: Pixels of the largest image.
+        room: What the networks need and the machine has.
+
+    Raises:
+        SpecError: If a population does not fit in the memory of a worker.
     """
+    largest = max(Counter(setting.group_key for setting in spec.settings()).values())
+    fitting = int((_MEMORY_SHARE * room.machine_bytes / workers - _WORKER_BYTES) // room.network_bytes)
     asked = spec.placement.population
+    wanted = min(asked, largest) if isinstance(asked, int) else 1
+    if wanted > fitting:
+        raise SpecError(
+            f"a population must fit in memory, but placement.population={asked} needs about "
+            f"{wanted * room.network_bytes / 2**30:.1f} GiB in each of {workers} workers, and this machine has "
+            f"{room.machine_bytes / 2**30:.1f} GiB. "
+            + (f"Use {fitting} or fewer." if fitting > 0 else "Use fewer workers, or a smaller window or batch_size.")
+        )
     if isinstance(asked, int):
         return asked
-    most = next(size for limit, size in _LARGEST_POPULATIONS if pixels <= limit)
-    groups = Counter(setting.group_key for setting in spec.settings())
-    return max(1, min(most, -(-max(groups.values()) // workers)))
+    most = next(size for limit, size in _LARGEST_POPULATIONS if room.pixels <= limit)
+    return max(1, min(most, fitting, -(-largest // workers)))
 
 
 def form_populations(settings: Sequence[Setting], size: int) -> list[Population]:

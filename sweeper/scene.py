@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sweeper.vocabulary import Graph
+from sweeper.vocabulary import WALLS, Graph
 
 #: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
 #: because more would fill the plane between two wide layers, and take seconds.
@@ -184,11 +184,13 @@ def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
         "parameters": ("parameters", ""),
         "macs": ("MACs per image", ""),
     }
-    return {
+    figures = {
         label: form.format(known[name]) if form else _short(known[name])
         for name, (label, form) in shown.items()
         if name in known
     }
+    walls = [wall.removeprefix("limited_") for wall in WALLS if measurement.get(wall)]
+    return figures | ({"window limited in": ", ".join(walls)} if walls else {})
 
 
 def _short(count: float) -> str:

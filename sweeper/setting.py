@@ -8,25 +8,27 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
 )
 
 from sweeper.spec_problems import broken_rule, nearest, problems_of, spec_error
-from sweeper.vocabulary import Solver, TimeSelection
+from sweeper.vocabulary import Solver, TimeSelection, WindowKind
 
 Scalar = str | int | float | bool
 
 #: Part of every key: a new number here makes every trial a new one.
-SCHEMA = 1
+SCHEMA = 2
 
 LARGEST_SEED = 2**31 - 1
 
@@ -122,26 +124,48 @@ class TaskSpec(Frozen):
 
 
 class LatticeSpec(Frozen):
-    """The window of the lattice a network may grow into.
+    """The window of the lattice that a network may use.
 
     Attributes:
-        channels, layers, steps: Its extent in breadth, depth and time.
+        window: `fixed`, as large as the next three say; or `auto`: it grows and shrinks with the network.
+        channels, layers, steps: Extent of a fixed window in breadth, depth and time.
+        memory_mib: Where a growing window stops: what training one network may take, in MiB.
         kernel: Side of the convolutions, in pixels.
         halve: Numbers of the layers whose image side is half of the layer below, from 2.
         time_selection: How the network decides after which step to answer.
     """
 
+    window: Annotated[WindowKind, Field(strict=False)] = WindowKind.FIXED
     channels: Annotated[int, Field(ge=1, le=1024)] = 8
     layers: Annotated[int, Field(ge=1, le=64)] = 3
     steps: Annotated[int, Field(ge=1, le=256)] = 6
+    memory_mib: Annotated[int, Field(ge=1, le=2**20)] = 64
     kernel: Annotated[Count, AfterValidator(_check_kernel)] = 3
     halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
     time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.ADAPTIVE
 
+    @field_validator("channels", "layers", "steps", "memory_mib")
+    @classmethod
+    def _check_of_use(cls, value: int, info: ValidationInfo) -> int:
+        """Refuse what the window's kind has no use for: it would seem to change something."""
+        window = info.data.get("window")
+        if window is WindowKind.AUTO and info.field_name != "memory_mib":
+            raise broken_rule(
+                f"{info.field_name} must be left out where the window is auto", "It is found in training."
+            )
+        if window is WindowKind.FIXED and info.field_name == "memory_mib":
+            raise broken_rule("memory_mib must go with a window that grows", "Add `window: auto` to `lattice`.")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = ("channels", "layers", "steps") if self.window is WindowKind.AUTO else ("memory_mib",)
+        return {name: value for name, value in handler(self).items() if name not in unused}
+
     @field_validator("halve")
     @classmethod
     def _check_halve(cls, halve: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        layers = info.data.get("layers")
+        layers = 64 if info.data.get("window") is WindowKind.AUTO else info.data.get("layers")
         if len(set(halve)) < len(halve):
             raise broken_rule("halve must name each layer once", "Remove the repeated number.")
         if layers is not None and any(not 2 <= layer <= layers for layer in halve):
@@ -162,7 +186,6 @@ class TrainingSpec(Frozen):
         learning_rate: Step size of the optimizer.
         solver: How breadth and depth pressures act on the weights.
         step_loss: Weight of the loss on every single step's answer.
-        entropy_bonus: Weight of the entropy of the step distribution, which fades during training.
     """
 
     epochs: Count = 30
@@ -170,7 +193,6 @@ class TrainingSpec(Frozen):
     learning_rate: Positive = 3e-3
     solver: Annotated[Solver, Field(strict=False)] = Solver.PROXIMAL
     step_loss: NotNegative = 0.2
-    entropy_bonus: NotNegative = 0.1
 
 
 class Pressures(Frozen):

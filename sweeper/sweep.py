@@ -128,7 +128,7 @@ class Sweep:
             tasks = objective.check(loaded.spec.settings())
             recorder = recorder or self._mlflow()
             ledger = planned or self._new_ledger()
-            size = population_size(loaded.spec, workers, max(task.pixels for task in tasks.values()))
+            size = population_size(loaded.spec, workers, objective.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
             ledger.plan(loaded, size, facts, should_stop)

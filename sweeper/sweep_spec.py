@@ -265,7 +265,7 @@ class SweepSpec(Frozen):
         axes = {name: values for name, values in self.axes.items() if OWNER_OF[name] == owner}
         base = self._pressures() if owner == PRESSURES else getattr(self, owner)
         for chosen in itertools.product(*axes.values()):
-            yield OWNERS[owner].model_validate({**dict(base), **dict(zip(axes, chosen, strict=True))})
+            yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
 
     def _pressures(self) -> Pressures:
         constants = {name: given.value for name, given in self.parameters.items() if given.values is None}

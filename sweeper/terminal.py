@@ -48,7 +48,7 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
     reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
     caption = Text(
         f"front version {front.version} · reference point: {reference}\n"
-        "layers: living channels · wall: limited by the window in breadth, depth, time"
+        "layers: living channels · wall: limited by the window (b d t) or by memory (m)"
     )
     columns = {**numbers, **words}
     least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
@@ -77,7 +77,7 @@ def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[s
         numbers["seeds"] = [str(row["replicates"]) for row in rows]
     words = {
         "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
-        "wall": [" ".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
+        "wall": ["".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
         "key": [row["key"] for row in rows],
     }
     return numbers, words
@@ -141,7 +141,8 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
         table.add_row(f"cell {cell}", f"{trials} trials")
     table.add_row("trials", str(sum(estimate.cells.values())))
     table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
-    table.add_row("estimated time", f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up")
+    time = f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up"
+    table.add_row("estimated time", f"at least {time}: windows grow" if estimate.grows else time)
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table

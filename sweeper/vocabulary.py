@@ -51,6 +51,13 @@ class TimeSelection(StrEnum):
     FIXED = "fixed"
 
 
+class WindowKind(StrEnum):
+    """Whether the window of a lattice is given, or found while training."""
+
+    FIXED = "fixed"
+    AUTO = "auto"
+
+
 class Solver(StrEnum):
     """How breadth and depth pressures act on the weights."""
 
@@ -76,8 +83,9 @@ MEASUREMENTS: Mapping[str, tuple[str, str]] = {
     "cost_time": ("cost", "time cost over test images"),
 }
 
-#: 1 where the lattice's window, not the pressure, bounded the network; reported beside every point.
-WALLS: tuple[str, ...] = ("limited_breadth", "limited_depth", "limited_time")
+#: 1 where the lattice's window, not the pressure, bounded the network, and where the limit on memory bounded the
+#: window; reported beside every point.
+WALLS: tuple[str, ...] = ("limited_breadth", "limited_depth", "limited_time", "limited_memory")
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,21 @@ class TrialRecord:
     curve: Sequence[Mapping[str, float]] = ()
     started_ms: int | None = None
     ended_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Room:
+    """What decides how many networks can be trained side by side.
+
+    Attributes:
+        pixels: Pixels of the largest image.
+        network_bytes: About what training takes per network.
+        machine_bytes: Memory of the machine.
+    """
+
+    pixels: int
+    network_bytes: int
+    machine_bytes: int
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.errors import SpecError
 from sweeper.population import Counts, count, form_populations, population_size
 from sweeper.spec import LatticeSpec, PlacementSpec, Setting, SweepSpec, TaskSpec, TrainingSpec, load_spec
-from sweeper.vocabulary import Objective, Outcome, State, TrialRecord
+from sweeper.vocabulary import Objective, Outcome, Room, State, TrialRecord
 
 # Few values of each, so that some settings share a population's group and others do not.
 SETTINGS = st.builds(
@@ -102,11 +103,15 @@ def test_ten_settings_in_populations_of_at_most_four_are_divided_evenly():
 # --- their size -------------------------------------------------------------------------------------
 
 
+def room(pixels=64, network_bytes=2**20, machine_bytes=2**44):
+    return Room(pixels, network_bytes, machine_bytes)
+
+
 @given(members=st.integers(1, 60), groups=st.integers(1, 3), workers=st.integers(1, 50), pixels=st.integers(1, 3000))
 def test_automatic_size_is_at_least_one_and_never_beyond_what_a_group_or_the_cache_holds(
     members, groups, workers, pixels
 ):
-    size = population_size(a_spec(members, groups), workers, pixels)
+    size = population_size(a_spec(members, groups), workers, room(pixels))
     largest = 16 if pixels <= 100 else 4 if pixels <= 400 else 1
     assert 1 <= size <= min(largest, members)
 
@@ -114,20 +119,37 @@ def test_automatic_size_is_at_least_one_and_never_beyond_what_a_group_or_the_cac
 @given(members=st.integers(1, 60), workers=st.integers(1, 49), pixels=st.sampled_from([64, 784]))
 def test_automatic_size_never_grows_with_more_workers_or_larger_images(members, workers, pixels):
     spec = a_spec(members)
-    size = population_size(spec, workers, pixels)
-    assert population_size(spec, workers + 1, pixels) <= size
-    assert population_size(spec, workers, pixels + 1000) <= size
+    size = population_size(spec, workers, room(pixels))
+    assert population_size(spec, workers + 1, room(pixels)) <= size
+    assert population_size(spec, workers, room(pixels + 1000)) <= size
 
 
 def test_automatic_size_gives_every_worker_something_to_do():
     spec = a_spec(12)
-    assert [population_size(spec, workers, 64) for workers in (1, 2, 5, 12, 100)] == [12, 6, 3, 1, 1]
-    assert len(form_populations(spec.settings(), population_size(spec, 2, 64))) == 2
+    assert [population_size(spec, workers, room()) for workers in (1, 2, 5, 12, 100)] == [12, 6, 3, 1, 1]
+    assert len(form_populations(spec.settings(), population_size(spec, 2, room()))) == 2
 
 
 @given(asked=st.integers(1, 1000), workers=st.integers(1, 50), pixels=st.integers(1, 3000))
 def test_size_given_as_a_number_stands(asked, workers, pixels):
-    assert population_size(a_spec(population=asked), workers, pixels) == asked
+    assert population_size(a_spec(population=asked), workers, room(pixels)) == asked
+
+
+def test_automatic_size_is_what_fits_in_the_memory_of_a_worker():
+    # 8 GiB for two workers: three quarters of it, less what a worker takes itself, hold five networks each.
+    assert population_size(a_spec(24), 2, room(network_bytes=500 * 2**20, machine_bytes=8 * 2**30)) == 5
+
+
+@pytest.mark.parametrize("asked", [6, 24])
+def test_population_that_does_not_fit_in_memory_is_refused_with_what_would(asked):
+    told = rf"placement.population={asked} needs about .* GiB in each of 2 workers.*has 8.0 GiB. Use 5 or fewer"
+    with pytest.raises(SpecError, match=told):
+        population_size(a_spec(24, population=asked), 2, room(network_bytes=500 * 2**20, machine_bytes=8 * 2**30))
+
+
+def test_network_that_fits_in_no_worker_is_refused_before_training():
+    with pytest.raises(SpecError, match=r"population=auto needs about 9.0 GiB in each of 1 workers.*Use fewer workers"):
+        population_size(a_spec(4), 1, room(network_bytes=9 * 2**30, machine_bytes=8 * 2**30))
 
 
 # --- counts -----------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_front_marks_the_direction_of_its_objectives_only():
 def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
     front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
     (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
-    assert line.split() == ["0.250", "1.00", "1.0", "1.00", "4", "0", "2", "b", "t", front.table["key"][0].as_py()]
+    assert line.split() == ["0.250", "1.00", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
 
 
 def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
@@ -327,7 +327,7 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
 
 
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
-    estimate = Estimate({"digits-10": 6, "digits-3": 2}, 4, 2, 5400.0, 3 * 2**30, 5 * 2**20)
+    estimate = Estimate({"digits-10": 6, "digits-3": 2}, 4, 2, 5400.0, False, 3 * 2**30, 5 * 2**20)
     text = shown(estimate_table(estimate, 2))
     for said in (
         "cell digits-10",
