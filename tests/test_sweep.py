@@ -404,3 +404,48 @@ def test_address_with_a_password_must_be_named_again(sweep, loaded, tmp_path):
     with pytest.raises(TrackingError, match=r"'smoke' was mirrored to an address with a password.*--tracking-uri"):
         _ = Sweep("smoke", tmp_path / "sweeps").tracking_uri
     assert "secret" not in "".join(path.read_text() for path in (tmp_path / "sweeps" / "smoke").glob("*.txt"))
+
+
+GROWING = """
+task: {data: digits, classes: 3, train_images: 300, test_images: 100}
+lattice: {window: auto, memory_mib: 1}
+parameters:
+  breadth_pressure: {values: [0, 1]}
+training: {epochs: 30, batch_size: 16}
+objectives: [{name: accuracy, goal: maximize}, {name: channels, goal: minimize}]
+reference_point: {accuracy: 0, channels: 100}
+"""
+
+
+@pytest.mark.slow
+def test_window_that_grows_ends_at_the_memory_limit_or_at_what_the_pressure_leaves(tmp_path):
+    path = tmp_path / "growing.yaml"
+    path.write_text(GROWING)
+    notes = set()
+    sweep = Sweep.load(path, home=tmp_path / "sweeps")
+    sweep.run(
+        executor=InlineExecutor(), recorder=MemoryRecorder(), observe=lambda s: notes.update(s.note.split("; "))
+    )
+    free, pressed = Ledger(Home(tmp_path / "sweeps").sweep("growing").ledger_url, "growing").records()
+    assert free.state is State.COMPLETE
+    assert free.measurement["limited_memory"] == 1
+    (note,) = (note for note in notes if "stopped growing" in note)
+    assert note.startswith(f"{free.key} stopped growing at 1 MiB: ")
+    assert sum(free.details["channels_per_layer"]) > 4  # more than it began with
+    assert free.measurement["accuracy"] > 0.6
+    assert pressed.measurement["channels"] <= 1
+    assert pressed.measurement["limited_memory"] == pressed.measurement["limited_breadth"] == 0
+
+
+def test_memory_limit_below_what_a_window_begins_with_is_refused(tmp_path):
+    path = tmp_path / "growing.yaml"
+    path.write_text(GROWING.replace("batch_size: 16", "batch_size: 300"))
+    with pytest.raises(SpecError, match=r"memory_mib must leave room .* takes 2 MiB, but got lattice.memory_mib=1"):
+        estimated(load_spec(path), workers=1)
+
+
+def test_plan_of_growing_windows_says_that_its_time_is_the_least(tmp_path):
+    path = tmp_path / "growing.yaml"
+    path.write_text(GROWING)
+    assert estimated(load_spec(path), workers=1).grows
+    assert not estimated(load_spec("smoke"), workers=1).grows
