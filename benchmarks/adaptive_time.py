@@ -40,18 +40,9 @@ def _blind(logits_TBPK: Tensor) -> Tensor:
     return torch.zeros_like(logits_TBPK[..., 0])
 
 
-class _WithoutActivations(Lattice):
-    """Keeps the hazard's weights on the pooled activations at zero, where they start."""
-
-    def __init__(self, window: Window, seeds: Sequence[int]) -> None:
-        super().__init__(window, seeds)
-        self.hazard.requires_grad_(requires_grad=False)
-
-
 #: What is replaced in the model to leave an ingredient out; a bound far away is none.
 REPLACED: dict[str, tuple[str, object]] = {
     "sureness": ("model.time_selection.sureness", _blind),
-    "activations": ("model.training.Lattice", _WithoutActivations),
     "bound": ("model.time_selection.HAZARD_BOUND", 1e6),
 }
 

@@ -1,7 +1,7 @@
 """Differentiable costs of breadth, depth and time, and the proximal step that makes weights exactly zero.
 
 The group g[l,c] of a channel is the L2 norm over all weights that touch it: bottom-up, lateral and top-down,
-incoming and outgoing, its readout and its hazard weights. Counting the incoming weights alone would let a
+incoming and outgoing, and its readout. Counting the incoming weights alone would let a
 network shrink those and grow the outgoing ones: the cost would fall and nothing be saved. A bias is not a
 connection: it is outside the norm, but shrinks and dies with its channel.
 
@@ -39,8 +39,6 @@ def group_norms(lattice: Lattice) -> list[Tensor]:
             total_PC = total_PC + _kernel_squares(lattice.bottom_up[l + 1]).sum(1)
         if is_recurrent and l + 1 < lattice.window.layers:
             total_PC = total_PC + _kernel_squares(lattice.top_down[l]).sum(2)
-        if lattice.is_adaptive:
-            total_PC = total_PC + lattice.hazard[l].square()
         squares.append(total_PC)
     return [_sqrt_safe(s) for s in squares]
 
@@ -143,6 +141,4 @@ def touching(lattice: Lattice, scales: list[Tensor]) -> list[tuple[Tensor, Tenso
             pair(lattice.top_down[l], scale_PC[:, :, None] * scales[l + 1][:, None, :])
         pair(lattice.readout[l], scale_PC[:, None, :])
         pair(lattice.bias[l], scale_PC)
-        if lattice.is_adaptive:
-            pair(lattice.hazard[l], scale_PC)
     return pairs

@@ -1,7 +1,7 @@
 """What is left of a trained network, and what it costs: counted, not claimed.
 
 Dead channels and unreachable ones (no path from the image, or none to the answer) are cut away, and every
-figure is measured on the cut network. The answer is the readout and, with adaptive time selection, the hazard.
+figure is measured on the cut network. Adaptive time selection reads the readout only, so it keeps no channel alive.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     from_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
     from_image[0] = _any(lattice.bottom_up[0]).any(2)
     to_answer = [(readout != 0).any(1) for readout in lattice.readout]
-    if lattice.is_adaptive:
-        to_answer = [has | (v != 0) for has, v in zip(to_answer, lattice.hazard, strict=True)]
     from_image = _closure(from_image, alive, joins)
     to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
     return [a & b for a, b in zip(from_image, to_answer, strict=True)]
@@ -126,8 +124,6 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
             copy(left.top_down[l], lattice.top_down[l][member][k][:, keep[l + 1]])
         copy(left.bias[l], lattice.bias[l][member][k])
         copy(left.readout[l], lattice.readout[l][member][:, k])
-        if lattice.is_adaptive:
-            copy(left.hazard[l], lattice.hazard[l][member][k])
     copy(left.readout_bias, lattice.readout_bias[member])
     if lattice.is_adaptive:
         copy(left.hazard_bias, lattice.hazard_bias[member])
@@ -145,7 +141,7 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed: the image's drive once; bottom-up, readout and hazard at every step; lateral and
+    Counted as computed: the image's drive once; bottom-up and readout at every step; lateral and
     top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
     """
     k2 = window.kernel**2
@@ -159,7 +155,7 @@ def count_macs(window: Window, steps: float) -> float:
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        every_step += c * window.classes + (c if window.time_selection == "adaptive" else 0)
+        every_step += c * window.classes
     return once + steps * every_step + max(0.0, steps - 1) * recurrent
 
 

@@ -155,7 +155,6 @@ class Lattice(nn.Module):
         self.last_step: Tensor
         self.register_buffer("last_step", torch.full((P,), T))
         if window.time_selection == "adaptive":
-            self.hazard = stacked("hazard")  # V[l]: (P, C_l)
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
         else:
@@ -188,7 +187,7 @@ class Lattice(nn.Module):
         features_TBPF = torch.stack(self._unroll(images))
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
-        return Answer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
+        return Answer(logits_TBPK, self._step_dist(logits_TBPK))
 
     def _no_weights(self, *shape: int) -> Tensor:
         """Return (P, …, 0): lets a lattice without layers be no special case."""
@@ -226,16 +225,14 @@ class Lattice(nn.Module):
             before = now
         return features
 
-    def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
-        T, B, P = features_TBPF.shape[:3]
-        steps_T1 = torch.arange(1, T + 1, device=features_TBPF.device)[:, None]
+    def _step_dist(self, logits_TBPK: Tensor) -> Tensor:
+        T, B, P = logits_TBPK.shape[:3]
+        steps_T1 = torch.arange(1, T + 1, device=logits_TBPK.device)[:, None]
         is_last_TP = steps_T1 == self.last_step
         if not self.is_adaptive:
             is_outside_TP = steps_T1 > self.last_step
             return fixed_step_dist(self.step_logits.T, is_outside_TP)[:, None, :].expand(T, B, P)
-        hazard_PF = torch.cat([*self.hazard, self._no_weights()], dim=-1)
-        drive_TBP = torch.einsum("tbpf,pf->tbp", features_TBPF, hazard_PF) + self.hazard_bias
-        return adaptive_step_dist(drive_TBP, logits_TBPK, self.hazard_sureness, is_last_TP)
+        return adaptive_step_dist(self.hazard_bias, logits_TBPK, self.hazard_sureness, is_last_TP)
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
@@ -246,9 +243,7 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
     """
     generator = torch.Generator().manual_seed(seed)
     k2 = window.kernel**2
-    weights: dict[str, list[Tensor]] = {
-        name: [] for name in ("bottom_up", "lateral", "top_down", "bias", "readout", "hazard")
-    }
+    weights: dict[str, list[Tensor]] = {name: [] for name in ("bottom_up", "lateral", "top_down", "bias", "readout")}
 
     def kernel(outgoing: int, incoming: int, fan_in: int) -> Tensor:
         shape = (outgoing, incoming, window.kernel, window.kernel)
@@ -267,5 +262,4 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
         weights["bias"].append(torch.zeros(c))
         features = sum(window.channels)
         weights["readout"].append(torch.randn((window.classes, c), generator=generator) / features**0.5)
-        weights["hazard"].append(torch.zeros(c))
     return weights

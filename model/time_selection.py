@@ -1,6 +1,6 @@
 """When to answer: the probability p(t|x) of stopping after exactly step t.
 
-*fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step read from the hidden state,
+*fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step read from how sure the readout is,
 p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left
 (as in PonderNet, arXiv 2107.05407; what the hazard reads is this project's own definition).
 """
@@ -28,11 +28,14 @@ def sureness(logits_TBPK: Tensor) -> Tensor:
     return log_p_TBP - torch.log(-torch.expm1(log_p_TBP))
 
 
-def adaptive_step_dist(drive_TBP: Tensor, logits_TBPK: Tensor, sureness_weight_P: Tensor, is_last_TP: Tensor) -> Tensor:
-    """Return p(t|x) from what the hidden state says at each step.
+def adaptive_step_dist(bias_P: Tensor, logits_TBPK: Tensor, sureness_weight_P: Tensor, is_last_TP: Tensor) -> Tensor:
+    """Return p(t|x) from how sure the readout is at each step.
+
+    The hazard sees nothing else: given the pooled activations too, it settles on one step for all images
+    (docs/design.md, adaptive time).
 
     Args:
-        drive_TBP: Hazard logit before sureness and bound.
+        bias_P: Learned hazard logit, before the bound, of a readout whose top class is as likely as all the rest.
         logits_TBPK: Readout of each step.
         sureness_weight_P: Learned weight of the readout's sureness.
         is_last_TP: True at the last step of each network's window, which takes what is left.
@@ -40,7 +43,7 @@ def adaptive_step_dist(drive_TBP: Tensor, logits_TBPK: Tensor, sureness_weight_P
     Returns:
         Shape (T, B, P), sums to 1 over T; exactly 0 behind the last step.
     """
-    raw_TBP = drive_TBP + sureness_weight_P * sureness(logits_TBPK)
+    raw_TBP = bias_P + sureness_weight_P * sureness(logits_TBPK)
     hazard_TBP = torch.sigmoid(HAZARD_BOUND * torch.tanh(raw_TBP / HAZARD_BOUND))
     hazard_TBP = torch.where(is_last_TP[:, None, :], 1.0, hazard_TBP)
     going_on_TBP = torch.cumprod(1 - hazard_TBP, dim=0)

@@ -77,8 +77,6 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
                 larger.top_down[l][:, at[:, None], above] = lattice.top_down[l]
             larger.bias[l][:, at] = lattice.bias[l]
             larger.readout[l][:, :, at] = lattice.readout[l]
-            if lattice.is_adaptive:
-                larger.hazard[l][:, at] = lattice.hazard[l]
         larger.readout_bias.copy_(lattice.readout_bias)
         if lattice.is_adaptive:
             larger.hazard_bias.copy_(lattice.hazard_bias)

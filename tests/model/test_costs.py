@@ -68,8 +68,6 @@ def rescaled(lattice, layer, channel, factor):
         same.readout[l][:, :, c] /= factor
         if l + 1 < lattice.window.layers:
             same.bottom_up[l + 1][:, :, c] /= factor
-        if same.is_adaptive:
-            same.hazard[l][:, c] /= factor
     return same
 
 

@@ -68,14 +68,13 @@ def test_channel_without_a_path_from_the_image_is_removed_although_it_has_weight
     assert cut(lattice).window.channels == (2,)
 
 
-def test_channel_that_only_moves_the_hazard_is_kept():
+def test_channel_without_a_path_to_the_readout_is_dead_under_adaptive_time_too():
     lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3))
     with torch.no_grad():
         lattice.readout[0][:, :, 1] = 0
-        lattice.lateral[0][:, 0, 1] = 0
-    assert living_channels(lattice)[0].tolist() == [[True, True]]
+    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel still hears it
     with torch.no_grad():
-        lattice.hazard[0][:, 1] = 0
+        lattice.lateral[0][:, 0, 1] = 0
     assert living_channels(lattice)[0].tolist() == [[True, False]]
 
 
@@ -91,7 +90,7 @@ def test_network_whose_every_channel_is_dead_still_answers_and_is_measured():
 
 
 def macs_by_hooks(lattice, images):
-    """Count what is really multiplied, by watching every convolution; readout and hazard are added by hand."""
+    """Count what is really multiplied, by watching every convolution; the readout is added by hand."""
     counted = 0
     original = torch.nn.functional.conv2d
 
@@ -105,7 +104,7 @@ def macs_by_hooks(lattice, images):
         patch.setattr("model.lattice.F.conv2d", counting)
         lattice(images[:1])
     features = sum(lattice.window.channels)
-    return counted + lattice.window.steps * features * (lattice.window.classes + lattice.is_adaptive)
+    return counted + lattice.window.steps * features * lattice.window.classes
 
 
 @quick
@@ -118,9 +117,9 @@ def test_counted_macs_agree_with_what_a_forward_pass_multiplies(window):
 def test_parameters_are_those_of_the_layers_written_out_as_modules():
     window = Window((3, 2), 4, (1, 8, 8), 5)
     modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3, bias=False), nn.Conv2d(2, 3, 3, bias=False)]
-    modules += [nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3, bias=False), nn.Linear(5, 5), nn.Linear(5, 1)]
-    sureness = 1
-    expected = sum(p.numel() for module in modules for p in module.parameters()) + sureness
+    modules += [nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3, bias=False), nn.Linear(5, 5)]
+    hazard = 2  # bias, and weight of the sureness
+    expected = sum(p.numel() for module in modules for p in module.parameters()) + hazard
     assert count_parameters(lattice_of(window)) == expected
 
 
@@ -153,7 +152,6 @@ def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one
     at = {"lateral": (0, 1), "top_down": (1, 0)}[recurrent]  # the channel that nothing but this one kind hears
     with torch.no_grad():
         lattice.readout[at[0]][:, :, at[1]] = 0
-        lattice.hazard[at[0]][:, at[1]] = 0
         if recurrent == "lateral":
             lattice.bottom_up[1][:, :, 1] = 0
     assert [bool(alive) for alive in living_channels(lattice)[at[0]][:, at[1]]] == [True, False]
