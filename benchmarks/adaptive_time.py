@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", choices=[*REPLACED, *WEIGHTS], default=[], help="leave these out")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=3, help="use the seeds 0 to SEEDS - 1")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--breadth", nargs="+", type=float, default=[0.01, 0.35])
     parser.add_argument("--time", nargs="+", type=float, default=[0.1, 0.2])
     parser.add_argument("--json", type=Path, help="append one line per network")
@@ -159,7 +159,7 @@ def main() -> None:
     halve = () if asked.data == DIGITS else (2, 3)
     window = Window((8, 8, 8), asked.steps, task.image, task.classes, halve=halve)
     pairs = list(product(asked.breadth, asked.time))
-    members = [Pressures(breadth, 0.0, pressure, seed) for breadth, pressure in pairs for seed in range(asked.seeds)]
+    members = [Pressures(breadth, 0.0, pressure, seed) for breadth, pressure in pairs for seed in asked.seeds]
     rows = train_and_measure(asked.without, task, window, members, asked.epochs)
     if asked.json:
         facts = {"data": asked.data, "without": asked.without, "T": asked.steps, "epochs": asked.epochs}
