@@ -1,0 +1,67 @@
+"""Adaptive time adapts: hidden images take more steps than whole ones, though no training image was hidden."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model import Images, Pressures, TaskDefinition, Window, evaluate, load_task, train
+from model.tasks import occlude
+from model.time_selection import adaptive_step_dist
+from tests.model.populations import training_settings
+
+
+def expected_steps(logits_TBPK, weight):
+    last = torch.zeros(len(logits_TBPK), 1, dtype=torch.bool)
+    last[-1] = True
+    dist_TBP = adaptive_step_dist(torch.tensor([-1.0]), logits_TBPK, torch.tensor([weight]), last)
+    return (torch.arange(1.0, len(dist_TBP) + 1)[:, None, None] * dist_TBP).sum(0).flatten()
+
+
+def test_surer_readout_stops_earlier_and_without_a_weight_it_makes_no_difference():
+    logits_TBPK = torch.zeros(6, 5, 1, 3)
+    logits_TBPK[..., 0] = torch.arange(5.0)[:, None]
+    assert torch.all(expected_steps(logits_TBPK, 1.0).diff() < 0)
+    torch.testing.assert_close(expected_steps(logits_TBPK, 0.0).diff(), torch.zeros(4), atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task(TaskDefinition())
+
+
+@pytest.fixture(scope="module")
+def hidden(task):
+    """Return every test image at five places of a square that hides a tenth of it."""
+    rng, places = np.random.default_rng(0), 5
+    pixels = np.concatenate([occlude(task.test.pixels.numpy(), 0.1, rng) for _ in range(places)])
+    return Images(torch.from_numpy(pixels), task.test.labels.repeat(places))
+
+
+def trained(task, breadth, seeds, epochs):
+    window = Window((8, 8, 8), 8, task.image, task.classes)
+    members = [Pressures(breadth, 0.0, 0.2, seed) for seed in seeds]
+    return [one.network for one in train(task, window, members, training_settings(epochs=epochs, batch_size=64))]
+
+
+def rises(networks, whole, hidden):
+    """Return by how many steps each network takes longer for hidden images."""
+    steps = [[float(evaluate(one, images).expected_steps.mean()) for images in (whole, hidden)] for one in networks]
+    return [after - before for before, after in steps]
+
+
+@pytest.mark.slow
+def test_hidden_images_take_more_steps_in_every_seed_unless_the_hazard_is_blind(task, hidden, monkeypatch):
+    networks = trained(task, 0.01, (0, 1), epochs=20)
+    assert min(rises(networks, task.test, hidden)) > 0.04  # 0.11 to 0.19 in four seeds
+    assert min(float(evaluate(one, task.test).expected_steps.std()) for one in networks) > 0.15  # 0.30 to 0.39
+    monkeypatch.setattr("model.time_selection.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0]))
+    assert rises(networks, task.test, hidden) == pytest.approx([0.0, 0.0], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_hidden_images_take_more_steps_in_squeezed_networks_on_average_over_seeds(task, hidden):
+    networks = trained(task, 0.35, (0, 1, 2), epochs=40)
+    assert max(sum(one.window.channels) for one in networks) < 20
+    assert np.mean(rises(networks, task.test, hidden)) > 0.01  # 0.06, with a standard deviation of 0.05 over nine seeds
