@@ -47,7 +47,7 @@ REPLACED: dict[str, tuple[str, object]] = {
 }
 
 #: Ingredients that are settings, with their weights.
-WEIGHTS = {"entropy_bonus": 0.1, "step_loss": 0.2}
+WEIGHTS = {"step_loss": 0.2}
 
 
 def hidden_images(images: Images, share: float) -> Images:
@@ -146,10 +146,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=DIGITS, choices=[DIGITS, "mnist", "fashion_mnist", "cifar10"])
     parser.add_argument("--without", nargs="+", choices=[*REPLACED, *WEIGHTS], default=[], help="leave these out")
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--breadth", nargs="+", type=float, default=[0.01, 0.35])
+    parser.add_argument("--breadth", nargs="+", type=float, default=[1e-5, 5e-4, 1e-3])
     parser.add_argument("--time", nargs="+", type=float, default=[0.1, 0.2])
     parser.add_argument("--json", type=Path, help="append one line per network")
     asked = parser.parse_args()

@@ -187,7 +187,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
         if fits([*extent.channels, START_CHANNELS], extent.steps):
             extent.channels.append(START_CHANNELS)
             extent.breadth.append(Axis(due=look.now + PATIENCE))
-    is_wanted = look.last_share > WANTED_SHARE and not extent.opening
+    is_wanted = bool(look.used) and look.last_share > WANTED_SHARE and not extent.opening
     if is_wanted and look.now >= extent.time.due:
         extent.time.was_taken(look.now)
         if fits(extent.channels, extent.steps + 1):
@@ -215,4 +215,4 @@ def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: f
             extent.steps == window.steps and last_share > WANTED_SHARE,
         )
     names = ("limited_breadth", "limited_depth", "limited_time", "limited_memory")
-    return dict(zip(names, map(float, (*limits, extent.is_full)), strict=True))
+    return dict(zip(names, map(float, (*limits, extent.is_full and any(limits))), strict=True))

@@ -23,8 +23,9 @@ from torch import Tensor
 from model.costs import group_norms, scale_channels
 from model.lattice import Connection, Lattice
 
-#: Newton's steps for the new norms; four reach rounding in float32, since the function is nearly linear.
-NEWTON_STEPS = 4
+#: Newton's steps for the new norms. Four reach rounding where the metric varies little within a group; where it spans
+#: several powers of ten, eight are needed.
+NEWTON_STEPS = 8
 
 _TINY = 1e-30
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from model.costs import group_norms, space_costs, time_cost, touching
-from model.counting import BACKPROP_DEAD_BELOW, living_channels, remove_dead
+from model.counting import BACKPROP_DEAD_BELOW, remove_dead
 from model.growth import OPENING_STEPS, Extent
 from model.lattice import Answer, Lattice, Window
 from model.proximal import proximal_step
@@ -172,8 +172,6 @@ class Shard:
     def prune(self) -> list[Tensor]:
         """Take out what is dead and what no path leads to, and return what is kept: by layer, bool, (P, C_l)."""
         self._clear_closed_steps()
-        if not self.course.is_proximal:
-            return living_channels(self.lattice)
         # Without a path from the image or to the answer a channel is dead too; see docs/design.md.
         kept = remove_dead(self.lattice)
         self._bury([~alive_PC for alive_PC in kept])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -143,6 +143,7 @@ class _Population:
         return {
             "format": STATE_FORMAT,
             "epoch": self.epoch,
+            "window": asdict(self.window),
             "lost_at": list(self.lost_at),
             "curves": [list(curve) for curve in self.curves],
             "extents": [extent.to_state() for extent in self.extents],
@@ -156,16 +157,18 @@ class _Population:
                 f"the training state has format {state.get('format')} and {len(state.get('lost_at', []))} members, "
                 f"but format {STATE_FORMAT} and {count} members are needed. Train from the start."
             )
+        if state.get("window") != asdict(self.window):
+            raise CheckpointError(
+                f"the training state is of another window: {state.get('window')}. Train from the start."
+            )
         try:
             extents = [Extent.from_state(extent) for extent in state["extents"]]
             shards = [restored(self.course, shard, extents, self.like) for shard in state["shards"]]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"the training state is of another window: {str(error).splitlines()[0]}") from error
-        kinds = {shard.lattice.window.resized((), 1) for shard in shards}
-        if kinds != {self.window.resized((), 1)}:
-            raise CheckpointError("the training state is of another window or task. Train from the start.")
+            raise CheckpointError(f"the training state is damaged: {str(error).splitlines()[0]}") from error
         self.extents, self.shards = extents, shards
-        self.epoch, self.lost_at, self.curves = state["epoch"], state["lost_at"], state["curves"]
+        self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
+        self.curves = [list(curve) for curve in state["curves"]]
 
     def run_epoch(self) -> dict[int, str]:
         """Train for one epoch; return the members that the memory limit kept from growing, and their sizes."""

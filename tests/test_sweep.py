@@ -423,9 +423,7 @@ def test_window_that_grows_ends_at_the_memory_limit_or_at_what_the_pressure_leav
     path.write_text(GROWING)
     notes = set()
     sweep = Sweep.load(path, home=tmp_path / "sweeps")
-    sweep.run(
-        executor=InlineExecutor(), recorder=MemoryRecorder(), observe=lambda s: notes.update(s.note.split("; "))
-    )
+    sweep.run(executor=InlineExecutor(), recorder=MemoryRecorder(), observe=lambda s: notes.update(s.note.split("; ")))
     free, pressed = Ledger(Home(tmp_path / "sweeps").sweep("growing").ledger_url, "growing").records()
     assert free.state is State.COMPLETE
     assert free.measurement["limited_memory"] == 1

@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from model import Lattice, TrainingSettings, Window
+from model.costs import scale_channels
 
 
 @st.composite
@@ -31,7 +32,6 @@ def training_settings(**changes) -> TrainingSettings:
         "learning_rate": 3e-3,
         "solver": "proximal",
         "step_loss": 0.2,
-        "entropy_bonus": 0.1,
     }
     return TrainingSettings(**(values | changes))
 
@@ -77,13 +77,67 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
                 larger.top_down[l][:, at[:, None], above] = lattice.top_down[l]
             larger.bias[l][:, at] = lattice.bias[l]
             larger.readout[l][:, :, at] = lattice.readout[l]
-            if lattice.is_adaptive:
-                larger.hazard[l][:, at] = lattice.hazard[l]
         larger.readout_bias.copy_(lattice.readout_bias)
         if old.is_adaptive:
             larger.hazard_bias.copy_(lattice.hazard_bias)
             larger.hazard_sureness.copy_(lattice.hazard_sureness)
         elif old.is_recurrent:
             larger.step_logits[:, : old.steps] = lattice.step_logits
-        larger.last_step.copy_(lattice.last_step)
+        larger.entry.zero_()
+        larger.entry[:, : old.steps] = lattice.entry
     return larger
+
+
+def stopping_after(lattice: Lattice, member: int, step: int) -> None:
+    """Let a member stop after a step: those behind it are not there."""
+    lattice.entry[member, step:] = 0
+
+
+@st.composite
+def entries(draw, steps):
+    """Draw how far the steps of a network are open: the first is, and no step is further open than the one before."""
+    shares = draw(st.lists(st.sampled_from([0.0, 1.0]) | st.floats(0.01, 0.99), min_size=steps - 1, max_size=steps - 1))
+    return [1.0, *sorted(shares, reverse=True)]
+
+
+@st.composite
+def partly_dead(draw, **kinds):
+    """Draw a window and some of its channels, as (layer, channel) from 0."""
+    window = draw(windows(**kinds))
+    every = [(l, c) for l, channels in enumerate(window.channels) for c in range(channels)]
+    return window, draw(st.lists(st.sampled_from(every), unique=True))
+
+
+def kill(lattice: Lattice, dead: list[tuple[int, int]]) -> None:
+    """Set channels to zero in every network."""
+    keep = [torch.ones_like(bias_PC) for bias_PC in lattice.bias]
+    for l, c in dead:
+        keep[l][:, c] = 0
+    scale_channels(lattice, [k.detach() for k in keep])
+
+
+def adam_of(lattice: Lattice, learning_rate=3e-2, squares: Lattice | None = None) -> torch.optim.Adam:
+    """Return an Adam; with `squares` one that has made a step and whose second moments are the squares of these."""
+    optimizer = torch.optim.Adam(lattice.parameters(), lr=learning_rate)
+    if squares is not None:
+        for parameter, square in zip(lattice.parameters(), squares.parameters(), strict=True):
+            moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": square.detach().square()}
+            optimizer.state[parameter] = {"step": torch.tensor(3.0), **moments}
+    return optimizer
+
+
+def loss_of(lattice: Lattice, images: torch.Tensor) -> torch.Tensor:
+    """Return a loss in which answers, every open step and the time all take part, summed over the networks."""
+    answer = lattice(images)
+    labels_B = torch.arange(len(images)) % lattice.window.classes
+    right = answer.log_probs_BPK[torch.arange(len(images)), :, labels_B].sum()
+    each_TBP = answer.logits_TBPK.log_softmax(-1)[:, torch.arange(len(images)), :, labels_B].permute(1, 0, 2)
+    return 0.1 * answer.expected_steps_BP.sum() - right - 0.2 * (each_TBP * lattice.entry.T[:, None, :]).sum()
+
+
+def train_steps(lattice: Lattice, optimizer: torch.optim.Optimizer, images: torch.Tensor, steps: int) -> None:
+    """Train every network for some steps on one batch."""
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(lattice, images).backward()
+        optimizer.step()

@@ -13,9 +13,8 @@ from tests.model.populations import training_settings
 
 
 def expected_steps(logits_TBPK, weight):
-    last = torch.zeros(len(logits_TBPK), 1, dtype=torch.bool)
-    last[-1] = True
-    dist_TBP = adaptive_step_dist(torch.tensor([-1.0]), logits_TBPK, torch.tensor([weight]), last)
+    entry_TP = torch.ones(len(logits_TBPK), 1)
+    dist_TBP = adaptive_step_dist(logits_TBPK, torch.tensor([-1.0]), torch.tensor([weight]), entry_TP)
     return (torch.arange(1.0, len(dist_TBP) + 1)[:, None, None] * dist_TBP).sum(0).flatten()
 
 
@@ -40,8 +39,8 @@ def hidden(task):
 
 
 def trained(task, breadth, seeds, epochs):
-    window = Window((8, 8, 8), 8, task.image, task.classes)
-    members = [Pressures(breadth, 0.0, 0.2, seed) for seed in seeds]
+    window = Window((8, 8, 8), 6, task.image, task.classes)
+    members = [Pressures(breadth, 0.0, 0.1, seed) for seed in seeds]
     return [one.network for one in train(task, window, members, training_settings(epochs=epochs, batch_size=64))]
 
 
@@ -53,7 +52,7 @@ def rises(networks, whole, hidden):
 
 @pytest.mark.slow
 def test_hidden_images_take_more_steps_in_every_seed_unless_the_hazard_is_blind(task, hidden, monkeypatch):
-    networks = trained(task, 0.01, (0, 1), epochs=20)
+    networks = trained(task, 1e-5, (0, 1), epochs=20)
     assert min(rises(networks, task.test, hidden)) > 0.04  # 0.11 to 0.19 in four seeds
     assert min(float(evaluate(one, task.test).expected_steps.std()) for one in networks) > 0.15  # 0.30 to 0.39
     monkeypatch.setattr("model.time_selection.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0]))
@@ -61,7 +60,7 @@ def test_hidden_images_take_more_steps_in_every_seed_unless_the_hazard_is_blind(
 
 
 @pytest.mark.slow
-def test_hidden_images_take_more_steps_in_squeezed_networks_on_average_over_seeds(task, hidden):
-    networks = trained(task, 0.35, (0, 1, 2), epochs=40)
+def test_hidden_images_take_more_steps_in_networks_squeezed_in_space_too(task, hidden):
+    networks = trained(task, 5e-4, (0, 1, 2), epochs=40)
     assert max(sum(one.window.channels) for one in networks) < 20
-    assert np.mean(rises(networks, task.test, hidden)) > 0.01  # 0.06, with a standard deviation of 0.05 over nine seeds
+    assert min(rises(networks, task.test, hidden)) > 0.05  # 0.14 to 0.19 in three seeds

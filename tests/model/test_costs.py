@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Window
-from model.costs import group_norms, proximal_step, scale_channels, space_costs, time_cost
+from model.costs import group_norms, scale_channels, space_costs, time_cost
 from tests.model.populations import embedded, images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None)
@@ -68,8 +68,6 @@ def rescaled(lattice, layer, channel, factor):
         same.readout[l][:, :, c] /= factor
         if l + 1 < lattice.window.layers:
             same.bottom_up[l + 1][:, :, c] /= factor
-        if same.is_adaptive:
-            same.hazard[l][:, c] /= factor
     return same
 
 
@@ -153,44 +151,9 @@ def test_gradient_of_a_dead_channel_is_zero_and_finite():
 
 
 @quick
-@given(windows(), st.floats(0, 1), st.floats(0, 1))
-def test_proximal_step_shrinks_every_group_and_kills_to_exactly_zero(window, breadth, depth):
-    lattice = lattice_of(window, (0, 1))
-    before = group_norms(lattice)
-    dead = proximal_step(lattice, torch.tensor([0.0, breadth]), torch.tensor([0.0, depth]), 0.5)
-    after = group_norms(lattice)
-    for was, now, died in zip(before, after, dead, strict=True):
-        torch.testing.assert_close(was[0], now[0], rtol=1e-12, atol=0)  # no pressure, no change
-        assert torch.all(now <= was + 1e-12)
-        assert torch.all(now[died] == 0)
-        assert not died[0].any()
-
-
-def test_proximal_step_scales_a_single_channel_by_the_stated_factor():
-    window = Window((1,), 2, (1, 4, 4), 2, time_selection="fixed")
-    lattice = lattice_of(window)
-    group = group_norms(lattice)[0].item()
-    weight = lattice.bottom_up[0].detach().clone()
-    proximal_step(lattice, torch.tensor([0.3]), torch.tensor([0.2]), 0.1)
-    # rank k = 1 in layer l = 1: factor 1 - lr (λ_breadth · 1 + λ_depth · 1) / g
-    torch.testing.assert_close(lattice.bottom_up[0].detach(), weight * (1 - 0.1 * 0.5 / group), rtol=1e-6, atol=0)
-    assert lattice.lateral[0].detach().norm() > 0
-
-
-@quick
 @given(windows(min_layers=0), st.integers(1, 3))
 def test_costs_are_one_number_for_each_network_whether_or_not_it_has_layers(window, population):
     lattice = lattice_of(window, range(population))
     for cost_P in space_costs(lattice):
         assert (cost_P.shape, cost_P.dtype) == ((population,), torch.float64)
         assert torch.equal(cost_P > 0, torch.full((population,), window.layers > 0))
-
-
-def test_groups_overlap_so_that_a_weight_between_two_channels_is_shrunk_by_both():
-    window = Window((1, 1), 1, (1, 4, 4), 2, time_selection="fixed")
-    lattice = lattice_of(window)
-    first, second = (group.item() for group in group_norms(lattice))
-    between = lattice.bottom_up[1].detach().clone()
-    proximal_step(lattice, torch.tensor([0.3]).double(), torch.tensor([0.0]).double(), 0.1)
-    both = (1 - 0.03 / first) * (1 - 0.03 / second)
-    torch.testing.assert_close(lattice.bottom_up[1].detach(), between * both, rtol=1e-6, atol=0)

@@ -12,26 +12,12 @@ from torch import nn
 from torch.export import Dim, export
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import Images, Network, Window, cut, load, measure, remove_dead, save
-from model.costs import group_norms, scale_channels, space_costs
+from model import Images, Network, Window, cut, evaluate, load, measure, remove_dead, save
+from model.costs import group_norms, space_costs
 from model.counting import count_macs, count_parameters, living_channels
-from tests.model.populations import images_of, lattice_of, windows
+from tests.model.populations import images_of, kill, lattice_of, partly_dead, stopping_after, windows
 
 quick = settings(max_examples=40, deadline=None)
-
-
-def kill(lattice, dead):
-    keep = [torch.ones_like(group) for group in group_norms(lattice)]
-    for l, c in dead:
-        keep[l][:, c] = 0
-    scale_channels(lattice, [k.detach() for k in keep])
-
-
-@st.composite
-def partly_dead(draw):
-    window = draw(windows())
-    every = [(l, c) for l, channels in enumerate(window.channels) for c in range(channels)]
-    return window, draw(st.lists(st.sampled_from(every), unique=True))
 
 
 @quick
@@ -70,15 +56,18 @@ def test_channel_without_a_path_from_the_image_is_removed_although_it_has_weight
     assert cut(lattice).window.channels == (2,)
 
 
-def test_channel_that_only_moves_the_hazard_is_kept():
+def test_channel_that_nothing_hears_is_removed_although_it_listens():
     lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3))
     with torch.no_grad():
         lattice.readout[0][:, :, 1] = 0
-        lattice.lateral[0][:, 0, 1] = 0
-    assert living_channels(lattice)[0].tolist() == [[True, True]]
+    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel hears it
     with torch.no_grad():
-        lattice.hazard[0][:, 1] = 0
+        lattice.lateral[0][:, 0, 1] = 0
     assert living_channels(lattice)[0].tolist() == [[True, False]]
+    images, before = images_of(lattice.window), lattice(images_of(lattice.window))
+    remove_dead(lattice)
+    assert group_norms(lattice)[0][0, 1] == 0
+    torch.testing.assert_close(lattice(images).log_probs_BPK, before.log_probs_BPK)
 
 
 def test_network_whose_every_channel_is_dead_still_answers_and_is_measured():
@@ -87,13 +76,14 @@ def test_network_whose_every_channel_is_dead_still_answers_and_is_measured():
     kill(lattice, [(l, c) for l in (0, 1) for c in (0, 1)])
     remove_dead(lattice)
     images = Images(torch.rand(7, 1, 6, 6), torch.tensor([0, 1, 2, 0, 1, 2, 0]))
-    measured = measure(cut(lattice), window, images)
+    left = cut(lattice)
+    measured = measure(left, evaluate(left, images))
     assert (measured["depth"], measured["breadth"], measured["channels"], measured["macs"]) == (0, 0, 0, 0)
     assert measured["accuracy"] in {3 / 7, 2 / 7}  # the share of the one class it always names
 
 
 def macs_by_hooks(lattice, images):
-    """Count what is really multiplied, by watching every convolution; readout and hazard are added by hand."""
+    """Count what is really multiplied, by watching every convolution; the readout is added by hand."""
     counted = 0
     original = torch.nn.functional.conv2d
 
@@ -107,7 +97,7 @@ def macs_by_hooks(lattice, images):
         patch.setattr("model.recurrence.F.conv2d", counting)
         lattice(images[:1])
     features = sum(lattice.window.channels)
-    return counted + lattice.window.steps * features * (lattice.window.classes + lattice.is_adaptive)
+    return counted + lattice.window.steps * features * lattice.window.classes
 
 
 @quick
@@ -131,11 +121,8 @@ def test_counted_macs_agree_with_a_profiler_for_every_number_of_steps(window, st
     window = replace(window, steps=max(steps, window.steps))
     at_work = replace(window, steps=steps)
     expected_steps = steps if steps > 1 else 0  # their mean: said beside the answer, no part of it
-    # Without a step to choose there is no hazard either.
-    hazards = 0 if at_work.is_adaptive else steps * sum(window.channels) * window.is_adaptive
     profiled = macs_by_profiler(Network(lattice_of(at_work)), images_of(window)) - expected_steps
-    assert count_macs(window, steps) == profiled + hazards
-    assert count_macs(at_work, steps) == profiled
+    assert count_macs(window, steps) == count_macs(at_work, steps) == profiled
 
 
 #: Windows as sweeps have them: what is written to a file, read and exported is counted within 1 %.
@@ -170,9 +157,9 @@ def test_macs_at_the_expected_time_are_the_expected_macs(window, weights):
 def test_parameters_are_those_of_the_layers_written_out_as_modules():
     window = Window((3, 2), 4, (1, 8, 8), 5)
     modules = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3, bias=False), nn.Conv2d(2, 3, 3, bias=False)]
-    modules += [nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3, bias=False), nn.Linear(5, 5), nn.Linear(5, 1)]
-    sureness = 1
-    expected = sum(p.numel() for module in modules for p in module.parameters()) + sureness
+    modules += [nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3, bias=False), nn.Linear(5, 5)]
+    hazard = 2  # its bias, and the weight of how sure the readout is
+    expected = sum(p.numel() for module in modules for p in module.parameters()) + hazard
     assert count_parameters(lattice_of(window)) == expected
 
 
@@ -189,7 +176,7 @@ def test_network_of_one_step_is_counted_without_weights_that_change_nothing(time
 def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_the_same_answers(window):
     window = replace(window, steps=window.steps + 1)
     lattice, images = lattice_of(window, (0, 1)), images_of(window)
-    lattice.last_step[1] = 1
+    stopping_after(lattice, 1, 1)
     remove_dead(lattice)
     left = cut(lattice, 1)
     assert (left.window.steps, len(left.lateral), len(left.top_down)) == (1, 0, 0)
@@ -220,26 +207,13 @@ def test_every_counted_weight_moves_what_is_said(window):
 @pytest.mark.parametrize("recurrent", ["lateral", "top_down"])
 def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one_step(recurrent):
     lattice = lattice_of(Window((2, 1), 3, (1, 6, 6), 3), (0, 1))
-    lattice.last_step[1] = 1
+    stopping_after(lattice, 1, 1)
     at = {"lateral": (0, 1), "top_down": (1, 0)}[recurrent]  # the channel that nothing but this one kind hears
     with torch.no_grad():
         lattice.readout[at[0]][:, :, at[1]] = 0
-        lattice.hazard[at[0]][:, at[1]] = 0
         if recurrent == "lateral":
             lattice.bottom_up[1][:, :, 1] = 0
     assert [bool(alive) for alive in living_channels(lattice)[at[0]][:, at[1]]] == [True, False]
-
-
-def test_channel_heard_by_the_hazard_only_is_dead_where_there_is_one_step():
-    lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3), (0, 1))
-    lattice.last_step[1] = 1
-    with torch.no_grad():
-        lattice.readout[0][:, :, 1] = 0
-        lattice.lateral[0][:, 0, 1] = 0
-    assert living_channels(lattice)[0].tolist() == [[True, True], [True, False]]
-    remove_dead(lattice)
-    images = images_of(lattice.window)
-    torch.testing.assert_close(lattice(images).log_probs_BPK[:, 1], cut(lattice, 1)(images).log_probs_BPK[:, 0])
 
 
 @quick
@@ -257,18 +231,3 @@ def test_cut_network_without_layers_costs_nothing_in_space():
     kill(lattice, [(l, c) for l in (0, 1) for c in (0, 1)])
     remove_dead(lattice)
     assert [cost_P.tolist() for cost_P in space_costs(cut(lattice))] == [[0.0], [0.0]]
-
-
-def test_window_limits_are_told_by_axis():
-    window = Window((2, 2), 3, (1, 6, 6), 2, time_selection="fixed")
-    images = Images(torch.rand(6, 1, 6, 6), torch.tensor([0, 1] * 3))
-    lattice = lattice_of(window).float()
-    with torch.no_grad():
-        lattice.step_logits.copy_(torch.tensor([[9.0, 0, 0]]))
-    walls = ("limited_breadth", "limited_depth", "limited_time")
-    assert [measure(cut(lattice), window, images)[wall] for wall in walls] == [1, 1, 0]
-    kill(lattice, [(0, 0), (1, 0), (1, 1)])
-    remove_dead(lattice)
-    with torch.no_grad():
-        lattice.step_logits.copy_(torch.tensor([[0.0, 0, 9]]))
-    assert [measure(cut(lattice), window, images)[wall] for wall in walls] == [0, 0, 1]

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model import Lattice, Window, WindowError
 from model.time_selection import early_exit
-from tests.model.populations import images_of, lattice_of, windows
+from tests.model.populations import entries, images_of, lattice_of, stopping_after, windows
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -118,11 +119,81 @@ def test_last_step_of_each_network_takes_what_is_left_and_nothing_comes_after():
     for time_selection in ("fixed", "adaptive"):
         window = Window((2,), 5, (1, 4, 4), 2, time_selection=time_selection)
         lattice = lattice_of(window, (0, 1))
-        lattice.last_step.copy_(torch.tensor([2, 5]))
+        stopping_after(lattice, 0, 2)
+        assert lattice.last_step.tolist() == [2, 5]
         dist_TBP = lattice(images_of(window)).step_dist_TBP
         assert torch.all(dist_TBP[2:, :, 0] == 0)
         torch.testing.assert_close(dist_TBP[:2, :, 0].sum(0), torch.ones(3, dtype=torch.float64))
         assert torch.all(dist_TBP[4, :, 1] > 0)
+
+
+@st.composite
+def partly_open(draw):
+    window = draw(windows(min_layers=0))
+    return window, [draw(entries(window.steps)) for _ in range(2)]
+
+
+def with_entries(window, profiles):
+    lattice = lattice_of(window, range(len(profiles)))
+    lattice.entry.copy_(torch.tensor(profiles))
+    return lattice
+
+
+@quick
+@given(partly_open())
+def test_step_distribution_sums_to_one_however_far_the_steps_are_open(given_profiles):
+    window, profiles = given_profiles
+    lattice = with_entries(window, profiles)
+    answer = lattice(images_of(window))
+    torch.testing.assert_close(answer.step_dist_TBP.sum(0), torch.ones(3, 2, dtype=torch.float64))
+    assert torch.all(answer.step_dist_TBP >= 0)
+    assert torch.equal(answer.step_dist_TBP > 0, (lattice.entry.T > 0)[:, None, :].expand_as(answer.step_dist_TBP))
+    last_B2 = torch.tensor([sum(share > 0 for share in profile) for profile in profiles]).expand(3, 2)
+    assert torch.equal(lattice.last_step, last_B2[0])
+    assert torch.all(answer.expected_steps_BP <= last_B2 + 1e-9)
+    assert torch.isfinite(answer.log_probs_BPK).all()
+
+
+@quick
+@given(partly_open())
+def test_slopes_are_finite_however_far_the_steps_are_open(given_profiles):
+    window, profiles = given_profiles
+    lattice = with_entries(window, profiles)
+    answer = lattice(images_of(window))
+    (answer.log_probs_BPK[..., 0].sum() + answer.expected_steps_BP.sum()).backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in lattice.parameters() if weight.grad is not None)
+
+
+def opened_by(window, entry):
+    """Return answers of networks whose last step is open so far."""
+    lattice = lattice_of(window, (0, 1))
+    lattice.entry[:, -1] = entry
+    return lattice(images_of(window))
+
+
+@quick
+@given(windows(min_layers=0).filter(lambda window: window.is_recurrent), st.floats(0.01, 0.99))
+def test_step_that_opens_leads_from_not_there_to_a_step_of_its_own(window, entry):
+    shut, ajar, wide = (opened_by(window, share) for share in (0.0, entry, 1.0))
+    plain = lattice_of(window, (0, 1))(images_of(window))
+    assert torch.equal(wide.step_dist_TBP, plain.step_dist_TBP)
+    assert torch.all(shut.step_dist_TBP[-1] == 0)
+    assert torch.all(
+        (shut.step_dist_TBP[-1] < ajar.step_dist_TBP[-1]) & (ajar.step_dist_TBP[-1] < wide.step_dist_TBP[-1])
+    )
+    low = torch.minimum(shut.step_dist_TBP, wide.step_dist_TBP) - 1e-12
+    high = torch.maximum(shut.step_dist_TBP, wide.step_dist_TBP) + 1e-12
+    assert torch.all((low <= ajar.step_dist_TBP) & (ajar.step_dist_TBP <= high))
+    low, high = shut.expected_steps_BP - 1e-12, wide.expected_steps_BP + 1e-12
+    assert torch.all((low <= ajar.expected_steps_BP) & (ajar.expected_steps_BP <= high))
+
+
+@quick
+@given(windows("adaptive", min_layers=0).filter(lambda window: window.is_recurrent), st.floats(0, 1))
+def test_step_that_opens_takes_its_share_from_the_step_before_alone(window, entry):
+    shut, ajar, wide = (opened_by(window, share).step_dist_TBP for share in (0.0, entry, 1.0))
+    torch.testing.assert_close(ajar, (1 - entry) * shut + entry * wide, rtol=0, atol=1e-6)  # entries are float32
+    torch.testing.assert_close(ajar[:-2], wide[:-2])
 
 
 def test_early_exit_stops_when_the_cumulated_probability_reaches_the_level():

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
-from model import CheckpointError, Images, Pressures, Task, TaskDefinition, Window, load_task, train
+from model import (
+    CheckpointError,
+    Growth,
+    Images,
+    Lattice,
+    Pressures,
+    Task,
+    TaskDefinition,
+    Window,
+    cut,
+    load_task,
+    train,
+)
 from model.checkpoint import load_state, save_state
-from model.training import moments
+from model.growth import Axis
+from model.shard import moments
 from tests.model.populations import training_settings
 
 SHORT = training_settings()
@@ -31,20 +48,50 @@ def window_for(task, time_selection="adaptive", steps=3):
 MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(0.2, 2.0, 0.05, 2)]
 
 
-def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=torch.float32, **window):
+def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=torch.float32, growth=None, **window):
     """Train and return the results and the state after each epoch."""
     states = []
 
     def keep(epoch):
-        saved = epoch.state()
-        states.append({**saved, "lattice": {k: v.clone() for k, v in saved["lattice"].items()}})
+        states.append(deepcopy(epoch.state()))
         if epoch.epoch == stop_after:
             raise StoppedError
 
-    results = []
+    results, window = [], window.get("window") or window_for(task, **window)
     with suppress(StoppedError):
-        results = train(task, window_for(task, **window), members, settings, report=keep, state=state, dtype=dtype)
+        results = train(task, window, members, settings, growth=growth, report=keep, state=state, dtype=dtype)
     return results, states
+
+
+def weights_in(state, member):
+    """Return a member's lattice, cut out of wherever it is in a state; what is dead or unreachable is left out."""
+    for shard in state["shards"]:
+        if member in shard["members"]:
+            lattice = Lattice(Window(**shard["window"]), shard["members"]).to(shard["lattice"]["readout_bias"])
+            lattice.load_state_dict(shard["lattice"])
+            return cut(lattice, shard["members"].index(member))
+    raise AssertionError(f"member {member} is in no shard of the state")
+
+
+def assert_same_weights(state, member, alone_state, **tolerance):
+    """Compare a member's living channels with those of the same network trained alone."""
+    one, other = weights_in(state, member), weights_in(alone_state, 0)
+    assert one.window == other.window
+    for (name, weight), alone in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(weight, alone, **tolerance, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def assert_trains_as_alone(task, members, settings, **how):
+    """Compare weights and measurements of every member after every epoch with those of the member alone."""
+    together, states = states_of(task, members, settings, dtype=torch.float64, **how)
+    for i, member in enumerate(members):
+        alone, alone_states = states_of(task, [member], settings, dtype=torch.float64, **how)
+        for number, (epoch, alone_epoch) in enumerate(zip(states, alone_states, strict=True)):
+            assert epoch["extents"][i] == alone_epoch["extents"][0], f"member {i}, epoch {number + 1}"
+            assert_same_weights(epoch, i, alone_epoch, rtol=1e-9, atol=1e-9)
+        assert together[i].channels_per_layer == alone[0].channels_per_layer
+        assert together[i].measurement == pytest.approx(alone[0].measurement, rel=1e-9)
+    return states
 
 
 @pytest.mark.parametrize("solver", ["proximal", "backprop"])
@@ -53,15 +100,8 @@ def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=
 def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps):
     """In float64, where training has too little rounding to amplify: any other difference shows."""
     settings = training_settings(epochs=6, solver=solver, learning_rate=3e-2)  # channels die on the way
-    how = {"dtype": torch.float64, "time_selection": time_selection, "steps": steps}
-    together, states = states_of(task, MEMBERS, settings, **how)
-    assert states[-1]["lattice"]["readout_bias"].dtype == torch.float64
-    for i, member in enumerate(MEMBERS):
-        alone, alone_states = states_of(task, [member], settings, **how)
-        for epoch, alone_epoch in zip(states, alone_states, strict=True):
-            assert_same_weights(epoch, i, alone_epoch, rtol=1e-9, atol=1e-12)
-        assert together[i].channels_per_layer == alone[0].channels_per_layer
-        assert together[i].measurement == pytest.approx(alone[0].measurement, rel=1e-9)
+    states = assert_trains_as_alone(task, MEMBERS, settings, time_selection=time_selection, steps=steps)
+    assert states[-1]["shards"][0]["lattice"]["readout_bias"].dtype == torch.float64
 
 
 @pytest.mark.parametrize("solver", ["proximal", "backprop"])
@@ -73,9 +113,22 @@ def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(t
         assert_same_weights(states[0], i, alone_states[0], rtol=1e-4, atol=1e-5)
 
 
-def assert_same_weights(state, member, alone_state, **tolerance):
-    for name, weight in state["lattice"].items():
-        torch.testing.assert_close(weight[member], alone_state["lattice"][name][0], **tolerance)
+def assert_equal_states(one, other):
+    """Compare everything in two states to the last bit."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal_states(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal_states(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    else:
+        assert one == other
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
@@ -92,8 +145,7 @@ def test_training_that_went_on_from_a_checkpoint_ends_with_the_same_weights(task
         train(task, window_for(task), MEMBERS, SHORT, report=save_then_stop)
     rest, rest_states = states_of(task, MEMBERS, state=load_state(path))
     assert len(rest_states) == SHORT.epochs - stop_after
-    for name, weight in whole_states[-1]["lattice"].items():
-        assert torch.equal(weight, rest_states[-1]["lattice"][name])
+    assert_equal_states(whole_states[-1], rest_states[-1])
     assert [r.measurement for r in rest] == [r.measurement for r in whole]
     assert [r.curve for r in rest] == [r.curve for r in whole]
 
@@ -119,19 +171,27 @@ def test_pressure_leaves_exact_zeros_and_the_reported_channels_are_what_is_left(
     result, states = states_of(task, [Pressures(1.0, 0.0, 0.05, 0)], settings, steps=steps)
     channels = result[0].channels_per_layer
     assert sum(channels) < 7
-    alive = states[-1]["lattice"]["bottom_up.0"][0].flatten(1).ne(0).any(1).sum().item()
+    (shard,) = states[-1]["shards"]
+    alive = (
+        shard["lattice"]["bottom_up.0"][0].flatten(1).ne(0).any(1).sum().item() if shard["window"]["channels"] else 0
+    )
     assert alive == (channels[0] if channels else 0)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_member_that_becomes_not_finite_is_told_apart_and_disturbs_no_other(task, steps):
     broken = Pressures(float("nan"), 0.0, 0.05, 5)
-    with_it = train(task, window_for(task, steps=steps), [MEMBERS[0], broken, MEMBERS[1]], SHORT)
-    without = train(task, window_for(task, steps=steps), [MEMBERS[0], MEMBERS[0], MEMBERS[1]], SHORT)
+    how = {"steps": steps, "dtype": torch.float64}
+    with_it, states = states_of(task, [MEMBERS[0], broken, MEMBERS[1]], **how)
+    without, states_without = states_of(task, [MEMBERS[0], MEMBERS[0], MEMBERS[1]], **how)
     assert with_it[1].network is None
     assert "epoch 1" in with_it[1].reason
     assert with_it[1].curve == []
-    assert [with_it[i].measurement for i in (0, 2)] == [without[i].measurement for i in (0, 2)]
+    for i in (0, 2):
+        assert with_it[i].measurement == pytest.approx(without[i].measurement, rel=1e-9)
+        one, other = weights_in(states[-1], i), weights_in(states_without[-1], i)
+        for weight, same in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(weight, same, rtol=1e-9, atol=1e-9)
 
 
 def test_parameter_without_a_gradient_yet_has_no_moments():
@@ -159,6 +219,134 @@ def test_curve_is_bounded_however_many_epochs_there_are(task):
     assert epochs[-1] == 120
 
 
+# Windows that grow and shrink
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Let windows change in a training of a hundred steps: offers come soon, steps open and close soon."""
+    monkeypatch.setattr("model.growth.PATIENCE", 12)
+    monkeypatch.setattr(Axis.__init__, "__defaults__", (12, 12, False, False))  # due and patience
+    monkeypatch.setattr("model.growth.DEAD_SHARE", 0.2)
+    monkeypatch.setattr("model.shard.OPENING_STEPS", 8)
+
+
+GROWING = training_settings(epochs=20, learning_rate=2e-2)
+
+#: Without pressures, with those of space, with that of time, and with all.
+UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
+
+
+def start_for(task, time_selection="adaptive", steps=2):
+    return Window((2,), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
+
+
+def sizes_in(states):
+    """Return how large each member was after each epoch: channels, steps, whether a step opens or closes."""
+    return [[(e["channels"], e["steps"], e["opening"]) for e in state["extents"]] for state in states]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["proximal", "backprop"])
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as_alone(
+    task, hasty, solver, time_selection
+):
+    settings = training_settings(epochs=20, learning_rate=2e-2, solver=solver)
+    how = {"window": start_for(task, time_selection), "growth": Growth(10**7)}
+    states = assert_trains_as_alone(task, UNEQUAL, settings, **how)
+    sizes = sizes_in(states)
+    assert len({str(size) for size in sizes[-1]}) > 1  # or this has shown nothing of members of different sizes
+    assert len(sizes[-1][0][0]) > 1
+    assert {opening for epoch in sizes for _, _, opening in epoch} == {-1, 0, 1}
+    if solver == "proximal":
+        assert len({str([shard["members"] for shard in state["shards"]]) for state in states}) > 1  # regrouped
+
+
+@pytest.mark.parametrize(
+    ("time_selection", "steps"),
+    [("fixed", 2), *(pytest.param(*kind, marks=pytest.mark.slow) for kind in (("adaptive", 3), ("fixed", 3)))],
+)
+def test_member_whose_steps_close_beside_one_that_keeps_them_trains_to_the_same_weights_as_alone(
+    task, hasty, time_selection, steps
+):
+    """In a window that others keep open, the weights of steps that have closed must be as good as gone."""
+    members = [Pressures(0.001, 0, 20, 2), Pressures(0.001, 0, 0, 0)]
+    settings = training_settings(epochs=20, learning_rate=4e-2)
+    states = assert_trains_as_alone(task, members, settings, window=window_for(task, time_selection, steps))
+    assert states[-1]["extents"][0]["steps"] == 1
+    assert states[-1]["extents"][1]["steps"] == steps
+
+
+def test_window_without_pressures_grows_to_the_memory_limit_and_says_once_that_it_is_full(task, hasty):
+    limit, told, largest = 400_000, [], []
+
+    def keep(epoch):
+        told.append(epoch.full)
+        for extent, shard in zip(epoch.state()["extents"], epoch.state()["shards"], strict=True):
+            window = Window(**shard["window"])
+            assert (list(window.channels), window.steps) == (extent["channels"], extent["steps"])
+            largest.append(window.training_bytes(GROWING.batch_size))
+
+    start = start_for(task)
+    result = train(task, start, [Pressures(0, 0, 0, 0)], GROWING, growth=Growth(limit), report=keep)[0]
+    assert start.training_bytes(GROWING.batch_size) < largest[-1] <= limit
+    assert max(largest) <= limit
+    assert [list(full) for full in told if full] == [[0]]
+    (words,) = (full[0] for full in told if full)
+    assert re.fullmatch(r"\d+( \+ \d+)* channels × \d+ steps", words)
+    assert result.measurement["limited_memory"] == 1
+    assert max(result.measurement[f"limited_{axis}"] for axis in ("breadth", "depth", "time")) == 1
+    generous = train(task, start, [Pressures(0, 0, 0, 0)], GROWING, growth=Growth(10**9))[0]
+    assert generous.measurement["limited_memory"] == 0
+    assert generous.measurement["channels"] > result.measurement["channels"]
+
+
+def test_strong_pressures_leave_a_small_window_that_limits_nothing(task, hasty):
+    members = [Pressures(0.05, 0.05, 0.5, 0)]
+    (result,), states = states_of(task, members, GROWING, window=start_for(task), growth=Growth(10**9))
+    assert {name: value for name, value in result.measurement.items() if name.startswith("limited")} == {
+        "limited_breadth": 0,
+        "limited_depth": 0,
+        "limited_time": 0,
+        "limited_memory": 0,
+    }
+    assert sum(states[-1]["extents"][0]["channels"]) <= 6
+    assert result.channels_per_layer == states[-1]["extents"][0]["channels"]
+
+
+def test_nothing_grows_without_leave_to_grow(task, hasty):
+    _, states = states_of(task, [Pressures(0, 0, 0, 0)], GROWING, window=start_for(task))
+    assert {str(sizes) for sizes in sizes_in(states)} == {str([([2], 2, 0)])}
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", pytest.param("fixed", marks=pytest.mark.slow)])
+def test_training_interrupted_while_windows_grow_ends_with_equal_weights_and_measurements(
+    task, hasty, tmp_path, time_selection
+):
+    members, window = UNEQUAL[:3], start_for(task, time_selection)
+    whole, whole_states = states_of(task, members, GROWING, window=window, growth=Growth(500_000))
+    sizes = sizes_in(whole_states)
+    # While a step opens, just after something has grown, and in the quiet at the end.
+    is_opening = [any(opening for _, _, opening in epoch) for epoch in sizes]
+    has_grown = [one != other for one, other in pairwise(sizes)]
+    for stop_after in {is_opening.index(True) + 1, has_grown.index(True) + 2, len(sizes) - 2}:
+        path = tmp_path / f"{stop_after}.pt"
+
+        def save_then_stop(epoch, path=path, stop_after=stop_after):
+            save_state(epoch.state(), path)
+            if epoch.epoch == stop_after:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            train(task, window, members, GROWING, growth=Growth(500_000), report=save_then_stop)
+        how = {"window": window, "growth": Growth(500_000)}
+        rest, rest_states = states_of(task, members, GROWING, load_state(path), **how)
+        assert_equal_states(whole_states[-1], rest_states[-1])
+        assert [r.measurement for r in rest] == [r.measurement for r in whole]
+        assert [r.step_dist for r in rest] == [r.step_dist for r in whole]
+
+
 def test_torn_or_foreign_checkpoint_is_refused(task, tmp_path):
     path = tmp_path / "population.pt"
     assert load_state(path) is None
@@ -169,6 +357,19 @@ def test_torn_or_foreign_checkpoint_is_refused(task, tmp_path):
     _, states = states_of(task, MEMBERS, stop_after=1)
     with pytest.raises(CheckpointError, match="3 members"):
         train(task, window_for(task), MEMBERS[:2], SHORT, state=states[0])
+
+
+@pytest.mark.parametrize("change", [{"halve": ()}, {"kernel": 1}, {"time_selection": "fixed"}, {"image": (1, 9, 9)}])
+def test_checkpoint_of_another_kind_of_window_is_refused(task, change):
+    _, states = states_of(task, MEMBERS, stop_after=1)
+    with pytest.raises(CheckpointError, match="another window"):
+        train(task, replace(window_for(task), **change), MEMBERS, SHORT, state=states[0])
+
+
+def test_curves_of_a_state_do_not_grow_when_training_goes_on_from_it(task):
+    _, states = states_of(task, MEMBERS, stop_after=1)
+    states_of(task, MEMBERS, state=states[0])
+    assert [len(curve) for curve in states[0]["curves"]] == [1, 1, 1]
 
 
 def test_checkpoint_that_would_run_code_is_refused(tmp_path):

@@ -1,0 +1,325 @@
+"""What the written-out recurrence gains over a straightforward PyTorch version of the same equations.
+
+    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas,memory]
+
+`same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
+training steps; `ideas` takes single ideas and choices back; `memory` runs itself twice, to show what keeping freed
+memory brings. CPU: time of this process alone, which neighbours disturb little; GPU: wall time, synchronised. The
+versions take turns, and the least of all rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model import Answer, Lattice, Window, recurrence
+from model.compute import use_threads
+from model.time_selection import adaptive_step_dist
+
+BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
+#: Images, the layers that halve them, and how many times faster than plain a step is meant to be.
+KINDS = [
+    ((1, 8, 8), (), 1.5),
+    ((1, 8, 8), (2,), 1.5),
+    ((1, 14, 14), (), 1.5),
+    ((1, 14, 14), (2,), 1.5),
+    ((1, 28, 28), (), 1.0),
+    ((1, 28, 28), (2, 3), 1.0),
+    ((3, 32, 32), (), 1.0),
+    ((3, 32, 32), (2, 3), 1.0),
+]
+CHANNELS = (8, 16)
+#: Largest difference that counts as rounding, relative to the largest number of its tensor.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-3}
+
+
+class Plain(nn.Module):
+    """The same equations as one writes them down: a convolution per connection and step, and autograd."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        super().__init__()
+        self.window = window = lattice.window
+        self.strides = [2 if layer in window.halve else 1 for layer in range(1, window.layers + 1)]
+
+        def convolution(weight: Tensor, stride: int = 1, bias: Tensor | None = None) -> nn.Conv2d:
+            outputs, inputs, k, _ = weight[0].shape
+            made = nn.Conv2d(inputs, outputs, k, stride=stride, padding=k // 2, bias=bias is not None).to(weight)
+            made.weight.data.copy_(weight[0])
+            if made.bias is not None and bias is not None:
+                made.bias.data.copy_(bias[0])
+            return made
+
+        self.bottom_up = nn.ModuleList(map(convolution, lattice.bottom_up, self.strides, lattice.bias))
+        self.lateral = nn.ModuleList(map(convolution, lattice.lateral))
+        self.top_down = nn.ModuleList(map(convolution, lattice.top_down))
+        self.readout = nn.Linear(sum(window.channels), window.classes).to(lattice.readout_bias)
+        self.readout.weight.data.copy_(torch.cat(list(lattice.readout), -1)[0])
+        self.readout.bias.data.copy_(lattice.readout_bias[0])
+        self.hazard_bias = nn.Parameter(lattice.hazard_bias.detach().clone())
+        self.hazard_sureness = nn.Parameter(lattice.hazard_sureness.detach().clone())
+
+    def forward(self, images: Tensor) -> Answer:
+        L, before, logits = self.window.layers, [], []
+        for _ in range(self.window.steps):
+            now: list[Tensor] = []
+            for l in range(L):
+                drive = self.bottom_up[l](now[l - 1] if l else images)
+                if before:
+                    drive = drive + self.lateral[l](before[l])
+                if before and l + 1 < L:
+                    down = self.top_down[l](before[l + 1])
+                    drive = drive + (F.interpolate(down, drive.shape[-2:]) if self.strides[l + 1] > 1 else down)
+                now.append(F.relu(drive))
+            logits.append(self.readout(torch.cat([h.mean((-2, -1)) for h in now], -1)))
+            before = now
+        logits_TBPK = torch.stack(logits)[:, :, None]
+        entry_TP = logits_TBPK.new_ones(len(logits), 1)
+        return Answer(logits_TBPK, adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP))
+
+    def slopes(self) -> dict[str, Tensor]:
+        """Return the slopes of all weights by the names that the lattice has for them."""
+        found = {f"bias.{l}": c.bias.grad for l, c in enumerate(self.bottom_up)}
+        found |= {f"readout.{l}": r for l, r in enumerate(self.readout.weight.grad.split(self.window.channels, -1))}
+        for name in ("bottom_up", "lateral", "top_down"):
+            found |= {f"{name}.{l}": c.weight.grad for l, c in enumerate(getattr(self, name))}
+        found |= {"readout_bias": self.readout.bias.grad, "hazard_bias": self.hazard_bias.grad[0]}
+        return {
+            name: slope[None] for name, slope in (found | {"hazard_sureness": self.hazard_sureness.grad[0]}).items()
+        }
+
+
+def loss(answer: Answer, labels_B: Tensor) -> Tensor:
+    """Return the mixture's loss, with that of single steps and the time cost as in training."""
+    log_probs_TBK = answer.logits_TBPK[:, :, 0].log_softmax(-1)
+    steps = -log_probs_TBK.gather(2, labels_B.expand(len(log_probs_TBK), -1)[..., None]).mean()
+    return F.nll_loss(answer.log_probs_BPK[:, 0], labels_B) + 0.2 * steps + 0.01 * answer.expected_steps_BP.mean()
+
+
+def seconds(device: str) -> float:
+    """Return a time in seconds: of this process on the CPU, of the wall on a GPU once that is done."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def fastest(
+    calls: Mapping[str, Callable[[], object]], device: str, rounds: int, least: float = 0.15
+) -> dict[str, float]:
+    """Return each call's milliseconds: the least of some rounds, of `least` seconds each, in which calls take turns."""
+    repeats: dict[str, int] = {}
+    for name, call in calls.items():
+        call()  # warms up
+        start = seconds(device)
+        call()
+        repeats[name] = math.ceil(least / (seconds(device) - start))
+    best = dict.fromkeys(calls, math.inf)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = seconds(device)
+            for _ in range(repeats[name]):
+                call()
+            best[name] = min(best[name], (seconds(device) - start) / repeats[name] * 1e3)
+    return best
+
+
+def hardware(device: str) -> str:
+    """Return in a line what is measured on, and when."""
+    name = platform.processor() or platform.machine()
+    if device != "cpu":
+        name = torch.cuda.get_device_name()
+    elif (facts := Path("/proc/cpuinfo")).exists():
+        lines = [line.split(":")[1].strip() for line in facts.read_text().splitlines() if line.startswith("model")]
+        name = f"{lines[1]} (model {lines[0]}), {torch.get_num_threads()} thread, process time"
+    return f"{time.strftime('%Y-%m-%d')}, {name}, torch {torch.__version__}"
+
+
+def example(window: Window, device: str, dtype: torch.dtype = torch.float32) -> tuple[Lattice, Tensor, Tensor]:
+    """Return a lattice of one network, images and labels."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(BATCH, *window.image, generator=generator).to(device, dtype)
+    labels = torch.randint(window.classes, (BATCH,), generator=generator).to(device)
+    lattice = Lattice(window, [0]).to(device, dtype)
+    with torch.no_grad():
+        lattice.hazard_sureness.fill_(0.5)  # at 0, where it begins, half of the time selection has no slope
+    return lattice, images, labels
+
+
+def training_step(module: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """Return a function that makes a training step."""
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-5, fused=True)
+
+    def step() -> None:
+        value = loss(module(images), labels)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
+    return step
+
+
+def windows() -> Iterator[tuple[str, Window, float]]:
+    """Yield what is measured: a name, the window, and how many times faster than plain it is meant to be."""
+    for image, halve, aim in KINDS:
+        for c in CHANNELS:
+            halved = f", halve {', '.join(map(str, halve))}" if halve else ""
+            name = f"{'×'.join(map(str, image[1:]))}{' colour' * (image[0] > 1)}, {c} channels{halved}"
+            yield name, Window((c,) * LAYERS, STEPS, image, CLASSES, halve=halve), aim
+
+
+def differences(window: Window, device: str, dtype: torch.dtype) -> tuple[float, float]:
+    """Return how far answers and slopes are apart, each relative to the largest number of its tensor."""
+    lattice, images, labels = example(window, device, dtype)
+    plain = Plain(lattice)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        answers = [module(images) for module in (lattice, plain)]
+        for answer in answers:
+            loss(answer, labels).backward()
+    theirs, ours = plain.slopes(), {name: weight.grad for name, weight in lattice.named_parameters()}
+    assert ours.keys() == theirs.keys()
+
+    def apart(a: Tensor, b: Tensor) -> float:
+        return float((a - b).detach().abs().max() / b.detach().abs().max())
+
+    ours_said, theirs_said = ((answer.logits_TBPK, answer.step_dist_TBP) for answer in answers)
+    return max(map(apart, ours_said, theirs_said)), max(apart(ours[name], theirs[name]) for name in ours)
+
+
+def show_same(device: str) -> bool:
+    """Print how far the versions are apart, and return whether by rounding alone."""
+    formats = list(TOLERANCE)
+    heads = [f"{what}, {str(dtype)[6:]}" for dtype in formats for what in ("answers", "slopes")]
+    print("| window |", " | ".join(heads), "|\n|---|" + "---:|" * len(heads))
+    is_same = True
+    for name, window, _ in windows():
+        found = [differences(window, device, dtype) for dtype in formats]
+        print(f"| {name} |", " | ".join(f"{value:.0e}" for pair in found for value in pair), "|", flush=True)
+        is_same &= all(max(pair) < TOLERANCE[dtype] for pair, dtype in zip(found, formats, strict=True))
+    print("\nThey are the same to rounding.\n" if is_same else "\nTHEY ARE NOT THE SAME.\n")
+    return is_same
+
+
+def show_speed(device: str, rounds: int) -> None:
+    """Print milliseconds of a training step of both versions."""
+    print("| window | plain, ms | lattice, ms | times faster | aim |\n|---|---:|---:|---:|---|")
+    for name, window, aim in windows():
+        lattice, *batch = example(window, device)
+        both = {"plain": training_step(Plain(lattice), *batch), "lattice": training_step(lattice, *batch)}
+        ms = fastest(both, device, rounds)
+        ratio = ms["plain"] / ms["lattice"]
+        verdict = f"{aim}, {'reached' if ratio >= aim else 'missed'}"
+        print(f"| {name} | {ms['plain']:.1f} | {ms['lattice']:.1f} | {ratio:.2f} | {verdict} |", flush=True)
+    print()
+
+
+def _by_autograd() -> AbstractContextManager[object]:
+    return patch("model.lattice.unroll", lambda *args: recurrence._forward(*args, None))
+
+
+@contextmanager
+def _contiguous() -> Iterator[None]:
+    with patch.object(torch, "channels_last", torch.contiguous_format):
+        yield
+
+
+def _up_apart() -> AbstractContextManager[object]:
+    return patch.object(recurrence.Geometry, "is_up_joined", lambda *_: False)
+
+
+#: What is taken back: its name, whether of the plain version, how, and the number format.
+IDEAS: dict[str, tuple[bool, Callable[[], AbstractContextManager[object]], torch.dtype]] = {
+    "lattice": (False, nullcontext, torch.float32),
+    "slopes by autograd": (False, _by_autograd, torch.float32),
+    "way up not joined": (False, _up_apart, torch.float32),
+    "contiguous": (False, _contiguous, torch.float32),
+    "bfloat16": (False, nullcontext, torch.bfloat16),
+    "plain": (True, nullcontext, torch.float32),
+    "plain, autocast": (True, nullcontext, torch.bfloat16),
+}
+
+
+def show_ideas(device: str, rounds: int) -> None:
+    """Print milliseconds of a training step with single ideas taken back, and with other formats."""
+    print("| window |", " | ".join(IDEAS), "|\n|---|" + "---:|" * len(IDEAS))
+    for name, window, _ in windows():
+
+        def variant(idea: str, window: Window = window) -> Callable[[], None]:
+            is_plain, changed, dtype = IDEAS[idea]
+            lattice, *batch = example(window, device, torch.float32 if is_plain else dtype)
+            step = training_step(Plain(lattice) if is_plain else lattice, *batch)
+
+            def run() -> None:
+                with changed(), torch.autocast(device, dtype=torch.bfloat16, enabled=is_plain and dtype.itemsize == 2):
+                    step()
+
+            return run
+
+        ms = fastest({idea: variant(idea) for idea in IDEAS}, device, rounds)
+        print(f"| {name} |", " | ".join(f"{value:.1f}" for value in ms.values()), "|", flush=True)
+    print()
+
+
+def step_ms(device: str, rounds: int) -> dict[str, float]:
+    """Return the milliseconds of a training step, by window."""
+    calls = {}
+    for name, window in ((name, window) for name, window, _ in windows() if window.halve):
+        lattice, *batch = example(window, device)
+        calls[f"{name} | lattice"] = training_step(lattice, *batch)
+        calls[f"{name} | plain"] = training_step(Plain(lattice), *batch)
+    return fastest(calls, device, rounds)
+
+
+def show_memory(device: str, rounds: int) -> None:
+    """Print milliseconds of a training step in processes with and without the product's memory settings."""
+    best: dict[str, dict[str, float]] = {"default": {}, "product": {}}
+    for _ in range(2):
+        for setting, ms in best.items():
+            command = [sys.executable, __file__, "--device", device, "--rounds", str(rounds), "--child", setting]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            best[setting] = {name: min(ms.get(name, math.inf), value) for name, value in found.items()}
+    print("| window | version | default, ms | as the product sets it, ms | saved |\n|---|---|---:|---:|---:|")
+    for name, default in best["default"].items():
+        product = best["product"][name]
+        print(f"| {name} | {default:.1f} | {product:.1f} | {1 - product / default:.0%} |")
+    print()
+
+
+def main() -> int:
+    """Print the tables; return 1 if the two versions are not the same."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--parts", default="same,speed,ideas,memory")
+    parser.add_argument("--child", choices=("default", "product"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.child != "default":
+        use_threads(1)
+    if given.child:
+        print(json.dumps(step_ms(given.device, given.rounds)))
+        return 0
+    parts = given.parts.split(",")
+    print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, P = 1, best of {given.rounds}\n")
+    is_same = show_same(given.device) if "same" in parts else True
+    for part, show in {"speed": show_speed, "ideas": show_ideas, "memory": show_memory}.items():
+        if part in parts:
+            show(given.device, given.rounds)
+    return 0 if is_same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

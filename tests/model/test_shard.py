@@ -1,0 +1,88 @@
+"""A population is divided into lattices of about one size, so that as little as possible is computed for nothing."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import Window
+from model.growth import Extent
+from model.shard import divide, segments, work
+
+quick = settings(max_examples=100, deadline=None)
+
+WINDOW = Window((4, 3), 2, (1, 8, 8), 5, halve=(2,))
+
+SIZES = st.tuples(st.lists(st.integers(1, 40), max_size=3), st.integers(1, 8))
+
+
+def extents_of(sizes):
+    return [Extent(list(channels), steps) for channels, steps in sizes]
+
+
+def work_of(part, batch_size):
+    return work(WINDOW, [e.channels for e in part], [e.steps for e in part], batch_size)
+
+
+@quick
+@given(st.lists(SIZES, min_size=1, max_size=8), st.sampled_from([1, 32, 500]))
+def test_every_member_is_in_one_part_and_the_work_is_never_above_one_lattice_or_one_each(sizes, batch_size):
+    extents = extents_of(sizes)
+    parts, least = divide(WINDOW, extents, batch_size)
+    assert sorted(member for part in parts for member in part) == list(range(len(extents)))
+    assert parts == sorted(sorted(part) for part in parts)
+    assert least == pytest.approx(sum(work_of([extents[m] for m in part], batch_size) for part in parts))
+    assert least <= work_of(extents, batch_size) * (1 + 1e-9)
+    assert least <= sum(work_of([extent], batch_size) for extent in extents) * (1 + 1e-9)
+
+
+@quick
+@given(st.lists(SIZES.filter(lambda size: size[0]), min_size=1, max_size=4), st.data(), st.sampled_from([1, 32, 500]))
+def test_networks_of_one_size_stay_together(kinds, data, batch_size):
+    sizes = data.draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=9))
+    parts, _ = divide(WINDOW, extents_of(sizes), batch_size)
+    for size in kinds:
+        homes = [number for number, part in enumerate(parts) if any(sizes[m] == size for m in part)]
+        assert len(homes) <= 1
+
+
+@quick
+@given(st.lists(SIZES, min_size=1, max_size=5), st.sampled_from([32, 500]))
+def test_no_other_cuts_between_members_in_order_of_size_are_less_work(sizes, batch_size):
+    """The dynamic programming against all cuts there are."""
+    extents = extents_of(sizes)
+    _, least = divide(WINDOW, extents, batch_size)
+    order = sorted(extents, key=lambda e: (e.steps * sum(e.channels), e.channels, e.steps))
+    for cuts in product([False, True], repeat=len(order) - 1):
+        parts = [[order[0]]]
+        for extent, is_cut in zip(order[1:], cuts, strict=True):
+            parts = [*parts, [extent]] if is_cut else [*parts[:-1], [*parts[-1], extent]]
+        assert least <= sum(work_of(part, batch_size) for part in parts) * (1 + 1e-9)
+
+
+def test_networks_of_one_size_stay_together_although_another_size_is_as_large():
+    sizes = [([60, 60], 2), ([30], 8)] * 4  # both are 240 channels in all steps
+    assert divide(WINDOW, extents_of(sizes), 32)[0] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+def test_small_networks_are_kept_apart_from_a_much_larger_one():
+    parts, _ = divide(WINDOW, extents_of([([2], 1), ([100, 100, 100], 8), ([2], 1)]), 500)
+    assert parts == [[0, 2], [1]]
+
+
+def test_networks_of_about_one_size_share_a_lattice():
+    parts, _ = divide(WINDOW, extents_of([([4, 4], 3), ([4, 3], 3), ([3, 4], 2)]), 32)
+    assert parts == [[0, 1, 2]]
+
+
+@quick
+@given(st.integers(1, 200), st.integers(1, 40))
+def test_epoch_is_divided_into_about_equal_parts_without_a_gap(steps, every):
+    parts = segments(steps, every)
+    assert [step for first, last in parts for step in range(first, last)] == list(range(steps))
+    lengths = [last - first for first, last in parts]
+    assert max(lengths) <= every
+    assert max(lengths) - min(lengths) <= 1
