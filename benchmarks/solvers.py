@@ -97,9 +97,9 @@ CONDITIONS = {
     "batch 32": Condition(batch_size=32),
     "batch 128": Condition(batch_size=128),
     "12 epochs": Condition(epochs=12),
+    "12 epochs, 16 × 3 × 6": Condition(epochs=12, channels=16),
     "48 epochs": Condition(epochs=48),
-    "16 × 3 × 6": Condition(channels=16),
-    "12 × 4 × 8": Condition(channels=12, layers=4, steps=8),
+    "12 epochs, 12 × 4 × 8": Condition(epochs=12, channels=12, layers=4, steps=8),
 }
 
 
