@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas,memory]
 
 `same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps; `ideas` takes single ideas and choices back; `memory` runs itself twice, to show what keeping freed
+training steps; `ideas` takes single ideas and choices back; `memory` runs itself in processes of their own, to show what keeping freed
 memory brings. CPU: time of this process alone, which neighbours disturb little; GPU: wall time, synchronised. The
 versions take turns, and the least of all rounds counts.
 """
@@ -11,7 +11,6 @@ versions take turns, and the least of all rounds counts.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 import subprocess
@@ -273,28 +272,31 @@ def show_ideas(device: str, rounds: int) -> None:
     print()
 
 
-def step_ms(device: str, rounds: int) -> dict[str, float]:
-    """Return the milliseconds of a training step, by window."""
-    calls = {}
-    for name, window in ((name, window) for name, window, _ in windows() if window.halve):
-        lattice, *batch = example(window, device)
-        calls[f"{name} | lattice"] = training_step(lattice, *batch)
-        calls[f"{name} | plain"] = training_step(Plain(lattice), *batch)
-    return fastest(calls, device, rounds)
+def step_ms(version: str, name: str, device: str, rounds: int) -> float:
+    """Return the milliseconds of a training step in this process."""
+    window = next(window for its_name, window, _ in windows() if its_name == name)
+    lattice, *batch = example(window, device)
+    step = training_step(Plain(lattice) if version == "plain" else lattice, *batch)
+    return fastest({name: step}, device, rounds)[name]
 
 
 def show_memory(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step in processes with and without the product's memory settings."""
-    best: dict[str, dict[str, float]] = {"default": {}, "product": {}}
-    for _ in range(2):
-        for setting, ms in best.items():
-            command = [sys.executable, __file__, "--device", device, "--rounds", str(rounds), "--child", setting]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            best[setting] = {name: min(ms.get(name, math.inf), value) for name, value in found.items()}
+    """Print milliseconds of a training step in processes with and without the product's memory settings.
+
+    Each window and version has processes of its own: what a large one frees would change glibc's thresholds for all.
+    """
     print("| window | version | default, ms | as the product sets it, ms | saved |\n|---|---|---:|---:|---:|")
-    for name, default in best["default"].items():
-        product = best["product"][name]
-        print(f"| {name} | {default:.1f} | {product:.1f} | {1 - product / default:.0%} |")
+    for name, window, _ in windows():
+        if set(window.channels) != {min(CHANNELS)}:
+            continue
+        for version in ("plain", "lattice"):
+            ms = dict.fromkeys(("default", "product"), math.inf)
+            for setting in [*ms] * 2:
+                options = ["--device", device, "--rounds", str(rounds), "--child", setting, version, name]
+                done = subprocess.run([sys.executable, __file__, *options], check=True, capture_output=True, text=True)
+                ms[setting] = min(ms[setting], float(done.stdout))
+            saved = 1 - ms["product"] / ms["default"]
+            print(f"| {name} | {version} | {ms['default']:.1f} | {ms['product']:.1f} | {saved:.0%} |", flush=True)
     print()
 
 
@@ -304,13 +306,13 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--parts", default="same,speed,ideas,memory")
-    parser.add_argument("--child", choices=("default", "product"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.child != "default":
+    if given.child is None or given.child[0] == "product":
         use_threads(1)
     if given.child:
-        print(json.dumps(step_ms(given.device, given.rounds)))
+        print(step_ms(*given.child[1:], given.device, given.rounds))
         return 0
     parts = given.parts.split(",")
     print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, P = 1, best of {given.rounds}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -10,25 +11,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import Optimizer
 
 from model import Lattice, Pressures, TaskDefinition, TrainingSettings, Window, load_task, train
 from model.costs import group_norms, scale_channels
+from model.proximal import proximal_step
 from sweeper.front import hypervolume
 from sweeper.vocabulary import Goal
 
 Row = dict[str, Any]
-Weights = dict[str, list[Tensor]]
-
-#: A lattice's weights that count in a group norm.
-CONNECTIONS = ("bottom_up", "lateral", "top_down", "readout", "hazard")
 
 OBJECTIVES = {"accuracy": Goal.MAXIMIZE, "breadth": Goal.MINIMIZE, "depth": Goal.MINIMIZE, "time": Goal.MINIMIZE}
 REFERENCE = (0.0, 9.0, 4.0, 7.0)
@@ -48,17 +45,16 @@ class Variant:
 
     Attributes:
         solver: As in `TrainingSettings`; what follows is for `proximal` only.
-        is_in_metric: The threshold meets the group norm in Adam's diagonal metric, ‖d·w‖ with d = √v̂ + ε, which is
-            the condition under which the exact proximal operator in that metric gives zero (Yun et al. 2021).
-        rank_memory: Ranks come from a moving average of the norms over so many steps.
+        form: `exact`, the product's own; `metric`, all weights of a group scaled alike, by the same threshold in Adam's
+            metric; `plain`, the threshold on plain norms, as the product had it first.
+        rank_memory: Ranks come from a moving average of the norms over so many steps; `plain` and `metric` only.
         ramp: Pressures rise linearly over this share of the training.
         grid_of: The variant whose calibration serves this one too, since λ is in the same units in both.
         stretch: Raises the grid's upper ends, where the short calibration left too much alive in a longer training.
     """
 
     solver: str = "proximal"
-    is_in_metric: bool = False
-    is_exact: bool = False
+    form: str = "exact"
     rank_memory: int = 1
     ramp: float = 0.0
     grid_of: str = ""
@@ -67,14 +63,13 @@ class Variant:
 
 VARIANTS = {
     "backprop": Variant("backprop"),
-    "proximal": Variant(),
-    "slow rank": Variant(rank_memory=100, grid_of="proximal"),
-    "metric": Variant(is_in_metric=True, grid_of="exact"),
-    "metric, own grid": Variant(is_in_metric=True),
-    "proximal, ramp": Variant(ramp=0.3, grid_of="proximal"),
-    "metric, ramp": Variant(is_in_metric=True, ramp=0.3, grid_of="exact, ramp", stretch=2),
-    "exact": Variant(is_in_metric=True, is_exact=True),
-    "exact, ramp": Variant(is_in_metric=True, is_exact=True, ramp=0.3, stretch=2),
+    "plain": Variant(form="plain"),
+    "slow rank": Variant(form="plain", rank_memory=100, grid_of="plain"),
+    "metric": Variant(form="metric", grid_of="exact"),
+    "plain, ramp": Variant(form="plain", ramp=0.3, grid_of="plain"),
+    "metric, ramp": Variant(form="metric", ramp=0.3, grid_of="exact, ramp", stretch=2),
+    "exact": Variant(),
+    "exact, ramp": Variant(ramp=0.3, stretch=2),
 }
 
 
@@ -104,100 +99,46 @@ CONDITIONS = {
 
 
 class Shrinkage:
-    """Stands in for `model.training.proximal_step`; keeps its variant's own memory over one training.
+    """Stands in for `model.shard.proximal_step`; keeps its variant's own memory over one training.
 
-    Every weight of a channel is scaled by max(0, 1 − lr · (λ_breadth · k + λ_depth · l) / norm).
+    Every weight of a channel is scaled by max(0, 1 − lr · (λ_breadth · k + λ_depth · l) / norm), or exactly shrunk.
     """
 
     def __init__(self, variant: Variant, steps: int) -> None:
         self.variant, self.steps, self.step = variant, steps, 0
         self.slow: list[Tensor] = []
-        self.optimizer: Optimizer
-
-    def see(self, optimizer: Optimizer, *_: object) -> None:
-        """Note the optimizer after its step: the trained code need not hand it over."""
-        self.optimizer = optimizer
 
     @torch.no_grad()
-    def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, lr: float, *_: object) -> list[Tensor]:
+    def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, optimizer: Optimizer) -> list[Tensor]:
         done, variant = self.step / self.steps, self.variant
         self.step += 1
         strength = min(1.0, done / variant.ramp) if variant.ramp else 1.0
+        if variant.form == "exact":
+            return proximal_step(lattice, strength * breadth_P, strength * depth_P, optimizer)
         plain = group_norms(lattice)
         self.slow = [s + (g - s) / variant.rank_memory for s, g in zip(self.slow or plain, plain, strict=True)]
         self.slow = [torch.where(g > 0, s, 0.0) for s, g in zip(self.slow, plain, strict=True)]
-        metric = self._metric(lattice) if variant.is_in_metric else None
-        norms = group_norms(_weighted(lattice, metric)) if metric else plain
-        thresholds: list[Tensor] = []
+        norms = metric_norms(lattice, optimizer) if variant.form == "metric" else plain
         scales: list[Tensor] = []
         for layer, (slow_PC, norm_PC) in enumerate(zip(self.slow, norms, strict=True), start=1):
             rank_PC = slow_PC.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
-            thresholds.append(strength * lr * (breadth_P[:, None] * rank_PC + depth_P[:, None] * layer))
-            scales.append((1 - thresholds[-1] / norm_PC.clamp_min(1e-30)).clamp_min(0))
+            pressure_PC = breadth_P[:, None] * rank_PC + depth_P[:, None] * layer
+            threshold_PC = strength * optimizer.param_groups[0]["lr"] * pressure_PC
+            scales.append((1 - threshold_PC / norm_PC.clamp_min(1e-30)).clamp_min(0))
         dead = [(scale_PC == 0) | (g == 0) for scale_PC, g in zip(scales, plain, strict=True)]
-        if metric and variant.is_exact:
-            shrink_exactly(lattice, metric, plain, thresholds)
-            scales = [torch.ones_like(scale_PC) for scale_PC in scales]
         scale_channels(lattice, [torch.where(d, 0.0, scale_PC) for d, scale_PC in zip(dead, scales, strict=True)])
         return dead
 
-    def _metric(self, lattice: Lattice) -> Weights:
-        """Return d = √v̂ + ε of every weight that a channel touches."""
-        group = self.optimizer.param_groups[0]
 
-        def diagonal(weight: Tensor) -> Tensor:
-            state = self.optimizer.state[weight]
-            v_hat: Tensor = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
-            return v_hat.sqrt() + float(group["eps"])
-
-        return {name: [diagonal(weight) for weight in getattr(lattice, name)] for name in CONNECTIONS}
-
-
-def _weighted(lattice: Lattice, metric: Weights) -> Lattice:
-    """Return what `group_norms` reads of a lattice, every weight multiplied by its d."""
-    weights = {name: [w * d for w, d in zip(getattr(lattice, name), metric[name], strict=True)] for name in CONNECTIONS}
-    view = SimpleNamespace(window=lattice.window, is_adaptive=True, bias=lattice.bias, **weights)
-    return cast(Lattice, view)
-
-
-def _ends(weights: Weights, l: int, layers: int) -> list[Tensor]:
-    """Return views of all that touches a layer's channels, each (P, C_l, …)."""
-    views = [weights["bottom_up"][l], weights["lateral"][l], weights["lateral"][l].transpose(1, 2)]
-    views += [weights["readout"][l].transpose(1, 2), weights["hazard"][l][..., None]]
-    if l > 0:
-        views.append(weights["top_down"][l - 1].transpose(1, 2))
-    if l + 1 < layers:
-        views += [weights["top_down"][l], weights["bottom_up"][l + 1].transpose(1, 2)]
-    return views
-
-
-def shrink_exactly(lattice: Lattice, metric: Weights, norms: list[Tensor], thresholds: list[Tensor]) -> None:
-    """Apply argmin ½ Σ d·(w − w')² + τ·‖w‖ to every group on its own, in place, where it is not zero.
-
-    The solution is w = w' · d / (d + τ / n), its norm n solves Σ (d·w' / (d·n + τ))² = 1. A weight between two
-    channels is scaled by both, and a channel's weight on itself twice.
-    """
-    weights = {name: [weight.data for weight in getattr(lattice, name)] for name in CONNECTIONS}
-    layers = lattice.window.layers
-    factors: list[tuple[Tensor, Tensor]] = []
-    for l, (start_PC, threshold_PC) in enumerate(zip(norms, thresholds, strict=True)):
-        pairs = list(zip(_ends(weights, l, layers), _ends(metric, l, layers), strict=True))
-        pulls = [((w * d).square().flatten(2), d.flatten(2)) for w, d in pairs]
-        norm_PC = start_PC
-        for _ in range(4):  # Newton on 1/√sum, which is linear in n when all d are equal
-            sum_PC, slope_PC = torch.zeros_like(norm_PC), torch.zeros_like(norm_PC)
-            for pull, d in pulls:
-                below = d * norm_PC[..., None] + threshold_PC[..., None] + 1e-30
-                sum_PC += (pull / below.square()).sum(2)
-                slope_PC += (pull * d / below.pow(3)).sum(2)
-            step_PC = sum_PC * (sum_PC.sqrt() - 1) / slope_PC.clamp_min(1e-30)
-            norm_PC = (norm_PC + step_PC).clamp_min(1e-8).minimum(start_PC)
-        for w, d in pairs:
-            shape = (*norm_PC.shape, *[1] * (w.dim() - 2))
-            factors.append((w, d / (d + (threshold_PC / norm_PC.clamp_min(1e-8)).reshape(shape))))
-        factors.append((lattice.bias[l].data, norm_PC / start_PC.clamp_min(1e-8)))
-    for weight, factor in factors:
-        weight.mul_(factor)
+def metric_norms(lattice: Lattice, optimizer: Optimizer) -> list[Tensor]:
+    """Return ‖d·w‖ of every group, d = √v̂ + ε."""
+    weighted = copy.deepcopy(lattice)
+    group = optimizer.param_groups[0]
+    for old, new in zip(lattice.parameters(), weighted.parameters(), strict=True):
+        state = optimizer.state[old]
+        v_hat = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+        new.mul_(v_hat.sqrt() + group["eps"])
+    return group_norms(weighted)
 
 
 def train_rows(variant: Variant, condition: Condition, members: Sequence[Pressures]) -> list[Row]:
@@ -210,13 +151,11 @@ def train_rows(variant: Variant, condition: Condition, members: Sequence[Pressur
         learning_rate=condition.learning_rate,
         solver=variant.solver,
         step_loss=0.2,
-        entropy_bonus=0.1,
     )
     shrinkage = Shrinkage(variant, condition.epochs * (len(task.train) // condition.batch_size))
-    hook = register_optimizer_step_post_hook(shrinkage.see)
-    with mock.patch("model.training.proximal_step", shrinkage):
+    # One lattice throughout: a variant's memory must not be moved, and rounding must not decide.
+    with mock.patch("model.shard.proximal_step", shrinkage), mock.patch("model.training.WORTH_MOVING", 2.0):
         results = train(task, window, members, settings)
-    hook.remove()
     rows: list[Row] = []
     for member, trained in zip(members, results, strict=True):
         if trained.network is not None:
