@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas,memory]
 
 `same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps; `ideas` takes single ideas and choices back; `memory` runs itself in processes of their own, to show what keeping freed
-memory brings. CPU: time of this process alone, which neighbours disturb little; GPU: wall time, synchronised. The
-versions take turns, and the least of all rounds counts.
+training steps; `ideas` takes single ideas and choices back; `memory` shows what keeping freed memory brings, in
+processes of their own. CPU: time of this process alone, which neighbours disturb little; GPU: wall time, synchronised.
+The versions take turns, and the least of all rounds counts.
 """
 
 from __future__ import annotations

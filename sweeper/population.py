@@ -15,8 +15,8 @@ from sweeper.vocabulary import Outcome, Room, State, TrialRecord
 #: Share of a machine's memory that trainings may take, and what a worker takes without any.
 _MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
 
-#: Largest population by the number of pixels of an image.
-_LARGEST_POPULATIONS = ((100, 16), (400, 4), (float("inf"), 1))
+#: The population that measures best, by the number of pixels of an image (`benchmarks/population.py`).
+_LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 1))
 
 
 @dataclass

@@ -112,7 +112,7 @@ def test_automatic_size_is_at_least_one_and_never_beyond_what_a_group_or_the_cac
     members, groups, workers, pixels
 ):
     size = population_size(a_spec(members, groups), workers, room(pixels))
-    largest = 16 if pixels <= 100 else 4 if pixels <= 400 else 1
+    largest = 8 if pixels <= 100 else 4 if pixels <= 400 else 1
     assert 1 <= size <= min(largest, members)
 
 
@@ -126,7 +126,7 @@ def test_automatic_size_never_grows_with_more_workers_or_larger_images(members, 
 
 def test_automatic_size_gives_every_worker_something_to_do():
     spec = a_spec(12)
-    assert [population_size(spec, workers, room()) for workers in (1, 2, 5, 12, 100)] == [12, 6, 3, 1, 1]
+    assert [population_size(spec, workers, room()) for workers in (1, 2, 5, 12, 100)] == [8, 6, 3, 1, 1]
     assert len(form_populations(spec.settings(), population_size(spec, 2, room()))) == 2
 
 

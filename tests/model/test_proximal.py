@@ -261,3 +261,23 @@ def test_step_after_real_ones_of_adam_is_finite_where_weights_have_no_gradient(d
         assert all(torch.isfinite(weight).all() for weight in lattice.parameters())
     assert all(bool(died.all()) for died in dead)
     assert all(bool((norm == 0).all()) for norm in group_norms(lattice))
+
+
+@pytest.mark.parametrize(("rate", "steps", "scale"), [(1e-2, 2000, 0.1), (3e-2, 1000, 1.0), (3e-2, 1000, 10.0)])
+def test_pressure_is_weighed_against_the_loss_whatever_the_learning_rate_and_the_number_of_steps(rate, steps, scale):
+    """One channel, loss ½ scale ‖w − a‖² + λ ‖w‖: its minimum is a · (1 − λ / (scale ‖a‖)), known in closed form."""
+    lattice = lattice_of(Window((1,), 1, (1, 4, 4), 2, kernel=1))
+    wanted = {c.name: torch.full_like(c.weight, 0.5) for c in lattice.connections() if c.name != "bias"}
+    length = float(torch.cat([w.flatten() for w in wanted.values()]).norm())
+    pressure = torch.tensor([0.4 * scale * length], dtype=torch.float64)
+    optimizer = torch.optim.Adam(lattice.parameters(), lr=rate, fused=True)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
+        optimizer.zero_grad()
+        kept = {c.name: c.weight for c in lattice.connections() if c.name in wanted}
+        sum(0.5 * scale * (kept[name] - w).square().sum() for name, w in wanted.items()).backward()
+        lattice.bias[0].grad = torch.zeros_like(lattice.bias[0])
+        optimizer.step()
+        proximal_step(lattice, pressure, torch.zeros_like(pressure), optimizer)
+    for name, w in wanted.items():
+        torch.testing.assert_close(kept[name].detach(), 0.6 * w, rtol=0.02, atol=1e-3)
