@@ -1,11 +1,10 @@
 """What the written-out recurrence gains over a straightforward PyTorch version of the same equations.
 
-    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas,memory]
+    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas]
 
 `same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps; `ideas` takes single ideas and choices back; `memory` shows what keeping freed memory brings, in
-processes of their own. CPU: time of this process alone, which neighbours disturb little; GPU: wall time, synchronised.
-The versions take turns, and the least of all rounds counts.
+training steps; `ideas` takes single ideas and choices back. CPU: time of this process alone, which neighbours disturb
+little; GPU: wall time, synchronised. The versions take turns, and the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -272,52 +270,18 @@ def show_ideas(device: str, rounds: int) -> None:
     print()
 
 
-def step_ms(version: str, name: str, device: str, rounds: int) -> float:
-    """Return the milliseconds of a training step in this process."""
-    window = next(window for its_name, window, _ in windows() if its_name == name)
-    lattice, *batch = example(window, device)
-    step = training_step(Plain(lattice) if version == "plain" else lattice, *batch)
-    return fastest({name: step}, device, rounds)[name]
-
-
-def show_memory(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step in processes with and without the product's memory settings.
-
-    Each window and version has processes of its own: what a large one frees would change glibc's thresholds for all.
-    """
-    print("| window | version | default, ms | as the product sets it, ms | saved |\n|---|---|---:|---:|---:|")
-    for name, window, _ in windows():
-        if set(window.channels) != {min(CHANNELS)}:
-            continue
-        for version in ("plain", "lattice"):
-            ms = dict.fromkeys(("default", "product"), math.inf)
-            for setting in [*ms] * 2:
-                options = ["--device", device, "--rounds", str(rounds), "--child", setting, version, name]
-                done = subprocess.run([sys.executable, __file__, *options], check=True, capture_output=True, text=True)
-                ms[setting] = min(ms[setting], float(done.stdout))
-            saved = 1 - ms["product"] / ms["default"]
-            print(f"| {name} | {version} | {ms['default']:.1f} | {ms['product']:.1f} | {saved:.0%} |", flush=True)
-    print()
-
-
 def main() -> int:
     """Print the tables; return 1 if the two versions are not the same."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", default="same,speed,ideas,memory")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--parts", default="same,speed,ideas")
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.child is None or given.child[0] == "product":
-        use_threads(1)
-    if given.child:
-        print(step_ms(*given.child[1:], given.device, given.rounds))
-        return 0
+    use_threads(1)
     parts = given.parts.split(",")
     print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, P = 1, best of {given.rounds}\n")
     is_same = show_same(given.device) if "same" in parts else True
-    for part, show in {"speed": show_speed, "ideas": show_ideas, "memory": show_memory}.items():
+    for part, show in {"speed": show_speed, "ideas": show_ideas}.items():
         if part in parts:
             show(given.device, given.rounds)
     return 0 if is_same else 1

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 import torch
-
-#: Options of glibc's `mallopt`, from its malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def use_threads(threads: int) -> None:
     """Let torch use so many threads from now on. Results depend on the number, so callers fix it."""
     torch.set_num_threads(threads)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let freed memory stay with this process: every training step asks for the same blocks again.
-
-    By default glibc hands large blocks back at once, and each step pays for fresh pages (`benchmarks/lattice.py`).
-    Where there is no `mallopt`, nothing is lost but that.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def machine_bytes() -> int:

@@ -16,7 +16,7 @@ from sweeper.vocabulary import Outcome, Room, State, TrialRecord
 _MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
 
 #: The population that measures best, by the number of pixels of an image (`benchmarks/population.py`).
-_LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 1))
+_LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 2))
 
 
 @dataclass

@@ -112,7 +112,7 @@ def test_automatic_size_is_at_least_one_and_never_beyond_what_a_group_or_the_cac
     members, groups, workers, pixels
 ):
     size = population_size(a_spec(members, groups), workers, room(pixels))
-    largest = 8 if pixels <= 100 else 4 if pixels <= 400 else 1
+    largest = 8 if pixels <= 100 else 4 if pixels <= 400 else 2
     assert 1 <= size <= min(largest, members)
 
 
