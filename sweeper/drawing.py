@@ -92,7 +92,7 @@ def _figure(graph: Graph, title: str, measurement: Mapping[str, float]) -> Figur
     content = _LABELS + scene.size[0] + (_TOLD if has_told else 0.2)
     width = max(_LEAST_WIDTH, content + 2 * _MARGIN)
     titles = textwrap.wrap(title, int((width - 2 * _MARGIN) / 0.125), break_on_hyphens=False)
-    words = textwrap.wrap(scenes.summary(graph), int((width - 2 * _MARGIN) / 0.078))
+    words = textwrap.wrap(scenes.summary(graph, measurement), int((width - 2 * _MARGIN) / 0.078))
     head = 0.3 + 0.26 * len(titles) + 0.22 * len(words) + 0.75
     height = head + (_ABOVE + scene.size[1] + _FOOT if graph.channels else 1.0)
     figure = Figure(figsize=(width, height), facecolor="white")

@@ -150,9 +150,14 @@ def _strongest_first(graph: Graph, layer: int) -> tuple[int, ...]:
     return tuple(sorted(range(len(totals)), key=lambda channel: -totals[channel]))
 
 
-def summary(graph: Graph) -> str:
-    """Return layers, channels and classes in one sentence."""
+def summary(graph: Graph, measurement: Mapping[str, float]) -> str:
+    """Return layers, channels, classes and what limited the network in one sentence."""
     classes = f"{graph.classes} classes"
+    *axes, memory = WALLS
+    if walls := ", ".join(axis.removeprefix("limited_") for axis in axes if measurement.get(axis)):
+        classes += f" · limited by its window in {walls}"
+    if measurement.get(memory):
+        classes += " and the window by memory"
     if not graph.channels:
         return f"no living layer · {classes}"
     layers, first = counted(len(graph.channels), "layer"), counted(graph.channels[0], "channel")
@@ -184,13 +189,11 @@ def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
         "parameters": ("parameters", ""),
         "macs": ("MACs per image", ""),
     }
-    figures = {
+    return {
         label: form.format(known[name]) if form else _short(known[name])
         for name, (label, form) in shown.items()
         if name in known
     }
-    walls = [wall.removeprefix("limited_") for wall in WALLS if measurement.get(wall)]
-    return figures | ({"window limited in": ", ".join(walls)} if walls else {})
 
 
 def _short(count: float) -> str:

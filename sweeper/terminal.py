@@ -166,7 +166,7 @@ def network_summary(graph: Graph, title: str, measurement: Mapping[str, float]) 
     steps.add_column("")
     for step, p in enumerate(graph.step_dist, start=1):
         steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
-    return Group(Text(title, "bold"), Text(scene.summary(graph)), Text(), figures, layers, steps)
+    return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps)
 
 
 def duration(seconds: float) -> str:

@@ -366,6 +366,13 @@ def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step()
         assert re.search(line, text), line
 
 
+def test_network_that_its_window_limited_says_in_which_directions_and_whether_memory_did():
+    measured = {"limited_depth": 1.0, "limited_time": 1.0, "limited_breadth": 0.0, "limited_memory": 1.0}
+    text = shown(network_summary(a_graph(), "digits-10", measured), 200)
+    assert "limited by its window in depth, time and the window by memory" in text
+    assert "limited" not in shown(network_summary(a_graph(), "digits-10", {"accuracy": 0.9}))
+
+
 def test_network_summary_of_no_layer_says_so():
     text = shown(network_summary(a_graph((), (1.0,)), "[bold]", {}))
     assert "[bold]" in text  # a title may look like markup
