@@ -191,7 +191,7 @@ def pareto(
         _write_aside(output, data)
 
 
-@app.command(epilog="Example: sweeper show 3798dfb2d29d08c5 -o network.svg")
+@app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")
 def show(
     network: Annotated[
         str,
@@ -229,7 +229,7 @@ def show(
         print(f"{output} shows {shown.title}")
 
 
-@app.command(epilog="Example: sweeper export 3798dfb2d29d08c5 -o network.safetensors")
+@app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")
 def export(
     key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
