@@ -2,8 +2,8 @@
 
 The lattice is infinite; a window shows the part that a network uses. Every `LOOK_EVERY` steps it is looked at:
 
-- the weakest channel of a layer is alive: the layer is offered half as many channels again;
-- the deepest layer is alive: another one is laid on top;
+- the weakest channel of a layer is alive and does not weaken: the layer is offered half as many channels again;
+- the deepest layer is alive, and its strongest channel does not weaken: another one is laid on top;
 - the last step keeps more than `WANTED_SHARE` of the probability: another step opens;
 - channels and layers that are dead leave the window, and the last step closes when it keeps less than `DEAD_SHARE`.
 
@@ -33,6 +33,9 @@ WANTED_SHARE, DEAD_SHARE = 0.05, 0.002
 #: so that a network is not cut short before it has learned what its steps are good for.
 GROWTH_ENDS, CLOSING_BEGINS = 0.6, 0.3
 
+#: A channel weakens when its norm falls below this share of what it was at the last look: less is noise.
+WEAKENS_BELOW = 0.99
+
 #: What a window begins with, and how many channels a new layer gets.
 START_CHANNELS, START_STEPS = 4, 2
 
@@ -55,12 +58,14 @@ class Axis:
     Attributes:
         due: Optimizer step from which the next offer may be made.
         patience: Optimizer steps from an offer to the next.
+        norm: Group norm at the last look of the channel that speaks for this axis.
         is_hungry: Whether the network filled all that it was offered: its window and not its pressure limits it.
         has_offer: Whether an offer was made of which nothing has died yet.
     """
 
     due: int = PATIENCE
     patience: int = PATIENCE
+    norm: float = 0.0
     is_hungry: bool = False
     has_offer: bool = False
 
@@ -72,7 +77,7 @@ class Axis:
         self.is_hungry = self.has_offer = True
 
     def was_refused(self, now: int) -> None:
-        """Note that something on this axis has died; what was offered together is refused once."""
+        """Note that something on this axis has died or is dying; what was offered together is refused once."""
         if self.has_offer:
             self.patience *= 2
         self.due = now + self.patience
@@ -121,6 +126,7 @@ class Look:
     Attributes:
         kept: By layer, channels that are not exactly dead; layers above one without are left out.
         used: By layer, those of them that count as alive.
+        weakest, strongest: By layer, the least and the largest group norm of these.
         last_share: Mean probability of its last step since the last look.
         last_entry: How far its last step is open.
         now: Optimizer steps made.
@@ -129,6 +135,8 @@ class Look:
 
     kept: Sequence[int]
     used: Sequence[int]
+    weakest: Sequence[float]
+    strongest: Sequence[float]
     last_share: float
     last_entry: float
     now: int
@@ -177,12 +185,14 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
         return fits
 
     for l, axis in enumerate(extent.breadth):
-        if look.now >= axis.due and look.used[l] == extent.channels[l]:
+        is_wanted = _holds(axis, look.weakest[l], look.now) and look.used[l] == extent.channels[l]
+        if look.now >= axis.due and is_wanted:
             axis.was_taken(look.now)
             wider = [c + (c + 1) // 2 if i == l else c for i, c in enumerate(extent.channels)]
             if fits(wider, extent.steps):
                 extent.channels = wider
-    if look.now >= extent.depth.due and look.used and look.used[-1]:
+    has_depth = bool(look.used) and look.used[-1] > 0 and _holds(extent.depth, look.strongest[-1], look.now)
+    if look.now >= extent.depth.due and has_depth:
         extent.depth.was_taken(look.now)
         if fits([*extent.channels, START_CHANNELS], extent.steps):
             extent.channels.append(START_CHANNELS)
@@ -194,6 +204,17 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
             extent.steps, extent.opening = extent.steps + 1, 1
     elif not is_wanted and not extent.opening:
         extent.time.is_hungry = False
+
+
+def _holds(axis: Axis, norm: float, now: int) -> bool:
+    """Tell whether the channel that speaks for an axis has not weakened since the last look.
+
+    What dies slowly is alive for long: under pressure a window would else outgrow by far what is left in the end.
+    """
+    holds, axis.norm = norm >= WEAKENS_BELOW * axis.norm, norm
+    if not holds and now >= axis.due:
+        axis.was_refused(now)
+    return holds
 
 
 def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: float, grows: bool) -> dict[str, float]:

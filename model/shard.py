@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.costs import group_norms, space_costs, time_cost, touching
+from model.costs import space_costs, time_cost, touching
 from model.counting import BACKPROP_DEAD_BELOW, remove_dead
 from model.growth import OPENING_STEPS, Extent
 from model.lattice import Answer, Lattice, Window
@@ -192,11 +192,10 @@ class Shard:
             for tensor in (weight.data, *moments(self.optimizer, weight)):
                 tensor.mul_(keep.reshape(*keep.shape, *[1] * (tensor.dim() - keep.dim())))
 
-    def used(self, kept: list[Tensor]) -> list[Tensor]:
-        """Return which of the kept channels count as alive."""
+    def used(self, kept: list[Tensor], norms: list[Tensor]) -> list[Tensor]:
+        """Return which of the kept channels count as alive, given the group norms of all."""
         if self.course.is_proximal:
             return kept
-        norms = group_norms(self.lattice)
         return [k & (norm_PC > BACKPROP_DEAD_BELOW) for k, norm_PC in zip(kept, norms, strict=True)]
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from model.costs import group_norms
 from model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
 from model.errors import CheckpointError
 from model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
@@ -187,6 +188,7 @@ class _Population:
             if extent.is_full and not was_full
         }
 
+    @torch.no_grad()
     def _look(self, now: int) -> None:
         """Look at every network's window, and move the networks where that is needed or saves work."""
         kept: dict[int, list[torch.Tensor]] = {}
@@ -194,14 +196,18 @@ class _Population:
         steps = [extent.steps for extent in self.extents]
         for shard in self.shards:
             alive = shard.prune()
-            used = shard.used(alive)
+            norms = group_norms(shard.lattice)
+            used = shard.used(alive, norms)
             for row, member in enumerate(shard.members):
+                lengths = [norm_PC[row][used_PC[row]] for norm_PC, used_PC in zip(norms, used, strict=True)]
                 indices = [alive_PC[row].nonzero().flatten() for alive_PC in alive]
                 kept[member] = [k for k in indices if len(k)]  # the living layers are a prefix
                 extent = self.extents[member]
                 look = Look(
                     kept=[len(k) for k in kept[member]],
                     used=[int(used_PC[row].sum()) for used_PC in used][: len(kept[member])],
+                    weakest=[float(n.min()) if len(n) else 0.0 for n in lengths],
+                    strongest=[float(n.max()) if len(n) else 0.0 for n in lengths[: len(kept[member])]],
                     last_share=float(shard.last_share_P[row]),
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,

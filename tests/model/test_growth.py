@@ -33,9 +33,10 @@ BATCH = 32
 UNLIMITED = Growth(10**15)
 
 
-def look(extent, now=PATIENCE, *, kept=None, used=None, last_share=0.0, last_entry=1.0, done=0.5):
+def look(extent, now=PATIENCE, *, kept=None, used=None, norm=1.0, last_share=0.0, last_entry=1.0, done=0.5):
     kept = list(extent.channels) if kept is None else kept
-    return Look(kept, list(kept) if used is None else used, last_share, last_entry, now, done)
+    norms = [norm] * len(kept)
+    return Look(kept, list(kept) if used is None else used, norms, norms, last_share, last_entry, now, done)
 
 
 def looked(extent, seen, growth=UNLIMITED):
@@ -332,3 +333,17 @@ def test_growing_window_limits_where_the_last_offer_was_taken():
     kept = [c - 1 for c in extent.channels[:2]]
     looked(extent, look(extent, 2 * PATIENCE, kept=kept, last_share=0.01, last_entry=1.0))
     assert limits(extent, kept, 0.01, grows=True) == (0, 0, 0)
+
+
+def test_layer_whose_weakest_channel_weakens_is_offered_nothing_until_it_holds():
+    extent = Extent.of(WINDOW)
+    before, layers = list(extent.channels), len(extent.channels)
+    looked(extent, look(extent, now=PATIENCE - 1, norm=1.0))
+    looked(extent, look(extent, now=PATIENCE, norm=0.9))
+    assert extent.channels == before
+    assert not any(axis.is_hungry for axis in (*extent.breadth, extent.depth))
+    due = extent.breadth[0].due
+    assert due > PATIENCE
+    looked(extent, look(extent, now=due, norm=0.9))
+    assert extent.channels[0] > before[0]
+    assert len(extent.channels) == layers + 1
