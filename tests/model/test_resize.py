@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import Window, cut, remove_dead
-from model.costs import space_costs
+from model.costs import space_costs, touching
 from model.counting import living_channels
 from model.proximal import proximal_step
 from model.resize import Offer, Source, assembled, fitting_window, move_moments, offer_channels
+from model.shard import moments
 from tests.model.populations import (
     adam_of,
     embedded,
@@ -120,6 +121,10 @@ def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
     optimizer, other_optimizer = adam_of(stays), adam_of(other)
     for lattice, its in ((stays, optimizer), (other, other_optimizer)):
         proximal_steps(lattice, its, images, data.draw(st.integers(0, 3)) if lattice is stays else 3, 0.001)
+    # What died in these steps, and what no path leads to any more, is taken out before a network is moved.
+    for parameter, keep in touching(stays, [alive_PC.double() for alive_PC in remove_dead(stays)]):
+        for moment in moments(optimizer, parameter):
+            moment.mul_(keep)
     if not optimizer.state:
         other_optimizer.state.clear()
     for state in optimizer.state.values():
