@@ -30,9 +30,9 @@ task: {data: digits, train_images: 600, test_images: 100}
 lattice: {channels: 6, layers: 2, steps: 4}
 parameters:
   classes: {values: [4, 2]}
-  breadth_pressure: {values: [0, 0.3]}
+  breadth_pressure: {values: [0, 5e-4]}
   time_pressure: {values: [0.02, 0.2]}
-training: {epochs: 12, batch_size: 16}
+training: {epochs: 30, batch_size: 16}
 placement: {population: 2}
 objectives:
   - {name: accuracy, goal: maximize}
