@@ -247,10 +247,11 @@ class SourceStopper(tune.Stopper):
 
 def _job_from_json(text: str) -> Job:
     values = json.loads(text)
-    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks")}
+    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
     lease = values["lease"] and Lease(**values["lease"])
     return Job(**{**values, **tuples, "lease": lease})
 
 
 def _ended_from(values: dict[str, Any]) -> Ended:
-    return Ended(**{**values, "outcome": Outcome(values["outcome"])})
+    outcome = values["outcome"]
+    return Ended(**{**values, "outcome": Outcome(outcome) if outcome else None})

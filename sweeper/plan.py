@@ -281,7 +281,9 @@ class Ledger:
             values = [ended.measurement[objective.name] for objective in self._objectives]
             self._studies[task].tell(number, values, skip_if_finished=True)
         else:
-            self._studies[task].tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
+            state = TrialState.PRUNED if ended.outcome is Outcome.PRUNED else TrialState.FAIL
+            self._studies[task].tell(number, state=state, skip_if_finished=True)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Population:
 class Counts:
     """How many trials of a sweep stand where.
 
-    `planned` = `complete` + `running` + `waiting` + all failures in `outcomes`.
+    `planned` = `running` + `waiting` + all of `outcomes`.
     """
 
     planned: int
@@ -59,8 +59,13 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """Trials that ended in any way but complete."""
-        return sum(self.outcomes.values()) - self.complete
+        """Trials that ended neither complete nor pruned."""
+        return sum(self.outcomes.values()) - self.complete - self.pruned
+
+    @property
+    def pruned(self) -> int:
+        """Trials that were stopped early, because others did better."""
+        return self.outcomes[Outcome.PRUNED]
 
     def without_driver(self) -> Counts:
         """Return the same where no driver lives: what it left running waits to be taken over."""

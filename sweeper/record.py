@@ -72,7 +72,8 @@ __all__ = [
 
 _IDENTITY = "sweeper.identity"
 _PARENT = "mlflow.parentRunId"
-_COMMITTED = ("FINISHED", "FAILED")
+_STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
+_COMMITTED = tuple(_STATUSES.values())
 
 
 class MlflowRecorder:
@@ -125,8 +126,7 @@ class MlflowRecorder:
             if trial.key in self._committed:
                 return
             write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), trial_tags(trial))
-            status = "FINISHED" if trial.state is State.COMPLETE else "FAILED"
-            self._client.set_terminated(run_id, status, end_time=trial.ended_ms)
+            self._client.set_terminated(run_id, _STATUSES[trial.state], end_time=trial.ended_ms)
             self._committed.add(trial.key)
             self._latest_ms = max(self._latest_ms, time_of(trial))
 

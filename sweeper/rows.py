@@ -18,6 +18,7 @@ _STATES = {
     TrialState.WAITING: State.WAITING,
     TrialState.RUNNING: State.RUNNING,
     TrialState.COMPLETE: State.COMPLETE,
+    TrialState.PRUNED: State.PRUNED,
     TrialState.FAIL: State.FAILED,
 }
 

@@ -109,11 +109,11 @@ def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
     """Return one row a sweep: where its trials stand, and who drives it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep", overflow="fold")
-    for column in ("planned", "complete", "running", "waiting", "failed"):
+    for column in ("planned", "complete", "pruned", "running", "waiting", "failed"):
         table.add_column(column, justify="right")
     table.add_column("driven by")
     for name, counts, driver in rows:
-        numbers = (counts.planned, counts.complete, counts.running, counts.waiting, counts.failed)
+        numbers = (counts.planned, counts.complete, counts.pruned, counts.running, counts.waiting, counts.failed)
         table.add_row(Text(name), *map(str, numbers), driver or "nobody")  # a folder may be named like markup
     return table
 

@@ -25,23 +25,32 @@ class State(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     COMPLETE = "complete"
+    PRUNED = "pruned"
     FAILED = "failed"
 
     @property
     def is_finished(self) -> bool:
         """Finished trials are immutable and never run again."""
-        return self in (State.COMPLETE, State.FAILED)
+        return self in (State.COMPLETE, State.PRUNED, State.FAILED)
 
 
 class Outcome(StrEnum):
-    """How a finished trial ended. Everything but COMPLETE is a kind of failure."""
+    """How a finished trial ended. Everything but COMPLETE and PRUNED is a kind of failure."""
 
     COMPLETE = "complete"
+    PRUNED = "pruned"
     FAILED = "failed"
     NOT_FINITE = "not_finite"
     MISSING_OBJECTIVE = "missing_objective"
     OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
     LOST = "lost"
+
+    @property
+    def state(self) -> State:
+        """The state of a trial that ended so."""
+        own = {Outcome.COMPLETE: State.COMPLETE, Outcome.PRUNED: State.PRUNED}
+        return own.get(self, State.FAILED)
 
 
 class TimeSelection(StrEnum):
@@ -101,14 +110,14 @@ class Ended:
     """How one member of a population ended, as a worker returns it.
 
     Attributes:
-        outcome: What happened.
+        outcome: What happened; None where it has only reached the epoch that the job was to pause after.
         reason: Empty when complete; otherwise what went wrong, traceback included.
         measurement: Values by the names in `MEASUREMENTS` and `WALLS`; may be partial on failure.
         details: Facts that are not one number, such as `channels_per_layer`.
         curve: One mapping per kept epoch: `epoch` and the values measured then.
     """
 
-    outcome: Outcome
+    outcome: Outcome | None
     reason: str = ""
     measurement: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -192,6 +201,9 @@ class Job:
         checkpoint: Path of the population's checkpoint file; empty for none.
         networks: Paths of the files that the members' trained networks are written to; empty for none.
         lease: None where no other driver can interfere.
+        stopped: Which members are not to be trained any further, though others are; empty for none.
+        until: Epochs after which to pause, with every member measured; None trains to the end.
+        time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
     """
 
     key: str
@@ -202,6 +214,9 @@ class Job:
     checkpoint: str = ""
     networks: tuple[str, ...] = ()
     lease: Lease | None = None
+    stopped: tuple[bool, ...] = ()
+    until: int | None = None
+    time_limit_s: float | None = None
 
     @property
     def wanted_keys(self) -> tuple[str, ...]:

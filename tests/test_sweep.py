@@ -75,7 +75,8 @@ def test_every_kind_of_end_is_counted_and_stops_nothing_else(sweep, loaded, tmp_
     summary = run(sweep, loaded, mixed)
     assert summary.is_finished
     assert dict(summary.counts.outcomes) == {
-        "complete": 4, "failed": 1, "not_finite": 1, "missing_objective": 0, "out_of_memory": 1, "lost": 1,
+        "complete": 4, "pruned": 0, "failed": 1, "not_finite": 1, "missing_objective": 0, "out_of_memory": 1,
+        "timed_out": 0, "lost": 1,
     }  # fmt: skip
     assert summary.counts.failed == 4
 

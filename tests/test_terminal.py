@@ -295,7 +295,7 @@ def test_outcome_line_names_every_kind_that_happened_and_no_other():
     assert outcome_line(counts_of(3, complete=3)) == "3 trials: 3 complete"
 
 
-@given(numbers=st.lists(st.integers(0, 9), min_size=8, max_size=8).filter(any))
+@given(numbers=st.lists(st.integers(0, 9), min_size=2 + len(Outcome), max_size=2 + len(Outcome)).filter(any))
 def test_outcome_line_adds_up(numbers):
     running, waiting, *ended = numbers
     outcomes = dict(zip(map(str, Outcome), ended, strict=True))
