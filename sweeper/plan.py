@@ -135,9 +135,9 @@ class Ledger:
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for population, notes in (*self._batches(), *self._grid(revisions), *self._missing_replicates()):
                 for key, setting in zip(population.keys, population.settings, strict=True):
-                    if should_stop():
-                        return
                     if key not in written[population.task]:
+                        if should_stop():
+                            return
                         written[population.task].add(key)
                         self._add(loaded.spec, population, setting, notes.get(setting.setting_key))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -114,7 +115,7 @@ def propose(question: Question, count: int) -> list[Proposal]:
         question: What is known.
         count: How many; they are asked for one after the other, each while the ones before are being tried.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of what no user can mend
     distributions = {name: distribution_of(given) for name, given in question.spec.searched.items()}
     seed = _seed(question, len(question.known) + question.repeats)
     sampler = make_sampler(question.search, seed, _seed(question, "cell"))
@@ -141,20 +142,22 @@ def make_sampler(search: SearchSpec, seed: int, cell_seed: int) -> optuna.sample
     """
     generation = min(_LARGEST_GENERATION, max(8, search.trials // 8))
     samplers = optuna.samplers
-    match search.sampler:
-        case Sampler.TPE:
-            return samplers.TPESampler(seed=seed)
-        case Sampler.NSGA2:
-            return samplers.NSGAIISampler(population_size=generation, seed=seed)
-        case Sampler.NSGA3:
-            return samplers.NSGAIIISampler(population_size=generation, seed=seed)
-        case Sampler.GP:
-            return samplers.GPSampler(seed=seed)
-        case Sampler.RANDOM:
-            return samplers.RandomSampler(seed=seed)
-        case Sampler.QMC:
-            # One sequence a cell; its place in it is noted on the trials.
-            return samplers.QMCSampler(scramble=True, seed=cell_seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the user can do nothing about it
+        match search.sampler:
+            case Sampler.TPE:
+                return samplers.TPESampler(seed=seed)
+            case Sampler.NSGA2:
+                return samplers.NSGAIISampler(population_size=generation, seed=seed)
+            case Sampler.NSGA3:
+                return samplers.NSGAIIISampler(population_size=generation, seed=seed)
+            case Sampler.GP:
+                return samplers.GPSampler(seed=seed)
+            case Sampler.RANDOM:
+                return samplers.RandomSampler(seed=seed)
+            case Sampler.QMC:
+                # One sequence a cell; its place in it is noted on the trials.
+                return samplers.QMCSampler(scramble=True, seed=cell_seed)
 
 
 def distribution_of(given: Parameter) -> BaseDistribution:
