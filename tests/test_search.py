@@ -124,7 +124,7 @@ def test_search_that_is_stopped_anywhere_ends_with_the_search_of_one_that_was_no
     run(tmp_path / "a", write(tmp_path / "a"))
     loaded, finished = write(tmp_path / "b"), []
     while not any(finished):
-        left = iter([False] * 7)
+        left = iter([False] * 4)
         finished.append(run(tmp_path / "b", loaded, should_stop=lambda left=left: next(left, True)).is_finished)
         assert len(finished) < 30
     assert len(finished) > 2
