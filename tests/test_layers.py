@@ -46,7 +46,11 @@ ROOMS = {
     "population": room("spec vocabulary errors"),
     "rows": room("population spec vocabulary errors", "optuna"),
     "plan": room("rows population spec vocabulary errors", "optuna sqlalchemy"),
-    "objective": room("facts spec vocabulary errors model"),
+    # The bridge to `model`, from the lowest room up.
+    "inputs": room("spec vocabulary model"),
+    "checkpoints": room("model"),
+    "forecast": room("inputs spec vocabulary errors model"),
+    "objective": room("checkpoints inputs facts spec vocabulary errors model"),
     "home": room("vocabulary errors"),
     "facts": room(),
     "networks": room("objective plan home vocabulary errors"),
@@ -61,9 +65,9 @@ ROOMS = {
     "record": room("stored mlflow_runs mlflow_store recorder table vocabulary errors"),
     "query": room("record table front vocabulary errors", "pyarrow"),
     "driver": room("plan population home record table spec vocabulary errors"),
-    "estimate": room("objective population spec vocabulary errors"),
+    "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
-        "driver plan population home facts jobs execute networks record objective query table spec vocabulary errors"
+        "driver plan population home facts jobs execute networks record forecast objective query table spec vocabulary errors"
     ),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
