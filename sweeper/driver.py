@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sweeper.errors import TrackingError
 from sweeper.home import SweepFolder
 from sweeper.plan import Ledger
 from sweeper.population import Counts, Population, count
 from sweeper.record import Recorder, SweepFacts
+from sweeper.retrying import Step, failed_together, next_step
+from sweeper.rungs import Rungs
 from sweeper.spec import SweepSpec
 from sweeper.table import Front, compute_front
-from sweeper.vocabulary import Ended, Job, Lease, Progress, TrialRecord
+from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress, TrialRecord
 
 
 @dataclass
@@ -75,7 +77,8 @@ class Driver:
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
         self._records: dict[str, TrialRecord] = {record.key: record for record in ledger.records()}
-        self._snapshot = Snapshot(count(self._records.values()).without_driver())
+        self._rungs = Rungs(self._spec)
+        self._snapshot = Snapshot(count(self._records.values(), self._spec.planned).without_driver())
         self._fronts: dict[str, Front] = {}
         self._unmirrored = ""
 
@@ -95,10 +98,12 @@ class Driver:
     @property
     def has_work(self) -> bool:
         """Whether any trial has no outcome yet."""
-        return bool(self._waiting)
+        return self._snapshot.counts.waiting > 0
 
     def next_job(self) -> Job | None:
-        """Claim the next population and return it as a job; None when none is left."""
+        """Claim the next population and return it as a job; None when none waits and nothing is left to propose."""
+        if not self._waiting:
+            self._waiting = self._proposed()
         if not self._waiting:
             return None
         population = self._waiting.pop(0)
@@ -106,6 +111,7 @@ class Driver:
         self._running[population.key] = population
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
         self._show(population, 0, 0)
+        members = [self._records[key] for key in population.keys]
         return Job(
             key=population.key,
             task=population.task,
@@ -115,7 +121,16 @@ class Driver:
             checkpoint=str(self._folder.checkpoint(population.key)),
             networks=tuple(str(self._folder.network(key)) for key in population.keys),
             lease=self._lease,
+            stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
+            until=self._rungs.next_rung(members),
+            time_limit_s=self._spec.placement.time_limit_s,
         )
+
+    def _proposed(self) -> list[Population]:
+        populations = self._ledger.propose(self._records.values())
+        for population in populations:
+            self._records |= {record.key: record for record in self._ledger.records_in(population)}
+        return populations
 
     def on_progress(self, job: Job, progress: Progress) -> None:
         """Note an epoch of a running population."""
@@ -126,26 +141,61 @@ class Driver:
             best[job.task] = max(best.get(job.task, 0.0), values.get("accuracy", 0.0))
         self._show(population, progress.epoch, progress.epochs, "; ".join(progress.notes))
 
-    def on_retry(self, job: Job) -> None:
-        """Say that a worker died; what it trained goes on from the last checkpoint."""
-        self._snapshot.note = f"the worker that trained population {job.key} died; another one goes on with it"
+    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
+        """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
+        population = self._running.pop(job.key)
+        self._snapshot.epochs.pop(job.key, None)
+        if not self._goes_on(population, ended):
+            members = dict(zip(job.wanted_keys, ended, strict=True))
+            paused = {key: member for key, member in members.items() if member.outcome is None}
+            stopped = self._judge(population, job.until or 0, paused)
+            for key, member in (members | stopped).items():
+                if member.outcome is not None:
+                    self._tell(population, key, member)
+            if population.open:
+                self._put_back([population])
+            self._mirror([self._records[key] for key in job.keys], [job.task])
         self.observe(self._snapshot)
 
-    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
-        """Write how the members of a population ended, and mirror it."""
-        population = self._running.pop(job.key)
-        for key, member in zip(job.wanted_keys, ended, strict=True):
-            record = self._ledger.tell(population, key, member)
-            self._records[key] = record
-            self._snapshot.counts = self._snapshot.counts.ended(record)
-        self._snapshot.epochs.pop(job.key, None)
-        self._mirror([self._records[key] for key in job.keys], [job.task])
-        self.observe(self._snapshot)
+    def _goes_on(self, population: Population, ended: Sequence[Ended]) -> bool:
+        """Put a population back that failed as a whole, if it may be tried again."""
+        kind = failed_together(ended)
+        if kind is None:
+            return False
+        tried = max(self._records[key].retries.get(str(kind), 0) for key in population.open)
+        limits = self._spec.placement.retries.model_dump()
+        step = next_step(kind, len(population.open), tried, limits)
+        if step is Step.FINAL:
+            return False
+        parts = self._ledger.retry(population, kind, apart=step is Step.APART)
+        for part in parts:
+            self._records |= {record.key: record for record in self._ledger.records_in(part)}
+        self._snapshot.note = _said(population, kind, step, tried + 1, limits[str(kind)])
+        self._put_back(parts)
+        return True
+
+    def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> dict[str, Ended]:
+        """Note who has reached a rung, and return how those end that others did better than."""
+        for key, member in paused.items():
+            self._records[key] = self._ledger.pass_rung(population, key, epoch, member.measurement)
+        going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
+        reason = f"stopped after epoch {epoch}: others of its cell did better by then"
+        return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
+
+    def _tell(self, population: Population, key: str, member: Ended) -> None:
+        record = self._ledger.tell(population, key, member)
+        self._records[key] = record
+        self._snapshot.counts = self._snapshot.counts.ended(record)
+
+    def _put_back(self, populations: Sequence[Population]) -> None:
+        """Let populations go on before anything new is begun."""
+        self._waiting = [*populations, *self._waiting]
+        self._snapshot.counts = self._snapshot.counts.started(-sum(len(p.open) for p in populations))
 
     def finish(self) -> Summary:
         """Mirror what is not mirrored yet, and say how it ended."""
-        counts = count(self._records.values()).without_driver()
-        is_finished = counts.planned == len(self._spec.settings()) and counts.waiting == 0
+        counts = count(self._records.values(), self._spec.planned).without_driver()
+        is_finished = counts.waiting == 0
         self._unmirrored = ""
         self._mirror(list(self._records.values()), self._spec.tasks)
         state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
@@ -187,6 +237,17 @@ class Driver:
             objectives=self._spec.objectives,
             reference_point=self._spec.reference_point,
         )
+
+
+def _said(population: Population, kind: Outcome, step: Step, times: int, limit: int) -> str:
+    """Return in words what happened to a population and what comes next."""
+    happened = {
+        Outcome.LOST: f"the worker that trained population {population.key} died",
+        Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
+    }.get(kind, f"the training of population {population.key} failed")
+    if step is Step.APART:
+        return f"{happened}; its {len(population.open)} members are tried again in two halves"
+    return f"{happened}; it goes on from its last checkpoint (try {times} of {limit})"
 
 
 def _now_ms() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeper import forecast
 from sweeper.population import form_populations, population_size
-from sweeper.spec import LoadedSpec
+from sweeper.spec import LoadedSpec, Setting, SweepSpec
 from sweeper.vocabulary import WindowKind
 
 
@@ -37,10 +37,10 @@ class Estimate:
 def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     """Plan a sweep without writing anything, and probe what it needs."""
     spec = loaded.spec
-    settings = spec.settings()
-    tasks = forecast.check(settings)
+    tasks = forecast.check(spec.corners())
     size = population_size(spec, workers, forecast.room(tasks))
-    populations = form_populations(settings, size)
+    settings = spec.settings() if spec.search is None else _largest_settings(spec)
+    populations = form_populations(settings, size if spec.searches_pressures_only else min(size, spec.replicates))
     probes: dict[tuple[str, int], forecast.Probe] = {}
     checkpoint_bytes = 0
     ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
@@ -65,3 +65,12 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         # MLflow keep of a trial.
         disk_bytes=checkpoint_bytes * 7 // 3 + 40_000 * len(settings),
     )
+
+
+def _largest_settings(spec: SweepSpec) -> list[Setting]:
+    """Return as many settings as a search will try, each at the upper ends of what is searched."""
+    trials = spec.search.trials if spec.search else 1
+    upper = {name: given.extremes[-1] for name, given in spec.searched.items()}
+    largest = [spec.proposed(cell, upper) for cell in spec.cells()]
+    seeds = [s for _ in range(trials) for s in spec.seeds]
+    return [setting.model_copy(update={"seed": seed}) for setting in largest for seed in seeds]

@@ -82,6 +82,55 @@ def hypervolume(values_NM: ArrayLike, goals: Sequence[Goal], reference_M: ArrayL
     return float(moocore.hypervolume(points_NM[inside_N], ref=corner_M, maximise=_maximise(goals)))
 
 
+def ranks(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.int64]:
+    """Return each point's non-dominated rank: 0 on the front, 1 on the front of what is left without it, and so on.
+
+    Args:
+        values_NM: Objective values, shape (N, M).
+        goals: Direction of each objective, length M.
+
+    Returns:
+        Whole numbers, shape (N,). Equal points share a rank.
+
+    Raises:
+        ValueError: If the shape does not fit the goals, or a value is NaN or infinite.
+
+    Source: Deb et al. 2002 (non-dominated sorting); moocore, `pareto_rank`.
+    """
+    points_NM = _checked_points(values_NM, goals)
+    if len(points_NM) == 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(moocore.pareto_rank(points_NM, maximise=_maximise(goals)), dtype=np.int64)
+
+
+def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike, /) -> NDArray[np.float64]:
+    """Return the augmented Chebyshev value of each point: max_i w_i q_i + 0.05 Σ w_i q_i, q being quantiles.
+
+    Quantiles make objectives of any unit and spread alike: q is 0 for the best value of an objective among the points,
+    1 for the worst, and ties share their mean rank.
+
+    Args:
+        values_NM: Objective values, shape (N, M).
+        goals: Direction of each objective, length M.
+        weights_M: Weights, shape (M,), not negative.
+
+    Returns:
+        Shape (N,), to be minimised, without a unit.
+
+    Raises:
+        ValueError: If a shape does not fit the goals, or a value is NaN or infinite.
+
+    Source: Knowles 2006 (ParEGO), equation 2; its range scaling replaced by quantiles.
+    """
+    points_NM = _checked_points(values_NM, goals)
+    losses_NM = points_NM * np.where(_maximise(goals), -1.0, 1.0)
+    below_NM = (losses_NM[None, :, :] < losses_NM[:, None, :]).sum(1)
+    ties_NM = (losses_NM[None, :, :] == losses_NM[:, None, :]).sum(1)
+    quantiles_NM = (below_NM + (ties_NM - 1) / 2) / max(1, len(points_NM) - 1)
+    weighted_NM = quantiles_NM * np.asarray(weights_M, dtype=float)
+    return np.asarray(weighted_NM.max(axis=1, initial=0.0) + 0.05 * weighted_NM.sum(axis=1))
+
+
 def _maximise(goals: Sequence[Goal]) -> list[bool]:
     return [Goal(goal) is Goal.MAXIMIZE for goal in goals]
 

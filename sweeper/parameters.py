@@ -1,4 +1,4 @@
-"""The `parameters` part of a spec: which names are fixed there, which are varied, over which values.
+"""The `parameters` part of a spec: which names are fixed there, which are varied or searched, over which values.
 
 A parameter belongs to a section (task, lattice, training) or is one of the pressures. Its values
 are checked by that owner's own rules, in every combination with the owner's other parameters.
@@ -11,22 +11,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from sweeper.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.setting import SECTIONS, Frozen, Pressures, Scalar, TaskSpec
 from sweeper.spec_problems import Loc, Problem, nearest, problem, problems_of
+from sweeper.vocabulary import Distribution
 
 #: More settings than this are a slip of the keyboard, not a plan.
 MOST_SETTINGS = 100_000
 
 #: Fields that belong to one data file or one shape, and so cannot be varied.
 _FIXED_FIELDS = frozenset({"test", "halve"})
-
-_DISTRIBUTIONS = ("uniform", "log_uniform_values", "int_uniform", "categorical")
-_FORMS = ("values", "value", "distribution", "min", "max")
-_SEARCH_FORMS = ("distribution", "min", "max")
 
 #: The owner of the parameters that stand in no section of the file.
 PRESSURES = "pressures"
@@ -40,21 +38,50 @@ OWNER_OF: Mapping[str, str] = {
 
 
 class Parameter(Frozen):
-    """Either the values of an axis or one constant.
+    """The values of a grid axis, one constant, or what is searched.
 
     Attributes:
-        values: The values of an axis, in the order of the file; None for a constant.
-        value: The constant; None for an axis.
+        values: The values of a grid axis, or the choices of a searched one, in the order of the file.
+        value: The constant.
+        distribution: How a searched parameter is spread; None where nothing is searched.
+        min, max: Bounds of a searched number, both included.
     """
 
     values: tuple[Scalar, ...] | None = None
     value: Scalar | None = None
+    distribution: Annotated[Distribution, Field(strict=False)] | None = None
+    min: int | float | None = None
+    max: int | float | None = None
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if (self.values is None) == (self.value is None):
-            raise ValueError("a parameter holds either values or a value")
+    def _is_one_of_all(self) -> Self:
+        is_range = self.min is not None and self.max is not None
+        if [self.values is not None, self.value is not None, is_range].count(True) != 1:
+            raise ValueError("a parameter holds either values, a value or a range")
         return self
+
+    @property
+    def extremes(self) -> tuple[Scalar, ...]:
+        """What a search goes through, or the ends of it."""
+        if self.values is not None:
+            return self.values
+        return tuple(bound for bound in (self.min, self.max) if bound is not None)
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value is one that a search of this parameter could find."""
+        if self.values is not None:
+            return value in self.values
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and self.extremes[0] <= value <= self.extremes[1]  # type: ignore[operator]  # numbers, checked
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are to find; None where there is no end of them."""
+        if self.values is not None:
+            return len(self.values)
+        low, high = self.min, self.max
+        is_whole = self.distribution is Distribution.INT_UNIFORM or (isinstance(low, int) and isinstance(high, int))
+        return int(high) - int(low) + 1 if is_whole and low is not None and high is not None else None
 
 
 @dataclass
@@ -64,14 +91,21 @@ class _Owner:
     section: dict[str, Any]
     constants: dict[str, Any] = field(default_factory=dict)
     axes: dict[str, list[Any]] = field(default_factory=dict)
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def combinations(self) -> Iterator[tuple[dict[str, Any], dict[str, Loc]]]:
-        """Yield every combination of the axes, with the place each parameter's value came from."""
-        fixed = {name: ("parameters", name, "value") for name in self.constants}
-        for chosen in itertools.product(*(enumerate(values) for values in self.axes.values())):
-            picked = dict(zip(self.axes, chosen, strict=True))
+        """Yield every combination of the axes and of the ends of ranges, and the place each value came from."""
+        fixed: dict[str, Loc] = {name: ("parameters", name, "value") for name in self.constants}
+        options: dict[str, list[tuple[Loc, Any]]] = {
+            name: [(("values", at), value) for at, value in enumerate(values)] for name, values in self.axes.items()
+        }
+        for name, form in self.searched.items():
+            options[name] = [((end,), form[end]) for end in ("min", "max") if end in form]
+            options[name] += [(("values", at), value) for at, value in enumerate(form.get("values", ()))]
+        for chosen in itertools.product(*options.values()):
+            picked = dict(zip(options, chosen, strict=True))
             values = {name: value for name, (_, value) in picked.items()}
-            places: dict[str, Loc] = {name: ("parameters", name, "values", at) for name, (at, _) in picked.items()}
+            places: dict[str, Loc] = {name: ("parameters", name, *at) for name, (at, _) in picked.items()}
             yield {**self.section, **self.constants, **values}, {**fixed, **places}
 
 
@@ -83,15 +117,15 @@ def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> t
         context: `folder`, which relative paths start from; None leaves them to the working folder.
 
     Returns:
-        The document with typed sections (an axis stands at its first value there) and typed
-        parameters (axes and pressures only: other constants have moved to their section), and
-        the problems found on the way.
+        The document with typed sections (an axis stands at its first value there, a range at its
+        lower end) and typed parameters (axes, ranges and pressures only: other constants have
+        moved to their section), and the problems found on the way.
     """
     owners, problems = _owners(document)
     # A product that is too large is refused before anything walks it.
     oversized = _oversized(owners, document.get("replicates", 1))
     sections: dict[str, Frozen] = {}
-    axes: dict[str, tuple[Scalar, ...]] = {}
+    varied: dict[str, Parameter] = {}
     for name, owner in owners.items():
         if oversized:
             sections[name] = OWNERS[name]()
@@ -100,12 +134,15 @@ def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> t
         sections[name] = models[0] if models else OWNERS[name]()
         problems += wrong
         if not wrong:
-            typed = {axis: tuple(dict.fromkeys(getattr(model, axis) for model in models)) for axis in owner.axes}
-            axes |= typed
-            problems += _repeated(owner, typed, models)
+            typed = {n: tuple(dict.fromkeys(getattr(m, n) for m in models)) for n in (*owner.axes, *owner.searched)}
+            found = [*_repeated(owner, typed, models), *range_problems(owner.searched, typed)]
+            problems += found
+            if not found:
+                varied |= {axis: Parameter(values=typed[axis]) for axis in owner.axes}
+                varied |= {n: Parameter(**form_of(form, typed[n])) for n, form in owner.searched.items()}
     # The order of the file is kept: it decides which axis varies slowest within its section.
-    given = [name for name in _mapping(document.get("parameters")) if name in axes]
-    parameters = {name: Parameter(values=axes[name]) for name in given}
+    given = [name for name in _mapping(document.get("parameters")) if name in varied]
+    parameters = {name: varied[name] for name in given}
     for name, value in sections.pop(PRESSURES):
         parameters.setdefault(name, Parameter(value=value))
     return {**document, **sections, "parameters": parameters}, problems + oversized
@@ -132,57 +169,17 @@ def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Proble
             rule = f"{name} must be set in one place, and {OWNER_OF[name]}.{name} sets it too"
             problems.append(problem(loc, rule, raw, f"Remove it here or from `{OWNER_OF[name]}`."))
             del owner.section[name]
-        wrong = _form_problems(name, raw)
+        wrong = form_problems(name, raw, is_task=OWNER_OF[name] == "task")
         problems += wrong
         if not wrong:
             plain = _mapping(raw)
-            if "values" in plain:
+            if is_searched(plain):
+                owner.searched[name] = plain
+            elif "values" in plain:
                 owner.axes[name] = list(plain["values"])
             else:
                 owner.constants[name] = plain["value"]
     return {name: owners[name] for name in OWNERS}, problems
-
-
-def _form_problems(name: str, raw: object) -> list[Problem]:
-    """Return what is wrong with the way a parameter is written, whatever its values."""
-    loc: Loc = ("parameters", name)
-    example = f"Write `{name}: {{values: [...]}}` to vary it, `{name}: {{value: ...}}` to fix it."
-    if not isinstance(raw, Mapping | Parameter):
-        return [problem(loc, f"{name} must hold `values` or `value`", raw, example)]
-    form = _mapping(raw)
-    unknown = [key for key in form if key not in _FORMS]
-    if unknown:
-        return [
-            problem((*loc, key), f"{key!r} is not a known key", form[key], nearest(str(key), _FORMS)) for key in unknown
-        ]
-    searched = [key for key in _SEARCH_FORMS if key in form]
-    ways = [key for key in ("values", "value") if key in form] + searched[:1]
-    if len(ways) != 1:
-        return [problem(loc, f"{name} must be given in one way, `values` or `value`", dict(form), example)]
-    if searched:
-        return [_searched(loc, form)]
-    here = (*loc, ways[0])
-    values = form[ways[0]] if ways[0] == "values" else [form["value"]]
-    if not isinstance(values, list | tuple):
-        return [problem(here, f"{name}.values must be a list", values, "Write it in brackets, as in [1, 2].")]
-    if not values:
-        return [problem(here, f"{name}.values must not be empty", values, "Give at least one value.")]
-    places = [here] if ways[0] == "value" else [(*here, number) for number in range(len(values))]
-    return [
-        problem(place, f"{name} must be a number or a word", value, "Leave a parameter out to keep its default.")
-        for place, value in zip(places, values, strict=True)
-        if not isinstance(value, Scalar)
-    ]
-
-
-def _searched(loc: Loc, form: Mapping[str, Any]) -> Problem:
-    name = loc[-1]
-    distribution = form.get("distribution", "uniform")
-    if distribution not in _DISTRIBUTIONS:
-        rule = f"{name}.distribution must be a known distribution"
-        return problem((*loc, "distribution"), rule, distribution, nearest(str(distribution), _DISTRIBUTIONS))
-    rule = f"{name} must be a list of values, because searching is not available in this version"
-    return problem(loc, rule, dict(form), "Give values: [...] instead.")
 
 
 def _oversized(owners: Mapping[str, _Owner], replicates: object) -> list[Problem]:

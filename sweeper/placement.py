@@ -25,7 +25,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from sweeper.errors import ClusterError
-from sweeper.jobs import LOST_RETRIES, JobSource, Work
+from sweeper.jobs import JobSource, Work
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
 
 
@@ -93,7 +93,7 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
     try:
         guarded = _Guarded(source)
         searcher = PlanSearcher(guarded)
-        # Tune logs a traceback of its own inside for every worker that dies; `on_retry` says it in words.
+        # Tune logs a traceback of its own inside for every worker that dies; the source says it in words.
         logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
@@ -109,8 +109,8 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(guarded),
-                callbacks=[RetryCallback(searcher)],
-                failure_config=tune.FailureConfig(max_failures=LOST_RETRIES),
+                callbacks=[ErrorCallback(searcher)],
+                failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
         tuner.fit()
@@ -132,9 +132,6 @@ class _Guarded:
 
     def on_progress(self, job: Job, progress: Progress) -> None:
         self._call(lambda: self._source.on_progress(job, progress))
-
-    def on_retry(self, job: Job) -> None:
-        self._call(lambda: self._source.on_retry(job))
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         self._call(lambda: self._source.on_ended(job, ended))
@@ -179,10 +176,10 @@ class PlanSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next job as a configuration, or `FINISHED`."""
+        """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
         job = self._source.next_job()
         if job is None:
-            return Searcher.FINISHED
+            return None if self._jobs else Searcher.FINISHED
         self._jobs[trial_id] = job
         return {"job": json.dumps(asdict(job))}
 
@@ -197,24 +194,27 @@ class PlanSearcher(Searcher):
         elif "progress" in result:
             self._source.on_progress(job, Progress(**json.loads(result["progress"])))
 
-    def on_trial_recover(self, trial_id: str) -> None:
-        """Pass on that Tune gives a job to another worker."""
-        if trial_id in self._jobs:
-            self._source.on_retry(self._jobs[trial_id])
+    def on_trial_error(self, trial_id: str, error: Exception | None) -> None:
+        """Pass on that the worker of a job died; what ended in order was passed on with its result."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        said = f"{type(error).__name__}: {error}".strip()
+        # Ray's own monitor kills a worker before the system's memory is full, and says so.
+        is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in said
+        outcome = Outcome.OUT_OF_MEMORY if is_memory else Outcome.LOST
+        reason = f"the worker that trained population {job.key} died: {said}"
+        self._source.on_ended(job, [Ended(outcome, reason)] * len(job.wanted_keys))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Pass on that Tune gave a job up; what ended in order was passed on with its result."""
-        job = self._jobs.pop(trial_id, None)
-        if job is not None and error:
-            reason = f"its worker died {LOST_RETRIES + 1} times while it trained population {job.key}"
-            self._source.on_ended(job, [Ended(Outcome.LOST, reason)] * len(job.wanted_keys))
+        """Do nothing: results and errors were passed on as they came."""
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
 
 
-class RetryCallback(tune.Callback):
-    """Tells the searcher of workers that died: Tune itself does not."""
+class ErrorCallback(tune.Callback):
+    """Tells the searcher why a worker died: Tune itself tells it only that one did."""
 
     def __init__(self, searcher: PlanSearcher) -> None:
         self._searcher = searcher
@@ -222,9 +222,9 @@ class RetryCallback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Pass on whose worker died."""
-        self._searcher.on_trial_recover(trial.trial_id)
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Pass on whose worker died, and of what."""
+        self._searcher.on_trial_error(trial.trial_id, trial.get_error())
 
 
 class SourceStopper(tune.Stopper):

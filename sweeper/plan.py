@@ -1,38 +1,31 @@
 """The ledger: which settings exist, in which state, with which outcome; and which comes next.
 
-The ledger is an Optuna storage with one study per sweep and task cell, named `<sweep>/<task>`. It is the only truth
-about a sweep: Ray's state is placement, MLflow is a mirror. One driver writes it. Every trial carries three attributes:
+The ledger is an Optuna storage with one study per sweep and task. It is the only truth about a sweep: Ray's state is
+placement, MLflow is a mirror. One driver writes it. Every trial carries these attributes:
 
-    plan     key, setting, population: written with the row itself, so that no row is ever without them
-    claim    attempt, owner, heard_ms: who works on it
+    plan     key, setting, population, and of a search what the sampler noted: written with the row itself
+    claim    attempt, owner, heard_ms, retries: who works on it, and how often it was tried again
+    rungs    the measurement at each rung that it has passed
     ended    outcome, reason, measurement, details, curve: written before the row is finished, which is the commit mark
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
+from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-)
-from optuna.exceptions import StorageInternalError
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
-
-from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
+from sweeper.cells import cells_of, next_cell, proposals_for
+from sweeper.errors import SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
-from sweeper.rows import checked, content_of, distributions_of, keys_of, population_of, record_of
-from sweeper.spec import LoadedSpec, Setting, SweepSpec
-from sweeper.vocabulary import Ended, Objective, Outcome, TrialRecord
+from sweeper.revision import Revision
+from sweeper.rows import checked, content_of, distributions_of, finite, is_waiting, population_of, record_of, row_key
+from sweeper.sampling import Known
+from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
+from sweeper.studies import Studies, create_ledger
+from sweeper.vocabulary import Ended, Outcome, State, TrialRecord
 
-#: How long a reader or writer waits for the SQLite file while another one writes.
-SQLITE_TIMEOUT_S = 60
+__all__ = ["HEARD_EVERY_MS", "Ledger", "create_ledger"]
 
 #: A running trial's `heard_ms` is written at most this often.
 HEARD_EVERY_MS = 60_000
@@ -50,41 +43,27 @@ class Ledger:
     """
 
     def __init__(self, url: str, sweep: str) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
-        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
-        try:
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-            self._studies = self._load_studies()
-        except (SQLAlchemyError, RuntimeError) as error:
-            raise HomeError(
-                f"the ledger of sweep {sweep!r} cannot be opened: {_first_line(error)} ({_without_password(url)}). "
-                "Restore the file from a copy, or choose another --name to start a new sweep."
-            ) from error
-
-    def _load_studies(self) -> dict[str, optuna.Study]:
-        names = optuna.get_all_study_names(self._storage)
-        return {
-            name.removeprefix(f"{self.sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
-            for name in names
-            if name.startswith(f"{self.sweep}/")
-        }
+        self._studies = Studies(url, sweep)
 
     # ---- planning ------------------------------------------------------------------------------------------------
 
     @property
+    def revisions(self) -> list[Revision]:
+        """Every spec this sweep was planned from, the first one first; empty if no plan was begun."""
+        # All studies carry all of them: where a crash cut the writing short, one has more than another.
+        noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
+        return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
+
+    @property
     def planned_spec(self) -> LoadedSpec | None:
-        """The spec this sweep was planned from; None if no plan was begun."""
-        for study in self._studies.values():
-            known = study.user_attrs
-            if "spec" in known:
-                spec = SweepSpec.from_json(known["spec"])
-                return LoadedSpec(spec, known["spec_text"], Path(known["spec_path"]))
-        return None
+        """The spec this sweep was last planned from; None if no plan was begun."""
+        revisions = self.revisions
+        return revisions[-1].loaded if revisions else None
 
     @property
     def spec(self) -> SweepSpec:
-        """The spec this sweep was planned from.
+        """The spec this sweep was last planned from.
 
         Raises:
             UnknownSweepError: If the sweep was never planned.
@@ -98,22 +77,25 @@ class Ledger:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What was noted for the whole sweep when it was planned; empty before."""
-        planned = self.planned_spec
-        return dict(self._studies[planned.spec.tasks[0]].user_attrs["facts"]) if planned else {}
+        """What was noted for the whole sweep when each part of it was planned; empty before."""
+        facts: dict[str, str] = {}
+        for revision in self.revisions:
+            facts = {**revision.facts, **facts}
+        return facts
 
     def refuse_other(self, loaded: LoadedSpec) -> None:
-        """Check that this sweep was planned from the same spec, or not at all.
+        """Check that this sweep was planned from the same spec, or from one that has grown into this, or not at all.
 
         Raises:
-            SpecMismatchError: With the difference, key by key.
+            SpecMismatchError: With what was taken away or changed, key by key.
         """
         planned = self.planned_spec
-        differences = planned.spec.differences(loaded.spec) if planned else []
+        differences = refused_differences(planned.spec, loaded.spec) if planned else []
         if differences:
             listed = "\n  ".join(differences)
             raise SpecMismatchError(
                 f"sweep {self.sweep!r} exists already with another spec (planned -> given):\n  {listed}\n"
+                "A spec may grow (more values, replicates or trials, wider ranges), nothing else. "
                 f"Give this one another name with --name, or continue the planned one with "
                 f"`sweeper resume {self.sweep}`."
             )
@@ -124,17 +106,19 @@ class Ledger:
         population_size: int,
         facts: Mapping[str, str],
         should_stop: Callable[[], bool] = lambda: False,
+        knowledge: Mapping[str, Sequence[Known]] | None = None,
     ) -> None:
-        """Write every setting of the spec as a waiting trial, once.
+        """Write every setting of a grid as a waiting trial, once; of a search, what is needed to propose settings.
 
-        Idempotent: a plan that a crash cut short, or a wish to stop, is completed, with the population size and the
-        facts first planned.
+        Idempotent: a plan that a crash cut short, or a wish to stop, is completed, with the population sizes and the
+        facts first planned. A spec that has grown adds what is new.
 
         Args:
             loaded: What to plan.
             population_size: Networks trained side by side, at most.
             facts: Short texts by name that hold for the whole sweep: its identity, versions, data hashes.
             should_stop: Asked before each trial is written.
+            knowledge: By key of a cell: settings of other sweeps that the sampler is told; kept when first planned.
 
         Raises:
             SpecMismatchError: If the sweep was planned from another spec, or its images are not the same any more.
@@ -142,8 +126,20 @@ class Ledger:
         """
         self.refuse_other(loaded)
         self._refuse_other_data(facts)
-        with _translated(self.sweep):
-            self._plan(loaded, population_size, facts, should_stop)
+        with self._studies.writing():
+            revisions = self.revisions
+            if not revisions or revisions[-1].spec != loaded.spec:
+                revisions.append(Revision(loaded, population_size, facts))
+            self._write_revisions(revisions, knowledge or {})
+            self.__dict__.pop("_revision", None)  # it may have grown
+            written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
+            for population, notes in (*self._batches(), *self._grid(revisions), *self._missing_replicates()):
+                for key, setting in zip(population.keys, population.settings, strict=True):
+                    if should_stop():
+                        return
+                    if key not in written[population.task]:
+                        written[population.task].add(key)
+                        self._add(loaded.spec, population, setting, notes.get(setting.setting_key))
 
     def _refuse_other_data(self, facts: Mapping[str, str]) -> None:
         planned = self.facts
@@ -154,73 +150,118 @@ class Ledger:
                     f"planned (hash {planned[name]} -> {digest}). Bring the file back, or start a new one with --name."
                 )
 
-    def _plan(
-        self, loaded: LoadedSpec, population_size: int, facts: Mapping[str, str], should_stop: Callable[[], bool]
-    ) -> None:
-        spec = loaded.spec
-        directions = [StudyDirection[objective.goal.name] for objective in spec.objectives]
+    def _write_revisions(self, revisions: Sequence[Revision], knowledge: Mapping[str, Sequence[Known]]) -> None:
+        spec = revisions[-1].spec
         for task in spec.tasks:
-            if task not in self._studies:
-                self._studies[task] = optuna.create_study(
-                    storage=self._storage,
-                    study_name=f"{self.sweep}/{task}",
-                    directions=directions,
-                    load_if_exists=True,
-                )
-            study = self._studies[task]
-            known = study.user_attrs
-            # The spec comes last: a study that has it has everything a resumed plan needs.
-            for name, value in (
-                ("population_size", population_size),
-                ("facts", dict(facts)),
-                ("spec_text", loaded.text),
-                ("spec_path", str(loaded.path)),
-                ("spec", spec.to_json()),
-            ):
-                if name not in known:
-                    study.set_user_attr(name, value)
-        size = self._studies[spec.tasks[0]].user_attrs["population_size"]
-        distributions = distributions_of(spec)
-        written = {task: keys_of(self._trials(task)) for task in self._studies}
-        for population in form_populations(spec.settings(), size):
-            for key, setting in zip(population.keys, population.settings, strict=True):
-                if should_stop():
-                    return
-                if key not in written[population.task]:
-                    self._add(spec, population, key, setting, distributions)
+            self._studies.make(task, spec.objectives)
+            noted = self._studies.noted(task)
+            if "knowledge" not in noted:
+                told = {cell: [known.to_values() for known in its] for cell, its in knowledge.items()}
+                self._studies.note(task, "knowledge", told)
+            # The revisions come last: a study that has them has everything a resumed plan needs.
+            if len(noted.get("revisions", [])) < len(revisions):
+                self._studies.note(task, "revisions", [revision.to_values() for revision in revisions])
 
-    def _add(
-        self,
-        spec: SweepSpec,
-        population: Population,
-        key: str,
-        setting: Setting,
-        distributions: Mapping[str, BaseDistribution],
-    ) -> None:
+    def _grid(self, revisions: Sequence[Revision]) -> Iterator[tuple[Population, dict[str, Any]]]:
+        """Yield the populations of a grid: each revision forms them from the settings that it added."""
+        if revisions[-1].spec.search:
+            return
+        seen: set[str] = set()
+        for revision in revisions:
+            added = [setting for setting in revision.spec.settings() if setting.key not in seen]
+            seen |= {setting.key for setting in added}
+            for population in form_populations(added, revision.population_size):
+                yield population, {}
+
+    def _batches(self) -> Iterator[tuple[Population, dict[str, Any]]]:
+        """Yield the proposals last noted for each task: a crash may have kept their rows from being written."""
+        for task in self._studies.tasks:
+            batch = self._studies.noted(task).get("batch")
+            if batch:
+                settings = [Setting.from_flat(flat) for flat in batch["settings"]]
+                for population in form_populations(settings, batch["population_size"]):
+                    yield population, batch["notes"]
+
+    def _missing_replicates(self) -> Iterator[tuple[Population, dict[str, Any]]]:
+        """Yield populations of the replicates that settings found by a search lack since there are to be more."""
+        revision = self.revisions[-1]
+        if not revision.spec.search:
+            return
+        missing: list[Setting] = []
+        for task in self._studies.tasks:
+            seeds: dict[str, set[int]] = {}
+            first: dict[str, Setting] = {}
+            for record in self.records(task):
+                seeds.setdefault(record.setting_key, set()).add(record.seed)
+                first.setdefault(record.setting_key, Setting.from_flat(record.setting))
+            missing += [
+                setting.model_copy(update={"seed": seed})
+                for key, setting in first.items()
+                for seed in revision.spec.seeds
+                if seed not in seeds[key]
+            ]
+        for population in form_populations(missing, revision.population_size):
+            yield population, {}
+
+    def _add(self, spec: SweepSpec, population: Population, setting: Setting, note: object) -> None:
         axes = spec.axes_of(setting)
-        params = {name: value for name, value in {**axes, "seed": setting.seed}.items() if name in distributions}
-        plan = {"key": key, "setting": setting.flat(), "axes": axes, "population": population.key}
-        self._studies[population.task].add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                params=params,
-                distributions={name: distributions[name] for name in params},
-                user_attrs={"plan": plan},
-            )
-        )
+        ranges = {n: r for n, r in distributions_of(spec).items() if n in axes or n == "seed"}
+        plan: dict[str, Any] = {"key": setting.key, "setting": setting.flat(), "axes": axes}
+        plan["population"] = population.key
+        if note:
+            plan["note"] = note
+        varied = {**axes, "seed": setting.seed}
+        self._studies.add(population.task, plan, {name: varied[name] for name in ranges}, ranges)
 
     # ---- what comes next -----------------------------------------------------------------------------------------
 
     def open_populations(self) -> list[Population]:
         """Return every population with a member that has no outcome, interrupted ones first, then in plan order."""
         found: list[Population] = []
-        for task in self._studies:
-            rows: dict[str, list[FrozenTrial]] = {}
-            for trial in self._trials(task):
+        for task in self._studies.tasks:
+            rows: dict[str, list[Any]] = {}
+            for trial in self._studies.trials(task):
                 rows.setdefault(trial.user_attrs["plan"]["population"], []).append(trial)
             found.extend(population_of(key, task, trials) for key, trials in rows.items())
         found = [population for population in found if population.open]
         return sorted(found, key=lambda population: not population.interrupted)
+
+    def propose(self, records: Iterable[TrialRecord]) -> list[Population]:
+        """Ask the sampler of the cell whose turn it is for settings, and write them as waiting trials.
+
+        Args:
+            records: Every trial of the sweep, as it stands now.
+
+        Returns:
+            Their populations; none where every cell has all its settings, or nothing is searched.
+        """
+        revision = self._revision
+        cell = next_cell(revision.spec, cells_of(revision.spec, records)) if revision.spec.search else None
+        if cell is None:
+            return []
+        with self._studies.writing():
+            told = self._studies.noted(cell.task).get("knowledge", {}).get(cell.key, [])
+            found = proposals_for(
+                revision.spec, cell, revision.population_size, [Known.from_values(one) for one in told]
+            )
+            settings = [first.model_copy(update={"seed": s}) for first, _ in found for s in revision.spec.seeds]
+            notes = {first.setting_key: proposal.to_note() for first, proposal in found}
+            batch = {
+                "settings": [setting.flat() for setting in settings],
+                "population_size": revision.population_size,
+                "notes": notes,
+            }
+            # Noted before any row is written: a crash in between is completed by the next plan.
+            self._studies.note(cell.task, "batch", batch)
+            populations = form_populations(settings, revision.population_size)
+            for population in populations:
+                for setting in population.settings:
+                    self._add(revision.spec, population, setting, notes[setting.setting_key])
+            numbers = {row_key(trial): trial.number for trial in self._studies.trials(cell.task)}
+        for population in populations:
+            population.numbers = tuple(numbers[key] for key in population.keys)
+            population.open = set(population.keys)
+        return populations
 
     def claim(self, population: Population, owner: str, now_ms: int) -> None:
         """Mark the open members of a population as running, by this owner.
@@ -228,36 +269,34 @@ class Ledger:
         Members that a former driver left running are taken over: their attempt counts up.
         """
         population.heard_ms = now_ms
-        with _translated(self.sweep):
-            self._claim(population, owner, now_ms)
-
-    def _claim(self, population: Population, owner: str, now_ms: int) -> None:
-        for key, number in zip(population.keys, population.numbers, strict=True):
-            if key not in population.open:
-                continue
-            trial = self._trial(population.task, number)
-            attempt = trial.user_attrs.get("claim", {}).get("attempt", 0) + 1
-            claim = {"attempt": attempt, "owner": owner, "heard_ms": now_ms}
-            self._storage.set_trial_user_attr(trial._trial_id, "claim", claim)
-            if trial.state == TrialState.WAITING:
-                # `Study.ask` would hand out the first waiting row; a population names its rows. Same storage call.
-                self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        with self._studies.writing():
+            for number in self._open_numbers(population):
+                trial = self._studies.trial(population.task, number)
+                claim = trial.user_attrs.get("claim", {})
+                is_news = claim.get("owner") != owner or claim.get("is_over", False)
+                attempt = claim.get("attempt", 0) + is_news
+                claim = {**claim, "attempt": attempt, "owner": owner, "heard_ms": now_ms, "is_over": False}
+                self._studies.set(population.task, number, "claim", claim)
+                if is_waiting(trial):
+                    self._studies.start(population.task, number)
 
     def hear(self, population: Population, now_ms: int) -> None:
         """Note that a running population was heard of; written at most every `HEARD_EVERY_MS`."""
         if now_ms - population.heard_ms < HEARD_EVERY_MS:
             return
         population.heard_ms = now_ms
-        with _translated(self.sweep):
-            for key, number in zip(population.keys, population.numbers, strict=True):
-                if key in population.open:
-                    trial = self._trial(population.task, number)
-                    claim = {**trial.user_attrs["claim"], "heard_ms": now_ms}
-                    self._storage.set_trial_user_attr(trial._trial_id, "claim", claim)
+        with self._studies.writing():
+            for number in self._open_numbers(population):
+                claim = self._studies.trial(population.task, number).user_attrs["claim"]
+                self._studies.set(population.task, number, "claim", {**claim, "heard_ms": now_ms})
+
+    def _open_numbers(self, population: Population) -> list[int]:
+        members = zip(population.keys, population.numbers, strict=True)
+        return [number for key, number in members if key in population.open]
 
     @cached_property
-    def _objectives(self) -> Sequence[Objective]:
-        return self.spec.objectives
+    def _revision(self) -> Revision:
+        return self.revisions[-1]
 
     # ---- outcomes ------------------------------------------------------------------------------------------------
 
@@ -266,68 +305,73 @@ class Ledger:
 
         A complete outcome that lacks an objective, or has a value that is not finite, is a failure of its own kind.
         """
-        number = population.numbers[population.keys.index(key)]
-        with _translated(self.sweep):
-            if not self._trial(population.task, number).state.is_finished():
-                self._finish(population.task, number, checked(ended, self._objectives))
-            record = record_of(self.sweep, population.task, self._trial(population.task, number))
+        task, number = population.task, population.number_of(key)
+        with self._studies.writing():
+            if not self._studies.trial(task, number).state.is_finished():
+                self._finish(task, number, checked(ended, self._revision.spec.objectives))
+            record = record_of(self.sweep, task, self._studies.trial(task, number))
         population.open.discard(key)
+        if record.state is State.PRUNED:
+            population.stopped.add(key)
         return record
 
     def _finish(self, task: str, number: int, ended: Ended) -> None:
-        content = content_of(ended)
-        self._storage.set_trial_user_attr(self._trial(task, number)._trial_id, "ended", content)
-        if ended.outcome is Outcome.COMPLETE:
-            values = [ended.measurement[objective.name] for objective in self._objectives]
-            self._studies[task].tell(number, values, skip_if_finished=True)
-        else:
-            # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
-            state = TrialState.PRUNED if ended.outcome is Outcome.PRUNED else TrialState.FAIL
-            self._studies[task].tell(number, state=state, skip_if_finished=True)
+        outcome = ended.outcome
+        if outcome is None:
+            raise ValueError(f"trial {number} of task {task!r} has no outcome yet")
+        self._studies.set(task, number, "ended", content_of(ended))
+        # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
+        objectives = self._revision.spec.objectives
+        is_complete = outcome is Outcome.COMPLETE
+        values = [ended.measurement[objective.name] for objective in objectives] if is_complete else None
+        self._studies.finish(task, number, outcome.state, values)
+
+    def pass_rung(self, population: Population, key: str, epoch: int, measurement: Mapping[str, float]) -> TrialRecord:
+        """Note with what measurement a member reached a rung; what was noted there first stands."""
+        task, number = population.task, population.number_of(key)
+        with self._studies.writing():
+            rungs = self._studies.trial(task, number).user_attrs.get("rungs", {})
+            if str(epoch) not in rungs:
+                self._studies.set(task, number, "rungs", {**rungs, str(epoch): finite(measurement)})
+            return record_of(self.sweep, task, self._studies.trial(task, number))
+
+    def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
+        """Note that a population failed as a whole, and return how to try its open members again.
+
+        Args:
+            population: What failed.
+            kind: What happened; each kind has a counter of its own, of how often it was tried again as it was.
+            apart: Whether to divide it into two populations, which begin anew; otherwise it goes on together.
+        """
+        keys = [key for key in population.keys if key in population.open]
+        settings = [s for s in population.settings if s.key in population.open]
+        parts = form_populations(settings, -(-len(keys) // 2)) if apart else [population]
+        with self._studies.writing():
+            for part in parts:
+                part.numbers = tuple(population.number_of(key) for key in part.keys)
+                part.open = part.open or set(part.keys)
+                for number in self._open_numbers(part):
+                    attributes = self._studies.trial(part.task, number).user_attrs
+                    claim, retries = attributes["claim"], attributes["claim"].get("retries", {})
+                    retries = {**retries, str(kind): retries.get(str(kind), 0) + (not apart)}
+                    self._studies.set(part.task, number, "claim", {**claim, "retries": retries, "is_over": True})
+                    if apart:
+                        self._studies.set(part.task, number, "plan", {**attributes["plan"], "population": part.key})
+        return parts
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
     def records(self, task: str | None = None) -> list[TrialRecord]:
         """Return every trial, in plan order; of one task if asked."""
-        tasks = self._studies if task is None else [task]
-        return [record_of(self.sweep, name, trial) for name in tasks for trial in self._trials(name)]
+        tasks = self._studies.tasks if task is None else [task]
+        return [record_of(self.sweep, name, trial) for name in tasks for trial in self._studies.trials(name)]
+
+    def records_in(self, population: Population) -> list[TrialRecord]:
+        """Return the members of a population, in order."""
+        rows = [self._studies.trial(population.task, number) for number in population.numbers]
+        return [record_of(self.sweep, population.task, row) for row in rows]
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""
-        return count(self.records())
-
-    def _trials(self, task: str) -> list[FrozenTrial]:
-        trials = self._studies[task].get_trials(deepcopy=False)
-        return [trial for trial in trials if "plan" in trial.user_attrs]
-
-    def _trial(self, task: str, number: int) -> FrozenTrial:
-        study = self._studies[task]
-        return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
-
-
-def create_ledger(url: str) -> None:
-    """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
-    with _translated(url):
-        storage = optuna.storages.RDBStorage(url)
-        storage.engine.dispose()
-
-
-@contextmanager
-def _translated(sweep: str) -> Iterator[None]:
-    """Turn the storage's failures into one sentence."""
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ or error
-        raise HomeError(
-            f"the ledger of sweep {sweep!r} cannot be written: {_first_line(cause)}. Trials without an outcome stay "
-            f"waiting. Free the disk or the lock on it, then `sweeper resume {sweep}`."
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://…@", url)
+        planned = self.planned_spec
+        return count(self.records(), planned.spec.planned if planned else 0)

@@ -18,6 +18,9 @@ _MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
 #: The population that measures best, by the number of pixels of an image (`benchmarks/population.py`).
 _LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 2))
 
+#: How often a sampler must hear of outcomes before its last proposals.
+_LEAST_ROUNDS = 8
+
 
 @dataclass
 class Population:
@@ -31,6 +34,7 @@ class Population:
         numbers: Their rows in the cell's study.
         open: Keys of the members that have no outcome yet.
         interrupted: Keys of the members that a former driver left running.
+        stopped: Keys of the members that were stopped early: they are not trained any further.
         heard_ms: When it was last heard of, as far as written.
     """
 
@@ -41,7 +45,12 @@ class Population:
     numbers: tuple[int, ...] = ()
     open: set[str] = field(default_factory=set)
     interrupted: set[str] = field(default_factory=set)
+    stopped: set[str] = field(default_factory=set)
     heard_ms: int = 0
+
+    def number_of(self, key: str) -> int:
+        """Return the row of a member."""
+        return self.numbers[self.keys.index(key)]
 
 
 @dataclass(frozen=True)
@@ -86,16 +95,22 @@ class Counts:
         )
 
 
-def count(records: Iterable[TrialRecord]) -> Counts:
-    """Count trials by state, and finished ones by outcome."""
+def count(records: Iterable[TrialRecord], planned: int = 0) -> Counts:
+    """Count trials by state, and finished ones by outcome.
+
+    Args:
+        records: Every trial that there is so far.
+        planned: How many there will be; those of a search that are not proposed yet wait.
+    """
     records = list(records)
     states = Counter(record.state for record in records)
     ended = Counter(record.outcome for record in records)
+    planned = max(planned, len(records))
     return Counts(
-        planned=len(records),
+        planned=planned,
         complete=states[State.COMPLETE],
         running=states[State.RUNNING],
-        waiting=states[State.WAITING],
+        waiting=states[State.WAITING] + planned - len(records),
         outcomes={str(outcome): ended[outcome] for outcome in Outcome},
     )
 
@@ -114,7 +129,7 @@ def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
     Raises:
         SpecError: If a population does not fit in the memory of a worker.
     """
-    largest = max(Counter(setting.group_key for setting in spec.settings()).values())
+    largest = _largest_group(spec)
     fitting = int((_MEMORY_SHARE * room.machine_bytes / workers - _WORKER_BYTES) // room.network_bytes)
     asked = spec.placement.population
     wanted = min(asked, largest) if isinstance(asked, int) else 1
@@ -129,6 +144,16 @@ def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
         return asked
     most = next(size for limit, size in _LARGEST_POPULATIONS if room.pixels <= limit)
     return max(1, min(most, fitting, -(-largest // workers)))
+
+
+def _largest_group(spec: SweepSpec) -> int:
+    """Return how many trials could be trained side by side, if there were room."""
+    if spec.search is None:
+        return max(Counter(setting.group_key for setting in spec.settings()).values())
+    if not spec.searches_pressures_only:
+        return spec.replicates
+    # A sampler learns between populations: with fewer than so many rounds a search is a random one.
+    return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)
 
 
 def form_populations(settings: Sequence[Setting], size: int) -> list[Population]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.population import Population
+from sweeper.sampling import distribution_of
 from sweeper.spec import Setting, SweepSpec
 from sweeper.vocabulary import Ended, Objective, Outcome, State, TrialRecord
 
@@ -48,6 +49,9 @@ def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
         curve=ended.get("curve", ()),
         started_ms=_unix_ms(trial.datetime_start),
         ended_ms=_unix_ms(trial.datetime_complete),
+        note=plan.get("note", {}),
+        rungs={int(epoch): measured for epoch, measured in trial.user_attrs.get("rungs", {}).items()},
+        retries=claim.get("retries", {}),
     )
 
 
@@ -56,15 +60,25 @@ def content_of(ended: Ended) -> dict[str, Any]:
     return {
         "outcome": str(ended.outcome),
         "reason": ended.reason,
-        "measurement": {name: value for name, value in ended.measurement.items() if math.isfinite(value)},
+        "measurement": finite(ended.measurement),
         "details": {name: list(values) for name, values in ended.details.items()},
         "curve": [dict(point) for point in ended.curve],
     }
 
 
-def keys_of(trials: Sequence[FrozenTrial]) -> set[str]:
-    """Return the trial keys of rows."""
-    return {trial.user_attrs["plan"]["key"] for trial in trials}
+def finite(measurement: Mapping[str, float]) -> dict[str, float]:
+    """Return the values that are finite: a row holds no other ones."""
+    return {name: value for name, value in measurement.items() if math.isfinite(value)}
+
+
+def row_key(trial: FrozenTrial) -> str:
+    """Return the trial key of a row."""
+    return str(trial.user_attrs["plan"]["key"])
+
+
+def is_waiting(trial: FrozenTrial) -> bool:
+    """Return whether nobody has claimed a row yet."""
+    return trial.state == TrialState.WAITING
 
 
 def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Population:
@@ -78,6 +92,7 @@ def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Populat
         numbers=tuple(trial.number for trial in trials),
         open={k for k, trial in zip(keys, trials, strict=True) if not trial.state.is_finished()},
         interrupted={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.RUNNING},
+        stopped={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.PRUNED},
     )
 
 
@@ -98,21 +113,21 @@ def checked(ended: Ended, objectives: Sequence[Objective]) -> Ended:
 
 
 def distributions_of(spec: SweepSpec) -> dict[str, BaseDistribution]:
-    """Describe the axes to Optuna, so that its own tools show them.
+    """Describe what is varied to Optuna, so that its own tools show it.
 
-    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not.
+    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not. Words are left to
+    the row's attribute for that reason.
     """
-    distributions: dict[str, BaseDistribution] = {}
-    seeds = (spec.seed, spec.seed + spec.replicates - 1)
-    for name, values in {**spec.axes, "seed": seeds}.items():
-        numbers = [value for value in values if isinstance(value, (int, float))]
+    found: dict[str, BaseDistribution] = {}
+    for name, values in {**spec.axes, "seed": (spec.seeds[0], spec.seeds[-1])}.items():
+        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
         if len(numbers) < len(values):
-            distributions[name] = CategoricalDistribution(tuple(str(value) for value in values))
-        elif all(isinstance(number, int) for number in numbers):
-            distributions[name] = IntDistribution(int(min(numbers)), int(max(numbers)))
+            continue
+        if all(isinstance(number, int) for number in numbers):
+            found[name] = IntDistribution(int(min(numbers)), int(max(numbers)))
         else:
-            distributions[name] = FloatDistribution(float(min(numbers)), float(max(numbers)))
-    return distributions
+            found[name] = FloatDistribution(float(min(numbers)), float(max(numbers)))
+    return found | {name: distribution_of(given) for name, given in spec.searched.items() if given.values is None}
 
 
 def _unix_ms(when: datetime | None) -> int | None:

@@ -218,17 +218,17 @@ class Setting(Pressures):
     @property
     def key(self) -> str:
         """The trial's identity everywhere: 16 hexadecimal digits."""
-        return _digest(self.flat())
+        return digest(self.flat())
 
     @property
     def setting_key(self) -> str:
         """What replicates share: the key without the seed."""
-        return _digest({name: value for name, value in self.flat().items() if name != "seed"})
+        return digest({name: value for name, value in self.flat().items() if name != "seed"})
 
     @property
     def group_key(self) -> str:
         """What members of one population must share: task, lattice and training."""
-        return _digest({name: value for name, value in self.flat().items() if "." in name})
+        return digest({name: value for name, value in self.flat().items() if "." in name})
 
     def flat(self) -> dict[str, Scalar]:
         """Return the setting as dotted names and plain values; unset fields are left out."""
@@ -282,6 +282,7 @@ def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
     return str(path)
 
 
-def _digest(flat: Mapping[str, Scalar]) -> str:
+def digest(flat: Mapping[str, Scalar]) -> str:
+    """Return 16 hexadecimal digits that stand for these names and values in this version of settings."""
     canonical = json.dumps({"schema": SCHEMA, **flat}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

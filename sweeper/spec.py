@@ -11,24 +11,32 @@ from pydantic import ValidationError
 
 from sweeper.errors import SpecError
 from sweeper.parameters import Parameter
+from sweeper.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
 from sweeper.setting import LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
+from sweeper.spec_change import differences, refused_differences
 from sweeper.spec_problems import problems_of, spec_error
-from sweeper.sweep_spec import PlacementSpec, SweepSpec, check_name
+from sweeper.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.yaml_source import read_yaml
 
 __all__ = [
+    "EarlyStopping",
     "LatticeSpec",
     "LoadedSpec",
     "Parameter",
     "PlacementSpec",
     "Pressures",
+    "Retries",
     "Scalar",
+    "SearchSpec",
     "Setting",
     "SweepSpec",
     "TaskSpec",
     "TrainingSpec",
     "check_name",
+    "differences",
     "load_spec",
+    "place_of",
+    "refused_differences",
     "shipped_spaces",
 ]
 

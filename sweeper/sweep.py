@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import forecast, objective, query
+from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
-from sweeper.errors import SweepError, TrackingError, UnknownSweepError
+from sweeper.errors import SpecMismatchError, SweepError, TrackingError, UnknownSweepError
 from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
 from sweeper.home import NOT_KEPT, Home
@@ -22,7 +23,8 @@ from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
-from sweeper.spec import LoadedSpec, load_spec
+from sweeper.sampling import Known
+from sweeper.spec import LoadedSpec, SweepSpec, check_name, load_spec
 from sweeper.table import ArrowTable
 
 
@@ -125,13 +127,14 @@ class Sweep:
             # What can fail before the plan is written fails first: images, windows, the tracking server.
             planned = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
             loaded = self._agreed(loaded, planned)
-            tasks = forecast.check(loaded.spec.settings())
+            tasks = forecast.check(loaded.spec.corners())
+            knowledge = self._knowledge(loaded.spec) if planned is None or planned.planned_spec is None else {}
             recorder = recorder or self._mlflow()
             ledger = planned or self._new_ledger()
             size = population_size(loaded.spec, workers, forecast.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
-            ledger.plan(loaded, size, facts, should_stop)
+            ledger.plan(loaded, size, facts, should_stop, knowledge)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             driver.open()
             self._folder.keep_tracking_uri(self.tracking_uri)
@@ -160,8 +163,35 @@ class Sweep:
         self._folder.make_ledger(create_ledger)
         return Ledger(self._folder.ledger_url, self.name)
 
+    def _knowledge(self, spec: SweepSpec) -> dict[str, list[Known]]:
+        """Return what the sampler is to be told of other sweeps, by cell.
+
+        Raises:
+            SweepError: If there is no such sweep, or it is about something else.
+        """
+        found: dict[str, list[Known]] = {}
+        for name in spec.search.warm_start if spec.search else ():
+            check_name(name)
+            ledger = Ledger(self._home.known(name).ledger_url, name)
+            other = ledger.spec
+            if other.objectives != spec.objectives:
+                goals = [", ".join(f"{o.goal} {o.name}" for o in one.objectives) for one in (spec, other)]
+                raise SpecMismatchError(
+                    f"search.warm_start must name sweeps with the same objectives ({goals[0]}), but {name!r} has "
+                    f"{goals[1]}. Take it out of warm_start."
+                )
+            here = knowledge_for(spec, ledger.records())
+            if not here:
+                raise SpecMismatchError(
+                    f"search.warm_start must name sweeps with trials of the same tasks and within the searched ranges, "
+                    f"but {name!r} has none (its tasks: {', '.join(other.tasks)}). Take it out of warm_start."
+                )
+            for cell, known in here.items():
+                found.setdefault(cell, []).extend(known)
+        return found
+
     def _agreed(self, loaded: LoadedSpec | None, ledger: Ledger | None) -> LoadedSpec:
-        """Return the spec to run: the planned one, which the given one must equal."""
+        """Return the spec to run: the given one, which the planned one must equal or have grown into, or that."""
         planned = ledger.planned_spec if ledger else None
         if planned is None:
             if loaded is None:
@@ -171,7 +201,7 @@ class Sweep:
             return loaded
         if loaded is not None and ledger is not None:
             ledger.refuse_other(loaded)
-        return planned
+        return loaded or planned
 
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -22,7 +22,8 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
-from sweeper.parameters import OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
+from sweeper.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
+from sweeper.search_spec import EarlyStopping, PlacementSpec, SearchSpec
 from sweeper.setting import (
     LARGEST_SEED,
     SECTIONS,
@@ -36,6 +37,7 @@ from sweeper.setting import (
     Setting,
     TaskSpec,
     TrainingSpec,
+    digest,
 )
 from sweeper.spec_problems import Problem, broken_rule, nearest, problem, problems_of, refuse, spec_error
 from sweeper.vocabulary import MEASUREMENTS, Goal, Objective
@@ -62,23 +64,6 @@ def _check_name_field(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise broken_rule(_NAME_RULE, _NAME_FIX)
     return name
-
-
-def _check_population(population: object) -> object:
-    is_count = isinstance(population, int) and not isinstance(population, bool) and population >= 1
-    if population != "auto" and not is_count:
-        raise broken_rule("population must be auto or a whole number of at least 1", "Use auto.")
-    return population
-
-
-class PlacementSpec(Frozen):
-    """Where and how many at once: nothing here changes a result.
-
-    Attributes:
-        population: Networks trained side by side in one worker; `auto` decides by the machine.
-    """
-
-    population: Annotated[int | Literal["auto"], BeforeValidator(_check_population)] = "auto"
 
 
 class _ObjectiveEntry(Frozen):
@@ -117,6 +102,8 @@ class SweepSpec(Frozen):
         description: One line for people.
         task, lattice, training: The sections; a varied field stands at its first value.
         parameters: The axes, in file order, and the pressures that are constant.
+        search: How the parameters with a range are searched, in every cell of the grid; None for a plain grid.
+        early_stopping: When trials are given up; None trains every one to its end.
         replicates: Settings are repeated so many times, with the seeds `seed`, `seed` + 1, ...
         seed: The first seed.
         placement: Where, not what: no part of the identity.
@@ -130,6 +117,8 @@ class SweepSpec(Frozen):
     lattice: LatticeSpec = LatticeSpec()
     parameters: Mapping[str, Parameter] = Field(default_factory=dict)
     training: TrainingSpec = TrainingSpec()
+    search: SearchSpec | None = None
+    early_stopping: EarlyStopping | None = None
     replicates: Count = 1
     seed: Seed = 0
     placement: PlacementSpec = PlacementSpec()
@@ -200,46 +189,130 @@ class SweepSpec(Frozen):
             refuse(cls, problems)
         return {name: point[name] for name in names}
 
+    @model_validator(mode="after")
+    def _check_search(self) -> Self:
+        """Refuse a search of nothing, ranges that nothing searches, and more trials than there are settings."""
+        if self.search is None and self.searched:
+            refuse(
+                type(self),
+                [
+                    Problem(
+                        ("search",),
+                        f"search is required because {next(iter(self.searched))} has a range",
+                        "but it is missing",
+                        "Add `search: {trials: 50}`, the number of settings to try in each cell.",
+                    )
+                ],
+            )
+        if self.search is None:
+            return self
+        problems = []
+        if not self.searched:
+            rule, fix = (
+                "search must have a parameter with a range",
+                "Give one `{min: ..., max: ...}`.",
+            )
+            problems.append(problem(("search",), rule, self.search.model_dump(mode="json", exclude_unset=True), fix))
+        trials, size = self.search.trials, self.search_size
+        if size is not None and self.searched and trials > size:
+            rule = f"search.trials must be at most the number of settings there are to find in a cell, {size}"
+            problems.append(problem(("search", "trials"), rule, trials, f"Use {size}, or a plain grid of values."))
+        if self.planned > MOST_SETTINGS:
+            rule = f"a sweep must hold at most {MOST_SETTINGS} trials, but has {self.planned} with this number"
+            problems.append(problem(("search", "trials"), rule, trials, "Use fewer, or make several sweeps."))
+        if problems:
+            refuse(type(self), problems)
+        return self
+
     @property
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
-        """The varied parameters and their values, in the order of the file."""
-        return {name: given.values for name, given in self.parameters.items() if given.values is not None}
+        """The parameters that make the grid and their values, in the order of the file."""
+        return {
+            name: given.values
+            for name, given in self.parameters.items()
+            if given.values is not None and given.distribution is None
+        }
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """The parameters that are searched, in the order of the file."""
+        return {name: given for name, given in self.parameters.items() if given.distribution is not None}
+
+    @property
+    def search_size(self) -> int | None:
+        """How many settings there are to find in a cell; None where there is no end of them."""
+        sizes = [given.count for given in self.searched.values()]
+        return math.prod(size for size in sizes if size is not None) if None not in sizes else None
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The labels of the tasks, in the order of the settings."""
         return tuple(task.label for task in self._variants("task"))
 
+    @property
+    def seeds(self) -> range:
+        """The seeds of the replicates."""
+        return range(self.seed, self.seed + self.replicates)
+
+    @property
+    def planned(self) -> int:
+        """How many trials this sweep will have, when all of it is done."""
+        cells = math.prod(map(len, self.axes.values()))
+        return cells * (self.search.trials if self.search else 1) * self.replicates
+
     def settings(self) -> list[Setting]:
-        """Return every setting once: the product of the axes and the replicates.
+        """Return every setting of the grid once: the product of the axes and the replicates.
 
         Settings of one task are adjacent, within it those of one population group, and within
-        that replicates; values come in the order of the file.
+        that replicates; values come in the order of the file. Where parameters are searched, these are the cells of
+        the grid, and what is searched stands at its first value or lower end.
         """
-        variants = [list(self._variants(owner)) for owner in OWNERS]
+        return [cell.model_copy(update={"seed": seed}) for cell in self.cells() for seed in self.seeds]
+
+    def cells(self) -> list[Setting]:
+        """Return the first setting of each cell of the grid, with the first seed."""
+        lowest = {name: given.extremes[:1] for name, given in self.searched.items()}
+        return self._product(lowest)
+
+    def corners(self) -> list[Setting]:
+        """Return the settings at the ends of everything that is varied or searched, with the first seed.
+
+        What fits these fits every setting in between.
+        """
+        return self._product({name: given.extremes for name, given in self.searched.items()})
+
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[Setting]:
+        variants = [list(self._variants(owner, searched)) for owner in OWNERS]
         return [
-            Setting(task=task, lattice=lattice, training=training, seed=self.seed + number, **dict(pressures))
+            Setting(task=task, lattice=lattice, training=training, seed=self.seed, **dict(pressures))
             for task, lattice, training, pressures in itertools.product(*variants)
-            for number in range(self.replicates)
         ]
 
+    def proposed(self, cell: Setting, values: Mapping[str, Scalar]) -> Setting:
+        """Return the setting of a cell with these values of what is searched."""
+        return Setting.from_flat({**cell.flat(), **{place_of(name): value for name, value in values.items()}})
+
     def axes_of(self, setting: Setting) -> dict[str, Scalar]:
-        """Return the varied part of a setting, by the names of the axes."""
+        """Return the varied and searched part of a setting, by the names of the parameters."""
         flat = setting.flat()
-        return {axis: flat[_place(axis)] for axis in self.axes}
+        return {name: flat[place_of(name)] for name in (*self.axes, *self.searched)}
+
+    def cell_of(self, setting: Setting) -> str:
+        """Return the key of the cell that a setting is in: what it shares with all others of it."""
+        return self.cell_at(self.axes_of(setting))
+
+    def cell_at(self, axes: Mapping[str, Scalar]) -> str:
+        """Return the key of the cell at these values of the grid's axes."""
+        return digest({axis: axes[axis] for axis in self.axes})
+
+    @property
+    def searches_pressures_only(self) -> bool:
+        """Whether everything that is searched may differ within a population."""
+        return all(OWNER_OF[name] == PRESSURES for name in self.searched)
 
     def identity(self) -> dict[str, Any]:
         """Return what makes this sweep this sweep, as JSON values: not its name, nor where it runs."""
         return {key: value for key, value in self._document().items() if key not in _NOT_IDENTITY}
-
-    def differences(self, other: SweepSpec) -> list[str]:
-        """Return what differs in `other`, sorted, each as `dotted.key: planned -> given`."""
-        planned, given = (dict(_leaves(spec.identity())) for spec in (self, other))
-        return [
-            f"{key}: {_written(planned, key)} -> {_written(given, key)}"
-            for key in sorted(planned.keys() | given.keys())
-            if planned.get(key) != given.get(key)
-        ]
 
     def to_json(self) -> str:
         """Return the spec as text that `from_json` reads back."""
@@ -260,37 +333,28 @@ class SweepSpec(Frozen):
         except ValueError as error:
             raise SpecError(f"a stored spec must be JSON, but got {error} in {place}. Plan the sweep again.") from error
 
-    def _variants(self, owner: str) -> Iterator[Any]:
-        """Yield the owner's part of the settings, one per combination of the owner's axes."""
-        axes = {name: values for name, values in self.axes.items() if OWNER_OF[name] == owner}
+    def _variants(self, owner: str, searched: Mapping[str, tuple[Scalar, ...]] | None = None) -> Iterator[Any]:
+        """Yield the owner's part of the settings, one per combination of the owner's axes and these values."""
+        given = {**self.axes, **(searched or {})}
+        axes = {name: values for name, values in given.items() if OWNER_OF[name] == owner}
         base = self._pressures() if owner == PRESSURES else getattr(self, owner)
         for chosen in itertools.product(*axes.values()):
             yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
 
     def _pressures(self) -> Pressures:
-        constants = {name: given.value for name, given in self.parameters.items() if given.values is None}
+        constants = {n: given.value for n, given in self.parameters.items() if given.value is not None}
         return Pressures.model_validate(constants)
 
     def _document(self) -> dict[str, Any]:
         """Return the spec in the shape of the file; a varied field is no part of its section."""
         document = self.model_dump(mode="json", exclude_none=True)
+        varied = {*self.axes, *self.searched}
         for section in SECTIONS:
-            document[section] = {name: v for name, v in document[section].items() if name not in self.axes}
+            document[section] = {n: v for n, v in document[section].items() if n not in varied}
         return document
 
 
-def _place(axis: str) -> str:
+def place_of(axis: str) -> str:
+    """Return the name of a parameter in a flat setting."""
     owner = OWNER_OF[axis]
     return axis if owner == PRESSURES else f"{owner}.{axis}"
-
-
-def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for key, below in value.items():
-            yield from _leaves(below, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
-
-
-def _written(leaves: Mapping[str, object], key: str) -> str:
-    return json.dumps(leaves[key]) if key in leaves else "absent"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Goal(StrEnum):
@@ -74,6 +74,26 @@ class Solver(StrEnum):
     BACKPROP = "backprop"
 
 
+class Distribution(StrEnum):
+    """How the values of a searched parameter are spread, in W&B's words."""
+
+    UNIFORM = "uniform"
+    LOG_UNIFORM = "log_uniform_values"
+    INT_UNIFORM = "int_uniform"
+    CATEGORICAL = "categorical"
+
+
+class Sampler(StrEnum):
+    """What proposes the next settings of a search; each is Optuna's sampler of that name."""
+
+    TPE = "tpe"
+    NSGA2 = "nsga2"
+    NSGA3 = "nsga3"
+    GP = "gp"
+    RANDOM = "random"
+    QMC = "qmc"
+
+
 #: What a trained network is measured by: name -> (unit, meaning). Any of them may be an objective.
 MEASUREMENTS: Mapping[str, tuple[str, str]] = {
     "accuracy": ("share", "share of held-out test images answered right"),
@@ -103,6 +123,27 @@ class Objective:
 
     name: str
     goal: Goal
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A condition on a measurement, such as `accuracy >= 0.95`.
+
+    Attributes:
+        name: One of `MEASUREMENTS`.
+        is_least: Whether `value` is the least that will do, else the most.
+    """
+
+    name: str
+    is_least: bool
+    value: float
+
+    def excess(self, measured: float) -> float:
+        """Return by how much a measurement breaks the condition; 0 or less where it is met. In its own unit."""
+        return self.value - measured if self.is_least else measured - self.value
+
+    def __str__(self) -> str:
+        return f"{self.name} {'>=' if self.is_least else '<='} {self.value:g}"
 
 
 @dataclass(frozen=True)
@@ -138,6 +179,9 @@ class TrialRecord:
         setting_key: Hash of the setting without its seed: replicates of one setting share it.
         population: Key of the population the trial is placed in.
         started_ms, ended_ms: Unix time in milliseconds, None where not yet.
+        note: What a sampler noted when it proposed the setting; empty in a plain grid.
+        rungs: By epoch: the measurement with which the trial reached that rung.
+        retries: How often it was tried again, by what had happened to it.
     """
 
     key: str
@@ -158,6 +202,9 @@ class TrialRecord:
     curve: Sequence[Mapping[str, float]] = ()
     started_ms: int | None = None
     ended_ms: int | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
+    rungs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from sweeper.errors import ClusterError
 from sweeper.execute import InlineExecutor, RayExecutor
-from sweeper.jobs import LOST_RETRIES
 from sweeper.vocabulary import Ended, Outcome
 from tests.contracts.executor import ExecutorContract, Source, a_job, count_to_three
 
@@ -28,22 +26,27 @@ class TestRayExecutor(ExecutorContract):
     def executor(self):
         return RayExecutor(workers=2)
 
-    def test_job_whose_worker_dies_is_given_to_another_worker_and_the_others_go_on(self, executor, tmp_path):
-        source = Source([a_job(1, scratch=str(tmp_path / "dead-once")), a_job(2), a_job(3)])
-        executor.run(die_once, source)
-        assert sorted(source.ended) == ["job-1", "job-2", "job-3"]
-        assert {ended[0].outcome for ended in source.ended.values()} == {Outcome.COMPLETE}
-        assert (tmp_path / "dead-once").read_text() == "x"
-        assert source.retried == ["job-1"]
-
-    def test_job_whose_workers_always_die_is_lost_and_the_others_complete(self, executor, tmp_path):
-        source = Source([a_job(1, scratch=str(tmp_path / "deaths")), a_job(2)])
+    def test_job_whose_worker_dies_is_lost_with_the_reason_and_the_others_complete(self, executor, tmp_path):
+        source = Source([a_job(1, scratch=str(tmp_path / "deaths")), a_job(2), a_job(3)])
         executor.run(die_always, source)
         (lost,) = source.ended["job-1"]
-        assert (lost.outcome, source.ended["job-2"][0].outcome) == (Outcome.LOST, Outcome.COMPLETE)
-        assert source.retried == ["job-1"] * LOST_RETRIES
-        assert f"died {LOST_RETRIES + 1} times" in lost.reason
-        assert len((tmp_path / "deaths").read_text()) == LOST_RETRIES + 1
+        assert {source.ended[f"job-{n}"][0].outcome for n in (2, 3)} == {Outcome.COMPLETE}
+        assert lost.outcome is Outcome.LOST
+        assert "population job-1 died: " in lost.reason
+        assert (tmp_path / "deaths").read_text() == "x"
+
+    def test_job_that_comes_back_when_all_others_are_done_is_still_run(self, executor, tmp_path):
+        class Stubborn(Source):
+            def on_ended(self, job, ended):
+                if ended[0].outcome is Outcome.LOST and len(self.handed) < 6:
+                    self.jobs.append(job)
+                else:
+                    super().on_ended(job, ended)
+
+        source = Stubborn([a_job(1, scratch=str(tmp_path / "deaths")), a_job(2)])
+        executor.run(die_always, source)
+        assert (tmp_path / "deaths").read_text() == "xxxxx"
+        assert sorted(source.ended) == ["job-1", "job-2"]
 
     def test_handlers_for_signals_are_the_callers_own_while_jobs_run(self, executor):
         mine = signal.signal(signal.SIGTERM, lambda *_: None)
@@ -58,15 +61,6 @@ class TestRayExecutor(ExecutorContract):
             assert set(seen) == {handler}
         finally:
             signal.signal(signal.SIGTERM, mine)
-
-
-def die_once(job, report):
-    scratch = str(job.settings[0]["scratch"])
-    if scratch and not Path(scratch).exists():
-        Path(scratch).write_text("x")
-        time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return [Ended(Outcome.COMPLETE, "", {"accuracy": 1.0})] * len(job.wanted_keys)
 
 
 def die_always(job, report):

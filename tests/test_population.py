@@ -172,7 +172,7 @@ def a_record(state, outcome=None):
 
 
 def ended(outcome):
-    return a_record(State.COMPLETE if outcome is Outcome.COMPLETE else State.FAILED, outcome)
+    return a_record(outcome.state, outcome)
 
 
 WAITING, RUNNING = a_record(State.WAITING), a_record(State.RUNNING)
@@ -180,9 +180,9 @@ RECORDS = st.lists(st.sampled_from([WAITING, RUNNING, *map(ended, Outcome)]), ma
 
 
 def assert_adds_up(counts):
-    assert counts.planned == counts.complete + counts.running + counts.waiting + counts.failed
+    assert counts.planned == counts.complete + counts.pruned + counts.running + counts.waiting + counts.failed
     assert counts.complete == counts.outcomes["complete"]
-    assert counts.failed == sum(number for kind, number in counts.outcomes.items() if kind != "complete")
+    assert counts.failed == sum(n for kind, n in counts.outcomes.items() if kind not in {"complete", "pruned"})
     assert min(counts.complete, counts.running, counts.waiting, counts.failed) >= 0
 
 
@@ -236,4 +236,4 @@ def test_counts_change_only_by_making_new_ones():
 def test_trial_that_ends_is_counted_under_its_own_outcome(outcome):
     counts = Counts(2, 0, 2, 0, dict.fromkeys(map(str, Outcome), 0)).ended(ended(outcome))
     assert counts.outcomes[outcome] == 1
-    assert (counts.running, counts.failed) == (1, 0 if outcome is Outcome.COMPLETE else 1)
+    assert (counts.running, counts.failed) == (1, outcome.state is State.FAILED)

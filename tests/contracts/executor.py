@@ -21,7 +21,7 @@ class Source:
 
     def __init__(self, jobs, stop_after=None):
         self.jobs, self.stop_after = list(jobs), stop_after
-        self.handed, self.progress, self.ended, self.retried = [], [], {}, []
+        self.handed, self.progress, self.ended = [], [], {}
 
     def next_job(self):
         if not self.jobs:
@@ -32,9 +32,6 @@ class Source:
     def on_progress(self, job, progress):
         assert job.key not in self.ended
         self.progress.append((job.key, progress))
-
-    def on_retry(self, job):
-        self.retried.append(job.key)
 
     def on_ended(self, job, ended):
         assert job.key not in self.ended, "an outcome came twice"

@@ -1,0 +1,149 @@
+"""How a sweep searches, when it gives a trial up, and where it runs: the parts of a spec beside its settings."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+
+from sweeper.setting import Count, Frozen, Positive
+from sweeper.spec_problems import broken_rule, nearest
+from sweeper.vocabulary import MEASUREMENTS, Bound, Sampler
+
+#: A Gaussian process asks for longer with every trial it knows: with four objectives 1.7 s at 40 trials, and 19 to 31 s
+#: at 100 (docs/design.md).
+GP_MOST_TRIALS = 60
+
+_BOUND = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+def _check_measured(name: str) -> str:
+    if name not in MEASUREMENTS:
+        raise broken_rule("a search must optimise a measurement", nearest(name, MEASUREMENTS))
+    return name
+
+
+def _read_bounds(raw: object) -> object:
+    """Accept one condition alone, as text."""
+    return (raw,) if isinstance(raw, str) else raw
+
+
+def _read_bound(raw: object) -> Bound:
+    match = _BOUND.fullmatch(raw) if isinstance(raw, str) else None
+    if isinstance(raw, Bound):
+        return raw
+    if match is None:
+        raise broken_rule(
+            "subject_to must hold conditions such as 'accuracy >= 0.95'", "Use a name, >= or <=, a number."
+        )
+    name, sign, number = match.groups()
+    if name not in MEASUREMENTS:
+        raise broken_rule("subject_to must name measurements", nearest(name, MEASUREMENTS))
+    return Bound(name, sign == ">=", float(number))
+
+
+Measured = Annotated[str, AfterValidator(_check_measured)]
+
+
+class SearchSpec(Frozen):
+    """An adaptive search in every cell of the grid.
+
+    Attributes:
+        trials: Settings tried in each cell; every one is trained once for each replicate.
+        sampler: What proposes the next settings.
+        minimize, maximize: One measurement to optimise alone; without it the search is for the whole front.
+        subject_to: Conditions that a setting must meet, such as `accuracy >= 0.95`.
+        scalarize: `chebyshev` turns the objectives into one, weighted anew for every proposal.
+        warm_start: Names of sweeps of this home whose complete trials the sampler is told.
+    """
+
+    trials: Count
+    sampler: Annotated[Sampler, Field(strict=False)] = Sampler.TPE
+    minimize: Measured | None = None
+    maximize: Measured | None = None
+    subject_to: Annotated[
+        tuple[Annotated[Bound, BeforeValidator(_read_bound), PlainSerializer(str)], ...],
+        BeforeValidator(_read_bounds),
+        Field(strict=False),
+    ] = ()
+    scalarize: Literal["chebyshev"] | None = None
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_read_bounds), Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        ways = [n for n in ("minimize", "maximize", "scalarize") if getattr(self, n) is not None]
+        if len(ways) > 1:
+            raise broken_rule(
+                f"a search must be for one thing, but it is given {' and '.join(ways)}",
+                "Keep one of them; without any the search is for the whole front.",
+            )
+        if self.sampler is Sampler.GP and self.trials > GP_MOST_TRIALS:
+            raise broken_rule(
+                f"the sampler gp must have at most {GP_MOST_TRIALS} trials in a cell, because each of its proposals "
+                "takes longer than the one before, half a minute at 100 trials",
+                "Use tpe, or fewer trials.",
+            )
+        return self
+
+    @property
+    def single(self) -> str | None:
+        """The measurement that is optimised alone; None where the search is for the front."""
+        return self.minimize or self.maximize
+
+
+class EarlyStopping(Frozen):
+    """Successive halving: of the trials that reach a rung, the worse ones are stopped.
+
+    Attributes:
+        min_epochs: Epochs after which a trial may first be stopped.
+        factor: About one in so many goes on from each rung, and rungs are so many times as far apart.
+    """
+
+    min_epochs: Count
+    factor: Annotated[int, Field(ge=2, le=10)] = 3
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Return the epochs after which trials of so many epochs are compared."""
+        found, rung = [], self.min_epochs
+        while rung < epochs:
+            found.append(rung)
+            rung *= self.factor
+        return tuple(found)
+
+
+class Retries(Frozen):
+    """How often a trial is tried again after something went wrong that may not be its own fault.
+
+    Members of a population that fails are tried apart before any of these counts.
+
+    Attributes:
+        lost: After its worker or node died.
+        out_of_memory: After it ran out of memory, alone.
+        failed: After an exception in its training, alone.
+    """
+
+    lost: Annotated[int, Field(ge=0, le=100)] = 3
+    out_of_memory: Annotated[int, Field(ge=0, le=100)] = 0
+    failed: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+def _check_population(population: object) -> object:
+    is_count = isinstance(population, int) and not isinstance(population, bool) and population >= 1
+    if population != "auto" and not is_count:
+        raise broken_rule("population must be auto or a whole number of at least 1", "Use auto.")
+    return population
+
+
+class PlacementSpec(Frozen):
+    """Where and how many at once: nothing here changes what a trial that completes is.
+
+    Attributes:
+        population: Networks trained side by side in one worker; `auto` decides by the machine.
+        time_limit_s: Seconds after which a training that is still going on has timed out.
+        retries: How often a trial is tried again.
+    """
+
+    population: Annotated[int | Literal["auto"], BeforeValidator(_check_population)] = "auto"
+    time_limit_s: Positive | None = None
+    retries: Retries = Retries()

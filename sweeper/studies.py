@@ -1,0 +1,160 @@
+"""The ledger's storage: one Optuna study for each task of a sweep, named `<sweep>/<task>`, and its rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweeper.errors import HomeError
+from sweeper.vocabulary import Objective, State
+
+#: How long a reader or writer waits for the SQLite file while another one writes.
+SQLITE_TIMEOUT_S = 60
+
+_FINISHED = {
+    State.COMPLETE: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+
+
+class Studies:
+    """The studies of one sweep.
+
+    Args:
+        url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
+        sweep: Name of the sweep.
+
+    Raises:
+        HomeError: If the storage cannot be opened.
+    """
+
+    def __init__(self, url: str, sweep: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.sweep = sweep
+        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
+        try:
+            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+            names = optuna.get_all_study_names(self._storage)
+            self._studies = {
+                name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
+                for name in names
+                if name.startswith(f"{sweep}/")
+            }
+        except (SQLAlchemyError, RuntimeError) as error:
+            raise HomeError(
+                f"the ledger of sweep {sweep!r} cannot be opened: {_first_line(error)} ({_without_password(url)}). "
+                "Restore the file from a copy, or choose another --name to start a new sweep."
+            ) from error
+
+    @property
+    def tasks(self) -> list[str]:
+        """Labels of the tasks that have a study, in the order in which they were made."""
+        return list(self._studies)
+
+    def make(self, task: str, objectives: Sequence[Objective]) -> None:
+        """Make the study of a task, unless it is there."""
+        if task not in self._studies:
+            self._studies[task] = optuna.create_study(
+                storage=self._storage,
+                study_name=f"{self.sweep}/{task}",
+                directions=[StudyDirection[objective.goal.name] for objective in objectives],
+                load_if_exists=True,
+            )
+
+    def noted(self, task: str) -> Mapping[str, Any]:
+        """Return what is noted on a task's study."""
+        return self._studies[task].user_attrs
+
+    def note(self, task: str, name: str, value: object) -> None:
+        """Note plain values on a task's study."""
+        self._studies[task].set_user_attr(name, value)
+
+    def trials(self, task: str) -> list[FrozenTrial]:
+        """Return the rows of a task that the ledger wrote, in order."""
+        return [t for t in self._studies[task].get_trials(deepcopy=False) if "plan" in t.user_attrs]
+
+    def trial(self, task: str, number: int) -> FrozenTrial:
+        """Return one row."""
+        return self._storage.get_trial(self._id(task, number))
+
+    def add(
+        self, task: str, plan: Mapping[str, Any], params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]
+    ) -> None:
+        """Write a waiting row; its plan is written with it, so that no row is ever without."""
+        self._studies[task].add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                params=dict(params),
+                distributions=dict(ranges),
+                user_attrs={"plan": dict(plan)},
+            )
+        )
+
+    def set(self, task: str, number: int, name: str, value: object) -> None:
+        """Write an attribute of a row that is not finished."""
+        self._storage.set_trial_user_attr(self._id(task, number), name, value)
+
+    def start(self, task: str, number: int) -> None:
+        """Mark a waiting row as running."""
+        # `Study.ask` would hand out the first waiting row; a population names its rows. Same storage call.
+        self._storage.set_trial_state_values(self._id(task, number), TrialState.RUNNING)
+
+    def finish(self, task: str, number: int, state: State, values: Sequence[float] | None) -> None:
+        """Finish a row, for ever; a finished one stays as it is.
+
+        Args:
+            task: Label of its task.
+            number: Its number.
+            state: How it ended.
+            values: Of the objectives, finite, where it is complete.
+        """
+        if values is not None:
+            self._studies[task].tell(number, list(values), skip_if_finished=True)
+        else:
+            self._studies[task].tell(number, state=_FINISHED[state], skip_if_finished=True)
+
+    def _id(self, task: str, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._studies[task]._study_id, number)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn the storage's failures into one sentence."""
+        with _translated(self.sweep):
+            yield
+
+
+def create_ledger(url: str) -> None:
+    """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
+    with _translated(url):
+        storage = optuna.storages.RDBStorage(url)
+        storage.engine.dispose()
+
+
+@contextmanager
+def _translated(sweep: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ or error
+        raise HomeError(
+            f"the ledger of sweep {sweep!r} cannot be written: {_first_line(cause)}. Trials without an outcome stay "
+            f"waiting. Free the disk or the lock on it, then `sweeper resume {sweep}`."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"://[^/@]*@", "://…@", url)
