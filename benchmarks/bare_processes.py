@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from model.compute import use_threads
-from sweeper import objective
+from sweeper import forecast, objective
 from sweeper.population import Population, form_populations, population_size
 from sweeper.spec import load_spec
 from sweeper.vocabulary import Ended, Job, Outcome
@@ -24,7 +24,7 @@ from sweeper.vocabulary import Ended, Job, Outcome
 def populations_of(space: str, workers: int) -> list[Population]:
     """Return the populations that `sweeper run SPACE --workers N` plans."""
     spec = load_spec(space).spec
-    tasks = objective.check(spec.settings())
+    tasks = forecast.check(spec.settings())
     pixels = max(task.image[1] * task.image[2] for task in tasks.values())
     return form_populations(spec.settings(), population_size(spec, workers, pixels))
 

@@ -20,9 +20,9 @@ from population import STEPS, course, fresh, training
 from model import Pressures, TaskDefinition, TrainingSettings, Window, load_task
 from model.compute import use_threads
 from model.growth import Extent
+from model.population import Population
 from model.resize import fitting_window
 from model.shard import Course, Shard, divide, regroup
-from model.training import _Population
 
 AIM = 1.3
 CHANNELS, LAYERS, STEPS_OF_WINDOW, BATCH = 12, 3, 6, 64
@@ -37,13 +37,13 @@ MADE_UP: dict[str, list[tuple[list[int], int]]] = {
 }
 
 
-def trained(epochs: int, device: str) -> _Population:
+def trained(epochs: int, device: str) -> Population:
     """Return a population of eight that has shrunk, as it is after some epochs."""
     task = load_task(TaskDefinition(classes=10))
     settings = TrainingSettings(epochs=epochs, batch_size=BATCH, learning_rate=3e-3, solver="proximal", step_loss=0.2)
     members = [Pressures(breadth, 1e-4, time, seed) for seed, (breadth, time) in enumerate(PRESSURES)]
     window = Window((CHANNELS,) * LAYERS, STEPS_OF_WINDOW, task.image, task.classes)
-    population = _Population(
+    population = Population(
         Course(members, settings, task.train.to(device)), window, None, torch.zeros(0, device=device)
     )
     while population.epoch < epochs:
@@ -61,7 +61,7 @@ def of_sizes(course: Course, window: Window, extents: Sequence[Extent], parts: S
     ]
 
 
-def show_shrunk(population: _Population, device: str, rounds: int) -> None:
+def show_shrunk(population: Population, device: str, rounds: int) -> None:
     """Print how long a step takes after shrinking, and beside fresh lattices."""
     run, window, extents = population.course, population.window, population.extents
     everyone = range(len(extents))

@@ -154,7 +154,7 @@ def train_rows(variant: Variant, condition: Condition, members: Sequence[Pressur
     )
     shrinkage = Shrinkage(variant, condition.epochs * (len(task.train) // condition.batch_size))
     # One lattice throughout: a variant's memory must not be moved, and rounding must not decide.
-    with mock.patch("model.shard.proximal_step", shrinkage), mock.patch("model.training.WORTH_MOVING", 2.0):
+    with mock.patch("model.shard.proximal_step", shrinkage), mock.patch("model.population.WORTH_MOVING", 2.0):
         results = train(task, window, members, settings)
     rows: list[Row] = []
     for member, trained in zip(members, results, strict=True):

@@ -11,15 +11,17 @@ from model.growth import START_CHANNELS, START_STEPS, Growth
 from model.lattice import Answer, Lattice, Window
 from model.network import Network, NetworkAnswer
 from model.network_file import load, save
+from model.population import End, Trained
 from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task, TaskDefinition, load_task
-from model.training import Epoch, Trained, train
+from model.training import Epoch, train
 
 __all__ = [
     "START_CHANNELS",
     "START_STEPS",
     "Answer",
     "CheckpointError",
+    "End",
     "Epoch",
     "Graph",
     "Growth",

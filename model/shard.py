@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.costs import space_costs, time_cost, touching
+from model.costs import group_norms, space_costs, time_cost, touching
 from model.counting import BACKPROP_DEAD_BELOW, remove_dead
 from model.growth import OPENING_STEPS, Extent
 from model.lattice import Answer, Lattice, Window
@@ -192,6 +192,13 @@ class Shard:
             for tensor in (weight.data, *moments(self.optimizer, weight)):
                 tensor.mul_(keep.reshape(*keep.shape, *[1] * (tensor.dim() - keep.dim())))
 
+    @torch.no_grad()
+    def held(self) -> dict[int, list[Tensor]]:
+        """Return by member and layer the numbers of its channels, those on offer included; without its dead ends."""
+        norms = group_norms(self.lattice)
+        every = {m: [norm_PC[row].nonzero().flatten() for norm_PC in norms] for row, m in enumerate(self.members)}
+        return {member: [channels for channels in layers if len(channels)] for member, layers in every.items()}
+
     def used(self, kept: list[Tensor], norms: list[Tensor]) -> list[Tensor]:
         """Return which of the kept channels count as alive, given the group norms of all."""
         if self.course.is_proximal:
@@ -245,10 +252,18 @@ def work(window: Window, channels: Sequence[Sequence[int]], steps: Sequence[int]
     return whole.steps * states
 
 
-def divide(window: Window, extents: Sequence[Extent], batch_size: int) -> tuple[list[list[int]], float]:
+def divide(
+    window: Window, extents: Sequence[Extent], batch_size: int, members: Sequence[int] | None = None
+) -> tuple[list[list[int]], float]:
     """Divide a population so that the least work is done for nothing.
 
     Members are sorted by size, and the best cuts between them are found by dynamic programming.
+
+    Args:
+        window: Of the networks' kind.
+        extents: By member.
+        batch_size: Images of a training step.
+        members: Those that are there. None: all.
 
     Returns:
         Numbers of the members of each part, and the work of all parts.
@@ -258,7 +273,7 @@ def divide(window: Window, extents: Sequence[Extent], batch_size: int) -> tuple[
         extent = extents[member]
         return extent.steps * sum(extent.channels), extent.channels, member
 
-    order = sorted(range(len(extents)), key=size)
+    order = sorted(range(len(extents)) if members is None else members, key=size)
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(order) + 1):
         options = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper import objective
+from sweeper import forecast
 from sweeper.population import form_populations, population_size
 from sweeper.spec import LoadedSpec, Setting, SweepSpec
 from sweeper.vocabulary import WindowKind
@@ -37,17 +37,17 @@ class Estimate:
 def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     """Plan a sweep without writing anything, and probe what it needs."""
     spec = loaded.spec
-    tasks = objective.check(spec.corners())
-    size = population_size(spec, workers, objective.room(tasks))
+    tasks = forecast.check(spec.corners())
+    size = population_size(spec, workers, forecast.room(tasks))
     settings = spec.settings() if spec.search is None else _largest_settings(spec)
     populations = form_populations(settings, size if spec.searches_pressures_only else min(size, spec.replicates))
-    probes: dict[tuple[str, int], objective.Probe] = {}
+    probes: dict[tuple[str, int], forecast.Probe] = {}
     checkpoint_bytes = 0
     ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
     for population in populations:
         kind = (population.settings[0].group_key, len(population.settings))
         if kind not in probes:
-            probes[kind] = objective.probe(population.settings)
+            probes[kind] = forecast.probe(population.settings)
         checkpoint_bytes += probes[kind].checkpoint_bytes
         ends[ends.index(min(ends))] += probes[kind].epoch_s * population.settings[0].training.epochs
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
@@ -61,8 +61,9 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         train_s=max(ends),
         grows=grows,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
-        # Networks are at most a third of their checkpoint; 40 kB are about what ledger and MLflow keep of a trial.
-        disk_bytes=checkpoint_bytes * 4 // 3 + 40_000 * len(settings),
+        # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
+        # MLflow keep of a trial.
+        disk_bytes=checkpoint_bytes * 7 // 3 + 40_000 * len(settings),
     )
 
 

@@ -4,7 +4,7 @@ HOME/mlflow.db             the tracking database, where no other is named
 HOME/NAME/ledger.db        the ledger
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
-HOME/NAME/checkpoints/     one file per population
+HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
 HOME/NAME/networks/        one file per complete trial
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """

@@ -1,46 +1,53 @@
-"""Settings in, measurements out: the only bridge to `model/`."""
+"""Settings in, measurements out: a job is trained here, and what is left of its networks is written and read."""
 
 from __future__ import annotations
 
 import json
 import math
-import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import model
-from model.checkpoint import load_state, save_state, state_bytes
-from model.compute import is_out_of_memory, machine_bytes, use_threads
+from model.compute import is_out_of_memory, use_threads
+from sweeper.checkpoints import Checkpoints
 from sweeper.errors import QueryError, SpecError
 from sweeper.facts import software
-from sweeper.spec import Setting, TaskSpec
-from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress, Room, WindowKind
+from sweeper.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.spec import Setting
+from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
 
 
 class SupersededError(RuntimeError):
     """Another driver has taken over the sweep: what this worker does is no longer wanted."""
 
 
-def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
+def train_population(
+    job: Job, report: Callable[[Progress], None], clock: Callable[[], float] = time.monotonic
+) -> list[Ended]:
     """Train the networks of a job side by side, from their last checkpoint if there is one.
 
     Args:
         job: What to train.
         report: Called after each epoch, when its checkpoint is on disk.
+        clock: Seconds that have passed; what the job's time limit is measured with.
 
     Returns:
-        How each wanted member ended, in order; what is left of the complete ones is on disk then. Whatever goes wrong
-        inside the training is an outcome.
+        How each wanted member ended, in order, or what it was measured as at the epoch that the job is to pause after;
+        what is left of the complete ones is on disk then. Whatever goes wrong inside the training is an outcome, and so
+        is a training that takes longer than its limit.
 
     Raises:
+        ValueError: If a member is wanted and stopped.
         SupersededError: If another driver took over.
         Exception: Whatever `report` raises: it is not the training's fault, and must not become its outcome.
     """
+    stopped = job.stopped or (False,) * len(job.keys)
+    if both := [key for key, *is_so in zip(job.keys, job.wanted, stopped, strict=True) if all(is_so)]:
+        raise ValueError(f"population {job.key} was handed out with trials both wanted and stopped: {', '.join(both)}")
     raised: list[BaseException] = []
 
     def guarded(progress: Progress) -> None:
@@ -51,7 +58,7 @@ def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended
             raise
 
     try:
-        return _train(job, guarded)
+        return _train(job, guarded, clock)
     except SupersededError:
         raise
     except Exception as error:
@@ -62,56 +69,85 @@ def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended
         return [Ended(outcome, reason)] * len(job.wanted_keys)
 
 
-def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
+def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> list[Ended]:
+    started = clock()
     use_threads(1)  # one network population a core; a reused worker would keep what it had
-    path = Path(job.checkpoint) if job.checkpoint else None
+    checkpoints = Checkpoints(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
     # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
     settings = [Setting.from_flat(setting) for setting in job.settings]
     wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
     def on_epoch(epoch: model.Epoch) -> None:
-        if path:
+        if checkpoints:
             _refuse_superseded(job.lease)
-            _save(epoch, path, notes)
+            _save(epoch, checkpoints, job.checkpoint, notes)
         limit = settings[0].lattice.memory_mib
         notes.extend(f"{job.keys[m]} stopped growing at {limit} MiB: {size}" for m, size in epoch.full.items())
         report(Progress(epoch.epoch, epoch.epochs, [epoch.values[member] for member in wanted], tuple(notes)))
         notes.clear()
 
-    task = _load(settings[0].task)
+    def is_over() -> bool:
+        return job.time_limit_s is not None and clock() - started > job.time_limit_s
+
+    task = load_task(settings[0].task)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
         return model.train(
             task,
-            _window(settings[0], task),
-            _members(settings),
-            _training(settings[0]),
-            growth=_growth(settings[0]),
+            window_of(settings[0], task),
+            members_of(settings),
+            training_of(settings[0]),
+            growth=growth_of(settings[0]),
             report=on_epoch,
             state=state,
+            until=job.until,
+            stopped=[member for member, is_stopped in enumerate(job.stopped) if is_stopped],
+            is_over=is_over,
         )
 
-    try:
-        trained = train_from(load_state(path) if path else None)
-    except model.CheckpointError as error:
-        notes.append(f"{error}; population {job.key} starts anew")
-        trained = train_from(None)
-    if job.networks:
+    trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
+    epochs = settings[0].training.epochs
+    last = epochs if job.until is None else min(job.until, epochs)
+    if job.networks and last == epochs:  # what has only paused is no network yet
         _refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
     if notes:
-        epochs = settings[0].training.epochs
-        report(Progress(epochs, epochs, [{}] * len(wanted), tuple(notes)))
-    return [_ended(trained[member]) for member in wanted]
+        report(Progress(last, epochs, [{}] * len(wanted), tuple(notes)))
+    complete = Outcome.COMPLETE if last == epochs else None
+    return [_ended(trained[member], complete, job.time_limit_s) for member in wanted]
 
 
-def _save(epoch: model.Epoch, path: Path, notes: list[str]) -> None:
+def _trained_from_newest(
+    checkpoints: Checkpoints | None,
+    train_from: Callable[[dict[str, Any] | None], list[model.Trained]],
+    population: str,
+    notes: list[str],
+) -> list[model.Trained]:
+    """Train from the newest checkpoint that can be used; what cannot is said."""
+    refused: list[str] = []
+
+    def say(how: str) -> None:
+        if refused:
+            notes.append(f"{'; '.join(refused)}; population {population} {how}")
+            refused.clear()
+
+    for state in checkpoints.states(refused) if checkpoints else ():
+        say(f"goes on from its other checkpoint, of epoch {state['epoch']}")
+        try:
+            return train_from(state)
+        except model.CheckpointError as error:
+            refused.append(str(error))
+    say("starts anew")
+    return train_from(None)
+
+
+def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: list[str]) -> None:
     """Write a checkpoint; where that fails the training goes on, since it is not the training's fault."""
     try:
-        save_state(epoch.state(), path)
+        checkpoints.save(epoch.state())
     except OSError as error:
-        notes.append(f"no checkpoint could be written to {path}: {error.strerror}; an interruption would lose more")
+        notes.append(f"no checkpoint could be written to {location}: {error.strerror}; an interruption would lose more")
 
 
 def _save_networks(
@@ -156,11 +192,15 @@ def network_problem(path: Path) -> str:
     return ""
 
 
-def _ended(trained: model.Trained) -> Ended:
-    if trained.network is None:
+def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float | None) -> Ended:
+    """Return how a wanted member ended: as `outcome`, unless something went wrong."""
+    if trained.end is model.End.NOT_FINITE:
         return Ended(Outcome.NOT_FINITE, trained.reason, curve=trained.curve)
+    if trained.end is model.End.INTERRUPTED:
+        reason = f"training took longer than its limit of {time_limit_s:g} s and was {trained.reason}"
+        return Ended(Outcome.TIMED_OUT, reason, trained.measurement, curve=trained.curve)
     details = {"channels_per_layer": trained.channels_per_layer}
-    return Ended(Outcome.COMPLETE, "", trained.measurement, details, trained.curve)
+    return Ended(outcome, "", trained.measurement, details, trained.curve)
 
 
 def _refuse_superseded(lease: Lease | None) -> None:
@@ -173,172 +213,6 @@ def _refuse_superseded(lease: Lease | None) -> None:
         return  # being rewritten; asked again after the next epoch
     if session != lease.session:
         raise SupersededError(f"session {lease.session} was taken over by {session}")
-
-
-def _load(task: TaskSpec) -> model.Task:
-    files = [Path(file) for file in (task.data, task.test) if file]
-    return _load_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
-
-
-@lru_cache(maxsize=2)
-def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
-    """Load a task, unless this process has it already and its files have not changed."""
-    return model.load_task(model.TaskDefinition(**task.model_dump()))
-
-
-def _members(settings: Sequence[Setting]) -> list[model.Pressures]:
-    return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
-
-
-def _training(setting: Setting) -> model.TrainingSettings:
-    return model.TrainingSettings(**setting.training.model_dump(mode="json"))
-
-
-def _window(setting: Setting, task: model.Task) -> model.Window:
-    """Return the window that a network begins with."""
-    lattice = setting.lattice
-    grows = lattice.window is WindowKind.AUTO
-    return model.Window(
-        channels=(model.START_CHANNELS,) if grows else (lattice.channels,) * lattice.layers,
-        steps=model.START_STEPS if grows else lattice.steps,
-        image=task.image,
-        classes=task.classes,
-        kernel=lattice.kernel,
-        halve=lattice.halve,
-        time_selection=str(lattice.time_selection),
-    )
-
-
-def _growth(setting: Setting) -> model.Growth | None:
-    lattice = setting.lattice
-    return model.Growth(lattice.memory_mib * 2**20) if lattice.window is WindowKind.AUTO else None
-
-
-@dataclass(frozen=True)
-class TaskFacts:
-    """What is known of a task before training.
-
-    Attributes:
-        train_images, test_images: How many.
-        image: Channels, height and width.
-        classes: How many.
-        fingerprint: Hash of the data.
-        network_bytes: About what training takes per network, of the largest one.
-    """
-
-    train_images: int
-    test_images: int
-    image: tuple[int, int, int]
-    classes: int
-    fingerprint: str
-    network_bytes: int
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of one image."""
-        return self.image[1] * self.image[2]
-
-
-def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
-    """Load every task and build every window once, so that what cannot work is refused before training starts.
-
-    Returns:
-        Facts by task label.
-
-    Raises:
-        SpecError: If images cannot be read, classes are missing, or a window does not fit.
-    """
-    facts: dict[str, TaskFacts] = {}
-    groups = {setting.group_key: setting for setting in settings}
-    for setting in groups.values():
-        label = setting.task.label
-        try:
-            task = _load(setting.task)
-            network_bytes = _network_bytes(setting, task)
-        except model.ModelError as error:
-            raise SpecError(f"task {label!r} cannot be trained: {error}") from error
-        if label in facts:
-            network_bytes = max(network_bytes, facts[label].network_bytes)
-        facts[label] = TaskFacts(
-            len(task.train), len(task.test), task.image, task.classes, task.fingerprint, network_bytes
-        )
-    return facts
-
-
-def _network_bytes(setting: Setting, task: model.Task) -> int:
-    """Return what training a network takes at most, so far as its window says; refuse a window that cannot be."""
-    lattice, window = setting.lattice, _window(setting, task)
-    needed = window.training_bytes(min(setting.training.batch_size, len(task.train)))
-    growth = _growth(setting)
-    if growth is None:
-        return needed
-    # As deep as layers are halved it may grow: what cannot be then is refused now.
-    window.resized((1,) * max((1, *lattice.halve)), 1)
-    if needed > growth.memory_bytes:
-        raise model.WindowError(
-            f"memory_mib must leave room for the window that growing begins with, which takes "
-            f"{-(-needed // 2**20)} MiB, but got lattice.memory_mib={lattice.memory_mib}. Raise it."
-        )
-    return growth.memory_bytes
-
-
-def room(tasks: Mapping[str, TaskFacts]) -> Room:
-    """Return what decides how many networks are trained side by side on this machine."""
-    return Room(
-        pixels=max(task.pixels for task in tasks.values()),
-        network_bytes=max(task.network_bytes for task in tasks.values()),
-        machine_bytes=machine_bytes(),
-    )
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A short training's measure of a population: an estimate, on this machine, with one thread."""
-
-    epoch_s: float
-    memory_bytes: int
-    checkpoint_bytes: int
-
-
-def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
-    """Train a population on a few batches and measure it.
-
-    Args:
-        settings: Members of one population.
-        batches: How many batches; the first one warms up and is not counted.
-    """
-    use_threads(1)
-    first = settings[0]
-    task = _load(first.task)
-    size = min(first.training.batch_size, len(task.train))
-    few = model.Task(
-        model.Images(task.train.pixels[:size], task.train.labels[:size]),
-        model.Images(task.test.pixels[:size], task.test.labels[:size]),
-        task.classes,
-        task.fingerprint,
-    )
-    ends: list[float] = []
-    sizes: list[int] = []
-
-    def on_epoch(epoch: model.Epoch) -> None:
-        ends.append(time.perf_counter())
-        if not sizes:
-            sizes.append(state_bytes(epoch.state()))
-
-    training = replace(_training(first), epochs=batches)
-    model.train(
-        few,
-        _window(first, task),
-        _members(settings),
-        training,
-        growth=_growth(first),
-        report=on_epoch,
-    )
-    # One probe epoch is one batch of training and one of testing; training costs about three times testing.
-    per_batch = (ends[-1] - ends[0]) / (batches - 1)
-    epoch_s = per_batch * (0.75 * (len(task.train) // size) + 0.25 * len(task.test) / size)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Probe(epoch_s, memory, sizes[0])
 
 
 @dataclass(frozen=True)

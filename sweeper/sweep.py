@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeper import objective, query
+from sweeper import forecast, objective, query
 from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, TrackingError, UnknownSweepError
@@ -127,11 +127,11 @@ class Sweep:
             # What can fail before the plan is written fails first: images, windows, the tracking server.
             planned = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
             loaded = self._agreed(loaded, planned)
-            tasks = objective.check(loaded.spec.corners())
+            tasks = forecast.check(loaded.spec.corners())
             knowledge = self._knowledge(loaded.spec) if planned is None or planned.planned_spec is None else {}
             recorder = recorder or self._mlflow()
             ledger = planned or self._new_ledger()
-            size = population_size(loaded.spec, workers, objective.room(tasks))
+            size = population_size(loaded.spec, workers, forecast.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
             ledger.plan(loaded, size, facts, should_stop, knowledge)

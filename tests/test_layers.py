@@ -58,7 +58,11 @@ ROOMS = {
     "rows": room("population sampling spec vocabulary errors", "optuna"),
     "studies": room("vocabulary errors", "optuna sqlalchemy"),
     "plan": room("cells sampling studies revision rows population spec vocabulary errors"),
-    "objective": room("facts spec vocabulary errors model"),
+    # The bridge to `model`, from the lowest room up.
+    "inputs": room("spec vocabulary model"),
+    "checkpoints": room("model"),
+    "forecast": room("inputs spec vocabulary errors model"),
+    "objective": room("checkpoints inputs facts spec vocabulary errors model"),
     "home": room("vocabulary errors"),
     "facts": room(),
     "networks": room("objective plan home vocabulary errors"),
@@ -73,9 +77,9 @@ ROOMS = {
     "record": room("stored mlflow_runs mlflow_store recorder table vocabulary errors"),
     "query": room("record table front vocabulary errors", "pyarrow"),
     "driver": room("plan retrying rungs population home record table spec vocabulary errors"),
-    "estimate": room("objective population spec vocabulary errors"),
+    "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
-        "cells driver plan population sampling home facts jobs execute networks record objective query table spec vocabulary errors"
+        "cells driver plan population sampling home facts jobs execute networks record forecast objective query table spec vocabulary errors"
     ),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),

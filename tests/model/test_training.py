@@ -15,19 +15,17 @@ from model import (
     CheckpointError,
     Growth,
     Images,
-    Lattice,
     Pressures,
     Task,
     TaskDefinition,
     Window,
-    cut,
     load_task,
     train,
 )
 from model.checkpoint import load_state, save_state
-from model.growth import Axis
 from model.shard import moments
 from tests.model.populations import training_settings
+from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 
 SHORT = training_settings()
 
@@ -39,13 +37,6 @@ class StoppedError(Exception):
 @pytest.fixture(scope="module")
 def task():
     return load_task(TaskDefinition(classes=3, train_images=160, test_images=60))
-
-
-def window_for(task, time_selection="adaptive", steps=3):
-    return Window((4, 3), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
-
-
-MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(0.2, 2.0, 0.05, 2)]
 
 
 def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=torch.float32, growth=None, **window):
@@ -61,16 +52,6 @@ def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=
     with suppress(StoppedError):
         results = train(task, window, members, settings, growth=growth, report=keep, state=state, dtype=dtype)
     return results, states
-
-
-def weights_in(state, member):
-    """Return a member's lattice, cut out of wherever it is in a state; what is dead or unreachable is left out."""
-    for shard in state["shards"]:
-        if member in shard["members"]:
-            lattice = Lattice(Window(**shard["window"]), shard["members"]).to(shard["lattice"]["readout_bias"])
-            lattice.load_state_dict(shard["lattice"])
-            return cut(lattice, shard["members"].index(member))
-    raise AssertionError(f"member {member} is in no shard of the state")
 
 
 def assert_same_weights(state, member, alone_state, **tolerance):
@@ -120,24 +101,6 @@ def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(t
     for i, member in enumerate(MEMBERS):
         _, alone_states = states_of(task, [member], settings, stop_after=1)
         assert_same_weights(states[0], i, alone_states[0], rtol=1e-4, atol=1e-5)
-
-
-def assert_equal_states(one, other):
-    """Compare everything in two states to the last bit."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal_states(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_equal_states(a, b)
-    elif isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype
-        assert torch.equal(one, other)
-    else:
-        assert one == other
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
@@ -231,23 +194,7 @@ def test_curve_is_bounded_however_many_epochs_there_are(task):
 # Windows that grow and shrink
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """Let windows change in a training of a hundred steps: offers come soon, steps open and close soon."""
-    monkeypatch.setattr("model.growth.PATIENCE", 12)
-    monkeypatch.setattr(Axis.__init__, "__defaults__", (12, 12, *Axis.__init__.__defaults__[2:]))  # due and patience
-    monkeypatch.setattr("model.growth.DEAD_SHARE", 0.2)
-    monkeypatch.setattr("model.shard.OPENING_STEPS", 8)
-
-
 GROWING = training_settings(epochs=20, learning_rate=2e-2)
-
-#: Without pressures, with those of space, with that of time, and with all.
-UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
-
-
-def start_for(task, time_selection="adaptive", steps=2):
-    return Window((2,), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
 
 
 def sizes_in(states):

@@ -1,0 +1,67 @@
+"""The last two training states of a population: while one file is written, the other one is whole.
+
+Two files take turns, so that a state is never written over the newest one, and none need be renamed to be kept: object
+stores cannot do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import model
+from model.checkpoint import load_state, save_state
+
+
+class Checkpoints:
+    """The checkpoint files of one population.
+
+    Args:
+        location: Of the first file; the other one is beside it.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._first, self._second = location, beside(location)
+        self._next = self._first
+
+    def states(self, problems: list[str]) -> Iterator[dict[str, Any]]:
+        """Yield the states that can be read, the newest one first.
+
+        The one yielded last is what training goes on from: `save` writes into the other file.
+
+        Args:
+            problems: Takes a line for each file that is torn or is no training state.
+        """
+        found: list[tuple[int, str, dict[str, Any]]] = []
+        for location in (self._first, self._second):
+            try:
+                state = load_state(Path(location))
+            except model.CheckpointError as error:
+                problems.append(str(error))
+                continue
+            if state is not None:
+                epoch = state["epoch"]
+                found.append((epoch if isinstance(epoch, int) else -1, location, state))
+        for _, location, state in sorted(found, key=lambda one: one[0], reverse=True):
+            self._next = self._other(location)
+            yield state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a state over the older one.
+
+        Raises:
+            OSError: If it cannot be written; the newer one is whole all the same.
+        """
+        save_state(state, Path(self._next))
+        self._next = self._other(self._next)
+
+    def _other(self, location: str) -> str:
+        return self._second if location == self._first else self._first
+
+
+def beside(location: str) -> str:
+    """Return where the other file of a population is; what follows a `?` says how it is reached, and stays."""
+    path, mark, reached = location.partition("?")
+    stem, dot, kind = path.rpartition(".")
+    return f"{stem}.other{dot}{kind}{mark}{reached}"

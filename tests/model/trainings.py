@@ -1,0 +1,48 @@
+"""What short trainings in tests are made of, and how their states are compared."""
+
+from __future__ import annotations
+
+import torch
+
+from model import Lattice, Pressures, Window, cut
+
+MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(0.2, 2.0, 0.05, 2)]
+
+#: Without pressures, with those of space, with that of time, and with all.
+UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
+
+
+def window_for(task, time_selection="adaptive", steps=3):
+    return Window((4, 3), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
+
+
+def start_for(task, time_selection="adaptive", steps=2):
+    return Window((2,), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
+
+
+def weights_in(state, member):
+    """Return a member's lattice, cut out of wherever it is in a state; what is dead or unreachable is left out."""
+    for shard in state["shards"]:
+        if member in shard["members"]:
+            lattice = Lattice(Window(**shard["window"]), shard["members"]).to(shard["lattice"]["readout_bias"])
+            lattice.load_state_dict(shard["lattice"])
+            return cut(lattice, shard["members"].index(member))
+    raise AssertionError(f"member {member} is in no shard of the state")
+
+
+def assert_equal_states(one, other):
+    """Compare everything in two states to the last bit."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal_states(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal_states(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    else:
+        assert one == other
