@@ -112,8 +112,8 @@ class Driver:
             keys=population.keys,
             settings=tuple(setting.flat() for setting in population.settings),
             wanted=tuple(key in population.open for key in population.keys),
-            checkpoint=str(self._folder.checkpoint(population.key)),
-            networks=tuple(str(self._folder.network(key)) for key in population.keys),
+            checkpoint=self._folder.checkpoint(population.key),
+            networks=tuple(self._folder.network(key) for key in population.keys),
             lease=self._lease,
         )
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import model
-from model.checkpoint import load_state, save_state, state_bytes
+from model.checkpoint import load_state, save_state
 from model.compute import is_out_of_memory, machine_bytes, use_threads
+from sweeper import storage
 from sweeper.errors import QueryError, SpecError
 from sweeper.facts import software
 from sweeper.spec import Setting, TaskSpec
@@ -64,16 +65,15 @@ def train_population(job: Job, report: Callable[[Progress], None]) -> list[Ended
 
 def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
     use_threads(1)  # one network population a core; a reused worker would keep what it had
-    path = Path(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
     # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
     settings = [Setting.from_flat(setting) for setting in job.settings]
     wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
     def on_epoch(epoch: model.Epoch) -> None:
-        if path:
+        if job.checkpoint:
             _refuse_superseded(job.lease)
-            _save(epoch, path, notes)
+            _save(epoch, job.checkpoint, notes)
         limit = settings[0].lattice.memory_mib
         notes.extend(f"{job.keys[m]} stopped growing at {limit} MiB: {size}" for m, size in epoch.full.items())
         report(Progress(epoch.epoch, epoch.epochs, [epoch.values[member] for member in wanted], tuple(notes)))
@@ -93,9 +93,10 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
         )
 
     try:
-        trained = train_from(load_state(path) if path else None)
+        trained = train_from(_restored(job.checkpoint))
     except model.CheckpointError as error:
-        notes.append(f"{error}; population {job.key} starts anew")
+        where = storage.without_credentials(job.checkpoint)
+        notes.append(f"the checkpoint {where} cannot be used: {error}; population {job.key} starts anew")
         trained = train_from(None)
     if job.networks:
         _refuse_superseded(job.lease)
@@ -106,12 +107,22 @@ def _train(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
     return [_ended(trained[member]) for member in wanted]
 
 
-def _save(epoch: model.Epoch, path: Path, notes: list[str]) -> None:
+def _restored(checkpoint: str) -> dict[str, Any] | None:
+    """Return the training state at a location, or None where there is none."""
+    try:
+        data = storage.read_bytes(checkpoint) if checkpoint else None
+    except OSError as error:
+        raise model.CheckpointError(f"it cannot be read: {error.strerror}") from error
+    return None if data is None else load_state(data)
+
+
+def _save(epoch: model.Epoch, checkpoint: str, notes: list[str]) -> None:
     """Write a checkpoint; where that fails the training goes on, since it is not the training's fault."""
     try:
-        save_state(epoch.state(), path)
+        storage.write_bytes(checkpoint, save_state(epoch.state()))
     except OSError as error:
-        notes.append(f"no checkpoint could be written to {path}: {error.strerror}; an interruption would lose more")
+        where = storage.without_credentials(checkpoint)
+        notes.append(f"no checkpoint could be written to {where}: {error.strerror}; an interruption would lose more")
 
 
 def _save_networks(
@@ -132,13 +143,13 @@ def _save_networks(
             **known,
         }
         try:
-            model.save(result.network, description, job.networks[member])
+            storage.write_bytes(job.networks[member], model.encode(result.network, description))
         except OSError as error:
             failed.append(error)
     if failed:
-        folder = Path(job.networks[0]).parent
         notes.append(
-            f"{len(failed)} networks could not be written to {folder}: {failed[0].strerror}; "
+            f"{len(failed)} networks could not be written to {storage.without_credentials(job.networks[0])} and "
+            f"beside it: {failed[0].strerror}; "
             "their measurements are safe, but they cannot be exported"
         )
 
@@ -323,7 +334,7 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
     def on_epoch(epoch: model.Epoch) -> None:
         ends.append(time.perf_counter())
         if not sizes:
-            sizes.append(state_bytes(epoch.state()))
+            sizes.append(len(save_state(epoch.state())))
 
     training = replace(_training(first), epochs=batches)
     model.train(

@@ -10,7 +10,6 @@ about a sweep: Ray's state is placement, MLflow is a mirror. One driver writes i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,19 +19,15 @@ import optuna
 from optuna.distributions import (
     BaseDistribution,
 )
-from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
 
+from sweeper.database import DATABASE_ERRORS, driver_of, first_line, open_database, opening
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
 from sweeper.rows import checked, content_of, distributions_of, keys_of, population_of, record_of
 from sweeper.spec import LoadedSpec, Setting, SweepSpec
 from sweeper.vocabulary import Ended, Objective, Outcome, TrialRecord
-
-#: How long a reader or writer waits for the SQLite file while another one writes.
-SQLITE_TIMEOUT_S = 60
 
 #: A running trial's `heard_ms` is written at most this often.
 HEARD_EVERY_MS = 60_000
@@ -44,23 +39,33 @@ class Ledger:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
+        holder: Who drives the sweep, in words; empty for those who only read.
 
     Raises:
         HomeError: If the storage cannot be opened.
+        SweepBusyError: If the storage is shared and another driver holds the sweep.
     """
 
-    def __init__(self, url: str, sweep: str) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
         self.sweep = sweep
-        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
-        try:
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        with opening(url, sweep):
+            self._storage = open_database(url, sweep, holder)
             self._studies = self._load_studies()
-        except (SQLAlchemyError, RuntimeError) as error:
-            raise HomeError(
-                f"the ledger of sweep {sweep!r} cannot be opened: {_first_line(error)} ({_without_password(url)}). "
-                "Restore the file from a copy, or choose another --name to start a new sweep."
-            ) from error
+
+    def close(self) -> None:
+        """Let go of the storage, and of the sweep where this is its driver."""
+        self._storage.engine.dispose()
+
+    @property
+    def identity(self) -> str:
+        """Which sweep of this name it is; empty before one is planned."""
+        noted = (study.user_attrs.get("facts", {}).get("identity", "") for study in self._studies.values())
+        return next(filter(None, noted), "")
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        return driver_of(self._storage, self.sweep)
 
     def _load_studies(self) -> dict[str, optuna.Study]:
         names = optuna.get_all_study_names(self._storage)
@@ -297,7 +302,8 @@ class Ledger:
         return count(self.records())
 
     def _trials(self, task: str) -> list[FrozenTrial]:
-        trials = self._studies[task].get_trials(deepcopy=False)
+        with _translated(self.sweep, "read"):
+            trials = self._studies[task].get_trials(deepcopy=False)
         return [trial for trial in trials if "plan" in trial.user_attrs]
 
     def _trial(self, task: str, number: int) -> FrozenTrial:
@@ -313,21 +319,13 @@ def create_ledger(url: str) -> None:
 
 
 @contextmanager
-def _translated(sweep: str) -> Iterator[None]:
+def _translated(sweep: str, what: str = "written") -> Iterator[None]:
     """Turn the storage's failures into one sentence."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError) as error:
+    except DATABASE_ERRORS as error:
         cause = error.__cause__ or error
         raise HomeError(
-            f"the ledger of sweep {sweep!r} cannot be written: {_first_line(cause)}. Trials without an outcome stay "
-            f"waiting. Free the disk or the lock on it, then `sweeper resume {sweep}`."
+            f"the ledger of sweep {sweep!r} cannot be {what}: {first_line(cause)}. Trials without an outcome stay "
+            f"waiting. Free the disk or the lock on it, or start its server, then `sweeper resume {sweep}`."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://…@", url)

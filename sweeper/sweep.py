@@ -6,12 +6,13 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeper import objective, query
+from sweeper import objective, query, storage
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SweepError, TrackingError, UnknownSweepError
 from sweeper.execute import RayExecutor
@@ -22,8 +23,10 @@ from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
+from sweeper.shared_ledger import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.table import ArrowTable
+from sweeper.vocabulary import Lease
 
 
 class Sweep:
@@ -33,37 +36,39 @@ class Sweep:
         name: Name of the sweep.
         home: Folder that holds sweeps.
         tracking_uri: Where MLflow is. None: where this sweep was last mirrored, or a database in the home.
+        storage: Folder or `pyarrow.fs` URI for checkpoints and trained networks. None: where this sweep's are, or the
+            home.
+        ledger: URL of a PostgreSQL database for the ledger. None: where this sweep's is, or SQLite in the home.
     """
 
-    def __init__(self, name: str, home: str | Path = "sweeps", tracking_uri: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        home: str | Path = "sweeps",
+        tracking_uri: str | None = None,
+        storage: str | None = None,
+        ledger: str | None = None,
+    ) -> None:
         self.name = name
-        self._home = Home(Path(home))
+        self._home = Home(Path(home), storage, ledger)
         self._folder = self._home.sweep(name)
         self._tracking_uri = tracking_uri
         self._loaded: LoadedSpec | None = None
 
     @classmethod
-    def load(
-        cls,
-        source: str | Path,
-        *,
-        name: str | None = None,
-        home: str | Path = "sweeps",
-        tracking_uri: str | None = None,
-    ) -> Sweep:
+    def load(cls, source: str | Path, *, name: str | None = None, **places: Any) -> Sweep:
         """Return the sweep of a YAML file, or of a shipped space by its name; nothing is written yet.
 
         Args:
             source: Path of a file, or a name such as `quickstart`.
             name: Takes the place of the name in the file.
-            home: Folder that holds sweeps.
-            tracking_uri: Where MLflow is.
+            places: `home`, `tracking_uri`, `storage` and `ledger`, as for `Sweep`.
 
         Raises:
             SpecError: With every problem of the file.
         """
         loaded = load_spec(source, name=name)
-        sweep = cls(loaded.spec.name, home, tracking_uri)
+        sweep = cls(loaded.spec.name, **places)
         sweep._loaded = loaded
         return sweep
 
@@ -121,19 +126,22 @@ class Sweep:
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
-        with self._folder.drive() as lease:
-            # What can fail before the plan is written fails first: images, windows, the tracking server.
-            planned = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
+        with self._driving(takes_on=loaded is None) as (lease, planned):
+            # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
+            if self._folder.has_files_elsewhere:
+                storage.check(self._folder.files)
             loaded = self._agreed(loaded, planned)
             tasks = objective.check(loaded.spec.settings())
             recorder = recorder or self._mlflow()
             ledger = planned or self._new_ledger()
             size = population_size(loaded.spec, workers, objective.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
-            facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
+            facts |= self._places(lease, ledger) | {"population": str(size)}
+            keep_shared_ledger(self._folder, facts["identity"])
             ledger.plan(loaded, size, facts, should_stop)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             driver.open()
+            self._folder.keep_storage()
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
                 if driver.has_work and not should_stop():
@@ -143,11 +151,30 @@ class Sweep:
                 raise
             return driver.finish()
 
+    @contextmanager
+    def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
+        """Become the only driver, in the home and in a shared ledger; gives the ledger where there is one."""
+        with self._folder.drive() as lease:
+            ledger = drive_ledger(self._folder, self._folder.driver or "", takes_on)
+            self._folder = with_files_of(self._folder, ledger)
+            try:
+                yield lease, ledger
+            finally:
+                if ledger:
+                    ledger.close()
+
+    def _places(self, lease: Lease, ledger: Ledger) -> dict[str, str]:
+        """Return which sweep this is, and where it is kept, as noted when it is first planned."""
+        folder = self._folder
+        identity = ledger.identity or folder.shared_ledger.get("identity") or lease.session
+        kept = {"storage": storage.without_credentials(folder.storage)} if folder.storage else {}
+        return {"identity": identity, "home": str(folder.path.parent), **kept}
+
     def mirror(self, recorder: Recorder | None = None) -> Summary:
         """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
         self._home.known(self.name)
-        with self._folder.drive() as lease:
-            ledger = Ledger(self._folder.ledger_url, self.name)
+        with self._driving() as (lease, planned):
+            ledger = planned or read_ledger(self._folder)
             driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
             driver.open()
             return driver.finish()
@@ -176,8 +203,14 @@ class Sweep:
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""
         folder = self._home.known(self.name)
-        counts = Ledger(folder.ledger_url, self.name).counts()
-        return counts if folder.driver else counts.without_driver()
+        counts = read_ledger(folder).counts()
+        return counts if self.driver else counts.without_driver()
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep now, in words; None if nobody does."""
+        folder = self._home.known(self.name)
+        return folder.driver or (read_ledger(folder).driver if folder.has_shared_ledger else None)
 
     def network_file(self, key: str) -> Path:
         """Return the file of the network that a complete trial left, checked; `model.load` reads it.

@@ -45,11 +45,14 @@ ROOMS = {
     "table": room("conditions front vocabulary errors", "pyarrow numpy"),
     "population": room("spec vocabulary errors"),
     "rows": room("population spec vocabulary errors", "optuna"),
-    "plan": room("rows population spec vocabulary errors", "optuna sqlalchemy"),
-    "objective": room("facts spec vocabulary errors model"),
-    "home": room("vocabulary errors"),
+    "database": room("errors", "optuna sqlalchemy"),
+    "plan": room("database rows population spec vocabulary errors", "optuna"),
+    "storage": room("errors model", "pyarrow"),  # of `model` the one way in which local files are written
+    "objective": room("facts storage spec vocabulary errors model"),
+    "home": room("storage vocabulary errors"),
+    "shared_ledger": room("plan database home errors"),
     "facts": room(),
-    "networks": room("objective plan home vocabulary errors"),
+    "networks": room("objective storage shared_ledger home vocabulary errors"),
     "jobs": room("vocabulary"),
     "placement": room("jobs vocabulary errors", "ray"),
     "execute": room("placement jobs vocabulary errors"),
@@ -63,7 +66,8 @@ ROOMS = {
     "driver": room("plan population home record table spec vocabulary errors"),
     "estimate": room("objective population spec vocabulary errors"),
     "sweep": room(
-        "driver plan population home facts jobs execute networks record objective query table spec vocabulary errors"
+        "driver shared_ledger plan population home storage facts jobs execute networks record objective query table spec "
+        "vocabulary errors"
     ),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
@@ -152,7 +156,7 @@ def test_table_has_no_way_round_in_a_circle():
 def test_every_third_party_package_has_one_owner():
     # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
     # rich, between what draws (terminal) and what prints (cli).
-    # optuna, in the ledger and its rows.
+    # optuna, in the ledger, its rows, and the databases it is kept in.
     shared = {"optuna", "numpy", "pyarrow", "pydantic", "pydantic_core", "rich"}
     owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
     assert len(owners) == len(set(owners))

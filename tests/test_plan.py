@@ -113,7 +113,7 @@ def test_planning_stops_when_asked_and_is_completed_later(url, loaded):
 
 
 def test_locked_ledger_is_one_message_and_keeps_the_trial_open(ledger, url, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.plan.SQLITE_TIMEOUT_S", 0)
+    monkeypatch.setattr("sweeper.database.SQLITE_TIMEOUT_S", 0)
     impatient = Ledger(url, "tiny")
     population = impatient.open_populations()[0]
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
