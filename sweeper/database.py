@@ -74,7 +74,8 @@ def without_password(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         return _hidden(url)
-    return parsed.set(password=None).difference_update_query(["password"]).render_as_string()
+    # `URL.set` takes None for "as it is".
+    return parsed._replace(password=None).difference_update_query(["password"]).render_as_string()
 
 
 def _hidden(url: str) -> str:
@@ -137,8 +138,7 @@ and (classid::bigint << 32) + objid::bigint = :lock
 def _named(rows: Any) -> str | None:
     if not rows:
         return None
-    name = str(rows[0][0]).removeprefix("sweeper").strip()
-    return name or "another process"  # the server tells a name only to those who may see that session
+    return str(rows[0][0]).removeprefix("sweeper").strip() or "another process"  # one that has just ended
 
 
 def _hold(connection: Any, sweep: str) -> None:
