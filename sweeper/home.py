@@ -234,16 +234,10 @@ class SweepFolder:
         file = self._lock()
         try:
             session = uuid.uuid4().hex
-            driver = {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "session": session,
-                "since": datetime.now().isoformat(timespec="seconds"),
-            }
             with self._writing():
                 file.seek(0)
                 file.truncate()
-                json.dump(driver, file)
+                json.dump({**_this_process(), "session": session}, file)
                 file.flush()
             self._remove_torn()
             yield Lease(str(self.path / "driver.json"), session)
@@ -312,6 +306,16 @@ class SweepFolder:
         except OSError:
             pass
         return None
+
+
+def this_driver() -> str:
+    """Return the name of this process, as another driver would be told it."""
+    return _named(_this_process())
+
+
+def _this_process() -> dict[str, object]:
+    since = datetime.now().isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
 
 
 def _read(file: IO[str]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
     unread: list[HomeError] = []
     for name in names:
         try:
-            records = read_ledger(home.sweep(name)).records()
+            with closing(read_ledger(home.sweep(name))) as ledger:
+                records = ledger.records()
         except HomeError as error:
             unread.append(error)  # the trial may well be in another sweep
         else:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # pyarrow.fs starts the clients of object stores: whoever sta
 #: File systems on which a file appears as a whole, at the end of its upload.
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 
+#: How long Google's storage is tried, and how much of a reason is shown.
+_PATIENCE_S, _LONGEST_REASON = 30, 300
+
 #: Parameters of a URI that are nobody's business.
 _SECRET = re.compile(r"(?i)pass|token|secret|key|sig|credential")
 
@@ -142,7 +145,7 @@ def check(folder: str) -> None:
     except OSError as error:
         raise HomeError(
             f"the storage {without_credentials(folder)} cannot be used: {error.strerror or error}. Name a folder that "
-            "exists and can be written with --storage, or leave it out to keep files in the home."
+            "exists with --storage, with its credentials in the environment, or leave it out to keep files in the home."
         ) from error
 
 
@@ -153,7 +156,7 @@ def _reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
     from pyarrow.fs import FileSystem
 
     try:
-        yield FileSystem.from_uri(uri)
+        yield FileSystem.from_uri(_impatient(uri))
     except FileNotFoundError:
         raise
     except (OSError, ImportError, pa.ArrowException) as error:
@@ -161,12 +164,20 @@ def _reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
         raise OSError(number, _first_line(error, uri)) from None  # the cause may hold credentials
 
 
+def _impatient(uri: str) -> str:
+    """Return a URI whose file system gives up in time: Google's tries for 15 minutes by default, S3 for seconds."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"gs", "gcs"} or "retry_limit_seconds" in parts.query:
+        return uri
+    return urlunsplit(parts._replace(query=f"{parts.query}&retry_limit_seconds={_PATIENCE_S}".lstrip("&")))
+
+
 def _first_line(error: BaseException, uri: str) -> str:
     """Return what an error says, without what must not be shown of the URI."""
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
     parts = urlsplit(uri)
     password = parts.netloc.rpartition("@")[0].partition(":")[2]
     for secret in [password, *(value for name, value in parse_qsl(parts.query) if _SECRET.search(name))]:
         for text in filter(None, (secret, unquote(secret), quote(secret))):
             line = line.replace(text, "…")
-    return line
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

@@ -7,7 +7,7 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SweepError, TrackingError, UnknownSweepError
 from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
-from sweeper.home import NOT_KEPT, Home
+from sweeper.home import NOT_KEPT, Home, this_driver
 from sweeper.jobs import Executor, Work
 from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
@@ -155,7 +155,7 @@ class Sweep:
     def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
         """Become the only driver, in the home and in a shared ledger; gives the ledger where there is one."""
         with self._folder.drive() as lease:
-            ledger = drive_ledger(self._folder, self._folder.driver or "", takes_on)
+            ledger = drive_ledger(self._folder, this_driver(), takes_on)
             self._folder = with_files_of(self._folder, ledger)
             try:
                 yield lease, ledger
@@ -203,14 +203,18 @@ class Sweep:
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""
         folder = self._home.known(self.name)
-        counts = read_ledger(folder).counts()
-        return counts if self.driver else counts.without_driver()
+        with closing(read_ledger(folder)) as ledger:
+            counts = ledger.counts()
+            return counts if folder.driver or ledger.driver else counts.without_driver()
 
     @property
     def driver(self) -> str | None:
         """Who drives this sweep now, in words; None if nobody does."""
         folder = self._home.known(self.name)
-        return folder.driver or (read_ledger(folder).driver if folder.has_shared_ledger else None)
+        if folder.driver or not folder.has_shared_ledger:
+            return folder.driver
+        with closing(read_ledger(folder)) as ledger:
+            return ledger.driver
 
     def network_file(self, key: str) -> Path:
         """Return the file of the network that a complete trial left, checked; `model.load` reads it.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from pyarrow.fs import FileSelector, FileSystem
 
 from sweeper import cli
 from sweeper.database import driver_of, open_database, shared_url, without_password
@@ -336,3 +339,41 @@ def test_server_that_goes_down_in_the_middle_is_one_message_and_the_sweep_is_res
         postgres.start()
     assert 0 < Sweep("smoke", tmp_path).counts().complete < 8
     assert run(tmp_path, loaded=None).counts.complete == 8
+
+
+# --- everything shared ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_servers(database, s3, tmp_path):
+    """Ledger in PostgreSQL, checkpoints in S3: the second home holds nothing of the first."""
+
+    def start(home, *words):
+        places = ["--home", tmp_path / home, "--ledger", database, "--storage", s3, "--workers", "2"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeper", *map(str, (*words, *places))],
+            env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    (tmp_path / "shared.yaml").write_text(load_spec("smoke").text.replace("epochs: 3", "epochs: 60"))
+    system, bucket = FileSystem.from_uri(s3)
+    first = start("one", "run", tmp_path / "shared.yaml", "--name", "shared")
+    while not system.get_file_info(FileSelector(f"{bucket}/shared/checkpoints", allow_not_found=True)):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.05)
+    refused = start("two", "resume", "shared")
+    _, message = refused.communicate(timeout=120)
+    assert (refused.returncode, f"process {first.pid}" in message) == (2, True), message
+    first.kill()
+    first.communicate()
+    second = start("two", "resume", "shared")
+    out, message = second.communicate(timeout=300)
+    assert second.returncode == 0, message
+    assert "8 trials: 8 complete" in out
+    found = Ledger(shared_url(database), "shared").records()
+    assert {record.state for record in found} == {State.COMPLETE}
+    assert max(record.attempt for record in found) == 2
+    assert len(system.get_file_info(FileSelector(f"{bucket}/shared/networks"))) == 8
