@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -345,7 +346,9 @@ def test_server_that_goes_down_in_the_middle_is_one_message_and_the_sweep_is_res
 
 
 @pytest.mark.slow
-def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_servers(database, s3, tmp_path):
+def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_servers(
+    database, s3, tmp_path, empty_database
+):
     """Ledger in PostgreSQL, checkpoints in S3: the second home holds nothing of the first."""
 
     def start(home, *words):
@@ -358,7 +361,10 @@ def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_ser
             text=True,
         )
 
-    (tmp_path / "shared.yaml").write_text(load_spec("smoke").text.replace("epochs: 3", "epochs: 60"))
+    for home in ("one", "two"):
+        (tmp_path / home).mkdir()
+        shutil.copy(empty_database, tmp_path / home / "mlflow.db")
+    (tmp_path / "shared.yaml").write_text(load_spec("smoke").text.replace("epochs: 3", "epochs: 30"))
     system, bucket = FileSystem.from_uri(s3)
     first = start("one", "run", tmp_path / "shared.yaml", "--name", "shared")
     while not system.get_file_info(FileSelector(f"{bucket}/shared/checkpoints", allow_not_found=True)):
