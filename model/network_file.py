@@ -33,16 +33,12 @@ FORMAT = 1
 ENTRY = "sweeper"
 
 
-def save(network: Lattice, description: Mapping[str, Any], path: str | Path) -> None:
-    """Write a network, so that no reader ever meets half a file, and a crash leaves the former one.
+def encode(network: Lattice, description: Mapping[str, Any]) -> bytes:
+    """Return a network as the content of a file that `load` reads.
 
     Args:
         network: A population of one, as `cut` returns it.
         description: What a reader should know of it: values that JSON can hold, finite numbers.
-        path: Where to write; its folder is made if it is missing.
-
-    Raises:
-        OSError: If the file cannot be written.
     """
     Network(network)  # refuses populations
     tensors = {
@@ -51,8 +47,22 @@ def save(network: Lattice, description: Mapping[str, Any], path: str | Path) -> 
     }
     content = {"format": FORMAT, "window": asdict(network.window), "description": dict(description)}
     text = json.dumps({**content, "sha256": _digest(content, tensors)}, allow_nan=False)
+    return bytes(safetensors_bytes(tensors, {ENTRY: text}))
+
+
+def save(network: Lattice, description: Mapping[str, Any], path: str | Path) -> None:
+    """Write a network, so that no reader ever meets half a file, and a crash leaves the former one.
+
+    Args:
+        network, description: As for `encode`.
+        path: Where to write; its folder is made if it is missing.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    data = encode(network, description)
     with written_aside(Path(path)) as file:
-        file.write(safetensors_bytes(tensors, {ENTRY: text}))
+        file.write(data)
 
 
 def load(path: str | Path) -> Network:

@@ -7,11 +7,11 @@ stores cannot do that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import model
 from model.checkpoint import load_state, save_state
+from sweeper import storage
 
 
 class Checkpoints:
@@ -36,9 +36,10 @@ class Checkpoints:
         found: list[tuple[int, str, dict[str, Any]]] = []
         for location in (self._first, self._second):
             try:
-                state = load_state(Path(location))
+                state = _restored(location)
             except model.CheckpointError as error:
-                problems.append(str(error))
+                where = storage.without_credentials(location)
+                problems.append(f"the checkpoint {where} cannot be used: {error}")
                 continue
             if state is not None:
                 epoch = state["epoch"]
@@ -53,11 +54,20 @@ class Checkpoints:
         Raises:
             OSError: If it cannot be written; the newer one is whole all the same.
         """
-        save_state(state, Path(self._next))
+        storage.write_bytes(self._next, save_state(state))
         self._next = self._other(self._next)
 
     def _other(self, location: str) -> str:
         return self._second if location == self._first else self._first
+
+
+def _restored(location: str) -> dict[str, Any] | None:
+    """Return the training state at a location, or None where there is none."""
+    try:
+        data = storage.read_bytes(location)
+    except OSError as error:
+        raise model.CheckpointError(f"it cannot be read: {error.strerror}") from error
+    return None if data is None else load_state(data)
 
 
 def beside(location: str) -> str:

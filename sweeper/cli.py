@@ -21,6 +21,7 @@ from sweeper.errors import QueryError, SweepError, UnknownSweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver import Summary
+    from sweeper.home import Home
     from sweeper.spec import LoadedSpec
     from sweeper.sweep import Sweep
 
@@ -41,6 +42,26 @@ TrackingOption = Annotated[
         "--tracking-uri",
         envvar="MLFLOW_TRACKING_URI",
         help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
+    ),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="SWEEPER_STORAGE",
+        metavar="URI",
+        help="Where checkpoints and networks are: a folder, or a URI such as s3://bucket/folder. "
+        "Default: where the sweep's are, or the home.",
+    ),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        envvar="SWEEPER_LEDGER",
+        metavar="URL",
+        help="A PostgreSQL database for ledgers, postgresql://user@host/db. "
+        "Default: where the sweep's ledger is, or SQLite in the home.",
     ),
 ]
 
@@ -98,13 +119,15 @@ def run(
     workers: WorkersOption = None,
     tracking_uri: TrackingOption = None,
     address: AddressOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
 ) -> None:
     """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
     from sweeper.spec import load_spec
     from sweeper.sweep import Sweep
 
     loaded = load_spec(space, name=name)
-    _drive(Sweep(loaded.spec.name, home, tracking_uri), home, loaded, workers, address)
+    _drive(Sweep(loaded.spec.name, home, tracking_uri, storage, ledger), home, loaded, workers, address)
 
 
 @app.command(epilog="Example: sweeper resume quickstart")
@@ -114,15 +137,20 @@ def resume(
     workers: WorkersOption = None,
     tracking_uri: TrackingOption = None,
     address: AddressOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
 ) -> None:
     """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again."""
-    _drive(_sweep(name, home, tracking_uri), home, None, workers, address)
+    from sweeper.home import Home
+
+    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address)
 
 
 @app.command(epilog="Example: sweeper status quickstart --json")
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
     home: HomeOption = Path("sweeps"),
+    ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure."""
@@ -131,7 +159,8 @@ def status(
     from sweeper.sweep import Sweep
 
     names = [_checked(name)] if name is not None else Home(home).sweeps()
-    rows = [(one, Sweep(one, home).counts(), Home(home).sweep(one).driver) for one in names]
+    sweeps = [Sweep(one, home, ledger=ledger) for one in names]
+    rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
     if as_json:
         found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
         _print_json(found[0] if name is not None else found)
@@ -208,6 +237,8 @@ def show(
     sweep: Annotated[
         str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
     ] = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
 ) -> None:
     """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
     from sweeper import terminal
@@ -220,7 +251,8 @@ def show(
 
         kind = picture_format(output)
     is_file = network.endswith(".safetensors")
-    path = Path(network) if is_file else find_network(Home(home), network, sweep and _checked(sweep)).path
+    places = Home(home, storage, ledger)
+    path = Path(network) if is_file else find_network(places, network, sweep and _checked(sweep)).path
     shown = describe(path)
     if output is None:
         Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement))
@@ -237,6 +269,8 @@ def export(
     sweep: Annotated[
         str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
     ] = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
 ) -> None:
     """Write the network that is left of a trial to a file, which `model.load` reads."""
     from sweeper.home import Home
@@ -244,15 +278,22 @@ def export(
 
     if output.suffix != ".safetensors":
         raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
-    found = find_network(Home(home), key, sweep if sweep is None else _checked(sweep))
+    found = find_network(Home(home, storage, ledger), key, sweep if sweep is None else _checked(sweep))
     _write_aside(output, found.path.read_bytes())
     print(f"{output} holds the network of trial {found.key} of sweep {found.sweep}")
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
-def mirror(name: Name, home: HomeOption = Path("sweeps"), tracking_uri: TrackingOption = None) -> None:
+def mirror(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    ledger: LedgerOption = None,
+) -> None:
     """Write every outcome and front of the ledger to MLflow again; what is there stays as it is."""
-    sweep = _sweep(name, home, tracking_uri)
+    from sweeper.home import Home
+
+    sweep = _sweep(name, Home(home, ledger_url=ledger), tracking_uri)
     summary = sweep.mirror()
     from sweeper import terminal
 
@@ -337,13 +378,12 @@ def _refuse_unmirrored(summary: Summary) -> None:
         )
 
 
-def _sweep(name: str, home: Path, tracking_uri: str | None = None) -> Sweep:
+def _sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep:
     """Return a sweep that exists in this home."""
-    from sweeper.home import Home
     from sweeper.sweep import Sweep
 
-    Home(home).known(_checked(name))
-    return Sweep(name, home, tracking_uri)
+    home.known(_checked(name))
+    return Sweep(name, home.root, tracking_uri, home.storage, home.ledger_url)
 
 
 def _checked(name: str) -> str:

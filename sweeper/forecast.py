@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import model
-from model.checkpoint import state_bytes
+from model.checkpoint import save_state
 from model.compute import machine_bytes, use_threads
 from sweeper.errors import SpecError
 from sweeper.inputs import growth_of, load_task, members_of, training_of, window_of
@@ -125,7 +125,7 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
     def on_epoch(epoch: model.Epoch) -> None:
         ends.append(time.perf_counter())
         if not sizes:
-            sizes.append(state_bytes(epoch.state()))
+            sizes.append(len(save_state(epoch.state())))
 
     training = replace(training_of(first), epochs=batches)
     model.train(

@@ -1,11 +1,13 @@
 """Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
 
 HOME/mlflow.db             the tracking database, where no other is named
-HOME/NAME/ledger.db        the ledger
+HOME/NAME/ledger.db        the ledger; or, where it is in a database that several homes share,
+HOME/NAME/ledger.json      the address of that database, and which of its sweeps this is
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
+HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
 HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
-HOME/NAME/networks/        one file per complete trial
+HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
 
@@ -18,18 +20,22 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from sweeper import storage
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
 from sweeper.vocabulary import Lease
 
 #: Stands for a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"
+
+#: The files that make a folder a planned sweep.
+_LEDGERS = ("ledger.db", "ledger.json")
 
 #: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
 _LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
@@ -37,9 +43,17 @@ _LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
 
 @dataclass(frozen=True)
 class Home:
-    """A folder that holds sweeps."""
+    """A folder that holds sweeps.
+
+    Attributes:
+        storage: Folder or URI below which checkpoints and networks are kept; None for where a sweep's are kept already,
+            which is the home unless it was named before.
+        ledger_url: URL of a database with ledgers; None for where a sweep's is already, likewise.
+    """
 
     root: Path
+    storage: str | None = None
+    ledger_url: str | None = None
 
     def __post_init__(self) -> None:
         if found := re.search("[?#]", str(self.root)):
@@ -50,7 +64,8 @@ class Home:
 
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether or not it exists."""
-        return SweepFolder(self.root.absolute() / name)
+        root = storage.rooted(self.storage) if self.storage else None
+        return SweepFolder(self.root.absolute() / name, root, self.ledger_url)
 
     def known(self, name: str) -> SweepFolder:
         """Return the folder of a planned sweep.
@@ -59,7 +74,7 @@ class Home:
             UnknownSweepError: If there is none of that name here.
         """
         folder = self.sweep(name)
-        if not folder.is_planned:
+        if not folder.is_planned and not folder.has_shared_ledger:
             sweeps = ", ".join(self.sweeps()) or "none"
             raise UnknownSweepError(
                 f"there is no sweep {name!r} in {self.root} (sweeps there: {sweeps}). "
@@ -76,7 +91,7 @@ class Home:
         if self.root.exists() and not self.root.is_dir():
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
-            return sorted(path.parent.name for path in self.root.glob("*/ledger.db"))
+            return sorted({path.parent.name for name in _LEDGERS for path in self.root.glob(f"*/{name}")})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
@@ -93,9 +108,16 @@ class Home:
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The files of one sweep."""
+    """The files of one sweep.
+
+    Attributes:
+        storage: Folder or URI that was named now for checkpoints and networks.
+        named_ledger: URL that was named now for the ledger.
+    """
 
     path: Path
+    storage: str | None = None
+    named_ledger: str | None = None
 
     @property
     def name(self) -> str:
@@ -104,13 +126,32 @@ class SweepFolder:
 
     @property
     def is_planned(self) -> bool:
-        """Whether a ledger is here."""
-        return (self.path / "ledger.db").is_file()
+        """Whether a ledger is here, or a note of where it is."""
+        return (self.path / "ledger.db").is_file() or "url" in self.shared_ledger
+
+    @property
+    def has_shared_ledger(self) -> bool:
+        """Whether the ledger is in a database, named now or noted before, and not in a file here."""
+        return not (self.path / "ledger.db").is_file() and bool(self.named_ledger or self.shared_ledger.get("url"))
 
     @property
     def ledger_url(self) -> str:
-        """URL of the ledger's storage."""
-        return f"sqlite:///{self.path / 'ledger.db'}"
+        """URL of the ledger's storage: the file here; if there is none, the one named now or noted before."""
+        shared = (self.named_ledger or self.shared_ledger.get("url")) if self.has_shared_ledger else None
+        return shared or f"sqlite:///{self.path / 'ledger.db'}"
+
+    @property
+    def shared_ledger(self) -> Mapping[str, str]:
+        """What was noted of a ledger that is not here: `url` and `identity`; empty without one."""
+        try:
+            noted = json.loads((self.path / "ledger.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def keep_shared_ledger(self, url: str, identity: str) -> None:
+        """Note where the ledger is; the URL must hold no password."""
+        self._keep("ledger.json", json.dumps({"url": url, "identity": identity}))
 
     def make_ledger(self, create: Callable[[str], None]) -> None:
         """Have a ledger made, so that nobody ever opens a half-made one.
@@ -127,31 +168,57 @@ class SweepFolder:
             finally:
                 aside.unlink(missing_ok=True)
 
-    def checkpoint(self, population: str) -> Path:
-        """Return where the checkpoint of a population is kept."""
-        return self.path / "checkpoints" / f"{population}.pt"
+    @property
+    def files(self) -> str:
+        """Location of the folder with checkpoints and networks: the one named now, or noted before, or this one."""
+        root = self.storage or self._kept("storage.txt")
+        return storage.join(root, self.name) if root else str(self.path)
 
-    def network(self, key: str) -> Path:
+    @property
+    def has_files_elsewhere(self) -> bool:
+        """Whether checkpoints and networks are kept outside of this folder."""
+        return self.files != str(self.path)
+
+    def keep_storage(self) -> None:
+        """Note the storage that was named, for later commands; of credentials in it nothing is kept."""
+        if self.storage:
+            self._keep("storage.txt", storage.without_credentials(self.storage))
+
+    def checkpoint(self, population: str) -> str:
+        """Return where the checkpoint of a population is kept."""
+        return storage.join(self.files, "checkpoints", f"{population}.pt")
+
+    def network(self, key: str) -> str:
         """Return where the trained network of a trial is kept."""
+        return storage.join(self.files, "networks", f"{key}.safetensors")
+
+    def network_here(self, key: str) -> Path:
+        """Return the path of a network on this machine, which is a copy where networks are kept elsewhere."""
         return self.path / "networks" / f"{key}.safetensors"
 
     @property
     def tracking_uri(self) -> str | None:
         """The tracking URI this sweep last used, if it was kept."""
-        try:
-            return (self.path / "tracking.txt").read_text(encoding="utf-8").strip() or None
-        except (OSError, ValueError):
-            return None
+        return self._kept("tracking.txt")
 
     def keep_tracking_uri(self, uri: str) -> None:
         """Note the tracking URI for later commands; of one that carries a password only that there was one."""
         is_file = uri.startswith("sqlite:")
         if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
             uri = NOT_KEPT
+        self._keep("tracking.txt", uri)
+
+    def _kept(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def _keep(self, name: str, text: str) -> None:
         with self._writing():
-            aside = self.path / f"tracking.{os.getpid()}.tmp"
-            aside.write_text(uri + "\n", encoding="utf-8")
-            aside.replace(self.path / "tracking.txt")
+            aside = self.path / f"{name}.{os.getpid()}.tmp"
+            aside.write_text(text + "\n", encoding="utf-8")
+            aside.replace(self.path / name)
 
     @contextmanager
     def drive(self) -> Iterator[Lease]:
@@ -167,20 +234,12 @@ class SweepFolder:
         file = self._lock()
         try:
             session = uuid.uuid4().hex
-            driver = {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "session": session,
-                "since": datetime.now().isoformat(timespec="seconds"),
-            }
             with self._writing():
                 file.seek(0)
                 file.truncate()
-                json.dump(driver, file)
+                json.dump({**_this_process(), "session": session}, file)
                 file.flush()
-            for folder in ("checkpoints", "networks"):
-                for torn in (self.path / folder).glob("*.tmp"):  # of workers that were killed while writing
-                    torn.unlink(missing_ok=True)
+            self._remove_torn()
             yield Lease(str(self.path / "driver.json"), session)
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
@@ -188,6 +247,13 @@ class SweepFolder:
                     (self.path / "driver.json").unlink()
                     self.path.rmdir()
             file.close()
+
+    def _remove_torn(self) -> None:
+        """Remove what workers that were killed while writing left; object stores never show it."""
+        for root in {str(self.path), self.files}:
+            for folder in ("checkpoints", "networks"):
+                for torn in Path(root, folder).glob("*.tmp") if storage.is_local(root) else ():
+                    torn.unlink(missing_ok=True)
 
     def _lock(self) -> IO[str]:
         """Return the driver's file, open and locked."""
@@ -240,6 +306,16 @@ class SweepFolder:
         except OSError:
             pass
         return None
+
+
+def this_driver() -> str:
+    """Return the name of this process, as another driver would be told it."""
+    return _named(_this_process())
+
+
+def _this_process() -> dict[str, object]:
+    since = datetime.now().isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
 
 
 def _read(file: IO[str]) -> dict[str, object]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper import objective
+from sweeper import objective, storage
 from sweeper.errors import HomeError, NoNetworkError, QueryError, UnknownSweepError
 from sweeper.home import Home
-from sweeper.plan import Ledger
+from sweeper.shared_ledger import read_ledger
 from sweeper.vocabulary import State, TrialRecord
 
 #: So many characters of a key must be given at least: fewer may soon fit another trial too.
@@ -50,16 +51,35 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     record = _chosen(_matches(home, key, names), key, place)
     if record.state is not State.COMPLETE:
         raise NoNetworkError(_incomplete(record))
-    path, trial = home.sweep(record.sweep).network(record.key), f"trial {record.key} of sweep {record.sweep!r}"
+    trial = f"trial {record.key} of sweep {record.sweep!r}"
     again = "A finished trial never runs again: to train it anew, run its spec under another --name."
+    folder = home.sweep(record.sweep)
+    path, location = folder.network_here(record.key), folder.network(record.key)
+    problem = objective.network_problem(path)
+    if problem and folder.has_files_elsewhere and _is_fetched(location, path, trial):
+        problem = objective.network_problem(path)
     if not path.exists():
         raise NoNetworkError(
-            f"the network of {trial} is not at {path}: it was removed, or could not be written when the trial "
-            f"ended. {again}"
+            f"the network of {trial} is not at {storage.without_credentials(location)}: it was removed, or could not "
+            f"be written when the trial ended. {again}"
         )
-    if problem := objective.network_problem(path):
+    if problem:
         raise HomeError(f"the network of {trial} cannot be used: {path} {problem}. Restore it from a copy. {again}")
     return StoredNetwork(record.key, record.sweep, path)
+
+
+def _is_fetched(location: str, path: Path, trial: str) -> bool:
+    """Copy a network from where it is kept to this machine: a finished trial never changes. False if there is none."""
+    try:
+        data = storage.read_bytes(location)
+        if data is not None:
+            storage.write_bytes(str(path), data)
+    except OSError as error:
+        raise HomeError(
+            f"the network of {trial} cannot be copied from {storage.without_credentials(location)} to {path}: "
+            f"{error.strerror or error}. Name where networks are kept, with what is needed to reach it, with --storage."
+        ) from error
+    return data is not None
 
 
 def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
@@ -67,7 +87,8 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
     unread: list[HomeError] = []
     for name in names:
         try:
-            records = Ledger(home.sweep(name).ledger_url, name).records()
+            with closing(read_ledger(home.sweep(name))) as ledger:
+                records = ledger.records()
         except HomeError as error:
             unread.append(error)  # the trial may well be in another sweep
         else:

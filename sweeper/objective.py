@@ -13,6 +13,7 @@ from typing import Any
 
 import model
 from model.compute import is_out_of_memory, use_threads
+from sweeper import storage
 from sweeper.checkpoints import Checkpoints
 from sweeper.errors import QueryError, SpecError
 from sweeper.facts import software
@@ -147,7 +148,8 @@ def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: li
     try:
         checkpoints.save(epoch.state())
     except OSError as error:
-        notes.append(f"no checkpoint could be written to {location}: {error.strerror}; an interruption would lose more")
+        where = storage.without_credentials(location)
+        notes.append(f"no checkpoint could be written to {where}: {error.strerror}; an interruption would lose more")
 
 
 def _save_networks(
@@ -168,13 +170,13 @@ def _save_networks(
             **known,
         }
         try:
-            model.save(result.network, description, job.networks[member])
+            storage.write_bytes(job.networks[member], model.encode(result.network, description))
         except OSError as error:
             failed.append(error)
     if failed:
-        folder = Path(job.networks[0]).parent
         notes.append(
-            f"{len(failed)} networks could not be written to {folder}: {failed[0].strerror}; "
+            f"{len(failed)} networks could not be written to {storage.without_credentials(job.networks[0])} and "
+            f"beside it: {failed[0].strerror}; "
             "their measurements are safe, but they cannot be exported"
         )
 

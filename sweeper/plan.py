@@ -37,14 +37,30 @@ class Ledger:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
+        holder: Who drives the sweep, in words; empty for those who only read.
 
     Raises:
         HomeError: If the storage cannot be opened.
+        SweepBusyError: If the storage is shared and another driver holds the sweep.
     """
 
-    def __init__(self, url: str, sweep: str) -> None:
+    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
         self.sweep = sweep
-        self._studies = Studies(url, sweep)
+        self._studies = Studies(url, sweep, holder)
+
+    def close(self) -> None:
+        """Let go of the storage, and of the sweep where this is its driver."""
+        self._studies.close()
+
+    @property
+    def identity(self) -> str:
+        """Which sweep of this name it is; empty before one is planned."""
+        return self.facts.get("identity", "")
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        return self._studies.driver
 
     # ---- planning ------------------------------------------------------------------------------------------------
 

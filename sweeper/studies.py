@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
 
+from sweeper.database import DATABASE_ERRORS, driver_of, first_line, open_database, opening
 from sweeper.errors import HomeError
 from sweeper.vocabulary import Objective, State
-
-#: How long a reader or writer waits for the SQLite file while another one writes.
-SQLITE_TIMEOUT_S = 60
 
 _FINISHED = {
     State.COMPLETE: TrialState.COMPLETE,
@@ -33,28 +28,32 @@ class Studies:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
+        holder: Who drives the sweep, in words; empty for those who only read.
 
     Raises:
         HomeError: If the storage cannot be opened.
+        SweepBusyError: If the storage is shared and another driver holds the sweep.
     """
 
-    def __init__(self, url: str, sweep: str) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
         self.sweep = sweep
-        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
-        try:
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        with opening(url, sweep):
+            self._storage = open_database(url, sweep, holder)
             names = optuna.get_all_study_names(self._storage)
             self._studies = {
                 name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
                 for name in names
                 if name.startswith(f"{sweep}/")
             }
-        except (SQLAlchemyError, RuntimeError) as error:
-            raise HomeError(
-                f"the ledger of sweep {sweep!r} cannot be opened: {_first_line(error)} ({_without_password(url)}). "
-                "Restore the file from a copy, or choose another --name to start a new sweep."
-            ) from error
+
+    def close(self) -> None:
+        """Let go of the storage, and of the sweep where this is its driver."""
+        self._storage.engine.dispose()
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        return driver_of(self._storage, self.sweep)
 
     @property
     def tasks(self) -> list[str]:
@@ -81,7 +80,8 @@ class Studies:
 
     def trials(self, task: str) -> list[FrozenTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
-        return [t for t in self._studies[task].get_trials(deepcopy=False) if "plan" in t.user_attrs]
+        with _translated(self.sweep, "read"):
+            return [t for t in self._studies[task].get_trials(deepcopy=False) if "plan" in t.user_attrs]
 
     def trial(self, task: str, number: int) -> FrozenTrial:
         """Return one row."""
@@ -141,20 +141,12 @@ def create_ledger(url: str) -> None:
 
 
 @contextmanager
-def _translated(sweep: str) -> Iterator[None]:
+def _translated(sweep: str, what: str = "written") -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError) as error:
+    except DATABASE_ERRORS as error:
         cause = error.__cause__ or error
         raise HomeError(
-            f"the ledger of sweep {sweep!r} cannot be written: {_first_line(cause)}. Trials without an outcome stay "
-            f"waiting. Free the disk or the lock on it, then `sweeper resume {sweep}`."
+            f"the ledger of sweep {sweep!r} cannot be {what}: {first_line(cause)}. Trials without an outcome stay "
+            f"waiting. Free the disk or the lock on it, or start its server, then `sweeper resume {sweep}`."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://…@", url)

@@ -6,26 +6,29 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeper import forecast, objective, query
+from sweeper import forecast, objective, query, storage
 from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, TrackingError, UnknownSweepError
 from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
-from sweeper.home import NOT_KEPT, Home
+from sweeper.home import NOT_KEPT, Home, this_driver
 from sweeper.jobs import Executor, Work
 from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
 from sweeper.sampling import Known
+from sweeper.shared_ledger import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, load_spec
 from sweeper.table import ArrowTable
+from sweeper.vocabulary import Lease
 
 
 class Sweep:
@@ -35,37 +38,39 @@ class Sweep:
         name: Name of the sweep.
         home: Folder that holds sweeps.
         tracking_uri: Where MLflow is. None: where this sweep was last mirrored, or a database in the home.
+        storage: Folder or `pyarrow.fs` URI for checkpoints and trained networks. None: where this sweep's are, or the
+            home.
+        ledger: URL of a PostgreSQL database for the ledger. None: where this sweep's is, or SQLite in the home.
     """
 
-    def __init__(self, name: str, home: str | Path = "sweeps", tracking_uri: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        home: str | Path = "sweeps",
+        tracking_uri: str | None = None,
+        storage: str | None = None,
+        ledger: str | None = None,
+    ) -> None:
         self.name = name
-        self._home = Home(Path(home))
+        self._home = Home(Path(home), storage, ledger)
         self._folder = self._home.sweep(name)
         self._tracking_uri = tracking_uri
         self._loaded: LoadedSpec | None = None
 
     @classmethod
-    def load(
-        cls,
-        source: str | Path,
-        *,
-        name: str | None = None,
-        home: str | Path = "sweeps",
-        tracking_uri: str | None = None,
-    ) -> Sweep:
+    def load(cls, source: str | Path, *, name: str | None = None, **places: Any) -> Sweep:
         """Return the sweep of a YAML file, or of a shipped space by its name; nothing is written yet.
 
         Args:
             source: Path of a file, or a name such as `quickstart`.
             name: Takes the place of the name in the file.
-            home: Folder that holds sweeps.
-            tracking_uri: Where MLflow is.
+            places: `home`, `tracking_uri`, `storage` and `ledger`, as for `Sweep`.
 
         Raises:
             SpecError: With every problem of the file.
         """
         loaded = load_spec(source, name=name)
-        sweep = cls(loaded.spec.name, home, tracking_uri)
+        sweep = cls(loaded.spec.name, **places)
         sweep._loaded = loaded
         return sweep
 
@@ -123,9 +128,10 @@ class Sweep:
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
-        with self._folder.drive() as lease:
-            # What can fail before the plan is written fails first: images, windows, the tracking server.
-            planned = Ledger(self._folder.ledger_url, self.name) if self._folder.is_planned else None
+        with self._driving(takes_on=loaded is None) as (lease, planned):
+            # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
+            if self._folder.has_files_elsewhere:
+                storage.check(self._folder.files)
             loaded = self._agreed(loaded, planned)
             tasks = forecast.check(loaded.spec.corners())
             knowledge = self._knowledge(loaded.spec) if planned is None or planned.planned_spec is None else {}
@@ -133,10 +139,12 @@ class Sweep:
             ledger = planned or self._new_ledger()
             size = population_size(loaded.spec, workers, forecast.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
-            facts |= {"identity": lease.session, "home": str(self._folder.path.parent), "population": str(size)}
+            facts |= self._places(lease, ledger) | {"population": str(size)}
+            keep_shared_ledger(self._folder, facts["identity"])
             ledger.plan(loaded, size, facts, should_stop, knowledge)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             driver.open()
+            self._folder.keep_storage()
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
                 if driver.has_work and not should_stop():
@@ -146,11 +154,30 @@ class Sweep:
                 raise
             return driver.finish()
 
+    @contextmanager
+    def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
+        """Become the only driver, in the home and in a shared ledger; gives the ledger where there is one."""
+        with self._folder.drive() as lease:
+            ledger = drive_ledger(self._folder, this_driver(), takes_on)
+            self._folder = with_files_of(self._folder, ledger)
+            try:
+                yield lease, ledger
+            finally:
+                if ledger:
+                    ledger.close()
+
+    def _places(self, lease: Lease, ledger: Ledger) -> dict[str, str]:
+        """Return which sweep this is, and where it is kept, as noted when it is first planned."""
+        folder = self._folder
+        identity = ledger.identity or folder.shared_ledger.get("identity") or lease.session
+        kept = {"storage": storage.without_credentials(folder.storage)} if folder.storage else {}
+        return {"identity": identity, "home": str(folder.path.parent), **kept}
+
     def mirror(self, recorder: Recorder | None = None) -> Summary:
         """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
         self._home.known(self.name)
-        with self._folder.drive() as lease:
-            ledger = Ledger(self._folder.ledger_url, self.name)
+        with self._driving() as (lease, planned):
+            ledger = planned or read_ledger(self._folder)
             driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
             driver.open()
             return driver.finish()
@@ -172,15 +199,15 @@ class Sweep:
         found: dict[str, list[Known]] = {}
         for name in spec.search.warm_start if spec.search else ():
             check_name(name)
-            ledger = Ledger(self._home.known(name).ledger_url, name)
-            other = ledger.spec
+            with closing(read_ledger(self._home.known(name))) as ledger:
+                other, records = ledger.spec, ledger.records()
             if other.objectives != spec.objectives:
                 goals = [", ".join(f"{o.goal} {o.name}" for o in one.objectives) for one in (spec, other)]
                 raise SpecMismatchError(
                     f"search.warm_start must name sweeps with the same objectives ({goals[0]}), but {name!r} has "
                     f"{goals[1]}. Take it out of warm_start."
                 )
-            here = knowledge_for(spec, ledger.records())
+            here = knowledge_for(spec, records)
             if not here:
                 raise SpecMismatchError(
                     f"search.warm_start must name sweeps with trials of the same tasks and within the searched ranges, "
@@ -206,8 +233,18 @@ class Sweep:
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""
         folder = self._home.known(self.name)
-        counts = Ledger(folder.ledger_url, self.name).counts()
-        return counts if folder.driver else counts.without_driver()
+        with closing(read_ledger(folder)) as ledger:
+            counts = ledger.counts()
+            return counts if folder.driver or ledger.driver else counts.without_driver()
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep now, in words; None if nobody does."""
+        folder = self._home.known(self.name)
+        if folder.driver or not folder.has_shared_ledger:
+            return folder.driver
+        with closing(read_ledger(folder)) as ledger:
+            return ledger.driver
 
     def network_file(self, key: str) -> Path:
         """Return the file of the network that a complete trial left, checked; `model.load` reads it.

@@ -1,8 +1,11 @@
 """What several test files share."""
 
+import importlib.util
+
 import pytest
 
 from sweeper.record import connect
+from tests import servers
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +14,23 @@ def empty_database(tmp_path_factory):
     file = tmp_path_factory.mktemp("mlflow") / "empty.db"
     connect(f"sqlite:///{file}")
     return file
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed: pip install 'sweeper[dev]'")
+    if servers.binaries() is None:
+        pytest.skip("there is no PostgreSQL here: pip install 'sweeper[dev]' has one for common platforms")
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """Location of an empty bucket in a real S3-compatible object store."""
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("moto is not installed: pip install 'sweeper[dev]'")
+    with servers.object_store(monkeypatch.setenv) as uri:
+        yield uri

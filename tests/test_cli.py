@@ -95,7 +95,7 @@ class Said:
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """An empty working folder, and an environment without the user's own settings."""
-    for name in ("SWEEPER_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+    for name in ("SWEEPER_HOME", "SWEEPER_STORAGE", "SWEEPER_LEDGER", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -54,7 +54,7 @@ class Cli:
         return subprocess.Popen(
             [sys.executable, "-m", "sweeper", *words],
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if k not in {"MLFLOW_TRACKING_URI", "SWEEPER_HOME"}},
+            env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI" and not k.startswith("SWEEPER_")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -278,8 +278,8 @@ def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_pa
     assert folder.name == "mine"
     assert folder.path == tmp_path / "home" / "mine"
     assert folder.ledger_url == f"sqlite:///{tmp_path}/home/mine/ledger.db"
-    assert folder.checkpoint("0123") == tmp_path / "home" / "mine" / "checkpoints" / "0123.pt"
-    assert folder.network("4567") == tmp_path / "home" / "mine" / "networks" / "4567.safetensors"
+    assert folder.checkpoint("0123") == f"{tmp_path}/home/mine/checkpoints/0123.pt"
+    assert folder.network("4567") == f"{tmp_path}/home/mine/networks/4567.safetensors"
     assert home.tracking_uri == f"sqlite:///{tmp_path}/home/mlflow.db"
     with folder.drive() as lease:
         assert lease.path == f"{tmp_path}/home/mine/driver.json"
@@ -307,7 +307,7 @@ def test_ledger_is_whole_before_anyone_can_see_it(tmp_path):
 @pytest.mark.parametrize("kind", ["checkpoint", "network"])
 def test_files_of_workers_killed_while_writing_are_removed(tmp_path, kind):
     folder = planned(Home(tmp_path), "mine")
-    whole = getattr(folder, kind)("a")
+    whole = Path(getattr(folder, kind)("a"))
     torn = whole.with_name(f"{whole.name}.17.tmp")
     torn.parent.mkdir()
     torn.touch()

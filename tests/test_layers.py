@@ -56,16 +56,19 @@ ROOMS = {
     "retrying": room("vocabulary"),
     "revision": room("spec"),
     "rows": room("population sampling spec vocabulary errors", "optuna"),
-    "studies": room("vocabulary errors", "optuna sqlalchemy"),
+    "database": room("errors", "optuna sqlalchemy"),
+    "studies": room("database vocabulary errors", "optuna"),
     "plan": room("cells sampling studies revision rows population spec vocabulary errors"),
     # The bridge to `model`, from the lowest room up.
     "inputs": room("spec vocabulary model"),
-    "checkpoints": room("model"),
+    "storage": room("errors model", "pyarrow"),  # of `model` the one way in which local files are written
+    "checkpoints": room("storage model"),
     "forecast": room("inputs spec vocabulary errors model"),
-    "objective": room("checkpoints inputs facts spec vocabulary errors model"),
-    "home": room("vocabulary errors"),
+    "objective": room("checkpoints storage inputs facts spec vocabulary errors model"),
+    "home": room("storage vocabulary errors"),
+    "shared_ledger": room("plan database home errors"),
     "facts": room(),
-    "networks": room("objective plan home vocabulary errors"),
+    "networks": room("objective storage shared_ledger home vocabulary errors"),
     "jobs": room("vocabulary"),
     "placement": room("jobs vocabulary errors", "ray"),
     "execute": room("placement jobs vocabulary errors"),
@@ -79,7 +82,8 @@ ROOMS = {
     "driver": room("plan retrying rungs population home record table spec vocabulary errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
-        "cells driver plan population sampling home facts jobs execute networks record forecast objective query table spec vocabulary errors"
+        "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "
+        "query table spec vocabulary errors"
     ),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),

