@@ -46,8 +46,8 @@ def kept(job):
     epochs = []
     for path in (Path(job.checkpoint), Path(beside(job.checkpoint))):
         try:
-            state = load_state(path)
-        except model.CheckpointError:
+            state = load_state(path.read_bytes())
+        except (model.CheckpointError, FileNotFoundError):
             state = None
         epochs.append(state["epoch"] if state else None)
     return epochs
@@ -104,7 +104,7 @@ def test_members_that_are_left_of_a_job_complete_and_report_alone(job):
     assert [member.outcome for member in ended] == [Outcome.COMPLETE]
     assert [len(progress.values) for progress in seen] == [1, 1]
     assert [Path(network).is_file() for network in job.networks] == [True, False, False, False]
-    state = load_state(Path(job.checkpoint))
+    state = load_state(Path(job.checkpoint).read_bytes())
     assert [shard["members"] for shard in state["shards"]] == [[0]]
     assert work(rest)[0] == ended
 
@@ -196,13 +196,13 @@ def test_newest_checkpoint_that_cannot_be_used_costs_an_epoch_and_changes_no_res
     whole, _ = work(replace(job, checkpoint="", networks=()))
     killed(job, after)
     file, _ = newest(job)
-    state = load_state(Path(file))
+    state = load_state(Path(file).read_bytes())
     if damage == "torn":
         Path(file).write_bytes(Path(file).read_bytes()[:1000])
     elif damage == "garbage":
         Path(file).write_bytes(b"garbage")
     elif damage == "foreign":
-        save_state({**state, "lost_at": [None]}, Path(file))
+        Path(file).write_bytes(save_state({**state, "lost_at": [None]}))
     else:
         Path(file).unlink()
     ended, seen = work(job)
