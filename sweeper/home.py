@@ -178,9 +178,8 @@ class SweepFolder:
                 file.truncate()
                 json.dump(driver, file)
                 file.flush()
-            for folder in ("checkpoints", "networks"):
-                for torn in (self.path / folder).glob("*.tmp"):  # of workers that were killed while writing
-                    torn.unlink(missing_ok=True)
+            for torn in self.leftovers():
+                torn.unlink(missing_ok=True)
             yield Lease(str(self.path / "driver.json"), session)
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
@@ -188,6 +187,11 @@ class SweepFolder:
                     (self.path / "driver.json").unlink()
                     self.path.rmdir()
             file.close()
+
+    def leftovers(self) -> list[Path]:
+        """Return the torn files of drivers and workers that were killed while writing; meaningless while one lives."""
+        folders = (self.path, self.path / "checkpoints", self.path / "networks")
+        return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
 
     def _lock(self) -> IO[str]:
         """Return the driver's file, open and locked."""

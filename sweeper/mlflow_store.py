@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from sweeper.errors import SweepError, TrackingError
@@ -62,6 +62,15 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
 
 
 def _quiet_client(tracking_uri: str) -> MlflowClient:
+    _set_defaults()
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -69,11 +78,6 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    from mlflow import MlflowClient
-
-    for noisy in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -98,6 +102,35 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+def schema_problem(uri: str) -> str:
+    """Compare the tables of a tracking database with those of the MLflow that is installed; nothing is written.
+
+    Returns:
+        What is wrong with them; empty where nothing is, or where MLflow does not say.
+
+    Raises:
+        TrackingError: If the database cannot be reached.
+    """
+    with translated(uri, "reach MLflow", Exception):
+        if uri.startswith("sqlite"):
+            _check_sqlite(uri, is_reading=True)
+        else:
+            _check_port(uri)
+        _set_defaults()
+        try:
+            from mlflow.store.db import utils
+
+            tables: Any = utils  # no types here
+            engine = tables.create_sqlalchemy_engine(uri)
+            found, wanted = tables._get_schema_version(engine), tables._get_latest_schema_revision()
+            engine.dispose()
+        except (ImportError, AttributeError):  # MLflow's own rooms, which may move
+            return ""
+    if found in (None, wanted):
+        return ""
+    return f"the tables of {redacted(uri)} are of another version of MLflow ({found}, but {wanted} is needed)"
 
 
 def _check_port(uri: str) -> None:

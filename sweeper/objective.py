@@ -149,10 +149,27 @@ def network_problem(path: Path) -> str:
     Returns:
         What is wrong with it, as it follows the file's name; empty where nothing is.
     """
+    return read_network(path)[0]
+
+
+def read_network(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Read a network's file and check all of it.
+
+    Returns:
+        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
+    """
     try:
-        model.load(path)
+        return "", model.load(path).description
     except model.NetworkFileError as error:
-        return error.problem
+        return error.problem, {}
+
+
+def checkpoint_problem(path: Path) -> str:
+    """Read a population's checkpoint; return what is wrong with it, empty where nothing is or there is none."""
+    try:
+        load_state(path)
+    except model.CheckpointError as error:
+        return str(error)
     return ""
 
 

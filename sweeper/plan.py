@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
-from sweeper.rows import checked, content_of, distributions_of, keys_of, population_of, record_of
+from sweeper.rows import Row, checked, content_of, distributions_of, keys_of, population_of, record_of, row_of
 from sweeper.spec import LoadedSpec, Setting, SweepSpec
 from sweeper.vocabulary import Ended, Objective, Outcome, TrialRecord
 
@@ -295,6 +295,14 @@ class Ledger:
     def counts(self) -> Counts:
         """Return how many trials stand where."""
         return count(self.records())
+
+    def rows(self) -> list[Row]:
+        """Return every row as it stands, also those that nothing else would show."""
+        return [
+            row_of(self.sweep, task, trial)
+            for task, study in self._studies.items()
+            for trial in study.get_trials(deepcopy=False)
+        ]
 
     def _trials(self, task: str) -> list[FrozenTrial]:
         trials = self._studies[task].get_trials(deepcopy=False)
