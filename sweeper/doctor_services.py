@@ -21,7 +21,7 @@ from sweeper.execute import joined
 from sweeper.finding import Finding, fine, problem, problem_of, warning
 from sweeper.probe import ask
 
-_CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 20, 5
+_CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 15, 5
 _MODES = ("disabled", "token", "k8s")
 
 

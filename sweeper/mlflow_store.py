@@ -44,12 +44,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     Raises:
         TrackingError: If the URI is of another kind, or nothing answers there.
     """
-    scheme = urlsplit(tracking_uri).scheme
-    if scheme in ("", "file"):
-        raise TrackingError(
-            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
-            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
-        )
+    scheme = _checked_scheme(tracking_uri)
     # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
@@ -59,6 +54,16 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
         client = _quiet_client(tracking_uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _checked_scheme(tracking_uri: str) -> str:
+    scheme = urlsplit(tracking_uri).scheme
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
+            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
+        )
+    return scheme
 
 
 def _quiet_client(tracking_uri: str) -> MlflowClient:
@@ -111,8 +116,9 @@ def schema_problem(uri: str) -> str:
         What is wrong with them; empty where nothing is, or where MLflow does not say.
 
     Raises:
-        TrackingError: If the database cannot be reached.
+        TrackingError: If the database cannot be reached, or the URI is of another kind.
     """
+    _checked_scheme(uri)
     with translated(uri, "reach MLflow", Exception):
         if uri.startswith("sqlite"):
             _check_sqlite(uri, is_reading=True)
