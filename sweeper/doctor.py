@@ -111,8 +111,7 @@ def _versions_of(name: str) -> SpecifierSet:
 
 def _torch() -> Iterator[Finding]:
     answers = ask(["torch"], _TORCH_TIMEOUT_S)
-    facts = answers[0] if answers and isinstance(answers[0], dict) else None
-    yield software.torch_build(facts)
+    yield software.torch_build(answers[0] if answers else "it said nothing")
 
 
 def _machine(place: Place) -> Iterator[Finding]:

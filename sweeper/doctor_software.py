@@ -136,6 +136,8 @@ def imports(modules: Sequence[str]) -> Iterator[Finding]:
         left = left[left.index(stuck[0]) + 1 :]
     broken = {name: errors.get(name, ended) for name in modules if errors.get(name, ended)}
     for name, error in broken.items():
+        if name.split(".")[0] in broken.keys() - {name}:
+            continue  # part of a package that is named already
         yield problem(
             "imports",
             f"`import {name}` fails: {' '.join(error.split())[:600]}",
@@ -145,15 +147,15 @@ def imports(modules: Sequence[str]) -> Iterator[Finding]:
         yield fine("imports", f"{', '.join(modules)}")
 
 
-def torch_build(facts: Mapping[str, Any] | None, gpu_files: Sequence[Path] = GPU_FILES) -> Finding:
+def torch_build(facts: Mapping[str, Any] | str, gpu_files: Sequence[Path] = GPU_FILES) -> Finding:
     """Say what torch was built for, and whether a GPU is here that it cannot use.
 
     Args:
-        facts: As `model.compute.torch_facts` gives them; None where torch could not be asked.
+        facts: As `model.compute.torch_facts` gives them; why not, where torch could not be asked.
         gpu_files: Files that show that a GPU's driver is here.
     """
-    if facts is None:
-        return problem("torch", "torch could not be asked for its devices", "See the line on imports.")
+    if isinstance(facts, str):
+        return problem("torch", f"torch could not be asked for its devices: {facts}", "Mend what it names.")
     devices = ", ".join(facts["devices"]) or "no GPU"
     found = f"{facts['version']}, built for {facts['built_for']}, {devices}; training uses one CPU thread a worker"
     drivers = [str(path) for path in gpu_files if path.exists()]
