@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,20 @@ def machine_bytes() -> int:
         return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
     except (OSError, ValueError):  # no limit: the file says "max", or is not there
         return total
+
+
+def torch_facts() -> dict[str, Any]:
+    """Return what torch was built for and sees: `version`, `built_for`, `devices`, `threads`."""
+    built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
+    if torch.version.hip:
+        built_for = f"ROCm {torch.version.hip}"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {
+        "version": torch.__version__,
+        "built_for": built_for,
+        "devices": [torch.cuda.get_device_name(number) for number in range(count)],
+        "threads": torch.get_num_threads(),
+    }
 
 
 def is_out_of_memory(error: BaseException) -> bool:

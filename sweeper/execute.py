@@ -51,7 +51,7 @@ class RayExecutor:
 
     def __init__(self, workers: int | None = None, address: str | None = None, scratch: Path | None = None) -> None:
         self._workers, self._scratch = workers, scratch
-        self._address = _joined(address) if address else None
+        self._address = joined(address) if address else None
 
     def run(self, work: Work, source: JobSource) -> None:
         """Run every job of the source on Ray."""
@@ -65,8 +65,12 @@ class RayExecutor:
                 placement.place(work, source, workers, self._scratch)
 
 
-def _joined(address: str) -> str:
-    """Check that something listens at an address: Ray itself would try for many minutes without a word."""
+def joined(address: str) -> str:
+    """Return the place of a cluster where something listens: Ray itself would try for many minutes without a word.
+
+    Raises:
+        ClusterError: If the address is of another kind, or nothing answers there.
+    """
     place = _address_on_this_machine() if address == "auto" else address
     if not re.fullmatch(r"[^/]+:\d{1,5}", place):
         raise ClusterError(

@@ -239,7 +239,8 @@ class SweepFolder:
                 file.truncate()
                 json.dump({**_this_process(), "session": session}, file)
                 file.flush()
-            self._remove_torn()
+            for torn in self.leftovers():
+                torn.unlink(missing_ok=True)
             yield Lease(str(self.path / "driver.json"), session)
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
@@ -248,12 +249,14 @@ class SweepFolder:
                     self.path.rmdir()
             file.close()
 
-    def _remove_torn(self) -> None:
-        """Remove what workers that were killed while writing left; object stores never show it."""
-        for root in {str(self.path), self.files}:
-            for folder in ("checkpoints", "networks"):
-                for torn in Path(root, folder).glob("*.tmp") if storage.is_local(root) else ():
-                    torn.unlink(missing_ok=True)
+    def leftovers(self) -> list[Path]:
+        """Return the torn files of drivers and workers that were killed while writing; meaningless while one lives.
+
+        Object stores never show any.
+        """
+        roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
+        folders = [self.path, *(Path(root, folder) for root in roots for folder in ("checkpoints", "networks"))]
+        return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
 
     def _lock(self) -> IO[str]:
         """Return the driver's file, open and locked."""

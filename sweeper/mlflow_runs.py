@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 from sweeper.mlflow_store import FRONT, TRIAL_KEY
 from sweeper.recorder import StoredTrial, shortened
 from sweeper.table import Front, axis_column
-from sweeper.vocabulary import TrialRecord
+from sweeper.vocabulary import State, TrialRecord
 
 if TYPE_CHECKING:
     from sweeper.mlflow_store import Run
+
+#: The tag that tells a sweep from another one of its name.
+IDENTITY = "sweeper.identity"
+
+#: The status of a trial's run, which is its commit mark.
+STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
+COMMITTED = tuple(STATUSES.values())
 
 _LONGEST_PARAM = 6000
 _MOST_CURVE_POINTS = 50

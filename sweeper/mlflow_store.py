@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from sweeper.errors import SweepError, TrackingError
@@ -44,12 +44,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     Raises:
         TrackingError: If the URI is of another kind, or nothing answers there.
     """
-    scheme = urlsplit(tracking_uri).scheme
-    if scheme in ("", "file"):
-        raise TrackingError(
-            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
-            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
-        )
+    scheme = _checked_scheme(tracking_uri)
     # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
@@ -61,7 +56,26 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     return client
 
 
+def _checked_scheme(tracking_uri: str) -> str:
+    scheme = urlsplit(tracking_uri).scheme
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
+            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
+        )
+    return scheme
+
+
 def _quiet_client(tracking_uri: str) -> MlflowClient:
+    _set_defaults()
+    from mlflow import MlflowClient
+
+    for noisy in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -69,11 +83,6 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    from mlflow import MlflowClient
-
-    for noisy in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -98,6 +107,36 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+def schema_problem(uri: str) -> str:
+    """Compare the tables of a tracking database with those of the MLflow that is installed; nothing is written.
+
+    Returns:
+        What is wrong with them; empty where nothing is, or where MLflow does not say.
+
+    Raises:
+        TrackingError: If the database cannot be reached, or the URI is of another kind.
+    """
+    _checked_scheme(uri)
+    with translated(uri, "reach MLflow", Exception):
+        if uri.startswith("sqlite"):
+            _check_sqlite(uri, is_reading=True)
+        else:
+            _check_port(uri)
+        _set_defaults()
+        try:
+            from mlflow.store.db import utils
+
+            tables: Any = utils  # no types here
+            engine = tables.create_sqlalchemy_engine(uri)
+            found, wanted = tables._get_schema_version(engine), tables._get_latest_schema_revision()
+            engine.dispose()
+        except (ImportError, AttributeError):  # MLflow's own rooms, which may move
+            return ""
+    if found in (None, wanted):
+        return ""
+    return f"the tables of {redacted(uri)} are of another version of MLflow ({found}, but {wanted} is needed)"
 
 
 def _check_port(uri: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -187,11 +188,36 @@ def network_problem(path: Path) -> str:
     Returns:
         What is wrong with it, as it follows the file's name; empty where nothing is.
     """
+    return read_network(path)[0]
+
+
+def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
+    """Read a network's file, wherever it is kept, and check all of it.
+
+    Returns:
+        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
+    """
     try:
-        model.load(path)
+        if storage.is_local(str(location)):
+            return "", model.load(location).description
+        data = storage.read_bytes(str(location))
+        if data is None:
+            return "does not exist", {}
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(data)
+            file.flush()
+            return "", model.load(file.name).description
     except model.NetworkFileError as error:
-        return error.problem
-    return ""
+        return error.problem, {}
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", {}
+
+
+def checkpoint_problem(location: str) -> str:
+    """Read a population's checkpoints; return what is wrong where none can be used, empty if none was written."""
+    problems: list[str] = []
+    states = list(Checkpoints(location).states(problems))
+    return "" if states else "; ".join(problems)
 
 
 def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float | None) -> Ended:

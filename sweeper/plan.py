@@ -19,7 +19,18 @@ from sweeper.cells import cells_of, next_cell, proposals_for
 from sweeper.errors import SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
 from sweeper.revision import Revision
-from sweeper.rows import checked, content_of, distributions_of, finite, is_waiting, population_of, record_of, row_key
+from sweeper.rows import (
+    Row,
+    checked,
+    content_of,
+    distributions_of,
+    finite,
+    is_waiting,
+    population_of,
+    record_of,
+    row_key,
+    row_of,
+)
 from sweeper.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
 from sweeper.studies import Studies, create_ledger
@@ -372,7 +383,10 @@ class Ledger:
                     retries = {**retries, str(kind): retries.get(str(kind), 0) + (not apart)}
                     self._studies.set(part.task, number, "claim", {**claim, "retries": retries, "is_over": True})
                     if apart:
-                        self._studies.set(part.task, number, "plan", {**attributes["plan"], "population": part.key})
+                        plan = attributes["plan"]
+                        former = [*plan.get("former", []), plan["population"]]
+                        plan = {**plan, "population": part.key, "former": former}
+                        self._studies.set(part.task, number, "plan", plan)
         return parts
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -391,3 +405,9 @@ class Ledger:
         """Return how many trials stand where."""
         planned = self.planned_spec
         return count(self.records(), planned.spec.planned if planned else 0)
+
+    def rows(self) -> list[Row]:
+        """Return every row as it stands, also those that nothing else would show."""
+        return [
+            row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
+        ]

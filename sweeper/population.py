@@ -156,6 +156,11 @@ def _largest_group(spec: SweepSpec) -> int:
     return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)
 
 
+def population_key(keys: Iterable[str]) -> str:
+    """Return the key of a population by the trial keys of its members."""
+    return hashlib.sha256(",".join(sorted(keys)).encode()).hexdigest()[:16]
+
+
 def form_populations(settings: Sequence[Setting], size: int) -> list[Population]:
     """Divide settings into populations of about equal size, at most `size`.
 
@@ -169,6 +174,5 @@ def form_populations(settings: Sequence[Setting], size: int) -> list[Population]
         for part in range(parts):
             chosen = members[part * len(members) // parts : (part + 1) * len(members) // parts]
             keys = tuple(setting.key for setting in chosen)
-            key = hashlib.sha256(",".join(sorted(keys)).encode()).hexdigest()[:16]
-            populations.append(Population(key, chosen[0].task.label, keys, tuple(chosen)))
+            populations.append(Population(population_key(keys), chosen[0].task.label, keys, tuple(chosen)))
     return populations

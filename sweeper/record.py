@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import QueryError, TrackingError
+from sweeper.mirrored import Mirror, differences, read_mirror
 from sweeper.mlflow_runs import (
+    COMMITTED,
+    IDENTITY,
+    STATUSES,
     front_mark,
     front_marks,
     stored_trial,
@@ -34,6 +38,7 @@ from sweeper.mlflow_store import (
     checked_experiment,
     connect,
     redacted,
+    schema_problem,
     search_runs,
     translated,
     write_batches,
@@ -51,29 +56,30 @@ from sweeper.recorder import (
 )
 from sweeper.stored import download_front, page_hint, read_front, read_sweeps
 from sweeper.table import Front
-from sweeper.vocabulary import State, TrialRecord
+from sweeper.vocabulary import TrialRecord
 
 if TYPE_CHECKING:
     from sweeper.mlflow_store import Run
 
 __all__ = [
     "MemoryRecorder",
+    "Mirror",
     "MlflowRecorder",
     "Recorder",
     "StoredSweep",
     "StoredTrial",
     "SweepFacts",
     "connect",
+    "differences",
     "page_hint",
     "read_front",
+    "read_mirror",
     "read_sweeps",
     "redacted",
+    "schema_problem",
 ]
 
-_IDENTITY = "sweeper.identity"
 _PARENT = "mlflow.parentRunId"
-_STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
-_COMMITTED = tuple(_STATUSES.values())
 
 
 class MlflowRecorder:
@@ -126,7 +132,7 @@ class MlflowRecorder:
             if trial.key in self._committed:
                 return
             write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), trial_tags(trial))
-            self._client.set_terminated(run_id, _STATUSES[trial.state], end_time=trial.ended_ms)
+            self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
             self._committed.add(trial.key)
             self._latest_ms = max(self._latest_ms, time_of(trial))
 
@@ -152,7 +158,7 @@ class MlflowRecorder:
         self._require_open()
         with translated(self._uri, f"read the trials of sweep '{self._sweep}'"):
             runs = search_runs(self._client, [self._experiment_id], **{KIND: "trial"})
-            by_key = {run.data.tags[TRIAL_KEY]: run for run in runs if run.info.status in _COMMITTED}
+            by_key = {run.data.tags[TRIAL_KEY]: run for run in runs if run.info.status in COMMITTED}
             return [stored_trial(run) for _, run in sorted(by_key.items())]
 
     def fronts(self) -> list[Front]:
@@ -174,10 +180,10 @@ class MlflowRecorder:
     def _own_parent(self, sweep: SweepFacts) -> str:
         runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
         if not runs:
-            tags = {KIND: "sweep", SWEEP: sweep.name, _IDENTITY: sweep.identity}
+            tags = {KIND: "sweep", SWEEP: sweep.name, IDENTITY: sweep.identity}
             return str(self._client.create_run(self._experiment_id, tags=tags, run_name=sweep.name).info.run_id)
         tags = runs[0].data.tags
-        if tags.get(_IDENTITY, "") != sweep.identity:
+        if tags.get(IDENTITY, "") != sweep.identity:
             raise TrackingError(
                 f"MLflow at {redacted(self._uri)} holds another sweep named '{sweep.name}', from the home "
                 f"{tags.get('sweeper.home', 'unknown')}. Give this one another name with --name, or mirror "
@@ -195,7 +201,7 @@ class MlflowRecorder:
 
     def _note(self, run: Run) -> None:
         key, task = run.data.tags[TRIAL_KEY], run.data.tags.get(FRONT)
-        is_committed = run.info.status in _COMMITTED
+        is_committed = run.info.status in COMMITTED
         if key in self._runs and (key in self._committed or not is_committed):
             return  # a copy of a run that counts already
         self._runs[key] = str(run.info.run_id)

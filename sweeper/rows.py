@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeper.errors import SpecError
 from sweeper.population import Population
 from sweeper.sampling import distribution_of
 from sweeper.spec import Setting, SweepSpec
@@ -53,6 +55,43 @@ def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
         rungs={int(epoch): measured for epoch, measured in trial.user_attrs.get("rungs", {}).items()},
         retries=claim.get("retries", {}),
     )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as it stands, with all that could contradict itself.
+
+    Attributes:
+        values: Objective values as Optuna keeps them; None for none.
+        plan, claim, ended: The attributes; empty where they are missing.
+        record: The trial that the row says it is; None where it cannot be read.
+    """
+
+    task: str
+    number: int
+    state: State
+    values: tuple[float, ...] | None
+    plan: Mapping[str, Any]
+    claim: Mapping[str, Any]
+    ended: Mapping[str, Any]
+    record: TrialRecord | None
+
+    @property
+    def name(self) -> str:
+        """The trial's key, or where the row stands if it has none."""
+        return str(self.plan.get("key") or f"row {self.number} of {self.task}")
+
+
+def row_of(sweep: str, task: str, trial: FrozenTrial) -> Row:
+    """Return a row as it stands."""
+    attributes = [trial.user_attrs.get(name) for name in ("plan", "claim", "ended")]
+    plan, claim, ended = (found if isinstance(found, dict) else {} for found in attributes)
+    try:
+        record = record_of(sweep, task, trial)
+    except (SpecError, KeyError, TypeError, ValueError, AttributeError):
+        record = None
+    values = None if trial.values is None else tuple(trial.values)
+    return Row(task, trial.number, _STATES[trial.state], values, plan, claim, ended, record)
 
 
 def content_of(ended: Ended) -> dict[str, Any]:

@@ -80,8 +80,12 @@ class Studies:
 
     def trials(self, task: str) -> list[FrozenTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
+        return [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+
+    def all_trials(self, task: str) -> list[FrozenTrial]:
+        """Return every row of a task, also what the ledger did not write."""
         with _translated(self.sweep, "read"):
-            return [t for t in self._studies[task].get_trials(deepcopy=False) if "plan" in t.user_attrs]
+            return self._studies[task].get_trials(deepcopy=False)
 
     def trial(self, task: str, number: int) -> FrozenTrial:
         """Return one row."""

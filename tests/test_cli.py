@@ -31,8 +31,8 @@ from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "status", "pareto", "show", "export", "mirror")
-READING = ("plan", "status", "pareto")
+COMMANDS = ("plan", "run", "resume", "mirror", "status", "pareto", "show", "export", "audit", "doctor")
+READING = ("plan", "status", "pareto", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -188,7 +188,7 @@ def test_every_reading_command_can_print_json(sweeper, command):
     assert "--json" in sweeper(command, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror"])
+@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror", "audit", "doctor"])
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
 
@@ -196,7 +196,7 @@ def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
 # --- mistakes: one message, exit code 2, nothing made ------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["status", "resume", "mirror"])
+@pytest.mark.parametrize("command", ["status", "resume", "mirror", "audit"])
 def test_unknown_sweep_is_refused_with_the_known_ones(mistaken, command):
     for name in ("alpha", "beta"):
         folder = Home(Path("sweeps")).sweep(name)
@@ -207,7 +207,7 @@ def test_unknown_sweep_is_refused_with_the_known_ones(mistaken, command):
     assert "--home" in message
 
 
-@pytest.mark.parametrize("command", ["status", "resume", "mirror", "pareto"])
+@pytest.mark.parametrize("command", ["status", "resume", "mirror", "pareto", "audit"])
 @pytest.mark.parametrize("name", ["../x", "/etc", "", ".", "a b", "x" * 101])
 def test_name_that_leads_elsewhere_is_refused_by_every_command(mistaken, command, name):
     assert f"but got {name!r}. Choose another name" in mistaken(command, "--", name)

@@ -133,6 +133,8 @@ def test_driver_killed_three_times_ends_with_the_sweep_of_one_that_was_not(cli, 
     for front in read_front(uri, "fragile"):
         assert front.table.equals(fronts[front.task].table)
         assert front.hypervolume == fronts[front.task].hypervolume
+    code, out, _ = cli.run("audit", "fragile")
+    assert (code, "9 of 9 promises hold" in out) == (0, True), out
 
 
 def assert_mirrored_once(uri, expected):

@@ -1,0 +1,230 @@
+"""Commands that look at sweeps and at this machine, and change nothing: the other half of `cli`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sweeper.cli_options import (
+    AddressOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Name,
+    StorageOption,
+    TrackingOption,
+    WorkersOption,
+    checked,
+    known_sweep,
+    print_json,
+    write_aside,
+)
+from sweeper.errors import QueryError, UnknownSweepError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file, each with its example."""
+    app.command(epilog="Example: sweeper status quickstart --json")(status)
+    app.command(epilog='Example: sweeper pareto quickstart --task digits-10 --where "accuracy >= 0.9" --format csv')(
+        pareto
+    )
+    app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")(show)
+    app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
+    app.command(epilog="Example: sweeper audit quickstart")(audit)
+    app.command(epilog="Example: sweeper doctor quickstart --address 127.0.0.1:6379")(doctor)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
+    home: HomeOption = Path("sweeps"),
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure."""
+    from sweeper import terminal
+    from sweeper.home import Home
+    from sweeper.sweep import Sweep
+
+    names = [checked(name)] if name is not None else Home(home).sweeps()
+    sweeps = [Sweep(one, home, ledger=ledger) for one in names]
+    rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
+    if as_json:
+        found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
+        print_json(found[0] if name is not None else found)
+    elif name is not None:
+        Console().print(terminal.status_table(*rows[0]))
+    elif rows:
+        Console().print(terminal.sweeps_table(rows))
+    else:
+        print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
+
+
+def pareto(
+    name: Name,
+    task: Annotated[str | None, typer.Option("--task", help="Label of one task; default: all.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help='A condition such as "accuracy >= 0.9"; may be repeated.'),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")] = None,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the stored Pareto front, read from MLflow alone."""
+    from sweeper import query, terminal
+    from sweeper.sweep import Sweep
+    from sweeper.table import encode
+
+    uri = Sweep(checked(name), home, tracking_uri).tracking_uri
+    if as_json and format not in {"table", "json"}:
+        raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")
+    kind = "json" if as_json else format
+    if kind not in {"table", "json", "csv", "parquet"}:
+        raise QueryError(f"a front is printed as table, json, csv or parquet, but got --format {kind}")
+    if kind == "parquet" and output is None and sys.stdout.isatty():
+        raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
+    fronts = query.pareto(uri, name, task=task, where=where or ())
+    if not fronts:
+        raise UnknownSweepError(
+            f"sweep {name!r} has no front yet: no population of it has ended. "
+            f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
+        )
+    if kind != "table":
+        data = encode(query.as_table(fronts), kind)
+    else:
+        console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
+        for front in fronts:
+            console.print(terminal.front_table(front, console.width, where or ()), crop=False)
+        if output is None:
+            return
+        data = console.export_text().encode()
+    if output is None:
+        sys.stdout.buffer.write(data)
+    else:
+        write_aside(output, data)
+
+
+def show(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY|FILE",
+            help="Key of a complete trial, or at least six characters of its beginning; or a .safetensors file.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Draw it into this .svg or .png file. Default: say it in words."),
+    ] = None,
+    home: HomeOption = Path("sweeps"),
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
+    ] = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
+    from sweeper import terminal
+    from sweeper.home import Home
+    from sweeper.networks import find_network
+    from sweeper.objective import describe
+
+    if output is not None:  # a name that cannot be is refused before anything is looked for
+        from sweeper.drawing import draw, picture_format
+
+        kind = picture_format(output)
+    is_file = network.endswith(".safetensors")
+    places = Home(home, storage, ledger)
+    path = Path(network) if is_file else find_network(places, network, sweep and checked(sweep)).path
+    shown = describe(path)
+    if output is None:
+        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement))
+    else:
+        write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
+        print(f"{output} shows {shown.title}")
+
+
+def export(
+    key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
+    home: HomeOption = Path("sweeps"),
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")
+    ] = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Write the network that is left of a trial to a file, which `model.load` reads."""
+    from sweeper.home import Home
+    from sweeper.networks import find_network
+
+    if output.suffix != ".safetensors":
+        raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
+    found = find_network(Home(home, storage, ledger), key, sweep if sweep is None else checked(sweep))
+    write_aside(output, found.path.read_bytes())
+    print(f"{output} holds the network of trial {found.key} of sweep {found.sweep}")
+
+
+def audit(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what is promised of a sweep against its ledger, its networks and MLflow. Exit code 0 if all of it holds."""
+    from sweeper import terminal
+    from sweeper.audit import audit as audited
+    from sweeper.home import Home
+    from sweeper.lines import promise_lines
+
+    places = Home(home, storage, ledger)
+    sweep = known_sweep(name, places, tracking_uri)
+    promises = audited(places.known(name), sweep.tracking_uri)
+    holds = all(promise.holds for promise in promises)
+    if as_json:
+        print_json({"name": name, "holds": holds, "promises": [asdict(promise) for promise in promises]})
+    else:
+        for promise in promises:
+            Console().print(promise_lines(promise), soft_wrap=True, highlight=False)
+        count = sum(promise.holds is True for promise in promises)
+        print(f"{terminal.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
+    sys.exit(0 if holds else 1)
+
+
+def doctor(
+    space: Annotated[
+        str | None, typer.Argument(help="A search space, to compare what it needs with what this machine has.")
+    ] = None,
+    home: HomeOption = Path("sweeps"),
+    workers: WorkersOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what keeps sweeps from running here, and name the way out. Exit code 1 if there is a problem."""
+    from sweeper.doctor import Place, examine
+    from sweeper.finding import Verdict
+    from sweeper.lines import finding_lines
+
+    mode, run_id = os.environ.get("RAY_AUTH_MODE"), os.environ.get("MLFLOW_RUN_ID")
+    findings = []
+    for finding in examine(Place(home, tracking_uri, address, space, workers, mode, run_id)):
+        findings.append(finding)
+        if not as_json:
+            Console().print(finding_lines(finding), soft_wrap=True, highlight=False)
+    count = sum(finding.verdict is Verdict.PROBLEM for finding in findings)
+    if as_json:
+        print_json({"problems": count, "findings": [vars(finding) for finding in findings]})
+    else:
+        print(f"{count} {'problem' if count == 1 else 'problems'}")
+    sys.exit(1 if count else 0)
