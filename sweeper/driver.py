@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from sweeper.errors import TrackingError
+from sweeper.errors import HomeError, TrackingError
 from sweeper.home import SweepFolder
 from sweeper.plan import Ledger
 from sweeper.population import Counts, Population, count
@@ -194,6 +195,7 @@ class Driver:
 
     def finish(self) -> Summary:
         """Mirror what is not mirrored yet, and say how it ended."""
+        self._release()
         counts = count(self._records.values(), self._spec.planned).without_driver()
         is_finished = counts.waiting == 0
         self._unmirrored = ""
@@ -203,6 +205,12 @@ class Driver:
             self._try(lambda: self._recorder.close(state))
         fronts = [self._fronts.get(task) or self._front(task) for task in self._spec.tasks]
         return Summary(self._folder.name, counts, fronts, is_finished, self._unmirrored)
+
+    def _release(self) -> None:
+        """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""
+        with suppress(HomeError):
+            self._ledger.release([*self._running.values(), *self._waiting])
+        self._running.clear()
 
     def _show(self, population: Population, epoch: int, epochs: int, note: str = "") -> None:
         self._snapshot.epochs[population.key] = (epoch, epochs, len(population.open))

@@ -307,6 +307,14 @@ class Ledger:
                 if is_waiting(trial):
                     self._studies.start(population.task, number)
 
+    def release(self, populations: Iterable[Population]) -> None:
+        """Let what this driver leaves undone wait again; the next driver takes it up first."""
+        with self._studies.writing():
+            for population in populations:
+                for number in self._open_numbers(population):
+                    if not is_waiting(self._studies.trial(population.task, number)):
+                        self._studies.release(population.task, number)
+
     def hear(self, population: Population, now_ms: int) -> None:
         """Note that a running population was heard of; written at most every `HEARD_EVERY_MS`."""
         if now_ms - population.heard_ms < HEARD_EVERY_MS:

@@ -33,7 +33,7 @@ class Population:
         settings: Their settings, in the same order.
         numbers: Their rows in the cell's study.
         open: Keys of the members that have no outcome yet.
-        interrupted: Keys of the members that a former driver left running.
+        interrupted: Keys of the members that a former driver began and did not end.
         stopped: Keys of the members that were stopped early: they are not trained any further.
         heard_ms: When it was last heard of, as far as written.
     """

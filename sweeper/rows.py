@@ -130,7 +130,9 @@ def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Populat
         settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
         numbers=tuple(trial.number for trial in trials),
         open={k for k, trial in zip(keys, trials, strict=True) if not trial.state.is_finished()},
-        interrupted={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.RUNNING},
+        interrupted={
+            k for k, t in zip(keys, trials, strict=True) if not t.state.is_finished() and "claim" in t.user_attrs
+        },
         stopped={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.PRUNED},
     )
 

@@ -113,6 +113,10 @@ class Studies:
         # `Study.ask` would hand out the first waiting row; a population names its rows. Same storage call.
         self._storage.set_trial_state_values(self._id(task, number), TrialState.RUNNING)
 
+    def release(self, task: str, number: int) -> None:
+        """Let a running row wait again."""
+        self._storage.set_trial_state_values(self._id(task, number), TrialState.WAITING)
+
     def finish(self, task: str, number: int, state: State, values: Sequence[float] | None) -> None:
         """Finish a row, for ever; a finished one stays as it is.
 

@@ -126,7 +126,7 @@ def test_sweep_that_ended_well_keeps_every_promise_and_is_not_written_to(swept):
 
 
 def test_deleted_network_is_named(swept):
-    swept.folder.network(swept.key(3)).unlink()
+    Path(swept.folder.network(swept.key(3))).unlink()
     assert swept.broken() == {NETWORKS: [f"1 × without a network: {swept.key(3)}"]}
 
 
@@ -137,7 +137,7 @@ def test_more_broken_trials_than_are_named_are_counted(swept):
 
 
 def test_flipped_byte_in_a_network_is_found(swept):
-    path = swept.folder.network(swept.key())
+    path = Path(swept.folder.network(swept.key()))
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
@@ -299,7 +299,7 @@ def test_removed_row_is_missed_by_the_plan_by_mlflow_and_by_its_population(swept
 
 def test_row_that_is_there_twice_is_named(swept):
     ledger, key = swept.ledger, swept.key()
-    study = ledger._studies[ledger.records()[0].task]
+    study = ledger._studies._studies[ledger.records()[0].task]
     study.add_trial(study.get_trials()[0])
     broken = swept.broken()
     assert broken[PLANNED] == [f"1 × in the ledger more than once: {key}"]
@@ -412,7 +412,7 @@ def test_sweep_that_was_killed_says_so_and_keeps_every_promise_once_resumed(tmp_
         "1 × the sweep's run is RUNNING, but should be KILLED (`sweeper mirror smoke`): smoke",
     ]
     (checkpoint,) = [
-        swept.folder.checkpoint(row.population) for row in swept.ledger.records() if not row.state.is_finished
+        Path(swept.folder.checkpoint(row.population)) for row in swept.ledger.records() if not row.state.is_finished
     ][:1]
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
@@ -441,7 +441,7 @@ def test_command_says_yes_or_no_and_ends_with_0_or_1(sweeper, swept):
     assert code == 0
     assert out.count("yes      ") == 9
     assert out.endswith("8 trials: 8 complete; 9 of 9 promises hold\n")
-    swept.folder.network(swept.key()).unlink()
+    Path(swept.folder.network(swept.key())).unlink()
     code, out, _ = sweeper("audit", "smoke", "--home", swept.home)
     assert code == 1
     assert (
