@@ -189,7 +189,7 @@ def _claimed(window: Window) -> int:
 def _check_tensors(tensors: Mapping[str, Tensor], window: Window, path: Path) -> None:
     """Compare names, shapes and types with those of the window's lattice, before memory is taken for it."""
     try:
-        # Without memory where the window claims more than the file holds; that takes twenty times as long.
+        # Without memory where the window claims more than the file holds; that takes ten times as long.
         with torch.device("cpu" if _claimed(window) <= 2 * sum(t.numel() for t in tensors.values()) else "meta"):
             expected = Lattice(window, seeds=[0]).state_dict()
     except (RuntimeError, OverflowError, TypeError) as error:

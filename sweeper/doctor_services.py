@@ -18,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 from sweeper.doctor_software import newer, version_of
 from sweeper.errors import ClusterError, TrackingError
 from sweeper.execute import joined
-from sweeper.finding import Finding, fine, problem, problem_of, warning
+from sweeper.finding import Finding, Verdict, fine, problem, problem_of, warning
 from sweeper.probe import ask
 
 _CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 15, 5
@@ -147,7 +147,7 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
     if scheme in ("http", "https"):
         found = server(uri, versions)
         yield found
-        if found.verdict == "problem":
+        if found.verdict is Verdict.PROBLEM:
             return
     elif file is not None and not file.exists():
         yield fine("tracking", f"{file} is not there yet: the first run makes it")

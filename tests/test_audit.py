@@ -400,6 +400,7 @@ def test_sweep_that_was_stopped_keeps_its_promises(tmp_path, empty_database):
     assert Swept(tmp_path).broken() == {}
 
 
+@pytest.mark.slow
 def test_sweep_that_was_killed_says_so_and_keeps_every_promise_once_resumed(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True)

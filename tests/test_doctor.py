@@ -464,6 +464,7 @@ def sweeper(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_command_finds_what_is_wrong_and_leaves_nothing(sweeper, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
     code, out, _ = sweeper("doctor", "smoke", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9", "--json")
