@@ -112,7 +112,9 @@ ROOMS = {
         "cli_options lines doctor finding audit terminal drawing sweep home networks objective query table errors",
         "typer rich",
     ),
-    "cli": room("cli_look cli_options live home terminal estimate driver sweep execute record spec errors", "typer rich"),
+    "cli": room(
+        "cli_look cli_options live home terminal estimate driver sweep execute record spec errors", "typer rich"
+    ),
 }
 
 MODEL = room("model", "torch numpy pyarrow safetensors sklearn PIL")
