@@ -17,6 +17,7 @@ class Estimate:
 
     Attributes:
         cells: Trials by task.
+        search: What is searched how, in words; empty for a plain grid.
         populations: How many.
         population_size: Networks side by side, at most.
         train_s: Time of the training, with the windows as they begin.
@@ -26,6 +27,7 @@ class Estimate:
     """
 
     cells: Mapping[str, int]
+    search: str
     populations: int
     population_size: int
     train_s: float
@@ -56,6 +58,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
+        search=_searched(spec),
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),
         train_s=max(ends),
@@ -74,3 +77,12 @@ def _largest_settings(spec: SweepSpec) -> list[Setting]:
     largest = [spec.proposed(cell, upper) for cell in spec.cells()]
     seeds = [s for _ in range(trials) for s in spec.seeds]
     return [setting.model_copy(update={"seed": seed}) for setting in largest for seed in seeds]
+
+
+def _searched(spec: SweepSpec) -> str:
+    if spec.search is None:
+        return ""
+    cells = len(spec.cells())
+    grid = f"each of {cells} cells of the grid" if cells > 1 else "one cell"
+    replicates = f", {spec.replicates} replicates each" if spec.replicates > 1 else ""
+    return f"{spec.search.sampler} tries {spec.search.trials} settings in {grid}{replicates}"

@@ -104,7 +104,7 @@ def _search_problems(loc: Loc, form: Mapping[str, Any]) -> list[Problem]:
         return [problem((*loc, "min"), rule, form["min"], "Raise it, or use uniform.")]
     if distribution == Distribution.INT_UNIFORM:
         return [
-            problem((*loc, end), f"{name}.{end} must be a whole number for int_uniform", form[end], "Use uniform.")
+            problem((*loc, end), f"{name}.{end} must be a whole number for int_uniform", form[end], "Round it.")
             for end in _ENDS
             if form[end] != int(form[end])
         ]

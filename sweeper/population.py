@@ -57,7 +57,8 @@ class Population:
 class Counts:
     """How many trials of a sweep stand where.
 
-    `planned` = `running` + `waiting` + all of `outcomes`.
+    `planned` = `running` + `waiting` + all of `outcomes`. `repeats` counts the proposals of a search that were settings
+    tried already, and so were answered from the ledger.
     """
 
     planned: int
@@ -65,6 +66,7 @@ class Counts:
     running: int
     waiting: int
     outcomes: Mapping[str, int]
+    repeats: int = 0
 
     @property
     def failed(self) -> int:
@@ -112,6 +114,7 @@ def count(records: Iterable[TrialRecord], planned: int = 0) -> Counts:
         running=states[State.RUNNING],
         waiting=states[State.WAITING] + planned - len(records),
         outcomes={str(outcome): ended[outcome] for outcome in Outcome},
+        repeats=sum({record.setting_key: record.note.get("repeats", 0) for record in records}.values()),
     )
 
 

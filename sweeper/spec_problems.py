@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -178,7 +178,9 @@ def _plain_rule(kind: str, context: Mapping[str, Any], details: ErrorDetails) ->
 def _fields_at(model: type[BaseModel], loc: Loc) -> list[str]:
     for part in loc:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        # A part that may be left out is a union with None.
+        found = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not found:
             break
-        model = annotation
+        model = found[0]
     return list(model.model_fields)

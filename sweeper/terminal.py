@@ -102,7 +102,8 @@ def outcome_line(counts: Counts) -> str:
     """Return how many trials ended in which way, in one line."""
     ended = [f"{n} {kind.replace('_', ' ')}" for kind, n in counts.outcomes.items() if n]
     going = [f"{n} {word}" for n, word in ((counts.running, "running"), (counts.waiting, "waiting")) if n]
-    return f"{counts.planned} trials: " + ", ".join(ended + going)
+    repeats = f"; {counts.repeats} more proposals had been tried already" if counts.repeats else ""
+    return f"{counts.planned} trials: " + ", ".join(ended + going) + repeats
 
 
 def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
@@ -128,6 +129,8 @@ def status_table(name: str, counts: Counts, driver: str | None) -> Table:
     for kind, number in counts.outcomes.items():
         if kind != Outcome.COMPLETE:
             table.add_row(kind.replace("_", " "), str(number))
+    if counts.repeats:
+        table.add_row("proposed again", str(counts.repeats))
     table.caption = f"driven by {driver or 'nobody'}"
     table.caption_justify = "left"
     return table
@@ -138,7 +141,9 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(overflow="fold")
     for cell, trials in estimate.cells.items():
-        table.add_row(f"cell {cell}", f"{trials} trials")
+        table.add_row(f"task {cell}", f"{trials} trials")
+    if estimate.search:
+        table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
     table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
     time = f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up"

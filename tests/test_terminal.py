@@ -327,10 +327,13 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
 
 
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
-    estimate = Estimate({"digits-10": 6, "digits-3": 2}, 4, 2, 5400.0, False, 3 * 2**30, 5 * 2**20)
+    estimate = Estimate(
+        {"digits-10": 6, "digits-3": 2}, "tpe tries 4 settings", 4, 2, 5400.0, False, 3 * 2**30, 5 * 2**20
+    )
     text = shown(estimate_table(estimate, 2))
     for said in (
-        "cell digits-10",
+        "task digits-10",
+        "tpe tries 4 settings",
         "6 trials",
         "4 of at most 2 networks",
         "1.5 h of training on 2 workers",
