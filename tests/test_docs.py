@@ -52,11 +52,24 @@ def test_command_lines_of_the_documents_are_understood(words):
     assert COMMANDS[command].make_context(command, rest).params  # parses every option, runs nothing
 
 
-def test_yaml_of_the_readme_is_a_spec_that_loads(tmp_path):
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
-    (tmp_path / "my.yaml").write_text(block)
-    spec = load_spec(tmp_path / "my.yaml").spec
-    assert (len(spec.settings()), spec.tasks[0]) == (27, "digits-10-noise0.1")
+def test_specs_of_the_readme_load(tmp_path):
+    specs = []
+    for block in re.findall(r"```yaml\n(.*?)```", README, re.S):
+        (tmp_path / "my.yaml").write_text(block)
+        specs.append(load_spec(tmp_path / "my.yaml").spec)
+    grid, search = specs
+    assert (len(grid.settings()), grid.tasks[0]) == (27, "digits-10-noise0.1")
+    assert (search.planned, len(search.searched)) == (2 * 40 * 2, 4)
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    ((?:search|early_stopping): \{.*?\})", README, re.M))
+def test_lines_of_the_readme_about_searching_are_understood(tmp_path, line):
+    block = re.findall(r"```yaml\n(.*?)```", README, re.S)[1]
+    key = line.split(":")[0]
+    if key == "search":
+        block = re.sub(r"search:\n(  .*\n)+", "", block)
+    (tmp_path / "my.yaml").write_text(f"{block}{line}\n")
+    assert getattr(load_spec(tmp_path / "my.yaml").spec, key) is not None
 
 
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
