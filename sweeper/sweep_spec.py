@@ -12,8 +12,6 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     Field,
-    PlainSerializer,
-    PlainValidator,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -22,6 +20,7 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
+from sweeper.objective_spec import ObjectiveField, reference_problems, repeated_objectives
 from sweeper.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
 from sweeper.search_spec import EarlyStopping, PlacementSpec, SearchSpec
 from sweeper.setting import (
@@ -39,8 +38,8 @@ from sweeper.setting import (
     TrainingSpec,
     digest,
 )
-from sweeper.spec_problems import Problem, broken_rule, nearest, problem, problems_of, refuse, spec_error
-from sweeper.vocabulary import MEASUREMENTS, Goal, Objective
+from sweeper.spec_problems import Problem, broken_rule, problem, problems_of, refuse, spec_error
+from sweeper.vocabulary import Objective
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME_RULE = "name must hold letters, digits, '.', '_' and '-', begin with a letter or digit, and be at most 100 long"
@@ -64,34 +63,6 @@ def _check_name_field(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise broken_rule(_NAME_RULE, _NAME_FIX)
     return name
-
-
-class _ObjectiveEntry(Frozen):
-    """An objective as the file writes it."""
-
-    name: str
-    goal: Annotated[Goal, Field(strict=False)]
-
-    @field_validator("name")
-    @classmethod
-    def _is_measured(cls, name: str) -> str:
-        if name not in MEASUREMENTS:
-            raise broken_rule("an objective must name a measurement", nearest(name, MEASUREMENTS))
-        return name
-
-
-def _read_objective(entry: object) -> Objective:
-    if isinstance(entry, Objective):
-        entry = {"name": entry.name, "goal": entry.goal}
-    try:
-        read = _ObjectiveEntry.model_validate(entry)
-    except ValidationError as error:
-        refuse(_ObjectiveEntry, problems_of(error, _ObjectiveEntry))
-    return Objective(read.name, read.goal)
-
-
-def _write_objective(objective: Objective) -> dict[str, str]:
-    return {"name": objective.name, "goal": objective.goal.value}
 
 
 class SweepSpec(Frozen):
@@ -122,13 +93,7 @@ class SweepSpec(Frozen):
     replicates: Count = 1
     seed: Seed = 0
     placement: PlacementSpec = PlacementSpec()
-    objectives: Annotated[
-        tuple[
-            Annotated[Objective, PlainValidator(_read_objective), PlainSerializer(_write_objective)],
-            ...,
-        ],
-        Field(strict=False, min_length=1),
-    ]
+    objectives: Annotated[tuple[ObjectiveField, ...], Field(strict=False, min_length=1)]
     reference_point: Mapping[str, Number]
 
     @model_validator(mode="wrap")
@@ -156,11 +121,8 @@ class SweepSpec(Frozen):
     @field_validator("objectives")
     @classmethod
     def _check_objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
-        names = [objective.name for objective in objectives]
-        repeated = [number for number, name in enumerate(names) if name in names[:number]]
-        if repeated:
-            rule, fix = "an objective must be given once", "Remove the second one."
-            refuse(cls, [problem((number, "name"), rule, names[number], fix) for number in repeated])
+        if problems := repeated_objectives(objectives):
+            refuse(cls, problems)
         return objectives
 
     @field_validator("reference_point")
@@ -169,23 +131,7 @@ class SweepSpec(Frozen):
         if "objectives" not in info.data:
             return point
         names = [objective.name for objective in info.data["objectives"]]
-        problems = [
-            Problem(
-                (),
-                f"reference_point must hold a number for the objective {name!r}",
-                f"but got reference_point without {name!r}",
-                f"Add `{name}:`, a value no useful network reaches.",
-            )
-            for name in names
-            if name not in point
-        ]
-        rule = "reference_point must hold objectives of this sweep only"
-        problems += [
-            problem((name,), rule, value, f"Remove it, or make {name!r} an objective.")
-            for name, value in point.items()
-            if name not in names
-        ]
-        if problems:
+        if problems := reference_problems(point, names):
             refuse(cls, problems)
         return {name: point[name] for name in names}
 

@@ -40,7 +40,8 @@ ROOMS = {
     "parameter_forms": room("setting spec_problems vocabulary errors", "pydantic"),
     "parameters": room("parameter_forms setting spec_problems vocabulary errors", "pydantic"),
     "search_spec": room("setting spec_problems vocabulary errors", "pydantic"),
-    "sweep_spec": room("parameters search_spec setting spec_problems vocabulary errors", "pydantic"),
+    "objective_spec": room("setting spec_problems vocabulary errors", "pydantic"),
+    "sweep_spec": room("objective_spec parameters search_spec setting spec_problems vocabulary errors", "pydantic"),
     "spec_change": room("sweep_spec"),
     "spec": room(
         "spec_change sweep_spec search_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"

@@ -1,0 +1,72 @@
+"""Objectives and the reference point as a spec writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, field_validator
+
+from sweeper.setting import Frozen
+from sweeper.spec_problems import Problem, broken_rule, nearest, problem, problems_of, refuse
+from sweeper.vocabulary import MEASUREMENTS, Goal, Objective
+
+
+class _ObjectiveEntry(Frozen):
+    """An objective as the file writes it."""
+
+    name: str
+    goal: Annotated[Goal, Field(strict=False)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_measured(cls, name: str) -> str:
+        if name not in MEASUREMENTS:
+            raise broken_rule("an objective must name a measurement", nearest(name, MEASUREMENTS))
+        return name
+
+
+def _read_objective(entry: object) -> Objective:
+    if isinstance(entry, Objective):
+        entry = {"name": entry.name, "goal": entry.goal}
+    try:
+        read = _ObjectiveEntry.model_validate(entry)
+    except ValidationError as error:
+        refuse(_ObjectiveEntry, problems_of(error, _ObjectiveEntry))
+    return Objective(read.name, read.goal)
+
+
+def _write_objective(objective: Objective) -> dict[str, str]:
+    return {"name": objective.name, "goal": objective.goal.value}
+
+
+#: An objective as a field of a spec.
+ObjectiveField = Annotated[Objective, PlainValidator(_read_objective), PlainSerializer(_write_objective)]
+
+
+def repeated_objectives(objectives: Sequence[Objective]) -> list[Problem]:
+    """Return the objectives that were given before, each at its place in the list."""
+    names = [objective.name for objective in objectives]
+    repeated = [number for number, name in enumerate(names) if name in names[:number]]
+    rule, fix = "an objective must be given once", "Remove the second one."
+    return [problem((number, "name"), rule, names[number], fix) for number in repeated]
+
+
+def reference_problems(point: Mapping[str, float], names: Sequence[str]) -> list[Problem]:
+    """Return what keeps a reference point from holding one number for each objective."""
+    missing = [
+        Problem(
+            (),
+            f"reference_point must hold a number for the objective {name!r}",
+            f"but got reference_point without {name!r}",
+            f"Add `{name}:`, a value no useful network reaches.",
+        )
+        for name in names
+        if name not in point
+    ]
+    rule = "reference_point must hold objectives of this sweep only"
+    return missing + [
+        problem((name,), rule, value, f"Remove it, or make {name!r} an objective.")
+        for name, value in point.items()
+        if name not in names
+    ]
