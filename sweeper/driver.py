@@ -96,6 +96,11 @@ class Driver:
         identity = self._ledger.facts.get("identity", "")
         self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity))
 
+    def say(self, note: str) -> None:
+        """Show something that the user should know."""
+        self._snapshot.note = note
+        self.observe(self._snapshot)
+
     @property
     def has_work(self) -> bool:
         """Whether any trial has no outcome yet."""

@@ -140,7 +140,8 @@ class PlacementSpec(Frozen):
 
     Attributes:
         population: Networks trained side by side in one worker; `auto` decides by the machine.
-        time_limit_s: Seconds after which a training that is still going on has timed out.
+        time_limit_s: Seconds after which a training that is still going on has timed out; counted anew after a rung,
+            an interruption, and when it is tried again.
         retries: How often a trial is tried again.
     """
 

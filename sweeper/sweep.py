@@ -26,7 +26,7 @@ from sweeper.population import Counts, population_size
 from sweeper.record import MlflowRecorder, Recorder
 from sweeper.sampling import Known
 from sweeper.shared_ledger import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
-from sweeper.spec import LoadedSpec, SweepSpec, check_name, load_spec
+from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec
 from sweeper.table import ArrowTable
 from sweeper.vocabulary import Lease
 
@@ -132,9 +132,10 @@ class Sweep:
             # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
             if self._folder.has_files_elsewhere:
                 storage.check(self._folder.files)
+            former = planned.planned_spec if planned else None
             loaded = self._agreed(loaded, planned)
             tasks = forecast.check(loaded.spec.corners())
-            knowledge = self._knowledge(loaded.spec) if planned is None or planned.planned_spec is None else {}
+            knowledge = self._knowledge(loaded.spec) if former is None else {}
             recorder = recorder or self._mlflow()
             ledger = planned or self._new_ledger()
             size = population_size(loaded.spec, workers, forecast.room(tasks))
@@ -144,6 +145,8 @@ class Sweep:
             ledger.plan(loaded, size, facts, should_stop, knowledge)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             driver.open()
+            if grown := differences(former.spec, loaded.spec) if former else []:
+                driver.say(f"the spec has grown since this sweep was planned: {'; '.join(grown)}")
             self._folder.keep_storage()
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:

@@ -199,7 +199,9 @@ def test_search_that_grows_trains_only_what_is_new(tmp_path, change, more):
         worked.extend(job.wanted_keys)
         return good(job, report)
 
-    summary = run(tmp_path, write(tmp_path, change), counting)
+    notes = set()
+    summary = run(tmp_path, write(tmp_path, change), counting, observe=lambda snapshot: notes.add(snapshot.note))
+    assert any(note.startswith("the spec has grown since this sweep was planned: ") for note in notes)
     assert summary.is_finished
     assert len(worked) == len(set(worked)) == more
     after = {record.key: record for record in ledger_of(tmp_path).records()}
