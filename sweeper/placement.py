@@ -13,7 +13,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -81,6 +82,9 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
+#: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
+HANGS_AFTER_S = 60.0
+
 _T = TypeVar("_T")
 
 
@@ -109,7 +113,7 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(guarded),
-                callbacks=[ErrorCallback(searcher)],
+                callbacks=[WorkerCallback(searcher)],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
@@ -171,6 +175,8 @@ class PlanSearcher(Searcher):
         super().__init__()
         self._source = source
         self._jobs: dict[str, Job] = {}
+        self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
+        self._hangs: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -188,6 +194,7 @@ class PlanSearcher(Searcher):
         job = self._jobs.get(trial_id)
         if job is None:
             return
+        self._heard.pop(trial_id, None)
         if "ended" in result:
             del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
             self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
@@ -199,12 +206,31 @@ class PlanSearcher(Searcher):
         job = self._jobs.pop(trial_id, None)
         if job is None:
             return
+        if trial_id in self._hangs:
+            reason = (
+                f"the worker that trained population {job.key} did not answer after the limit of {job.time_limit_s} s"
+            )
+            self._source.on_ended(job, [Ended(Outcome.TIMED_OUT, reason)] * len(job.wanted_keys))
+            return
         said = f"{type(error).__name__}: {error}".strip()
         # Ray's own monitor kills a worker before the system's memory is full, and says so.
         is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in said
         outcome = Outcome.OUT_OF_MEMORY if is_memory else Outcome.LOST
         reason = f"the worker that trained population {job.key} died: {said}"
         self._source.on_ended(job, [Ended(outcome, reason)] * len(job.wanted_keys))
+
+    def hanging(self, running: Iterable[str], now: float) -> list[str]:
+        """Return which of the running trials have not said a word for longer than they may take.
+
+        Args:
+            running: What has a worker now; what waits for one cannot hang.
+            now: Seconds from any start.
+        """
+        limits = {id: job.time_limit_s for id, job in self._jobs.items() if job.time_limit_s is not None}
+        quiet = [id for id in running if id in limits]
+        hangs = [id for id in quiet if now - self._heard.setdefault(id, now) > limits[id] + HANGS_AFTER_S]
+        self._hangs.update(hangs)
+        return hangs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing: results and errors were passed on as they came."""
@@ -213,8 +239,8 @@ class PlanSearcher(Searcher):
         """Save nothing: the ledger is the truth."""
 
 
-class ErrorCallback(tune.Callback):
-    """Tells the searcher why a worker died: Tune itself tells it only that one did."""
+class WorkerCallback(tune.Callback):
+    """Tells the searcher why a worker died, which Tune itself does not, and kills those that hang."""
 
     def __init__(self, searcher: PlanSearcher) -> None:
         self._searcher = searcher
@@ -225,6 +251,13 @@ class ErrorCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on whose worker died, and of what."""
         self._searcher.on_trial_error(trial.trial_id, trial.get_error())
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Kill workers that hang; Tune then says that they died."""
+        actors = {t.trial_id: t.temporary_state.ray_actor for t in trials if t.status == Trial.RUNNING}
+        for trial_id in self._searcher.hanging(actors, time.monotonic()):
+            if actor := actors[trial_id]:
+                ray.kill(actor)
 
 
 class SourceStopper(tune.Stopper):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,18 @@ class TestRayExecutor(ExecutorContract):
         assert (tmp_path / "deaths").read_text() == "xxxxx"
         assert sorted(source.ended) == ["job-1", "job-2"]
 
+    def test_worker_that_hangs_beyond_its_limit_is_killed_and_its_job_has_timed_out(self, executor, monkeypatch):
+        from sweeper import placement
+
+        monkeypatch.setattr(placement, "HANGS_AFTER_S", 2.0)
+        hung = replace(a_job(1), time_limit_s=0.1)
+        source = Source([hung, replace(a_job(2), time_limit_s=300.0), a_job(3)])
+        executor.run(hang_at_the_first, source)
+        (ended,) = source.ended["job-1"]
+        assert ended.outcome is Outcome.TIMED_OUT
+        assert "did not answer after the limit of 0.1 s" in ended.reason
+        assert {source.ended[f"job-{n}"][0].outcome for n in (2, 3)} == {Outcome.COMPLETE}
+
     def test_handlers_for_signals_are_the_callers_own_while_jobs_run(self, executor):
         mine = signal.signal(signal.SIGTERM, lambda *_: None)
         try:
@@ -61,6 +75,12 @@ class TestRayExecutor(ExecutorContract):
             assert set(seen) == {handler}
         finally:
             signal.signal(signal.SIGTERM, mine)
+
+
+def hang_at_the_first(job, report):
+    while job.key == "job-1":
+        time.sleep(0.1)
+    return [Ended(Outcome.COMPLETE, "", {"accuracy": 1.0})] * len(job.wanted_keys)
 
 
 def die_always(job, report):
