@@ -1,0 +1,158 @@
+"""How many trials each sampler needs to reach 95 % of a dense grid's hypervolume, on one cell of digits."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from digits_cell import EPOCHS, GOALS, NODES, POPULATION, RANGES, Trainings, a_spec, axes, nodes, searched, volume
+
+from sweeper.population import Room, population_size
+from sweeper.sampling import Known, Question, propose
+from sweeper.search_spec import GP_MOST_TRIALS
+from sweeper.vocabulary import Sampler, State
+
+SHARE = 0.95
+#: Room for any population, so that only the search decides how many settings are proposed at once.
+ROOM = Room(machine_bytes=1 << 40, network_bytes=1 << 20, pixels=64)
+
+Measured = Mapping[str, float]
+
+
+class Table:
+    """The trained grid, asked as if it were a training: a setting is answered from its nearest node, by ratios."""
+
+    def __init__(self, trainings: Trainings) -> None:
+        self.measured = {node: trainings.rows[node]["at"][EPOCHS] for node in nodes()}
+        self.whole = volume(list(self.measured.values()))
+
+    def answer(self, values: Mapping[str, Any]) -> Measured:
+        """Return what the nearest node measured."""
+        nearest = [
+            min(axis, key=lambda node, value=values[name]: abs(np.log(node / value)))  # type: ignore[misc]
+            for name, axis in zip(RANGES, axes(), strict=True)
+        ]
+        return self.measured[tuple(nearest)]
+
+    def trials_needed(self, measured: Sequence[Measured]) -> int:
+        """Return after how many measurements the share is reached; one more than there are where it is not."""
+        low, high = 0, len(measured) + 1
+        while high - low > 1:  # the volume only grows
+            middle = (low + high) // 2
+            low, high = (low, middle) if volume(measured[:middle]) >= SHARE * self.whole else (middle, high)
+        return high
+
+    def share(self, measured: Sequence[Measured]) -> float:
+        """Return the volume of measurements by the whole grid's."""
+        return volume(measured) / self.whole
+
+
+def search(table: Table, search_for: Mapping[str, Any], seed: int, most: int, workers: int) -> list[Measured]:
+    """Search as a sweep does: each of the workers is handed a population of proposals, and the oldest ends first."""
+    spec = a_spec(seed=seed, parameters=searched(), search=dict(search_for), placement={})
+    size = population_size(spec, workers, ROOM)
+    known: list[Known] = []
+    running: deque[range] = deque()
+    while len(known) < most:
+        question = Question(spec, "cell", list(known), repeats=sum(one.note.get("repeats", 0) for one in known))
+        found = propose(question, min(size, most - len(known)))
+        running.append(range(len(known), len(known) + len(found)))
+        known += [Known(one.values, State.RUNNING, note=one.to_note()) for one in found]
+        if len(running) == workers:
+            for number in running.popleft():
+                one = known[number]
+                known[number] = Known(one.values, State.COMPLETE, table.answer(one.values), one.note)
+    return [table.answer(one.values) for one in known]
+
+
+def grid_in_random_order(table: Table, seed: int) -> list[Measured]:
+    """Return the grid's measurements as a grid search without a plan would make them."""
+    measured = list(table.measured.values())
+    return [measured[number] for number in np.random.default_rng(seed).permutation(len(measured))]
+
+
+def best_order(table: Table) -> list[Measured]:
+    """Return the grid's measurements, each the one that adds most to those before it: what only hindsight can do."""
+    left, chosen = list(table.measured.values()), list[Measured]()
+    while volume(chosen) < SHARE * table.whole:
+        best = max(range(len(left)), key=lambda number: volume([*chosen, left[number]]))
+        chosen.append(left.pop(best))
+    return chosen
+
+
+def lines(table: Table, seeds: int, samplers: Sequence[str], workers: int) -> list[str]:
+    """Return the table of results."""
+    size, quarter = len(table.measured), len(table.measured) // 4
+    columns = {"grid in random order": [grid_in_random_order(table, seed) for seed in range(seeds)]}
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        asked = {}
+        for name in samplers:
+            sampler, _, scalarize = name.partition("+")
+            search_for = {"sampler": sampler, "trials": quarter} | ({"scalarize": scalarize} if scalarize else {})
+            most = GP_MOST_TRIALS if sampler == Sampler.GP else size
+            asked[name] = [pool.submit(search, table, search_for, seed, most, workers) for seed in range(seeds)]
+        columns |= {name: [one.result() for one in its] for name, its in asked.items()}
+    needed = {name: [table.trials_needed(trace) for trace in traces] for name, traces in columns.items()}
+    chance = statistics.median(needed["random"]) if "random" in needed else float("nan")
+    found = [
+        f"grid of {size} settings, hypervolume {table.whole:.2f}; in hindsight {len(best_order(table))} settings reach "
+        f"{SHARE:.0%}; {workers} populations of {POPULATION} at a time, {seeds} seeds",
+        "",
+        f"| what proposes | trials to {SHARE:.0%}, median | range | by the grid | by random | share after {quarter} |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, counts in needed.items():
+        longest = max(map(len, columns[name]))
+        median, least, greatest = statistics.median(counts), min(counts), max(counts)
+        words = [f"> {longest}" if count > longest else f"{count:g}" for count in (median, least, greatest)]
+        is_known = median <= longest
+        by_grid, by_chance = (f"{median / other:.2f}" if is_known else "" for other in (size, chance))
+        share = statistics.median(table.share(trace[:quarter]) for trace in columns[name])
+        found.append(f"| {name} | {words[0]} | {words[1]}–{words[2]} | {by_grid} | {by_chance} | {share:.3f} |")
+    return found
+
+
+def gp_seconds(table: Table) -> list[str]:
+    """Return how long a Gaussian process takes for one proposal, by how much it knows."""
+    spec = a_spec(parameters=searched(), search={"sampler": "gp", "trials": GP_MOST_TRIALS})
+    settings = propose(Question(a_spec(parameters=searched(), search={"sampler": "random", "trials": 60}), "c", []), 60)
+    known = [Known(one.values, State.COMPLETE, table.answer(one.values)) for one in settings]
+    found = ["| known trials | seconds for one proposal of gp, median of 3 |", "|---:|---:|"]
+    for count in (20, 40, 60):
+        times = []
+        for start in (0, 1, 2):
+            started = time.process_time()
+            propose(Question(spec, f"cell {start}", known[:count]), 1)
+            times.append(time.process_time() - started)
+        found.append(f"| {count} | {statistics.median(times):.2f} |")
+    return found
+
+
+def main() -> None:
+    """Train the grid where it is not kept yet, search it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=Path("digits_cell.json"), help="where trainings are kept")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2, help="populations at a time, and processes of this script")
+    parser.add_argument("--samplers", nargs="+", default=[*Sampler, "tpe+chebyshev"], help="+chebyshev scalarises")
+    parser.add_argument("--gp-seconds", action="store_true", help="also time the proposals of gp")
+    arguments = parser.parse_args()
+    trainings = Trainings(arguments.cache)
+    trainings.train(nodes(), arguments.workers)
+    table = Table(trainings)
+    print(f"{' × '.join(map(str, NODES))} nodes, {EPOCHS} epochs, objectives {', '.join(GOALS)}")
+    print("\n".join(lines(table, arguments.seeds, arguments.samplers, arguments.workers)))
+    if arguments.gp_seconds:
+        print("\n" + "\n".join(gp_seconds(table)))
+
+
+if __name__ == "__main__":
+    main()
