@@ -70,12 +70,12 @@ def nodes() -> list[Pressures]:
     return list(product(*axes()))
 
 
-def volume(measurements: Sequence[Mapping[str, float]]) -> float:
-    """Return the hypervolume of measurements."""
+def volume(measurements: Sequence[Mapping[str, float]], floor: float = 0.0) -> float:
+    """Return the hypervolume of measurements, of which only those above an accuracy count."""
     spec = a_spec()
     goals = [objective.goal for objective in spec.objectives]
     rows = [[measured[name] for name in GOALS] for measured in measurements]
-    return hypervolume(np.reshape(rows, (-1, len(goals))), goals, list(REFERENCE.values()))
+    return hypervolume(np.reshape(rows, (-1, len(goals))), goals, list({**REFERENCE, "accuracy": floor}.values()))
 
 
 class Trainings:

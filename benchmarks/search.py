@@ -9,16 +9,18 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from digits_cell import EPOCHS, GOALS, NODES, POPULATION, RANGES, Trainings, a_spec, axes, nodes, searched, volume
+from digits_cell import EPOCHS, GOALS, NODES, RANGES, Trainings, a_spec, axes, nodes, searched, volume
 
-from sweeper.population import Room, population_size
+from sweeper.population import population_size
 from sweeper.sampling import Known, Question, propose
 from sweeper.search_spec import GP_MOST_TRIALS
-from sweeper.vocabulary import Sampler, State
+from sweeper.spec import SweepSpec
+from sweeper.vocabulary import Room, Sampler, State
 
 SHARE = 0.95
 #: Room for any population, so that only the search decides how many settings are proposed at once.
@@ -28,11 +30,18 @@ Measured = Mapping[str, float]
 
 
 class Table:
-    """The trained grid, asked as if it were a training: a setting is answered from its nearest node, by ratios."""
+    """The trained grid, asked as if it were a training: a setting is answered from its nearest node, by ratios.
 
-    def __init__(self, trainings: Trainings) -> None:
+    Attributes:
+        measured: By node.
+        floor: Only what is above this accuracy counts for the hypervolume.
+        whole: The grid's hypervolume.
+    """
+
+    def __init__(self, trainings: Trainings, floor: float) -> None:
+        self.floor = floor
         self.measured = {node: trainings.rows[node]["at"][EPOCHS] for node in nodes()}
-        self.whole = volume(list(self.measured.values()))
+        self.whole = volume(list(self.measured.values()), floor)
 
     def answer(self, values: Mapping[str, Any]) -> Measured:
         """Return what the nearest node measured."""
@@ -47,26 +56,51 @@ class Table:
         low, high = 0, len(measured) + 1
         while high - low > 1:  # the volume only grows
             middle = (low + high) // 2
-            low, high = (low, middle) if volume(measured[:middle]) >= SHARE * self.whole else (middle, high)
+            low, high = (low, middle) if volume(measured[:middle], self.floor) >= SHARE * self.whole else (middle, high)
         return high
 
     def share(self, measured: Sequence[Measured]) -> float:
         """Return the volume of measurements by the whole grid's."""
-        return volume(measured) / self.whole
+        return volume(measured, self.floor) / self.whole
 
 
-def search(table: Table, search_for: Mapping[str, Any], seed: int, most: int, workers: int) -> list[Measured]:
+@dataclass(frozen=True)
+class Search:
+    """How the cell is searched.
+
+    Attributes:
+        sampler: Its name, and `+chebyshev` where the objectives are turned into one.
+        trials: What the spec asks for; decides how many settings are proposed at once, as in a sweep.
+        most: How many to propose all the same, to see when the share is reached.
+        workers: How many populations are trained at a time.
+        population: As in a spec's `placement`.
+    """
+
+    sampler: str
+    trials: int
+    most: int
+    workers: int
+    population: int | str
+
+    def spec(self, seed: int) -> SweepSpec:
+        """Return it as a sweep."""
+        sampler, _, scalarize = self.sampler.partition("+")
+        search = {"sampler": sampler, "trials": self.trials} | ({"scalarize": scalarize} if scalarize else {})
+        return a_spec(seed=seed, parameters=searched(), search=search, placement={"population": self.population})
+
+
+def search(table: Table, how: Search, seed: int) -> list[Measured]:
     """Search as a sweep does: each of the workers is handed a population of proposals, and the oldest ends first."""
-    spec = a_spec(seed=seed, parameters=searched(), search=dict(search_for), placement={})
-    size = population_size(spec, workers, ROOM)
+    spec = how.spec(seed)
+    size = population_size(spec, how.workers, ROOM)
     known: list[Known] = []
     running: deque[range] = deque()
-    while len(known) < most:
+    while len(known) < how.most:
         question = Question(spec, "cell", list(known), repeats=sum(one.note.get("repeats", 0) for one in known))
-        found = propose(question, min(size, most - len(known)))
+        found = propose(question, min(size, how.most - len(known)))
         running.append(range(len(known), len(known) + len(found)))
         known += [Known(one.values, State.RUNNING, note=one.to_note()) for one in found]
-        if len(running) == workers:
+        if len(running) == how.workers:
             for number in running.popleft():
                 one = known[number]
                 known[number] = Known(one.values, State.COMPLETE, table.answer(one.values), one.note)
@@ -82,29 +116,25 @@ def grid_in_random_order(table: Table, seed: int) -> list[Measured]:
 def best_order(table: Table) -> list[Measured]:
     """Return the grid's measurements, each the one that adds most to those before it: what only hindsight can do."""
     left, chosen = list(table.measured.values()), list[Measured]()
-    while volume(chosen) < SHARE * table.whole:
-        best = max(range(len(left)), key=lambda number: volume([*chosen, left[number]]))
+    while volume(chosen, table.floor) < SHARE * table.whole:
+        best = max(range(len(left)), key=lambda number: volume([*chosen, left[number]], table.floor))
         chosen.append(left.pop(best))
     return chosen
 
 
-def lines(table: Table, seeds: int, samplers: Sequence[str], workers: int) -> list[str]:
+def lines(table: Table, seeds: int, ways: Sequence[Search]) -> list[str]:
     """Return the table of results."""
     size, quarter = len(table.measured), len(table.measured) // 4
     columns = {"grid in random order": [grid_in_random_order(table, seed) for seed in range(seeds)]}
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        asked = {}
-        for name in samplers:
-            sampler, _, scalarize = name.partition("+")
-            search_for = {"sampler": sampler, "trials": quarter} | ({"scalarize": scalarize} if scalarize else {})
-            most = GP_MOST_TRIALS if sampler == Sampler.GP else size
-            asked[name] = [pool.submit(search, table, search_for, seed, most, workers) for seed in range(seeds)]
-        columns |= {name: [one.result() for one in its] for name, its in asked.items()}
+    with ProcessPoolExecutor(ways[0].workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        asked = {way: [pool.submit(search, table, way, seed) for seed in range(seeds)] for way in ways}
+        columns |= {way.sampler: [one.result() for one in its] for way, its in asked.items()}
     needed = {name: [table.trials_needed(trace) for trace in traces] for name, traces in columns.items()}
     chance = statistics.median(needed["random"]) if "random" in needed else float("nan")
     found = [
         f"grid of {size} settings, hypervolume {table.whole:.2f}; in hindsight {len(best_order(table))} settings reach "
-        f"{SHARE:.0%}; {workers} populations of {POPULATION} at a time, {seeds} seeds",
+        f"{SHARE:.0%}; {ways[0].workers} populations of "
+        f"{population_size(ways[0].spec(0), ways[0].workers, ROOM)} at a time, {seeds} seeds",
         "",
         f"| what proposes | trials to {SHARE:.0%}, median | range | by the grid | by random | share after {quarter} |",
         "|---|---:|---:|---:|---:|---:|",
@@ -143,13 +173,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2, help="populations at a time, and processes of this script")
     parser.add_argument("--samplers", nargs="+", default=[*Sampler, "tpe+chebyshev"], help="+chebyshev scalarises")
+    parser.add_argument("--population", type=int, help="settings proposed at once, instead of what a sweep chooses")
+    parser.add_argument("--floor", type=float, default=0.0, help="accuracy of the reference point")
     parser.add_argument("--gp-seconds", action="store_true", help="also time the proposals of gp")
     arguments = parser.parse_args()
     trainings = Trainings(arguments.cache)
     trainings.train(nodes(), arguments.workers)
-    table = Table(trainings)
+    table = Table(trainings, arguments.floor)
+    size, population = len(table.measured), arguments.population or "auto"
+    ways = [
+        Search(sampler, size // 4, GP_MOST_TRIALS if sampler == Sampler.GP else size, arguments.workers, population)
+        for sampler in arguments.samplers
+    ]
     print(f"{' × '.join(map(str, NODES))} nodes, {EPOCHS} epochs, objectives {', '.join(GOALS)}")
-    print("\n".join(lines(table, arguments.seeds, arguments.samplers, arguments.workers)))
+    print("\n".join(lines(table, arguments.seeds, ways)))
     if arguments.gp_seconds:
         print("\n" + "\n".join(gp_seconds(table)))
 
