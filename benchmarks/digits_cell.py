@@ -18,7 +18,7 @@ import numpy as np
 from sweeper.front import hypervolume
 from sweeper.objective import train_population
 from sweeper.spec import SweepSpec
-from sweeper.vocabulary import Job, Outcome, Progress
+from sweeper.vocabulary import Goal, Job, Objective, Outcome, Progress
 
 EPOCHS = 24
 #: Epochs after which everything is measured besides the last: every rung of the rules that stopping.py compares.
@@ -27,6 +27,7 @@ RANGES = {"breadth_pressure": (5e-5, 1.5e-3), "depth_pressure": (5e-5, 1.5e-3), 
 #: Nodes of the dense grid along each range, at equal ratios.
 NODES = (6, 5, 5)
 GOALS = {"accuracy": "maximize", "breadth": "minimize", "depth": "minimize", "time": "minimize"}
+OBJECTIVES = tuple(Objective(name, Goal(goal)) for name, goal in GOALS.items())
 REFERENCE = {"accuracy": 0, "breadth": 9, "depth": 4, "time": 7}
 #: Measured at every mark besides the objectives.
 BESIDE = ("cost_breadth", "cost_depth")
@@ -72,8 +73,7 @@ def nodes() -> list[Pressures]:
 
 def volume(measurements: Sequence[Mapping[str, float]], floor: float = 0.0) -> float:
     """Return the hypervolume of measurements, of which only those above an accuracy count."""
-    spec = a_spec()
-    goals = [objective.goal for objective in spec.objectives]
+    goals = [objective.goal for objective in OBJECTIVES]
     rows = [[measured[name] for name in GOALS] for measured in measurements]
     return hypervolume(np.reshape(rows, (-1, len(goals))), goals, list({**REFERENCE, "accuracy": floor}.values()))
 

@@ -9,9 +9,11 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from digits_cell import EPOCHS, GOALS, NODES, RANGES, Trainings, a_spec, axes, nodes, searched, volume
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=[*Sampler, "tpe+chebyshev"], help="+chebyshev scalarises")
     parser.add_argument("--population", type=int, help="settings proposed at once, instead of what a sweep chooses")
     parser.add_argument("--floor", type=float, default=0.0, help="accuracy of the reference point")
+    parser.add_argument("--without-corners", action="store_true", help="no search begins with the corners of the space")
     parser.add_argument("--gp-seconds", action="store_true", help="also time the proposals of gp")
     arguments = parser.parse_args()
     trainings = Trainings(arguments.cache)
@@ -186,7 +189,9 @@ def main() -> None:
         for sampler in arguments.samplers
     ]
     print(f"{' × '.join(map(str, NODES))} nodes, {EPOCHS} epochs, objectives {', '.join(GOALS)}")
-    print("\n".join(lines(table, arguments.seeds, ways)))
+    without = mock.patch("sweeper.sampling._corner", return_value=None) if arguments.without_corners else nullcontext()
+    with without:
+        print("\n".join(lines(table, arguments.seeds, ways)))
     if arguments.gp_seconds:
         print("\n" + "\n".join(gp_seconds(table)))
 
