@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,13 @@ from unittest import mock
 import numpy as np
 from digits_cell import EPOCHS, RANGES, Trainings, a_spec, axes, nodes, searched, volume
 
+from sweeper.execute import InlineExecutor
 from sweeper.population import population_size
+from sweeper.record import MemoryRecorder
 from sweeper.sampling import Known, Question, propose
 from sweeper.search_spec import GP_MOST_TRIALS
-from sweeper.spec import SweepSpec
+from sweeper.spec import LoadedSpec, SweepSpec
+from sweeper.sweep import Sweep
 from sweeper.vocabulary import Room, Sampler, State
 
 SHARE = 0.95
@@ -178,6 +182,17 @@ def gp_seconds(table: Table) -> list[str]:
     return found
 
 
+def real(table: Table, how: Search, seed: int) -> str:
+    """Search by real trainings, through a whole sweep in this process; return what it found."""
+    spec = how.spec(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Sweep(spec.name, folder)
+        loaded = LoadedSpec(spec, "", Path("cell"))
+        summary = sweep.run(loaded, executor=InlineExecutor(), workers=how.workers, recorder=MemoryRecorder())
+    volumes = f"{summary.fronts[0].hypervolume:.2f}, {summary.fronts[0].hypervolume / table.whole:.3f} of the grid's"
+    return f"seed {seed}: {summary.counts.complete} trainings with {how.sampler} reach {volumes}"
+
+
 def main() -> None:
     """Train the grid where it is not kept yet, search it, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -194,6 +209,7 @@ def main() -> None:
     parser.add_argument("--floor", type=float, default=0.0, help="accuracy of the reference point")
     parser.add_argument("--subject-to", nargs="+", default=[], help="conditions, such as 'accuracy >= 0.5'")
     parser.add_argument("--without-corners", action="store_true", help="no search begins with the corners of the space")
+    parser.add_argument("--real", type=int, metavar="SEED", help="search once by real trainings, a quarter of the grid")
     parser.add_argument("--gp-seconds", action="store_true", help="also time the proposals of gp")
     arguments = parser.parse_args()
     trainings = Trainings(arguments.cache)
@@ -211,6 +227,9 @@ def main() -> None:
         )
         for sampler in arguments.samplers
     ]
+    if arguments.real is not None:
+        print(real(table, ways[0], arguments.real))
+        return
     without = mock.patch("sweeper.sampling._corner", return_value=None) if arguments.without_corners else nullcontext()
     with without:
         print("\n".join(lines(table, arguments.seeds, ways)))
