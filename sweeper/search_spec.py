@@ -12,7 +12,7 @@ from sweeper.spec_problems import broken_rule, nearest
 from sweeper.vocabulary import MEASUREMENTS, Bound, Sampler
 
 #: A Gaussian process thinks while workers wait: with four objectives and six settings being tried, one proposal takes
-#: 2.4 s of a processor at 20 known settings of differing pressures, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).
+#: 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).
 GP_MOST_TRIALS = 60
 
 _BOUND = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
