@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from ssl import SSLError
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import urlopen
 
@@ -198,9 +198,10 @@ def _refuse_silent(uri: str) -> None:
         urlopen(address.geturl(), timeout=_SIGN_OF_LIFE_S).close()
     except HTTPError:
         pass  # an answer, if only that of a proxy
-    except URLError as error:
-        if not isinstance(error.reason, SSLError):  # MLflow may know the certificate, or be told to trust it
-            raise OSError(f"the server still does not answer ({error.reason})") from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, SSLError):  # MLflow may know the certificate, or be told to trust it
+            raise OSError(f"the server still does not answer ({reason})") from None
     _silent.discard(uri)
 
 

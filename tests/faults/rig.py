@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[2]
 #: Eight networks of two tasks, in populations of two.
 GRID = """
 name: fragile
-task: {data: digits, train_images: 600, test_images: 100}
+task: {data: digits, train_images: 300, test_images: 100}
 lattice: {channels: 6, layers: 2, steps: 4}
 parameters:
   classes: {values: [4, 2]}
   breadth_pressure: {values: [0, 5e-4]}
   time_pressure: {values: [0.02, 0.2]}
-training: {epochs: 30, batch_size: 16}
+training: {epochs: 24, batch_size: 16}
 placement: {population: 2}
 objectives:
   - {name: accuracy, goal: maximize}
@@ -45,10 +45,10 @@ parameters:
   classes: {values: [4, 2]}
   breadth_pressure: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}
   time_pressure: {min: 0, max: 0.5}
-training: {epochs: 18, batch_size: 16}
+training: {epochs: 12, batch_size: 16}
 search: {trials: 3}
 replicates: 2
-early_stopping: {min_epochs: 6, factor: 2}
+early_stopping: {min_epochs: 4, factor: 2}
 placement: {population: 2}
 objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 5}
