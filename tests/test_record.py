@@ -589,3 +589,22 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
     assert set(MEASUREMENTS) <= set(front.table.column_names)
     with pytest.raises(UnknownSweepError, match=r"known: small"):
         read_front(server, "smal")
+
+
+def test_server_that_hangs_is_asked_for_a_sign_of_life_before_anything_is_sent_again(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("sweeper.mlflow_store._SIGN_OF_LIFE_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        uri = f"http://someone:s3cret@127.0.0.1:{hanging.getsockname()[1]}"
+        with pytest.raises(TrackingError, match="API request to .* failed"):
+            connect(uri)
+        with pytest.raises(TrackingError, match="the server still does not answer") as raised:
+            connect(uri)
+        assert "s3cret" not in str(raised.value)
+        asked = []
+        while b"/health" not in b"".join(asked):
+            connection, _ = hanging.accept()
+            with connection:
+                connection.settimeout(5)
+                asked.append(connection.recv(100))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from sweeper.home import Home
@@ -149,7 +150,8 @@ class Cli:
 
     def records(self):
         """Return what the ledger holds, by key."""
-        return {record.key: record for record in Ledger(self.sweep.ledger_url, "fragile").records()}
+        with closing(Ledger(self.sweep.ledger_url, "fragile")) as ledger:
+            return {record.key: record for record in ledger.records()}
 
     def finished(self):
         return {key: record for key, record in self.records().items() if record.state.is_finished}

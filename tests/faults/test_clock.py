@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.record import read_front
-from tests.faults.rig import GRID, ROOT, eventually
+from tests.faults.rig import GRID, ROOT
 
 pytestmark = pytest.mark.slow
 

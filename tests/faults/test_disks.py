@@ -60,10 +60,7 @@ def test_disk_that_fills_in_the_middle_stops_the_sweep_and_loses_nothing(new_cli
 
 def test_read_only_home_is_read_and_refused_in_one_sentence_where_it_must_be_written(new_cli, disk):
     cli = new_cli(HALF, home=disk / "sweeps")
-    driver = cli.start("run", "fragile.yaml", "--workers", "2")
-    cli.wait_for_outcome(driver)
-    cli.kill(driver)
-    assert "4 complete" in cli.end(cli.start("resume", "fragile", "--workers", "2"))
+    cli.end(cli.start("run", "fragile.yaml", "--workers", "2"))
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True, timeout=60)
     for words in (["run", "fragile.yaml"], ["resume", "fragile"], ["mirror", "fragile"]):
         code, out, err = cli.run(*words)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -17,7 +13,7 @@ import pytest
 
 from sweeper.record import read_front
 from sweeper.vocabulary import State
-from tests.faults.rig import HALF, SEARCH, eventually
+from tests.faults.rig import HALF, SEARCH
 
 pytestmark = pytest.mark.slow
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -25,9 +26,10 @@ def test_ledger_locked_by_a_foreign_process_is_waited_for(new_cli, assert_undist
     cli = new_cli(HALF)
     driver = cli.start("run", "fragile.yaml", "--workers", "2")
     cli.wait_for_training(driver)
-    with locked(cli):  # until workers have finished their populations, whose outcomes cannot be written meanwhile
+    with locked(cli):  # until a population has ended, whose outcomes cannot be written meanwhile
         networks = cli.sweep.path / "networks"
-        eventually(lambda: len(list(networks.glob("*.safetensors"))) == 4, driver)
+        eventually(lambda: len(list(networks.glob("*.safetensors"))) >= 2, driver)
+        time.sleep(2)
     assert "4 trials: 4 complete" in cli.end(driver)
     assert_undisturbed(cli)
     cli.audit()

@@ -22,7 +22,7 @@ class _IsReal(type):
         return isinstance(one, _real)
 
 
-class datetime_(_real, metaclass=_IsReal):
+class Shifted(_real, metaclass=_IsReal):
     """The class that replaces `datetime.datetime`."""
 
     @classmethod
@@ -38,7 +38,6 @@ class datetime_(_real, metaclass=_IsReal):
         return cls.now()
 
 
-datetime_.__name__ = datetime_.__qualname__ = "datetime"
-datetime.datetime = datetime_
+datetime.datetime = Shifted
 time.time = lambda: _time() + _shift()
 time.time_ns = lambda: _time_ns() + _shift() * 10**9
