@@ -1,4 +1,8 @@
-"""Kills the driver of a grid and of a search with SIGKILL at random moments, and counts what was lost by it."""
+"""Kills the driver of a grid and of a search with SIGKILL at random moments, and counts what was lost by it.
+
+Half of the moments, by chance, are counted from the driver's start, so that planning and Ray's start are hit, the others
+from the first epoch that ends after it, so that training and mirroring are.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +85,15 @@ class Killed:
                 start_new_session=True,
             )
 
+    def checkpoints(self, since: float) -> dict[str, list[float]]:
+        """Return when the checkpoints of each population were written, of those written since then."""
+        found: dict[str, list[float]] = {}
+        for path in Path(self._sweep.files, "checkpoints").glob("*.pt"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime > since:
+                    found.setdefault(path.name.split(".")[0], []).append(path.stat().st_mtime)
+        return found
+
     def kill(self, process: subprocess.Popen[str], started: float) -> str:
         """Kill the driver now; return in words what it was doing."""
         process.kill()
@@ -112,10 +125,7 @@ class Killed:
 
     def _lost(self, started: float, now: float) -> str:
         """Return what the workers lost: the time since the last checkpoint of each that was written since the start."""
-        found: dict[str, list[float]] = {}
-        for path in Path(self._sweep.files, "checkpoints").glob("*.pt"):
-            if path.stat().st_mtime > started:
-                found.setdefault(path.name.split(".")[0], []).append(path.stat().st_mtime)
+        found = self.checkpoints(started)
         self.epochs_s += [max(times) - min(times) for times in found.values() if len(times) == 2]
         ended = {record.population for record in self._known.values()}
         lost = [now - max(times) for key, times in found.items() if key not in ended]
@@ -143,10 +153,10 @@ class Killed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=25, help="seconds after its start until a driver is killed")
+    parser.add_argument("--longest", type=float, default=15, help="of the seconds until a kill")
     options = parser.parse_args()
     dice = random.Random(options.seed)
     print(f"{options.kills} kills, seed {options.seed}, load before {os.getloadavg()[0]:.1f}", flush=True)
@@ -159,8 +169,12 @@ def main() -> None:
                 sweep = Killed(kind, number, Path(folder))
                 while left:
                     started, process = time.time(), sweep.start()
+                    is_training = dice.random() < 0.5
+                    moment = dice.uniform(0, options.longest)
+                    while is_training and process.poll() is None and not sweep.checkpoints(started):
+                        time.sleep(0.05)
                     with suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=dice.uniform(0, options.longest))
+                        process.wait(timeout=moment)
                     if process.poll() is not None:
                         break  # the sweep has ended: kill the next one
                     print(sweep.kill(process, started), flush=True)

@@ -73,8 +73,8 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     _set_defaults()
     from mlflow import MlflowClient
 
-    for noisy in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 

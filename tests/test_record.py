@@ -597,7 +597,7 @@ def test_server_that_hangs_is_asked_for_a_sign_of_life_before_anything_is_sent_a
     monkeypatch.setattr("sweeper.mlflow_store._SIGN_OF_LIFE_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         uri = f"http://someone:s3cret@127.0.0.1:{hanging.getsockname()[1]}"
-        with pytest.raises(TrackingError, match="API request to .* failed"):
+        with pytest.raises(TrackingError, match=r"API request to .* failed"):
             connect(uri)
         with pytest.raises(TrackingError, match="the server still does not answer") as raised:
             connect(uri)
@@ -608,3 +608,15 @@ def test_server_that_hangs_is_asked_for_a_sign_of_life_before_anything_is_sent_a
             with connection:
                 connection.settimeout(5)
                 asked.append(connection.recv(100))
+
+
+def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, uri):
+    trial, client = a_late_trial(1), connect(uri)
+    opened.record(trial)
+    kept = {run.info.run_id: run for run in (parent_of(uri), run_of(uri, trial))}
+    for run in kept.values():
+        own = {name: value for name, value in run.data.tags.items() if name.startswith("sweeper.")}
+        client.create_run(run.info.experiment_id, tags=own)
+    foreign = client.create_run(run.info.experiment_id)
+    opened.close("FINISHED")
+    assert {run.info.run_id for run in all_runs(uri)} == {*kept, foreign.info.run_id}
