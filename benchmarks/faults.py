@@ -1,7 +1,7 @@
 """Kills the driver of a grid and of a search with SIGKILL at random moments, and counts what was lost by it.
 
-Half of the moments, by chance, are counted from the driver's start, so that planning and Ray's start are hit, the others
-from the first epoch that ends after it, so that training and mirroring are.
+Half of the moments, by chance, are counted from the driver's start, so that planning and Ray's start are hit; the
+others from the first epoch that ends after it, so that training and mirroring are.
 """
 
 from __future__ import annotations
