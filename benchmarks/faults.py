@@ -85,6 +85,10 @@ class Killed:
                 start_new_session=True,
             )
 
+    def said(self) -> str:
+        """Return what its drivers have said."""
+        return (self._folder / f"{self.name}.log").read_text()
+
     def checkpoints(self, since: float) -> dict[str, list[float]]:
         """Return when the checkpoints of each population were written, of those written since then."""
         found: dict[str, list[float]] = {}
@@ -175,8 +179,10 @@ def main() -> None:
                         time.sleep(0.05)
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(timeout=moment)
-                    if process.poll() is not None:
+                    if process.poll() == 0:
                         break  # the sweep has ended: kill the next one
+                    if process.poll() is not None:
+                        sys.exit(f"{sweep.name} ended with {process.returncode}:\n{sweep.said()}")
                     print(sweep.kill(process, started), flush=True)
                     left -= 1
                 ended.append(sweep.end())

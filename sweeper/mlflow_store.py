@@ -5,13 +5,14 @@ The fluent API is never used: no active run, no current experiment.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLError
@@ -73,8 +74,6 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     _set_defaults()
     from mlflow import MlflowClient
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
@@ -87,6 +86,8 @@ def _set_defaults() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -103,6 +104,9 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(file.parent):
+            if not file.exists() or not file.stat().st_size:
+                _make_tables(uri)
         with closing(sqlite3.connect(file)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
@@ -111,6 +115,38 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the right to make files in a folder, where the file system has locks."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _make_tables(uri: str) -> None:
+    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again."""
+    path, mark, how = uri.partition("?")
+    aside = f"{path}.new{mark}{how}"
+    file = _sqlite_file(aside)
+    for torn in (file, file.with_name(f"{file.name}-journal")):
+        torn.unlink(missing_ok=True)
+    _set_defaults()
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        engine = tables.create_sqlalchemy_engine(aside)
+        tables._initialize_tables(engine)
+        engine.dispose()
+    except (ImportError, AttributeError):  # MLflow's own rooms, which may move: it makes them in place then
+        return
+    file.replace(_sqlite_file(uri))
 
 
 def schema_problem(uri: str) -> str:

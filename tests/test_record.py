@@ -620,3 +620,17 @@ def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, 
     foreign = client.create_run(run.info.experiment_id)
     opened.close("FINISHED")
     assert {run.info.run_id for run in all_runs(uri)} == {*kept, foreign.info.run_id}
+
+
+@pytest.mark.slow
+def test_database_whose_maker_was_killed_is_made_by_the_next_one(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    connecting = "import sys; from sweeper.record import connect; connect(sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", connecting, uri])
+    while not any(path.stat().st_size > 100_000 for path in tmp_path.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert connect(uri).search_experiments()
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
