@@ -129,10 +129,11 @@ class Killed:
 
     def _lost(self, started: float, now: float) -> str:
         """Return what the workers lost: the time since the last checkpoint of each that was written since the start."""
-        found = self.checkpoints(started)
+        driver = self._sweep.path / "driver.json"  # until a driver writes it, workers of the one before may still write
+        found = self.checkpoints(max(started, driver.stat().st_mtime)) if driver.exists() else {}
         self.epochs_s += [max(times) - min(times) for times in found.values() if len(times) == 2]
         ended = {record.population for record in self._known.values()}
-        lost = [now - max(times) for key, times in found.items() if key not in ended]
+        lost = [max(0.0, now - max(times)) for key, times in found.items() if key not in ended]
         self.lost_s += lost
         return "; since their last checkpoints " + ", ".join(f"{s:.2f} s" for s in lost) if lost else ""
 
