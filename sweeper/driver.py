@@ -107,11 +107,16 @@ class Driver:
         return self._snapshot.counts.waiting > 0
 
     def next_job(self) -> Job | None:
-        """Claim the next population and return it as a job; None when none waits and nothing is left to propose."""
+        """Claim the next population and return it as a job; None when none waits and nothing is left to propose.
+
+        Raises:
+            HomeError: If the ledger cannot be written, or a disk is full.
+        """
         if not self._waiting:
             self._waiting = self._proposed()
         if not self._waiting:
             return None
+        self._folder.require_room()
         population = self._waiting.pop(0)
         self._ledger.claim(population, self._lease.session, _now_ms())
         self._running[population.key] = population
@@ -176,7 +181,7 @@ class Driver:
         parts = self._ledger.retry(population, kind, apart=step is Step.APART)
         for part in parts:
             self._records |= {record.key: record for record in self._ledger.records_in(part)}
-        self._snapshot.note = _said(population, kind, step, tried + 1, limits[str(kind)])
+        self._snapshot.note = _said(population, ended[0], step, tried + 1, limits[str(kind)])
         self._put_back(parts)
         return True
 
@@ -252,12 +257,14 @@ class Driver:
         )
 
 
-def _said(population: Population, kind: Outcome, step: Step, times: int, limit: int) -> str:
+def _said(population: Population, ended: Ended, step: Step, times: int, limit: int) -> str:
     """Return in words what happened to a population and what comes next."""
     happened = {
         Outcome.LOST: f"the worker that trained population {population.key} died",
         Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
-    }.get(kind, f"the training of population {population.key} failed")
+    }.get(ended.outcome or Outcome.FAILED, f"the training of population {population.key} failed")
+    if ended.outcome is Outcome.LOST and ended.reason.startswith("Traceback"):  # by a full disk
+        happened = f"population {population.key} was lost: {ended.reason.strip().splitlines()[-1]}"
     if step is Step.APART:
         return f"{happened}; its {len(population.open)} members are tried again in two halves"
     return f"{happened}; it goes on from its last checkpoint (try {times} of {limit})"

@@ -5,17 +5,21 @@ The fluent API is never used: no active run, no current experiment.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import urlopen
 
 from sweeper.errors import SweepError, TrackingError
 
@@ -70,19 +74,20 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     _set_defaults()
     from mlflow import MlflowClient
 
-    for noisy in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    # Sent twice at most: a server that hangs holds the driver up for half a minute once, see `_refuse_silent`.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -99,6 +104,9 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(file.parent):
+            if not file.exists() or not file.stat().st_size:
+                _make_tables(uri)
         with closing(sqlite3.connect(file)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
@@ -107,6 +115,38 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the right to make files in a folder, where the file system has locks."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _make_tables(uri: str) -> None:
+    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again."""
+    path, mark, how = uri.partition("?")
+    aside = f"{path}.new{mark}{how}"
+    file = _sqlite_file(aside)
+    for torn in (file, file.with_name(f"{file.name}-journal")):
+        torn.unlink(missing_ok=True)
+    _set_defaults()
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        engine = tables.create_sqlalchemy_engine(aside)
+        tables._initialize_tables(engine)
+        engine.dispose()
+    except (ImportError, AttributeError):  # MLflow's own rooms, which may move: it makes them in place then
+        return
+    file.replace(_sqlite_file(uri))
 
 
 def schema_problem(uri: str) -> str:
@@ -173,6 +213,34 @@ def redacted(text: str) -> str:
     return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
 
 
+#: Servers that did not answer last time, or not well: they are asked briefly first.
+_silent: set[str] = set()
+
+#: How long such a server may take to say anything at all.
+_SIGN_OF_LIFE_S = 3
+
+
+def _refuse_silent(uri: str) -> None:
+    """Ask a server that failed last time for a sign of life, since MLflow itself would wait much longer for it.
+
+    Raises:
+        OSError: If there is none.
+    """
+    if uri not in _silent:
+        return
+    place = urlsplit(uri)
+    address = place._replace(netloc=place.netloc.rpartition("@")[2], path=f"{place.path.rstrip('/')}/health", query="")
+    try:
+        urlopen(address.geturl(), timeout=_SIGN_OF_LIFE_S).close()
+    except HTTPError:
+        pass  # an answer, if only that of a proxy
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, SSLError):  # MLflow may know the certificate, or be told to trust it
+            raise OSError(f"the server still does not answer ({reason})") from None
+    _silent.discard(uri)
+
+
 @contextmanager
 def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
@@ -181,10 +249,13 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
 
         kinds = (MlflowException, OSError)
     try:
+        _refuse_silent(uri)
         yield
     except SweepError:
         raise
     except kinds as error:
+        if urlsplit(uri).scheme in ("http", "https"):
+            _silent.add(uri)
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "

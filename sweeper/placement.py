@@ -97,8 +97,10 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
     try:
         guarded = _Guarded(source)
         searcher = PlanSearcher(guarded)
-        # Tune logs a traceback of its own inside for every worker that dies; the source says it in words.
-        logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+        # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
+        # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
+        for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
+            logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
             tune_config=tune.TuneConfig(

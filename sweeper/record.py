@@ -151,6 +151,7 @@ class MlflowRecorder:
         """End the sweep's run as FINISHED, KILLED or FAILED."""
         self._require_open()
         with translated(self._uri, f"close sweep '{self._sweep}'"):
+            self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
 
     def trials(self) -> list[StoredTrial]:
@@ -224,6 +225,15 @@ class MlflowRecorder:
             )
             self._runs[trial.key] = str(run.info.run_id)
         return self._runs[trial.key]
+
+    def _remove_copies(self) -> None:
+        """Remove begun runs of what has another one: MLflow sends a request again that is answered too late."""
+        begun = self._client.search_runs([self._experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+        for run in begun:
+            key, kind = run.data.tags.get(TRIAL_KEY), run.data.tags.get(KIND)
+            is_copy = key in self._committed and run.info.run_id != self._runs[key]
+            if is_copy or (kind == "sweep" and run.info.run_id != self._parent_id):
+                self._client.delete_run(run.info.run_id)
 
     def _stored_front(self, task: str) -> tuple[int, Front | None]:
         """Return the last marked version (0 for none) and its front, None where it cannot be read."""
