@@ -150,9 +150,7 @@ class Driver:
             members = dict(zip(job.wanted_keys, ended, strict=True))
             paused = {key: member for key, member in members.items() if member.outcome is None}
             stopped = self._judge(population, job.until or 0, paused)
-            for key, member in (members | stopped).items():
-                if member.outcome is not None:
-                    self._tell(population, key, member)
+            self._tell(population, {k: m for k, m in (members | stopped).items() if m.outcome is not None})
             if population.open:
                 self._put_back([population])
             self._mirror([self._records[key] for key in job.keys], [job.task])
@@ -177,16 +175,16 @@ class Driver:
 
     def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> dict[str, Ended]:
         """Note who has reached a rung, and return how those end that others did better than."""
-        for key, member in paused.items():
-            self._records[key] = self._ledger.pass_rung(population, key, epoch, member.measurement)
+        measured = {key: member.measurement for key, member in paused.items()}
+        self._records |= {record.key: record for record in self._ledger.pass_rung(population, epoch, measured)}
         going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
         reason = f"stopped after epoch {epoch}: others of its cell did better by then"
         return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
 
-    def _tell(self, population: Population, key: str, member: Ended) -> None:
-        record = self._ledger.tell(population, key, member)
-        self._records[key] = record
-        self._snapshot.counts = self._snapshot.counts.ended(record)
+    def _tell(self, population: Population, ended: Mapping[str, Ended]) -> None:
+        for record in self._ledger.tell_all(population, ended):
+            self._records[record.key] = record
+            self._snapshot.counts = self._snapshot.counts.ended(record)
 
     def _put_back(self, populations: Sequence[Population]) -> None:
         """Let populations go on before anything new is begun."""
