@@ -84,17 +84,37 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
 _T = TypeVar("_T")
 
 
+#: Jobs a worker gets from one run of Tune, about, and the least number in all. Tune keeps objects, texts and folders of
+#: every trial to its end, and looks at each of them at every step; at the end of a run its last workers wait for
+#: each other, half a job on average: a hundredth of the time.
+_JOBS_A_WORKER, _LEAST_JOBS = 50, 250
+
+
 def place(work: Work, source: JobSource, workers: int, scratch: Path | None = None) -> None:
     """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
+    # Tune logs a traceback of its own inside for every worker that dies; the source says it in words.
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
+    guarded, most = _Guarded(source), max(_LEAST_JOBS, _JOBS_A_WORKER * workers)
+    first: Job | None = None
+    while True:
+        searcher = PlanSearcher(guarded, most, first)
+        _run_tune(work, searcher, guarded, workers, scratch)
+        if guarded.error:
+            raise guarded.error
+        first = guarded.next_job() if searcher.is_used_up else None
+        if first is None:
+            break
+    if guarded.error:
+        raise guarded.error
+
+
+def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int, scratch: Path | None) -> None:
+    """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
         scratch.mkdir(parents=True)
     folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
     try:
-        guarded = _Guarded(source)
-        searcher = PlanSearcher(guarded)
-        # Tune logs a traceback of its own inside for every worker that dies; the source says it in words.
-        logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
             tune_config=tune.TuneConfig(
@@ -108,14 +128,12 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 name="placement",
                 storage_path=folder,
                 verbose=0,
-                stop=SourceStopper(guarded),
-                callbacks=[ErrorCallback(searcher)],
+                stop=SourceStopper(source),
+                callbacks=[ErrorCallback(searcher), FolderCallback()],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
         tuner.fit()
-        if guarded.error:
-            raise guarded.error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -165,21 +183,35 @@ def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
 
 
 class PlanSearcher(Searcher):
-    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports."""
+    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports.
 
-    def __init__(self, source: JobSource) -> None:
+    Args:
+        source: Where jobs come from.
+        most: How many to hand out.
+        first: A job that was taken from the source already.
+    """
+
+    def __init__(self, source: JobSource, most: int, first: Job | None = None) -> None:
         super().__init__()
-        self._source = source
+        self._source, self._left, self._first = source, most, first
         self._jobs: dict[str, Job] = {}
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has handed out all it may: the source may have more."""
+        return self._left <= 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
-        job = self._source.next_job()
+        if self.is_used_up:
+            return Searcher.FINISHED
+        job, self._first = self._first or self._source.next_job(), None
         if job is None:
             return None if self._jobs else Searcher.FINISHED
+        self._left -= 1
         self._jobs[trial_id] = job
         return {"job": json.dumps(asdict(job))}
 
@@ -225,6 +257,19 @@ class ErrorCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on whose worker died, and of what."""
         self._searcher.on_trial_error(trial.trial_id, trial.get_error())
+
+
+class FolderCallback(tune.Callback):
+    """Removes what Tune writes for a trial when it has ended, where it is on this machine."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Remove the folders that nobody uses any more; a worker's own is taken over by its next trial."""
+        storage = trial.storage
+        for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class SourceStopper(tune.Stopper):

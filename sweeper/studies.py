@@ -11,7 +11,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.database import DATABASE_ERRORS, driver_of, first_line, open_database, opening
+from sweeper.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.errors import HomeError
 from sweeper.optuna_tables import Change, NewRow, add_trials, change_trials, check_tables
 from sweeper.vocabulary import Objective, State
@@ -56,7 +56,7 @@ class Studies:
     """
 
     def __init__(self, url: str, sweep: str, holder: str = "") -> None:
-        self.sweep = sweep
+        self.sweep, self._holder = sweep, holder
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder)
@@ -70,7 +70,7 @@ class Studies:
 
     def close(self) -> None:
         """Let go of the storage, and of the sweep where this is its driver."""
-        self._storage.engine.dispose()
+        close_database(self._storage, self._holder)
 
     @property
     def driver(self) -> str | None:
