@@ -113,7 +113,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
         scratch.mkdir(parents=True)
-    folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
+    folder, folders = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-")), FolderCallback()
     try:
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
@@ -129,12 +129,13 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(source),
-                callbacks=[ErrorCallback(searcher), FolderCallback()],
+                callbacks=[ErrorCallback(searcher), folders],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
         tuner.fit()
     finally:
+        folders.remove_rest()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -260,15 +261,24 @@ class ErrorCallback(tune.Callback):
 
 
 class FolderCallback(tune.Callback):
-    """Removes what Tune writes for a trial when it has ended, where it is on this machine."""
+    """Removes what Tune writes for its trials, where it is on this machine."""
+
+    def __init__(self) -> None:
+        self._of_workers: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Remove the folders that nobody uses any more; a worker's own is taken over by its next trial."""
-        storage = trial.storage
-        for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
+        """Remove the folders of a trial; a worker is in its own until it gets another one."""
+        if (storage := trial.storage) is not None:
+            self._of_workers.add(os.path.dirname(storage.trial_working_directory))
+            for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_rest(self) -> None:
+        """Remove the workers' folders, when the workers are gone."""
+        for folder in self._of_workers:
             shutil.rmtree(folder, ignore_errors=True)
 
 
