@@ -203,17 +203,20 @@ class Driver:
         self._mirror.finish()
         finished = {key for key, record in self._records.items() if record.state.is_finished}
         missing = finished - self._mirror.done
-        # Read again: what is kept here has no curves.
-        records = [record for record in self._ledger.records() if record.key in missing] if missing else []
         state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
-        if self._mirror.catch_up(records, self._spec.tasks):
-            self._mirror.close(state)
+        try:
+            # Read again: what is kept here has no curves.
+            records = [record for record in self._ledger.records() if record.key in missing] if missing else []
+            if self._mirror.catch_up(records, self._spec.tasks):
+                self._mirror.close(state)
+        except HomeError as error:
+            self._mirror.problem = str(error)
         fronts = [self._mirror.fronts.get(task) or self._front(task) for task in self._spec.tasks]
         return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
 
     def stop(self) -> None:
-        """Let go of the mirror, however this ends."""
-        self._mirror.stop()
+        """Let go of the mirror, however this ends; a tracking server that hangs does not keep it long."""
+        self._mirror.stop(wait_s=5)
 
     def _release(self) -> None:
         """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""

@@ -6,6 +6,7 @@ so what it does not get done is found missing by the next driver, or by `sweeper
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -18,6 +19,9 @@ from sweeper.vocabulary import TrialRecord
 
 #: So many populations may wait for the recorder, then their driver waits: what is left when a user stops it is little.
 MOST_WAITING = 16
+
+#: After a failure what comes is left for the end so long: a server that does not answer takes a minute to say so.
+RETRY_EVERY_S = 30.0
 
 #: A front is computed and stored at most so often, and takes at most this share of the time.
 FRONT_EVERY_S, FRONT_SHARE = 5.0, 0.05
@@ -40,6 +44,7 @@ class Mirroring:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._next_front_s: dict[str, float] = {}
+        self._next_try_s = -math.inf
         self.done: set[str] = set()  # keys of what is mirrored
         self.fronts: dict[str, Front] = {}
         self.problem = ""  # why the last write failed
@@ -52,25 +57,26 @@ class Mirroring:
         self._hand_over((records, task))
 
     def finish(self) -> None:
-        """Wait until what was put is written; then the recorder is free."""
+        """Wait until what was put is written; then the recorder is free. After a failure `catch_up` has the rest."""
+        if self.problem:
+            self.stop()
         if self._thread is not None:
             self._hand_over(None)
             self._thread.join()
             self._thread = None
         self._raise()
 
-    def stop(self) -> None:
-        """Leave what was put, but for what is being written."""
+    def stop(self, wait_s: float | None = None) -> None:
+        """Leave what was put, and wait for what is being written, at most so long."""
         if self._thread is not None:
             while not self._waiting.empty():
                 self._waiting.get()
             self._waiting.put(None)
-            self._thread.join()
+            self._thread.join(wait_s)
             self._thread = None
 
     def catch_up(self, records: Iterable[TrialRecord], tasks: Sequence[str]) -> bool:
         """Write outcomes and fronts here and now; tells whether everything is mirrored."""
-        self.problem = ""
         self._try(lambda: self._write(records, tasks))
         return not self.problem
 
@@ -97,6 +103,8 @@ class Mirroring:
             while (what := self._waiting.get()) is not None:
                 records, task = what
                 now_s = self._clock()
+                if now_s < self._next_try_s:
+                    continue
                 is_due = now_s >= self._next_front_s.get(task, now_s)
                 self._try(lambda: self._write(records, [task] if is_due else []))  # noqa: B023  # called at once
         except BaseException as error:
@@ -115,6 +123,7 @@ class Mirroring:
     def _try(self, write: Callable[[], None]) -> None:
         try:
             write()
+            self.problem = ""
         except TrackingError as error:
             # The ledger has the outcome: a tracking server that is away must not stop the sweep.
-            self.problem = str(error)
+            self.problem, self._next_try_s = str(error), self._clock() + RETRY_EVERY_S

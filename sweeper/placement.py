@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -264,7 +264,7 @@ class FolderCallback(tune.Callback):
     """Removes what Tune writes for its trials, where it is on this machine."""
 
     def __init__(self) -> None:
-        self._of_workers: set[str] = set()
+        self._places: set[Path] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -272,14 +272,16 @@ class FolderCallback(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Remove the folders of a trial; a worker is in its own until it gets another one."""
         if (storage := trial.storage) is not None:
-            self._of_workers.add(os.path.dirname(storage.trial_working_directory))
+            self._places.add(Path(storage.trial_working_directory).parent.parent)
             for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def remove_rest(self) -> None:
-        """Remove the workers' folders, when the workers are gone."""
-        for folder in self._of_workers:
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove what is left of the whole run in Ray's folder, when the workers are gone."""
+        for place in self._places:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                place.parent.rmdir()  # named by the time of the run
 
 
 class SourceStopper(tune.Stopper):
