@@ -268,14 +268,22 @@ def test_crash_in_the_middle_of_the_values_stores_none_twice(uri, monkeypatch):
     assert lengths == {50}
 
 
-def test_run_made_by_another_writer_after_opening_is_found_and_not_repeated(uri):
-    trial = a_late_trial(1)
-    one, other = MlflowRecorder(uri), MlflowRecorder(uri)
-    one.open(FACTS)
-    other.open(FACTS)
-    other.record(trial)
-    one.record(trial)
+def test_run_whose_creation_failed_on_the_way_back_is_found_and_not_repeated(uri, monkeypatch):
+    trial, recorder = a_late_trial(1), MlflowRecorder(uri)
+    recorder.open(FACTS)
+    create = recorder._client.create_run
+
+    def create_and_lose_the_answer(*args, **options):
+        create(*args, **options)
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(recorder._client, "create_run", create_and_lose_the_answer)
+    with pytest.raises(TrackingError, match="connection reset"):
+        recorder.record(trial)
+    monkeypatch.undo()
+    recorder.record(trial)
     assert len(all_runs(uri)) == 2
+    assert [stored.key for stored in recorder.trials()] == [trial.key]
 
 
 def test_front_without_its_commit_mark_is_not_seen_and_is_written_again(opened, uri, monkeypatch):
