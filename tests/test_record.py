@@ -357,6 +357,7 @@ def test_ambient_mlflow_settings_do_not_disturb(uri, monkeypatch, tmp_path):
     recorder.record_front(a_front(a_late_trial(1)))
     assert len(all_runs(uri)) == 2
     assert run_of(uri, a_trial(1)).data.metrics["accuracy"] == 0.5
+    recorder.close("FINISHED")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db"]
 
 
