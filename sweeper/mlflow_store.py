@@ -15,11 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from ssl import SSLError
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import urlopen
 
 from sqlalchemy import Engine, event
 
@@ -117,7 +114,7 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
 def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Sent twice at most: a server that hangs holds the driver up for half a minute once, see `_refuse_silent`.
+    # Sent twice at most: a server that hangs holds the mirror's thread, and at the end the driver, up for half a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -250,34 +247,6 @@ def redacted(text: str) -> str:
     return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
 
 
-#: Servers that did not answer last time, or not well: they are asked briefly first.
-_silent: set[str] = set()
-
-#: How long such a server may take to say anything at all.
-_SIGN_OF_LIFE_S = 3
-
-
-def _refuse_silent(uri: str) -> None:
-    """Ask a server that failed last time for a sign of life, since MLflow itself would wait much longer for it.
-
-    Raises:
-        OSError: If there is none.
-    """
-    if uri not in _silent:
-        return
-    place = urlsplit(uri)
-    address = place._replace(netloc=place.netloc.rpartition("@")[2], path=f"{place.path.rstrip('/')}/health", query="")
-    try:
-        urlopen(address.geturl(), timeout=_SIGN_OF_LIFE_S).close()
-    except HTTPError:
-        pass  # an answer, if only that of a proxy
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        if not isinstance(reason, SSLError):  # MLflow may know the certificate, or be told to trust it
-            raise OSError(f"the server still does not answer ({reason})") from None
-    _silent.discard(uri)
-
-
 @contextmanager
 def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
@@ -286,13 +255,10 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
 
         kinds = (MlflowException, OSError)
     try:
-        _refuse_silent(uri)
         yield
     except SweepError:
         raise
     except kinds as error:
-        if urlsplit(uri).scheme in ("http", "https"):
-            _silent.add(uri)
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
