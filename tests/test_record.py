@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -600,25 +601,6 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
         read_front(server, "smal")
 
 
-def test_server_that_hangs_is_asked_for_a_sign_of_life_before_anything_is_sent_again(monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("sweeper.mlflow_store._SIGN_OF_LIFE_S", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        uri = f"http://someone:s3cret@127.0.0.1:{hanging.getsockname()[1]}"
-        with pytest.raises(TrackingError, match=r"API request to .* failed"):
-            connect(uri)
-        with pytest.raises(TrackingError, match="the server still does not answer") as raised:
-            connect(uri)
-        assert "s3cret" not in str(raised.value)
-        asked = []
-        while b"/health" not in b"".join(asked):
-            connection, _ = hanging.accept()
-            with connection:
-                connection.settimeout(5)
-                asked.append(connection.recv(100))
-
-
 def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, uri):
     trial, client = a_late_trial(1), connect(uri)
     opened.record(trial)
@@ -636,7 +618,13 @@ def test_database_whose_maker_was_killed_is_made_by_the_next_one(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     connecting = "import sys; from sweeper.record import connect; connect(sys.argv[1])"
     process = subprocess.Popen([sys.executable, "-c", connecting, uri])
-    while not any(path.stat().st_size > 100_000 for path in tmp_path.iterdir()):
+
+    def sizes():
+        for path in tmp_path.iterdir():
+            with suppress(FileNotFoundError):  # journals come and go
+                yield path.stat().st_size
+
+    while not any(size > 100_000 for size in sizes()):
         assert process.poll() is None
         time.sleep(0.001)
     process.kill()
