@@ -114,7 +114,7 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
 def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Sent twice at most: a server that hangs holds the mirror's thread up, and at the end the driver, for half a minute.
+    # Sent twice at most: a server that hangs holds the driver up for half a minute, once, at the end.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
