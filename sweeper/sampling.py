@@ -31,6 +31,12 @@ MOST_REPEATS = 10
 #: What Optuna's genetic algorithms call a population has at most so many members, its own default.
 _LARGEST_GENERATION = 50
 
+#: Corners of the space come first where they are at most one in so many of all trials.
+_CORNERS_SHARE = 3
+
+#: Others go on from what they have proposed themselves, or from nothing.
+_LEARNS_FROM_ALL = (Sampler.TPE, Sampler.GP)
+
 _CONSTRAINTS = "constraints"
 
 
@@ -126,7 +132,11 @@ def propose(question: Question, count: int) -> list[Proposal]:
         # Weights are drawn for every proposal, and with them every value changes.
         if study is None or question.search.scalarize:
             study = _study(question, known, sampler, distributions, rng)
-        proposal = _ask(study, known, distributions) or _unseen(question, known, distributions, rng)
+        proposal = (
+            _corner(question, known, distributions)
+            or _ask(study, known, distributions)
+            or _unseen(question, known, distributions, rng)
+        )
         known.append(Known(proposal.values, State.RUNNING, note=proposal.note))
         found.append(proposal)
     return found
@@ -227,6 +237,32 @@ def _trial(
         system_attrs=dict(one.note.get("trial", {})),
         constraints=excess if values is not None else None,
     )
+
+
+def _corner(
+    question: Question, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]
+) -> Proposal | None:
+    """Return a corner of the space that is not known; None where it is not to be begun with.
+
+    Each pressure prices one objective, so a front's ends, and much of its hypervolume, lie where pressures have theirs;
+    a sampler that draws from within finds them late. What is searched for one thing alone, or over more than pressures,
+    has its best anywhere.
+    """
+    search = question.search
+    if search.sampler not in _LEARNS_FROM_ALL or search.single or not question.spec.searches_pressures_only:
+        return None
+    ends = [_ends(distribution) for distribution in distributions.values()]
+    if math.prod(map(len, ends)) * _CORNERS_SHARE > search.trials:
+        return None
+    tried = {tuple(one.values[name] for name in distributions) for one in known}
+    left = (corner for corner in itertools.product(*ends) if corner not in tried)
+    return next((Proposal(dict(zip(distributions, corner, strict=True)), {}) for corner in left), None)
+
+
+def _ends(distribution: BaseDistribution) -> Sequence[Scalar]:
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution.low, distribution.high
+    return _choices(distribution)
 
 
 def _ask(study: optuna.Study, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]) -> Proposal | None:

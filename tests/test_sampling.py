@@ -128,6 +128,44 @@ def test_generations_of_nsga2_go_on_over_questions():
     assert max(generations) >= 3
 
 
+PRESSURES = {
+    "breadth_pressure": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2},
+    "time_pressure": {"min": 0.0, "max": 1.0},
+}
+CORNERS = {(1e-5, 0.0), (1e-5, 1.0), (1e-2, 0.0), (1e-2, 1.0)}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("batch", [1, 3, 6])
+def test_search_for_a_front_over_pressures_begins_with_the_corners_each_once(sampler, batch):
+    values = [tuple(one.values.values()) for one in search(a_spec(PRESSURES, sampler=sampler, trials=12), 6, batch)]
+    assert set(values[:4]) == CORNERS
+    assert not CORNERS.intersection(values[4:])
+
+
+def test_ends_of_a_list_of_values_are_all_of_them():
+    parameters = {"breadth_pressure": {"distribution": "categorical", "values": [1e-4, 1e-3, 1e-2]}}
+    mixed = {**parameters, "time_pressure": PRESSURES["time_pressure"]}
+    values = [tuple(one.values.values()) for one in search(a_spec(mixed, trials=18), 6)]
+    assert set(values) == {(breadth, time) for breadth in (1e-4, 1e-3, 1e-2) for time in (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        (PRESSURES, {"trials": 11}),  # four corners are more than a third
+        (PRESSURES, {"maximize": "accuracy"}),
+        (PRESSURES, {"sampler": "random"}),
+        (PRESSURES, {"sampler": "qmc"}),
+        (PRESSURES, {"sampler": "nsga2"}),
+        ({**PRESSURES, "channels": {"min": 2, "max": 9}}, {}),
+    ],
+)
+def test_corners_are_not_begun_with_where_they_cost_too_much_or_end_no_front(parameters, wanted):
+    corners = {values[:2] for values in (tuple(one.values.values()) for one in search(a_spec(parameters, **wanted), 6))}
+    assert not CORNERS.intersection(corners)
+
+
 def best(known, name):
     return [one.measurement[name] for one in known[-12:]]
 

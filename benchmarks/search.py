@@ -1,0 +1,200 @@
+"""How many trials each sampler needs to reach 95 % of a dense grid's hypervolume, on one cell of digits."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from digits_cell import EPOCHS, GOALS, NODES, RANGES, Trainings, a_spec, axes, nodes, searched, volume
+
+from sweeper.population import population_size
+from sweeper.sampling import Known, Question, propose
+from sweeper.search_spec import GP_MOST_TRIALS
+from sweeper.spec import SweepSpec
+from sweeper.vocabulary import Room, Sampler, State
+
+SHARE = 0.95
+#: Room for any population, so that only the search decides how many settings are proposed at once.
+ROOM = Room(machine_bytes=1 << 40, network_bytes=1 << 20, pixels=64)
+
+Measured = Mapping[str, float]
+
+
+class Table:
+    """The trained grid, asked as if it were a training: a setting is answered from its nearest node, by ratios.
+
+    Attributes:
+        measured: By node.
+        floor: Only what is above this accuracy counts for the hypervolume.
+        whole: The grid's hypervolume.
+    """
+
+    def __init__(self, trainings: Trainings, floor: float) -> None:
+        self.floor = floor
+        self.measured = {node: trainings.rows[node]["at"][EPOCHS] for node in nodes()}
+        self.whole = volume(list(self.measured.values()), floor)
+
+    def answer(self, values: Mapping[str, Any]) -> Measured:
+        """Return what the nearest node measured."""
+        nearest = [
+            min(axis, key=lambda node, value=values[name]: abs(np.log(node / value)))  # type: ignore[misc]
+            for name, axis in zip(RANGES, axes(), strict=True)
+        ]
+        return self.measured[tuple(nearest)]
+
+    def trials_needed(self, measured: Sequence[Measured]) -> int:
+        """Return after how many measurements the share is reached; one more than there are where it is not."""
+        low, high = 0, len(measured) + 1
+        while high - low > 1:  # the volume only grows
+            middle = (low + high) // 2
+            low, high = (low, middle) if volume(measured[:middle], self.floor) >= SHARE * self.whole else (middle, high)
+        return high
+
+    def share(self, measured: Sequence[Measured]) -> float:
+        """Return the volume of measurements by the whole grid's."""
+        return volume(measured, self.floor) / self.whole
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the cell is searched.
+
+    Attributes:
+        sampler: Its name, and `+chebyshev` where the objectives are turned into one.
+        trials: What the spec asks for; decides how many settings are proposed at once, as in a sweep.
+        most: How many to propose all the same, to see when the share is reached.
+        workers: How many populations are trained at a time.
+        population: As in a spec's `placement`.
+    """
+
+    sampler: str
+    trials: int
+    most: int
+    workers: int
+    population: int | str
+
+    def spec(self, seed: int) -> SweepSpec:
+        """Return it as a sweep."""
+        sampler, _, scalarize = self.sampler.partition("+")
+        search = {"sampler": sampler, "trials": self.trials} | ({"scalarize": scalarize} if scalarize else {})
+        return a_spec(seed=seed, parameters=searched(), search=search, placement={"population": self.population})
+
+
+def search(table: Table, how: Search, seed: int) -> list[Measured]:
+    """Search as a sweep does: each of the workers is handed a population of proposals, and the oldest ends first."""
+    spec = how.spec(seed)
+    size = population_size(spec, how.workers, ROOM)
+    known: list[Known] = []
+    running: deque[range] = deque()
+    while len(known) < how.most:
+        question = Question(spec, "cell", list(known), repeats=sum(one.note.get("repeats", 0) for one in known))
+        found = propose(question, min(size, how.most - len(known)))
+        running.append(range(len(known), len(known) + len(found)))
+        known += [Known(one.values, State.RUNNING, note=one.to_note()) for one in found]
+        if len(running) == how.workers:
+            for number in running.popleft():
+                one = known[number]
+                known[number] = Known(one.values, State.COMPLETE, table.answer(one.values), one.note)
+    return [table.answer(one.values) for one in known]
+
+
+def grid_in_random_order(table: Table, seed: int) -> list[Measured]:
+    """Return the grid's measurements as a grid search without a plan would make them."""
+    measured = list(table.measured.values())
+    return [measured[number] for number in np.random.default_rng(seed).permutation(len(measured))]
+
+
+def best_order(table: Table) -> list[Measured]:
+    """Return the grid's measurements, each the one that adds most to those before it: what only hindsight can do."""
+    left, chosen = list(table.measured.values()), list[Measured]()
+    while volume(chosen, table.floor) < SHARE * table.whole:
+        best = max(range(len(left)), key=lambda number: volume([*chosen, left[number]], table.floor))
+        chosen.append(left.pop(best))
+    return chosen
+
+
+def lines(table: Table, seeds: int, ways: Sequence[Search]) -> list[str]:
+    """Return the table of results."""
+    size, quarter = len(table.measured), len(table.measured) // 4
+    columns = {"grid in random order": [grid_in_random_order(table, seed) for seed in range(seeds)]}
+    with ProcessPoolExecutor(ways[0].workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        asked = {way: [pool.submit(search, table, way, seed) for seed in range(seeds)] for way in ways}
+        columns |= {way.sampler: [one.result() for one in its] for way, its in asked.items()}
+    needed = {name: [table.trials_needed(trace) for trace in traces] for name, traces in columns.items()}
+    chance = statistics.median(needed["random"]) if "random" in needed else float("nan")
+    found = [
+        f"grid of {size} settings, hypervolume {table.whole:.2f}; in hindsight {len(best_order(table))} settings reach "
+        f"{SHARE:.0%}; {ways[0].workers} populations of "
+        f"{population_size(ways[0].spec(0), ways[0].workers, ROOM)} at a time, {seeds} seeds",
+        "",
+        f"| what proposes | trials to {SHARE:.0%}, median | range | by the grid | by random | share after {quarter} |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, counts in needed.items():
+        longest = max(map(len, columns[name]))
+        median, least, greatest = statistics.median(counts), min(counts), max(counts)
+        words = [f"> {longest}" if count > longest else f"{count:g}" for count in (median, least, greatest)]
+        is_known = median <= longest
+        by_grid, by_chance = (f"{median / other:.2f}" if is_known else "" for other in (size, chance))
+        share = statistics.median(table.share(trace[:quarter]) for trace in columns[name])
+        found.append(f"| {name} | {words[0]} | {words[1]}–{words[2]} | {by_grid} | {by_chance} | {share:.3f} |")
+    return found
+
+
+def gp_seconds(table: Table) -> list[str]:
+    """Return how long a Gaussian process takes for one proposal, by how much it knows."""
+    spec = a_spec(parameters=searched(), search={"sampler": "gp", "trials": GP_MOST_TRIALS})
+    settings = propose(Question(a_spec(parameters=searched(), search={"sampler": "random", "trials": 60}), "c", []), 60)
+    known = [Known(one.values, State.COMPLETE, table.answer(one.values)) for one in settings]
+    found = ["| known trials | seconds for one proposal of gp, median of 3 |", "|---:|---:|"]
+    for count in (20, 40, 60):
+        times = []
+        for start in (0, 1, 2):
+            started = time.process_time()
+            propose(Question(spec, f"cell {start}", known[:count]), 1)
+            times.append(time.process_time() - started)
+        found.append(f"| {count} | {statistics.median(times):.2f} |")
+    return found
+
+
+def main() -> None:
+    """Train the grid where it is not kept yet, search it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=Path("digits_cell.json"), help="where trainings are kept")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2, help="populations at a time, and processes of this script")
+    parser.add_argument("--samplers", nargs="+", default=[*Sampler, "tpe+chebyshev"], help="+chebyshev scalarises")
+    parser.add_argument("--population", type=int, help="settings proposed at once, instead of what a sweep chooses")
+    parser.add_argument("--floor", type=float, default=0.0, help="accuracy of the reference point")
+    parser.add_argument("--without-corners", action="store_true", help="no search begins with the corners of the space")
+    parser.add_argument("--gp-seconds", action="store_true", help="also time the proposals of gp")
+    arguments = parser.parse_args()
+    trainings = Trainings(arguments.cache)
+    trainings.train(nodes(), arguments.workers)
+    table = Table(trainings, arguments.floor)
+    size, population = len(table.measured), arguments.population or "auto"
+    ways = [
+        Search(sampler, size // 4, GP_MOST_TRIALS if sampler == Sampler.GP else size, arguments.workers, population)
+        for sampler in arguments.samplers
+    ]
+    print(f"{' × '.join(map(str, NODES))} nodes, {EPOCHS} epochs, objectives {', '.join(GOALS)}")
+    without = mock.patch("sweeper.sampling._corner", return_value=None) if arguments.without_corners else nullcontext()
+    with without:
+        print("\n".join(lines(table, arguments.seeds, ways)))
+    if arguments.gp_seconds:
+        print("\n" + "\n".join(gp_seconds(table)))
+
+
+if __name__ == "__main__":
+    main()
