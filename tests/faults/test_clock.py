@@ -1,4 +1,4 @@
-"""Clocks that are set back by hours, for the driver and all that it starts, without touching the machine's own."""
+"""Clocks that are set back by hours, for the Python of a driver and its workers, without touching the machine's own."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_clock_set_back_in_the_middle_and_again_before_a_resume_changes_nothing(
     cli.wait_for_outcome(driver, 2)
     started = descendants(driver.pid)
     cli.kill(driver)
-    for pid in started:  # Ray's own agents, whose clock is wrong as well, do not notice that they are alone
+    for pid in started:  # Ray's own agents, whose clock is wrong as well, may not notice that they are alone
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     known = cli.finished()
