@@ -2,8 +2,8 @@
 
 Here are the commands that run sweeps; those that look are in `cli_look`, what both share is in `cli_options`.
 
-Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started ·
-130 and 143 interrupted, with the command to resume.
+Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
+the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -98,6 +99,8 @@ def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDB
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not _is_shared(url):
         arguments: dict[str, Any] = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
+        if holder:
+            arguments["pool_events"] = [(_write_ahead, "connect")]
         return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     arguments = {
         "connect_args": dict(_CONNECTION, application_name=f"sweeper {holder}".strip()[:63]),
@@ -116,6 +119,20 @@ def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDB
     return optuna.storages.RDBStorage(
         url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
     )
+
+
+def _write_ahead(connection: Any, _record: object) -> None:
+    """Let SQLite write ahead while a driver lives: one sync for each transaction, and readers do not hold it up."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def close_database(storage: optuna.storages.RDBStorage, holder: str) -> None:
+    """Let go of a storage. A file that was driven becomes a single one again, unless somebody reads it just now."""
+    storage.engine.dispose()
+    if holder and storage.url.startswith("sqlite"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(storage.engine.url.database or "", timeout=0)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")
 
 
 def driver_of(storage: optuna.storages.RDBStorage, sweep: str) -> str | None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from sweeper.errors import HomeError, TrackingError
+from sweeper.errors import HomeError
 from sweeper.home import SweepFolder
+from sweeper.mirroring import Mirroring
 from sweeper.plan import Ledger
 from sweeper.population import Counts, Population, count
 from sweeper.record import Recorder, SweepFacts
@@ -77,11 +78,10 @@ class Driver:
         self._spec: SweepSpec = ledger.spec
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
-        self._records: dict[str, TrialRecord] = {record.key: record for record in ledger.records()}
+        self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
         self._snapshot = Snapshot(count(self._records.values(), self._spec.planned).without_driver())
-        self._fronts: dict[str, Front] = {}
-        self._unmirrored = ""
+        self._mirror = Mirroring(recorder, self._front)
 
     def open(self) -> None:
         """Begin or go on with the sweep in the mirror.
@@ -107,11 +107,16 @@ class Driver:
         return self._snapshot.counts.waiting > 0
 
     def next_job(self) -> Job | None:
-        """Claim the next population and return it as a job; None when none waits and nothing is left to propose."""
+        """Claim the next population and return it as a job; None when none waits and nothing is left to propose.
+
+        Raises:
+            HomeError: If the ledger cannot be written, or a disk is full.
+        """
         if not self._waiting:
             self._waiting = self._proposed()
         if not self._waiting:
             return None
+        self._folder.require_room()
         population = self._waiting.pop(0)
         self._ledger.claim(population, self._lease.session, _now_ms())
         self._running[population.key] = population
@@ -155,12 +160,12 @@ class Driver:
             members = dict(zip(job.wanted_keys, ended, strict=True))
             paused = {key: member for key, member in members.items() if member.outcome is None}
             stopped = self._judge(population, job.until or 0, paused)
-            for key, member in (members | stopped).items():
-                if member.outcome is not None:
-                    self._tell(population, key, member)
+            ended_now = {k: m for k, m in (members | stopped).items() if m.outcome is not None}
+            told = self._tell(population, ended_now)
             if population.open:
                 self._put_back([population])
-            self._mirror([self._records[key] for key in job.keys], [job.task])
+            self._mirror.put(told, job.task)
+        self._snapshot.note = self._mirror.problem or self._snapshot.note
         self.observe(self._snapshot)
 
     def _goes_on(self, population: Population, ended: Sequence[Ended]) -> bool:
@@ -176,22 +181,24 @@ class Driver:
         parts = self._ledger.retry(population, kind, apart=step is Step.APART)
         for part in parts:
             self._records |= {record.key: record for record in self._ledger.records_in(part)}
-        self._snapshot.note = _said(population, kind, step, tried + 1, limits[str(kind)])
+        self._snapshot.note = _said(population, ended[0], step, tried + 1, limits[str(kind)])
         self._put_back(parts)
         return True
 
     def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> dict[str, Ended]:
         """Note who has reached a rung, and return how those end that others did better than."""
-        for key, member in paused.items():
-            self._records[key] = self._ledger.pass_rung(population, key, epoch, member.measurement)
+        measured = {key: member.measurement for key, member in paused.items()}
+        self._records |= {record.key: record for record in self._ledger.pass_rung(population, epoch, measured)}
         going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
         reason = f"stopped after epoch {epoch}: others of its cell did better by then"
         return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
 
-    def _tell(self, population: Population, key: str, member: Ended) -> None:
-        record = self._ledger.tell(population, key, member)
-        self._records[key] = record
-        self._snapshot.counts = self._snapshot.counts.ended(record)
+    def _tell(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
+        told = self._ledger.tell_all(population, ended)
+        for record in told:
+            self._records[record.key] = _without_curve(record)
+            self._snapshot.counts = self._snapshot.counts.ended(record)
+        return told
 
     def _put_back(self, populations: Sequence[Population]) -> None:
         """Let populations go on before anything new is begun."""
@@ -203,13 +210,23 @@ class Driver:
         self._release()
         counts = count(self._records.values(), self._spec.planned).without_driver()
         is_finished = counts.waiting == 0
-        self._unmirrored = ""
-        self._mirror(list(self._records.values()), self._spec.tasks)
+        self._mirror.finish()
+        finished = {key for key, record in self._records.items() if record.state.is_finished}
+        missing = finished - self._mirror.done
         state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
-        if not self._unmirrored:
-            self._try(lambda: self._recorder.close(state))
-        fronts = [self._fronts.get(task) or self._front(task) for task in self._spec.tasks]
-        return Summary(self._folder.name, counts, fronts, is_finished, self._unmirrored)
+        try:
+            # Read again: what is kept here has no curves.
+            records = [record for record in self._ledger.records() if record.key in missing] if missing else []
+            if self._mirror.catch_up(records, self._spec.tasks):
+                self._mirror.close(state)
+        except HomeError as error:
+            self._mirror.problem = str(error)
+        fronts = [self._mirror.fronts.get(task) or self._front(task) for task in self._spec.tasks]
+        return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
+
+    def stop(self) -> None:
+        """Let go of the mirror, however this ends; a tracking server that hangs does not keep it long."""
+        self._mirror.stop(wait_s=5)
 
     def _release(self) -> None:
         """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""
@@ -222,29 +239,9 @@ class Driver:
         self._snapshot.note = note
         self.observe(self._snapshot)
 
-    def _mirror(self, records: Sequence[TrialRecord], tasks: Sequence[str]) -> None:
-        """Bring MLflow up to the ledger; what fails now is caught up at the end."""
-
-        def write() -> None:
-            for record in records:
-                if record.state.is_finished:
-                    self._recorder.record(record)
-            for task in tasks:
-                self._fronts[task] = self._recorder.record_front(self._front(task))
-
-        self._try(write)
-
-    def _try(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except TrackingError as error:
-            # The ledger has the outcome: a tracking server that is away must not stop the sweep.
-            self._unmirrored = str(error)
-            self._snapshot.note = str(error)
-
     def _front(self, task: str) -> Front:
         return compute_front(
-            self._records.values(),
+            list(self._records.values()),  # in one piece: the mirror's thread asks for it
             sweep=self._folder.name,
             task=task,
             objectives=self._spec.objectives,
@@ -252,12 +249,19 @@ class Driver:
         )
 
 
-def _said(population: Population, kind: Outcome, step: Step, times: int, limit: int) -> str:
+def _without_curve(record: TrialRecord) -> TrialRecord:
+    """Return what is kept of a trial in memory: curves are most of it, and needed once, by the mirror."""
+    return replace(record, curve=())
+
+
+def _said(population: Population, ended: Ended, step: Step, times: int, limit: int) -> str:
     """Return in words what happened to a population and what comes next."""
     happened = {
         Outcome.LOST: f"the worker that trained population {population.key} died",
         Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
-    }.get(kind, f"the training of population {population.key} failed")
+    }.get(ended.outcome or Outcome.FAILED, f"the training of population {population.key} failed")
+    if ended.outcome is Outcome.LOST and ended.reason.startswith("Traceback"):  # by a full disk
+        happened = f"population {population.key} was lost: {ended.reason.strip().splitlines()[-1]}"
     if step is Step.APART:
         return f"{happened}; its {len(population.open)} members are tried again in two halves"
     return f"{happened}; it goes on from its last checkpoint (try {times} of {limit})"

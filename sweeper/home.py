@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
@@ -36,6 +37,9 @@ NOT_KEPT = "(not kept: it carries a password)"
 
 #: The files that make a folder a planned sweep.
 _LEDGERS = ("ledger.db", "ledger.json")
+
+#: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
+LEAST_ROOM_MIB = 8
 
 #: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
 _LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
@@ -248,6 +252,23 @@ class SweepFolder:
                     (self.path / "driver.json").unlink()
                     self.path.rmdir()
             file.close()
+
+    def require_room(self) -> None:
+        """Check that the disks of this folder, and of checkpoints and networks, have room for another population.
+
+        Raises:
+            HomeError: If one is full.
+        """
+        for root in {str(self.path), *([self.files] if storage.is_local(self.files) else [])}:
+            try:
+                free_mib = shutil.disk_usage(root).free / 2**20
+            except OSError:
+                continue  # one that is not there yet, or does not say: writing to it will tell
+            if free_mib < LEAST_ROOM_MIB:
+                raise HomeError(
+                    f"the disk of {root} is full: {free_mib:.1f} MiB are free, and {LEAST_ROOM_MIB} are needed to go "
+                    f"on. Trials without an outcome stay waiting. Free some, then `sweeper resume {self.name}`."
+                )
 
     def leftovers(self) -> list[Path]:
         """Return the torn files of drivers and workers that were killed while writing; meaningless while one lives.

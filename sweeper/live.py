@@ -42,7 +42,7 @@ def progress() -> Iterator[Observer]:
     def tell(snapshot: Snapshot) -> bool:
         if is_news := bool(snapshot.note) and snapshot.note not in notes:
             notes.add(snapshot.note)
-            console.print(f"note: {snapshot.note}", highlight=False, markup=False)
+            console.print(f"note: {snapshot.note}", highlight=False, markup=False, soft_wrap=True)
         return is_news
 
     if console.is_terminal:

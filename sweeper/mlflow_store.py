@@ -5,17 +5,20 @@ The fluent API is never used: no active run, no current experiment.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
+
+from sqlalchemy import Engine, event
 
 from sweeper.errors import SweepError, TrackingError
 
@@ -52,8 +55,43 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
         elif scheme not in ("http", "https"):
             _check_port(tracking_uri)
         client = _quiet_client(tracking_uri)
+        if scheme.startswith("sqlite") and not is_reading:
+            _write_ahead(client, tracking_uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _write_ahead(client: MlflowClient, uri: str) -> None:
+    """Let SQLite write ahead and sync now and then: MLflow takes three transactions a run, each with its own syncs.
+
+    What a power failure takes from the end is mirrored again, as the ledger has it. Elsewhere MLflow's own way stands.
+    """
+    engine = _engine(client)
+    if engine is None:
+        return
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    engine.dispose()
+    with closing(sqlite3.connect(_sqlite_file(uri))) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    event.listen(engine, "connect", prepare)
+
+
+def settle(client: MlflowClient, uri: str) -> None:
+    """Make a SQLite file that was written ahead a single one again, unless somebody reads it just now."""
+    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    if engine is not None:
+        engine.dispose()
+        with suppress(sqlite3.Error), closing(sqlite3.connect(_sqlite_file(uri), timeout=0)) as database:
+            database.execute("PRAGMA journal_mode = DELETE")
+
+
+def _engine(client: MlflowClient) -> Engine | None:
+    """Return the connections of a client to a database: MLflow's own room, which may move."""
+    engine = getattr(getattr(client._tracking_client, "store", None), "engine", None)
+    return engine if isinstance(engine, Engine) else None
 
 
 def _checked_scheme(tracking_uri: str) -> str:
@@ -70,19 +108,20 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
     _set_defaults()
     from mlflow import MlflowClient
 
-    for noisy in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def _set_defaults() -> None:
     # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    # Sent twice at most: a server that hangs holds the driver up for half a minute, once, at the end.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -99,6 +138,9 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(file.parent):
+            if not file.exists() or not file.stat().st_size:
+                _make_tables(uri)
         with closing(sqlite3.connect(file)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
         return
@@ -107,6 +149,38 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the right to make files in a folder, where the file system has locks."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _make_tables(uri: str) -> None:
+    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again."""
+    path, mark, how = uri.partition("?")
+    aside = f"{path}.new{mark}{how}"
+    file = _sqlite_file(aside)
+    for torn in (file, file.with_name(f"{file.name}-journal")):
+        torn.unlink(missing_ok=True)
+    _set_defaults()
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        engine = tables.create_sqlalchemy_engine(aside)
+        tables._initialize_tables(engine)
+        engine.dispose()
+    except (ImportError, AttributeError):  # MLflow's own rooms, which may move: it makes them in place then
+        return
+    file.replace(_sqlite_file(uri))
 
 
 def schema_problem(uri: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import tempfile
@@ -21,6 +22,9 @@ from sweeper.facts import software
 from sweeper.inputs import growth_of, load_task, members_of, training_of, window_of
 from sweeper.spec import Setting
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
+
+#: What the system says where a disk, or someone's part of it, is full.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SupersededError(RuntimeError):
@@ -66,9 +70,15 @@ def train_population(
     except Exception as error:
         if raised:
             raise
-        outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
         reason = "".join(traceback.format_exception(error))
-        return [Ended(outcome, reason)] * len(job.wanted_keys)
+        return [Ended(_kind_of(error), reason)] * len(job.wanted_keys)
+
+
+def _kind_of(error: Exception) -> Outcome:
+    if is_out_of_memory(error):
+        return Outcome.OUT_OF_MEMORY
+    # A full disk is the machine's fault, as a death is: there is a checkpoint to go on from when there is room.
+    return Outcome.LOST if isinstance(error, OSError) and error.errno in _DISK_FULL else Outcome.FAILED
 
 
 def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> list[Ended]:
@@ -156,7 +166,11 @@ def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: li
 def _save_networks(
     job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
 ) -> None:
-    """Write what is left of each wanted member; where that fails it is said, and the outcomes stand."""
+    """Write what is left of each wanted member; where that fails it is said, and the outcomes stand.
+
+    Raises:
+        OSError: If a disk is full: that passes, and a trial that is complete should have its network.
+    """
     known = {"classes": task.classes, "data": task.fingerprint, "software": software()}
     failed: list[OSError] = []
     for member in wanted:
@@ -173,6 +187,8 @@ def _save_networks(
         try:
             storage.write_bytes(job.networks[member], model.encode(result.network, description))
         except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise
             failed.append(error)
     if failed:
         notes.append(

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,20 +85,41 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
 #: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
 HANGS_AFTER_S = 60.0
 
+#: Jobs a worker gets from one run of Tune, about, and the least number in all. Tune keeps objects, texts and folders of
+#: every trial to its end, and looks at each of them at every step; at the end of a run its last workers wait for
+#: each other, half a job on average: a hundredth of the time.
+_JOBS_A_WORKER, _LEAST_JOBS = 50, 250
+
 _T = TypeVar("_T")
 
 
 def place(work: Work, source: JobSource, workers: int, scratch: Path | None = None) -> None:
     """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
+    # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
+    # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
+    for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
+        logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
+    guarded, most = _Guarded(source), max(_LEAST_JOBS, _JOBS_A_WORKER * workers)
+    first: Job | None = None
+    while True:
+        searcher = PlanSearcher(guarded, most, first)
+        _run_tune(work, searcher, guarded, workers, scratch)
+        if guarded.error:
+            raise guarded.error
+        first = guarded.next_job() if searcher.is_used_up else None
+        if first is None:
+            break
+    if guarded.error:
+        raise guarded.error
+
+
+def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int, scratch: Path | None) -> None:
+    """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
         scratch.mkdir(parents=True)
-    folder = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-"))
+    folder, folders = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-")), FolderCallback()
     try:
-        guarded = _Guarded(source)
-        searcher = PlanSearcher(guarded)
-        # Tune logs a traceback of its own inside for every worker that dies; the source says it in words.
-        logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
             tune.with_resources(_trainable(work), {"cpu": 1}),
             tune_config=tune.TuneConfig(
@@ -112,15 +133,14 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
                 name="placement",
                 storage_path=folder,
                 verbose=0,
-                stop=SourceStopper(guarded),
-                callbacks=[WorkerCallback(searcher)],
+                stop=SourceStopper(source),
+                callbacks=[WorkerCallback(searcher), folders],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
         tuner.fit()
-        if guarded.error:
-            raise guarded.error
     finally:
+        folders.remove_rest()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -169,23 +189,37 @@ def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
 
 
 class PlanSearcher(Searcher):
-    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports."""
+    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports.
 
-    def __init__(self, source: JobSource) -> None:
+    Args:
+        source: Where jobs come from.
+        most: How many to hand out.
+        first: A job that was taken from the source already.
+    """
+
+    def __init__(self, source: JobSource, most: int, first: Job | None = None) -> None:
         super().__init__()
-        self._source = source
+        self._source, self._left, self._first = source, most, first
         self._jobs: dict[str, Job] = {}
         self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
         self._hangs: set[str] = set()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has handed out all it may: the source may have more."""
+        return self._left <= 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
-        job = self._source.next_job()
+        if self.is_used_up:
+            return Searcher.FINISHED
+        job, self._first = self._first or self._source.next_job(), None
         if job is None:
             return None if self._jobs else Searcher.FINISHED
+        self._left -= 1
         self._jobs[trial_id] = job
         return {"job": json.dumps(asdict(job))}
 
@@ -258,6 +292,30 @@ class WorkerCallback(tune.Callback):
         for trial_id in self._searcher.hanging(actors, time.monotonic()):
             if actor := actors[trial_id]:
                 ray.kill(actor)
+
+
+class FolderCallback(tune.Callback):
+    """Removes what Tune writes for its trials, where it is on this machine."""
+
+    def __init__(self) -> None:
+        self._places: set[Path] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Remove the folders of a trial; a worker is in its own until it gets another one."""
+        if (storage := trial.storage) is not None:
+            self._places.add(Path(storage.trial_working_directory).parent.parent)
+            for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_rest(self) -> None:
+        """Remove what is left of the whole run in Ray's folder, when the workers are gone."""
+        for place in self._places:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                place.parent.rmdir()  # named by the time of the run
 
 
 class SourceStopper(tune.Stopper):

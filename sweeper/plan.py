@@ -6,7 +6,9 @@ placement, MLflow is a mirror. One driver writes it. Every trial carries these a
     plan     key, setting, population, and of a search what the sampler noted: written with the row itself
     claim    attempt, owner, heard_ms, retries: who works on it, and how often it was tried again
     rungs    the measurement at each rung that it has passed
-    ended    outcome, reason, measurement, details, curve: written before the row is finished, which is the commit mark
+    ended    outcome, reason, measurement, details, curve: written together with the row's last state
+
+What happens to a population is written in one transaction: after a crash it has happened to all of its members or none.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from sweeper.errors import SpecMismatchError, UnknownSweepError
 from sweeper.population import Counts, Population, count, form_populations
 from sweeper.revision import Revision
 from sweeper.rows import (
+    FrozenTrial,
+    NewRow,
     Row,
     checked,
     content_of,
-    distributions_of,
     finite,
     is_waiting,
+    new_row,
     population_of,
     record_of,
     row_key,
@@ -33,13 +37,16 @@ from sweeper.rows import (
 )
 from sweeper.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
-from sweeper.studies import Studies, create_ledger
-from sweeper.vocabulary import Ended, Outcome, State, TrialRecord
+from sweeper.studies import RowChange, Studies, create_ledger
+from sweeper.vocabulary import Ended, Objective, Outcome, State, TrialRecord
 
 __all__ = ["HEARD_EVERY_MS", "Ledger", "create_ledger"]
 
 #: A running trial's `heard_ms` is written at most this often.
 HEARD_EVERY_MS = 60_000
+
+#: Trials that are planned in one transaction, about: enough to make it cheap, few enough to stop in between.
+PLANNED_AT_ONCE = 200
 
 
 class Ledger:
@@ -144,7 +151,7 @@ class Ledger:
             loaded: What to plan.
             population_size: Networks trained side by side, at most.
             facts: Short texts by name that hold for the whole sweep: its identity, versions, data hashes.
-            should_stop: Asked before each trial is written.
+            should_stop: Asked before each batch of trials is written.
             knowledge: By key of a cell: settings of other sweeps that the sampler is told; kept when first planned.
 
         Raises:
@@ -160,13 +167,11 @@ class Ledger:
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
-            for population, notes in (*self._batches(), *self._grid(revisions), *self._missing_replicates()):
-                for key, setting in zip(population.keys, population.settings, strict=True):
-                    if key not in written[population.task]:
-                        if should_stop():
-                            return
-                        written[population.task].add(key)
-                        self._add(loaded.spec, population, setting, notes.get(setting.setting_key))
+            for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
+                new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
+                if new and should_stop():
+                    return
+                self._studies.add(task, new)
 
     def _refuse_other_data(self, facts: Mapping[str, str]) -> None:
         planned = self.facts
@@ -189,7 +194,19 @@ class Ledger:
             if len(noted.get("revisions", [])) < len(revisions):
                 self._studies.note(task, "revisions", [revision.to_values() for revision in revisions])
 
-    def _grid(self, revisions: Sequence[Revision]) -> Iterator[tuple[Population, dict[str, Any]]]:
+    def _batches(self, spec: SweepSpec, populations: Iterable[Population]) -> Iterator[tuple[str, list[NewRow]]]:
+        """Yield the rows of populations, so many of one task at a time."""
+        task, rows = "", list[NewRow]()
+        for population in populations:
+            if rows and (population.task != task or len(rows) >= PLANNED_AT_ONCE):
+                yield task, rows
+                rows = []
+            task = population.task
+            rows += [new_row(spec, population, setting) for setting in population.settings]
+        if rows:
+            yield task, rows
+
+    def _grid(self, revisions: Sequence[Revision]) -> Iterator[Population]:
         """Yield the populations of a grid: each revision forms them from the settings that it added."""
         if revisions[-1].spec.search:
             return
@@ -197,19 +214,9 @@ class Ledger:
         for revision in revisions:
             added = [setting for setting in revision.spec.settings() if setting.key not in seen]
             seen |= {setting.key for setting in added}
-            for population in form_populations(added, revision.population_size):
-                yield population, {}
+            yield from form_populations(added, revision.population_size)
 
-    def _batches(self) -> Iterator[tuple[Population, dict[str, Any]]]:
-        """Yield the proposals last noted for each task: a crash may have kept their rows from being written."""
-        for task in self._studies.tasks:
-            batch = self._studies.noted(task).get("batch")
-            if batch:
-                settings = [Setting.from_flat(flat) for flat in batch["settings"]]
-                for population in form_populations(settings, batch["population_size"]):
-                    yield population, batch["notes"]
-
-    def _missing_replicates(self) -> Iterator[tuple[Population, dict[str, Any]]]:
+    def _missing_replicates(self) -> Iterator[Population]:
         """Yield populations of the replicates that settings found by a search lack since there are to be more."""
         revision = self.revisions[-1]
         if not revision.spec.search:
@@ -227,18 +234,7 @@ class Ledger:
                 for seed in revision.spec.seeds
                 if seed not in seeds[key]
             ]
-        for population in form_populations(missing, revision.population_size):
-            yield population, {}
-
-    def _add(self, spec: SweepSpec, population: Population, setting: Setting, note: object) -> None:
-        axes = spec.axes_of(setting)
-        ranges = {n: r for n, r in distributions_of(spec).items() if n in axes or n == "seed"}
-        plan: dict[str, Any] = {"key": setting.key, "setting": setting.flat(), "axes": axes}
-        plan["population"] = population.key
-        if note:
-            plan["note"] = note
-        varied = {**axes, "seed": setting.seed}
-        self._studies.add(population.task, plan, {name: varied[name] for name in ranges}, ranges)
+        yield from form_populations(missing, revision.population_size)
 
     # ---- what comes next -----------------------------------------------------------------------------------------
 
@@ -273,18 +269,10 @@ class Ledger:
             )
             settings = [first.model_copy(update={"seed": s}) for first, _ in found for s in revision.spec.seeds]
             notes = {first.setting_key: proposal.to_note() for first, proposal in found}
-            batch = {
-                "settings": [setting.flat() for setting in settings],
-                "population_size": revision.population_size,
-                "notes": notes,
-            }
-            # Noted before any row is written: a crash in between is completed by the next plan.
-            self._studies.note(cell.task, "batch", batch)
             populations = form_populations(settings, revision.population_size)
-            for population in populations:
-                for setting in population.settings:
-                    self._add(revision.spec, population, setting, notes[setting.setting_key])
-            numbers = {row_key(trial): trial.number for trial in self._studies.trials(cell.task)}
+            rows = [new_row(revision.spec, p, s, notes[s.setting_key]) for p in populations for s in p.settings]
+            # All or none: a crash leaves no half of a proposal.
+            numbers = {row_key(trial): trial.number for trial in self._studies.add(cell.task, rows)}
         for population in populations:
             population.numbers = tuple(numbers[key] for key in population.keys)
             population.open = set(population.keys)
@@ -297,23 +285,23 @@ class Ledger:
         """
         population.heard_ms = now_ms
         with self._studies.writing():
-            for number in self._open_numbers(population):
-                trial = self._studies.trial(population.task, number)
+            changes = []
+            for trial in self._open_rows(population):
                 claim = trial.user_attrs.get("claim", {})
                 is_news = claim.get("owner") != owner or claim.get("is_over", False)
                 attempt = claim.get("attempt", 0) + is_news
                 claim = {**claim, "attempt": attempt, "owner": owner, "heard_ms": now_ms, "is_over": False}
-                self._studies.set(population.task, number, "claim", claim)
-                if is_waiting(trial):
-                    self._studies.start(population.task, number)
+                state = State.RUNNING if is_waiting(trial) else None
+                changes.append(RowChange(trial.number, {"claim": claim}, state))
+            self._studies.change(population.task, changes)
 
     def release(self, populations: Iterable[Population]) -> None:
         """Let what this driver leaves undone wait again; the next driver takes it up first."""
         with self._studies.writing():
             for population in populations:
-                for number in self._open_numbers(population):
-                    if not is_waiting(self._studies.trial(population.task, number)):
-                        self._studies.release(population.task, number)
+                running = [trial for trial in self._open_rows(population) if not is_waiting(trial)]
+                changes = [RowChange(trial.number, state=State.WAITING) for trial in running]
+                self._studies.change(population.task, changes)
 
     def hear(self, population: Population, now_ms: int) -> None:
         """Note that a running population was heard of; written at most every `HEARD_EVERY_MS`."""
@@ -321,9 +309,14 @@ class Ledger:
             return
         population.heard_ms = now_ms
         with self._studies.writing():
-            for number in self._open_numbers(population):
-                claim = self._studies.trial(population.task, number).user_attrs["claim"]
-                self._studies.set(population.task, number, "claim", {**claim, "heard_ms": now_ms})
+            changes = [
+                RowChange(trial.number, {"claim": {**trial.user_attrs["claim"], "heard_ms": now_ms}})
+                for trial in self._open_rows(population)
+            ]
+            self._studies.change(population.task, changes)
+
+    def _open_rows(self, population: Population) -> list[FrozenTrial]:
+        return self._studies.rows(population.task, self._open_numbers(population))
 
     def _open_numbers(self, population: Population) -> list[int]:
         members = zip(population.keys, population.numbers, strict=True)
@@ -336,39 +329,43 @@ class Ledger:
     # ---- outcomes ------------------------------------------------------------------------------------------------
 
     def tell(self, population: Population, key: str, ended: Ended) -> TrialRecord:
-        """Write how one member ended. The first outcome of a trial stands; a later one changes nothing.
+        """Write how one member ended, as `tell_all` does."""
+        return self.tell_all(population, {key: ended})[0]
+
+    def tell_all(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
+        """Write how members ended, all or none. The first outcome of a trial stands; a later one changes nothing.
 
         A complete outcome that lacks an objective, or has a value that is not finite, is a failure of its own kind.
         """
-        task, number = population.task, population.number_of(key)
+        task, objectives = population.task, self._revision.spec.objectives
+        numbers = [population.number_of(key) for key in ended]
         with self._studies.writing():
-            if not self._studies.trial(task, number).state.is_finished():
-                self._finish(task, number, checked(ended, self._revision.spec.objectives))
-            record = record_of(self.sweep, task, self._studies.trial(task, number))
-        population.open.discard(key)
-        if record.state is State.PRUNED:
-            population.stopped.add(key)
-        return record
+            before = {trial.number: trial for trial in self._studies.rows(task, numbers)}
+            changes = [
+                _end(number, checked(its, objectives), objectives)
+                for number, its in zip(numbers, ended.values(), strict=True)
+                if not before[number].state.is_finished()
+            ]
+            after = {trial.number: trial for trial in self._studies.change(task, changes)}
+        records = [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers]
+        population.open -= ended.keys()
+        population.stopped |= {record.key for record in records if record.state is State.PRUNED}
+        return records
 
-    def _finish(self, task: str, number: int, ended: Ended) -> None:
-        outcome = ended.outcome
-        if outcome is None:
-            raise ValueError(f"trial {number} of task {task!r} has no outcome yet")
-        self._studies.set(task, number, "ended", content_of(ended))
-        # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
-        objectives = self._revision.spec.objectives
-        is_complete = outcome is Outcome.COMPLETE
-        values = [ended.measurement[objective.name] for objective in objectives] if is_complete else None
-        self._studies.finish(task, number, outcome.state, values)
-
-    def pass_rung(self, population: Population, key: str, epoch: int, measurement: Mapping[str, float]) -> TrialRecord:
-        """Note with what measurement a member reached a rung; what was noted there first stands."""
-        task, number = population.task, population.number_of(key)
+    def pass_rung(
+        self, population: Population, epoch: int, measured: Mapping[str, Mapping[str, float]]
+    ) -> list[TrialRecord]:
+        """Note with what measurement members, by key, reached a rung; what was noted there first stands."""
+        task, numbers = population.task, [population.number_of(key) for key in measured]
         with self._studies.writing():
-            rungs = self._studies.trial(task, number).user_attrs.get("rungs", {})
-            if str(epoch) not in rungs:
-                self._studies.set(task, number, "rungs", {**rungs, str(epoch): finite(measurement)})
-            return record_of(self.sweep, task, self._studies.trial(task, number))
+            before = self._studies.rows(task, numbers)
+            changes = [
+                RowChange(trial.number, {"rungs": {**trial.user_attrs.get("rungs", {}), str(epoch): finite(its)}})
+                for trial, its in zip(before, measured.values(), strict=True)
+                if str(epoch) not in trial.user_attrs.get("rungs", {})
+            ]
+            after = {trial.number: trial for trial in self._studies.change(task, changes)}
+        return [record_of(self.sweep, task, after.get(trial.number, trial)) for trial in before]
 
     def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
         """Note that a population failed as a whole, and return how to try its open members again.
@@ -382,19 +379,20 @@ class Ledger:
         settings = [s for s in population.settings if s.key in population.open]
         parts = form_populations(settings, -(-len(keys) // 2)) if apart else [population]
         with self._studies.writing():
+            changes = []
             for part in parts:
                 part.numbers = tuple(population.number_of(key) for key in part.keys)
                 part.open = part.open or set(part.keys)
-                for number in self._open_numbers(part):
-                    attributes = self._studies.trial(part.task, number).user_attrs
-                    claim, retries = attributes["claim"], attributes["claim"].get("retries", {})
+                for trial in self._open_rows(part):
+                    claim, plan = trial.user_attrs["claim"], trial.user_attrs["plan"]
+                    retries = claim.get("retries", {})
                     retries = {**retries, str(kind): retries.get(str(kind), 0) + (not apart)}
-                    self._studies.set(part.task, number, "claim", {**claim, "retries": retries, "is_over": True})
+                    attributes = {"claim": {**claim, "retries": retries, "is_over": True}}
                     if apart:
-                        plan = attributes["plan"]
                         former = [*plan.get("former", []), plan["population"]]
-                        plan = {**plan, "population": part.key, "former": former}
-                        self._studies.set(part.task, number, "plan", plan)
+                        attributes["plan"] = {**plan, "population": part.key, "former": former}
+                    changes.append(RowChange(trial.number, attributes))
+            self._studies.change(population.task, changes)
         return parts
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -406,7 +404,7 @@ class Ledger:
 
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
-        rows = [self._studies.trial(population.task, number) for number in population.numbers]
+        rows = self._studies.rows(population.task, population.numbers)
         return [record_of(self.sweep, population.task, row) for row in rows]
 
     def counts(self) -> Counts:
@@ -419,3 +417,14 @@ class Ledger:
         return [
             row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
         ]
+
+
+def _end(number: int, ended: Ended, objectives: Sequence[Objective]) -> RowChange:
+    """Return how a row ends: its outcome and its state, which are written together."""
+    outcome = ended.outcome
+    if outcome is None:
+        raise ValueError(f"trial {number} has no outcome yet")
+    # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
+    is_complete = outcome is Outcome.COMPLETE
+    values = [ended.measurement[objective.name] for objective in objectives] if is_complete else None
+    return RowChange(number, {"ended": content_of(ended)}, outcome.state, values)

@@ -40,6 +40,7 @@ from sweeper.mlflow_store import (
     redacted,
     schema_problem,
     search_runs,
+    settle,
     translated,
     write_batches,
 )
@@ -103,6 +104,7 @@ class MlflowRecorder:
         self._parent_id = ""
         self._runs: dict[str, str] = {}  # trial key -> run id
         self._committed: set[str] = set()
+        self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
         self._fronts: dict[str, Front] = {}
         self._latest_ms = 0
@@ -128,10 +130,14 @@ class MlflowRecorder:
         require_finished(trial)
         self._require_open()
         with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
-            run_id = self._runs.get(trial.key) or self._find_or_create(trial)
             if trial.key in self._committed:
                 return
-            write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), trial_tags(trial))
+            run_id = self._runs.get(trial.key) or self._found(trial)
+            if trial.key in self._committed:
+                return
+            tags = trial_tags(trial) if run_id else {}  # a new run is created with them
+            run_id = run_id or self._create(trial)
+            write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
             self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
             self._committed.add(trial.key)
             self._latest_ms = max(self._latest_ms, time_of(trial))
@@ -151,7 +157,9 @@ class MlflowRecorder:
         """End the sweep's run as FINISHED, KILLED or FAILED."""
         self._require_open()
         with translated(self._uri, f"close sweep '{self._sweep}'"):
+            self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
+        settle(self._client, self._uri)
 
     def trials(self) -> list[StoredTrial]:
         """Return the trials whose runs carry the commit mark, by key."""
@@ -211,19 +219,34 @@ class MlflowRecorder:
         if task is not None:
             self._members.setdefault(task, set()).add(key)
 
-    def _find_or_create(self, trial: TrialRecord) -> str:
-        for run in search_runs(self._client, [self._experiment_id], **{TRIAL_KEY: trial.key}):
-            self._note(run)
-        if trial.key not in self._runs:
-            tags = {_PARENT: self._parent_id, KIND: "trial", SWEEP: trial.sweep, TRIAL_KEY: trial.key}
-            run = self._client.create_run(
-                self._experiment_id,
-                start_time=trial.started_ms,
-                tags=tags,
-                run_name=f"{trial.task} {trial.key}",
-            )
-            self._runs[trial.key] = str(run.info.run_id)
+    def _found(self, trial: TrialRecord) -> str | None:
+        """Look for a run whose creation failed on the way back; all others are known since `open`."""
+        if trial.key in self._doubtful:
+            for run in search_runs(self._client, [self._experiment_id], **{TRIAL_KEY: trial.key}):
+                self._note(run)
+        return self._runs.get(trial.key)
+
+    def _create(self, trial: TrialRecord) -> str:
+        tags = {_PARENT: self._parent_id, KIND: "trial", SWEEP: trial.sweep, TRIAL_KEY: trial.key}
+        self._doubtful.add(trial.key)
+        run = self._client.create_run(
+            self._experiment_id,
+            start_time=trial.started_ms,
+            tags=tags | trial_tags(trial),
+            run_name=f"{trial.task} {trial.key}",
+        )
+        self._doubtful.discard(trial.key)
+        self._runs[trial.key] = str(run.info.run_id)
         return self._runs[trial.key]
+
+    def _remove_copies(self) -> None:
+        """Remove begun runs of what has another one: MLflow sends a request again that is answered too late."""
+        begun = self._client.search_runs([self._experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+        for run in begun:
+            key, kind = run.data.tags.get(TRIAL_KEY), run.data.tags.get(KIND)
+            is_copy = key in self._committed and run.info.run_id != self._runs[key]
+            if is_copy or (kind == "sweep" and run.info.run_id != self._parent_id):
+                self._client.delete_run(run.info.run_id)
 
     def _stored_front(self, task: str) -> tuple[int, Front | None]:
         """Return the last marked version (0 for none) and its front, None where it cannot be read."""

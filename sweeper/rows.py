@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial as FrozenTrial  # under their own names again: the ledger takes them from here
+from optuna.trial import TrialState
 
 from sweeper.errors import SpecError
+from sweeper.optuna_tables import NewRow as NewRow
 from sweeper.population import Population
 from sweeper.sampling import distribution_of
 from sweeper.spec import Setting, SweepSpec
@@ -26,10 +28,21 @@ _STATES = {
 }
 
 
+def new_row(spec: SweepSpec, population: Population, setting: Setting, note: object = None) -> NewRow:
+    """Return the row of a planned setting; a search gives what the sampler noted."""
+    axes = spec.axes_of(setting)
+    ranges = {n: r for n, r in distributions_of(spec).items() if n in axes or n == "seed"}
+    plan: dict[str, Any] = {"key": setting.key, "setting": setting.flat(), "axes": axes, "population": population.key}
+    if note:
+        plan["note"] = note
+    varied = {**axes, "seed": setting.seed}
+    return NewRow({"plan": plan}, {name: varied[name] for name in ranges}, ranges)
+
+
 def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
     """Return what a row says."""
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
-    # An outcome is written before the row is finished: until then it does not count.
+    # An outcome counts once the row is finished: both are written together.
     ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
     setting = Setting.from_flat(plan["setting"])
     return TrialRecord(

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from sweeper.database import DATABASE_ERRORS, driver_of, first_line, open_database, opening
+from sweeper.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.errors import HomeError
+from sweeper.optuna_tables import Change, NewRow, add_trials, change_trials, check_tables
 from sweeper.vocabulary import Objective, State
 
-_FINISHED = {
+_STATES = {
+    State.WAITING: TrialState.WAITING,
+    State.RUNNING: TrialState.RUNNING,
     State.COMPLETE: TrialState.COMPLETE,
     State.PRUNED: TrialState.PRUNED,
     State.FAILED: TrialState.FAIL,
 }
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """What becomes of a row that is not finished.
+
+    Attributes:
+        number: Its number.
+        attributes: To be written; others stay.
+        state: To go to; None to stay.
+        values: Of the objectives, finite, where it becomes complete.
+    """
+
+    number: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = None
+    values: Sequence[float] | None = None
 
 
 class Studies:
@@ -36,9 +56,11 @@ class Studies:
     """
 
     def __init__(self, url: str, sweep: str, holder: str = "") -> None:
-        self.sweep = sweep
+        self.sweep, self._holder = sweep, holder
+        self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder)
+            check_tables(self._storage)
             names = optuna.get_all_study_names(self._storage)
             self._studies = {
                 name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
@@ -48,7 +70,7 @@ class Studies:
 
     def close(self) -> None:
         """Let go of the storage, and of the sweep where this is its driver."""
-        self._storage.engine.dispose()
+        close_database(self._storage, self._holder)
 
     @property
     def driver(self) -> str | None:
@@ -80,56 +102,46 @@ class Studies:
 
     def trials(self, task: str) -> list[FrozenTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
-        return [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+        found = [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+        self._open[task] = {trial.number: trial for trial in found if not trial.state.is_finished()}
+        return found
 
     def all_trials(self, task: str) -> list[FrozenTrial]:
         """Return every row of a task, also what the ledger did not write."""
         with _translated(self.sweep, "read"):
             return self._studies[task].get_trials(deepcopy=False)
 
-    def trial(self, task: str, number: int) -> FrozenTrial:
-        """Return one row."""
-        return self._storage.get_trial(self._id(task, number))
+    def rows(self, task: str, numbers: Iterable[int]) -> list[FrozenTrial]:
+        """Return some rows; for the driver, which alone changes them: an open one is not read again."""
+        known = self._open.setdefault(task, {})
+        return [known.get(number) or self._storage.get_trial(self._id(task, number)) for number in numbers]
 
-    def add(
-        self, task: str, plan: Mapping[str, Any], params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]
-    ) -> None:
-        """Write a waiting row; its plan is written with it, so that no row is ever without."""
-        self._studies[task].add_trial(
-            create_trial(
-                state=TrialState.WAITING,
-                params=dict(params),
-                distributions=dict(ranges),
-                user_attrs={"plan": dict(plan)},
-            )
-        )
+    def add(self, task: str, rows: Sequence[NewRow]) -> list[FrozenTrial]:
+        """Write waiting rows, all or none; what is planned is written with them, so that no row is ever without."""
+        return self._keep(task, add_trials(self._storage, self._studies[task]._study_id, rows))
 
-    def set(self, task: str, number: int, name: str, value: object) -> None:
-        """Write an attribute of a row that is not finished."""
-        self._storage.set_trial_user_attr(self._id(task, number), name, value)
+    def change(self, task: str, changes: Sequence[RowChange]) -> list[FrozenTrial]:
+        """Write what becomes of rows that are not finished, all or none.
 
-    def start(self, task: str, number: int) -> None:
-        """Mark a waiting row as running."""
-        # `Study.ask` would hand out the first waiting row; a population names its rows. Same storage call.
-        self._storage.set_trial_state_values(self._id(task, number), TrialState.RUNNING)
-
-    def release(self, task: str, number: int) -> None:
-        """Let a running row wait again."""
-        self._storage.set_trial_state_values(self._id(task, number), TrialState.WAITING)
-
-    def finish(self, task: str, number: int, state: State, values: Sequence[float] | None) -> None:
-        """Finish a row, for ever; a finished one stays as it is.
-
-        Args:
-            task: Label of its task.
-            number: Its number.
-            state: How it ended.
-            values: Of the objectives, finite, where it is complete.
+        Raises:
+            UpdateFinishedTrialError: If one is finished, or is to finish and does not run.
         """
-        if values is not None:
-            self._studies[task].tell(number, list(values), skip_if_finished=True)
-        else:
-            self._studies[task].tell(number, state=_FINISHED[state], skip_if_finished=True)
+        rows = self.rows(task, [change.number for change in changes])
+        states = [None if change.state is None else _STATES[change.state] for change in changes]
+        told = [
+            Change(row, change.attributes, state, change.values)
+            for row, change, state in zip(rows, changes, states, strict=True)
+        ]
+        return self._keep(task, change_trials(self._storage, told))
+
+    def _keep(self, task: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Remember open rows as they stand now; finished ones, which do not change any more, are forgotten."""
+        known = self._open.setdefault(task, {})
+        for trial in trials:
+            known.pop(trial.number, None)
+            if not trial.state.is_finished():
+                known[trial.number] = trial
+        return trials
 
     def _id(self, task: str, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._studies[task]._study_id, number)

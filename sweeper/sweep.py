@@ -7,7 +7,7 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class Sweep:
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
-        with self._driving(takes_on=loaded is None) as (lease, planned):
+        with self._driving(takes_on=loaded is None) as (lease, planned), ExitStack() as stack:
             # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
             if self._folder.has_files_elsewhere:
                 storage.check(self._folder.files)
@@ -137,13 +137,14 @@ class Sweep:
             tasks = forecast.check(loaded.spec.corners())
             knowledge = self._knowledge(loaded.spec) if former is None else {}
             recorder = recorder or self._mlflow()
-            ledger = planned or self._new_ledger()
+            ledger = planned or stack.enter_context(closing(self._new_ledger()))
             size = population_size(loaded.spec, workers, forecast.room(tasks))
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= self._places(lease, ledger) | {"population": str(size)}
             keep_shared_ledger(self._folder, facts["identity"])
             ledger.plan(loaded, size, facts, should_stop, knowledge)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
+            stack.callback(driver.stop)
             driver.open()
             if grown := differences(former.spec, loaded.spec) if former else []:
                 driver.say(f"the spec has grown since this sweep was planned: {'; '.join(grown)}")
@@ -191,7 +192,7 @@ class Sweep:
 
     def _new_ledger(self) -> Ledger:
         self._folder.make_ledger(create_ledger)
-        return Ledger(self._folder.ledger_url, self.name)
+        return Ledger(self._folder.ledger_url, self.name, this_driver())
 
     def _knowledge(self, spec: SweepSpec) -> dict[str, list[Known]]:
         """Return what the sampler is to be told of other sweeps, by cell.

@@ -101,3 +101,33 @@ def test_address_for_submitting_jobs_is_refused_with_the_way_out(address):
 def test_cluster_that_cannot_be_reached_is_named():
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1:9 cannot be reached"):
         RayExecutor(1, "127.0.0.1:9").run(count_to_three, Source([a_job(1)]))
+
+
+@pytest.mark.slow
+def test_many_jobs_run_in_several_rounds_of_tune_and_leave_no_folders(tmp_path, monkeypatch):
+    from sweeper import placement
+
+    monkeypatch.setattr(placement, "_LEAST_JOBS", 3)
+    monkeypatch.setattr(placement, "_JOBS_A_WORKER", 1)
+    rounds, seen = [], []
+    run_tune = placement._run_tune
+    monkeypatch.setattr(placement, "_run_tune", lambda *args: rounds.append(1) or run_tune(*args))
+
+    class Watching(Source):
+        def on_ended(self, job, ended):
+            super().on_ended(job, ended)
+            places = [tmp_path / "scratch", Path(ray_session(), "artifacts")]
+            seen.append(max(len(list(place.rglob("*"))) for place in places))
+
+    source = Watching([a_job(number) for number in range(9)])
+    RayExecutor(2, scratch=tmp_path / "scratch").run(count_to_three, source)
+    assert sorted(source.ended) == sorted(a_job(number).key for number in range(9))
+    assert len(rounds) == 3, "no round begins for nothing"
+    assert not (tmp_path / "scratch").exists()
+    assert max(seen) <= 40
+
+
+def ray_session():
+    import ray
+
+    return ray._private.worker._global_node.get_session_dir_path()

@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from sweeper.home import NOT_KEPT, Home
 DRIVE = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from sweeper.home import Home
 
 with Home(Path(sys.argv[1])).sweep(sys.argv[2]).drive():
@@ -314,3 +316,11 @@ def test_files_of_workers_killed_while_writing_are_removed(tmp_path, kind):
     whole.touch()
     with folder.drive():
         assert (torn.exists(), whole.exists()) == (False, True)
+
+
+def test_full_disk_is_refused_with_what_is_free_and_how_to_go_on(home, monkeypatch):
+    folder = planned(home, "tiny")
+    folder.require_room()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**20))
+    with pytest.raises(HomeError, match=rf"the disk of {folder.path} is full: 1\.0 MiB are free.*sweeper resume tiny"):
+        folder.require_room()

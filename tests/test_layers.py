@@ -56,9 +56,10 @@ ROOMS = {
     "rungs": room("cells stopping spec vocabulary errors"),
     "retrying": room("vocabulary"),
     "revision": room("spec"),
-    "rows": room("population sampling spec vocabulary errors", "optuna"),
+    "optuna_tables": room("errors", "optuna sqlalchemy"),
+    "rows": room("optuna_tables population sampling spec vocabulary errors", "optuna"),
     "database": room("errors", "optuna sqlalchemy"),
-    "studies": room("database vocabulary errors", "optuna"),
+    "studies": room("optuna_tables database vocabulary errors", "optuna"),
     "plan": room("cells sampling studies revision rows population spec vocabulary errors"),
     # The bridge to `model`, from the lowest room up.
     "inputs": room("spec vocabulary model"),
@@ -75,13 +76,14 @@ ROOMS = {
     "execute": room("placement jobs vocabulary errors"),
     # The rooms behind the door `record`, from the lowest up; `mlflow_store` alone imports MLflow.
     "recorder": room("table vocabulary errors"),
-    "mlflow_store": room("errors", "mlflow"),
+    "mlflow_store": room("errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
     "stored": room("mlflow_runs mlflow_store recorder table errors"),
     "mirrored": room("stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room("mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
     "query": room("record table front vocabulary errors", "pyarrow"),
-    "driver": room("plan retrying rungs population home record table spec vocabulary errors"),
+    "mirroring": room("record table vocabulary errors"),
+    "driver": room("mirroring plan retrying rungs population home record table spec vocabulary errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
         "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "
@@ -193,9 +195,20 @@ def test_table_has_no_way_round_in_a_circle():
 def test_every_third_party_package_has_one_owner():
     # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
     # rich, between what draws (terminal) and what prints (cli).
-    # optuna, in the ledger and its rows; typer, in the files of the room that prints; packaging, behind `doctor`;
+    # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
-    shared = {"optuna", "numpy", "pyarrow", "pydantic", "pydantic_core", "rich", "typer", "packaging", "ray"}
+    shared = {
+        "optuna",
+        "sqlalchemy",
+        "numpy",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "rich",
+        "typer",
+        "packaging",
+        "ray",
+    }
     owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
     assert len(owners) == len(set(owners))
 

@@ -251,17 +251,6 @@ def test_state_that_could_not_be_written_leaves_the_newest_one(job):
 @pytest.mark.parametrize(
     ("location", "other"),
     [
-        ("/home/a.b/checkpoints/0123.pt", "/home/a.b/checkpoints/0123.other.pt"),
-        ("s3://bucket/0123.pt?region=eu-west-1", "s3://bucket/0123.other.pt?region=eu-west-1"),
-    ],
-)
-def test_other_file_of_a_population_is_beside_the_first(location, other):
-    assert beside(location) == other
-
-
-@pytest.mark.parametrize(
-    ("location", "other"),
-    [
         ("/home/a.b/population.pt", "/home/a.b/population.other.pt"),
         ("population", "population.other"),
         ("/home/a.b/population", "/home/a.b/population.other"),

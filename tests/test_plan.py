@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.plan import HEARD_EVERY_MS, Ledger
 from sweeper.spec import load_spec
+from sweeper.studies import Studies
 from sweeper.vocabulary import Ended, Outcome, State
 
 SPEC = """
@@ -70,20 +71,21 @@ def test_planning_again_changes_nothing_even_with_another_population_size(ledger
 def test_plan_that_a_crash_cut_short_is_completed_with_the_same_populations(ledger, tmp_path, loaded, monkeypatch):
     whole = ledger.records()
     short = Ledger(f"sqlite:///{tmp_path}/short.db", "tiny")
-    left = iter(range(7))
-    add = Ledger._add
+    left = iter(range(2))
+    add = Studies.add
 
     def add_then_crash(self, *args):
         if next(left, None) is None:
             raise KeyboardInterrupt
-        add(self, *args)
+        return add(self, *args)
 
-    monkeypatch.setattr(Ledger, "_add", add_then_crash)
+    monkeypatch.setattr(Studies, "add", add_then_crash)
+    monkeypatch.setattr("sweeper.plan.PLANNED_AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         short.plan(loaded, 4, FACTS)
     monkeypatch.undo()
     resumed = Ledger(f"sqlite:///{tmp_path}/short.db", "tiny")
-    assert len(resumed.records()) == 7
+    assert len(resumed.records()) == 6, "two populations of three"
     resumed.plan(loaded, 99, FACTS)
     assert resumed.records() == whole
 
@@ -104,10 +106,11 @@ def test_images_that_changed_since_planning_are_refused_with_both_hashes(ledger,
     assert ledger.records() == before
 
 
-def test_planning_stops_when_asked_and_is_completed_later(url, loaded):
-    ledger, asked = Ledger(url, "tiny"), iter([False] * 5 + [True])
+def test_planning_stops_when_asked_and_is_completed_later(url, loaded, monkeypatch):
+    monkeypatch.setattr("sweeper.plan.PLANNED_AT_ONCE", 1)
+    ledger, asked = Ledger(url, "tiny"), iter([False] * 2 + [True])
     ledger.plan(loaded, 4, FACTS, should_stop=lambda: next(asked))
-    assert len(ledger.records()) == 5
+    assert len(ledger.records()) == 6
     ledger.plan(loaded, 4, FACTS)
     assert [record.key for record in ledger.records()] == [setting.key for setting in loaded.spec.settings()]
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -268,14 +269,22 @@ def test_crash_in_the_middle_of_the_values_stores_none_twice(uri, monkeypatch):
     assert lengths == {50}
 
 
-def test_run_made_by_another_writer_after_opening_is_found_and_not_repeated(uri):
-    trial = a_late_trial(1)
-    one, other = MlflowRecorder(uri), MlflowRecorder(uri)
-    one.open(FACTS)
-    other.open(FACTS)
-    other.record(trial)
-    one.record(trial)
+def test_run_whose_creation_failed_on_the_way_back_is_found_and_not_repeated(uri, monkeypatch):
+    trial, recorder = a_late_trial(1), MlflowRecorder(uri)
+    recorder.open(FACTS)
+    create = recorder._client.create_run
+
+    def create_and_lose_the_answer(*args, **options):
+        create(*args, **options)
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(recorder._client, "create_run", create_and_lose_the_answer)
+    with pytest.raises(TrackingError, match="connection reset"):
+        recorder.record(trial)
+    monkeypatch.undo()
+    recorder.record(trial)
     assert len(all_runs(uri)) == 2
+    assert [stored.key for stored in recorder.trials()] == [trial.key]
 
 
 def test_front_without_its_commit_mark_is_not_seen_and_is_written_again(opened, uri, monkeypatch):
@@ -349,6 +358,7 @@ def test_ambient_mlflow_settings_do_not_disturb(uri, monkeypatch, tmp_path):
     recorder.record_front(a_front(a_late_trial(1)))
     assert len(all_runs(uri)) == 2
     assert run_of(uri, a_trial(1)).data.metrics["accuracy"] == 0.5
+    recorder.close("FINISHED")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db"]
 
 
@@ -589,3 +599,35 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
     assert set(MEASUREMENTS) <= set(front.table.column_names)
     with pytest.raises(UnknownSweepError, match=r"known: small"):
         read_front(server, "smal")
+
+
+def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, uri):
+    trial, client = a_late_trial(1), connect(uri)
+    opened.record(trial)
+    kept = {run.info.run_id: run for run in (parent_of(uri), run_of(uri, trial))}
+    for run in kept.values():
+        own = {name: value for name, value in run.data.tags.items() if name.startswith("sweeper.")}
+        client.create_run(run.info.experiment_id, tags=own)
+    foreign = client.create_run(run.info.experiment_id)
+    opened.close("FINISHED")
+    assert {run.info.run_id for run in all_runs(uri)} == {*kept, foreign.info.run_id}
+
+
+@pytest.mark.slow
+def test_database_whose_maker_was_killed_is_made_by_the_next_one(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    connecting = "import sys; from sweeper.record import connect; connect(sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", connecting, uri])
+
+    def sizes():
+        for path in tmp_path.iterdir():
+            with suppress(FileNotFoundError):  # journals come and go
+                yield path.stat().st_size
+
+    while not any(size > 100_000 for size in sizes()):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert connect(uri).search_experiments()
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db-wal", "mlflow.db-shm"}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
 from sweeper.errors import SpecError, SpecMismatchError, UnknownSweepError
 from sweeper.estimate import estimate as estimated
@@ -134,46 +135,56 @@ def test_search_that_is_stopped_anywhere_ends_with_the_search_of_one_that_was_no
     ]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(1, 12), max_size=6))
+def die_after(statements):
+    """Return a listener that lets so many statements reach the database and then ends the driver."""
+    left = iter(range(statements))
+
+    def execute_or_die(*_):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return execute_or_die
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(1, 150), max_size=6))
 def test_crash_between_any_two_writes_loses_and_repeats_nothing(tmp_path_factory, crashes):
-    """The storage fails after so many writes, which leaves batches half written; the next driver goes on."""
+    """The driver dies before some statement, also within a transaction; the next driver goes on."""
     folder = tmp_path_factory.mktemp("crash")
     loaded = write(folder, ("[3, 2]", "[2]"), ("[0, 1e-4]", "[0]"))
-    from sweeper.studies import Studies
-
-    writers = ("add", "set", "start", "finish", "note")
-    plain = {name: getattr(Studies, name) for name in writers}
     worked = Counter()
 
     def counting(job, report):
         worked.update(job.wanted_keys)
         return good(job, report)
 
-    with pytest.MonkeyPatch.context() as patch:
-        for writes in crashes:
-            left = iter(range(writes))
-
-            def failing(name, left=left):
-                def write_or_crash(self, *args):
-                    if next(left, None) is None:
-                        raise KeyboardInterrupt
-                    return plain[name](self, *args)
-
-                return write_or_crash
-
-            for name in writers:
-                patch.setattr(Studies, name, failing(name))
+    for statements in crashes:
+        die = die_after(statements)
+        event.listen(Engine, "before_cursor_execute", die)
+        try:
             with suppress(KeyboardInterrupt):
                 run(folder, loaded, counting)
-        for name in writers:
-            patch.setattr(Studies, name, plain[name])
-        summary = run(folder, loaded, counting)
+        finally:
+            event.remove(Engine, "before_cursor_execute", die)
+        if (folder / "sweeps" / "found" / "ledger.db").exists():
+            assert_populations_are_whole(ledger_of(folder).rows())
+    summary = run(folder, loaded, counting)
     assert summary.is_finished
     records = ledger_of(folder).records()
     assert len({record.key for record in records}) == len(records) == 10
     assert [len(seeds) for its in settings_by_cell(records).values() for seeds in its.values()] == [2] * 5
     assert {record.outcome for record in records} == {Outcome.COMPLETE}
+
+
+def assert_populations_are_whole(rows):
+    """What happens to a population happens to all of its members, and outcomes come with states."""
+    populations = {}
+    for row in rows:
+        assert row.state.is_finished == bool(row.ended)
+        populations.setdefault(row.plan["population"], []).append(row)
+    for its in populations.values():
+        assert len({(row.state, row.claim.get("attempt")) for row in its}) == 1
+        assert len(its) in {2, 4}, "two settings with two seeds each, or the one that is left"
 
 
 # --- growth -------------------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +17,8 @@ import torch
 from PIL import Image
 
 import model
-from sweeper.errors import SpecError, SpecMismatchError, TrackingError, UnknownSweepError
+from sweeper import storage
+from sweeper.errors import HomeError, SpecError, SpecMismatchError, TrackingError, UnknownSweepError
 from sweeper.estimate import estimate as estimated
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
@@ -448,3 +452,34 @@ def test_plan_of_growing_windows_says_that_its_time_is_the_least(tmp_path):
     path.write_text(GROWING)
     assert estimated(load_spec(path), workers=1).grows
     assert not estimated(load_spec("smoke"), workers=1).grows
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_network_that_meets_a_full_disk_is_written_before_its_trial_is_complete(sweep, loaded, monkeypatch, number):
+    write, refused, notes = storage.write_bytes, [], []
+
+    def once(location, data):
+        if "networks" in location and not refused:
+            refused.append(location)
+            raise OSError(number, os.strerror(number))
+        write(location, data)
+
+    monkeypatch.setattr(storage, "write_bytes", once)
+    summary = run(sweep, loaded, train_population, observe=lambda snapshot: notes.append(snapshot.note))
+    assert (summary.counts.complete, summary.counts.failed) == (8, 0)
+    assert any(f"was lost: OSError: [Errno {number}] {os.strerror(number)}; it goes on from" in n for n in notes)
+    assert Path(refused[0]).exists()
+
+
+def test_disk_that_is_full_before_a_population_begins_stops_the_sweep_with_nothing_running(
+    sweep, loaded, tmp_path, monkeypatch
+):
+    def filling(job, report):
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+        return good(job, report)
+
+    with pytest.raises(HomeError, match=r"0\.0 MiB are free"):
+        run(sweep, loaded, filling)
+    states = [record.state for record in records_of(sweep, tmp_path)]
+    assert State.COMPLETE in states
+    assert set(states) == {State.COMPLETE, State.WAITING}

@@ -1,0 +1,215 @@
+"""Rows of Optuna's tables, written many at a time: all of a batch, or none of it.
+
+Optuna's own storage takes a transaction and several queries for each attribute of each trial. One driver writes a
+ledger, so a population can be written in a single transaction instead. `tests/test_optuna_tables.py` compares what is
+written here with what Optuna writes itself, as its public interface reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from sweeper.errors import HomeError
+
+#: The version of Optuna's tables that is written here.
+KNOWN_TABLES = "v3.2.0.a"
+
+_STUDIES: Table = models.StudyModel.__table__
+_TRIALS: Table = models.TrialModel.__table__
+_PARAMS: Table = models.TrialParamModel.__table__
+_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
+_VALUES: Table = models.TrialValueModel.__table__
+_FINITE = models.TrialValueModel.TrialValueType.FINITE
+
+
+@dataclass(frozen=True)
+class NewRow:
+    """A waiting trial to be written.
+
+    Attributes:
+        attributes: Plain values by name.
+        params: What is varied, by name.
+        ranges: Distributions of the same names.
+    """
+
+    attributes: Mapping[str, Any]
+    params: Mapping[str, Any]
+    ranges: Mapping[str, BaseDistribution]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a trial that is not finished.
+
+    Attributes:
+        trial: As it stands.
+        attributes: To be written; others stay.
+        state: To go to; None to stay.
+        values: Of the objectives, finite, where it becomes complete.
+    """
+
+    trial: FrozenTrial
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    state: TrialState | None = None
+    values: Sequence[float] | None = None
+
+
+def check_tables(storage: optuna.storages.RDBStorage) -> None:
+    """Refuse a version of Optuna whose tables are other ones.
+
+    Raises:
+        HomeError: If they are.
+    """
+    found = storage.get_head_version()
+    if found != KNOWN_TABLES:
+        raise HomeError(
+            f"ledgers are written in Optuna's tables of version {KNOWN_TABLES}, but optuna {optuna.__version__} has "
+            f"{found}. Install a version of sweeper for it, or optuna 5.0."
+        )
+
+
+def add_trials(storage: optuna.storages.RDBStorage, study_id: int, rows: Sequence[NewRow]) -> list[FrozenTrial]:
+    """Write waiting trials, and return them as Optuna would read them."""
+    if not rows:
+        return []
+    with storage.engine.begin() as connection:
+        # As in Optuna's storage: nobody else numbers trials of this study meanwhile (SQLite has one writer anyway).
+        connection.execute(select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id).with_for_update())
+        here = _TRIALS.c.study_id == study_id
+        first = connection.execute(select(func.count()).select_from(_TRIALS).where(here)).scalar_one()
+        waiting = {"study_id": study_id, "state": TrialState.WAITING}
+        connection.execute(insert(_TRIALS), [{**waiting, "number": first + i} for i in range(len(rows))])
+        new = select(_TRIALS.c.trial_id).where(here, _TRIALS.c.number >= first).order_by(_TRIALS.c.number)
+        ids = list(connection.execute(new).scalars())
+        params = [param for trial_id, row in zip(ids, rows, strict=True) for param in _params(trial_id, row)]
+        if params:
+            connection.execute(insert(_PARAMS), params)
+        texts = [{name: json.dumps(value) for name, value in row.attributes.items()} for row in rows]
+        _write_attributes(connection, zip(ids, texts, strict=True))
+    return [
+        _frozen(trial_id, first + i, row, text)
+        for i, (trial_id, row, text) in enumerate(zip(ids, rows, texts, strict=True))
+    ]
+
+
+def change_trials(storage: optuna.storages.RDBStorage, changes: Sequence[Change]) -> list[FrozenTrial]:
+    """Write what becomes of trials, and return them as Optuna would read them then.
+
+    Raises:
+        UpdateFinishedTrialError: If one of them is finished, or is to finish and is not running; nothing is written.
+    """
+    if not changes:
+        return []
+    now, texts = datetime.now(), [{n: json.dumps(value) for n, value in c.attributes.items()} for c in changes]
+    ids = [change.trial._trial_id for change in changes]
+    with storage.engine.begin() as connection:
+        _check_states(connection, changes)
+        _write_attributes(connection, zip(ids, texts, strict=True))
+        values = [
+            {"trial_id": trial_id, "objective": objective, "value": float(value), "value_type": _FINITE}
+            for trial_id, change in zip(ids, changes, strict=True)
+            for objective, value in enumerate(change.values or ())
+        ]
+        if values:
+            connection.execute(insert(_VALUES), values)
+        # The state comes last: it is what makes an outcome count, for those who read without this transaction.
+        for state in {change.state for change in changes if change.state is not None}:
+            its = [trial_id for trial_id, change in zip(ids, changes, strict=True) if change.state is state]
+            connection.execute(update(_TRIALS).where(_TRIALS.c.trial_id.in_(its)).values(_times(state, now)))
+    return [_changed(change, text, now) for change, text in zip(changes, texts, strict=True)]
+
+
+def _check_states(connection: Connection, changes: Sequence[Change]) -> None:
+    ids = [change.trial._trial_id for change in changes]
+    query = select(_TRIALS.c.trial_id, _TRIALS.c.state).where(_TRIALS.c.trial_id.in_(ids)).with_for_update()
+    states = {row.trial_id: row.state for row in connection.execute(query)}
+    for trial_id, change in zip(ids, changes, strict=True):
+        found = states.get(trial_id)
+        ends = change.state is not None and change.state.is_finished()
+        if found is None or found.is_finished() or (ends and found is not TrialState.RUNNING):
+            raise optuna.exceptions.UpdateFinishedTrialError(
+                f"trial {change.trial.number} must be {'running' if ends else 'unfinished'}, but is "
+                f"{found.name if found else 'gone'}"
+            )
+
+
+def _write_attributes(connection: Connection, texts: Iterable[tuple[int, Mapping[str, str]]]) -> None:
+    rows = [{"trial_id": i, "key": key, "value_json": text} for i, its in texts for key, text in its.items()]
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement: Any = dialect.insert(_ATTRIBUTES)
+    statement = statement.on_conflict_do_update(
+        index_elements=[_ATTRIBUTES.c.trial_id, _ATTRIBUTES.c.key],
+        set_={"value_json": statement.excluded.value_json},
+    )
+    connection.execute(statement, rows)
+
+
+def _params(trial_id: int, row: NewRow) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": row.ranges[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(row.ranges[name]),
+        }
+        for name, value in row.params.items()
+    ]
+
+
+def _times(state: TrialState, now: datetime) -> dict[str, Any]:
+    """Return the columns that change with a state; Optuna keeps times in UTC, without saying so."""
+    utc = now.astimezone(UTC).replace(tzinfo=None)
+    started = {"datetime_start": utc} if state is TrialState.RUNNING else {}
+    ended = {"datetime_complete": utc} if state.is_finished() else {}
+    return {"state": state, **started, **ended}
+
+
+def _frozen(trial_id: int, number: int, row: NewRow, texts: Mapping[str, str]) -> FrozenTrial:
+    """Return a new trial as it is read."""
+    ranges = dict(row.ranges)
+    return FrozenTrial(
+        number=number,
+        state=TrialState.WAITING,
+        value=None,
+        values=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={n: ranges[n].to_external_repr(ranges[n].to_internal_repr(v)) for n, v in row.params.items()},
+        distributions=ranges,
+        user_attrs={name: json.loads(text) for name, text in texts.items()},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=trial_id,
+    )
+
+
+def _changed(change: Change, texts: Mapping[str, str], now: datetime) -> FrozenTrial:
+    """Return a changed trial as it is read."""
+    before, state = change.trial, change.trial.state if change.state is None else change.state
+    return FrozenTrial(
+        number=before.number,
+        state=state,
+        value=None,
+        values=before.values if change.values is None else [float(value) for value in change.values],
+        datetime_start=now if change.state is TrialState.RUNNING else before.datetime_start,
+        datetime_complete=now if state.is_finished() else None,
+        params=before.params,
+        distributions=before.distributions,
+        user_attrs={**before.user_attrs, **{name: json.loads(text) for name, text in texts.items()}},
+        system_attrs=before.system_attrs,
+        intermediate_values=before.intermediate_values,
+        trial_id=before._trial_id,
+    )

@@ -1,0 +1,54 @@
+"""What the tests of faults share. They start real drivers, workers and servers, and kill them."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sweeper.execute import InlineExecutor
+from sweeper.home import Home
+from sweeper.plan import Ledger
+from sweeper.record import MemoryRecorder
+from sweeper.spec import load_spec
+from sweeper.sweep import Sweep
+from tests.faults.rig import GRID, Cli
+
+
+@pytest.fixture
+def new_cli(tmp_path, empty_database):
+    """Make a command line with a sweep of its own; its MLflow database is there already, which saves seconds."""
+
+    def make(spec=GRID, **options):
+        cli = Cli(tmp_path, spec, **options)
+        cli.home.mkdir(exist_ok=True)
+        shutil.copy(empty_database, cli.home / "mlflow.db")
+        return cli
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """The grid, run to the end in this process: its records by key, and its fronts by task."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "fragile.yaml").write_text(GRID)
+    recorder = MemoryRecorder()
+    sweep = Sweep("fragile", folder / "sweeps")
+    sweep.run(load_spec(folder / "fragile.yaml"), executor=InlineExecutor(), recorder=recorder)
+    ledger = Ledger(Home(folder / "sweeps").sweep("fragile").ledger_url, "fragile")
+    return {record.key: record for record in ledger.records()}, {front.task: front for front in recorder.fronts()}
+
+
+@pytest.fixture
+def assert_undisturbed(undisturbed):
+    """Compare a sweep's results with those of the one that nothing happened to."""
+
+    def check(cli):
+        records, expected = cli.records(), undisturbed[0]
+        assert records.keys() <= expected.keys()
+        for key, record in records.items():
+            assert (record.state, record.measurement) == (expected[key].state, expected[key].measurement)
+            assert list(record.curve) == list(expected[key].curve)
+
+    return check
