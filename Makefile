@@ -1,6 +1,7 @@
 # make quickstart   a first sweep, from nothing to its front
 # make test         everything that has to hold before a change is merged
-# make check        the same without the slow tests (Ray)
+# make faults       every fault there is a test for, on the real Ray, SQLite and MLflow; also those that take long
+# make check        the same as make test without the slow tests (Ray)
 # make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := check
-.PHONY: quickstart test check lint benchmark clean
+.PHONY: quickstart test faults check lint benchmark clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -29,7 +30,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not rare"
+
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults
 
 check: lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -16,7 +16,7 @@ import pytest
 from sweeper.record import read_front
 from tests.faults.rig import HALF, descendants
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 HOUR_S = 3600
 

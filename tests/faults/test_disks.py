@@ -58,6 +58,7 @@ def test_disk_that_fills_in_the_middle_stops_the_sweep_and_loses_nothing(new_cli
     cli.audit()
 
 
+@pytest.mark.rare
 def test_read_only_home_is_read_and_refused_in_one_sentence_where_it_must_be_written(new_cli, disk):
     cli = new_cli(HALF, home=disk / "sweeps")
     cli.end(cli.start("run", "fragile.yaml", "--workers", "2"))

@@ -71,7 +71,9 @@ def test_driver_of_a_search_killed_three_times_tries_every_setting_of_every_cell
     cli.audit()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.rare)]
+)
 def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(new_cli, number, code, assert_undisturbed):
     cli = new_cli(HALF)
     process = cli.start("run", "fragile.yaml", "--workers", "2")

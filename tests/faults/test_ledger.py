@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.rig import HALF, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 
 @contextmanager

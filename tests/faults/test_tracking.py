@@ -84,6 +84,7 @@ def test_server_killed_in_the_middle_stops_nothing_and_holds_everything_when_it_
     cli.audit()
 
 
+@pytest.mark.rare
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_later(
     new_cli, server, number, assert_undisturbed
@@ -109,6 +110,7 @@ def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_la
     cli.audit()
 
 
+@pytest.mark.rare
 def test_deleted_database_comes_back_from_the_ledger(new_cli):
     cli = new_cli(HALF)
     cli.end(cli.start("run", "fragile.yaml", "--workers", "2"))

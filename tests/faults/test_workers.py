@@ -82,6 +82,7 @@ def nodes(loopback, tmp_path_factory):
                 kill_all(process)
 
 
+@pytest.mark.rare
 def test_killed_node_of_two_loses_nothing_and_the_other_one_goes_on(new_cli, loopback, nodes, assert_undisturbed):
     cli = new_cli(HALF, before=loopback)
     driver = cli.start("run", "fragile.yaml", "--address", "127.0.0.1:6379", "--workers", "2")
