@@ -16,6 +16,7 @@ import pytest
 
 from sweeper import cli
 from sweeper.audit import audit
+from sweeper.checkpoints import beside
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home, SweepFolder
 from sweeper.plan import Ledger
@@ -415,10 +416,14 @@ def test_sweep_that_was_killed_says_so_and_keeps_every_promise_once_resumed(tmp_
     (checkpoint,) = [
         Path(swept.folder.checkpoint(row.population)) for row in swept.ledger.records() if not row.state.is_finished
     ][:1]
-    whole = checkpoint.read_bytes()
-    checkpoint.write_bytes(whole[: len(whole) // 2])
+    other = Path(beside(str(checkpoint)))
+    whole = {path: path.read_bytes() for path in (checkpoint, other)}
+    other.write_bytes(b"torn")
+    assert CHECKPOINTS not in swept.broken(), "one of the two is enough to go on from"
+    checkpoint.write_bytes(whole[checkpoint][: len(whole[checkpoint]) // 2])
     assert swept.broken()[CHECKPOINTS] == [f"1 × a torn checkpoint: the population would start anew: {checkpoint.stem}"]
-    checkpoint.write_bytes(whole)
+    for path, data in whole.items():
+        path.write_bytes(data)
     assert Sweep("smoke", tmp_path).resume(executor=InlineExecutor()).is_finished
     assert swept.broken() == {}
 

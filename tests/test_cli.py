@@ -9,9 +9,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +139,17 @@ def mistaken(sweeper, place):
 
 def contents(folder):
     """Return every file's bytes; who drove a sweep last is no part of it."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "driver.json"}
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "driver.json"]
+    return {path: said_in(path) if path.suffix == ".db" else path.read_bytes() for path in paths}
+
+
+def said_in(database):
+    """Return what a database says: how its file is written changes when a driver opens it."""
+    try:
+        with closing(sqlite3.connect(database)) as opened:
+            return list(opened.iterdump())
+    except sqlite3.DatabaseError:
+        return database.read_bytes()
 
 
 def run_here(name="smoke", loaded=None, home="sweeps", recorder=None, work=train_at_once):
@@ -343,6 +354,7 @@ def test_status_counts_all_trials_of_one_sweep_and_of_all(sweeper):
         "running": 0,
         "waiting": 0,
         "outcomes": outcomes | {"complete": 8},
+        "repeats": 0,
         "driver": None,
     }
     both = json.loads(sweeper("status", "--json").out)

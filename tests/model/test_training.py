@@ -304,7 +304,7 @@ def test_training_interrupted_while_windows_grow_ends_with_equal_weights_and_mea
 
 
 def test_torn_or_foreign_checkpoint_is_refused(task):
-    for content in (b"", b"garbage", b"PK\x03\x04 half a zip file"):
+    for content in (b"", b"torn", b"garbage", b"()r\x80]", b"PK\x03\x04 half a zip file"):
         with pytest.raises(CheckpointError, match="torn or is no training state"):
             load_state(content)
     _, states = states_of(task, MEMBERS, stop_after=1)
