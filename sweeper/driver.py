@@ -190,7 +190,7 @@ class Driver:
         measured = {key: member.measurement for key, member in paused.items()}
         self._records |= {record.key: record for record in self._ledger.pass_rung(population, epoch, measured)}
         going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
-        reason = f"stopped after epoch {epoch}: others of its cell did better by then"
+        reason = f"stopped after epoch {epoch}: others did better by then"
         return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
 
     def _tell(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
