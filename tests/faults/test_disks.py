@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.faults.rig import HALF, eventually
+from tests.faults.rig import HALF, eventually, workers
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +82,12 @@ def interrupted(new_cli):
     cli = new_cli(HALF)
     driver = cli.start("run", "fragile.yaml", "--workers", "2")
     eventually(lambda: len(cli.checkpoints()) == 4, driver)
+    its = workers(driver.pid)
     cli.kill(driver)
+    for pid in its:  # they would outlive it for a moment, and write over what the test writes
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in its))
     assert cli.finished() == {}
     return cli
 
