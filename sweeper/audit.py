@@ -23,7 +23,7 @@ from sweeper.recorder import member_keys, shortened
 from sweeper.rows import Row
 from sweeper.shared_ledger import read_ledger
 from sweeper.spec import Setting, SweepSpec
-from sweeper.table import Front, compute_front
+from sweeper.table import Front, compute_fronts
 from sweeper.vocabulary import Outcome, State, TrialRecord
 
 _Broken = defaultdict[str, list[str]]
@@ -238,6 +238,7 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
     again = f"`sweeper mirror {name}`"
     broken[f"without a run ({again})"] = [key for key in missing if key not in mirror.runs]
     broken[f"with a run that was not written to its end ({again})"] = [key for key in missing if key in mirror.runs]
+    broken[f"not in the table of trials ({again})"] = sorted(evidence.finished.keys() - mirror.in_table)
     states = Counter(row.state for row in evidence.rows)
     is_open = states[State.WAITING] + states[State.RUNNING] or len(evidence.rows) < evidence.spec.planned
     wanted = "KILLED" if is_open else "FAILED" if states[State.FAILED] else "FINISHED"
@@ -251,28 +252,26 @@ def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
     broken = _Broken(list)
     records = list(evidence.finished.values())
     with_outcome = {record.task for record in records}
-    for task in evidence.spec.tasks:
-        stored = mirror.fronts.get(task)
-        if stored is None:
-            if task in with_outcome:
-                broken["no front is stored"].append(task)
-        elif isinstance(stored, str):
-            broken["a stored front that cannot be read"].append(f"{task} ({shortened(stored, 200)})")
-        else:
-            computed = compute_front(
-                records,
-                sweep=evidence.folder.name,
-                task=task,
-                objectives=evidence.spec.objectives,
-                reference_point=evidence.spec.reference_point,
-            )
-            for what in _other(stored, computed, mirror.marks[task]):
-                broken[what].append(task)
-            if mirror.members.get(task, set()) != set(member_keys(computed)):
+    spec, places = evidence.spec, set[str]()
+    for task in spec.tasks:
+        for computed in compute_fronts(
+            records, evidence.folder.name, task, spec.objectives, spec.reference_point, spec.fronts
+        ):
+            place = computed.place
+            places.add(place)
+            stored = mirror.fronts.get(place)
+            if stored is None:
+                if task in with_outcome:
+                    broken["no front is stored"].append(place)
+                continue
+            if isinstance(stored, str):
+                broken["a stored front that cannot be read"].append(f"{place} ({shortened(stored, 200)})")
+                continue
+            for what in _other(stored, computed, mirror.marks[place]):
+                broken[what].append(place)
+            if not computed.is_chosen and mirror.members.get(task, set()) != set(member_keys(computed)):
                 broken["runs tagged as being on the front are others than those on it"].append(task)
-    broken["a stored front of a task that the sweep does not have"] = sorted(
-        mirror.fronts.keys() - set(evidence.spec.tasks)
-    )
+    broken["a stored front that the sweep does not have"] = sorted(mirror.fronts.keys() - places)
     return broken
 
 

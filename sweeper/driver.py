@@ -16,7 +16,8 @@ from sweeper.record import Recorder, SweepFacts
 from sweeper.retrying import Step, failed_together, next_step
 from sweeper.rungs import Rungs
 from sweeper.spec import SweepSpec
-from sweeper.table import Front, compute_front
+from sweeper.table import Front, compute_fronts
+from sweeper.trials import aims
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress, TrialRecord
 
 
@@ -81,7 +82,7 @@ class Driver:
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
         self._snapshot = Snapshot(count(self._records.values(), self._spec.planned).without_driver())
-        self._mirror = Mirroring(recorder, self._front)
+        self._mirror = Mirroring(recorder, self._fronts)
 
     def open(self) -> None:
         """Begin or go on with the sweep in the mirror.
@@ -93,8 +94,8 @@ class Driver:
         facts = {name: value for name, value in self._ledger.facts.items() if name != "identity"}
         facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
         text = planned.text if planned else ""
-        identity = self._ledger.facts.get("identity", "")
-        self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity))
+        identity, what = self._ledger.facts.get("identity", ""), aims(spec.objectives, spec.reference_point)
+        self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity, what))
 
     def say(self, note: str) -> None:
         """Show something that the user should know."""
@@ -221,7 +222,7 @@ class Driver:
                 self._mirror.close(state)
         except HomeError as error:
             self._mirror.problem = str(error)
-        fronts = [self._mirror.fronts.get(task) or self._front(task) for task in self._spec.tasks]
+        fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
         return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
 
     def stop(self) -> None:
@@ -239,14 +240,10 @@ class Driver:
         self._snapshot.note = note
         self.observe(self._snapshot)
 
-    def _front(self, task: str) -> Front:
-        return compute_front(
-            list(self._records.values()),  # in one piece: the mirror's thread asks for it
-            sweep=self._folder.name,
-            task=task,
-            objectives=self._spec.objectives,
-            reference_point=self._spec.reference_point,
-        )
+    def _fronts(self, task: str) -> list[Front]:
+        records = list(self._records.values())  # in one piece: the mirror's thread asks for it
+        spec = self._spec
+        return compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
 
 
 def _without_curve(record: TrialRecord) -> TrialRecord:

@@ -20,6 +20,7 @@ from sweeper.mlflow_runs import (
 from sweeper.mlflow_store import FRONT, KIND, TRIAL_KEY, checked_experiment, connect, search_runs, translated
 from sweeper.stored import download_front
 from sweeper.table import Front
+from sweeper.trial_parts import read_parts
 from sweeper.vocabulary import TrialRecord
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Mirror:
         identity: Tells this sweep from another one of its name.
         home: The home it was mirrored from.
         runs: By trial key; there should be one of each.
-        marks: By task: what the commit mark of its front says.
-        fronts: By task: the stored front, or why it cannot be read.
+        marks: By place: what the commit mark of a front says.
+        fronts: By place: the stored front, or why it cannot be read.
         members: By task: keys of the trials whose runs are tagged as being on its front.
+        in_table: Keys of the trials in the table of trials, as far as that can be read.
     """
 
     statuses: Sequence[str] = ()
@@ -47,6 +49,7 @@ class Mirror:
     marks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     fronts: Mapping[str, Front | str] = field(default_factory=dict)
     members: Mapping[str, set[str]] = field(default_factory=dict)
+    in_table: set[str] = field(default_factory=set)
 
     @property
     def committed(self) -> dict[str, Run]:
@@ -86,7 +89,15 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
             marks=marks,
             fronts={task: _front(client, parents[0].info.run_id, mark) for task, mark in marks.items()},
             members=members,
+            in_table=_in_table(client, parents[0]),
         )
+
+
+def _in_table(client: MlflowClient, parent: Run) -> set[str]:
+    try:
+        return set(read_parts(client, parent)["key"].to_pylist())
+    except (QueryError, TrackingError):
+        return set()
 
 
 def _front(client: MlflowClient, run_id: str, mark: Mapping[str, Any]) -> Front | str:

@@ -32,14 +32,14 @@ class Mirroring:
 
     Args:
         recorder: Open.
-        front: Returns the front of a task as it stands; called from the thread.
+        fronts: Returns the fronts of a task as they stand, the one over all objectives first; called from the thread.
         clock: Seconds, from anywhere.
     """
 
     def __init__(
-        self, recorder: Recorder, front: Callable[[str], Front], clock: Callable[[], float] = time.monotonic
+        self, recorder: Recorder, fronts: Callable[[str], Sequence[Front]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._recorder, self._front, self._clock = recorder, front, clock
+        self._recorder, self._fronts, self._clock = recorder, fronts, clock
         self._waiting: queue.Queue[tuple[Sequence[TrialRecord], str] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -116,7 +116,7 @@ class Mirroring:
             self.done.add(record.key)
         for task in tasks:
             started_s = self._clock()
-            self.fronts[task] = self._recorder.record_front(self._front(task))
+            self.fronts[task], *_ = [self._recorder.record_front(front) for front in self._fronts(task)]
             took_s = self._clock() - started_s
             self._next_front_s[task] = started_s + max(FRONT_EVERY_S, took_s / FRONT_SHARE)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The tag that tells a sweep from another one of its name.
 IDENTITY = "sweeper.identity"
 
+#: The tag that says what a sweep optimises.
+AIMS = "sweeper.aims"
+
 #: The status of a trial's run, which is its commit mark.
 STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 COMMITTED = tuple(STATUSES.values())
@@ -95,6 +98,11 @@ def stored_trial(run: Run) -> StoredTrial:
     )
 
 
+def network_path(key: str) -> str:
+    """Return where the network of a trial is stored among the artifacts of its sweep's run."""
+    return f"networks/{key}.safetensors"
+
+
 def front_mark(front: Front, path: str) -> tuple[str, str]:
     """Return name and value of the tag that commits a stored front to its sweep's run."""
     mark = {
@@ -103,11 +111,11 @@ def front_mark(front: Front, path: str) -> tuple[str, str]:
         "points": front.table.num_rows,
         "hypervolume": front.hypervolume,
     }
-    return f"{FRONT}.{front.task}", json.dumps(mark)
+    return f"{FRONT}.{front.place}", json.dumps(mark)
 
 
 def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
-    """Return the committed front of each task, as `front_mark` wrote it on the sweep's run."""
+    """Return the committed fronts by place, as `front_mark` wrote them on the sweep's run."""
     prefix = f"{FRONT}."
     tags = parent.data.tags.items()
     return {key.removeprefix(prefix): json.loads(value) for key, value in tags if key.startswith(prefix)}

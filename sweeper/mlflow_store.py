@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -312,6 +313,36 @@ def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
             f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
         )
     return found
+
+
+def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
+    """Return the content of an artifact.
+
+    Raises:
+        TrackingError: If it cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
+        except Exception as error:  # each artifact store raises its own; the way out is the same
+            raise TrackingError(
+                f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
+                "Read it where the artifacts are, or store it again with `sweeper mirror`."
+            ) from None
+
+
+def artifact_paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
+    """Return the paths of the artifacts in one folder of a run."""
+    return {str(found.path) for found in client.list_artifacts(run_id, folder or None) if not found.is_dir}
+
+
+def upload(client: MlflowClient, run_id: str, path: str, data: bytes) -> None:
+    """Write an artifact; readers may meet half of it until something else says that it is there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, _, name = path.rpartition("/")
+        file = Path(scratch, name)
+        file.write_bytes(data)
+        client.log_artifact(run_id, str(file), folder or None)
 
 
 def write_batches(

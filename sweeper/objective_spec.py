@@ -52,6 +52,25 @@ def repeated_objectives(objectives: Sequence[Objective]) -> list[Problem]:
     return [problem((number, "name"), rule, names[number], fix) for number in repeated]
 
 
+def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> list[Problem]:
+    """Return what keeps the fronts that are wanted beside the first from naming some of the objectives."""
+    problems = []
+    for number, chosen in enumerate(fronts):
+        unknown = [place for place, name in enumerate(chosen) if name not in names]
+        for place in unknown:
+            rule = "a front must name objectives of this sweep"
+            problems.append(problem((number, place), rule, chosen[place], nearest(chosen[place], names)))
+        if unknown:
+            continue
+        if len(chosen) < 2 or len(set(chosen)) < len(chosen) or len(chosen) >= len(names):
+            rule = "a front must name two or more of the objectives, each once, and not all of them"
+            fix = "The front over all of them is always stored."
+            problems.append(problem((number,), rule, list(chosen), fix))
+        elif list(chosen) in [list(other) for other in fronts[:number]]:
+            problems.append(problem((number,), "a front must be named once", list(chosen), "Remove the second one."))
+    return problems
+
+
 def reference_problems(point: Mapping[str, float], names: Sequence[str]) -> list[Problem]:
     """Return what keeps a reference point from holding one number for each objective."""
     missing = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from sweeper.record import read_front
-from sweeper.table import Front
+from sweeper.table import Front, concatenated
 from sweeper.table import where as rows_where
 
 
@@ -43,18 +43,4 @@ def as_table(fronts: Sequence[Front]) -> pa.Table:
     Args:
         fronts: Fronts of one sweep, or of sweeps that are compared.
     """
-    tables = [front.table for front in fronts]
-    fields = [field for table in tables for field in table.schema]
-    words = {field.name for field in fields if pa.types.is_string(field.type)}
-    return (
-        pa.concat_tables([_with_words(table, words) for table in tables], promote_options="permissive").combine_chunks()
-        if tables
-        else pa.table({})
-    )
-
-
-def _with_words(table: pa.Table, words: set[str]) -> pa.Table:
-    for index, field in enumerate(table.schema):
-        if field.name in words and not pa.types.is_string(field.type):
-            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
-    return table
+    return concatenated([front.table for front in fronts]) if fronts else pa.table({})

@@ -1,4 +1,4 @@
-"""MLflow as a mirror of the ledger: outcomes and fronts are written once and read back.
+"""MLflow as a mirror of the ledger: outcomes, fronts and their networks are written once and read back.
 
 Writing is idempotent: a run is looked up by its trial key before it is created, its values carry
 the ledger's own times, and its final status is set last. That status is the *commit mark* of a
@@ -10,19 +10,20 @@ This is also the door to the rooms behind it, which no other room imports.
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.errors import QueryError, TrackingError
 from sweeper.mirrored import Mirror, differences, read_mirror
 from sweeper.mlflow_runs import (
+    AIMS,
     COMMITTED,
     IDENTITY,
     STATUSES,
     front_mark,
     front_marks,
+    network_path,
     stored_trial,
     time_of,
     trial_metrics,
@@ -35,6 +36,7 @@ from sweeper.mlflow_store import (
     SWEEP,
     TRIAL_KEY,
     artifact_location,
+    artifact_paths,
     checked_experiment,
     connect,
     redacted,
@@ -42,6 +44,7 @@ from sweeper.mlflow_store import (
     search_runs,
     settle,
     translated,
+    upload,
     write_batches,
 )
 from sweeper.recorder import (
@@ -55,8 +58,17 @@ from sweeper.recorder import (
     require_finished,
     shortened,
 )
-from sweeper.stored import download_front, page_hint, read_front, read_sweeps
+from sweeper.stored import (
+    download_front,
+    page_hint,
+    read_artifact,
+    read_front,
+    read_network,
+    read_sweeps,
+    read_trials,
+)
 from sweeper.table import Front
+from sweeper.trial_parts import TrialParts
 from sweeper.vocabulary import TrialRecord
 
 if TYPE_CHECKING:
@@ -73,9 +85,12 @@ __all__ = [
     "connect",
     "differences",
     "page_hint",
+    "read_artifact",
     "read_front",
     "read_mirror",
+    "read_network",
     "read_sweeps",
+    "read_trials",
     "redacted",
     "schema_problem",
 ]
@@ -90,14 +105,22 @@ class MlflowRecorder:
         tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
         artifact_root: URI of the folder for artifacts, used where the tracking URI is a database
             (a server decides by itself). By default `artifacts` beside a SQLite file.
+        network: Returns the file of a complete trial's network by its key, None where there is none.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: str | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: str | None = None,
+        network: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
         self._uri = tracking_uri
-        self._artifact_root = artifact_root
+        self._artifact_root, self._network = artifact_root, network
+        self._table: TrialParts | None = None
+        self._networks: set[str] = set()  # paths of those that are stored
         self._client = connect(tracking_uri)
         self._experiment_id = ""
         self._sweep = ""
@@ -106,7 +129,7 @@ class MlflowRecorder:
         self._committed: set[str] = set()
         self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
-        self._fronts: dict[str, Front] = {}
+        self._fronts: dict[str, Front] = {}  # by place
         self._latest_ms = 0
 
     def open(self, sweep: SweepFacts) -> None:
@@ -120,43 +143,53 @@ class MlflowRecorder:
             self._experiment_id = self._own_experiment(sweep.name)
             self._parent_id = self._own_parent(sweep)
             tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
-            write_batches(self._client, self._parent_id, tags=tags | {KIND: "sweep", SWEEP: sweep.name})
+            tags |= {KIND: "sweep", SWEEP: sweep.name, AIMS: sweep.aims}
+            write_batches(self._client, self._parent_id, tags=tags)
             self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
             self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
             self._load_runs()
+            self._table = TrialParts(self._client, self._client.get_run(self._parent_id))
+            self._networks = artifact_paths(self._client, self._parent_id, "networks")
 
     def record(self, trial: TrialRecord) -> None:
         """Mirror a finished trial as one run, unless its run carries the commit mark."""
         require_finished(trial)
         self._require_open()
         with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
-            if trial.key in self._committed:
-                return
-            run_id = self._runs.get(trial.key) or self._found(trial)
-            if trial.key in self._committed:
-                return
-            tags = trial_tags(trial) if run_id else {}  # a new run is created with them
-            run_id = run_id or self._create(trial)
-            write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
-            self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
-            self._committed.add(trial.key)
-            self._latest_ms = max(self._latest_ms, time_of(trial))
+            if trial.key not in self._committed:
+                self._write_run(trial)
+            self._opened_table.add(trial)
+
+    def _write_run(self, trial: TrialRecord) -> None:
+        run_id = self._runs.get(trial.key) or self._found(trial)
+        if trial.key in self._committed:
+            return
+        tags = trial_tags(trial) if run_id else {}  # a new run is created with them
+        run_id = run_id or self._create(trial)
+        write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
+        self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
+        self._committed.add(trial.key)
+        self._latest_ms = max(self._latest_ms, time_of(trial))
 
     def record_front(self, front: Front) -> Front:
         """Store a front as a Parquet artifact, mark it, and tag the runs of its members."""
         self._require_open()
         with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
-            version, stored = self._stored_front(front.task)
+            self._opened_table.write()
+            version, stored = self._stored_front(front.place)
             if stored is None or not stored.same_content(front):
                 stored = self._write_front(replace(front, version=version + 1))
-            self._fronts[front.task] = stored
-            self._tag_members(front.task, set(member_keys(stored)))
+            self._fronts[front.place] = stored
+            if not front.is_chosen:
+                self._tag_members(front.task, set(member_keys(stored)))
+                self._store_networks(stored)
             return stored
 
     def close(self, state: str) -> None:
         """End the sweep's run as FINISHED, KILLED or FAILED."""
         self._require_open()
         with translated(self._uri, f"close sweep '{self._sweep}'"):
+            self._opened_table.write()
             self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
@@ -173,6 +206,12 @@ class MlflowRecorder:
         """Return the current front of each task, by task."""
         self._require_open()
         return read_front(self._uri, self._sweep)
+
+    @property
+    def _opened_table(self) -> TrialParts:
+        if self._table is None:
+            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
+        return self._table
 
     def _require_open(self) -> None:
         if not self._parent_id:
@@ -248,11 +287,11 @@ class MlflowRecorder:
             if is_copy or (kind == "sweep" and run.info.run_id != self._parent_id):
                 self._client.delete_run(run.info.run_id)
 
-    def _stored_front(self, task: str) -> tuple[int, Front | None]:
+    def _stored_front(self, place: str) -> tuple[int, Front | None]:
         """Return the last marked version (0 for none) and its front, None where it cannot be read."""
-        if task in self._fronts:
-            return self._fronts[task].version, self._fronts[task]
-        mark = front_marks(self._client.get_run(self._parent_id)).get(task)
+        if place in self._fronts:
+            return self._fronts[place].version, self._fronts[place]
+        mark = front_marks(self._client.get_run(self._parent_id)).get(place)
         if mark is None:
             return 0, None
         try:
@@ -261,16 +300,21 @@ class MlflowRecorder:
             return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
 
     def _write_front(self, front: Front) -> Front:
-        folder, file = f"fronts/{front.task}", f"v{front.version:04d}.parquet"
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch, file)
-            path.write_bytes(front.to_parquet_bytes())
-            self._client.log_artifact(self._parent_id, str(path), folder)
+        path = f"fronts/{front.place}/v{front.version:04d}.parquet"
+        upload(self._client, self._parent_id, path, front.to_parquet_bytes())
         # The time of the last trial, not of the clock: mirroring again writes the same history.
-        volume = (f"hypervolume/{front.task}", front.hypervolume, front.version, self._latest_ms)
+        volume = (f"hypervolume/{front.place}", front.hypervolume, front.version, self._latest_ms)
         write_batches(self._client, self._parent_id, [volume])
-        self._client.set_tag(self._parent_id, *front_mark(front, f"{folder}/{file}"), synchronous=True)
+        self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
         return front
+
+    def _store_networks(self, front: Front) -> None:
+        """Store the networks of a front, so that whoever sees MLflow can draw and use them."""
+        for key in front.table["key"].to_pylist():
+            path = network_path(key)
+            if path not in self._networks and (data := self._network(key)) is not None:
+                upload(self._client, self._parent_id, path, data)
+                self._networks.add(path)
 
     def _tag_members(self, task: str, keys: set[str]) -> None:
         tagged = self._members.setdefault(task, set())

@@ -23,6 +23,7 @@ class SweepFacts:
         spec_json: The resolved spec as JSON.
         facts: Short texts by name: git revision, versions, data hashes, seeds, home folder.
         identity: Tells this sweep from another of the same name in another home.
+        aims: What it optimises, as `sweeper.trials.aims` writes it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class SweepFacts:
     spec_json: str
     facts: Mapping[str, str]
     identity: str = ""
+    aims: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Recorder(Protocol):
         """Return the mirrored trials, by key."""
 
     def fronts(self) -> list[Front]:
-        """Return the current front of each task, by task."""
+        """Return the current front of each task over all objectives, by task."""
 
 
 class MemoryRecorder:
@@ -99,12 +101,12 @@ class MemoryRecorder:
 
     def record_front(self, front: Front) -> Front:
         """Keep a front under the next version, unless it says the same as the last."""
-        stored = self._fronts.get(front.task)
+        stored = self._fronts.get(front.place)
         if stored is not None and stored.same_content(front):
             return stored
         version = 1 if stored is None else stored.version + 1
-        self._fronts[front.task] = replace(front, version=version)
-        return self._fronts[front.task]
+        self._fronts[front.place] = replace(front, version=version)
+        return self._fronts[front.place]
 
     def close(self, state: str) -> None:
         """Note how the sweep ended."""
@@ -112,7 +114,7 @@ class MemoryRecorder:
 
     def trials(self) -> list[StoredTrial]:
         """Return the kept trials, by key."""
-        members = {key for front in self._fronts.values() for key in member_keys(front)}
+        members = {key for front in self.fronts() for key in member_keys(front)}
         return [
             StoredTrial(
                 key=trial.key,
@@ -127,7 +129,7 @@ class MemoryRecorder:
 
     def fronts(self) -> list[Front]:
         """Return the current front of each task, by task."""
-        return [front for _, front in sorted(self._fronts.items())]
+        return [front for _, front in sorted(self._fronts.items()) if not front.is_chosen]
 
 
 # --- rules that all recorders keep ---------------------------------------------------------------

@@ -19,7 +19,8 @@ def differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
 def refused_differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
     """Return those differences that are no growth: nothing that was planned may go, or become something else.
 
-    A spec grows by more values of an axis, more choices, a wider range, more replicates, or more trials of a search.
+    A spec grows by more values of an axis, more choices, a wider range, more replicates, more trials of a search, or
+    more fronts.
     """
     changes = _changes(planned, given)
     return [_line(key, old, new) for key, (old, new) in changes.items() if not _is_growth(key, old, new)]
@@ -33,6 +34,8 @@ def _changes(planned: SweepSpec, given: SweepSpec) -> dict[str, tuple[object, ob
 
 
 def _is_growth(key: str, old: object, new: object) -> bool:
+    if key == "fronts" and isinstance(old, list) and isinstance(new, list):
+        return all(names in new for names in old)
     if isinstance(old, list) and isinstance(new, list) and key.startswith("parameters."):
         return key.endswith(".values") and all(value in new for value in old)
     if isinstance(old, int | float) and isinstance(new, int | float):

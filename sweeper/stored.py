@@ -5,37 +5,43 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import tempfile
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sweeper.errors import TrackingError, UnknownSweepError
-from sweeper.mlflow_runs import front_marks
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.mlflow_runs import AIMS, front_marks, network_path
 from sweeper.mlflow_store import (
     KIND,
+    artifact_paths,
     checked_experiment,
     connect,
+    downloaded,
     redacted,
     search_runs,
     sweep_experiments,
     translated,
 )
 from sweeper.recorder import StoredSweep
-from sweeper.table import Front
+from sweeper.table import Front, front_place
+from sweeper.trial_parts import read_parts
+from sweeper.trials import StoredTrials, read_aims
 
 if TYPE_CHECKING:
-    from sweeper.mlflow_store import Experiment, MlflowClient
+    from sweeper.mlflow_store import Experiment, MlflowClient, Run
 
 
-def read_front(tracking_uri: str, sweep: str, task: str | None = None) -> list[Front]:
+def read_front(tracking_uri: str, sweep: str, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
     """Return the stored fronts of a sweep, from MLflow alone.
 
     Args:
         tracking_uri: Where MLflow is. Nothing is written, and no database is created.
         sweep: Name of the sweep.
         task: Label of one task cell; None for all, sorted by label.
+        objectives: Names of those a front was chosen for in the spec; none for the fronts over all of them.
+
+    Returns:
+        One front a task; none where objectives are named that no front was chosen for.
 
     Raises:
         UnknownSweepError: If there is no such sweep, or no front of that task.
@@ -44,16 +50,64 @@ def read_front(tracking_uri: str, sweep: str, task: str | None = None) -> list[F
     """
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"read the fronts of sweep '{sweep}'"):
-        experiment = _known_experiment(client, tracking_uri, sweep)
-        parents = search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})
-        marks = front_marks(parents[0]) if parents else {}
-        if task is not None and task not in marks:
+        run = _sweep_run(client, tracking_uri, sweep)
+        marks = front_marks(run) if run else {}
+        tasks = sorted(place for place in marks if "/" not in place)
+        if task is not None and task not in tasks:
             raise UnknownSweepError(
-                f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, marks)}). "
+                f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
                 "Name one of these, or wait until a trial of that task is complete."
             )
-        wanted = sorted(marks) if task is None else [task]
-        return [download_front(client, parents[0].info.run_id, marks[name]["path"]) for name in wanted]
+        places = [front_place(one, objectives) for one in (tasks if task is None else [task])]
+        if run is None or not all(place in marks for place in places):
+            return []
+        return [download_front(client, str(run.info.run_id), marks[place]["path"]) for place in places]
+
+
+def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
+    """Return all finished trials of a sweep as one table, from MLflow alone.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
+        QueryError: If what is stored is damaged, or of another version of sweeper.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"read the trials of sweep '{sweep}'"):
+        run = _sweep_run(client, tracking_uri, sweep)
+        aims = run.data.tags.get(AIMS) if run else None
+        if run is None or aims is None:
+            raise QueryError(
+                f"sweep '{sweep}' in {redacted(tracking_uri)} was mirrored by an older version of sweeper, which "
+                f"stored no table of its trials. Store it with `sweeper mirror {sweep}`."
+            )
+        return StoredTrials(sweep, read_parts(client, run), *read_aims(aims))
+
+
+def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
+    """Return an artifact of a sweep's run, such as `spec.yaml`; None if there is none.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"read {path} of sweep '{sweep}'"):
+        run = _sweep_run(client, tracking_uri, sweep)
+        folder = path.rpartition("/")[0]
+        if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
+            return None
+        return downloaded(client, str(run.info.run_id), path)
+
+
+def read_network(tracking_uri: str, sweep: str, key: str) -> bytes | None:
+    """Return the file of the network of a trial that is or was on a front; None if none is stored.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    return read_artifact(tracking_uri, sweep, network_path(key))
 
 
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
@@ -73,7 +127,7 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
                 name=names[run.info.experiment_id],
                 status=run.info.status,
                 experiment_id=run.info.experiment_id,
-                points={task: int(mark["points"]) for task, mark in front_marks(run).items()},
+                points={task: int(mark["points"]) for task, mark in front_marks(run).items() if "/" not in task},
             )
             for run in parents
         ]
@@ -106,15 +160,13 @@ def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
         TrackingError: If the artifact cannot be read.
         QueryError: If it is damaged or of a newer format.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            data = Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
-        except Exception as error:  # each artifact store raises its own; the way out is the same
-            raise TrackingError(
-                f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
-                "Read it where the artifacts are, or store it again with `sweeper mirror`."
-            ) from None
-        return Front.from_parquet_bytes(data)
+    return Front.from_parquet_bytes(downloaded(client, run_id, path))
+
+
+def _sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:
+    """Return the run of a sweep itself; None where it was never opened to the end."""
+    experiment = _known_experiment(client, uri, sweep)
+    return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)
 
 
 def _known_experiment(client: MlflowClient, uri: str, sweep: str) -> Experiment:

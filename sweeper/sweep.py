@@ -188,7 +188,14 @@ class Sweep:
 
     def _mlflow(self) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
-        return MlflowRecorder(self.tracking_uri, None if is_sqlite else self._home.artifact_root)
+        root = None if is_sqlite else self._home.artifact_root
+        return MlflowRecorder(self.tracking_uri, root, self._network_bytes)
+
+    def _network_bytes(self, key: str) -> bytes | None:
+        try:
+            return storage.read_bytes(self._folder.network(key))
+        except OSError:
+            return None  # asked for again with the next front
 
     def _new_ledger(self) -> Ledger:
         self._folder.make_ledger(create_ledger)

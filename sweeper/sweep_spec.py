@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
-from sweeper.objective_spec import ObjectiveField, reference_problems, repeated_objectives
+from sweeper.objective_spec import ObjectiveField, front_problems, reference_problems, repeated_objectives
 from sweeper.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
 from sweeper.search_spec import EarlyStopping, PlacementSpec, SearchSpec
 from sweeper.setting import (
@@ -80,6 +80,7 @@ class SweepSpec(Frozen):
         placement: Where, not what: no part of the identity.
         objectives: What is optimised, and in which direction.
         reference_point: The fixed corner that bounds the hypervolume, a number per objective.
+        fronts: Objectives by name, for each front that is stored beside the one over all of them.
     """
 
     name: Annotated[str, AfterValidator(_check_name_field)]
@@ -95,6 +96,7 @@ class SweepSpec(Frozen):
     placement: PlacementSpec = PlacementSpec()
     objectives: Annotated[tuple[ObjectiveField, ...], Field(strict=False, min_length=1)]
     reference_point: Mapping[str, Number]
+    fronts: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -134,6 +136,14 @@ class SweepSpec(Frozen):
         if problems := reference_problems(point, names):
             refuse(cls, problems)
         return {name: point[name] for name in names}
+
+    @field_validator("fronts")
+    @classmethod
+    def _check_fronts(cls, fronts: tuple[tuple[str, ...], ...], info: ValidationInfo) -> tuple[tuple[str, ...], ...]:
+        names = [objective.name for objective in info.data.get("objectives", ())]
+        if names and (problems := front_problems(fronts, names)):
+            refuse(cls, problems)
+        return fronts
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:

@@ -24,7 +24,22 @@ from sweeper.errors import QueryError
 from sweeper.front import hypervolume, non_dominated
 from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, State, TrialRecord
 
-__all__ = ["FRONT_FORMAT", "ArrowTable", "Front", "axis_column", "compute_front", "encode", "points_table", "where"]
+__all__ = [
+    "FRONT_FORMAT",
+    "ArrowTable",
+    "Front",
+    "axis_column",
+    "axis_values",
+    "compute_front",
+    "compute_fronts",
+    "concatenated",
+    "encode",
+    "front_place",
+    "parquet_bytes",
+    "points_table",
+    "read_parquet",
+    "where",
+]
 
 #: What queries return, under a name that other rooms can use without pyarrow.
 ArrowTable = pa.Table
@@ -78,7 +93,7 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         "replicates": pa.array([len(group) for group in points], pa.int64()),
     }
     for axis in axes:
-        columns[axis_column(axis)] = _axis_array([group[0].axes.get(axis) for group in points])
+        columns[axis_column(axis)] = axis_values([group[0].axes.get(axis) for group in points])
     for name in MEASUREMENTS:
         columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
     for objective in objectives:
@@ -94,7 +109,8 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     return pa.table(columns)
 
 
-def _axis_array(values: Sequence[str | int | float | bool | None]) -> pa.Array:
+def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:
+    """Return an axis as a column: yes or no, whole numbers, fractions, or else words."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
@@ -121,6 +137,25 @@ def _standard_deviation(group: Sequence[TrialRecord], name: str) -> float | None
     return None if values is None or len(values) < 2 else statistics.stdev(values)
 
 
+def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables one below the other. Columns that one of them lacks are null there.
+
+    Where one holds words and another numbers in one column, the numbers become words; whole numbers and fractions
+    become fractions.
+    """
+    fields = [field for table in tables for field in table.schema]
+    words = {field.name for field in fields if pa.types.is_string(field.type)}
+    spoken = [_with_words(table, words) for table in tables]
+    return pa.concat_tables(spoken, promote_options="permissive").combine_chunks()
+
+
+def _with_words(table: pa.Table, words: set[str]) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if field.name in words and not pa.types.is_string(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
+    return table
+
+
 # --- fronts ---------------------------------------------------------------------------------------
 
 
@@ -133,6 +168,7 @@ class Front:
         reference_point: Value per objective name, in the objective's unit, bounding `hypervolume`.
         hypervolume: Volume between the front and the reference point, product of the units.
         table: The front's rows of `points_table`, sorted by the first objective, ascending.
+        is_chosen: Whether the objectives were chosen for this front, and are not those of the sweep.
     """
 
     sweep: str
@@ -142,6 +178,12 @@ class Front:
     reference_point: Mapping[str, float]
     hypervolume: float
     table: pa.Table
+    is_chosen: bool = False
+
+    @property
+    def place(self) -> str:
+        """What this front is stored under: its task, and its objectives where they are not all of the sweep's."""
+        return front_place(self.task, [o.name for o in self.objectives] if self.is_chosen else ())
 
     def same_content(self, other: Front) -> bool:
         """Return whether both fronts say the same, whatever their versions."""
@@ -161,8 +203,9 @@ class Front:
             "objectives": [[objective.name, objective.goal.value] for objective in self.objectives],
             "reference_point": dict(self.reference_point),
             "hypervolume": self.hypervolume,
+            "is_chosen": self.is_chosen,
         }
-        return _parquet(self.table.replace_schema_metadata({_METADATA_KEY: json.dumps(facts)}))
+        return parquet_bytes(self.table.replace_schema_metadata({_METADATA_KEY: json.dumps(facts)}))
 
     @staticmethod
     def from_parquet_bytes(data: bytes) -> Front:
@@ -171,15 +214,8 @@ class Front:
         Raises:
             QueryError: If the bytes are damaged, are no front, or come from a newer sweeper.
         """
-        try:
-            table = pq.ParquetFile(pa.BufferReader(data)).read()
-            facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-            found = int(facts["format"])
-        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-            raise QueryError(
-                f"{len(data)} bytes are no front that sweeper wrote ({type(error).__name__}: {error}). "
-                "Store the front again with `sweeper mirror`."
-            ) from error
+        table, facts = read_parquet(data, "front")
+        found = int(facts["format"])
         if found > FRONT_FORMAT:
             raise QueryError(
                 f"this front has format {found}, but this sweeper reads formats up to {FRONT_FORMAT}. "
@@ -194,6 +230,7 @@ class Front:
                 reference_point={name: float(value) for name, value in facts["reference_point"].items()},
                 hypervolume=float(facts["hypervolume"]),
                 table=table.replace_schema_metadata(None),
+                is_chosen=bool(facts.get("is_chosen", False)),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise QueryError(
@@ -210,6 +247,7 @@ def compute_front(
     objectives: Sequence[Objective],
     reference_point: Mapping[str, float],
     version: int = 0,
+    is_chosen: bool = False,
 ) -> Front:
     """Return the front of one task cell from its complete trials.
 
@@ -218,6 +256,7 @@ def compute_front(
         objectives: What to optimise; the first one orders the rows.
         reference_point: The worst value that still counts, for each objective's name.
         version: Number of the front where it is already known.
+        is_chosen: Whether the objectives are others than the sweep's.
 
     Returns:
         The front; an empty table and hypervolume 0.0 when no trial is complete.
@@ -249,7 +288,38 @@ def compute_front(
         reference_point=dict(zip((o.name for o in objectives), corner_M, strict=True)),
         hypervolume=hypervolume(front_NM, goals, corner_M),
         table=table,
+        is_chosen=is_chosen,
     )
+
+
+def compute_fronts(
+    records: Iterable[TrialRecord],
+    sweep: str,
+    task: str,
+    objectives: Sequence[Objective],
+    reference_point: Mapping[str, float],
+    chosen: Sequence[Sequence[str]] = (),
+) -> list[Front]:
+    """Return the front of one task cell over all objectives, and those over some of them that were chosen.
+
+    Args:
+        records, sweep, task, objectives, reference_point: As for `compute_front`.
+        chosen: Names of objectives, for each front that is wanted beside the first.
+    """
+    own = [record for record in records if (record.sweep, record.task) == (sweep, task)]
+    by_name = {objective.name: objective for objective in objectives}
+    wanted = [(tuple(objectives), False), *((tuple(by_name[name] for name in names), True) for names in chosen)]
+    return [
+        compute_front(
+            own, sweep=sweep, task=task, objectives=some, reference_point=reference_point, is_chosen=is_chosen
+        )
+        for some, is_chosen in wanted
+    ]
+
+
+def front_place(task: str, objectives: Sequence[str] = ()) -> str:
+    """Return what the front of a task is stored under, over some of the objectives if they are named."""
+    return "/".join([task, *objectives])
 
 
 # --- formats --------------------------------------------------------------------------------------
@@ -270,7 +340,7 @@ def encode(table: pa.Table, format: str) -> bytes:
     if format == "csv":
         return _csv(table)
     if format == "parquet":
-        return _parquet(table)
+        return parquet_bytes(table)
     raise QueryError(f"format {format!r} is not known. Choose json, csv or parquet.")
 
 
@@ -287,7 +357,30 @@ def _csv(table: pa.Table) -> bytes:
     return text.getvalue().encode()
 
 
-def _parquet(table: pa.Table) -> bytes:
+def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Return a table that sweeper stored, and the facts in its metadata, a whole number `format` among them.
+
+    Args:
+        data: Content of a Parquet file.
+        what: What it should be, in one word.
+
+    Raises:
+        QueryError: If it is something else, or damaged.
+    """
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        int(facts["format"])
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise QueryError(
+            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {error}). "
+            f"Store the {what} again with `sweeper mirror`."
+        ) from error
+    return table, facts
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the content of a Parquet file."""
     sink = io.BytesIO()
     pq.write_table(table, sink)
     return sink.getvalue()

@@ -49,6 +49,7 @@ ROOMS = {
     "front": room("vocabulary errors", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
     "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
     "cells": room("sampling spec vocabulary errors"),
@@ -78,12 +79,13 @@ ROOMS = {
     "recorder": room("table vocabulary errors"),
     "mlflow_store": room("errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
-    "stored": room("mlflow_runs mlflow_store recorder table errors"),
-    "mirrored": room("stored mlflow_runs mlflow_store table vocabulary errors"),
-    "record": room("mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
+    "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
+    "stored": room("trial_parts mlflow_runs mlflow_store recorder trials table errors"),
+    "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
+    "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
     "query": room("record table front vocabulary errors", "pyarrow"),
     "mirroring": room("record table vocabulary errors"),
-    "driver": room("mirroring plan retrying rungs population home record table spec vocabulary errors"),
+    "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
         "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "

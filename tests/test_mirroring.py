@@ -11,7 +11,7 @@ from sweeper import mirroring
 from sweeper.errors import TrackingError
 from sweeper.mirroring import FRONT_EVERY_S, FRONT_SHARE, Mirroring
 from sweeper.record import MemoryRecorder
-from sweeper.table import compute_front
+from sweeper.table import compute_fronts
 from sweeper.vocabulary import Goal, Objective
 from tests.test_record import a_late_trial
 
@@ -44,9 +44,7 @@ class Bench:
         self.fronts += 1
         self.clock.now_s += self.front_takes_s
         sweep = self.told[0].sweep if self.told else ""
-        return compute_front(
-            self.told, sweep=sweep, task=task, objectives=OBJECTIVES, reference_point={"accuracy": 0.0}
-        )
+        return compute_fronts(self.told, sweep, task, OBJECTIVES, {"accuracy": 0.0})
 
     def tell(self, number):
         self.told.append(a_trial(number))
@@ -167,4 +165,4 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
     assert tell_and_wait(7) == 3
     task = bench.told[0].task
     assert bench.mirror.catch_up([], [task])
-    assert bench.recorder.fronts()[0].same_content(bench.front(task))
+    assert bench.recorder.fronts()[0].same_content(bench.front(task)[0])
