@@ -84,6 +84,8 @@ ROOMS = {
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
     "query": room("record table front vocabulary errors", "pyarrow"),
+    "loaded": room("record trials table vocabulary errors", "pyarrow"),
+    "pictures": room("loaded table vocabulary errors", "plotly"),
     "mirroring": room("record table vocabulary errors"),
     "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
     "estimate": room("forecast population spec vocabulary errors"),
