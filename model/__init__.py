@@ -10,7 +10,7 @@ from model.graph import Graph, graph_of
 from model.growth import START_CHANNELS, START_STEPS, Growth
 from model.lattice import Answer, Lattice, Window
 from model.network import Network, NetworkAnswer
-from model.network_file import encode, load, save
+from model.network_file import decode, encode, load, save
 from model.population import End, Trained
 from model.settings import Pressures, TrainingSettings
 from model.tasks import Images, Task, TaskDefinition, load_task
@@ -40,6 +40,7 @@ __all__ = [
     "Window",
     "WindowError",
     "cut",
+    "decode",
     "encode",
     "evaluate",
     "graph_of",

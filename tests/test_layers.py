@@ -67,7 +67,8 @@ ROOMS = {
     "storage": room("errors model", "pyarrow"),  # of `model` the one way in which local files are written
     "checkpoints": room("storage model"),
     "forecast": room("inputs spec vocabulary errors model"),
-    "objective": room("checkpoints storage inputs facts spec vocabulary errors model"),
+    "described": room("spec vocabulary errors model"),
+    "objective": room("described checkpoints storage inputs facts spec vocabulary model"),
     "home": room("storage vocabulary errors"),
     "shared_ledger": room("plan database home errors"),
     "facts": room(),

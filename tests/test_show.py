@@ -9,7 +9,9 @@ from PIL import Image
 
 import model
 from model import Window
+from sweeper.errors import QueryError
 from sweeper.execute import InlineExecutor
+from sweeper.objective import describe, describe_bytes
 from sweeper.recorder import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
@@ -87,3 +89,27 @@ def test_show_finds_a_trial_by_the_beginning_of_its_key(sweeper, place):  # noqa
         assert min(picture.size) > 500
     assert sweeper("show", key, "--home", "sweeps").out.count(key) == 1
     assert "nosuch" in sweeper("show", key, "--sweep", "nosuch").err
+
+
+# The content of a file
+
+
+def test_content_is_described_as_its_file_is(file):
+    from_file, from_content = describe(file), describe_bytes(file.read_bytes(), file.name)
+    assert from_content == from_file
+    assert from_content.title == f"{SETTING.task.label} · trial {SETTING.key}"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"", "is cut off, damaged or no safetensors file"), (b"x" * 99, "is cut off, damaged or no safetensors file")],
+)
+def test_content_that_is_no_network_is_refused_with_its_name(data, said):
+    with pytest.raises(QueryError, match=f"no network can be shown: networks/some.safetensors {said}"):
+        describe_bytes(data, "networks/some.safetensors")
+
+
+def test_content_without_steps_is_refused_with_its_name(place):  # noqa: F811
+    data = written(place, step_dist=None).read_bytes()
+    with pytest.raises(QueryError, match="some.safetensors cannot be shown: its description has no list"):
+        describe_bytes(data, "some.safetensors")
