@@ -183,6 +183,7 @@ def _save_networks(
             "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
             "step_dist": result.step_dist,
             **known,
+            **model.thinking_entries(result.thinking, task.test),
         }
         try:
             storage.write_bytes(job.networks[member], model.encode(result.network, description))

@@ -111,5 +111,5 @@ def test_content_that_is_no_network_is_refused_with_its_name(data, said):
 
 def test_content_without_steps_is_refused_with_its_name(place):  # noqa: F811
     data = written(place, step_dist=None).read_bytes()
-    with pytest.raises(QueryError, match="some.safetensors cannot be shown: its description has no list"):
+    with pytest.raises(QueryError, match=r"some\.safetensors cannot be shown: its description has no list"):
         describe_bytes(data, "some.safetensors")
