@@ -17,6 +17,7 @@ from sweeper.cli_options import (
     JsonOption,
     LedgerOption,
     Name,
+    NetworkTrackingOption,
     StorageOption,
     TrackingOption,
     WorkersOption,
@@ -130,23 +131,25 @@ def show(
     ] = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    tracking_uri: NetworkTrackingOption = None,
 ) -> None:
     """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
     from sweeper import terminal
     from sweeper.home import Home
-    from sweeper.networks import find_network
-    from sweeper.objective import describe
+    from sweeper.networks import network_content
+    from sweeper.objective import describe, describe_bytes
 
     if output is not None:  # a name that cannot be is refused before anything is looked for
         from sweeper.drawing import draw, picture_format
 
         kind = picture_format(output)
-    is_file = network.endswith(".safetensors")
-    places = Home(home, storage, ledger)
-    path = Path(network) if is_file else find_network(places, network, sweep and checked(sweep)).path
-    shown = describe(path)
+    if network.endswith(".safetensors"):
+        shown = describe(Path(network))
+    else:
+        found = network_content(Home(home, storage, ledger), network, sweep and checked(sweep), tracking_uri)
+        shown = describe_bytes(found.data, found.name)
     if output is None:
-        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement))
+        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
     else:
         write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
         print(f"{output} shows {shown.title}")
@@ -161,15 +164,16 @@ def export(
     ] = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    tracking_uri: NetworkTrackingOption = None,
 ) -> None:
     """Write the network that is left of a trial to a file, which `model.load` reads."""
     from sweeper.home import Home
-    from sweeper.networks import find_network
+    from sweeper.networks import network_content
 
     if output.suffix != ".safetensors":
         raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
-    found = find_network(Home(home, storage, ledger), key, sweep if sweep is None else checked(sweep))
-    write_aside(output, found.path.read_bytes())
+    found = network_content(Home(home, storage, ledger), key, sweep and checked(sweep), tracking_uri)
+    write_aside(output, found.data)
     print(f"{output} holds the network of trial {found.key} of sweep {found.sweep}")
 
 

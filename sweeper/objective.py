@@ -208,6 +208,15 @@ def network_problem(path: Path) -> str:
     return read_network(path)[0]
 
 
+def content_problem(data: bytes) -> str:
+    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+    try:
+        model.decode(data, "it")
+    except model.NetworkFileError as error:
+        return error.problem
+    return ""
+
+
 def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
     """Read a network's file, wherever it is kept, and check all of it.
 

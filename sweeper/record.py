@@ -64,6 +64,7 @@ from sweeper.stored import (
     read_artifact,
     read_front,
     read_network,
+    read_network_keys,
     read_sweeps,
     read_trials,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "read_front",
     "read_mirror",
     "read_network",
+    "read_network_keys",
     "read_sweeps",
     "read_trials",
     "redacted",

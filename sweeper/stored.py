@@ -110,6 +110,21 @@ def read_network(tracking_uri: str, sweep: str, key: str) -> bytes | None:
     return read_artifact(tracking_uri, sweep, network_path(key))
 
 
+def read_network_keys(tracking_uri: str, sweep: str) -> list[str]:
+    """Return the keys of the trials whose networks are stored: those that are or were on a front; sorted.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"list the networks of sweep '{sweep}'"):
+        run = _sweep_run(client, tracking_uri, sweep)
+        paths = artifact_paths(client, str(run.info.run_id), "networks") if run else set()
+        names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in paths}
+        return sorted(key for path, key in names.items() if path == network_path(key))
+
+
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
     """Return the sweeps that MLflow holds, by name.
 

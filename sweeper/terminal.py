@@ -15,7 +15,7 @@ from sweeper.driver import Snapshot
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
-from sweeper.vocabulary import WALLS, Goal, Graph, Outcome
+from sweeper.vocabulary import WALLS, Goal, Graph, Outcome, StepHistogram
 
 #: Columns of a printed front that are always shown, besides the objectives.
 _SHOWN = ("accuracy", "breadth", "depth", "time")
@@ -153,8 +153,14 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     return table
 
 
-def network_summary(graph: Graph, title: str, measurement: Mapping[str, float]) -> Group:
-    """Return a network in words: its counts, its layers from the deepest down to the image, and its steps."""
+def network_summary(
+    graph: Graph, title: str, measurement: Mapping[str, float], thought: StepHistogram | None = None
+) -> Group:
+    """Return a network in words: its counts, its layers from the deepest down to the image, and its steps.
+
+    Args:
+        thought: Steps by test image, where they are known.
+    """
     figures = Table(box=None, pad_edge=False, show_header=False)
     for label, value in scene.counts(graph, measurement).items():
         figures.add_row(label, value)
@@ -171,7 +177,8 @@ def network_summary(graph: Graph, title: str, measurement: Mapping[str, float]) 
     steps.add_column("")
     for step, p in enumerate(graph.step_dist, start=1):
         steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
-    return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps)
+    medians = [Text(line)] if thought and (line := scene.median_steps(thought)) else []
+    return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps, *medians)
 
 
 def duration(seconds: float) -> str:

@@ -72,7 +72,7 @@ ROOMS = {
     "home": room("storage vocabulary errors"),
     "shared_ledger": room("plan database home errors"),
     "facts": room(),
-    "networks": room("objective storage shared_ledger home vocabulary errors"),
+    "networks": room("objective record storage shared_ledger home vocabulary errors"),
     "jobs": room("vocabulary"),
     "placement": room("jobs vocabulary errors", "ray"),
     "execute": room("placement jobs vocabulary errors"),
