@@ -1,42 +1,57 @@
-"""Pictures of a stored sweep, as plotly figures."""
+"""Pictures of a stored sweep, as plotly figures: which there are, and the door to the rooms that draw them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
 
-import plotly.graph_objects as go
-
+from sweeper.errors import QueryError
 from sweeper.loaded import LoadedSweep
+from sweeper.picture_fronts import TRADES, front_against, front_in_space, parallel, trade_off
+from sweeper.picture_points import Points
+from sweeper.picture_style import NotDrawnError, Picture, template, themed
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture and its words.
-
-    Attributes:
-        name: What it is called on the command line, such as `front`.
-        title: Headline.
-        caption: What it shows and how it is read, in one or two sentences.
-        figure: Points of trials carry the trial's key as first entry of `customdata`.
-    """
-
-    name: str
-    title: str
-    caption: str
-    figure: go.Figure
+__all__ = ["NotDrawnError", "Picture", "picture_of", "pictures_of", "template", "themed"]
 
 
 def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:
     """Return the pictures of one task of a sweep; those that its trials do not allow are left out."""
-    (front,) = sweep.fronts(task)
-    x, y = front.objectives[-1].name, front.objectives[0].name
-    rows = front.table.to_pylist()
-    figure = go.Figure(
-        go.Scatter(
-            x=[row[x] for row in rows],
-            y=[row[y] for row in rows],
-            mode="markers",
-            customdata=[[r["key"]] for r in rows],
-        )
-    )
-    return [Picture("front", f"{y} against {x}", "Networks that no other one beats in every respect.", figure)]
+    found = []
+    for draw in _drawn(Points(sweep, task)).values():
+        try:
+            found.append(draw())
+        except QueryError:  # too little to draw, or a file of a network that cannot be read
+            continue
+    return found
+
+
+def picture_of(sweep: LoadedSweep, task: str, name: str) -> Picture:
+    """Return one picture of a task.
+
+    Raises:
+        QueryError: If there is none of that name, or the trials do not allow it, and why.
+    """
+    drawn = _drawn(Points(sweep, task))
+    if name not in drawn:
+        close = difflib.get_close_matches(name, drawn, 1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise QueryError(f"there is no picture {name!r} (there are: {', '.join(drawn)}).{meant}")
+    try:
+        return drawn[name]()
+    except NotDrawnError as error:
+        raise NotDrawnError(
+            f"{name} cannot be drawn: {error}. `sweeper plot {sweep.name}` lists what can be drawn."
+        ) from error
+
+
+def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
+    """Return what draws each picture, in the order in which they are shown."""
+    pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
+    trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
+    return {
+        **pairs,
+        "front-3d": partial(front_in_space, points),
+        **trades,
+        "parallel": partial(parallel, points),
+    }
