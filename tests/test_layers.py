@@ -47,8 +47,10 @@ ROOMS = {
         "spec_change sweep_spec search_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"
     ),
     "front": room("vocabulary errors", "numpy moocore"),
+    "indicators": room("front vocabulary", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
     "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "comparison": room("indicators front table vocabulary errors", "pyarrow numpy"),
     "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
@@ -201,7 +203,9 @@ def test_every_third_party_package_has_one_owner():
     # rich, between what draws (terminal) and what prints (cli).
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
+    # moocore, in what fronts are and in how they compare.
     shared = {
+        "moocore",
         "optuna",
         "sqlalchemy",
         "numpy",
