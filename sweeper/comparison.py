@@ -36,8 +36,8 @@ def compare_fronts(
         units); `additive_epsilon` (by how much, in parts of the range from ideal to nadir, all its points must improve
         to weakly dominate the reference set; 0 at best); `igd_plus` (mean distance from the reference set, in the same
         parts; 0 at best); `coverage` (share of the *other* front's points that it weakly dominates). The last three are
-        null without another front. Then for each objective `reference_<name>`, `ideal_<name>` and `nadir_<name>`, in its
-        own unit, alike in both rows.
+        null without another front. Then for each objective `reference_<name>`, `ideal_<name>` and `nadir_<name>`, in
+        its own unit, alike in both rows.
 
     Raises:
         QueryError: If a front has no point, the two are of other tasks, objectives or reference points, or the
@@ -116,9 +116,9 @@ def _corner(fronts: Sequence[Front], given: Mapping[str, float] | None) -> list[
         corners = [{name: front.reference_point[name] for name in names} for front in fronts]
         if corners[0] != corners[-1]:
             raise QueryError(
-                f"hypervolumes under one reference point are compared, but sweep {one.sweep!r} has {_point(corners[0])} "
-                f"and sweep {other.sweep!r} has {_point(corners[-1])}. In Python, name one for both: "
-                "`indicators(task, other, reference_point={…})`."
+                f"hypervolumes under one reference point are compared, but sweep {one.sweep!r} has "
+                f"{_point(corners[0])}, and sweep {other.sweep!r} has {_point(corners[-1])}. In Python, "
+                "name one for both: `indicators(task, other, reference_point={…})`."
             )
         given = corners[0]
     if set(given) != set(names) or not all(math.isfinite(value) for value in given.values()):

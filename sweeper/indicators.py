@@ -182,8 +182,7 @@ def attainment_surface(fronts_RNM: Sequence[ArrayLike], goals: Sequence[Goal], s
     if not fronts_RNM:
         raise ValueError("attainment needs the front of at least one replicate, but got none.")
     fronts = [checked_points(front, goals) for front in fronts_RNM]
-    # A share such as 1/3 is a little less or more than it: a whole number of replicates is meant.
-    wanted = max(1, math.ceil(share * len(fronts) - 1e-9))
+    wanted = whole_replicates(share, len(fronts))
     filled = [_losses(front, goals) for front in fronts if len(front)]
     if wanted > len(filled):
         return np.empty((0, len(goals)))
@@ -192,6 +191,12 @@ def attainment_surface(fronts_RNM: Sequence[ArrayLike], goals: Sequence[Goal], s
     surface = moocore.eaf(np.vstack(filled), replicates, percentiles=[100 * wanted / len(filled)])
     corners_KM = np.unique(_losses(surface[:, :-1], goals), axis=0)
     return np.asarray(corners_KM, dtype=float)
+
+
+def whole_replicates(share: float, replicates: int, /) -> int:
+    """Return how many replicates a share of them is, rounded up; at least 1."""
+    # A share such as 2/3 may be a little more than it, and means the whole number.
+    return max(1, math.ceil(share * replicates - 1e-9))
 
 
 def hypervolume_history(
