@@ -190,7 +190,7 @@ def attainment_surface(fronts_RNM: Sequence[ArrayLike], goals: Sequence[Goal], s
     # moocore minimises here, and counts in percent of the replicates that have points.
     surface = moocore.eaf(np.vstack(filled), replicates, percentiles=[100 * wanted / len(filled)])
     corners_KM = np.unique(_losses(surface[:, :-1], goals), axis=0)
-    return np.asarray(corners_KM, dtype=float)
+    return np.asarray(corners_KM + 0.0, dtype=float)  # no -0.0, which a maximised objective would show
 
 
 def whole_replicates(share: float, replicates: int, /) -> int:
