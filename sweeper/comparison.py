@@ -21,9 +21,9 @@ def compare_fronts(
 ) -> pa.Table:
     """Return the indicators of a front, and of another one beside it.
 
-    The fronts are reduced to the points that neither beats; these are the reference set. Epsilon and IGD+ compare
-    objectives with each other, so they are computed after every objective was scaled: 0 at the ideal point of that set
-    and 1 at its nadir point. An objective in which all of the set are equal is not scaled.
+    The points of both that no other one beats are the reference set. Epsilon and IGD+ compare objectives with each
+    other, so every objective is scaled before: 0 at the ideal point of the two fronts, the best value in either, and 1
+    at their nadir point, the worst value in either.
 
     Args:
         front: A front with at least one point.
@@ -49,9 +49,9 @@ def compare_fronts(
     corner_M = _corner(fronts, reference_point)
     goals = [objective.goal for objective in objectives]
     points = [_values(one, objectives) for one in fronts]
-    together_NM = np.unique(np.vstack(points), axis=0)
-    best_NM = together_NM[non_dominated(together_NM, goals)]
-    ideal_M, nadir_M = ideal_point(best_NM, goals), nadir_point(best_NM, goals)
+    ideal_M = ideal_point(np.vstack(points), goals)
+    nadirs = np.vstack([nadir_point(values_NM, goals) for values_NM in points])
+    nadir_M = np.where([goal is Goal.MAXIMIZE for goal in goals], nadirs.min(axis=0), nadirs.max(axis=0))
     columns = {
         "sweep": pa.array([one.sweep for one in fronts], pa.string()),
         "task": pa.array([one.task for one in fronts], pa.string()),
@@ -59,7 +59,7 @@ def compare_fronts(
         "points": pa.array([len(values_NM) for values_NM in points], pa.int64()),
         "hypervolume": pa.array([hypervolume(values_NM, goals, corner_M) for values_NM in points], pa.float64()),
     }
-    for name, values in _against_each_other(points, best_NM, goals).items():
+    for name, values in _against_each_other(points, goals, (ideal_M, nadir_M)).items():
         columns[name] = pa.array(values, pa.float64())
     for kind, at_M in (("reference", corner_M), ("ideal", ideal_M), ("nadir", nadir_M)):
         for objective, value in zip(objectives, at_M, strict=True):
@@ -68,14 +68,15 @@ def compare_fronts(
 
 
 def _against_each_other(
-    points: Sequence[NDArray[np.float64]], best_NM: NDArray[np.float64], goals: Sequence[Goal]
+    points: Sequence[NDArray[np.float64]],
+    goals: Sequence[Goal],
+    corners: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> dict[str, list[float | None]]:
     if len(points) == 1:
         return {"additive_epsilon": [None], "igd_plus": [None], "coverage": [None]}
-    corners = ideal_point(best_NM, goals), nadir_point(best_NM, goals)
-    losses = [Goal.MINIMIZE] * len(goals)
-    scaled = [normalised(values_NM, goals, *corners) for values_NM in points]
-    reference_KM = normalised(best_NM, goals, *corners)
+    together_NM = np.unique(np.vstack(points), axis=0)
+    reference_KM = normalised(together_NM[non_dominated(together_NM, goals)], goals, *corners)
+    scaled, losses = [normalised(values_NM, goals, *corners) for values_NM in points], [Goal.MINIMIZE] * len(goals)
     return {
         "additive_epsilon": [additive_epsilon(values_NM, reference_KM, losses) for values_NM in scaled],
         "igd_plus": [igd_plus(values_NM, reference_KM, losses) for values_NM in scaled],
