@@ -10,9 +10,9 @@ from sweeper.trials import aims
 from tests.contracts.recorder import FACTS
 
 
-def store(uri, trials, objectives, reference_point, *, sweep="small", chosen=()):
+def store(uri, trials, objectives, reference_point, *, sweep="small", chosen=(), network=lambda _: None):
     """Store a sweep; `chosen` are names of objectives, for each front that is wanted beside the first."""
-    recorder = MlflowRecorder(uri)
+    recorder = MlflowRecorder(uri, network=network)
     told = aims(objectives, reference_point)
     recorder.open(replace(FACTS, name=sweep, spec_text=f"name: {sweep}\n", aims=told))
     trials = [replace(trial, sweep=sweep) for trial in trials]
