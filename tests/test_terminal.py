@@ -26,7 +26,7 @@ from sweeper.terminal import (
     status_table,
     sweeps_table,
 )
-from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, Outcome
+from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, Outcome, StepHistogram
 from tests.test_table import a_trial
 
 NETWORKS = 3
@@ -381,3 +381,29 @@ def test_network_summary_of_no_layer_says_so():
     assert "[bold]" in text  # a title may look like markup
     assert "no living layer · 10 classes" in text
     assert "accuracy" not in text
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_network_summary_says_the_medians_of_right_and_wrong_answers(counts):
+    right, wrong = zip(*counts, strict=True)
+    edges = tuple(1 + 0.25 * part for part in range(len(counts) + 1))
+    text = shown(network_summary(a_graph(), "digits-10", {}, StepHistogram(edges, right, wrong)), 200)
+    for how, its in (("right", right), ("wrong", wrong)):
+        images = sorted(part for part, count in enumerate(its) for _ in range(count))
+        if images:
+            median = images[(len(images) - 1) // 2]
+            noun = "image" if len(images) == 1 else "images"
+            assert f"{how} {edges[median]:g}–{edges[median + 1]:g} ({len(images)} {noun})" in text
+        else:
+            assert f"{how} " not in text.rpartition("median steps")[2]
+    assert ("median steps" in text) is (sum(right) + sum(wrong) > 0)
+
+
+def test_network_of_an_older_file_has_no_line_about_medians():
+    assert "median" not in shown(network_summary(a_graph(), "digits-10", {}))
+
+
+def test_line_about_medians_fits_the_terminal():
+    thought = StepHistogram((1.0, 1.25, 1.5), (9000, 0), (0, 1000))
+    lines = shown(network_summary(a_graph(), "digits-10", {}, thought)).splitlines()
+    assert lines[-1] == "median steps: right 1–1.25 (9,000 images), wrong 1.25–1.5 (1,000 images)"
