@@ -6,11 +6,13 @@ import base64
 import json
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import model
 from model import Window
+from model.examples import LONGEST_SIDE, png_of
 from sweeper.described import Described, describe, describe_bytes
 from sweeper.errors import QueryError
 from sweeper.spec import load_spec
@@ -59,6 +61,13 @@ def test_entries_are_read_with_their_types():
     assert found.steps.images == 10
     assert found.examples == (ExampleImage("slowest", False, 7, 3, 9, 1.5, PNG),)
     assert {type(edge) for edge in found.steps.edges} == {float}
+
+
+def test_largest_and_noisiest_picture_that_is_written_is_read():
+    pixels = torch.rand((3, LONGEST_SIDE, LONGEST_SIDE), generator=torch.Generator().manual_seed(0))
+    png = png_of(pixels)
+    (found,) = described(examples=[{**EXAMPLE, "png": base64.b64encode(png).decode()}]).examples
+    assert found.png == png
 
 
 @pytest.mark.parametrize("description", [{}, {"steps": None, "examples": None}, {"examples": []}])
