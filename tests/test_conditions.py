@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 
 import pyarrow as pa
 import pytest
@@ -182,7 +183,5 @@ def test_condition_that_cannot_be_meant_is_refused_with_the_place(condition, mes
 
 @given(st.text("()andor<>=!'\" .019xtime", max_size=30))
 def test_any_text_is_answered_or_refused_in_words(text):
-    try:
-        where(TABLE, [text])
-    except QueryError as error:
-        assert "condition" in str(error)
+    with suppress(QueryError):  # any other exception fails
+        assert where(TABLE, [text]).num_rows <= TABLE.num_rows

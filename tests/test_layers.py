@@ -48,7 +48,9 @@ ROOMS = {
     ),
     "front": room("vocabulary errors", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
-    "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "columns": room("vocabulary"),
+    "formats": room("columns errors", "pyarrow"),  # behind the door `table` too, for what is stored
+    "table": room("conditions formats front vocabulary errors", "pyarrow numpy"),
     "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
@@ -83,8 +85,12 @@ ROOMS = {
     "stored": room("trial_parts mlflow_runs mlflow_store recorder trials table errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
-    "query": room("record table front vocabulary errors", "pyarrow"),
     "loaded": room("record trials table vocabulary errors", "pyarrow"),
+    "sheet": room("columns vocabulary"),
+    "latex": room("sheet vocabulary"),
+    "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
+    "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
+    "comparison": room("questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
     "pictures": room("loaded table vocabulary errors", "plotly"),
     "mirroring": room("record table vocabulary errors"),
     "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
@@ -110,17 +116,23 @@ ROOMS = {
     "lines": room("finding promise", "rich"),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
-    "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
+    "terminal": room("driver estimate population scene sheet table vocabulary errors", "rich"),
+    "listing": room("sheet vocabulary", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     # The room that prints: options, commands that look, and the door `cli` with the commands that run sweeps.
     "cli_options": room("sweep home spec errors", "typer"),
     "cli_look": room(
-        "cli_options lines doctor finding audit terminal drawing sweep home networks objective query table errors",
+        "cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
+    "cli_query": room(
+        "cli_target cli_options comparison questions query loaded listing terminal sweep vocabulary errors", "typer"
+    ),
     "cli": room(
-        "cli_look cli_options live home terminal estimate driver sweep execute record spec errors", "typer rich"
+        "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "typer rich",
     ),
 }
 
