@@ -24,7 +24,7 @@ _KINDS = ("table", "json", "csv", "parquet", "latex")
 FormatOption = Annotated[
     str,
     typer.Option(
-        "--format", help="table, json, csv, parquet or latex; all but table and latex hold every column and digit."
+        "--format", help="table, json, csv, parquet or latex. JSON, CSV and Parquet hold every column and digit."
     ),
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")]

@@ -107,7 +107,7 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
     return Sheet(
-        f"Sweep {front.sweep}, task {front.task}: {len(rows)} non-dominated networks{chosen}{met}",
+        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), 'non-dominated network')}{chosen}{met}",
         sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives),
         (*origin_notes(front), f"Hypervolume of the whole front: {front.hypervolume:.4g}", sheet.LEGEND),
         "-".join([front.sweep, front.place, f"v{front.version}"]),
@@ -157,7 +157,7 @@ def _trial_sheet(
     ended = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.items() if count)
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     return Sheet(
-        f"Sweep {sweep.name}, task {task}: {len(rows)} finished trials{met}; {ended}",
+        f"Sweep {sweep.name}, task {task}: {sheet.counted(len(rows), 'finished trial')}{met}; {ended}",
         sheet.fields(rows, names, sweep.objectives),
         (
             *([f"All of them: {', '.join(shared)}"] if shared else []),

@@ -111,7 +111,7 @@ def best(sweep: LoadedSweep, front: Front, wish: Best, conditions: Sequence[str]
     facts: dict[str, Any] = {"at": wish.at, str(wish.goal): wish.name}
     if met.num_rows == 0:
         near = nearest(points, condition)
-        says = f"none of {points.num_rows} settings has {wish.at}{_near_text(near)}"
+        says = f"none of {sheet.counted(points.num_rows, 'setting')} has {wish.at}{_near_text(near)}"
         return Answer(front, says, _with_role(met, []), facts=facts | {"nearest": near}, is_found=False)
     is_most = wish.goal is Goal.MAXIMIZE
     ranks = sorted(set(met[wish.name].to_pylist()), reverse=is_most)[:2]
@@ -211,7 +211,7 @@ def dominated(
     verb = "dominates" if is_by else "is dominated by"
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     place = "on the front" if own["on_front"][0].as_py() else "not on the front"
-    says = f"{record.key}, {place}, {verb} {others.num_rows} of {count} other settings{met}"
+    says = f"{record.key}, {place}, {verb} {others.num_rows} of {sheet.counted(count, 'other setting')}{met}"
     roles = ["asked", *["dominated" if is_by else "dominating"] * others.num_rows]
     facts = {"key": record.key, "count": others.num_rows, "others": count}
     return Answer(front, says, _with_role(concatenated([own, others]), roles), ("role",), facts)
@@ -236,7 +236,7 @@ def spreads(sweep: LoadedSweep, front: Front, conditions: Sequence[str] = ()) ->
     counts = sorted(set(points["replicates"].to_pylist()))
     many = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1])))) if counts else "0"
     each = "with one seed each, so without a spread" if many == "1" else f"with {many} seeds, mean ± standard deviation"
-    says = f"{points.num_rows} non-dominated settings {each}"
+    says = f"{sheet.counted(points.num_rows, 'non-dominated setting')} {each}"
     shown = tuple(objective.name for objective in sweep.objectives)
     return Answer(front, says, _with_role(points, ["front"] * points.num_rows), shown)
 

@@ -97,6 +97,11 @@ def front_names(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objectiv
     return [*USUAL, *(o.name for o in objectives), *seeds, "channels_per_layer", "wall", "key"]
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, such as `3 networks`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def version_text(version: int) -> str:
     """Return which front of its task a front is, in words."""
     return f"front version {version}" if version else "front computed from the trials, not stored"

@@ -55,7 +55,7 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
 
 def _headline(front: Front, conditions: Sequence[str]) -> Text:
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
-    count = f"{front.table.num_rows} non-dominated networks{chosen}"
+    count = f"{sheet.counted(front.table.num_rows, 'non-dominated network')}{chosen}"
     if conditions:
         count = f"of the non-dominated networks{chosen} {front.table.num_rows} meet {' and '.join(conditions)}"
     whole = "hypervolume of the whole front" if conditions else "hypervolume"
