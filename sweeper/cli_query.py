@@ -227,7 +227,7 @@ def _answer(question: _Question, place: _Place, target: Target) -> None:
 
 def _answers(question: _Question, place: _Place, sweep: LoadedSweep) -> list[Answer]:
     from sweeper import questions
-    from sweeper.comparison import compared
+    from sweeper.difference import compared
     from sweeper.loaded import LoadedSweep
     from sweeper.query import some_objectives
     from sweeper.vocabulary import Goal

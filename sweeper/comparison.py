@@ -1,138 +1,137 @@
-"""Two sweeps compared, task by task: how much more one dominates, what it covers, and which settings came and went."""
+"""Two fronts of one task compared: indicators as an Arrow table, with every point that they are computed from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from sweeper import sheet
 from sweeper.errors import QueryError
-from sweeper.indicators import coverage
-from sweeper.loaded import LoadedSweep
-from sweeper.query import some_objectives, with_origin
-from sweeper.questions import Answer
-from sweeper.table import Front, concatenated
-from sweeper.vocabulary import Objective, State
+from sweeper.front import hypervolume, non_dominated
+from sweeper.indicators import additive_epsilon, coverage, ideal_point, igd_plus, nadir_point, normalised
+from sweeper.table import Front
+from sweeper.vocabulary import Goal, Objective
 
 
-def compared(
-    own: LoadedSweep, other: LoadedSweep, task: str | None = None, objectives: Sequence[str] = ()
-) -> list[Answer]:
-    """Return how the fronts of one sweep differ from those of another, an answer for each task that both have.
+def compare_fronts(
+    front: Front, other: Front | None = None, reference_point: Mapping[str, float] | None = None
+) -> pa.Table:
+    """Return the indicators of a front, and of another one beside it.
+
+    The fronts are reduced to the points that neither beats; these are the reference set. Epsilon and IGD+ compare
+    objectives with each other, so they are computed after every objective was scaled: 0 at the ideal point of that set
+    and 1 at its nadir point. An objective in which all of the set are equal is not scaled.
 
     Args:
-        own: The sweep that is asked about.
-        other: What it is compared with.
-        task: Label of one task; None for all that both have.
-        objectives: Names of objectives to compare by; none for all of them.
+        front: A front with at least one point.
+        other: Another front of the same task, over the same objectives.
+        reference_point: Bounds the hypervolumes: a value for each objective's name, in its unit. None where both
+            fronts have the same one.
 
     Returns:
-        Rows: settings on the front of `own` and not of `other` (`gained`), and the other way round (`lost`); `why` says
-        what the other sweep has of them. A setting is the same where all but its seed is.
+        One row a front. Columns: `sweep`, `task`, `version`, `points`; `hypervolume` (product of the objectives'
+        units); `additive_epsilon` (by how much, in parts of the range from ideal to nadir, all its points must improve
+        to weakly dominate the reference set; 0 at best); `igd_plus` (mean distance from the reference set, in the same
+        parts; 0 at best); `coverage` (share of the *other* front's points that it weakly dominates). The last three are
+        null without another front. Then for each objective `reference_<name>`, `ideal_<name>` and `nadir_<name>`, in its
+        own unit, alike in both rows.
 
     Raises:
-        QueryError: If they have no task in common, or compare by other objectives or reference points.
-        UnknownSweepError: If one of them, or the task in one of them, is not there.
+        QueryError: If a front has no point, the two are of other tasks, objectives or reference points, or the
+            reference point that is given lacks an objective or a finite value.
     """
-    _check_same_aims(own, other, objectives)
-    common = [one for one in own.tasks if one in other.tasks] if task is None else [task]
-    if not common:
-        raise QueryError(
-            f"sweeps {own.name!r} and {other.name!r} have no task in common "
-            f"({own.name}: {', '.join(own.tasks) or 'none'}; {other.name}: {', '.join(other.tasks) or 'none'}). "
-            "Compare sweeps that learned the same."
-        )
-    return [_answer(own, other, _front(own, one, objectives), _front(other, one, objectives)) for one in common]
+    fronts = [front] if other is None else [front, other]
+    _require_comparable(fronts)
+    objectives = front.objectives
+    corner_M = _corner(fronts, reference_point)
+    goals = [objective.goal for objective in objectives]
+    points = [_values(one, objectives) for one in fronts]
+    together_NM = np.unique(np.vstack(points), axis=0)
+    best_NM = together_NM[non_dominated(together_NM, goals)]
+    ideal_M, nadir_M = ideal_point(best_NM, goals), nadir_point(best_NM, goals)
+    columns = {
+        "sweep": pa.array([one.sweep for one in fronts], pa.string()),
+        "task": pa.array([one.task for one in fronts], pa.string()),
+        "version": pa.array([one.version for one in fronts], pa.int64()),
+        "points": pa.array([len(values_NM) for values_NM in points], pa.int64()),
+        "hypervolume": pa.array([hypervolume(values_NM, goals, corner_M) for values_NM in points], pa.float64()),
+    }
+    for name, values in _against_each_other(points, best_NM, goals).items():
+        columns[name] = pa.array(values, pa.float64())
+    for kind, at_M in (("reference", corner_M), ("ideal", ideal_M), ("nadir", nadir_M)):
+        for objective, value in zip(objectives, at_M, strict=True):
+            columns[f"{kind}_{objective.name}"] = pa.array([float(value)] * len(fronts), pa.float64())
+    return pa.table(columns)
 
 
-def _front(sweep: LoadedSweep, task: str, objectives: Sequence[str]) -> Front:
-    names = some_objectives(sweep.objectives, objectives, sweep.name) if objectives else ()
-    (front,) = sweep.fronts(task, names)
-    return front
-
-
-def _check_same_aims(own: LoadedSweep, other: LoadedSweep, objectives: Sequence[str]) -> None:
-    """Refuse to compare volumes that are not bounded alike."""
-    mine, theirs = _aims(own, objectives), _aims(other, objectives)
-    if mine == theirs:
-        return
-    shared = [name for name, aim in _aims(own).items() if _aims(other).get(name) == aim]
-    way = f"Compare what both have: --objectives {','.join(shared)}." if len(shared) > 1 else "They cannot be compared."
-    raise QueryError(
-        f"sweeps {own.name!r} and {other.name!r} have other objectives or reference points "
-        f"({own.name}: {_aims_text(mine)}; {other.name}: {_aims_text(theirs)}). {way}"
-    )
-
-
-def _aims(sweep: LoadedSweep, names: Sequence[str] = ()) -> dict[str, tuple[str, float]]:
-    some_objectives(sweep.objectives, names, sweep.name)
+def _against_each_other(
+    points: Sequence[NDArray[np.float64]], best_NM: NDArray[np.float64], goals: Sequence[Goal]
+) -> dict[str, list[float | None]]:
+    if len(points) == 1:
+        return {"additive_epsilon": [None], "igd_plus": [None], "coverage": [None]}
+    corners = ideal_point(best_NM, goals), nadir_point(best_NM, goals)
+    losses = [Goal.MINIMIZE] * len(goals)
+    scaled = [normalised(values_NM, goals, *corners) for values_NM in points]
+    reference_KM = normalised(best_NM, goals, *corners)
     return {
-        objective.name: (str(objective.goal), sweep.reference_point[objective.name])
-        for objective in sweep.objectives
-        if not names or objective.name in names
+        "additive_epsilon": [additive_epsilon(values_NM, reference_KM, losses) for values_NM in scaled],
+        "igd_plus": [igd_plus(values_NM, reference_KM, losses) for values_NM in scaled],
+        "coverage": [coverage(points[0], points[1], goals), coverage(points[1], points[0], goals)],
     }
 
 
-def _aims_text(aims: Mapping[str, tuple[str, float]]) -> str:
-    return ", ".join(f"{goal} {name} from {value:g}" for name, (goal, value) in aims.items())
+def _values(front: Front, objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    columns = [front.table[objective.name].to_pylist() for objective in objectives]
+    return np.array(columns, dtype=float).T
 
 
-def _answer(own: LoadedSweep, other: LoadedSweep, mine: Front, theirs: Front) -> Answer:
-    goals = [objective.goal for objective in mine.objectives]
-    values, others = _values(mine, mine.objectives), _values(theirs, mine.objectives)
-    my_keys, their_keys = _setting_keys(own, mine), _setting_keys(other, theirs)
-    gained = [number for number, key in enumerate(my_keys) if key not in their_keys]
-    lost = [number for number, key in enumerate(their_keys) if key not in my_keys]
-    kept = len(my_keys) - len(gained)
-    facts: dict[str, Any] = {
-        "compared_with": {"sweep": other.name, "front_version": theirs.version},
-        "hypervolume": mine.hypervolume,
-        "other_hypervolume": theirs.hypervolume,
-        "hypervolume_difference": mine.hypervolume - theirs.hypervolume,
-        "coverage": coverage(values, others, goals) if others else None,
-        "coverage_by_other": coverage(others, values, goals) if values else None,
-        "gained": len(gained),
-        "lost": len(lost),
-        "kept": kept,
-    }
-    rows = [
-        _rows(mine, gained, "gained", [_why(other, my_keys[number]) for number in gained]),
-        _rows(theirs, lost, "lost", [_why(own, their_keys[number]) for number in lost]),
-    ]
-    return Answer(mine, _text(facts, theirs), concatenated(rows), ("role",), facts)
+def _require_comparable(fronts: Sequence[Front]) -> None:
+    for front in fronts:
+        if front.table.num_rows == 0:
+            raise QueryError(
+                f"the front of task {front.task!r} of sweep {front.sweep!r} has no point, so there is nothing to "
+                "compare. Wait until a trial is complete."
+            )
+    one, other = fronts[0], fronts[-1]
+    if one.task != other.task:
+        raise QueryError(
+            f"fronts of one task are compared, but these are of {one.task!r} (sweep {one.sweep!r}) and {other.task!r} "
+            f"(sweep {other.sweep!r}). Name one task of both."
+        )
+    if set(one.objectives) != set(other.objectives):
+        raise QueryError(
+            f"fronts over the same objectives are compared, but sweep {one.sweep!r} has {_goals(one)} and sweep "
+            f"{other.sweep!r} has {_goals(other)}. Name the objectives that both have."
+        )
 
 
-def _text(facts: Mapping[str, Any], theirs: Front) -> str:
-    mine, other = ("-" if facts[name] is None else f"{facts[name]:.0%}" for name in ("coverage", "coverage_by_other"))
-    return (
-        f"against sweep {theirs.sweep}, {sheet.version_text(theirs.version)}: "
-        f"hypervolume {facts['hypervolume']:.4g} against {facts['other_hypervolume']:.4g}, "
-        f"difference {facts['hypervolume_difference']:+.4g}; covers {mine} of the other front, which covers {other} of "
-        f"this one; {facts['gained']} settings gained, {facts['lost']} lost, {facts['kept']} on both"
-    )
+def _corner(fronts: Sequence[Front], given: Mapping[str, float] | None) -> list[float]:
+    """Return the reference point that was given, or else the one that all fronts have."""
+    one, other = fronts[0], fronts[-1]
+    names = [objective.name for objective in one.objectives]
+    if given is None:
+        corners = [{name: front.reference_point[name] for name in names} for front in fronts]
+        if corners[0] != corners[-1]:
+            raise QueryError(
+                f"hypervolumes under one reference point are compared, but sweep {one.sweep!r} has {_point(corners[0])} "
+                f"and sweep {other.sweep!r} has {_point(corners[-1])}. In Python, name one for both: "
+                "`indicators(task, other, reference_point={…})`."
+            )
+        given = corners[0]
+    if set(given) != set(names) or not all(math.isfinite(value) for value in given.values()):
+        raise QueryError(
+            f"the reference point needs a finite value for each of {', '.join(names)}, but got "
+            f"{_point(given) or 'none'}. Name the worst value of each that still counts."
+        )
+    return [float(given[name]) for name in names]
 
 
-def _values(front: Front, objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
-    return list(zip(*(front.table[objective.name].to_pylist() for objective in objectives), strict=True))
+def _goals(front: Front) -> str:
+    return ", ".join(f"{objective.goal} {objective.name}" for objective in front.objectives)
 
 
-def _setting_keys(sweep: LoadedSweep, front: Front) -> list[str]:
-    """Return what names the setting of each point, whatever its seeds; the key where its trials are not there yet."""
-    settings = {record.key: record.setting_key for record in sweep.records}
-    return [settings.get(key, key) for key in front.table["key"].to_pylist()]
-
-
-def _why(sweep: LoadedSweep, setting: str) -> str:
-    """Return what a sweep has of a setting that is not on its front."""
-    states = {record.state for record in sweep.records if record.setting_key == setting}
-    if State.COMPLETE in states:
-        return f"not on the front of {sweep.name}"
-    return f"not complete in {sweep.name}" if states else f"not in {sweep.name}"
-
-
-def _rows(front: Front, numbers: Sequence[int], role: str, why: Sequence[str]) -> pa.Table:
-    rows = with_origin(front.table.take(pa.array(numbers, pa.int64())), front)
-    rows = rows.add_column(0, "role", pa.array([role] * len(numbers), pa.string()))
-    return rows.append_column("why", pa.array(why, pa.string()))
+def _point(corner: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in corner.items())

@@ -64,7 +64,7 @@ def _letter(letter: str) -> str:
 def _table(sheet: Sheet) -> str:
     if not sheet.fields:
         return f"% {' '.join(sheet.headline.split())}\n"
-    shape = "".join("r" if field.is_number else "l" for field in sheet.fields)
+    shape = "".join("p{0.3\\linewidth}" if f.is_prose else "r" if f.is_number else "l" for f in sheet.fields)
     heads = [" & ".join(map(_head, sheet.fields))]
     if any(field.unit for field in sheet.fields):
         heads.append(" & ".join(f"({escaped(field.unit)})" if field.unit else "" for field in sheet.fields))

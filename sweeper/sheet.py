@@ -39,6 +39,11 @@ class Field:
     goal: Goal | None = None
     is_number: bool = False
 
+    @property
+    def is_prose(self) -> bool:
+        """Whether cells are sentences, which may go on in the next line."""
+        return self.title == "reason"
+
 
 @dataclass(frozen=True)
 class Sheet:

@@ -47,10 +47,12 @@ ROOMS = {
         "spec_change sweep_spec search_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"
     ),
     "front": room("vocabulary errors", "numpy moocore"),
+    "indicators": room("front vocabulary", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
     "columns": room("vocabulary"),
     "formats": room("columns errors", "pyarrow"),  # behind the door `table` too, for what is stored
     "table": room("conditions formats front vocabulary errors", "pyarrow numpy"),
+    "comparison": room("indicators front table vocabulary errors", "pyarrow numpy"),
     "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
@@ -90,7 +92,7 @@ ROOMS = {
     "latex": room("sheet vocabulary"),
     "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
     "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
-    "comparison": room("questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
+    "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
     "pictures": room("loaded table vocabulary errors", "plotly"),
     "mirroring": room("record table vocabulary errors"),
     "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
@@ -128,7 +130,7 @@ ROOMS = {
     ),
     "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
     "cli_query": room(
-        "cli_target cli_options comparison questions query loaded listing terminal sweep vocabulary errors", "typer"
+        "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
     "cli": room(
         "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
@@ -213,7 +215,9 @@ def test_every_third_party_package_has_one_owner():
     # rich, between what draws (terminal) and what prints (cli).
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
+    # moocore, in what fronts are and in how they compare.
     shared = {
+        "moocore",
         "optuna",
         "sqlalchemy",
         "numpy",

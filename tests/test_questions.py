@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.comparison import _answer
+from sweeper.difference import answered
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.query import some_objectives
 from sweeper.questions import Best, as_table, best, dominated, known_trial, nothing_complete, spreads
@@ -251,7 +251,7 @@ def covered(points, by):
 def test_comparison_is_what_plain_comparison_finds_and_turns_round(first, second):
     own, (mine,) = in_memory(first, "own")
     other, (theirs,) = in_memory(second, "other")
-    there, back = _answer(own, other, mine, theirs), _answer(other, own, theirs, mine)
+    there, back = answered(own, other, mine, theirs), answered(other, own, theirs, mine)
     assert there.facts["hypervolume_difference"] == -back.facts["hypervolume_difference"]
     assert there.facts["hypervolume_difference"] == mine.hypervolume - theirs.hypervolume
     assert (there.facts["gained"], there.facts["lost"]) == (back.facts["lost"], back.facts["gained"])
@@ -259,6 +259,8 @@ def test_comparison_is_what_plain_comparison_finds_and_turns_round(first, second
         back.facts["coverage_by_other"],
         back.facts["coverage"],
     )
+    for name in ("additive_epsilon", "igd_plus"):
+        assert there.facts[name] == back.facts[f"{name}_of_other"] >= 0
     fronts = [front.table.to_pylist() for front in (mine, theirs)]
     assert there.facts["coverage"] == pytest.approx(len(covered(fronts[1], fronts[0])) / len(fronts[1]))
     settings = [{row["key"][0] for row in front} for front in fronts]  # the number of the setting begins each key
@@ -276,7 +278,7 @@ def test_comparison_is_what_plain_comparison_finds_and_turns_round(first, second
 def test_comparison_with_an_empty_front_has_no_coverage_of_it():
     own, (mine,) = in_memory(three(), "own")
     other, (theirs,) = in_memory([a_failed_trial(0, setting="s0")], "other")
-    answer = _answer(own, other, mine, theirs)
+    answer = answered(own, other, mine, theirs)
     assert (answer.facts["coverage"], answer.facts["coverage_by_other"]) == (None, 0.0)
     assert answer.facts["hypervolume_difference"] == mine.hypervolume > 0
     assert answer.points["why"].to_pylist() == ["not complete in other", "not in other", "not in other"]
@@ -285,7 +287,7 @@ def test_comparison_with_an_empty_front_has_no_coverage_of_it():
 def test_setting_with_other_seeds_is_the_same_setting():
     own, (mine,) = in_memory([a_trial(0, setting="s", seed=0)], "own")
     other, (theirs,) = in_memory([a_trial(0, setting="s", seed=7)], "other")
-    facts = _answer(own, other, mine, theirs).facts
+    facts = answered(own, other, mine, theirs).facts
     assert (facts["gained"], facts["lost"], facts["kept"]) == (0, 0, 1)
 
 
@@ -302,7 +304,7 @@ def test_every_answer_carries_sweep_version_and_reference_point_in_rows_json_and
         dominated(sweep, front, record, is_by=True, conditions=()),
         dominated(sweep, front, record, is_by=False, conditions=()),
         spreads(sweep, front),
-        _answer(sweep, other, front, theirs),
+        answered(sweep, other, front, theirs),
     ]
     for answer in answers:
         found = answer.as_json()

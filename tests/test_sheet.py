@@ -184,6 +184,7 @@ WORDS = st.text("abcdefgh0123456789.", min_size=1, max_size=20)
             ),
             min_size=1,
             max_size=8,
+            unique_by=lambda field: field.title,
         ).map(tuple)
     ),
     st.integers(40, 160),
@@ -213,6 +214,14 @@ def test_long_reason_is_folded_beside_its_key():
     text = shown(listing(Sheet("s", (Field("key", ("aeecc87b3c866fd3",)), Field("reason", (reason,)))), 80), 80)
     assert max(map(len, text.splitlines())) <= 80
     assert text.split().count("invertible") == 8
+
+
+def test_reasons_for_which_there_is_no_room_stand_below_the_table_by_their_keys():
+    columns = tuple(Field(f"column{number}", ("0.0005", "1"), is_number=True) for number in range(7))
+    keys, reasons = Field("key", ("aeecc87b3c866fd3", "0b42069f98ab8286")), Field("reason", ("", "ValueError: no"))
+    text = shown(listing(Sheet("s", (keys, *columns, reasons), ("the note",)), 80), 80)
+    assert text.splitlines()[-2:] == ["0b42069f98ab8286 reason: ValueError: no", "the note"]
+    assert "aeecc87b3c866fd3 reason" not in text
 
 
 def test_text_in_brackets_is_no_markup():
