@@ -58,7 +58,7 @@ def read_front(tracking_uri: str, sweep: str, task: str | None = None, objective
                 f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
                 "Name one of these, or wait until a trial of that task is complete."
             )
-        places = [front_place(one, objectives) for one in (tasks if task is None else [task])]
+        places = [_place(marks, one, objectives) for one in (tasks if task is None else [task])]
         if run is None or not all(place in marks for place in places):
             return []
         return [download_front(client, str(run.info.run_id), marks[place]["path"]) for place in places]
@@ -176,6 +176,15 @@ def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
         QueryError: If it is damaged or of a newer format.
     """
     return Front.from_parquet_bytes(downloaded(client, run_id, path))
+
+
+def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
+    """Return where the front over some objectives is stored, in whichever order the spec names them."""
+    own = front_place(task, objectives)
+    same = [
+        place for place in places if place.split("/")[0] == task and sorted(place.split("/")[1:]) == sorted(objectives)
+    ]
+    return own if own in same or not same else same[0]
 
 
 def _sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:

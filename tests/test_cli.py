@@ -32,8 +32,20 @@ from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "mirror", "status", "pareto", "show", "export", "audit", "doctor")
-READING = ("plan", "status", "pareto", "audit", "doctor")
+COMMANDS = (
+    "plan",
+    "run",
+    "resume",
+    "mirror",
+    "pareto",
+    "trials",
+    "status",
+    "show",
+    "export",
+    "audit",
+    "doctor",
+)
+READING = ("plan", "status", "pareto", "trials", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -199,7 +211,9 @@ def test_every_reading_command_can_print_json(sweeper, command):
     assert "--json" in sweeper(command, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror", "audit", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "resume", "status", "pareto", "trials", "export", "mirror", "audit", "doctor"]
+)
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
 
@@ -447,7 +461,7 @@ def test_mistakes_in_a_question_are_refused_with_the_value_and_the_known_words(m
     def message(*words, name="smoke"):
         return mistaken("pareto", name, "--home", mirrored_home, *words)
 
-    assert "table, json, csv or parquet, but got --format xlsx" in message("--format", "xlsx")
+    assert "table, json, csv, parquet or latex, but got --format xlsx" in message("--format", "xlsx")
     assert "'digits-9' (it has: digits-" in message("--task", "digits-9")
     assert "'acuracy'" in message("--where", "acuracy > 0.5")
     assert "accuracy is 1" in message("--where", "accuracy is 1")

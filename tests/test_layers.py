@@ -47,8 +47,12 @@ ROOMS = {
         "spec_change sweep_spec search_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"
     ),
     "front": room("vocabulary errors", "numpy moocore"),
+    "indicators": room("front vocabulary", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
-    "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "columns": room("vocabulary"),
+    "formats": room("columns errors", "pyarrow"),  # behind the door `table` too, for what is stored
+    "table": room("conditions formats front vocabulary errors", "pyarrow numpy"),
+    "comparison": room("indicators front table vocabulary errors", "pyarrow numpy"),
     "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
@@ -84,8 +88,12 @@ ROOMS = {
     "stored": room("trial_parts mlflow_runs mlflow_store recorder trials table errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
-    "query": room("record table front vocabulary errors", "pyarrow"),
     "loaded": room("record trials table vocabulary errors", "pyarrow"),
+    "sheet": room("columns vocabulary"),
+    "latex": room("sheet vocabulary"),
+    "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
+    "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
+    "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
     "pictures": room("loaded table vocabulary errors", "plotly"),
     "mirroring": room("record table vocabulary errors"),
     "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
@@ -111,17 +119,23 @@ ROOMS = {
     "lines": room("finding promise", "rich"),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
-    "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
+    "terminal": room("driver estimate population scene sheet table vocabulary errors", "rich"),
+    "listing": room("sheet vocabulary", "rich"),
     "__main__": room("cli"),
     "live": room("terminal driver", "rich"),
     # The room that prints: options, commands that look, and the door `cli` with the commands that run sweeps.
     "cli_options": room("sweep home spec errors", "typer"),
     "cli_look": room(
-        "cli_options lines doctor finding audit terminal drawing sweep home networks objective query table errors",
+        "cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
+    "cli_query": room(
+        "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
+    ),
     "cli": room(
-        "cli_look cli_options live home terminal estimate driver sweep execute record spec errors", "typer rich"
+        "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "typer rich",
     ),
 }
 
@@ -202,7 +216,9 @@ def test_every_third_party_package_has_one_owner():
     # rich, between what draws (terminal) and what prints (cli).
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
+    # moocore, in what fronts are and in how they compare.
     shared = {
+        "moocore",
         "optuna",
         "sqlalchemy",
         "numpy",
