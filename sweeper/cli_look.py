@@ -25,12 +25,14 @@ from sweeper.cli_options import (
     print_json,
     write_aside,
 )
+from sweeper.cli_watch import watch
 from sweeper.errors import QueryError, UnknownSweepError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
     app.command(epilog="Example: sweeper status quickstart --json")(status)
+    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
     app.command(epilog='Example: sweeper pareto quickstart --task digits-10 --where "accuracy >= 0.9" --format csv')(
         pareto
     )

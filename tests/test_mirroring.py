@@ -38,7 +38,7 @@ class Bench:
     def __init__(self, recorder=None):
         self.recorder, self.clock, self.told = recorder or MemoryRecorder(), Clock(), []
         self.front_takes_s, self.fronts = 0.0, 0
-        self.mirror = Mirroring(self.recorder, self.front, self.clock)
+        self.mirror = Mirroring(self.recorder, self.front, clock=self.clock)
 
     def front(self, task):
         self.fronts += 1

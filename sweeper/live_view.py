@@ -1,0 +1,178 @@
+"""How a running sweep looks: a table for a terminal, a line for everything else. Prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.live_state import LiveState, Stage, TaskState, View
+from sweeper.terminal import duration
+
+#: Lines of the table's view beside its rows: two above, the head of the table, notes and warnings below.
+_OTHER_LINES = 9
+
+#: Tasks that a line says something of.
+_TASKS_IN_A_LINE = 4
+
+#: What is left for the names of tasks, at least.
+_NARROWEST_NAME = 8
+
+
+def live_table(view: View, width: int = 80, height: int | None = None) -> RenderableType:
+    """Return a view as a table, a row a task; where there is no room for all, the less active ones are folded.
+
+    Args:
+        view: What to show.
+        width: Columns of the terminal.
+        height: Lines of the terminal; None where there is room for everything.
+    """
+    state = view.state if height is None else _fitting(view.state, width, max(height - _OTHER_LINES, 1))
+    parts: list[RenderableType] = [headline(state), Text(" · ".join(_facts(view))), _table(state)]
+    parts += [Text(f"note, {_ago(state, note.said_ms)}: {note.text}", "dim") for note in state.notes[-1:]]
+    if warning := _warning(view):
+        parts.append(Text(warning, "" if state.stage is Stage.FINISHED else "yellow"))
+    return Group(*parts)
+
+
+def live_line(view: View) -> str:
+    """Return a view as a line without any colour."""
+    state = view.state.at_most(_TASKS_IN_A_LINE)
+    more = [f"and {_tasks(state.folded)} more, {state.rest.ended}/{state.rest.planned}"] if state.folded else []
+    parts = [_done(state.total), *_facts(view), *(_said_of(row) for row in state.tasks), *more]
+    warning = _warning(view)
+    return " · ".join([*parts, *([warning] if warning else [])])
+
+
+def headline(state: LiveState) -> Text:
+    """Return name and progress of a sweep."""
+    total = state.total
+    text = Text.assemble((state.sweep, "bold"), f"  {_done(total)}", overflow="fold")
+    if total.failed:
+        text.highlight_regex(r"\d+ failed", "red")
+    if 0 < state.work < total.planned:
+        text.append(f" · {100 * state.work / total.planned:.0f} % of the work")
+    return text
+
+
+def _done(total: TaskState) -> str:
+    return f"{total.ended}/{total.planned} trials done, {total.running} running, {total.failed} failed"
+
+
+def _facts(view: View) -> list[str]:
+    """Return throughput, time left, and workers; of a sweep that has ended how long it took."""
+    state = view.state
+    took = duration((state.written_ms - state.since_ms) / 1000)
+    if state.is_ended:
+        return [f"driven for {took}"]
+    if state.seconds_left is not None:
+        left = f"{duration(state.seconds_left)} left"
+    else:
+        left = "starting" if state.trials_per_minute is None else "time left is not known yet"
+    workers = f"{state.busy} of {state.workers} workers busy" if state.workers else f"{state.busy} workers busy"
+    return [
+        left,
+        *([_pace(state.trials_per_minute)] if state.trials_per_minute is not None else []),
+        workers,
+        f"driven for {took}",
+    ]
+
+
+def _pace(per_minute: float) -> str:
+    if 0 < per_minute < 1:
+        return f"{60 * per_minute:.1f} trials an hour"
+    return f"{per_minute:.{1 if per_minute < 100 else 0}f} trials a minute"
+
+
+def _said_of(row: TaskState) -> str:
+    front = (
+        f", {row.points} on the front, hypervolume {_number(row.hypervolume, '.4g')}" if row.points is not None else ""
+    )
+    best = f", best {row.best_accuracy:.3f}" if row.best_accuracy is not None else ""
+    return f"{row.task} {row.ended}/{row.planned}{best}{front}"
+
+
+def _warning(view: View) -> str:
+    """Return what whoever watches should know of the driver or of MLflow; empty where nothing is wrong."""
+    state, ago = view.state, duration(view.age_s)
+    if view.trouble:
+        return f"nothing heard for {ago}, trying again: {view.trouble}"
+    if view.is_stale:
+        return f"last heard of {ago} ago: its driver may be gone; continue with `{view.resume}`"
+    if state.stage is Stage.FINISHED:
+        return f"finished {ago} ago"
+    if state.stage is Stage.INTERRUPTED:
+        return f"interrupted {ago} ago; continue with `{view.resume}`"
+    return ""
+
+
+def _ago(state: LiveState, said_ms: int) -> str:
+    return f"{duration((state.written_ms - said_ms) / 1000)} before"
+
+
+def _tasks(number: int) -> str:
+    return f"{number} {'task' if number == 1 else 'tasks'}"
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+#: Title and text of every column but the first, and whether it is left out where no row has anything in it.
+_COLUMNS: Sequence[tuple[str, Callable[[TaskState], str], bool]] = (
+    ("done", lambda row: f"{row.ended}/{row.planned}", False),
+    ("running", lambda row: _count(row.running), False),
+    ("pruned", lambda row: _count(row.pruned), True),
+    ("failed", lambda row: _count(row.failed), True),
+    ("best", lambda row: _number(row.best_accuracy, ".3f"), False),
+    ("hypervolume", lambda row: _number(row.hypervolume, ".4g"), False),
+    ("front", lambda row: "" if row.points is None else str(row.points), False),
+)
+
+
+def _rows(state: LiveState) -> list[TaskState]:
+    return [*state.tasks, state.rest] if state.folded else list(state.tasks)
+
+
+def _name(state: LiveState, row: TaskState) -> str:
+    if row is state.rest:
+        return f"and {_tasks(state.folded)} more"
+    return f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task
+
+
+def _table(state: LiveState) -> Table:
+    rows = _rows(state)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", min_width=_NARROWEST_NAME)
+    columns: list[list[str]] = [[_name(state, row) for row in rows]]
+    for title, text, _ in _shown(rows):
+        justify: JustifyMethod = "right"
+        table.add_column(title, justify=justify, no_wrap=True)
+        columns.append([text(row) for row in rows])
+    for cells in zip(*columns, strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _shown(rows: Sequence[TaskState]) -> list[tuple[str, Callable[[TaskState], str], bool]]:
+    return [column for column in _COLUMNS if not column[2] or any(column[1](row) for row in rows)]
+
+
+def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
+    """Return a state with as many tasks as so many lines hold; long names take several."""
+    rows = _rows(state)
+    others = [max(len(title), *(len(text(row)) for row in rows), 0) for title, text, _ in _shown(rows)] if rows else []
+    room = max(width - sum(others) - 2 * len(others), _NARROWEST_NAME)
+    fitting = state.at_most(lines)
+    while len(fitting.tasks) > 1 and sum(-(-len(_name(fitting, row)) // room) for row in _rows(fitting)) > lines:
+        fitting = fitting.at_most(len(fitting.tasks) - 1)
+    return fitting
+
+
+def _count(number: int) -> str:
+    return str(number) if number else ""
+
+
+def _number(value: float | None, format: str) -> str:
+    return "" if value is None else f"{value:{format}}"
