@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, JustifyMethod, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +32,7 @@ def live_table(view: View, width: int = 80, height: int | None = None) -> Render
         height: Lines of the terminal; None where there is room for everything.
     """
     state = view.state if height is None else _fitting(view.state, width, max(height - _OTHER_LINES, 1))
-    parts: list[RenderableType] = [headline(state), Text(" · ".join(_facts(view))), _table(state)]
+    parts: list[RenderableType] = [headline(state), Text(" · ".join(_facts(view))), _table(state, width)]
     parts += [Text(f"note, {_ago(state, note.said_ms)}: {note.text}", "dim") for note in state.notes[-1:]]
     if warning := _warning(view):
         parts.append(Text(warning, "" if state.stage is Stage.FINISHED else "yellow"))
@@ -68,17 +69,14 @@ def _facts(view: View) -> list[str]:
     took = duration((state.written_ms - state.since_ms) / 1000)
     if state.is_ended:
         return [f"driven for {took}"]
+    facts = ["starting" if state.trials_per_minute is None else "time left is not known yet"]
     if state.seconds_left is not None:
-        left = f"{duration(state.seconds_left)} left"
-    else:
-        left = "starting" if state.trials_per_minute is None else "time left is not known yet"
-    workers = f"{state.busy} of {state.workers} workers busy" if state.workers else f"{state.busy} workers busy"
-    return [
-        left,
-        *([_pace(state.trials_per_minute)] if state.trials_per_minute is not None else []),
-        workers,
-        f"driven for {took}",
-    ]
+        facts = [f"{duration(state.seconds_left)} left"]
+    if state.trials_per_minute is not None:
+        facts.append(_pace(state.trials_per_minute))
+    if state.workers or state.busy:
+        facts.append(f"{state.busy} of {state.workers} workers busy" if state.workers else f"{state.busy} workers busy")
+    return [*facts, f"driven for {took}"]
 
 
 def _pace(per_minute: float) -> str:
@@ -135,37 +133,46 @@ def _rows(state: LiveState) -> list[TaskState]:
     return [*state.tasks, state.rest] if state.folded else list(state.tasks)
 
 
-def _name(state: LiveState, row: TaskState) -> str:
-    if row is state.rest:
-        return f"and {_tasks(state.folded)} more"
-    return f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task
+def _shown(rows: Sequence[TaskState]) -> dict[str, list[str]]:
+    """Return the texts of every column but the first, by title."""
+    columns = {title: [text(row) for row in rows] for title, text, _ in _COLUMNS}
+    return {title: columns[title] for title, _, may_lack in _COLUMNS if any(columns[title]) or not may_lack}
 
 
-def _table(state: LiveState) -> Table:
+def _names(state: LiveState, rows: Sequence[TaskState], room: int) -> list[str]:
+    """Return the names of tasks, whole; what is longer than there is room for goes on in the next line."""
+    names = [f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task for row in state.tasks]
+    if state.folded:
+        names.append(f"and {_tasks(state.folded)} more")
+    return ["\n".join(textwrap.wrap(name, room)) for name in names[: len(rows)]]
+
+
+def _room(columns: Mapping[str, Sequence[str]], width: int) -> int:
+    """Return how many characters of a line are left for names."""
+    taken = sum(max(map(len, [title, *texts])) for title, texts in columns.items())
+    return max(width - taken - 2 * len(columns) - 2, _NARROWEST_NAME)  # two between columns, one at each edge
+
+
+def _table(state: LiveState, width: int) -> Table:
     rows = _rows(state)
+    columns = _shown(rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", min_width=_NARROWEST_NAME)
-    columns: list[list[str]] = [[_name(state, row) for row in rows]]
-    for title, text, _ in _shown(rows):
-        justify: JustifyMethod = "right"
-        table.add_column(title, justify=justify, no_wrap=True)
-        columns.append([text(row) for row in rows])
-    for cells in zip(*columns, strict=True):
+    table.add_column("task", no_wrap=True)
+    for title in columns:
+        table.add_column(title, justify="right", no_wrap=True)
+    for cells in zip(_names(state, rows, _room(columns, width)), *columns.values(), strict=True):
         table.add_row(*map(Text, cells))
     return table
 
 
-def _shown(rows: Sequence[TaskState]) -> list[tuple[str, Callable[[TaskState], str], bool]]:
-    return [column for column in _COLUMNS if not column[2] or any(column[1](row) for row in rows)]
-
-
 def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
     """Return a state with as many tasks as so many lines hold; long names take several."""
-    rows = _rows(state)
-    others = [max(len(title), *(len(text(row)) for row in rows), 0) for title, text, _ in _shown(rows)] if rows else []
-    room = max(width - sum(others) - 2 * len(others), _NARROWEST_NAME)
-    fitting = state.at_most(lines)
-    while len(fitting.tasks) > 1 and sum(-(-len(_name(fitting, row)) // room) for row in _rows(fitting)) > lines:
+    room = _room(_shown(_rows(state.at_most(0))), width)  # numbers are never longer than their sums
+    fitting = state if len(state.tasks) <= lines else state.at_most(lines - 1)
+    while len(fitting.tasks) > 1:
+        names = _names(fitting, _rows(fitting), room)
+        if sum(name.count("\n") + 1 for name in names) <= lines:
+            break
         fitting = fitting.at_most(len(fitting.tasks) - 1)
     return fitting
 

@@ -112,7 +112,7 @@ def read_live(tracking_uri: str, sweep: str) -> LiveState:
     state, marks = LiveState.from_json(text), front_marks(run)
     rows = [
         replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
-        if row.points is None and (mark := marks.get(row.task))
+        if row.points is None and row.ended and (mark := marks.get(row.task))
         else row
         for row in state.tasks
     ]

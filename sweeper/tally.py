@@ -56,7 +56,7 @@ class Pace:
         """Return the work done a minute within the window; None before there is anything to measure it by."""
         now_s = self._clock()
         self._forget(now_s)
-        if not self._samples or now_s - self._samples[0][0] < 1:
+        if not self._samples or now_s - self._samples[0][0] < SAMPLE_EVERY_S:
             return None
         since_s, before = self._samples[0]
         return max(0.0, 60 * (work - before) / (now_s - since_s))
