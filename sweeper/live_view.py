@@ -13,8 +13,8 @@ from rich.text import Text
 from sweeper.live_state import LiveState, Stage, TaskState, View
 from sweeper.terminal import duration
 
-#: Lines of the table's view beside its rows: two above, the head of the table, notes and warnings below.
-_OTHER_LINES = 9
+#: Lines of a table beside its rows: its head and the empty ones around it.
+_HEAD_LINES = 4
 
 #: Tasks that a line says something of.
 _TASKS_IN_A_LINE = 4
@@ -31,12 +31,15 @@ def live_table(view: View, width: int = 80, height: int | None = None) -> Render
         width: Columns of the terminal.
         height: Lines of the terminal; None where there is room for everything.
     """
-    state = view.state if height is None else _fitting(view.state, width, max(height - _OTHER_LINES, 1))
-    parts: list[RenderableType] = [headline(state), Text(" · ".join(_facts(view))), _table(state, width)]
-    parts += [Text(f"note, {_ago(state, note.said_ms)}: {note.text}", "dim") for note in state.notes[-1:]]
+    above = [headline(view.state), Text(" · ".join(_facts(view)))]
+    below = [Text(f"note, {_ago(view.state, note.said_ms)}: {note.text}", "dim") for note in view.state.notes[-1:]]
     if warning := _warning(view):
-        parts.append(Text(warning, "" if state.stage is Stage.FINISHED else "yellow"))
-    return Group(*parts)
+        below.append(Text(warning, "" if view.state.stage is Stage.FINISHED else "yellow"))
+    state = view.state
+    if height is not None:
+        taken = sum(len(textwrap.wrap(text.plain, width, break_on_hyphens=False)) for text in (*above, *below))
+        state = _fitting(state, width, height - taken - _HEAD_LINES)
+    return Group(*above, _table(state, width), *below)
 
 
 def live_line(view: View) -> str:
@@ -168,7 +171,7 @@ def _table(state: LiveState, width: int) -> Table:
 def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
     """Return a state with as many tasks as so many lines hold; long names take several."""
     room = _room(_shown(_rows(state.at_most(0))), width)  # numbers are never longer than their sums
-    fitting = state if len(state.tasks) <= lines else state.at_most(lines - 1)
+    fitting = state if len(state.tasks) <= lines else state.at_most(max(lines - 1, 1))
     while len(fitting.tasks) > 1:
         names = _names(fitting, _rows(fitting), room)
         if sum(name.count("\n") + 1 for name in names) <= lines:

@@ -140,8 +140,9 @@ class Mirroring:
         self._next_live_s = now_s + RETRY_EVERY_S
         with suppress(TrackingError):  # outcomes say that the server is away; this is not worth a note of its own
             self._recorder.record_live(self._live())
-            took_s = self._clock() - now_s
-            self._next_live_s = now_s + min(max(WRITTEN_EVERY_S, took_s / FRONT_SHARE), WRITTEN_AFTER_S)
+            ended_s = self._clock()
+            took_s = ended_s - now_s
+            self._next_live_s = ended_s + min(max(WRITTEN_EVERY_S, took_s / FRONT_SHARE), WRITTEN_AFTER_S)
 
     def _write(self, records: Iterable[TrialRecord], tasks: Sequence[str]) -> None:
         for record in records:

@@ -32,8 +32,8 @@ from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "mirror", "status", "pareto", "show", "export", "audit", "doctor")
-READING = ("plan", "status", "pareto", "audit", "doctor")
+COMMANDS = ("plan", "run", "resume", "mirror", "status", "watch", "pareto", "show", "export", "audit", "doctor")
+READING = ("plan", "status", "watch", "pareto", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -199,7 +199,9 @@ def test_every_reading_command_can_print_json(sweeper, command):
     assert "--json" in sweeper(command, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror", "audit", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "resume", "status", "watch", "pareto", "export", "mirror", "audit", "doctor"]
+)
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
 
