@@ -104,11 +104,13 @@ class Tally:
         self._volumes: dict[str, tuple[float | None, int | None]] = {}
         self._notes: list[Note] = []
         self._sweep, self._since_ms, self._workers = sweep, now_ms(), 0
+        self._former_ms: tuple[int, int] | None = None  # from the first start to the last end
         seen: Counter[str] = Counter()
         for record in records:
             seen[record.task] += 1
             if record.state.is_finished:
                 self._count(record)
+                self._note_time(record)
         for task, number in seen.items():
             row = self._rows[task]
             self._rows[task] = replace(row, planned=max(row.planned, number))
@@ -153,6 +155,7 @@ class Tally:
                 self._count(record)
             self._ended += len(records)
             if records:
+                self._former_ms = None
                 self._pace.note(self._work())
 
     def front(self, task: str, hypervolume: float, points: int) -> None:
@@ -170,8 +173,10 @@ class Tally:
             self._notes = [*others, Note(self._now_ms(), text)][-MOST_NOTES:]
 
     def state(self, stage: Stage = Stage.RUNNING) -> LiveState:
-        """Return how the sweep stands."""
+        """Return how the sweep stands; at its end, where nothing has ended here, with the times of the ledger."""
         with self._lock:
+            is_former = stage is not Stage.RUNNING and self._former_ms
+            since_ms, written_ms = is_former or (self._since_ms, self._now_ms())
             rows = []
             for task, row in self._rows.items():
                 hypervolume, points = self._volumes.get(task, (None, None))
@@ -186,8 +191,8 @@ class Tally:
                 seconds_left=self._pace.seconds_left(work, planned),
                 busy=len(self._training),
                 workers=max(self._workers, len(self._training)) if self._workers else 0,
-                since_ms=self._since_ms,
-                written_ms=self._now_ms(),
+                since_ms=since_ms,
+                written_ms=written_ms,
                 notes=tuple(self._notes),
             )
 
@@ -203,6 +208,11 @@ class Tally:
         kind = {Outcome.COMPLETE: "complete", Outcome.PRUNED: "pruned"}.get(record.outcome or Outcome.FAILED, "failed")
         self._rows[record.task] = replace(row, **{kind: getattr(row, kind) + 1})
         self._note_accuracy(record.task, record.measurement)
+
+    def _note_time(self, record: TrialRecord) -> None:
+        if record.ended_ms:
+            first_ms, last_ms = self._former_ms or (record.started_ms or record.ended_ms, 0)
+            self._former_ms = min(first_ms, record.started_ms or first_ms), max(last_ms, record.ended_ms)
 
     def _note_accuracy(self, task: str, values: Mapping[str, float]) -> None:
         accuracy, row = finite(values.get("accuracy")), self._rows[task]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.live_state import MOST_NOTES, LiveState, TaskState
+from sweeper.live_state import MOST_NOTES, LiveState, Stage, TaskState
 from sweeper.spec import load_spec
 from sweeper.tally import SAMPLE_EVERY_S, WINDOW_S, Pace, Tally, planned_tasks
 from sweeper.vocabulary import Outcome, State
@@ -152,6 +153,22 @@ def test_state_can_be_asked_for_while_others_count():
     is_over.set()
     thread.join()
     assert (wrong, tally.state().total.complete) == ([], 2000)
+
+
+def test_end_has_the_times_of_the_ledger_where_nothing_has_ended_here_and_else_its_own():
+    clock = Clock()
+    records = [
+        replace(an_end(number, TASKS[0]), started_ms=10 * number, ended_ms=10 * number + 7) for number in (3, 1, 2)
+    ]
+    tally = a_tally(clock, records=records)
+    now_ms = int(1000 * clock.now)
+    ended = tally.state(Stage.FINISHED)
+    assert (ended.since_ms, ended.written_ms) == (10, 37)
+    assert (tally.state().since_ms, tally.state().written_ms) == (now_ms, now_ms)
+    clock.now += 60
+    tally.ended([an_end(4, TASKS[0])])
+    ended = tally.state(Stage.INTERRUPTED)
+    assert (ended.since_ms, ended.written_ms) == (now_ms, now_ms + 60_000)
 
 
 # --- time left ----------------------------------------------------------------------------------------

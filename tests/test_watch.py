@@ -407,6 +407,9 @@ def test_mirroring_again_says_how_a_sweep_stands_whose_database_was_lost(tmp_pat
     assert Sweep("smoke", sweep.home).mirror().is_mirrored
     after = read_live(sweep.uri, "smoke")
     assert (after.stage, after.tasks) == (Stage.FINISHED, before.tasks)
+    assert before.since_ms <= after.since_ms <= after.written_ms <= before.written_ms, "the times of the ledger"
+    assert Sweep("smoke", sweep.home).mirror().is_mirrored
+    assert read_live(sweep.uri, "smoke") == after
 
 
 def test_hypervolume_that_the_driver_has_not_computed_anew_is_that_of_the_stored_front(opened, uri):
