@@ -26,12 +26,14 @@ from sweeper.cli_options import (
     print_json,
     write_aside,
 )
+from sweeper.cli_watch import watch
 from sweeper.errors import QueryError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
     app.command(epilog="Example: sweeper status quickstart --json")(status)
+    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
     app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")(show)
     app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
     app.command(epilog="Example: sweeper audit quickstart")(audit)

@@ -6,16 +6,19 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.mlflow_runs import AIMS, front_marks, network_path
+from sweeper.live_state import LiveState
+from sweeper.mlflow_runs import AIMS, LIVE, front_marks, network_path
 from sweeper.mlflow_store import (
     KIND,
     artifact_paths,
     checked_experiment,
     connect,
+    disconnect,
     downloaded,
     redacted,
     search_runs,
@@ -82,6 +85,38 @@ def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
                 f"stored no table of its trials. Store it with `sweeper mirror {sweep}`."
             )
         return StoredTrials(sweep, read_parts(client, run), *read_aims(aims))
+
+
+def read_live(tracking_uri: str, sweep: str) -> LiveState:
+    """Return how a sweep stands, or last stood, by its driver's word.
+
+    Hypervolumes that its driver has not computed anew are those of the stored fronts.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+        QueryError: If it does not say how it stands, or in a way that cannot be read.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    try:
+        with translated(tracking_uri, f"read how sweep '{sweep}' stands"):
+            run = _sweep_run(client, tracking_uri, sweep)
+    finally:
+        disconnect(client, tracking_uri)
+    text = run.data.tags.get(LIVE) if run else None
+    if run is None or text is None:
+        raise QueryError(
+            f"sweep '{sweep}' in {redacted(tracking_uri)} does not say how it stands: it has only just begun, or an "
+            f"older version of sweeper drives it. Try again, or have it written with `sweeper mirror {sweep}`."
+        )
+    state, marks = LiveState.from_json(text), front_marks(run)
+    rows = [
+        replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
+        if row.points is None and row.ended and (mark := marks.get(row.task))
+        else row
+        for row in state.tasks
+    ]
+    return replace(state, tasks=tuple(rows))
 
 
 def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:

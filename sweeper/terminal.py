@@ -1,9 +1,8 @@
-"""How things look in a terminal: tables, fronts and the live line, as rich renderables. Prints nothing itself."""
+"""How things look in a terminal: tables and fronts, as rich renderables. Prints nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, JustifyMethod
@@ -11,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper import scene, sheet
-from sweeper.driver import Snapshot
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
@@ -180,43 +178,3 @@ def duration(seconds: float) -> str:
     if seconds < 59.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-@dataclass
-class ProgressLine:
-    """The live line: trials done, running, failed, time left and the best accuracy so far.
-
-    Args:
-        clock: Seconds from any start; given, so that a test can move it.
-    """
-
-    clock: Callable[[], float]
-
-    def __post_init__(self) -> None:
-        self._started: tuple[float, float] | None = None
-
-    def line(self, snapshot: Snapshot) -> Text:
-        """Return the line for a snapshot."""
-        counts = snapshot.counts
-        done = counts.planned - counts.running - counts.waiting
-        text = Text(f"{done}/{counts.planned} trials done, {counts.running} running")
-        text.append(f", {counts.failed} failed", style="red" if counts.failed else "")
-        left = self._seconds_left(snapshot, done)
-        text.append(f" · {duration(left)} left" if left is not None else " · starting")
-        for task, accuracy in snapshot.best_accuracy.items():
-            text.append(f" · {task} best {accuracy:.3f}")
-        return text
-
-    def _seconds_left(self, snapshot: Snapshot, done: int) -> float | None:
-        """Extrapolate from the epochs seen since the first one; None until there are some."""
-        work = float(done)
-        for epoch, epochs, members in snapshot.epochs.values():
-            work += members * epoch / epochs if epochs else 0
-        if self._started is None:
-            if any(epoch for epoch, _, _ in snapshot.epochs.values()):
-                self._started = (self.clock(), work)
-            return None
-        started, before = self._started
-        if work <= before:
-            return None
-        return (self.clock() - started) * (snapshot.counts.planned - work) / (work - before)
