@@ -136,6 +136,7 @@ class Evaluation:
     """What a population does on a set of images, by image and network; (N, P), `step_dist` (N, P, T)."""
 
     log_likelihood: Tensor
+    choice: Tensor
     is_right: Tensor
     expected_steps: Tensor
     exit_step: Tensor
@@ -161,11 +162,13 @@ def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluat
         exit_BP = early_exit(answer.step_dist_TBP)
         choice_TBP = answer.logits_TBPK.argmax(-1)
         exit_choice_BP = choice_TBP.gather(0, (exit_BP - 1)[None])[0]
+        choice_BP = log_probs_BPK.argmax(-1)
         index_BP1 = labels_B1[..., None].expand(-1, lattice.population, 1)
         last_TBP = (lattice.last_step - 1).expand(1, *exit_BP.shape)
         parts.append((
             log_probs_BPK.gather(2, index_BP1)[..., 0],
-            log_probs_BPK.argmax(-1) == labels_B1,
+            choice_BP,
+            choice_BP == labels_B1,
             answer.expected_steps_BP,
             exit_BP,
             exit_choice_BP == labels_B1,

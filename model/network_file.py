@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -79,8 +80,28 @@ def load(path: str | Path) -> Network:
     Raises:
         NetworkFileError: If there is no such file, it is no network, or it is damaged.
     """
-    path = Path(path)
-    content, tensors = _read(path)
+    return _loaded(Path(path), Path(path))
+
+
+def decode(data: bytes, name: str) -> Network:
+    """Read a network from the content of a file, as `load` does from the file itself.
+
+    Args:
+        data: What `encode` returned, or what `save` or `sweeper export` wrote.
+        name: What to call it where something is wrong.
+
+    Raises:
+        NetworkFileError: If it is no network, or it is damaged.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:  # what checks the format reads metadata of files
+        file.write(data)
+        file.flush()
+        return _loaded(Path(file.name), Path(name))
+
+
+def _loaded(file: Path, path: Path) -> Network:
+    """Read and check a file that is called `path`."""
+    content, tensors = _read(file, path)
     window = _window_of(content, path)
     _check_tensors(tensors, window, path)
     if not _is_whole(content, tensors):
@@ -112,13 +133,13 @@ def _is_whole(content: dict[str, Any], tensors: Mapping[str, Tensor]) -> bool:
         return False
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(file: Path, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the JSON of a file, with its format checked, and its tensors."""
     try:
-        if not path.is_file():
-            raise NetworkFileError(path, "is a folder" if path.is_dir() else "does not exist", _NAME_ANOTHER)
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(ENTRY)
+        if not file.is_file():
+            raise NetworkFileError(path, "is a folder" if file.is_dir() else "does not exist", _NAME_ANOTHER)
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(ENTRY)
             if text is None:
                 raise NetworkFileError(
                     path,
@@ -126,7 +147,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     _NAME_ANOTHER,
                 )
             content = _content_of(text, path)  # before the tensors: another format may hold anything
-            return content, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            return content, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except OSError as error:
         raise NetworkFileError(path, f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, RuntimeError, AttributeError, TypeError) as error:  # what unknown dtypes raise varies

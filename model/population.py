@@ -13,6 +13,7 @@ import torch
 from model.costs import group_norms
 from model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
 from model.errors import CheckpointError
+from model.examples import Thinking, thinking_of
 from model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
 from model.lattice import Lattice, Window
 from model.resize import Offer, offer_channels
@@ -44,6 +45,7 @@ class Trained:
         reason: Why there is no network.
         step_dist: Mean over the held-out images of p(t|x), from step 1.
         end: How its training ended.
+        thinking: How long it thinks about which held-out image.
     """
 
     network: Lattice | None
@@ -53,6 +55,7 @@ class Trained:
     reason: str = ""
     step_dist: list[float] = field(default_factory=list)
     end: End = End.TRAINED
+    thinking: Thinking = field(default_factory=Thinking)
 
 
 class Population:
@@ -274,4 +277,5 @@ class Population:
         limits = walls(self.extents[member], self.window, channels, last_share, self.growth is not None)
         step_dist = seen.step_dist.mean((0, 1)).tolist()
         values, curve = {**measure(network, seen), **limits}, self.curves[member]
-        return Trained(network, values, list(channels), curve, step_dist=step_dist)
+        thinking = thinking_of(seen, images.labels, network.window.steps)
+        return Trained(network, values, list(channels), curve, step_dist=step_dist, thinking=thinking)

@@ -17,6 +17,7 @@ from sweeper.cli_options import (
     JsonOption,
     LedgerOption,
     Name,
+    NetworkTrackingOption,
     StorageOption,
     TrackingOption,
     WorkersOption,
@@ -25,15 +26,14 @@ from sweeper.cli_options import (
     print_json,
     write_aside,
 )
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.cli_watch import watch
+from sweeper.errors import QueryError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
     app.command(epilog="Example: sweeper status quickstart --json")(status)
-    app.command(epilog='Example: sweeper pareto quickstart --task digits-10 --where "accuracy >= 0.9" --format csv')(
-        pareto
-    )
+    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
     app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")(show)
     app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
     app.command(epilog="Example: sweeper audit quickstart")(audit)
@@ -65,53 +65,6 @@ def status(
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
 
 
-def pareto(
-    name: Name,
-    task: Annotated[str | None, typer.Option("--task", help="Label of one task; default: all.")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help='A condition such as "accuracy >= 0.9"; may be repeated.'),
-    ] = None,
-    format: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")] = None,
-    home: HomeOption = Path("sweeps"),
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the stored Pareto front, read from MLflow alone."""
-    from sweeper import query, terminal
-    from sweeper.sweep import Sweep
-    from sweeper.table import encode
-
-    uri = Sweep(checked(name), home, tracking_uri).tracking_uri
-    if as_json and format not in {"table", "json"}:
-        raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")
-    kind = "json" if as_json else format
-    if kind not in {"table", "json", "csv", "parquet"}:
-        raise QueryError(f"a front is printed as table, json, csv or parquet, but got --format {kind}")
-    if kind == "parquet" and output is None and sys.stdout.isatty():
-        raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
-    fronts = query.pareto(uri, name, task=task, where=where or ())
-    if not fronts:
-        raise UnknownSweepError(
-            f"sweep {name!r} has no front yet: no population of it has ended. "
-            f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
-        )
-    if kind != "table":
-        data = encode(query.as_table(fronts), kind)
-    else:
-        console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
-        for front in fronts:
-            console.print(terminal.front_table(front, console.width, where or ()), crop=False)
-        if output is None:
-            return
-        data = console.export_text().encode()
-    if output is None:
-        sys.stdout.buffer.write(data)
-    else:
-        write_aside(output, data)
-
-
 def show(
     network: Annotated[
         str,
@@ -130,23 +83,25 @@ def show(
     ] = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    tracking_uri: NetworkTrackingOption = None,
 ) -> None:
     """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
     from sweeper import terminal
     from sweeper.home import Home
-    from sweeper.networks import find_network
-    from sweeper.objective import describe
+    from sweeper.networks import network_content
+    from sweeper.objective import describe, describe_bytes
 
     if output is not None:  # a name that cannot be is refused before anything is looked for
         from sweeper.drawing import draw, picture_format
 
         kind = picture_format(output)
-    is_file = network.endswith(".safetensors")
-    places = Home(home, storage, ledger)
-    path = Path(network) if is_file else find_network(places, network, sweep and checked(sweep)).path
-    shown = describe(path)
+    if network.endswith(".safetensors"):
+        shown = describe(Path(network))
+    else:
+        found = network_content(Home(home, storage, ledger), network, sweep and checked(sweep), tracking_uri)
+        shown = describe_bytes(found.data, found.name)
     if output is None:
-        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement))
+        Console().print(terminal.network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
     else:
         write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
         print(f"{output} shows {shown.title}")
@@ -161,15 +116,16 @@ def export(
     ] = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    tracking_uri: NetworkTrackingOption = None,
 ) -> None:
     """Write the network that is left of a trial to a file, which `model.load` reads."""
     from sweeper.home import Home
-    from sweeper.networks import find_network
+    from sweeper.networks import network_content
 
     if output.suffix != ".safetensors":
         raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
-    found = find_network(Home(home, storage, ledger), key, sweep if sweep is None else checked(sweep))
-    write_aside(output, found.path.read_bytes())
+    found = network_content(Home(home, storage, ledger), key, sweep and checked(sweep), tracking_uri)
+    write_aside(output, found.data)
     print(f"{output} holds the network of trial {found.key} of sweep {found.sweep}")
 
 

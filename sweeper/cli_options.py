@@ -25,6 +25,15 @@ TrackingOption = Annotated[
         help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
     ),
 ]
+NetworkTrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="Where MLflow is, to read a network of a front from that is not in this home; takes --sweep. "
+        "Default: look in the home alone.",
+    ),
+]
 StorageOption = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""Finds the network that a trial left in its home."""
+"""Finds the network that a trial left: in its home, or in MLflow where the trial ran on another machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import objective, storage
-from sweeper.errors import HomeError, NoNetworkError, QueryError, UnknownSweepError
+from sweeper.errors import HomeError, NoNetworkError, QueryError, SweepError, TrackingError, UnknownSweepError
 from sweeper.home import Home
+from sweeper.record import read_network, read_network_keys, redacted
 from sweeper.shared_ledger import read_ledger
 from sweeper.vocabulary import State, TrialRecord
 
@@ -28,6 +29,63 @@ class StoredNetwork:
     key: str
     sweep: str
     path: Path
+
+
+@dataclass(frozen=True)
+class NetworkContent:
+    """The network of a complete trial, wherever it was found.
+
+    Attributes:
+        name: What to call it where something is wrong.
+        data: All of its file, read and checked.
+    """
+
+    key: str
+    sweep: str
+    name: str
+    data: bytes
+
+
+def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri: str | None = None) -> NetworkContent:
+    """Find the network of a complete trial in a home, and else among those of fronts, which MLflow has.
+
+    Args:
+        home, key, sweep: As for `find_network`.
+        tracking_uri: Where MLflow is; it is asked where the home has no such network. None asks nobody.
+
+    Raises:
+        SweepError: As `find_network` does; of what the home says where MLflow has no such network either.
+        TrackingError: If MLflow cannot be reached, or what it has is damaged.
+    """
+    try:
+        found = find_network(home, key, sweep)
+        return NetworkContent(found.key, found.sweep, str(found.path), found.path.read_bytes())
+    except (UnknownSweepError, NoNetworkError, HomeError) as missing:
+        if tracking_uri is None:
+            raise
+        if sweep is None:
+            place = f"MLflow at {redacted(tracking_uri)}"
+            raise type(missing)(f"{missing} Or name its sweep with --sweep, to look in {place}.") from missing
+        return _mirrored(key, sweep, tracking_uri, missing)
+
+
+def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> NetworkContent:
+    """Find the network of a trial that is or was on a front in MLflow; say what else is missing where it has none."""
+    place = f"MLflow at {redacted(tracking_uri)}"
+    stored = read_network_keys(tracking_uri, sweep)
+    chosen = [one for one in stored if one.startswith(key)]
+    if len(chosen) > 1:
+        raise QueryError(_several(key, chosen, f"sweep {sweep!r} in {place}")) from missing
+    data = read_network(tracking_uri, sweep, chosen[0]) if chosen else None
+    if data is None:
+        raise type(missing)(
+            f"{missing} {place} has not got it either: of sweep {sweep!r} it has {len(stored)} networks, those that "
+            f"are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
+        ) from missing
+    name = f"the network of trial {chosen[0]} in {place}"
+    if problem := objective.content_problem(data):
+        raise TrackingError(f"{name} cannot be used: it {problem}. Export it where sweep {sweep!r} ran.")
+    return NetworkContent(chosen[0], sweep, name, data)
 
 
 def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwork:
@@ -61,7 +119,8 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     if not path.exists():
         raise NoNetworkError(
             f"the network of {trial} is not at {storage.without_credentials(location)}: it was removed, or could not "
-            f"be written when the trial ended. {again}"
+            "be written when the trial ended. MLflow has it if it was on a front: name --tracking-uri and --sweep. "
+            f"{again}"
         )
     if problem:
         raise HomeError(f"the network of {trial} cannot be used: {path} {problem}. Restore it from a copy. {again}")
@@ -104,11 +163,11 @@ def _chosen(matches: Sequence[TrialRecord], key: str, place: str) -> TrialRecord
     if not keys:
         raise UnknownSweepError(
             f"no trial has a key that begins with {key!r} in {place}. "
-            "`sweeper pareto NAME` shows keys; name another folder with --home."
+            "`sweeper pareto NAME` shows keys; name another folder with --home, or, where it ran on another machine, "
+            "MLflow and its sweep with --tracking-uri and --sweep."
         )
     if len(keys) > 1:
-        shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
-        raise QueryError(f"{key!r} begins the keys of {len(keys)} trials ({shown}) in {place}. Give more of the key.")
+        raise QueryError(_several(key, keys, place))
     complete = [record for record in matches if record.state is State.COMPLETE]
     if len(complete) > 1:
         sweeps = ", ".join(record.sweep for record in complete)
@@ -117,6 +176,11 @@ def _chosen(matches: Sequence[TrialRecord], key: str, place: str) -> TrialRecord
             "Choose one with --sweep."
         )
     return (complete or matches)[0]
+
+
+def _several(key: str, keys: Sequence[str], place: str) -> str:
+    shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return f"{key!r} begins the keys of {len(keys)} trials ({shown}) in {place}. Give more of the key."
 
 
 def _incomplete(record: TrialRecord) -> str:

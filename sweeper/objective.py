@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import math
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,9 @@ import model
 from model.compute import is_out_of_memory, use_threads
 from sweeper import storage
 from sweeper.checkpoints import Checkpoints
-from sweeper.errors import QueryError, SpecError
+from sweeper.described import Described as Described  # under their own names again: other rooms take them from here
+from sweeper.described import describe as describe
+from sweeper.described import describe_bytes as describe_bytes
 from sweeper.facts import software
 from sweeper.inputs import growth_of, load_task, members_of, training_of, window_of
 from sweeper.spec import Setting
@@ -183,6 +183,7 @@ def _save_networks(
             "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
             "step_dist": result.step_dist,
             **known,
+            **model.thinking_entries(result.thinking, task.test),
         }
         try:
             storage.write_bytes(job.networks[member], model.encode(result.network, description))
@@ -207,6 +208,15 @@ def network_problem(path: Path) -> str:
     return read_network(path)[0]
 
 
+def content_problem(data: bytes) -> str:
+    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+    try:
+        model.decode(data, "it")
+    except model.NetworkFileError as error:
+        return error.problem
+    return ""
+
+
 def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
     """Read a network's file, wherever it is kept, and check all of it.
 
@@ -219,10 +229,7 @@ def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
         data = storage.read_bytes(str(location))
         if data is None:
             return "does not exist", {}
-        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-            file.write(data)
-            file.flush()
-            return "", model.load(file.name).description
+        return "", model.decode(data, str(location)).description
     except model.NetworkFileError as error:
         return error.problem, {}
     except OSError as error:
@@ -257,47 +264,3 @@ def _refuse_superseded(lease: Lease | None) -> None:
         return  # being rewritten; asked again after the next epoch
     if session != lease.session:
         raise SupersededError(f"session {lease.session} was taken over by {session}")
-
-
-@dataclass(frozen=True)
-class Described:
-    """A network from a file.
-
-    Attributes:
-        title: Its task and its trial's key, as far as the file tells.
-        measurement: What the file says was measured on it.
-    """
-
-    graph: model.Graph
-    title: str
-    measurement: Mapping[str, float]
-
-
-def describe(path: Path) -> Described:
-    """Read a network's file.
-
-    Raises:
-        QueryError: If it holds no network, or does not say how probable the network's steps are.
-    """
-    try:
-        network = model.load(path)
-        description = network.description
-        step_dist = description.get("step_dist")
-        if not isinstance(step_dist, list) or not all(isinstance(p, float | int) for p in step_dist):
-            raise QueryError(f"{path} cannot be shown: its description has no list of numbers named step_dist.")
-        graph = model.graph_of(network.lattice, step_dist)
-    except model.ModelError as error:
-        raise QueryError(f"no network can be shown: {error}") from error
-    measured = description.get("measurement")
-    numbers = measured.items() if isinstance(measured, dict) else ()
-    return Described(graph, _title(description, path), {n: v for n, v in numbers if isinstance(v, float | int)})
-
-
-def _title(description: Mapping[str, Any], path: Path) -> str:
-    """Return task and key of a network's trial; of a network that has none, the name of its file."""
-    try:
-        task = [Setting.from_flat(description["setting"]).task.label]
-    except (SpecError, KeyError, AttributeError):
-        task = []  # written by hand, or by another version
-    key = description.get("key")
-    return " · ".join([*task, f"trial {key}" if key else path.name])

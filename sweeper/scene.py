@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
-from sweeper.vocabulary import WALLS, Graph
+from sweeper.vocabulary import WALLS, Graph, StepHistogram
 
 #: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
 #: because more would fill the plane between two wide layers, and take seconds.
@@ -194,6 +195,17 @@ def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
         for name, (label, form) in shown.items()
         if name in known
     }
+
+
+def median_steps(histogram: StepHistogram) -> str:
+    """Return between which steps the median of the right answers is, and that of the wrong; empty without any."""
+    parts = []
+    for counts, how in ((histogram.right, "right"), (histogram.wrong, "wrong")):
+        if total := sum(counts):
+            middle = next(part for part, upto in enumerate(accumulate(counts)) if 2 * upto >= total)
+            low, high = histogram.edges[middle : middle + 2]
+            parts.append(f"{how} {low:g}–{high:g} ({counted(total, 'image')})")
+    return f"median steps: {', '.join(parts)}" if parts else ""
 
 
 def _short(count: float) -> str:

@@ -145,6 +145,7 @@ class Sweep:
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
                 if driver.has_work and not should_stop():
+                    driver.begin()
                     (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
             except SweepError:
                 driver.finish()

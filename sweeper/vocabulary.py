@@ -288,6 +288,47 @@ class Progress:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class StepHistogram:
+    """How many test images took how many expected recurrent steps.
+
+    Attributes:
+        edges: Ascending, one more than there are counts; a part holds its lower edge, the last part both. Unit: steps.
+        right, wrong: Images of each part that were answered right, and wrong.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of test images."""
+        return sum(self.right) + sum(self.wrong)
+
+
+@dataclass(frozen=True)
+class ExampleImage:
+    """A test image that a network answered soonest or latest of all it got right, or of all it got wrong.
+
+    Attributes:
+        kind: `fastest` or `slowest`.
+        is_right: Whether `answer` is `label`.
+        image: Its number in the test set, from 0.
+        label, answer: Classes, from 0.
+        steps: Expected recurrent steps.
+        png: The image as the network saw it, as a small PNG.
+    """
+
+    kind: str
+    is_right: bool
+    image: int
+    label: int
+    answer: int
+    steps: float
+    png: bytes
+
+
 class Graph(Protocol):
     """What is left of a trained network, as `model.Graph` holds it: who draws it needs no torch.
 

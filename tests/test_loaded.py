@@ -48,15 +48,15 @@ def uri(empty_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copy(empty_database, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    store(uri, TRIALS, THREE, CORNER, chosen=[["accuracy", "time"]])
-    store(uri, replicated(settings=3, seeds=1), THREE, CORNER, sweep="other")
-    store(uri, replicated(settings=3, seeds=1), THREE, {**CORNER, "macs": 50.0}, sweep="smaller corner")
-    store(uri, replicated(settings=3, seeds=1), OBJECTIVES, REFERENCE, sweep="two objectives")
-    store(uri, [], THREE, CORNER, sweep="empty")
-    store(uri, [a_failed_trial(0, started_ms=1, ended_ms=2)], THREE, CORNER, sweep="all failed")
-    store(uri, [a_late_trial(0)], THREE, CORNER, sweep="one trial")
+    store(uri, "small", TRIALS, THREE, CORNER, chosen=[["accuracy", "time"]])
+    store(uri, "other", replicated(settings=3, seeds=1), THREE, CORNER)
+    store(uri, "smaller corner", replicated(settings=3, seeds=1), THREE, {**CORNER, "macs": 50.0})
+    store(uri, "two objectives", replicated(settings=3, seeds=1), OBJECTIVES, REFERENCE)
+    store(uri, "empty", [], THREE, CORNER)
+    store(uri, "all failed", [a_failed_trial(0, started_ms=1, ended_ms=2)], THREE, CORNER)
+    store(uri, "one trial", [a_late_trial(0)], THREE, CORNER)
     equal = [a_late_trial(n, setting=f"s{n % 3}", seed=n // 3) for n in range(6)]
-    store(uri, equal, THREE, CORNER, sweep="all equal")
+    store(uri, "all equal", equal, THREE, CORNER)
     return uri
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 import torch
 
 import model
 from sweeper import networks
-from sweeper.errors import HomeError, NoNetworkError, QueryError, UnknownSweepError
+from sweeper.errors import HomeError, NoNetworkError, QueryError, TrackingError, UnknownSweepError
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
-from sweeper.networks import find_network
+from sweeper.networks import find_network, network_content
 from sweeper.plan import Ledger
-from sweeper.record import MemoryRecorder
+from sweeper.record import MemoryRecorder, MlflowRecorder, read_network_keys
 from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import Ended, Outcome
@@ -33,7 +34,7 @@ class Idle:
         pass
 
 
-def run(home, name, ends=("complete",), executor=None):
+def run(home, name, ends=("complete",), executor=None, recorder=None):
     """Run a sweep whose trials end as said, in turn, and leave a small network where they are complete."""
     told = []
 
@@ -51,7 +52,7 @@ def run(home, name, ends=("complete",), executor=None):
     Sweep(name, home.root).run(
         load_spec("smoke", name=name),
         executor=executor or InlineExecutor(),
-        recorder=MemoryRecorder(),
+        recorder=recorder or MemoryRecorder(),
         work=work,
         workers=4,
     )
@@ -176,3 +177,107 @@ def test_ledger_that_cannot_be_read_hides_no_trial_of_another_sweep(tmp_path):
 def test_found_network_answers(home):
     network = model.load(find_network(home, of_outcome(home, Outcome.COMPLETE).key).path)
     assert network(torch.zeros(3, 1, 4, 4)).log_probs.shape == (3, 2)
+
+
+# Networks of another machine, from MLflow
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory, empty_database):
+    """A home on another machine, with a sweep that is mirrored: where it is, and the keys that MLflow has."""
+    home = Home(tmp_path_factory.mktemp("elsewhere"))
+    shutil.copy(empty_database, home.root / "mlflow.db")
+    folder = home.sweep("far")
+
+    def stored(key):
+        return folder.network_here(key).read_bytes()
+
+    run(home, "far", ["complete", "failed"], recorder=MlflowRecorder(home.tracking_uri, network=stored))
+    keys = read_network_keys(home.tracking_uri, "far")
+    assert keys == sorted(record.key for record in records(home, "far") if record.outcome is Outcome.COMPLETE)
+    return home, keys
+
+
+@pytest.mark.parametrize("length", [6, 16])
+def test_network_that_the_home_lacks_is_read_from_mlflow(elsewhere, home, tmp_path, length):
+    far, keys = elsewhere
+    for here in (Home(tmp_path), home):
+        before = sorted(here.root.rglob("*"))
+        found = network_content(here, keys[0][:length], "far", far.tracking_uri)
+        assert (found.key, found.sweep) == (keys[0], "far")
+        assert found.data == far.sweep("far").network_here(keys[0]).read_bytes()
+        assert sorted(here.root.rglob("*")) == before
+
+
+def test_network_that_the_home_has_is_never_asked_for(home):
+    key = of_outcome(home, Outcome.COMPLETE).key
+    found = network_content(home, key[:8], "mixed", "http://127.0.0.1:9")
+    assert found.data == home.sweep("mixed").network_here(key).read_bytes()
+    assert found.name == str(home.sweep("mixed").network_here(key))
+
+
+@pytest.mark.parametrize("harm", ["removed", "damaged"])
+def test_network_whose_file_is_gone_is_read_from_mlflow(elsewhere, tmp_path, harm):
+    far, keys = elsewhere
+    shutil.copytree(far.root, tmp_path / "copy")
+    copy = Home(tmp_path / "copy")
+    path = copy.sweep("far").network_here(keys[0])
+    path.unlink() if harm == "removed" else path.write_bytes(b"torn")
+    with pytest.raises((NoNetworkError, HomeError), match=keys[0]):
+        network_content(copy, keys[0], "far")
+    assert network_content(copy, keys[0], "far", far.tracking_uri).data == stored_in(far, keys[0])
+
+
+def stored_in(home, key):
+    return home.sweep("far").network_here(key).read_bytes()
+
+
+def test_key_that_neither_home_nor_mlflow_knows_is_said_of_both(elsewhere, home, tmp_path):
+    far, keys = elsewhere
+    with pytest.raises(UnknownSweepError, match=rf"no sweep 'far' in {tmp_path}.*'far' it has {len(keys)} networks"):
+        network_content(Home(tmp_path), "ffffffff", "far", far.tracking_uri)
+    failed = next(record for record in records(far, "far") if record.outcome is Outcome.FAILED)
+    said = f"ended as failed .*no such layer.*{far.root}/mlflow.db has not got it either.*`sweeper pareto far"
+    with pytest.raises(NoNetworkError, match=said):
+        network_content(far, failed.key, "far", far.tracking_uri)
+
+
+def test_sweep_must_be_named_to_look_in_mlflow(elsewhere, tmp_path):
+    far, keys = elsewhere
+    with pytest.raises(
+        UnknownSweepError, match=rf"'{keys[0]}'.*its sweep with --sweep, to look in MLflow at .*mlflow.db"
+    ):
+        network_content(Home(tmp_path), keys[0], None, far.tracking_uri)
+    with pytest.raises(UnknownSweepError, match=r"'nosuch'.*known: far"):
+        network_content(Home(tmp_path), keys[0], "nosuch", far.tracking_uri)
+
+
+def test_beginning_of_several_stored_keys_is_refused_with_their_number(elsewhere, tmp_path, monkeypatch):
+    far, keys = elsewhere
+    monkeypatch.setattr(networks, "SHORTEST_KEY", 0)
+    with pytest.raises(QueryError, match=f"'' begins the keys of {len(keys)} trials .*sweep 'far' in MLflow"):
+        network_content(Home(tmp_path), "", "far", far.tracking_uri)
+
+
+@pytest.mark.parametrize("key", ["abcde", "../../"])
+def test_key_that_is_none_is_refused_before_mlflow_is_asked(tmp_path, key):
+    with pytest.raises((QueryError, UnknownSweepError), match=re.escape(repr(key))):
+        network_content(Home(tmp_path), key, None, "http://127.0.0.1:9")
+
+
+def test_stored_network_that_is_damaged_is_refused_with_its_key(elsewhere, tmp_path):
+    far, keys = elsewhere
+    (stored,) = (path for path in (far.root / "artifacts").rglob(f"{keys[-1]}.safetensors"))
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-3])
+    try:
+        with pytest.raises(TrackingError, match=rf"{keys[-1]} in MLflow at .* cannot be used: it is cut off.*Export"):
+            network_content(Home(tmp_path), keys[-1], "far", far.tracking_uri)
+    finally:
+        stored.write_bytes(whole)
+
+
+def test_credentials_of_a_tracking_server_are_never_said(tmp_path):
+    with pytest.raises(UnknownSweepError, match="at http") as refused:
+        network_content(Home(tmp_path), "ffffffff", None, "http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(refused.value)

@@ -62,8 +62,8 @@ def folder(empty_database, tmp_path_factory):
     network = file.read_bytes()
     file.unlink()
     some = trials(3, (0.02, 0.1, 0.3, 0.5))
-    store(uri, some, OBJECTIVES, CORNER, sweep="first", chosen=[["accuracy", "time"]], network=lambda _: network)
-    store(uri, trials(2, (0.05, 0.2), shift=0.01), OBJECTIVES, CORNER, sweep="second")
+    store(uri, "first", some, OBJECTIVES, CORNER, chosen=[["accuracy", "time"]], network=lambda _: network)
+    store(uri, "second", trials(2, (0.05, 0.2), shift=0.01), OBJECTIVES, CORNER)
     return folder
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as safetensors_bytes
 from torch.export import Dim, export
 
-from model import Lattice, NetworkFileError, Window, WindowError, cut, load, remove_dead, save
+from model import Lattice, NetworkFileError, Window, WindowError, cut, decode, encode, load, remove_dead, save
 from model.network import Network
 from model.network_file import _digest
 from tests.model.populations import images_of, lattice_of, windows
@@ -95,6 +95,16 @@ def test_written_network_answers_as_the_population_it_was_cut_from(tmp_path, win
     }
     assert_same_answers(of_population, read)
     torch.testing.assert_close(read["log_probs"].exp().sum(1), torch.ones(3))
+
+
+def test_content_of_a_file_is_read_as_the_file_is(tmp_path):
+    network, images = network_of(), pixels_of(WINDOW)
+    save(network.lattice, network.description, tmp_path / "a.safetensors")
+    data = (tmp_path / "a.safetensors").read_bytes()
+    assert data == encode(network.lattice, network.description)
+    read = decode(data, "networks/a.safetensors")
+    assert (read.window, read.description) == (WINDOW, network.description)
+    assert_same_answers(answers(network, images), answers(read, images), **EXACTLY)
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path):
@@ -183,10 +193,14 @@ def test_exported_program_is_saved_and_loaded_by_torch(tmp_path):
 
 
 def refusal(path):
-    """Return what is said of a file; it must name it, be one line, and say what to do."""
+    """Return what is said of a file; it must name it, be one line, say what to do, and be said of its content too."""
     with pytest.raises(NetworkFileError) as refused:
         load(path)
     message = str(refused.value)
+    if path.is_file():
+        with pytest.raises(NetworkFileError) as refused_content:
+            decode(path.read_bytes(), str(path))
+        assert str(refused_content.value) == message
     assert message.startswith(str(path))
     assert "\n" not in message
     assert any(way in message for way in ("sweeper export", "newer version"))

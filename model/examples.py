@@ -1,0 +1,212 @@
+"""How long a network thinks about which image: a histogram of its steps, and the images it answers soonest and latest.
+
+Both are taken from the one evaluation that measures a trained network, and kept in the description of its file:
+
+    steps     {"edges": B + 1 numbers, "right": B counts, "wrong": B counts}: expected steps by test image
+    examples  at most eight images, see `thinking_entries`
+
+The counts take up to 1 KB. Eight images take 2.5 KB where they have 8 × 8 grey pixels, 4 KB of 28 × 28, 25 KB of
+32 × 32 in colour, 35 KB where these are noisy; `most_bytes` is the most.
+
+Nothing here is an objective, and nothing here changes a measurement.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import struct
+import warnings
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from model.counting import Evaluation
+from model.tasks import Images
+
+#: Steps between two edges of a histogram, and the most parts it has: beyond, edges are twice as far from each other.
+#: The edges of a longer window are therefore among those of a shorter one, as far as that reaches.
+FINEST, MOST_PARTS = 0.25, 60
+
+#: Images of each kind: right or wrong, and the soonest or the latest answered.
+OF_A_KIND = 2
+
+#: Expected steps that differ by less are equal but for rounding: such a network does not choose by the image.
+SAME_STEPS = 1e-4
+
+#: Pixels of the longest side of an image that is kept.
+LONGEST_SIDE = 48
+
+FASTEST, SLOWEST = "fastest", "slowest"
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """Histogram of the expected steps over images.
+
+    Attributes:
+        edges: Ascending; a part holds its lower edge, and the last one its upper edge too. Unit: steps.
+        right, wrong: Images of each part that were answered right, and wrong.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image, and how it was answered.
+
+    Attributes:
+        kind: `fastest` or `slowest`.
+        is_right: Whether the answer is its label.
+        image: Its number in the test set, from 0.
+        label, answer: Classes, from 0.
+        steps: Expected steps.
+    """
+
+    kind: str
+    is_right: bool
+    image: int
+    label: int
+    answer: int
+    steps: float
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """How long one network thinks about which image.
+
+    Attributes:
+        steps: Over all images; None where a number of steps is not finite.
+        examples: Empty where all images take the same steps.
+    """
+
+    steps: StepCounts | None = None
+    examples: tuple[Example, ...] = ()
+
+
+def thinking_of(seen: Evaluation, labels: Tensor, window_steps: int) -> Thinking:
+    """Return how long one network thinks about which image.
+
+    Args:
+        seen: What a population of one does on N images.
+        labels: Their labels, shape (N,).
+        window_steps: T, steps of its window.
+    """
+    steps_N = seen.expected_steps[:, 0].double().cpu().numpy()
+    if not np.isfinite(steps_N).all():
+        return Thinking()
+    is_right_N = seen.is_right[:, 0].cpu().numpy()
+    counts = _counted(steps_N, is_right_N, edges_of(window_steps))
+    if not len(steps_N) or np.ptp(steps_N) < SAME_STEPS:
+        return Thinking(counts)
+    answer_N = seen.choice[:, 0].cpu().numpy()
+    examples = [
+        Example(kind, is_right, int(i), int(labels[i]), int(answer_N[i]), float(steps_N[i]))
+        for is_right in (True, False)
+        for kind, chosen in _ends(steps_N, np.flatnonzero(is_right_N == is_right))
+        for i in chosen
+    ]
+    return Thinking(counts, tuple(examples))
+
+
+def edges_of(window_steps: int) -> tuple[float, ...]:
+    """Return the edges of a histogram over a window of T steps: from 1 to T, or the first one behind T."""
+    span, width = max(window_steps - 1, FINEST), FINEST
+    while math.ceil(span / width) > MOST_PARTS:
+        width *= 2
+    return tuple(1 + part * width for part in range(math.ceil(span / width) + 1))
+
+
+def _counted(steps_N: NDArray[np.float64], is_right_N: NDArray[np.bool_], edges: tuple[float, ...]) -> StepCounts:
+    # Rounding may leave the expected steps a little below 1 or above T. Widths are powers of two: no other rounding.
+    part_N = np.clip((steps_N - 1) // (edges[1] - edges[0]), 0, len(edges) - 2).astype(np.int64)
+    right, wrong = (np.bincount(part_N[which], minlength=len(edges) - 1) for which in (is_right_N, ~is_right_N))
+    return StepCounts(edges, tuple(right.tolist()), tuple(wrong.tolist()))
+
+
+def _ends(steps_N: NDArray[np.float64], among: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return the soonest and the latest answered of some images; of equal ones the first, and none twice."""
+    soonest = among[np.argsort(steps_N[among], kind="stable")][: min(OF_A_KIND, -(-len(among) // 2))]
+    rest = np.setdiff1d(among, soonest)
+    return [(FASTEST, soonest), (SLOWEST, rest[np.argsort(-steps_N[rest], kind="stable")][:OF_A_KIND])]
+
+
+def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:
+    """Return the entries of a network's description: values that JSON can hold.
+
+    Args:
+        thinking: What `thinking_of` returned.
+        images: The images it was seen on.
+
+    Returns:
+        `steps`, unless there is none, and `examples`: the fields of `Example`, and `png`, the image as the network
+        saw it, in base64.
+    """
+    examples = [
+        {**asdict(example), "png": base64.b64encode(png_of(images.pixels[example.image])).decode("ascii")}
+        for example in thinking.examples
+    ]
+    if thinking.steps is None:
+        return {"examples": examples}
+    return {"steps": {name: list(values) for name, values in asdict(thinking.steps).items()}, "examples": examples}
+
+
+def most_bytes(image: tuple[int, int, int]) -> int:
+    """Return about how many bytes of a network's file the entries take at most.
+
+    Args:
+        image: Channels, height and width of the test images.
+    """
+    channels, height, width = image
+    factor = min(1.0, LONGEST_SIDE / max(height, width))
+    pixels = round(height * factor + 1) * round(width * factor + 1) * (3 if channels == 3 else 1)
+    return 4 * OF_A_KIND * (pixels * 4 // 3 + 500) + 1500  # noise cannot be compressed; the rest is text
+
+
+def png_of(pixels_CHW: Tensor) -> bytes:
+    """Return an image as a PNG, grey or RGB, whose longest side has at most `LONGEST_SIDE` pixels.
+
+    Args:
+        pixels_CHW: One channel or three; what noise has moved out of 0–1 is cut off. Any other number of channels is
+            shown as their mean.
+    """
+    pixels = torch.nan_to_num(pixels_CHW.detach().float().cpu()).clamp(0, 1)
+    channels = pixels if len(pixels) in (1, 3) else pixels.mean(0, keepdim=True)
+    bytes_HWC = (channels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(bytes_HWC[..., 0] if len(channels) == 1 else bytes_HWC)
+    longest = max(picture.size)
+    if longest > LONGEST_SIDE:
+        width, height = (max(1, round(side * LONGEST_SIDE / longest)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def png_problem(data: bytes) -> str:
+    """Return what is wrong with an image that may come from anywhere, as it follows its name.
+
+    Empty for a PNG, grey or RGB and no larger than `png_of` makes one, whose pixels can be read.
+    """
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:  # reads no pixels yet
+                if max(picture.size) > LONGEST_SIDE or picture.mode not in ("L", "RGB"):
+                    width, height = picture.size
+                    return f"has {width} × {height} pixels of kind {picture.mode}"
+                picture.load()
+    except (OSError, SyntaxError, ValueError, zlib.error, struct.error, *bombs) as error:  # what damage raises varies
+        return f"is no readable PNG ({next(iter(str(error).splitlines()), type(error).__name__)})"
+    return ""
