@@ -6,7 +6,7 @@ epoch's measurements to a callable.
 
 from model.counting import cut, evaluate, measure, remove_dead
 from model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
-from model.examples import Thinking, png_problem, thinking_entries
+from model.examples import Thinking, most_bytes, png_problem, thinking_entries
 from model.graph import Graph, graph_of
 from model.growth import START_CHANNELS, START_STEPS, Growth
 from model.lattice import Answer, Lattice, Window
@@ -49,6 +49,7 @@ __all__ = [
     "load",
     "load_task",
     "measure",
+    "most_bytes",
     "png_problem",
     "remove_dead",
     "save",

@@ -5,8 +5,10 @@ Both are taken from the one evaluation that measures a trained network, and kept
     steps     {"edges": B + 1 numbers, "right": B counts, "wrong": B counts}: expected steps by test image
     examples  at most eight images, see `thinking_entries`
 
-That is about 0.5 KB for the counts; eight images take 2 KB where they have 8 × 8 pixels, and up to some 60 KB where
-they are coloured and noisy. Nothing here is an objective, and nothing here changes a measurement.
+The counts take up to 1 KB. Eight images take 2.5 KB where they have 8 × 8 grey pixels, 4 KB of 28 × 28, 25 KB of
+32 × 32 in colour, 35 KB where these are noisy; `most_bytes` is the most.
+
+Nothing here is an objective, and nothing here changes a measurement.
 """
 
 from __future__ import annotations
@@ -157,6 +159,18 @@ def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:
     if thinking.steps is None:
         return {"examples": examples}
     return {"steps": {name: list(values) for name, values in asdict(thinking.steps).items()}, "examples": examples}
+
+
+def most_bytes(image: tuple[int, int, int]) -> int:
+    """Return about how many bytes of a network's file the entries take at most.
+
+    Args:
+        image: Channels, height and width of the test images.
+    """
+    channels, height, width = image
+    factor = min(1.0, LONGEST_SIDE / max(height, width))
+    pixels = round(height * factor + 1) * round(width * factor + 1) * (3 if channels == 3 else 1)
+    return 4 * OF_A_KIND * (pixels * 4 // 3 + 500) + 1500  # noise cannot be compressed; the rest is text
 
 
 def png_of(pixels_CHW: Tensor) -> bytes:

@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code. The only room that prints and that reads the environment.
 
-Here are the commands that run sweeps; those that look are in `cli_look`, what both share is in `cli_options`.
+Here are the commands that run sweeps; those that look are in `cli_look`, those that ask stored sweeps in `cli_query`,
+what all share is in `cli_options`.
 
 Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
 the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli_look import register
+from sweeper import cli_look, cli_query
 from sweeper.cli_options import (
     AddressOption,
     HomeOption,
@@ -194,7 +195,8 @@ def _shown_uri(sweep: Sweep) -> str:
     return redacted(sweep.tracking_uri)
 
 
-register(app)
+cli_query.register(app)
+cli_look.register(app)
 
 
 def main() -> None:

@@ -26,15 +26,14 @@ from sweeper.cli_options import (
     print_json,
     write_aside,
 )
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.cli_watch import watch
+from sweeper.errors import QueryError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
     app.command(epilog="Example: sweeper status quickstart --json")(status)
-    app.command(epilog='Example: sweeper pareto quickstart --task digits-10 --where "accuracy >= 0.9" --format csv')(
-        pareto
-    )
+    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
     app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")(show)
     app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
     app.command(epilog="Example: sweeper audit quickstart")(audit)
@@ -64,53 +63,6 @@ def status(
         Console().print(terminal.sweeps_table(rows))
     else:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
-
-
-def pareto(
-    name: Name,
-    task: Annotated[str | None, typer.Option("--task", help="Label of one task; default: all.")] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help='A condition such as "accuracy >= 0.9"; may be repeated.'),
-    ] = None,
-    format: Annotated[str, typer.Option("--format", help="table, json, csv or parquet.")] = "table",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")] = None,
-    home: HomeOption = Path("sweeps"),
-    tracking_uri: TrackingOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the stored Pareto front, read from MLflow alone."""
-    from sweeper import query, terminal
-    from sweeper.sweep import Sweep
-    from sweeper.table import encode
-
-    uri = Sweep(checked(name), home, tracking_uri).tracking_uri
-    if as_json and format not in {"table", "json"}:
-        raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")
-    kind = "json" if as_json else format
-    if kind not in {"table", "json", "csv", "parquet"}:
-        raise QueryError(f"a front is printed as table, json, csv or parquet, but got --format {kind}")
-    if kind == "parquet" and output is None and sys.stdout.isatty():
-        raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
-    fronts = query.pareto(uri, name, task=task, where=where or ())
-    if not fronts:
-        raise UnknownSweepError(
-            f"sweep {name!r} has no front yet: no population of it has ended. "
-            f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
-        )
-    if kind != "table":
-        data = encode(query.as_table(fronts), kind)
-    else:
-        console = Console(file=None if output is None else open(os.devnull, "w"), record=output is not None)  # noqa: SIM115
-        for front in fronts:
-            console.print(terminal.front_table(front, console.width, where or ()), crop=False)
-        if output is None:
-            return
-        data = console.export_text().encode()
-    if output is None:
-        sys.stdout.buffer.write(data)
-    else:
-        write_aside(output, data)
 
 
 def show(

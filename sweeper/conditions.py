@@ -1,10 +1,19 @@
-"""Conditions as a user writes them, such as `accuracy >= 0.95`, and the rows of a table that meet them."""
+"""Conditions as a user writes them, such as `accuracy >= 0.95 and (time < 3 or breadth < 2)`, and the rows they choose.
+
+    condition  = and-part {"or" and-part}
+    and-part   = one {"and" one}
+    one        = "(" condition ")"  |  name operator value
+
+`and` binds stronger than `or`. A value is a number, a word, or anything in quotes.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +21,12 @@ import pyarrow.compute as pc
 
 from sweeper.errors import QueryError
 
-_CONDITION = re.compile(r"\s*([A-Za-z_][\w.\-]*?)\s*(>=|<=|==|!=|>|<|=)\s*([^\s<>=!].*?)\s*")
+_NAME = re.compile(r"[A-Za-z_][\w.\-]*")
+_OPERATOR = re.compile(r">=|<=|==|!=|>|<|=(?!>)")
+_QUOTED = re.compile(r'"[^"]*"|\'[^\']*\'')
+_JOIN = re.compile(r"(and|or)(?![\w.\-])", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_WHOLE = re.compile(r"[-+]?\d{1,18}")
 _COMPARE: Mapping[str, Callable[..., Any]] = {
     ">=": pc.greater_equal,
     "<=": pc.less_equal,
@@ -22,7 +35,58 @@ _COMPARE: Mapping[str, Callable[..., Any]] = {
     "=": pc.equal,
     "!=": pc.not_equal,
 }
-_EXAMPLE = 'Write each condition by itself, such as "accuracy >= 0.95" or "task = digits-10".'
+_EXAMPLE = 'Write it as in "accuracy >= 0.95 and (time < 3 or breadth < 2)" or "task = digits-10".'
+
+#: Parentheses inside parentheses: more is no question that anybody asks.
+_DEEPEST = 50
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One column compared with one value, in the words of the user; `==` is `=`."""
+
+    name: str
+    operator: str
+    word: str
+
+    @property
+    def number(self) -> float | None:
+        """The value, where it is a number."""
+        return float(self.word) if _NUMBER.fullmatch(self.word) else None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.operator} {self.word}"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Conditions of which all (`and`) or at least one (`or`) must hold; two or more of them."""
+
+    word: str
+    parts: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        texts = [f"({part})" if isinstance(part, Joined) else f"{part}" for part in self.parts]
+        return f" {self.word} ".join(texts)
+
+
+Condition = Comparison | Joined
+
+
+def parsed(text: str) -> Condition:
+    """Return a condition as its parts.
+
+    Raises:
+        QueryError: If it cannot be read.
+    """
+    return _Reader(text).whole()
+
+
+def comparisons(condition: Condition) -> list[Comparison]:
+    """Return every comparison in a condition, from left to right."""
+    if isinstance(condition, Comparison):
+        return [condition]
+    return [comparison for part in condition.parts for comparison in comparisons(part)]
 
 
 def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
@@ -30,50 +94,150 @@ def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
 
     Args:
         table: Any table, such as a front's.
-        conditions: Texts such as `accuracy >= 0.95`, `task = digits-10`, `limited_depth = false`.
-            Operators are >= <= > < = == !=; quotes make a word of a number. Rows without a value
-            meet no condition on it.
+        conditions: Texts such as `accuracy >= 0.95`, `task = digits-10 or limited_depth = false`, joined by `and`, `or`
+            and parentheses. Operators are >= <= > < = == !=; quotes make a word of a number, or of text that holds
+            `and`, `or` or a parenthesis. Rows without a value meet no comparison with it.
 
     Raises:
         QueryError: If a condition cannot be read, names no column, or compares unlike things.
     """
-    for condition in conditions:
-        match = _CONDITION.fullmatch(condition)
-        if match is None:
-            raise QueryError(f"cannot read the condition {condition!r}. {_EXAMPLE}")
-        name, operator, word = match.groups()
-        if name not in table.column_names:
-            near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
-            hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
-            raise QueryError(f"no column {name!r}, named in the condition {condition!r}. {hint}")
-        column = table[name]
-        operator = "=" if operator == "==" else operator
-        value = _value_for(column.type, operator, word, condition)
-        if isinstance(value, float):
-            column = column.cast(pa.float64())
-        table = table.filter(_COMPARE[operator](column, value))
+    for text in conditions:
+        table = table.filter(holds(table, parsed(text), text))
     return table
 
 
-def _value_for(kind: pa.DataType, operator: str, word: str, condition: str) -> float | bool | str:
-    """Return the condition's value as the column's kind needs it, or refuse the comparison."""
+def holds(table: pa.Table, condition: Condition, text: str = "") -> Any:
+    """Return which rows of a table meet a condition: one true or false a row.
+
+    Args:
+        table: Any table.
+        condition: What must hold.
+        text: What the user wrote, for messages; by default the condition itself.
+
+    Raises:
+        QueryError: If the condition names no column, or compares unlike things.
+    """
+    text = text or str(condition)
+    if isinstance(condition, Comparison):
+        column = known_column(table, condition.name, f"named in the condition {text!r}")
+        value = _value_for(column.type, condition, text)
+        if isinstance(value, float):
+            column = column.cast(pa.float64(), safe=False)
+        return pc.fill_null(_COMPARE[condition.operator](column, value), False)
+    masks = [holds(table, part, text) for part in condition.parts]
+    return reduce(pc.and_ if condition.word == "and" else pc.or_, masks)
+
+
+def known_column(table: pa.Table, name: str, place: str) -> pa.ChunkedArray:
+    """Return a column, or refuse its name with the nearest known ones.
+
+    Args:
+        table: Any table.
+        name: Name of a column.
+        place: Where the name was met, as a message goes on after it.
+    """
+    if name in table.column_names:
+        return table[name]
+    near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
+    hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
+    raise QueryError(f"no column {name!r}, {place}. {hint}")
+
+
+class _Reader:
+    """Reads one condition from left to right: a method a rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at, self.depth = text, 0, 0
+
+    def whole(self) -> Condition:
+        found = self.joined("or")
+        if self.at < len(self.text):
+            raise self.problem("expected `and`, `or` or the end")
+        return found
+
+    def joined(self, word: str) -> Condition:
+        """Read parts that `word` joins; those of `or` are joined by `and` in turn."""
+        parts = [self.joined("and") if word == "or" else self.one()]
+        while (match := _JOIN.match(self.text, self.at)) and match[1].lower() == word:
+            self.go(match.end())
+            parts.append(self.joined("and") if word == "or" else self.one())
+        return parts[0] if len(parts) == 1 else Joined(word, tuple(parts))
+
+    def one(self) -> Condition:
+        self.go(self.at)
+        if not self.text.startswith("(", self.at):
+            return self.comparison()
+        if self.depth == _DEEPEST:
+            raise QueryError(f"a condition has more than {_DEEPEST} parentheses inside each other. {_EXAMPLE}")
+        self.depth += 1
+        self.go(self.at + 1)
+        found = self.joined("or")
+        if not self.text.startswith(")", self.at):
+            raise self.problem("expected `)`")
+        self.depth -= 1
+        self.go(self.at + 1)
+        return found
+
+    def comparison(self) -> Comparison:
+        name = _NAME.match(self.text, self.at)
+        if name is None:
+            raise self.problem("expected the name of a column")
+        self.go(name.end())
+        operator = _OPERATOR.match(self.text, self.at)
+        if operator is None:
+            raise self.problem(f"expected one of {' '.join(_COMPARE)}")
+        self.go(operator.end())
+        return Comparison(name[0], "=" if operator[0] == "==" else operator[0], self.value())
+
+    def value(self) -> str:
+        if quoted := _QUOTED.match(self.text, self.at):
+            self.go(quoted.end())
+            return quoted[0]
+        start, end, opened = self.at, self.at, 0
+        while end < len(self.text):
+            letter = self.text[end]
+            if letter == ")" and opened == 0:
+                break
+            if letter.isspace() and _JOIN.match(self.text, end + 1):
+                break
+            opened += (letter == "(") - (letter == ")")
+            end += 1
+        word = self.text[start:end].strip()
+        if not word or word[0] in "<>=!":
+            raise self.problem("expected a value")
+        self.go(end)
+        return word
+
+    def go(self, to: int) -> None:
+        """Go on at a place, or where the next word after it begins."""
+        while to < len(self.text) and self.text[to].isspace():
+            to += 1
+        self.at = to
+
+    def problem(self, expected: str) -> QueryError:
+        there = f"at {self.text[self.at :]!r}" if self.at < len(self.text) else "at its end"
+        return QueryError(f"cannot read the condition {self.text!r}: {expected} {there}. {_EXAMPLE}")
+
+
+def _value_for(kind: pa.DataType, condition: Comparison, text: str) -> float | int | bool | str:
+    """Return a comparison's value as the column's kind needs it, or refuse the comparison."""
+    word = condition.word
     is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
-    is_number = _NUMBER.fullmatch(word) is not None
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        if is_number:
-            return float(word)
-        raise QueryError(f"the condition {condition!r} compares a number with {word!r}. {_EXAMPLE}")
-    if operator not in ("=", "!="):
-        raise QueryError(f"the condition {condition!r} orders values that have no order. Use = or != here.")
+        if condition.number is None:
+            raise QueryError(f"the condition {text!r} compares a number with {word!r}. {_EXAMPLE}")
+        return int(word) if pa.types.is_integer(kind) and _WHOLE.fullmatch(word) else condition.number
+    if condition.operator not in ("=", "!="):
+        raise QueryError(f"the condition {text!r} orders values that have no order. Use = or != here.")
     if pa.types.is_boolean(kind):
         if word.lower() in ("true", "false", "1", "0"):
             return word.lower() in ("true", "1")
-        raise QueryError(f"the condition {condition!r} compares yes or no with {word!r}. Use true or false.")
+        raise QueryError(f"the condition {text!r} compares yes or no with {word!r}. Use true or false.")
     if not pa.types.is_string(kind):
-        raise QueryError(f"the condition {condition!r} asks about a list. Ask about another column.")
-    if is_number:
+        raise QueryError(f"the condition {text!r} asks about a list. Ask about another column.")
+    if condition.number is not None:
         raise QueryError(
-            f"the condition {condition!r} compares a word with the number {word}. "
+            f"the condition {text!r} compares a word with the number {word}. "
             f'Put it in quotes, as in = "{word}", if the word is meant.'
         )
     return word[1:-1] if is_quoted else word

@@ -26,6 +26,9 @@ _LARGEST = 2**53
 #: What is written has at most 60 parts and 8 examples, and an image of 48 × 48 noisy pixels takes 10,000 characters.
 _MOST_PARTS, _MOST_EXAMPLES, _LONGEST_PNG = 1000, 8, 20_000
 
+#: Characters of a wrong value that are said.
+_LONGEST_VALUE = 100
+
 
 @dataclass(frozen=True)
 class Described:
@@ -99,8 +102,10 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _impossible(path: Path, what: str, rule: str, value: object) -> QueryError:
+    got = reprlib.repr(value)
+    got = got if len(got) <= _LONGEST_VALUE else f"{got[:_LONGEST_VALUE]}…"
     return QueryError(
-        f"{path} cannot be shown: {what} of its description must be {rule}, but got {reprlib.repr(value)}. "
+        f"{path} cannot be shown: {what} of its description must be {rule}, but got {got}. "
         "Export the network again with `sweeper export`."
     )
 

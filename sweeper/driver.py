@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from sweeper.errors import HomeError
+from sweeper.errors import HomeError, QueryError
 from sweeper.home import SweepFolder
+from sweeper.live_state import LiveState, Stage
 from sweeper.mirroring import Mirroring
 from sweeper.plan import Ledger
 from sweeper.population import Counts, Population, count
@@ -17,6 +18,7 @@ from sweeper.retrying import Step, failed_together, next_step
 from sweeper.rungs import Rungs
 from sweeper.spec import SweepSpec
 from sweeper.table import Front, compute_fronts
+from sweeper.tally import Tally, planned_tasks
 from sweeper.trials import aims
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress, TrialRecord
 
@@ -27,14 +29,12 @@ class Snapshot:
 
     Attributes:
         counts: Trials by state, as in the ledger.
-        best_accuracy: By task: the best accuracy measured so far, in any epoch.
-        epochs: By running population: epochs done, epochs in all, and members.
+        live: Returns how the sweep stands, task by task; may be called at any time, from any thread.
         note: Something the user should know now, such as a tracking server that does not answer.
     """
 
     counts: Counts
-    best_accuracy: dict[str, float] = field(default_factory=dict)
-    epochs: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    live: Callable[[], LiveState]
     note: str = ""
 
 
@@ -81,8 +81,10 @@ class Driver:
         self._running: dict[str, Population] = {}
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
-        self._snapshot = Snapshot(count(self._records.values(), self._spec.planned).without_driver())
-        self._mirror = Mirroring(recorder, self._fronts)
+        self._tally = Tally(folder.name, planned_tasks(self._spec), self._records.values())
+        counts = count(self._records.values(), self._spec.planned).without_driver()
+        self._snapshot = Snapshot(counts, self._tally.state)
+        self._mirror = Mirroring(recorder, self._fronts, self._tally.state)
 
     def open(self) -> None:
         """Begin or go on with the sweep in the mirror.
@@ -96,11 +98,26 @@ class Driver:
         text = planned.text if planned else ""
         identity, what = self._ledger.facts.get("identity", ""), aims(spec.objectives, spec.reference_point)
         self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity, what))
+        with suppress(QueryError):  # of another version: hypervolumes are known with the next fronts
+            if (former := self._recorder.live()) is not None:
+                self._tally.recall(former)
+
+    def begin(self) -> None:
+        """Let others see how the sweep stands, from now on until it ends."""
+        self._mirror.begin()
 
     def say(self, note: str) -> None:
         """Show something that the user should know."""
-        self._snapshot.note = note
+        self._note(note)
         self.observe(self._snapshot)
+
+    def _note(self, note: str) -> None:
+        self._snapshot.note = note
+        self._tally.say(note)
+
+    def on_workers(self, workers: int) -> None:
+        """Note how many populations are trained at a time."""
+        self._tally.has_workers(workers)
 
     @property
     def has_work(self) -> bool:
@@ -122,7 +139,8 @@ class Driver:
         self._ledger.claim(population, self._lease.session, _now_ms())
         self._running[population.key] = population
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
-        self._show(population, 0, 0)
+        self._tally.begun(population.key, population.task, len(population.open))
+        self.say("")
         members = [self._records[key] for key in population.keys]
         return Job(
             key=population.key,
@@ -148,15 +166,13 @@ class Driver:
         """Note an epoch of a running population."""
         population = self._running[job.key]
         self._ledger.hear(population, _now_ms())
-        best = self._snapshot.best_accuracy
-        for values in progress.values:
-            best[job.task] = max(best.get(job.task, 0.0), values.get("accuracy", 0.0))
-        self._show(population, progress.epoch, progress.epochs, "; ".join(progress.notes))
+        self._tally.heard(job.key, progress.epoch, progress.epochs, progress.values)
+        self.say("; ".join(progress.notes))
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
         population = self._running.pop(job.key)
-        self._snapshot.epochs.pop(job.key, None)
+        self._tally.left(job.key)
         if not self._goes_on(population, ended):
             members = dict(zip(job.wanted_keys, ended, strict=True))
             paused = {key: member for key, member in members.items() if member.outcome is None}
@@ -166,8 +182,7 @@ class Driver:
             if population.open:
                 self._put_back([population])
             self._mirror.put(told, job.task)
-        self._snapshot.note = self._mirror.problem or self._snapshot.note
-        self.observe(self._snapshot)
+        self.say(self._mirror.problem or self._snapshot.note)
 
     def _goes_on(self, population: Population, ended: Sequence[Ended]) -> bool:
         """Put a population back that failed as a whole, if it may be tried again."""
@@ -182,7 +197,7 @@ class Driver:
         parts = self._ledger.retry(population, kind, apart=step is Step.APART)
         for part in parts:
             self._records |= {record.key: record for record in self._ledger.records_in(part)}
-        self._snapshot.note = _said(population, ended[0], step, tried + 1, limits[str(kind)])
+        self._note(_said(population, ended[0], step, tried + 1, limits[str(kind)]))
         self._put_back(parts)
         return True
 
@@ -199,6 +214,7 @@ class Driver:
         for record in told:
             self._records[record.key] = _without_curve(record)
             self._snapshot.counts = self._snapshot.counts.ended(record)
+        self._tally.ended(told)
         return told
 
     def _put_back(self, populations: Sequence[Population]) -> None:
@@ -219,7 +235,7 @@ class Driver:
             # Read again: what is kept here has no curves.
             records = [record for record in self._ledger.records() if record.key in missing] if missing else []
             if self._mirror.catch_up(records, self._spec.tasks):
-                self._mirror.close(state)
+                self._mirror.close(state, self._tally.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
         except HomeError as error:
             self._mirror.problem = str(error)
         fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
@@ -233,17 +249,16 @@ class Driver:
         """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""
         with suppress(HomeError):
             self._ledger.release([*self._running.values(), *self._waiting])
+        for key in self._running:
+            self._tally.left(key)
         self._running.clear()
-
-    def _show(self, population: Population, epoch: int, epochs: int, note: str = "") -> None:
-        self._snapshot.epochs[population.key] = (epoch, epochs, len(population.open))
-        self._snapshot.note = note
-        self.observe(self._snapshot)
 
     def _fronts(self, task: str) -> list[Front]:
         records = list(self._records.values())  # in one piece: the mirror's thread asks for it
         spec = self._spec
-        return compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
+        fronts = compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
+        self._tally.front(task, fronts[0].hypervolume, fronts[0].table.num_rows)
+        return fronts
 
 
 def _without_curve(record: TrialRecord) -> TrialRecord:

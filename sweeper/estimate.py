@@ -55,6 +55,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
     grows = spec.lattice.window is WindowKind.AUTO
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
+    example_bytes = max(task.example_bytes for task in tasks.values())
     cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
@@ -65,8 +66,8 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         grows=grows,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
-        # MLflow keep of a trial.
-        disk_bytes=checkpoint_bytes * 7 // 3 + 40_000 * len(settings),
+        # MLflow keep of a trial, beside the test images that its network's file shows.
+        disk_bytes=checkpoint_bytes * 7 // 3 + (40_000 + example_bytes) * len(settings),
     )
 
 

@@ -21,6 +21,7 @@ class InlineExecutor:
 
     def run(self, work: Work, source: JobSource) -> None:
         """Run every job of the source here."""
+        source.on_workers(1)
         while not source.should_stop() and (job := source.next_job()) is not None:
 
             def report(progress: Progress, job: Job = job) -> None:
@@ -62,6 +63,7 @@ class RayExecutor:
 
         with placement.cluster(self._workers, self._address) as workers:
             if not source.should_stop():
+                source.on_workers(workers)
                 placement.place(work, source, workers, self._scratch)
 
 

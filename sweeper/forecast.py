@@ -40,6 +40,11 @@ class TaskFacts:
         """Pixels of one image."""
         return self.image[1] * self.image[2]
 
+    @property
+    def example_bytes(self) -> int:
+        """About what the test images that a network's file shows take of it at most."""
+        return model.most_bytes(self.image)
+
 
 def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
     """Load every task and build every window once, so that what cannot work is refused before training starts.

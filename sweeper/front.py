@@ -34,11 +34,11 @@ def non_dominated(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.
 
     Source: moocore, `is_nondominated`; O(N log N) for two and three objectives.
     """
-    points_NM = _checked_points(values_NM, goals)
+    points_NM = checked_points(values_NM, goals)
     if len(points_NM) == 0:
         return np.zeros(0, dtype=bool)
     # keep_weakly: two seeds of one setting, or two settings that tie, are both worth showing.
-    kept_N = moocore.is_nondominated(points_NM, maximise=_maximise(goals), keep_weakly=True)
+    kept_N = moocore.is_nondominated(points_NM, maximise=maximised(goals), keep_weakly=True)
     return np.asarray(kept_N, dtype=bool)
 
 
@@ -63,23 +63,13 @@ def hypervolume(values_NM: ArrayLike, goals: Sequence[Goal], reference_M: ArrayL
 
     Source: Zitzler and Thiele 1998; moocore, `hypervolume`, exact.
     """
-    points_NM = _checked_points(values_NM, goals)
-    corner_M = np.asarray(reference_M, dtype=float)
-    if corner_M.shape != (len(goals),):
-        raise ValueError(
-            f"the reference point needs one value for each of {len(goals)} objectives, "
-            f"but has shape {corner_M.shape}. Give a list of {len(goals)} numbers."
-        )
-    if not np.isfinite(corner_M).all():
-        raise ValueError(
-            f"the reference point must be finite, but got {corner_M.tolist()}. "
-            "Choose the worst value that still counts for each objective."
-        )
-    sign_M = np.where(_maximise(goals), -1.0, 1.0)
+    points_NM = checked_points(values_NM, goals)
+    corner_M = checked_corner(reference_M, goals)
+    sign_M = np.where(maximised(goals), -1.0, 1.0)
     inside_N = (points_NM * sign_M < corner_M * sign_M).all(axis=1)
     if not inside_N.any():
         return 0.0
-    return float(moocore.hypervolume(points_NM[inside_N], ref=corner_M, maximise=_maximise(goals)))
+    return float(moocore.hypervolume(points_NM[inside_N], ref=corner_M, maximise=maximised(goals)))
 
 
 def ranks(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.int64]:
@@ -97,10 +87,10 @@ def ranks(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.int64]:
 
     Source: Deb et al. 2002 (non-dominated sorting); moocore, `pareto_rank`.
     """
-    points_NM = _checked_points(values_NM, goals)
+    points_NM = checked_points(values_NM, goals)
     if len(points_NM) == 0:
         return np.zeros(0, dtype=np.int64)
-    return np.asarray(moocore.pareto_rank(points_NM, maximise=_maximise(goals)), dtype=np.int64)
+    return np.asarray(moocore.pareto_rank(points_NM, maximise=maximised(goals)), dtype=np.int64)
 
 
 def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike, /) -> NDArray[np.float64]:
@@ -122,8 +112,8 @@ def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike
 
     Source: Knowles 2006 (ParEGO), equation 2; its range scaling replaced by quantiles.
     """
-    points_NM = _checked_points(values_NM, goals)
-    losses_NM = points_NM * np.where(_maximise(goals), -1.0, 1.0)
+    points_NM = checked_points(values_NM, goals)
+    losses_NM = points_NM * np.where(maximised(goals), -1.0, 1.0)
     below_NM = (losses_NM[None, :, :] < losses_NM[:, None, :]).sum(1)
     ties_NM = (losses_NM[None, :, :] == losses_NM[:, None, :]).sum(1)
     quantiles_NM = (below_NM + (ties_NM - 1) / 2) / max(1, len(points_NM) - 1)
@@ -131,12 +121,13 @@ def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike
     return np.asarray(weighted_NM.max(axis=1, initial=0.0) + 0.05 * weighted_NM.sum(axis=1))
 
 
-def _maximise(goals: Sequence[Goal]) -> list[bool]:
+def maximised(goals: Sequence[Goal]) -> list[bool]:
+    """Return which objectives are to be as large as possible, as moocore's argument `maximise` wants it."""
     return [Goal(goal) is Goal.MAXIMIZE for goal in goals]
 
 
-def _checked_points(values_NM: ArrayLike, goals: Sequence[Goal]) -> NDArray[np.float64]:
-    """Return a private copy of the points as floats, shape (N, M), or refuse them."""
+def checked_points(values_NM: ArrayLike, goals: Sequence[Goal]) -> NDArray[np.float64]:
+    """Return a private copy of the points as floats, shape (N, M), or refuse them with a ValueError."""
     if len(goals) == 0:
         raise ValueError("a front needs at least one objective, but got none. Name one, such as accuracy.")
     points_NM = np.array(values_NM, dtype=np.float64)
@@ -155,3 +146,19 @@ def _checked_points(values_NM: ArrayLike, goals: Sequence[Goal]) -> NDArray[np.f
             "Leave out trials that ended without a finite measurement."
         )
     return points_NM
+
+
+def checked_corner(corner_M: ArrayLike, goals: Sequence[Goal], what: str = "reference point", /) -> NDArray[np.float64]:
+    """Return a private copy of a point as floats, shape (M,), or refuse it with a ValueError."""
+    corner_M = np.array(corner_M, dtype=np.float64)
+    if corner_M.shape != (len(goals),):
+        raise ValueError(
+            f"the {what} needs one value for each of {len(goals)} objectives, "
+            f"but has shape {corner_M.shape}. Give a list of {len(goals)} numbers."
+        )
+    if not np.isfinite(corner_M).all():
+        raise ValueError(
+            f"the {what} must be finite, but got {corner_M.tolist()}. "
+            "Choose the worst value that still counts for each objective."
+        )
+    return corner_M

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeper import storage
-from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
+from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.vocabulary import Lease
 
 #: Stands for a tracking URI that carries a password.
@@ -108,6 +108,23 @@ class Home:
     def tracking_uri(self) -> str:
         """The tracking database of this home."""
         return f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
+
+    def tracking_uri_of(self, name: str, named: str | None = None) -> str:
+        """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
+
+        A SQLite file is given by its absolute path, so that it is the same from every folder.
+
+        Raises:
+            TrackingError: If it was an address with a password, which is not kept.
+        """
+        uri = named or self.sweep(name).tracking_uri or self.tracking_uri
+        if uri == NOT_KEPT:
+            raise TrackingError(
+                f"sweep {name!r} was mirrored to an address with a password, which is not kept. "
+                "Name it again with --tracking-uri or MLFLOW_TRACKING_URI, in Python with tracking_uri."
+            )
+        scheme, is_file, path = uri.partition(":///")
+        return f"{scheme}:///{Path(path).absolute()}" if is_file and scheme == "sqlite" and path else uri
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ Work = Callable[[Job, Callable[[Progress], None]], Sequence[Ended]]
 class JobSource(Protocol):
     """Where jobs come from and where what is known of them goes; called from one thread only."""
 
+    def on_workers(self, workers: int) -> None:
+        """Hear how many jobs are worked on at a time; before the first job."""
+
     def next_job(self) -> Job | None:
         """Return a job to start now; None when there is none, though one that is running may still lead to another."""
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeper.errors import UnknownSweepError
+from sweeper.attainment import SHARES, attainment_table
+from sweeper.comparison import compare_fronts
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.history import history_table
 from sweeper.record import read_artifact, read_front, read_network, read_trials
-from sweeper.table import Front, compute_front, points_table, where
+from sweeper.table import Front, compute_front, concatenated, points_table, where
 from sweeper.trials import StoredTrials
 from sweeper.vocabulary import Objective, TrialRecord
 
@@ -48,7 +51,7 @@ class LoadedSweep:
     @property
     def tasks(self) -> tuple[str, ...]:
         """Labels of the tasks that have a finished trial, sorted."""
-        return tuple(sorted({record.task for record in self.records}))
+        return tuple(sorted(set(self._stored.table["task"].unique().to_pylist())))
 
     @cached_property
     def spec_text(self) -> str:
@@ -76,26 +79,107 @@ class LoadedSweep:
             objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
                 stored for them is read, with its version; else it is computed, and its version is 0.
         """
-        task = self._known(task)
-        if stored := read_front(self.tracking_uri, self.name, task, objectives):
-            return stored
-        named = {objective.name: objective for objective in self.objectives}
-        some = tuple(named[name] for name in objectives) or self.objectives
+        _listed("objectives", objectives)
+        try:
+            if stored := read_front(self.tracking_uri, self.name, task, objectives):
+                return stored
+        except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
+            self._known(task)
         return [
             compute_front(
                 self.records,
                 sweep=self.name,
                 task=one,
-                objectives=some,
+                objectives=self._named(objectives),
                 reference_point=self.reference_point,
                 is_chosen=bool(objectives),
             )
             for one in (self.tasks if task is None else [task])
         ]
 
+    def front(self, task: str | None = None, *, objectives: Sequence[str] = (), where: Sequence[str] = ()) -> pa.Table:
+        """Return the points of the fronts in one table, told apart by the column `task`; columns as in `points_table`.
+
+        Args:
+            task, objectives: As for `fronts`.
+            where: Conditions that a row must meet; see `sweeper.table.where`.
+        """
+        fronts = self.fronts(task, objectives)
+        tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
+        return _chosen(concatenated(tables), None, where)
+
+    def hypervolume_history(self, task: str, *, objectives: Sequence[str] = ()) -> pa.Table:
+        """Return how the hypervolume of a task's front changed while its trials ended.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+
+        Returns:
+            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
+            says how replicates count.
+        """
+        return history_table(self._records_of(task), self._named(objectives), self.reference_point)
+
+    def attainment(
+        self, task: str, objectives: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES
+    ) -> pa.Table:
+        """Return the surfaces that a share of the replicates (seeds) of a task attain.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of two or three of the sweep's objectives; none for all of them.
+            shares: Name of each surface, and the share of replicates that attain it: by default `best` (one),
+                `median` (half) and `worst` (all).
+
+        Returns:
+            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+        """
+        return attainment_table(self._records_of(task), self._named(objectives), shares)
+
+    def indicators(
+        self,
+        task: str,
+        other: LoadedSweep | None = None,
+        *,
+        objectives: Sequence[str] = (),
+        reference_point: Mapping[str, float] | None = None,
+    ) -> pa.Table:
+        """Return indicators of a task's front, compared with another sweep's front of the same task.
+
+        Args:
+            task: Label of a task that both have.
+            other: Another sweep; None for this one alone.
+            objectives: Names of the objectives to compare by; none for all of the sweep's.
+            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
+
+        Returns:
+            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
+        """
+        (own,) = self.fronts(task, objectives)
+        (others,) = other.fronts(task, objectives) if other else [None]
+        return compare_fronts(own, others, reference_point)
+
     def network(self, key: str) -> bytes | None:
         """Return the file of the network of a trial that is or was on a front; None if MLflow has none."""
         return read_network(self.tracking_uri, self.name, key)
+
+    def _records_of(self, task: str) -> list[TrialRecord]:
+        self._known(task)
+        return [record for record in self.records if record.task == task]
+
+    def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
+        """Return the sweep's objectives of these names, in their order; all of them for none."""
+        known = {objective.name: objective for objective in self.objectives}
+        named = list(_listed("objectives", objectives))
+        for name in named:
+            if name not in known:
+                raise QueryError(
+                    f"no objective {name!r} in sweep {self.name!r} (it has: {', '.join(known)}). Name some of these."
+                )
+            if named.count(name) > 1:
+                raise QueryError(f"objective {name!r} is named twice in {', '.join(named)}. Name it once.")
+        return tuple(known[name] for name in named) or self.objectives
 
     def _known(self, task: str | None) -> str | None:
         if task is not None and task not in self.tasks:
@@ -109,4 +193,14 @@ class LoadedSweep:
 def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:
     if task is not None:
         table = table.filter(pc.equal(table["task"], task))
-    return where(table, conditions)
+    # An empty table knows no axes, so a condition on one would be refused for no reason.
+    conditions = _listed("where", conditions)
+    return where(table, conditions) if table.num_rows else table
+
+
+def _listed(argument: str, texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):  # a sequence of texts as well, as far as types can tell
+        raise QueryError(
+            f"{argument} must be a list of texts, but got the text {texts!r}. Write {argument}=[{texts!r}]."
+        )
+    return texts

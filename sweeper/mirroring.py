@@ -11,8 +11,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from sweeper.errors import TrackingError
+from sweeper.live_state import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState
 from sweeper.record import Recorder
 from sweeper.table import Front
 from sweeper.vocabulary import TrialRecord
@@ -33,27 +35,36 @@ class Mirroring:
     Args:
         recorder: Open.
         fronts: Returns the fronts of a task as they stand, the one over all objectives first; called from the thread.
+        live: Returns how the sweep stands; called from the thread. None where nobody is told.
         clock: Seconds, from anywhere.
     """
 
     def __init__(
-        self, recorder: Recorder, fronts: Callable[[str], Sequence[Front]], clock: Callable[[], float] = time.monotonic
+        self,
+        recorder: Recorder,
+        fronts: Callable[[str], Sequence[Front]],
+        live: Callable[[], LiveState] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._recorder, self._fronts, self._clock = recorder, fronts, clock
+        self._recorder, self._fronts, self._live, self._clock = recorder, fronts, live, clock
         self._waiting: queue.Queue[tuple[Sequence[TrialRecord], str] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._next_front_s: dict[str, float] = {}
-        self._next_try_s = -math.inf
+        self._next_try_s = self._next_live_s = -math.inf
         self.done: set[str] = set()  # keys of what is mirrored
         self.fronts: dict[str, Front] = {}
         self.problem = ""  # why the last write failed
 
-    def put(self, records: Sequence[TrialRecord], task: str) -> None:
-        """Have outcomes of a task mirrored soon, and its front now and then."""
+    def begin(self) -> None:
+        """Say how the sweep stands from now on, before the first outcome and also while none comes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mirroring", daemon=True)
             self._thread.start()
+
+    def put(self, records: Sequence[TrialRecord], task: str) -> None:
+        """Have outcomes of a task mirrored soon, and its front now and then."""
+        self.begin()
         self._hand_over((records, task))
 
     def finish(self) -> None:
@@ -80,9 +91,11 @@ class Mirroring:
         self._try(lambda: self._write(records, tasks))
         return not self.problem
 
-    def close(self, state: str) -> bool:
-        """End the sweep in the recorder; tells whether that went well."""
-        self._try(lambda: self._recorder.close(state))
+    def close(self, state: str, live: LiveState) -> bool:
+        """End the sweep in the recorder, and say how it stands then; tells whether that went well."""
+        self._try(lambda: self._recorder.record_live(live))
+        if not self.problem:
+            self._try(lambda: self._recorder.close(state))
         return not self.problem
 
     def _hand_over(self, what: tuple[Sequence[TrialRecord], str] | None) -> None:
@@ -100,7 +113,7 @@ class Mirroring:
 
     def _run(self) -> None:
         try:
-            while (what := self._waiting.get()) is not None:
+            while (what := self._next()) is not None:
                 records, task = what
                 now_s = self._clock()
                 if now_s < self._next_try_s:
@@ -109,6 +122,27 @@ class Mirroring:
                 self._try(lambda: self._write(records, [task] if is_due else []))  # noqa: B023  # called at once
         except BaseException as error:
             self._error = error
+
+    def _next(self) -> tuple[Sequence[TrialRecord], str] | None:
+        """Return what comes next; how the sweep stands is said meanwhile, also where nothing comes for long."""
+        while True:
+            self._say()
+            try:
+                return self._waiting.get(timeout=WRITTEN_EVERY_S)
+            except queue.Empty:
+                continue
+
+    def _say(self) -> None:
+        """Say how the sweep stands, where it is time to; it takes a small share of the time, and may fail unsaid."""
+        now_s = self._clock()
+        if self._live is None or now_s < max(self._next_live_s, self._next_try_s):
+            return
+        self._next_live_s = now_s + RETRY_EVERY_S
+        with suppress(TrackingError):  # outcomes say that the server is away; this is not worth a note of its own
+            self._recorder.record_live(self._live())
+            ended_s = self._clock()
+            took_s = ended_s - now_s
+            self._next_live_s = ended_s + min(max(WRITTEN_EVERY_S, took_s / FRONT_SHARE), WRITTEN_AFTER_S)
 
     def _write(self, records: Iterable[TrialRecord], tasks: Sequence[str]) -> None:
         for record in records:

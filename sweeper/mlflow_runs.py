@@ -21,6 +21,9 @@ IDENTITY = "sweeper.identity"
 #: The tag that says what a sweep optimises.
 AIMS = "sweeper.aims"
 
+#: The tag that says how a sweep stands while it runs.
+LIVE = "sweeper.live"
+
 #: The status of a trial's run, which is its commit mark.
 STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 COMMITTED = tuple(STATUSES.values())

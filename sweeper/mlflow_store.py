@@ -89,6 +89,13 @@ def settle(client: MlflowClient, uri: str) -> None:
             database.execute("PRAGMA journal_mode = DELETE")
 
 
+def disconnect(client: MlflowClient, uri: str) -> None:
+    """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
+    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    if engine is not None:
+        engine.dispose()
+
+
 def _engine(client: MlflowClient) -> Engine | None:
     """Return the connections of a client to a database: MLflow's own room, which may move."""
     engine = getattr(getattr(client._tracking_client, "store", None), "engine", None)

@@ -58,16 +58,17 @@ def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> lis
     for number, chosen in enumerate(fronts):
         unknown = [place for place, name in enumerate(chosen) if name not in names]
         for place in unknown:
-            rule = "a front must name objectives of this sweep"
-            problems.append(problem((number, place), rule, chosen[place], nearest(chosen[place], names)))
+            rule, got = "a front must name objectives of this sweep", f"but got fronts={chosen[place]}"
+            problems.append(Problem((number, place), rule, got, nearest(chosen[place], names)))
         if unknown:
             continue
         if len(chosen) < 2 or len(set(chosen)) < len(chosen) or len(chosen) >= len(names):
             rule = "a front must name two or more of the objectives, each once, and not all of them"
             fix = "The front over all of them is always stored."
-            problems.append(problem((number,), rule, list(chosen), fix))
-        elif list(chosen) in [list(other) for other in fronts[:number]]:
-            problems.append(problem((number,), "a front must be named once", list(chosen), "Remove the second one."))
+            problems.append(Problem((number,), rule, f"but got fronts={list(chosen)}", fix))
+        elif sorted(chosen) in [sorted(other) for other in fronts[:number]]:
+            got = f"but got fronts={list(chosen)}"
+            problems.append(Problem((number,), "a front must be named once", got, "Remove the second one."))
     return problems
 
 

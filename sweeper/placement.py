@@ -151,6 +151,9 @@ class _Guarded:
         self._source = source
         self.error: Exception | None = None
 
+    def on_workers(self, workers: int) -> None:
+        self._call(lambda: self._source.on_workers(workers))
+
     def next_job(self) -> Job | None:
         return None if self.should_stop() else self._call(self._source.next_job)
 

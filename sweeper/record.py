@@ -15,11 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.errors import QueryError, TrackingError
+from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
 from sweeper.mlflow_runs import (
     AIMS,
     COMMITTED,
     IDENTITY,
+    LIVE,
     STATUSES,
     front_mark,
     front_marks,
@@ -63,6 +65,7 @@ from sweeper.stored import (
     page_hint,
     read_artifact,
     read_front,
+    read_live,
     read_network,
     read_network_keys,
     read_sweeps,
@@ -88,6 +91,7 @@ __all__ = [
     "page_hint",
     "read_artifact",
     "read_front",
+    "read_live",
     "read_mirror",
     "read_network",
     "read_network_keys",
@@ -186,6 +190,19 @@ class MlflowRecorder:
                 self._tag_members(front.task, set(member_keys(stored)))
                 self._store_networks(stored)
             return stored
+
+    def record_live(self, state: LiveState) -> None:
+        """Write how the sweep stands into a tag of its run; whoever watches it reads nothing else."""
+        self._require_open()
+        with translated(self._uri, f"say how sweep '{self._sweep}' stands"):
+            self._client.set_tag(self._parent_id, LIVE, state.to_json(), synchronous=True)
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood, as far as its tag holds it; None where there is none."""
+        self._require_open()
+        with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
+            text = self._client.get_run(self._parent_id).data.tags.get(LIVE)
+        return LiveState.from_json(text) if text else None
 
     def close(self, state: str) -> None:
         """End the sweep's run as FINISHED, KILLED or FAILED."""

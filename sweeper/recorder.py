@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from sweeper.live_state import LiveState
 from sweeper.table import Front
 from sweeper.vocabulary import TrialRecord
 
@@ -72,8 +73,18 @@ class Recorder(Protocol):
     def record_front(self, front: Front) -> Front:
         """Store a front and return it with its version; an unchanged front keeps the stored one."""
 
+    def record_live(self, state: LiveState) -> None:
+        """Keep how the sweep stands now, in place of what was kept before."""
+
     def close(self, state: str) -> None:
         """End the sweep as FINISHED, KILLED or FAILED; `open` goes on with it again."""
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood; None where that was never kept.
+
+        Raises:
+            QueryError: If it is damaged or of a newer format.
+        """
 
     def trials(self) -> list[StoredTrial]:
         """Return the mirrored trials, by key."""
@@ -89,6 +100,7 @@ class MemoryRecorder:
         self.status = ""
         self._trials: dict[str, TrialRecord] = {}
         self._fronts: dict[str, Front] = {}
+        self._live: LiveState | None = None
 
     def open(self, sweep: SweepFacts) -> None:
         """Begin or go on with a sweep."""
@@ -107,6 +119,14 @@ class MemoryRecorder:
         version = 1 if stored is None else stored.version + 1
         self._fronts[front.place] = replace(front, version=version)
         return self._fronts[front.place]
+
+    def record_live(self, state: LiveState) -> None:
+        """Keep how the sweep stands."""
+        self._live = state
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood."""
+        return self._live
 
     def close(self, state: str) -> None:
         """Note how the sweep ended."""

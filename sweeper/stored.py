@@ -6,16 +6,19 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.mlflow_runs import AIMS, front_marks, network_path
+from sweeper.live_state import LiveState
+from sweeper.mlflow_runs import AIMS, LIVE, front_marks, network_path
 from sweeper.mlflow_store import (
     KIND,
     artifact_paths,
     checked_experiment,
     connect,
+    disconnect,
     downloaded,
     redacted,
     search_runs,
@@ -58,7 +61,7 @@ def read_front(tracking_uri: str, sweep: str, task: str | None = None, objective
                 f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
                 "Name one of these, or wait until a trial of that task is complete."
             )
-        places = [front_place(one, objectives) for one in (tasks if task is None else [task])]
+        places = [_place(marks, one, objectives) for one in (tasks if task is None else [task])]
         if run is None or not all(place in marks for place in places):
             return []
         return [download_front(client, str(run.info.run_id), marks[place]["path"]) for place in places]
@@ -82,6 +85,38 @@ def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
                 f"stored no table of its trials. Store it with `sweeper mirror {sweep}`."
             )
         return StoredTrials(sweep, read_parts(client, run), *read_aims(aims))
+
+
+def read_live(tracking_uri: str, sweep: str) -> LiveState:
+    """Return how a sweep stands, or last stood, by its driver's word.
+
+    Hypervolumes that its driver has not computed anew are those of the stored fronts.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+        QueryError: If it does not say how it stands, or in a way that cannot be read.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    try:
+        with translated(tracking_uri, f"read how sweep '{sweep}' stands"):
+            run = _sweep_run(client, tracking_uri, sweep)
+    finally:
+        disconnect(client, tracking_uri)
+    text = run.data.tags.get(LIVE) if run else None
+    if run is None or text is None:
+        raise QueryError(
+            f"sweep '{sweep}' in {redacted(tracking_uri)} does not say how it stands: it has only just begun, or an "
+            f"older version of sweeper drives it. Try again, or have it written with `sweeper mirror {sweep}`."
+        )
+    state, marks = LiveState.from_json(text), front_marks(run)
+    rows = [
+        replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
+        if row.points is None and row.ended and (mark := marks.get(row.task))
+        else row
+        for row in state.tasks
+    ]
+    return replace(state, tasks=tuple(rows))
 
 
 def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
@@ -176,6 +211,15 @@ def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
         QueryError: If it is damaged or of a newer format.
     """
     return Front.from_parquet_bytes(downloaded(client, run_id, path))
+
+
+def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
+    """Return where the front over some objectives is stored, in whichever order the spec names them."""
+    own = front_place(task, objectives)
+    same = [
+        place for place in places if place.split("/")[0] == task and sorted(place.split("/")[1:]) == sorted(objectives)
+    ]
+    return own if own in same or not same else same[0]
 
 
 def _sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:

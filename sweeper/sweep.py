@@ -15,10 +15,10 @@ from typing import Any
 from sweeper import forecast, objective, query, storage
 from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
-from sweeper.errors import SpecMismatchError, SweepError, TrackingError, UnknownSweepError
+from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
 from sweeper.execute import RayExecutor
 from sweeper.facts import sweep_facts
-from sweeper.home import NOT_KEPT, Home, this_driver
+from sweeper.home import Home, this_driver
 from sweeper.jobs import Executor, Work
 from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
@@ -86,14 +86,7 @@ class Sweep:
         Raises:
             TrackingError: If it was an address with a password, which is not kept.
         """
-        uri = self._tracking_uri or self._folder.tracking_uri or self._home.tracking_uri
-        if uri == NOT_KEPT:
-            raise TrackingError(
-                f"sweep {self.name!r} was mirrored to an address with a password, which is not kept. "
-                "Name it again with --tracking-uri or MLFLOW_TRACKING_URI."
-            )
-        scheme, is_file, path = uri.partition(":///")
-        return f"{scheme}:///{Path(path).absolute()}" if is_file and scheme == "sqlite" and path else uri
+        return self._home.tracking_uri_of(self.name, self._tracking_uri)
 
     @property
     def scratch(self) -> Path:
@@ -152,6 +145,7 @@ class Sweep:
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
                 if driver.has_work and not should_stop():
+                    driver.begin()
                     (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
             except SweepError:
                 driver.finish()

@@ -1,4 +1,4 @@
-"""Trials become points, points become fronts: Arrow tables, and how they are stored and written out.
+"""Trials become points, points become fronts: Arrow tables, and how they are stored.
 
 One *point* is one setting: its replicates (the same setting with other seeds) are averaged,
 and their spread is kept beside the mean.
@@ -6,21 +6,18 @@ and their spread is kept beside the mean.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sweeper.conditions import where
 from sweeper.errors import QueryError
+from sweeper.formats import METADATA_KEY, encode, parquet_bytes, read_parquet
 from sweeper.front import hypervolume, non_dominated
 from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, State, TrialRecord
 
@@ -47,7 +44,6 @@ ArrowTable = pa.Table
 #: Written into every stored front; raise it when an older sweeper could misread a newer file.
 FRONT_FORMAT = 1
 
-_METADATA_KEY = b"sweeper"
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
 
 
@@ -205,7 +201,7 @@ class Front:
             "hypervolume": self.hypervolume,
             "is_chosen": self.is_chosen,
         }
-        return parquet_bytes(self.table.replace_schema_metadata({_METADATA_KEY: json.dumps(facts)}))
+        return parquet_bytes(self.table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)}))
 
     @staticmethod
     def from_parquet_bytes(data: bytes) -> Front:
@@ -320,67 +316,3 @@ def compute_fronts(
 def front_place(task: str, objectives: Sequence[str] = ()) -> str:
     """Return what the front of a task is stored under, over some of the objectives if they are named."""
     return "/".join([task, *objectives])
-
-
-# --- formats --------------------------------------------------------------------------------------
-
-
-def encode(table: pa.Table, format: str) -> bytes:
-    """Return a table as a file's bytes.
-
-    Args:
-        table: Any table of this module.
-        format: `json` (a list of row objects), `csv` (lists joined by `;`) or `parquet`.
-
-    Raises:
-        QueryError: If the format is another one.
-    """
-    if format == "json":
-        return (json.dumps(table.to_pylist(), indent=1, ensure_ascii=False) + "\n").encode()
-    if format == "csv":
-        return _csv(table)
-    if format == "parquet":
-        return parquet_bytes(table)
-    raise QueryError(f"format {format!r} is not known. Choose json, csv or parquet.")
-
-
-def _csv(table: pa.Table) -> bytes:
-    def cell(value: Any) -> Any:
-        if isinstance(value, list):
-            return ";".join(str(item) for item in value)
-        return str(value).lower() if isinstance(value, bool) else value
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows([cell(value) for value in row.values()] for row in table.to_pylist())
-    return text.getvalue().encode()
-
-
-def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Return a table that sweeper stored, and the facts in its metadata, a whole number `format` among them.
-
-    Args:
-        data: Content of a Parquet file.
-        what: What it should be, in one word.
-
-    Raises:
-        QueryError: If it is something else, or damaged.
-    """
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
-        facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-        int(facts["format"])
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise QueryError(
-            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {error}). "
-            f"Store the {what} again with `sweeper mirror`."
-        ) from error
-    return table, facts
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Return a table as the content of a Parquet file."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return sink.getvalue()

@@ -1,26 +1,19 @@
-"""How things look in a terminal: tables, fronts and the live line, as rich renderables. Prints nothing itself."""
+"""How things look in a terminal: tables and fronts, as rich renderables. Prints nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sweeper import scene
-from sweeper.driver import Snapshot
+from sweeper import scene, sheet
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
 from sweeper.vocabulary import WALLS, Goal, Graph, Outcome, StepHistogram
-
-#: Columns of a printed front that are always shown, besides the objectives.
-_SHOWN = ("accuracy", "breadth", "depth", "time")
-
-_PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
 
 #: Cells of the bar of a step that is certain.
 _BAR_CELLS = 30
@@ -39,16 +32,9 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
     """
     numbers, words = _front_columns(front)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    count = f"{front.table.num_rows} non-dominated networks"
-    count = (
-        f"of the non-dominated networks {front.table.num_rows} meet {' and '.join(conditions)}" if conditions else count
-    )
-    whole = "hypervolume of the whole front" if conditions else "hypervolume"
-    headline = Text.assemble((front.task, "bold"), f": {count}, {whole} {front.hypervolume:.4g}")
-    reference = ", ".join(f"{name} {value:g}" for name, value in front.reference_point.items())
     caption = Text(
-        f"front version {front.version} · reference point: {reference}\n"
-        "layers: living channels · wall: limited by the window (b d t) or by memory (m)"
+        f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}\n"
+        f"{sheet.LEGEND}"
     )
     columns = {**numbers, **words}
     least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
@@ -62,16 +48,27 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
         table.add_column(title, justify=justify, no_wrap=title != "layers")
     for row_cells in zip(*columns.values(), strict=True):
         table.add_row(*row_cells)
-    return Group(headline, table, caption)
+    return Group(_headline(front, conditions), table, caption)
+
+
+def _headline(front: Front, conditions: Sequence[str]) -> Text:
+    chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
+    count = f"{sheet.counted(front.table.num_rows, 'non-dominated network')}{chosen}"
+    if conditions:
+        count = f"of the non-dominated networks{chosen} {front.table.num_rows} meet {' and '.join(conditions)}"
+    whole = "hypervolume of the whole front" if conditions else "hypervolume"
+    words = f": {count}, {whole} {front.hypervolume:.4g}"
+    return Text.assemble(f"{front.sweep}, ", (front.task, "bold"), words)
 
 
 def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the cells of a front by column title: numbers, then words."""
     rows = front.table.to_pylist()
     arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
-    names = [name for name in {**dict.fromkeys(_SHOWN), **arrows} if name in front.table.column_names]
+    names = [name for name in {**dict.fromkeys(sheet.USUAL), **arrows} if name in front.table.column_names]
     numbers = {
-        name + arrows.get(name, ""): [_number(name, row[name], row.get(f"{name}_sd")) for row in rows] for name in names
+        name + arrows.get(name, ""): [sheet.number(name, row[name], row.get(f"{name}_sd")) for row in rows]
+        for name in names
     }
     if any(row["replicates"] > 1 for row in rows):
         numbers["seeds"] = [str(row["replicates"]) for row in rows]
@@ -89,13 +86,6 @@ def _longest(texts: Iterable[str], separator: str | None) -> int:
 
 def _width(columns: Mapping[str, int]) -> int:
     return sum(columns.values()) + 2 * len(columns)  # two between columns, one at each edge
-
-
-def _number(name: str, value: float | None, sd: float | None) -> str:
-    if value is None:
-        return "-"
-    places = _PLACES.get(name, 2)
-    return f"{value:,.{places}f}" + (f" ±{sd:.{places}f}" if sd is not None else "")
 
 
 def outcome_line(counts: Counts) -> str:
@@ -188,43 +178,3 @@ def duration(seconds: float) -> str:
     if seconds < 59.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-@dataclass
-class ProgressLine:
-    """The live line: trials done, running, failed, time left and the best accuracy so far.
-
-    Args:
-        clock: Seconds from any start; given, so that a test can move it.
-    """
-
-    clock: Callable[[], float]
-
-    def __post_init__(self) -> None:
-        self._started: tuple[float, float] | None = None
-
-    def line(self, snapshot: Snapshot) -> Text:
-        """Return the line for a snapshot."""
-        counts = snapshot.counts
-        done = counts.planned - counts.running - counts.waiting
-        text = Text(f"{done}/{counts.planned} trials done, {counts.running} running")
-        text.append(f", {counts.failed} failed", style="red" if counts.failed else "")
-        left = self._seconds_left(snapshot, done)
-        text.append(f" · {duration(left)} left" if left is not None else " · starting")
-        for task, accuracy in snapshot.best_accuracy.items():
-            text.append(f" · {task} best {accuracy:.3f}")
-        return text
-
-    def _seconds_left(self, snapshot: Snapshot, done: int) -> float | None:
-        """Extrapolate from the epochs seen since the first one; None until there are some."""
-        work = float(done)
-        for epoch, epochs, members in snapshot.epochs.values():
-            work += members * epoch / epochs if epochs else 0
-        if self._started is None:
-            if any(epoch for epoch, _, _ in snapshot.epochs.values()):
-                self._started = (self.clock(), work)
-            return None
-        started, before = self._started
-        if work <= before:
-            return None
-        return (self.clock() - started) * (snapshot.counts.planned - work) / (work - before)

@@ -32,8 +32,21 @@ from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import MEASUREMENTS, Ended, Outcome, Progress
 
-COMMANDS = ("plan", "run", "resume", "mirror", "status", "pareto", "show", "export", "audit", "doctor")
-READING = ("plan", "status", "pareto", "audit", "doctor")
+COMMANDS = (
+    "plan",
+    "run",
+    "resume",
+    "mirror",
+    "pareto",
+    "trials",
+    "status",
+    "watch",
+    "show",
+    "export",
+    "audit",
+    "doctor",
+)
+READING = ("plan", "status", "watch", "pareto", "trials", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -138,8 +151,9 @@ def mistaken(sweeper, place):
 
 
 def contents(folder):
-    """Return every file's bytes; who drove a sweep last is no part of it."""
+    """Return every file's bytes; who drove a sweep last is no part of it, nor where SQLite's readers sign in."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "driver.json"]
+    paths = [path for path in paths if not path.name.endswith(".db-shm")]
     return {path: said_in(path) if path.suffix == ".db" else path.read_bytes() for path in paths}
 
 
@@ -199,7 +213,9 @@ def test_every_reading_command_can_print_json(sweeper, command):
     assert "--json" in sweeper(command, "--help").out
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "status", "pareto", "export", "mirror", "audit", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "resume", "status", "watch", "pareto", "trials", "export", "mirror", "audit", "doctor"]
+)
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
 
@@ -447,7 +463,7 @@ def test_mistakes_in_a_question_are_refused_with_the_value_and_the_known_words(m
     def message(*words, name="smoke"):
         return mistaken("pareto", name, "--home", mirrored_home, *words)
 
-    assert "table, json, csv or parquet, but got --format xlsx" in message("--format", "xlsx")
+    assert "table, json, csv, parquet or latex, but got --format xlsx" in message("--format", "xlsx")
     assert "'digits-9' (it has: digits-" in message("--task", "digits-9")
     assert "'acuracy'" in message("--where", "acuracy > 0.5")
     assert "accuracy is 1" in message("--where", "accuracy is 1")

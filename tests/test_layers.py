@@ -30,7 +30,7 @@ def room(doors: str = "", packages: str = "") -> Room:
 
 #: File under sweeper/ -> what it may import. `model` stands for every file of that folder.
 ROOMS = {
-    "__init__": room(),
+    "__init__": room("loaded home"),  # inside the one function that it exports
     "vocabulary": room(),
     "errors": room(),
     # The rooms behind the door `spec`, from the lowest up; everyone else imports `spec` alone.
@@ -47,8 +47,12 @@ ROOMS = {
         "spec_change sweep_spec search_spec parameters setting spec_problems yaml_source vocabulary errors", "pydantic"
     ),
     "front": room("vocabulary errors", "numpy moocore"),
+    "indicators": room("front vocabulary", "numpy moocore"),
     "conditions": room("errors", "pyarrow"),  # behind the door `table`
-    "table": room("conditions front vocabulary errors", "pyarrow numpy"),
+    "columns": room("vocabulary"),
+    "formats": room("columns errors", "pyarrow"),  # behind the door `table` too, for what is stored
+    "table": room("conditions formats front vocabulary errors", "pyarrow numpy"),
+    "comparison": room("indicators front table vocabulary errors", "pyarrow numpy"),
     "trials": room("table vocabulary errors", "pyarrow"),
     "population": room("spec vocabulary errors"),
     "sampling": room("front spec vocabulary errors", "optuna numpy"),
@@ -77,18 +81,29 @@ ROOMS = {
     "placement": room("jobs vocabulary errors", "ray"),
     "execute": room("placement jobs vocabulary errors"),
     # The rooms behind the door `record`, from the lowest up; `mlflow_store` alone imports MLflow.
-    "recorder": room("table vocabulary errors"),
+    "recorder": room("live_state table vocabulary errors"),
     "mlflow_store": room("errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
     "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
-    "stored": room("trial_parts mlflow_runs mlflow_store recorder trials table errors"),
+    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
-    "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder table vocabulary errors"),
-    "query": room("record table front vocabulary errors", "pyarrow"),
-    "loaded": room("record trials table vocabulary errors", "pyarrow"),
+    "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table vocabulary errors"),
+    "history": room("indicators vocabulary", "pyarrow"),
+    "attainment": room("indicators vocabulary errors", "pyarrow"),
+    "loaded": room("attainment comparison history record trials table vocabulary errors", "pyarrow"),
+    "sheet": room("columns vocabulary"),
+    "latex": room("sheet vocabulary"),
+    "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
+    "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
+    "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
     "pictures": room("loaded table vocabulary errors", "plotly"),
-    "mirroring": room("record table vocabulary errors"),
-    "driver": room("mirroring plan retrying rungs population home record trials table spec vocabulary errors"),
+    "live_state": room("errors"),
+    "tally": room("live_state spec vocabulary"),
+    "mirroring": room("record live_state table vocabulary errors"),
+    "driver": room(
+        "mirroring tally live_state plan retrying rungs population home record trials table spec vocabulary errors"
+    ),
+    "watching": room("live_state errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
         "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "
@@ -111,17 +126,25 @@ ROOMS = {
     "lines": room("finding promise", "rich"),
     "scene": room("vocabulary"),
     "drawing": room("scene vocabulary errors", "matplotlib"),
-    "terminal": room("driver estimate population scene table vocabulary errors", "rich"),
+    "terminal": room("estimate population scene sheet table vocabulary errors", "rich"),
+    "listing": room("sheet vocabulary", "rich"),
     "__main__": room("cli"),
-    "live": room("terminal driver", "rich"),
+    "live_view": room("live_state terminal", "rich"),
+    "live": room("live_view live_state driver", "rich"),
     # The room that prints: options, commands that look, and the door `cli` with the commands that run sweeps.
     "cli_options": room("sweep home spec errors", "typer"),
+    "cli_watch": room("cli_options live live_view live_state watching sweep record", "typer rich"),
     "cli_look": room(
-        "cli_options lines doctor finding audit terminal drawing sweep home networks objective query table errors",
+        "cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
+    "cli_query": room(
+        "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
+    ),
     "cli": room(
-        "cli_look cli_options live home terminal estimate driver sweep execute record spec errors", "typer rich"
+        "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "typer rich",
     ),
 }
 
@@ -202,7 +225,9 @@ def test_every_third_party_package_has_one_owner():
     # rich, between what draws (terminal) and what prints (cli).
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
+    # moocore, in what fronts are and in how they compare.
     shared = {
+        "moocore",
         "optuna",
         "sqlalchemy",
         "numpy",
@@ -275,6 +300,15 @@ def loaded(statement: str, names: tuple[str, ...]) -> set[str]:
 @pytest.mark.skipif(not (ROOT / "sweeper" / "cli.py").exists(), reason="there is no command line yet")
 def test_command_line_loads_nothing_heavy():
     assert loaded("import sweeper.cli", HEAVY_FOR_HELP) == set()
+
+
+def test_package_loads_nothing_heavy():
+    names = (*HEAVY_FOR_HELP, "pyarrow", "numpy", "moocore", "pandas")
+    assert loaded("from sweeper import load_sweep", names) == set()
+
+
+def test_sweep_is_loaded_without_what_trains_it():
+    assert loaded("import sweeper; sweeper.load_sweep('first')", ("torch", "ray", "optuna", "mlflow")) == set()
 
 
 def test_spec_loads_nothing_heavy():

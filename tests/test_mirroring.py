@@ -9,6 +9,7 @@ import pytest
 
 from sweeper import mirroring
 from sweeper.errors import TrackingError
+from sweeper.live_state import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState, Stage
 from sweeper.mirroring import FRONT_EVERY_S, FRONT_SHARE, Mirroring
 from sweeper.record import MemoryRecorder
 from sweeper.table import compute_fronts
@@ -38,13 +39,16 @@ class Bench:
     def __init__(self, recorder=None):
         self.recorder, self.clock, self.told = recorder or MemoryRecorder(), Clock(), []
         self.front_takes_s, self.fronts = 0.0, 0
-        self.mirror = Mirroring(self.recorder, self.front, self.clock)
+        self.mirror = Mirroring(self.recorder, self.front, self.live, self.clock)
 
     def front(self, task):
         self.fronts += 1
         self.clock.now_s += self.front_takes_s
         sweep = self.told[0].sweep if self.told else ""
         return compute_fronts(self.told, sweep, task, OBJECTIVES, {"accuracy": 0.0})
+
+    def live(self):
+        return LiveState("small", work=float(len(self.told)), written_ms=int(1000 * self.clock()))
 
     def tell(self, number):
         self.told.append(a_trial(number))
@@ -122,7 +126,9 @@ def test_server_that_is_away_is_said_and_caught_up_later():
     assert not bench.mirror.catch_up(bench.told, [bench.told[0].task])
     bench.recorder.is_away = False
     assert bench.mirror.catch_up(bench.told, [bench.told[0].task])
-    assert bench.mirror.close("FINISHED")
+    ended = LiveState("small", stage=Stage.FINISHED)
+    assert bench.mirror.close("FINISHED", ended)
+    assert (bench.recorder.status, bench.recorder.live()) == ("FINISHED", ended)
     assert bench.mirror.done == bench.keys
     assert bench.mirror.problem == ""
 
@@ -166,3 +172,82 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
     task = bench.told[0].task
     assert bench.mirror.catch_up([], [task])
     assert bench.recorder.fronts()[0].same_content(bench.front(task)[0])
+
+
+# --- how the sweep stands -----------------------------------------------------------------------------
+
+
+class Told(MemoryRecorder):
+    """A recorder that keeps every state, lets others wait for so many, and takes its time."""
+
+    clock, takes_s, fails = None, 0.0, 0
+
+    def __init__(self):
+        super().__init__()
+        self.states, self._news = [], threading.Condition()
+
+    def record_live(self, state):
+        with self._news:
+            self.states.append(state)
+            self._news.notify_all()
+        if self.clock:
+            self.clock.now_s += self.takes_s
+        if self.fails:
+            self.fails -= 1
+            raise TrackingError("it is away")
+        super().record_live(state)
+
+    def wait_for(self, number):
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.states) >= number, 60)
+
+
+def test_how_the_sweep_stands_is_said_before_anything_has_ended():
+    bench = Bench(Told())
+    bench.mirror.begin()
+    bench.recorder.wait_for(1)
+    bench.mirror.stop()
+    assert (bench.recorder.live(), bench.recorder.trials()) == (bench.live(), [])
+
+
+def test_driver_speaks_now_and_then_also_while_nothing_ends(monkeypatch):
+    monkeypatch.setattr(mirroring, "WRITTEN_EVERY_S", 0.01)  # what the thread waits for, by the real clock
+    bench = Bench(Told())
+    bench.mirror.begin()
+    for number in (1, 2, 3):
+        bench.recorder.wait_for(number)
+        bench.clock.now_s += WRITTEN_EVERY_S
+    bench.mirror.stop()
+    assert [state.written_ms for state in bench.recorder.states[:3]] == [0, 5000, 10_000]
+
+
+def said_after_each(bench, pauses_s):
+    """Tell an outcome after each pause, and return how often it was said by then how the sweep stands."""
+    said = []
+    for number, pause_s in enumerate(pauses_s):
+        bench.clock.now_s += pause_s
+        bench.tell(number)
+        bench.mirror.finish()  # the next one begins a thread anew
+        said.append(len(bench.recorder.states))
+    return said
+
+
+def test_how_the_sweep_stands_is_said_at_most_every_few_seconds_however_much_ends():
+    bench = Bench(Told())
+    assert said_after_each(bench, [0, 0, 1, 0, WRITTEN_EVERY_S - 1, 1]) == [1, 1, 1, 1, 2, 2]
+
+
+def test_slow_server_is_told_less_often_but_never_so_seldom_that_the_driver_seems_gone():
+    bench = Bench(Told())
+    bench.recorder.clock, bench.recorder.takes_s = bench.clock, 1.0
+    assert said_after_each(bench, [0, 1 / FRONT_SHARE - 1, 1]) == [1, 1, 2]
+    bench.recorder.takes_s = 100.0
+    assert said_after_each(bench, [1000, WRITTEN_AFTER_S - 1, 1]) == [3, 3, 4]
+
+
+def test_server_that_takes_no_state_still_takes_every_outcome_and_no_problem_is_said():
+    bench = Bench(Told())
+    bench.recorder.fails = 1
+    assert said_after_each(bench, [0, WRITTEN_EVERY_S, mirroring.RETRY_EVERY_S]) == [1, 1, 2]
+    assert (bench.mirror.done, bench.mirror.problem) == (bench.keys, "")
+    assert bench.recorder.live() is not None

@@ -169,6 +169,7 @@ def test_search_of_nothing_is_refused(tmp_path):
         ("time: 7}", "time: 7}\nreplicates: 2", True),
         ("time: 7}", "time: 7}\nseed: 1", False),
         ("time: 7}", "time: 8}", False),
+        ("time: 7}", "time: 7}\nfronts: []", True),
         ("time: 7}", "time: 7}\nplacement: {retries: {lost: 9}, time_limit_s: 60}", True),
         ("time: 7}", "time: 7}\ndescription: other words", True),
     ],
@@ -193,3 +194,26 @@ def test_growth_of_values_is_that_of_sets(old, new):
         for values in (old, new)
     ]
     assert (refused_differences(*specs) == []) is (set(old) <= set(new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "grows"),
+    [
+        ([], [["accuracy", "time"]], True),
+        ([["accuracy", "time"]], [["accuracy", "depth"], ["accuracy", "time"]], True),
+        ([["accuracy", "time"]], [["time", "accuracy"]], False),
+        ([["accuracy", "time"]], [], False),
+    ],
+)
+def test_more_fronts_are_growth_and_fewer_are_not(old, new, grows):
+    names = ("accuracy", "depth", "time")
+    specs = [
+        SweepSpec.model_validate({
+            "name": "s",
+            "objectives": [{"name": name, "goal": "minimize"} for name in names],
+            "reference_point": dict.fromkeys(names, 1),
+            "fronts": fronts,
+        })
+        for fronts in (old, new)
+    ]
+    assert (not refused_differences(*specs)) is grows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -113,3 +114,52 @@ def test_content_without_steps_is_refused_with_its_name(place):  # noqa: F811
     data = written(place, step_dist=None).read_bytes()
     with pytest.raises(QueryError, match=r"some\.safetensors cannot be shown: its description has no list"):
         describe_bytes(data, "some.safetensors")
+
+
+# Networks of another machine
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory, empty_database):
+    """Where the MLflow of another machine is, and the key of a network on a front."""
+    home = tmp_path_factory.mktemp("far")
+    shutil.copy(empty_database, home / "mlflow.db")
+    sweep = Sweep("smoke", home)
+    sweep.run(load_spec("smoke"), executor=InlineExecutor())
+    return sweep.tracking_uri, sweep.front().column("key")[0].as_py()
+
+
+def test_network_of_another_machine_is_shown_and_exported(sweeper, far, place):  # noqa: F811
+    uri, key = far
+    where = ("--home", "nowhere", "--tracking-uri", uri, "--sweep", "smoke")
+    said = sweeper("show", key[:8], *where)
+    assert (said.code, said.err) == (0, "")
+    assert f"trial {key}\n" in said.out
+    assert re.search(r"median steps: right \d.*\(\d+ images?\), wrong \d", said.out)
+    said = sweeper("show", key, "-o", "a.png", *where)
+    assert (said.code, said.err) == (0, "")
+    said = sweeper("export", key[:6], "-o", "a.safetensors", *where)
+    assert (said.code, said.out) == (0, f"a.safetensors holds the network of trial {key} of sweep smoke\n")
+    assert model.load("a.safetensors").description["key"] == key
+    assert sweeper("show", "a.safetensors").out == sweeper("show", key, *where).out
+    assert sorted(path.name for path in place.iterdir()) == ["a.png", "a.safetensors"]
+
+
+def test_mlflow_of_the_environment_is_where_networks_are_looked_for_too(sweeper, far, monkeypatch):  # noqa: F811
+    uri, key = far
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert sweeper("show", key, "--sweep", "smoke").code == 0
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_network_that_is_nowhere_is_one_message_with_the_way_out(mistaken, far, command):  # noqa: F811
+    uri, key = far
+    output = ["-o", "a.safetensors"] if command == "export" else []
+    assert "--tracking-uri and --sweep" in mistaken(command, key, *output)
+    assert "Or name its sweep with --sweep" in mistaken(command, key, *output, "--tracking-uri", uri)
+    words = (*output, "--tracking-uri", uri, "--sweep")
+    assert "has not got it either" in mistaken(command, "ffffffff", *words, "smoke")
+    assert "no sweep 'other'" in mistaken(command, key, *words, "other")
+    assert "but got '../x'" in mistaken(command, key, *words, "../x")
+    unreached = ("--tracking-uri", "http://127.0.0.1:9", "--sweep", "smoke")
+    assert "127.0.0.1:9" in mistaken(command, key, *output, *unreached)

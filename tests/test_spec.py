@@ -485,6 +485,9 @@ CHANGED = [
     ("time: 7", "time: null", ["time=null", "must be a number"]),
     ("reference_point", "refrence_point", ["'refrence_point'", "reference_point is required"]),
     ("{accuracy: 0.0, time: 7}", "3", ["reference_point=3"]),
+    ("time: 7}", "time: 7}\nfronts: [[accuracy, tme]]", ["fronts=tme", "line 8, fronts[0][1]", "Did you mean 'time'?"]),
+    ("time: 7}", "time: 7}\nfronts: [[accuracy, time]]", ["not all of them", "line 8, fronts[0]"]),
+    ("time: 7}", "time: 7}\nfronts: [[time]]", ["two or more", "line 8, fronts[0]"]),
 ]
 
 

@@ -22,6 +22,7 @@ from sweeper.errors import HomeError, SpecError, SpecMismatchError, TrackingErro
 from sweeper.estimate import estimate as estimated
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
+from sweeper.live_state import Stage
 from sweeper.objective import SupersededError, train_population
 from sweeper.plan import Ledger
 from sweeper.record import MemoryRecorder
@@ -165,15 +166,39 @@ def test_tracking_server_that_stays_away_is_said_and_mirroring_later_catches_up(
 
 
 def test_progress_shows_epochs_best_accuracy_and_ends_with_everything_done(sweep, loaded):
-    seen = []
+    seen, recorder = [], MemoryRecorder()
 
     def watch(snapshot):
-        seen.append((snapshot.counts.complete, dict(snapshot.epochs), dict(snapshot.best_accuracy)))
+        state = snapshot.live()
+        total = state.total
+        assert total.waiting == snapshot.counts.waiting
+        assert (total.complete, total.running) == (snapshot.counts.complete, snapshot.counts.running)
+        seen.append(state)
 
-    run(sweep, loaded, work=train_population, observe=watch)
-    assert seen[-1][0] == 8
-    assert any((1, 3, 4) in epochs.values() or (1, 3, 2) in epochs.values() for _, epochs, _ in seen)
-    assert set(seen[-1][2]) == set(loaded.spec.tasks)
+    summary = run(sweep, loaded, work=train_population, observe=watch, recorder=recorder)
+    assert [row.task for row in seen[-1].tasks] == list(loaded.spec.tasks)
+    assert all(row.complete == 4 and 0 < row.best_accuracy <= 1 for row in seen[-1].tasks)
+    assert {state.workers for state in seen} == {1}
+    of_four = {round(state.work % 4, 9) for state in seen}  # four members, three epochs
+    assert of_four == {0.0, round(4 / 3, 9), round(8 / 3, 9)}
+    last = recorder.live()
+    assert (last.stage, last.total.complete, last.busy) == (Stage.FINISHED, 8, 0)
+    fronts = {front.task: (front.hypervolume, front.table.num_rows) for front in summary.fronts}
+    assert {row.task: (row.hypervolume, row.points) for row in last.tasks} == fronts
+
+
+def test_sweep_that_is_let_go_of_says_so_and_goes_on_with_what_it_knew(sweep, loaded):
+    recorder, seen = MemoryRecorder(), []
+    run(sweep, loaded, workers=4, recorder=recorder, should_stop=lambda: bool(recorder.trials()))
+    first = recorder.live()
+    assert first.stage is Stage.INTERRUPTED
+    assert 0 < first.total.ended < 8
+    assert first.total.running == 0
+    run(sweep, None, recorder=recorder, observe=lambda snapshot: seen.append(snapshot.live()))
+    known = {row.task: row.points for row in first.tasks if row.ended}
+    assert {task: row.points for row in seen[0].tasks if (task := row.task) in known} == known
+    assert seen[0].total.ended == first.total.ended
+    assert recorder.live().stage is Stage.FINISHED
 
 
 def test_checkpoint_that_is_torn_is_noted_and_the_population_starts_anew(sweep, loaded, tmp_path):

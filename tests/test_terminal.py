@@ -1,4 +1,4 @@
-"""What a terminal shows: fronts that are never cut, time left that is right, counts in words."""
+"""What a terminal shows: fronts that are never cut, counts in words."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from model import Graph
-from sweeper.driver import Snapshot
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import compute_front
 from sweeper.terminal import (
-    ProgressLine,
     duration,
     estimate_table,
     front_table,
@@ -26,7 +24,7 @@ from sweeper.terminal import (
     status_table,
     sweeps_table,
 )
-from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, Outcome
+from sweeper.vocabulary import MEASUREMENTS, WALLS, Goal, Objective, Outcome, StepHistogram
 from tests.test_table import a_trial
 
 NETWORKS = 3
@@ -159,102 +157,6 @@ def test_front_without_known_layers_or_values_says_so():
     assert line.split() == ["0.500", "-", "-", "2.00", "none", trial.key]
 
 
-# --- the live line ----------------------------------------------------------------------------------
-
-
-class Clock:
-    """Seconds that only move when they are told to."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def counts_of(planned, complete=0, running=0, failed=0):
-    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": complete, "failed": failed}
-    return Counts(planned, complete, running, planned - complete - running - failed, outcomes)
-
-
-def left_in(text):
-    """Return the seconds left that a line shows; None while it shows none."""
-    found = re.search(r"· (\d+) s left", text)
-    return int(found[1]) if found else None
-
-
-def test_line_without_progress_is_starting():
-    line = ProgressLine(Clock())
-    assert line.line(Snapshot(counts_of(8))).plain == "0/8 trials done, 0 running, 0 failed · starting"
-    running = Snapshot(counts_of(8, running=4), epochs={"p": (0, 3, 4)})
-    assert line.line(running).plain == "0/8 trials done, 4 running, 0 failed · starting"
-
-
-@given(populations=st.integers(1, 4), members=st.integers(1, 5), epochs=st.integers(2, 12), pace=st.integers(1, 7))
-def test_time_left_of_a_linear_course_is_right_from_the_second_epoch_and_falls_to_zero(
-    populations, members, epochs, pace
-):
-    """Populations train one after the other, an epoch every `pace` seconds."""
-    clock = Clock()
-    line = ProgressLine(clock)
-    planned = populations * members
-    shown_left = []
-    clock.now += 17  # start-up is no training and must not count
-    for population in range(populations):
-        for epoch in range(epochs + 1):
-            clock.now += pace if epoch else 0
-            now = counts_of(planned, complete=population * members, running=members)
-            text = line.line(Snapshot(now, epochs={f"p{population}": (epoch, epochs, members)})).plain
-            remaining = ((populations - population) * epochs - epoch) * pace
-            if population == 0 and epoch <= 1:
-                assert "starting" in text
-            elif remaining < 59:
-                assert left_in(text) == remaining
-                shown_left.append(remaining)
-    assert shown_left == sorted(shown_left, reverse=True)
-    done = line.line(Snapshot(counts_of(planned, complete=planned))).plain
-    assert done.startswith(f"{planned}/{planned} trials done, 0 running")
-    assert left_in(done) == 0
-
-
-def test_time_left_of_populations_side_by_side_counts_all_of_them():
-    clock = Clock()
-    line = ProgressLine(clock)
-    for epoch in range(1, 4):
-        clock.now += 5
-        sweep = Snapshot(counts_of(16, running=8), epochs={"a": (epoch, 4, 4), "b": (epoch, 4, 4)})
-        text = line.line(sweep).plain
-    # Two populations of four epochs take 20 s; one epoch of these is left, and as many populations again.
-    assert left_in(text) == 25
-
-
-def test_time_left_of_a_resumed_sweep_does_not_count_what_was_done_before():
-    clock = Clock()
-    line = ProgressLine(clock)
-    for epoch in (1, 2):
-        clock.now += 10
-        text = line.line(Snapshot(counts_of(12, complete=8, running=4), epochs={"p": (epoch, 4, 4)})).plain
-    assert left_in(text) == 20
-    assert text.startswith("8/12 trials done, 4 running")
-
-
-def test_time_left_of_a_stalled_sweep_grows():
-    clock = Clock()
-    line = ProgressLine(clock)
-    lefts = []
-    for seconds, epoch in ((1, 1), (1, 2), (1, 2), (1, 2)):
-        clock.now += seconds
-        lefts.append(left_in(line.line(Snapshot(counts_of(1, running=1), epochs={"p": (epoch, 4, 1)})).plain))
-    assert lefts == [None, 2, 4, 6]
-
-
-def test_line_says_failures_and_the_best_accuracy_of_each_task():
-    counts = counts_of(9, complete=3, running=2, failed=4)
-    text = ProgressLine(Clock()).line(Snapshot(counts, best_accuracy={"digits-10": 0.97651, "mnist": 0.5})).plain
-    assert text.startswith("7/9 trials done, 2 running, 4 failed · ")
-    assert text.endswith(" · digits-10 best 0.977 · mnist best 0.500")
-
-
 # --- time spans -------------------------------------------------------------------------------------
 
 
@@ -285,6 +187,11 @@ def test_duration_is_within_a_rounding_of_the_truth_and_never_says_sixty(seconds
 
 
 # --- counts in words --------------------------------------------------------------------------------
+
+
+def counts_of(planned, complete=0, running=0, failed=0):
+    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": complete, "failed": failed}
+    return Counts(planned, complete, running, planned - complete - running - failed, outcomes)
 
 
 def test_outcome_line_names_every_kind_that_happened_and_no_other():
@@ -381,3 +288,29 @@ def test_network_summary_of_no_layer_says_so():
     assert "[bold]" in text  # a title may look like markup
     assert "no living layer · 10 classes" in text
     assert "accuracy" not in text
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_network_summary_says_the_medians_of_right_and_wrong_answers(counts):
+    right, wrong = zip(*counts, strict=True)
+    edges = tuple(1 + 0.25 * part for part in range(len(counts) + 1))
+    text = shown(network_summary(a_graph(), "digits-10", {}, StepHistogram(edges, right, wrong)), 200)
+    for how, its in (("right", right), ("wrong", wrong)):
+        images = sorted(part for part, count in enumerate(its) for _ in range(count))
+        if images:
+            median = images[(len(images) - 1) // 2]
+            noun = "image" if len(images) == 1 else "images"
+            assert f"{how} {edges[median]:g}–{edges[median + 1]:g} ({len(images)} {noun})" in text
+        else:
+            assert f"{how} " not in text.rpartition("median steps")[2]
+    assert ("median steps" in text) is (sum(right) + sum(wrong) > 0)
+
+
+def test_network_of_an_older_file_has_no_line_about_medians():
+    assert "median" not in shown(network_summary(a_graph(), "digits-10", {}))
+
+
+def test_line_about_medians_fits_the_terminal():
+    thought = StepHistogram((1.0, 1.25, 1.5), (9000, 0), (0, 1000))
+    lines = shown(network_summary(a_graph(), "digits-10", {}, thought)).splitlines()
+    assert lines[-1] == "median steps: right 1–1.25 (9,000 images), wrong 1.25–1.5 (1,000 images)"

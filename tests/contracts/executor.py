@@ -22,6 +22,11 @@ class Source:
     def __init__(self, jobs, stop_after=None):
         self.jobs, self.stop_after = list(jobs), stop_after
         self.handed, self.progress, self.ended = [], [], {}
+        self.workers = None
+
+    def on_workers(self, workers):
+        assert not self.handed
+        self.workers = workers
 
     def next_job(self):
         if not self.jobs:
@@ -64,6 +69,8 @@ class ExecutorContract:
         assert dict(first.measurement) == {"accuracy": 0.5, "number": 2}
         assert (list(first.details["layers"]), [dict(p) for p in first.curve]) == ([1, 2], [{"epoch": 1.0}])
         self.check_progress(source)
+
+        assert source.workers >= 1
 
     def check_progress(self, source):
         for number in (1, 2, 3):

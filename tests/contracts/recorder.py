@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from sweeper.live_state import LiveState, Note, Stage, TaskState
 from sweeper.record import SweepFacts
 from sweeper.vocabulary import Outcome, State
 from tests.test_table import a_front, a_trial
@@ -144,3 +145,22 @@ class RecorderContract:
         recorder.open(FACTS)
         with pytest.raises(ValueError, match=r"FINISHED, KILLED, FAILED, but got 'done'"):
             recorder.close("done")
+
+    def test_how_a_sweep_stands_reads_back_as_it_was_said_last(self, recorder):
+        recorder.open(FACTS)
+        assert recorder.live() is None
+        first = LiveState("small", (TaskState("digits-10", 8, complete=1, best_accuracy=0.1),), written_ms=1)
+        notes = (Note(3, 'it\'s "odd" \u00fc \u2191 \U0001f600'),)
+        second = replace(first, stage=Stage.FINISHED, written_ms=2, work=1 / 3, notes=notes)
+        for state in (first, second, second):
+            recorder.record_live(state)
+        assert recorder.live() == second
+        recorder.open(FACTS)
+        assert recorder.live() == second
+
+    def test_how_a_sweep_of_very_many_tasks_stands_reads_back_with_all_its_trials(self, recorder):
+        recorder.open(FACTS)
+        rows = [TaskState(f"digits-10-occluded0.{number}-train200", 1000, complete=number) for number in range(500)]
+        state = LiveState("small", tuple(rows))
+        recorder.record_live(state)
+        assert recorder.live().total == state.total

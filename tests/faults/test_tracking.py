@@ -7,12 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from sweeper.record import read_front
+from sweeper.live_state import LiveState, Stage, TaskState
+from sweeper.record import MlflowRecorder, read_front, read_live
+from sweeper.watching import Watcher
+from tests.contracts.recorder import FACTS
 from tests.faults.rig import GRID, HALF, eventually
 
 pytestmark = pytest.mark.slow
@@ -123,3 +128,22 @@ def test_deleted_database_comes_back_from_the_ledger(new_cli):
     assert before.keys() == after.keys()
     assert all(before[task].equals(after[task]) for task in before)
     cli.audit()
+
+
+def test_server_that_is_killed_while_a_sweep_is_watched_is_missed_until_it_is_back(server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    recorder = MlflowRecorder(server.uri)
+    recorder.open(FACTS)
+    state = LiveState(FACTS.name, (TaskState("digits-10", 8, complete=3),), written_ms=time.time_ns() // 1_000_000)
+    recorder.record_live(state)
+    watcher = Watcher(lambda: read_live(server.uri, FACTS.name))
+    assert (watcher.look().state, watcher.look().trouble) == (state, "")
+    server.signal(signal.SIGKILL)
+    view = watcher.look()
+    assert view.state == state
+    assert f"at {server.uri}" in view.trouble
+    server.start()
+    later = replace(state, stage=Stage.FINISHED, written_ms=state.written_ms + 1)
+    recorder.record_live(later)
+    view = watcher.look()
+    assert (view.state, view.trouble) == (later, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 import re
 import struct
@@ -31,7 +32,7 @@ from model import (
     train,
 )
 from model.counting import Evaluation
-from model.examples import FINEST, LONGEST_SIDE, MOST_PARTS, SAME_STEPS, edges_of, png_of, thinking_of
+from model.examples import FINEST, LONGEST_SIDE, MOST_PARTS, SAME_STEPS, edges_of, most_bytes, png_of, thinking_of
 from model.tasks import occlude
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
@@ -261,6 +262,16 @@ def test_images_are_not_changed():
     pixels = torch.full((3, 4, 4), 1.5)
     png_of(pixels)
     assert torch.equal(pixels, torch.full((3, 4, 4), 1.5))
+
+
+@quick
+@given(st.sampled_from([1, 2, 3]), st.integers(1, 200), st.integers(1, 200), st.integers(2, 70))
+def test_entries_of_noise_take_no_more_than_is_foretold(channels, height, width, last):
+    pixels = torch.rand((9, channels, height, width), generator=torch.Generator().manual_seed(0))
+    choices, steps = [0, 1] * 4 + [0], [1 + (last - 1) * image / 9.01 for image in range(9)]
+    entry = thinking_entries(thinking(last, steps, choices), Images(pixels, torch.zeros(9)))
+    assert len(entry["examples"]) == 8
+    assert len(json.dumps(entry)) <= most_bytes((channels, height, width))
 
 
 # Pictures that come from anywhere

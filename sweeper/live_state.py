@@ -1,0 +1,263 @@
+"""How a running sweep stands, as its driver says it to others: plain values, and text that fits a tag of MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from sweeper.errors import QueryError
+
+#: Written into every state; raise it when an older sweeper could misread a newer one.
+LIVE_FORMAT = 1
+
+#: Bytes of a state as text: every MLflow store keeps 5000 characters in a tag.
+LONGEST_TEXT = 4500
+
+#: Notes that a state holds, and the characters of each.
+MOST_NOTES, LONGEST_NOTE = 3, 200
+
+#: A driver writes its state at most so often, and about so often at least, also where nothing happens.
+WRITTEN_EVERY_S, WRITTEN_AFTER_S = 5.0, 30.0
+
+#: A driver that was not heard of for so long may be gone: two of its states are missing.
+STALE_AFTER_S = 90.0
+
+
+class Stage(StrEnum):
+    """Whether a sweep is driven: `interrupted` was let go of before every trial had an outcome."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How the trials of a task stand.
+
+    Attributes:
+        task: Label of the task.
+        planned: Trials that there will be.
+        complete, pruned, failed: Trials by how they ended.
+        running: Trials that are trained now.
+        cells: Cells of the grid that are searched in this task; 0 where nothing is searched.
+        best_accuracy: The best one measured so far, in any epoch.
+        hypervolume: Of the front over all objectives, when it was last computed.
+        points: Networks on that front.
+    """
+
+    task: str
+    planned: int
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    cells: int = 0
+    best_accuracy: float | None = None
+    hypervolume: float | None = None
+    points: int | None = None
+
+    @property
+    def ended(self) -> int:
+        """Trials with an outcome."""
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def waiting(self) -> int:
+        """Trials that nobody has begun, or that wait to go on."""
+        return self.planned - self.ended - self.running
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know, and when it was said, Unix milliseconds."""
+
+    said_ms: int
+    text: str
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """How a sweep stands.
+
+    Attributes:
+        sweep: Its name.
+        tasks: In the order of the spec; of very many the most active ones.
+        folded: Tasks that are not in `tasks`.
+        rest: What these add up to.
+        stage: Whether it is driven.
+        work: Trials done, with the share of its epochs that each running one has done.
+        trials_per_minute: In the last minutes, counted like `work`; None before there is anything to count.
+        seconds_left: At the mean pace since its driver's start; None before there is one.
+        busy: Populations that are trained now, each by one worker.
+        workers: Populations that can be trained at a time; 0 where that is not known.
+        since_ms: When its driver has started, Unix milliseconds.
+        written_ms: When its driver has said all this, Unix milliseconds.
+        notes: The last few, the newest last.
+    """
+
+    sweep: str
+    tasks: tuple[TaskState, ...] = ()
+    folded: int = 0
+    rest: TaskState = field(default_factory=lambda: TaskState("", 0))
+    stage: Stage = Stage.RUNNING
+    work: float = 0.0
+    trials_per_minute: float | None = None
+    seconds_left: float | None = None
+    busy: int = 0
+    workers: int = 0
+    since_ms: int = 0
+    written_ms: int = 0
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def total(self) -> TaskState:
+        """What all tasks add up to."""
+        return together([*self.tasks, self.rest])
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nobody drives it any more, by its driver's own word."""
+        return self.stage is not Stage.RUNNING
+
+    def at_most(self, tasks: int) -> LiveState:
+        """Return the same with so many tasks at most, the most active ones; the others are only counted."""
+        if len(self.tasks) <= tasks:
+            return self
+        kept = set(sorted(range(len(self.tasks)), key=lambda at: (*_activity(self.tasks[at]), at))[: max(tasks, 0)])
+        left_out = [row for at, row in enumerate(self.tasks) if at not in kept]
+        return replace(
+            self,
+            tasks=tuple(row for at, row in enumerate(self.tasks) if at in kept),
+            folded=self.folded + len(left_out),
+            rest=together([self.rest, *left_out]),
+        )
+
+    def to_json(self) -> str:
+        """Return the state as text of at most `LONGEST_TEXT` bytes; where there are too many tasks, some are folded."""
+        state = self
+        while True:
+            text = state._text()
+            length = len(text.encode())
+            if length <= LONGEST_TEXT:
+                return text
+            if state.tasks:
+                kept = len(state.tasks)
+                state = state.at_most(min(kept - 1, kept * LONGEST_TEXT // length))
+            elif state.notes:
+                state = replace(state, notes=state.notes[1:])
+            else:
+                raise ValueError(f"the name of a sweep must be short, but got one of {len(self.sweep)} characters")
+
+    def _text(self) -> str:
+        values = {
+            "format": LIVE_FORMAT,
+            **{name: value for name, value in vars(self).items() if name not in ("tasks", "rest", "notes")},
+            "columns": _COLUMNS,
+            "tasks": [astuple(row) for row in self.tasks],
+            "rest": astuple(self.rest),
+            "notes": [astuple(note) for note in self.notes],
+        }
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> LiveState:
+        """Return the state that `to_json` wrote.
+
+        Raises:
+            QueryError: If the text is something else, or of a newer format.
+        """
+        try:
+            values = json.loads(text)
+            if (stored := int(values.pop("format"))) > LIVE_FORMAT:
+                raise QueryError(
+                    f"how the sweep stands is written in format {stored}, and this version of sweeper reads up to "
+                    f"{LIVE_FORMAT}. Watch it with the version that drives it."
+                )
+            columns = values.pop("columns")
+            rows = [TaskState(**dict(zip(columns, row, strict=True))) for row in (*values["tasks"], values["rest"])]
+            notes = tuple(Note(*note) for note in values["notes"])
+            stage = Stage(values["stage"])
+            return cls(**{**values, "tasks": tuple(rows[:-1]), "rest": rows[-1], "notes": notes, "stage": stage})
+        except QueryError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise QueryError(
+                f"how the sweep stands cannot be read: {error!r} in {text[:80]!r}. Have it written again with "
+                "`sweeper mirror`."
+            ) from error
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the state for programs: every value under its name."""
+        rows = [{**asdict(row), "waiting": row.waiting} for row in (*self.tasks, self.rest, self.total)]
+        for row in rows[-2:]:
+            del row["task"]
+        return {**asdict(self), "tasks": rows[:-2], "rest": rows[-2], "total": rows[-1]}
+
+
+@dataclass(frozen=True)
+class View:
+    """A state as somebody sees it who may be elsewhere.
+
+    Attributes:
+        state: The last one that was heard.
+        age_s: How long ago that was, in seconds.
+        trouble: Why nothing newer can be heard; empty where it can.
+        resume: The command that goes on with the sweep.
+    """
+
+    state: LiveState
+    age_s: float = 0.0
+    trouble: str = ""
+    resume: str = ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its driver, which has not said that it ended, may be gone."""
+        return not self.state.is_ended and not self.trouble and self.age_s > STALE_AFTER_S
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the view for programs."""
+        seen = {"last_heard_s": round(self.age_s, 1), "is_stale": self.is_stale, "trouble": self.trouble}
+        return {**self.state.to_values(), **seen}
+
+
+_COLUMNS = tuple(column.name for column in fields(TaskState))
+
+
+def together(rows: Iterable[TaskState]) -> TaskState:
+    """Return what tasks add up to; hypervolumes of different tasks do not."""
+    rows = list(rows)
+    counted = ("planned", "complete", "pruned", "failed", "running", "cells")
+    sums = {name: sum(getattr(row, name) for row in rows) for name in counted}
+    best = max((row.best_accuracy for row in rows if row.best_accuracy is not None), default=None)
+    return TaskState("", **sums, best_accuracy=best)
+
+
+def _activity(row: TaskState) -> tuple[int, int]:
+    """Return where a task stands among others that there is no room for: what is trained, begun, waits, has ended."""
+    begun = 2 if row.waiting <= 0 else 0 if row.ended else 1
+    return -row.running, begun
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number, or None for what is none."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def plain(text: str) -> str:
+    """Return a text in one line, without what a terminal would obey instead of show."""
+    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?)?", "", text)
+    text = text.encode("utf-8", "replace").decode()
+    return " ".join("".join(" " if c.isspace() else c for c in text if c.isspace() or c.isprintable()).split())
+
+
+def shortened_note(text: str) -> str:
+    """Return a text as a note of a state holds it."""
+    text = plain(text)
+    return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"
