@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +12,7 @@ import plotly.graph_objects as go
 from sweeper.picture_points import Points, Row, best_of, levels
 from sweeper.picture_style import (
     BLUE,
+    LEAST_SIZE,
     LINES,
     ORANGE,
     PALE,
@@ -25,7 +27,6 @@ from sweeper.picture_style import (
     new_figure,
     number,
     shown,
-    unit_of,
 )
 from sweeper.vocabulary import Goal, Objective
 
@@ -38,7 +39,8 @@ MOST_LEVELS = 4
 #: An axis with no more values than this is drawn with one place for each of them.
 _MOST_PLACES = 12
 
-_BAND = "rgba(0, 114, 178, 0.18)"
+#: Of what half of the seeds attain, and of what one of them attains.
+_DARK, _LIGHT = "rgba(0, 114, 178, 0.32)", "rgba(0, 114, 178, 0.14)"
 
 
 def marks(
@@ -83,10 +85,9 @@ def front_against(points: Points, x: Objective) -> Picture:
         traces.append(marks(points, members, x.name, y.name, name="front of all objectives", marker=how))
     steps = staircase([(row[x.name], row[y.name]) for row in best], corner)
     traces += [
-        _line(steps, color=BLUE, name=pair, legendgroup="pair"),
+        _line(steps, color=BLUE, name=pair, legendgroup="pair", showlegend=False),
         marks(points, best, x.name, y.name, name=pair, marker={"size": 9, "color": BLUE}, legendgroup="pair"),
     ]
-    traces[-1].update(showlegend=False)
     figure = new_figure(
         traces,
         xaxis=axis(x.name, [row[x.name] for row in rows], x.goal),
@@ -96,22 +97,50 @@ def front_against(points: Points, x: Objective) -> Picture:
     caption = (
         f"The line is the front: {_counted(len(best))} that no other one beats in both {y.name} and {x.name}.{mean}"
         f"{' Diamonds are on the front only when the other objectives count too.' if members else ''}"
-        f"{_BAND_CAPTION if len(traces) and traces[0].name == _BAND_NAME else ''}"
+        f"{_BAND_CAPTION if points.seeds > 1 else ''}"
         " Arrows say which direction is better."
     )
     return Picture(f"front-{x.name}", f"{y.name.capitalize()} against {x.name}", caption, figure)
 
 
-_BAND_NAME = "attained by some to all seeds"
-_BAND_CAPTION = " The band is what some, but not all, of the seeds attain."
+_BAND_CAPTION = (
+    " The dark band is what half of the seeds attain but not all, the light one what one attains but not half; a seed "
+    "attains what one of its own trials dominates."
+)
 
 
 def _bands(points: Points, pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[go.Scatter]:
-    return []
+    """Draw what some, but not all, of the seeds attain; nothing for one seed."""
+    if points.seeds < 2:
+        return []
+    y, x = pair
+    surfaces: dict[str, list[tuple[float, float]]] = {}
+    for row in points.sweep.attainment(points.task, [y.name, x.name]).to_pylist():
+        surfaces.setdefault(row["surface"], []).append((row[x.name], row[y.name]))
+    sign = -1 if x.goal is Goal.MAXIMIZE else 1
+    borders = {
+        name: staircase(sorted(places, key=lambda place: sign * place[0]), corner) for name, places in surfaces.items()
+    }
+    bands = (("median", "worst", _DARK, "half of the seeds"), ("best", "median", _LIGHT, "one of the seeds"))
+    return [
+        go.Scatter(
+            x=[place[0] for place in outline],
+            y=[place[1] for place in outline],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=colour,
+            hoverinfo="skip",
+            name=f"attained by {who}",
+        )
+        for upper, lower, colour, who in bands
+        if upper in borders
+        for outline in [[*borders[upper], *reversed(borders.get(lower, [corner]))]]
+    ]
 
 
 def _others(points: Points, rows: Sequence[Row], x: str, y: str) -> list[go.Scatter]:
-    how = {"size": 6, "color": PALE, "opacity": 0.55}
+    how = {"size": 6, "color": PALE, "opacity": 0.7}
     return [marks(points, rows, x, y, name="other settings", marker=how)] if rows else []
 
 
@@ -176,19 +205,33 @@ def front_in_space(points: Points) -> Picture:
     if others:
         how = {"size": 3.5, "color": PALE, "opacity": 0.5}
         traces.append(marks(points, others, x.name, y.name, z=z.name, name="other settings", marker=how))
-    traces.append(marks(points, front, x.name, y.name, z=z.name, name="front of all objectives", marker=marker))
+    heights = [row[z.name] for row in rows]
+    floor = min(heights) - 0.05 * (max(heights) - min(heights))
+    stems = {
+        "type": "data",
+        "symmetric": False,
+        "array": [0] * len(front),
+        "arrayminus": [row[z.name] - floor for row in front],
+        "color": PALE,
+        "thickness": 1.5,
+        "width": 0,
+    }
+    name = "front of all objectives"
+    traces.append(marks(points, front, x.name, y.name, z=z.name, name=name, marker=marker, error_z=stems))
     space: dict[str, Any] = {
         f"{side}axis": {"title": {"text": axis_title(one.name, one.goal), "font": {"size": 12}}, "nticks": 5}
         for side, one in (("x", x), ("y", y), ("z", z))
     }
-    for side, one in (("x", x), ("y", y), ("z", z)):
+    for side, one in (("x", x), ("y", y)):
         if is_logarithmic([row[one.name] for row in rows]):
             space[f"{side}axis"] |= {"type": "log", "dtick": 1}
-    space["camera"] = {"eye": {"x": 1.55, "y": -1.75, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}}
+    space["zaxis"]["range"] = [floor, max(heights) + min(heights) - floor]
+    space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.08, "y": -0.06, "z": -0.12}}
+    space["aspectmode"] = "cube"
     figure = new_figure(traces, height=520, scene=space, margin={"l": 8, "r": 8, "t": 8, "b": 8})
     caption = (
-        f"The front of all objectives, {_counted(len(front))}, in {x.name}, {y.name} and {z.name}"
-        f"{f'; colour tells {shade.name}' if more else ''}. Drag to turn it. Arrows say which direction is better."
+        f"The front of all objectives, {_counted(len(front))}, in {x.name}, {y.name} and {z.name}; colour tells "
+        f"{shade.name}. Stems reach down to the floor; drag to turn it. Arrows say which direction is better."
     )
     return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, figure)
 
@@ -236,7 +279,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
         f"Each line joins the settings that need least {x} and {y} of all that reach an accuracy; "
         "what lies above and to the right of it reaches that accuracy too, or should."
     )
-    return Picture(f"trade-{x}-{y}", f"{x.capitalize()} against {y} at matched accuracy", caption, figure)
+    return Picture(f"trade-{x}-{y}", f"{y.capitalize()} against {x} at matched accuracy", caption, figure)
 
 
 def accuracy_curves(rows: Sequence[Row], resources: Sequence[Objective]) -> list[tuple[float, list[Row]]]:
@@ -246,9 +289,9 @@ def accuracy_curves(rows: Sequence[Row], resources: Sequence[Objective]) -> list
         best = best_of([row for row in rows if row["accuracy"] >= level], resources)
         if not curves or [row["key"] for row in best] != [row["key"] for row in curves[-1][1]]:
             curves.append((level, best))
-    while len(curves) > MOST_LEVELS:  # the highest and the lowest stay
-        gaps = [curves[i - 1][0] - curves[i + 1][0] for i in range(1, len(curves) - 1)]
-        del curves[1 + gaps.index(min(gaps))]
+    if len(curves) > MOST_LEVELS:  # the highest and the lowest, and others evenly between them
+        last = len(curves) - 1
+        curves = [curves[round(part * last / (MOST_LEVELS - 1))] for part in range(MOST_LEVELS)]
     return curves[::-1]
 
 
@@ -278,15 +321,19 @@ def parallel(points: Points) -> Picture:
         dimensions=sides,
         line=line,
         customdata=[[row["key"]] for row in rows],
-        labelangle=-25,
         labelside="bottom",
-        labelfont={"size": SMALL_SIZE},
-        tickfont={"size": SMALL_SIZE},
+        labelfont={"size": LEAST_SIZE},
+        tickfont={"size": LEAST_SIZE},
         rangefont={"size": 1, "color": "rgba(0,0,0,0)"},  # the axes have ticks
     )
-    figure = new_figure([trace], margin={"l": 48, "r": 48, "t": 24, "b": 96})
+    # plotly draws the axes black, also on black; axes that are moved come to stand on these places again.
+    places = [at / (len(sides) - 1) for at in range(len(sides))]
+    ink = {"color": PALE, "width": 1}
+    lines = [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": ink} for x in places]
+    foot = 30 + 13 * max(side["label"].count("<br>") + 1 for side in sides)
+    figure = new_figure([trace], shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
     caption = (
-        f"Each line is one of {_counted(len(rows))}, the brighter the better or higher its {first.name}. "
+        f"Each line is one of {_counted(len(rows))}, from blue to orange by {first.name}. "
         "Drag along an axis to choose a part of it; drag an axis' name to move the axis."
     )
     return Picture("parallel", "All settings: what was chosen and what came of it", caption, figure)
@@ -294,7 +341,7 @@ def parallel(points: Points) -> Picture:
 
 def _side(column: str, name: str, values: Sequence[Any], goal: Goal | None = None) -> dict[str, Any]:
     """Return an axis of parallel coordinates: places for words and few values, else numbers, in decades if need be."""
-    label = axis_title(name, goal)
+    label = _narrow(axis_title(name, goal))
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=str)
     if goal is None and (not is_number or len(distinct) <= _MOST_PLACES):
@@ -305,7 +352,20 @@ def _side(column: str, name: str, values: Sequence[Any], goal: Goal | None = Non
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         ticks = {"tickvals": list(range(low, high + 1)), "ticktext": [f"1e{p}" for p in range(low, high + 1)]}
         return {"label": label, "values": [math.log10(value) for value in values], "range": [low, high], **ticks}
+    if all(float(value).is_integer() for value in values) and distinct[-1] - distinct[0] <= _MOST_PLACES:
+        return {
+            "label": label,
+            "values": list(values),
+            "tickvals": list(range(int(distinct[0]), int(distinct[-1]) + 1)),
+        }
     return {"label": label, "values": list(values)}
+
+
+def _narrow(title: str) -> str:
+    """Break a title at its spaces and underscores into lines that stand beside each other on a narrow page."""
+    return "<br>".join(textwrap.wrap(title.replace("_", "_ ").replace("-", "- "), 10, break_long_words=False)).replace(
+        "_ ", "_"
+    )
 
 
 def _tick(value: object) -> str:
@@ -313,4 +373,4 @@ def _tick(value: object) -> str:
     return text if len(text) <= 14 else f"{text[:13]}…"
 
 
-__all__ = ["TRADES", "Mapping", "front_against", "front_in_space", "parallel", "trade_off", "unit_of"]
+__all__ = ["TRADES", "front_against", "front_in_space", "parallel", "trade_off"]

@@ -26,11 +26,10 @@ PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, PALE)
 #: Of the lines of one picture, from the first: colour, marker, dashes. Each alone tells them apart.
 LINES = ((BLUE, "circle", "solid"), (VERMILLION, "square", "dash"), (GREEN, "diamond", "dot"), (PURPLE, "x", "dashdot"))
 
-#: A scale of values that stays in order for colour-blind readers and in grey, without its ends: those are lost in
-#: black and in white paper.
-SCALE = ((0.0, "#31446b"), (0.35, "#666970"), (0.7, "#a69d75"), (1.0, "#e8cf3f"))
+#: A scale of values that stays in order for colour-blind readers and in grey, and never fades into either paper.
+SCALE = ((0.0, BLUE), (0.5, "#8c8b78"), (1.0, ORANGE))
 
-TEXT_SIZE, SMALL_SIZE = 13, 11
+TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 13, 11, 10
 HEIGHT = 430
 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
