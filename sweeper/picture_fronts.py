@@ -226,7 +226,7 @@ def front_in_space(points: Points) -> Picture:
         if is_logarithmic([row[one.name] for row in rows]):
             space[f"{side}axis"] |= {"type": "log", "dtick": 1}
     space["zaxis"]["range"] = [floor, max(heights) + min(heights) - floor]
-    space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.08, "y": -0.06, "z": -0.12}}
+    space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.04, "y": -0.03, "z": -0.12}}
     space["aspectmode"] = "cube"
     figure = new_figure(traces, height=520, scene=space, margin={"l": 8, "r": 8, "t": 8, "b": 8})
     caption = (

@@ -97,7 +97,13 @@ def template(*, dark: bool) -> go.layout.Template:
         "minexponent": 4,
         "title": {"standoff": 8},
     }
-    space = {"gridcolor": grid, "linecolor": soft, "backgroundcolor": clear, "zeroline": False, "showbackground": False}
+    space = {
+        "gridcolor": "#52606d" if dark else "#b3bdc7",
+        "linecolor": soft,
+        "backgroundcolor": clear,
+        "zeroline": False,
+        "showbackground": False,
+    }
     return go.layout.Template(
         layout={
             "font": {"family": _FONT, "size": TEXT_SIZE, "color": ink},

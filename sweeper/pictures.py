@@ -9,6 +9,7 @@ from functools import partial
 from sweeper.errors import QueryError
 from sweeper.loaded import LoadedSweep
 from sweeper.picture_fronts import TRADES, front_against, front_in_space, parallel, trade_off
+from sweeper.picture_growth import RESOURCES, complexities, growth, hypervolume_over
 from sweeper.picture_points import Points
 from sweeper.picture_style import NotDrawnError, Picture, template, themed
 
@@ -49,9 +50,17 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
     """Return what draws each picture, in the order in which they are shown."""
     pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
+    sweep = points.sweep
+    grown = {
+        f"growth-{resource}{f'-{axis}' if place else ''}": partial(growth, sweep, resource, axis)
+        for place, axis in enumerate(complexities(sweep) or [None])
+        for resource in RESOURCES
+    }
     return {
         **pairs,
         "front-3d": partial(front_in_space, points),
         **trades,
         "parallel": partial(parallel, points),
+        **grown,
+        **{f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")},
     }
