@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from sweeper.picture_points import Points, Row, best_of, levels
+from sweeper.picture_points import Points, Row, best_of, levels, spread
 from sweeper.picture_style import (
     BLUE,
     LEAST_SIZE,
@@ -40,7 +40,7 @@ MOST_LEVELS = 4
 _MOST_PLACES = 12
 
 #: Of what half of the seeds attain, and of what one of them attains.
-_DARK, _LIGHT = "rgba(0, 114, 178, 0.32)", "rgba(0, 114, 178, 0.14)"
+_DARK, _LIGHT = "rgba(0, 114, 178, 0.42)", "rgba(0, 114, 178, 0.2)"
 
 
 def marks(
@@ -78,8 +78,9 @@ def front_against(points: Points, x: Objective) -> Picture:
     members = [row for row in rest if row["key"] in points.front_keys]
     others = [row for row in rest if row["key"] not in points.front_keys]
     pair = f"front of {shown(y.name)} and {shown(x.name)}"
-    corner = (_worst(rows, x), _worst(rows, y))
-    traces = [*_bands(points, (y, x), corner), *_others(points, others, x.name, y.name)]
+    attained = points.sweep.attainment(points.task, [y.name, x.name]).to_pylist() if points.seeds > 1 else []
+    corner = (_worst([*rows, *attained], x), _worst([*rows, *attained], y))
+    traces = [*_bands(attained, (y, x), corner), *_others(points, others, x.name, y.name)]
     if members:
         how = {"symbol": "diamond-open", "size": 9, "color": ORANGE, "line": {"width": 2}}
         traces.append(marks(points, members, x.name, y.name, name="front of all objectives", marker=how))
@@ -90,14 +91,14 @@ def front_against(points: Points, x: Objective) -> Picture:
     ]
     figure = new_figure(
         traces,
-        xaxis=axis(x.name, [row[x.name] for row in rows], x.goal),
-        yaxis=axis(y.name, [row[y.name] for row in rows], y.goal),
+        xaxis=axis(x.name, [row[x.name] for row in [*rows, *attained]], x.goal),
+        yaxis=axis(y.name, [row[y.name] for row in [*rows, *attained]], y.goal),
     )
     mean = " Each point is a setting, averaged over its seeds." if points.seeds > 1 else ""
     caption = (
         f"The line is the front: {_counted(len(best))} that no other one beats in both {y.name} and {x.name}.{mean}"
         f"{' Diamonds are on the front only when the other objectives count too.' if members else ''}"
-        f"{_BAND_CAPTION if points.seeds > 1 else ''}"
+        f"{_BAND_CAPTION if attained else ''}"
         " Arrows say which direction is better."
     )
     return Picture(f"front-{x.name}", f"{y.name.capitalize()} against {x.name}", caption, figure)
@@ -109,19 +110,17 @@ _BAND_CAPTION = (
 )
 
 
-def _bands(points: Points, pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[go.Scatter]:
-    """Draw what some, but not all, of the seeds attain; nothing for one seed."""
-    if points.seeds < 2:
-        return []
+def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[go.Scatter]:
+    """Draw what some, but not all, of the seeds attain: rows of `LoadedSweep.attainment`, none for one seed."""
     y, x = pair
     surfaces: dict[str, list[tuple[float, float]]] = {}
-    for row in points.sweep.attainment(points.task, [y.name, x.name]).to_pylist():
+    for row in attained:
         surfaces.setdefault(row["surface"], []).append((row[x.name], row[y.name]))
     sign = -1 if x.goal is Goal.MAXIMIZE else 1
     borders = {
         name: staircase(sorted(places, key=lambda place: sign * place[0]), corner) for name, places in surfaces.items()
     }
-    bands = (("median", "worst", _DARK, "half of the seeds"), ("best", "median", _LIGHT, "one of the seeds"))
+    bands = (("median", "worst", _DARK, "half of the seeds"), ("best", "median", _LIGHT, "one seed"))
     return [
         go.Scatter(
             x=[place[0] for place in outline],
@@ -131,7 +130,7 @@ def _bands(points: Points, pair: tuple[Objective, Objective], corner: tuple[floa
             fill="toself",
             fillcolor=colour,
             hoverinfo="skip",
-            name=f"attained by {who}",
+            name=who,
         )
         for upper, lower, colour, who in bands
         if upper in borders
@@ -289,10 +288,7 @@ def accuracy_curves(rows: Sequence[Row], resources: Sequence[Objective]) -> list
         best = best_of([row for row in rows if row["accuracy"] >= level], resources)
         if not curves or [row["key"] for row in best] != [row["key"] for row in curves[-1][1]]:
             curves.append((level, best))
-    if len(curves) > MOST_LEVELS:  # the highest and the lowest, and others evenly between them
-        last = len(curves) - 1
-        curves = [curves[round(part * last / (MOST_LEVELS - 1))] for part in range(MOST_LEVELS)]
-    return curves[::-1]
+    return spread(curves[::-1], MOST_LEVELS)
 
 
 # --- all settings at once -------------------------------------------------------------------------

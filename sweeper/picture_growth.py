@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from sweeper.loaded import LoadedSweep
 from sweeper.picture_fronts import MOST_LEVELS
-from sweeper.picture_points import Points, Row, levels
+from sweeper.picture_points import Points, Row, levels, spread
 from sweeper.picture_style import (
     BLUE,
     LINES,
@@ -62,49 +62,70 @@ def growth(sweep: LoadedSweep, resource: str, complexity: str | None) -> Picture
     if complexity is None:
         raise NotDrawnError(f"the tasks of sweep {sweep.name!r} differ in none of {', '.join(COMPLEXITIES)}")
     column = axis_column(complexity)
+    others = [name for name in complexities(sweep) if name != complexity]
+    lines = _by_other_axes(by_task, resource, others) if others else _by_level(by_task, resource)
     names = dict.fromkeys(axis for record in sweep.records for axis in record.axes)
     columns = {axis_column(name): name for name in names}
-    others = [axis_column(name) for name in complexities(sweep) if name != complexity]
-    traces: list[go.Scatter] = []
-    drawn: list[Row] = []
-    kept = matched_levels(by_task, resource)
-    for place, (level, least) in enumerate(kept):
+    traces = []
+    for place, (name, unsorted) in enumerate(lines):
         colour, symbol, dash = LINES[place]
-        name = f"accuracy ≥ {level:g}"
-        groups: dict[tuple[object, ...], list[Row]] = {}
-        for row in least:
-            groups.setdefault(tuple(row.get(other) for other in others), []).append(row)
-        for count, group in enumerate(groups.values()):
-            rows = sorted(group, key=lambda row: _order(row[column]))
-            drawn += rows
-            traces.append(
-                go.Scatter(
-                    x=[_place(row[column]) for row in rows],
-                    y=[row[resource] for row in rows],
-                    mode="lines+markers",
-                    line={"color": colour, "width": 2, "dash": dash},
-                    marker={"symbol": f"{symbol}-open", "size": 9 + 5 * (len(kept) - 1 - place), "line": {"width": 2}},
-                    customdata=[[row["key"]] for row in rows],
-                    text=[f"<b>{shown(row['task'])}</b><br>{hover(row, sweep.objectives, columns)}" for row in rows],
-                    hovertemplate="%{text}<extra></extra>",
-                    name=name,
-                    legendgroup=name,
-                    showlegend=count == 0,
-                )
+        rows = sorted(unsorted, key=lambda row: _order(row[column]))
+        traces.append(
+            go.Scatter(
+                x=[_place(row[column]) for row in rows],
+                y=[row[resource] for row in rows],
+                mode="lines+markers",
+                line={"color": colour, "width": 2, "dash": dash},
+                marker={"symbol": f"{symbol}-open", "size": 9 + 5 * (len(lines) - 1 - place), "line": {"width": 2}},
+                customdata=[[row["key"]] for row in rows],
+                text=[f"<b>{shown(row['task'])}</b><br>{hover(row, sweep.objectives, columns)}" for row in rows],
+                hovertemplate="%{text}<extra></extra>",
+                name=name,
             )
+        )
+    drawn = [row for _, rows in lines for row in rows]
     figure = new_figure(
         traces,
+        showlegend=True,
         xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
         yaxis=axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE),
     )
-    several = f" Tasks that differ in {' and '.join(map(_name, others))} have lines of their own." if others else ""
+    each = (
+        f"one accuracy that all of them reach; a line for each {' and '.join(others)}" if others else "some accuracies"
+    )
     caption = (
-        f"The least {resource} of all settings that reach an accuracy, over {_name(complexity)} of the task. A line has "
-        f"no point where no setting reaches it.{several}"
+        f"The least {resource} of all settings that reach {each}, over the {complexity} of the task. "
+        "A line has no point where no setting reaches the accuracy."
     )
     suffix = "" if complexity == complexities(sweep)[0] else f"-{complexity}"
-    title = f"{resource.capitalize()} needed over {_name(complexity)}"
+    title = f"{resource.capitalize()} needed over {complexity}"
     return Picture(f"growth-{resource}{suffix}", title, caption, figure)
+
+
+Line = tuple[str, list[Row]]
+
+
+def _by_level(by_task: Mapping[str, Sequence[Row]], resource: str) -> list[Line]:
+    """Return a line for each accuracy."""
+    return [(f"accuracy ≥ {level:g}", least) for level, least in matched_levels(by_task, resource)]
+
+
+def _by_other_axes(by_task: Mapping[str, Sequence[Row]], resource: str, others: Sequence[str]) -> list[Line]:
+    """Return a line for each value of the other axes, at the highest round accuracy that all tasks reach."""
+    top = min(max(row["accuracy"] for row in rows) for rows in by_task.values())
+    level = levels([row["accuracy"] for rows in by_task.values() for row in rows if row["accuracy"] <= top], 1)[-1]
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for rows in by_task.values():
+        least = min((row for row in rows if row["accuracy"] >= level), key=lambda row: (row[resource], row["key"]))
+        groups.setdefault(tuple(least[axis_column(other)] for other in others), []).append(least)
+    said = sorted(groups.items(), key=lambda group: [_order(value) for value in group[0]])
+    return [
+        (
+            f"accuracy ≥ {level:g}, {', '.join(f'{o} {shown(_place(v))}' for o, v in zip(others, values, strict=True))}",
+            rows,
+        )
+        for values, rows in spread(said, len(LINES))
+    ]
 
 
 def _measured(sweep: LoadedSweep, resource: str) -> dict[str, list[Row]]:
@@ -135,18 +156,11 @@ def matched_levels(by_task: Mapping[str, Sequence[Row]], resource: str) -> list[
         least = [min(rows, key=lambda row: (row[resource], row["key"])) for rows in reaching if rows]
         if len(least) > 1 and (not found or _what(least, resource) != _what(found[-1][1], resource)):
             found.append((level, least))
-    if len(found) > MOST_LEVELS:
-        last = len(found) - 1
-        found = [found[round(part * last / (MOST_LEVELS - 1))] for part in range(MOST_LEVELS)]
-    return found[::-1]
+    return spread(found[::-1], MOST_LEVELS)
 
 
 def _what(least: Sequence[Row], resource: str) -> list[tuple[str, float]]:
     return [(row["task"], row[resource]) for row in least]
-
-
-def _name(axis: str) -> str:
-    return axis.removeprefix("setting.")
 
 
 def _order(value: object) -> tuple[bool, float, str]:
@@ -196,7 +210,7 @@ def hypervolume_over(points: Points, over: str) -> Picture:
         )
     if over == "time":
         per, unit = _unit_of_time(rows[-1]["elapsed_s"])
-        x, title = [row["elapsed_s"] / per for row in rows], f"time since the first trial began ({unit})"
+        x, title = [row["elapsed_s"] / per for row in rows], f"wall time ({unit})"
     else:
         x, title = [row["trial"] for row in rows], "trials that have ended (count)"
     y = [row["hypervolume"] for row in rows]
@@ -216,13 +230,13 @@ def hypervolume_over(points: Points, over: str) -> Picture:
             ),
             *_ended(points, rows, x, y, is_member),
         ],
-        xaxis=axis("", [0, *x]) | {"title": {"text": title}},
-        yaxis=axis("", [0, *y]) | {"title": {"text": "hypervolume (product of the units)"}},
+        xaxis={"title": {"text": title}, "range": [0, 1.04 * x[-1]]},
+        yaxis={"title": {"text": "hypervolume (product of the units)"}, "range": [0, 1.08 * max(y)]},
     )
     goals = " × ".join(objective.name for objective in points.objectives)
     caption = (
         f"Volume that the front dominates, {goals}, inside the reference point: after each trial that ended"
-        f"{', over wall time, pauses included' if over == 'time' else ''}. Diamonds are trials on the last front."
+        f"{', over wall time since the first one began, pauses included' if over == 'time' else ''}. Diamonds are trials on the last front."
     )
     head = "wall time" if over == "time" else "trials"
     return Picture(f"hypervolume-{over}", f"Hypervolume over {head}", caption, figure)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeper.front import non_dominated
 from sweeper.loaded import LoadedSweep
@@ -15,6 +15,7 @@ from sweeper.table import Front, axis_column
 from sweeper.vocabulary import Goal, Objective
 
 Row = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,16 @@ def levels(values: Sequence[float], most: int) -> list[float]:
     They are spread over the values, not over their range, so that each is reached by fewer values than the one below.
     """
     distinct = sorted(set(values))
-    places = {round(part * (len(distinct) - 1) / max(1, most - 1)) for part in range(most)}
-    chosen = (_shortest(distinct[place - 1] if place else -math.inf, distinct[place]) for place in sorted(places))
-    return sorted(dict.fromkeys(chosen))
+    chosen = spread(list(enumerate(distinct)), most)
+    return [_shortest(distinct[place - 1] if place else -math.inf, value) for place, value in chosen]
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many of some items, evenly: the last and, for more than one, the first among them."""
+    if len(items) <= most:
+        return list(items)
+    last = len(items) - 1
+    return [items[round(last - part * last / max(1, most - 1))] for part in reversed(range(most))]
 
 
 def _shortest(low: float, high: float) -> float:
