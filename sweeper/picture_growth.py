@@ -119,13 +119,11 @@ def _by_other_axes(by_task: Mapping[str, Sequence[Row]], resource: str, others: 
         least = min((row for row in rows if row["accuracy"] >= level), key=lambda row: (row[resource], row["key"]))
         groups.setdefault(tuple(least[axis_column(other)] for other in others), []).append(least)
     said = sorted(groups.items(), key=lambda group: [_order(value) for value in group[0]])
-    return [
-        (
-            f"accuracy ≥ {level:g}, {', '.join(f'{o} {shown(_place(v))}' for o, v in zip(others, values, strict=True))}",
-            rows,
-        )
-        for values, rows in spread(said, len(LINES))
-    ]
+    return [(f"accuracy ≥ {level:g}, {_said(others, values)}", rows) for values, rows in spread(said, len(LINES))]
+
+
+def _said(axes: Sequence[str], values: Sequence[object]) -> str:
+    return ", ".join(f"{axis} {shown(_place(value))}" for axis, value in zip(axes, values, strict=True))
 
 
 def _measured(sweep: LoadedSweep, resource: str) -> dict[str, list[Row]]:
@@ -234,9 +232,10 @@ def hypervolume_over(points: Points, over: str) -> Picture:
         yaxis={"title": {"text": "hypervolume (product of the units)"}, "range": [0, 1.08 * max(y)]},
     )
     goals = " × ".join(objective.name for objective in points.objectives)
+    clock = ", over wall time since the first one began, pauses included" if over == "time" else ""
     caption = (
-        f"Volume that the front dominates, {goals}, inside the reference point: after each trial that ended"
-        f"{', over wall time since the first one began, pauses included' if over == 'time' else ''}. Diamonds are trials on the last front."
+        f"Volume that the front dominates, {goals}, inside the reference point: after each trial that ended{clock}. "
+        "Diamonds are trials on the last front."
     )
     head = "wall time" if over == "time" else "trials"
     return Picture(f"hypervolume-{over}", f"Hypervolume over {head}", caption, figure)
