@@ -123,7 +123,10 @@ def _by_other_axes(by_task: Mapping[str, Sequence[Row]], resource: str, others: 
 
 
 def _said(axes: Sequence[str], values: Sequence[object]) -> str:
-    return ", ".join(f"{axis} {shown(_place(value))}" for axis, value in zip(axes, values, strict=True))
+    return ", ".join(
+        f"{axis} {value:g}" if isinstance(value, float) else f"{axis} {_place(value)}"
+        for axis, value in zip(axes, values, strict=True)
+    )
 
 
 def _measured(sweep: LoadedSweep, resource: str) -> dict[str, list[Row]]:

@@ -10,6 +10,7 @@ from sweeper.errors import QueryError
 from sweeper.loaded import LoadedSweep
 from sweeper.picture_fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.picture_growth import RESOURCES, complexities, growth, hypervolume_over
+from sweeper.picture_networks import networks, steps
 from sweeper.picture_points import Points
 from sweeper.picture_style import NotDrawnError, Picture, template, themed
 
@@ -63,4 +64,6 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
         "parallel": partial(parallel, points),
         **grown,
         **{f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")},
+        "steps": partial(steps, points),
+        "networks": partial(networks, points),
     }
