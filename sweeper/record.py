@@ -64,12 +64,14 @@ from sweeper.stored import (
     download_front,
     page_hint,
     read_artifact,
+    read_facts,
     read_front,
     read_live,
     read_network,
     read_network_keys,
     read_sweeps,
     read_trials,
+    sweep_run,
 )
 from sweeper.table import Front
 from sweeper.trial_parts import TrialParts
@@ -90,6 +92,7 @@ __all__ = [
     "differences",
     "page_hint",
     "read_artifact",
+    "read_facts",
     "read_front",
     "read_live",
     "read_mirror",
@@ -99,6 +102,7 @@ __all__ = [
     "read_trials",
     "redacted",
     "schema_problem",
+    "store_report",
 ]
 
 _PARENT = "mlflow.parentRunId"
@@ -344,3 +348,16 @@ class MlflowRecorder:
             if key in self._runs:  # a member not mirrored yet is tagged the next time
                 self._client.set_tag(self._runs[key], FRONT, task, synchronous=True)
                 tagged.add(key)
+
+
+def store_report(tracking_uri: str, sweep: str, page: bytes) -> None:
+    """Store a report among the artifacts of a sweep's run, as `report.html`.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow does not take it.
+    """
+    client = connect(tracking_uri)
+    with translated(tracking_uri, f"store the report of sweep '{sweep}'"):
+        if run := sweep_run(client, tracking_uri, sweep):
+            upload(client, str(run.info.run_id), "report.html", page)

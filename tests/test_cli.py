@@ -39,6 +39,7 @@ COMMANDS = (
     "mirror",
     "pareto",
     "trials",
+    "report",
     "status",
     "watch",
     "show",

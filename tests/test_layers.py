@@ -99,6 +99,10 @@ ROOMS = {
     "pictures": room("loaded table vocabulary errors", "plotly"),
     "live_state": room("errors"),
     "tally": room("live_state spec vocabulary"),
+    "report": room(
+        "columns drawing objective pictures sheet loaded table vocabulary errors",
+        "plotly",
+    ),
     "mirroring": room("record live_state table vocabulary errors"),
     "driver": room(
         "mirroring tally live_state plan retrying rungs population home record trials table spec vocabulary errors"
@@ -138,12 +142,13 @@ ROOMS = {
         "cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_report": room("cli_options report loaded record sweep errors", "typer"),
     "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
     "cli_query": room(
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
     "cli": room(
-        "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "cli_look cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
     ),
 }
