@@ -11,12 +11,15 @@ This is also the door to the rooms behind it, which no other room imports.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.errors import QueryError, TrackingError
+from sweeper.front_picture import draw_front
 from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
+from sweeper.mlflow_notes import NOTE, experiment_note, picture_path, sweep_note
 from sweeper.mlflow_runs import (
     AIMS,
     COMMITTED,
@@ -131,6 +134,9 @@ class MlflowRecorder:
         self._artifact_root, self._network = artifact_root, network
         self._table: TrialParts | None = None
         self._networks: set[str] = set()  # paths of those that are stored
+        self._pictures: set[str] = set()
+        self._tasks: set[str] = set()  # those that a front is stored for
+        self._said = ""  # the description of the sweep's run
         self._client = connect(tracking_uri)
         self._experiment_id = ""
         self._sweep = ""
@@ -158,8 +164,11 @@ class MlflowRecorder:
             self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
             self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
             self._load_runs()
-            self._table = TrialParts(self._client, self._client.get_run(self._parent_id))
+            parent = self._client.get_run(self._parent_id)
+            self._table = TrialParts(self._client, parent)
             self._networks = artifact_paths(self._client, self._parent_id, "networks")
+            self._tasks = {place for place in front_marks(parent) if "/" not in place}
+            self._said = parent.data.tags.get(NOTE, "")
 
     def record(self, trial: TrialRecord) -> None:
         """Mirror a finished trial as one run, unless its run carries the commit mark."""
@@ -193,6 +202,7 @@ class MlflowRecorder:
             if not front.is_chosen:
                 self._tag_members(front.task, set(member_keys(stored)))
                 self._store_networks(stored)
+                self._describe(stored)
             return stored
 
     def record_live(self, state: LiveState) -> None:
@@ -244,7 +254,8 @@ class MlflowRecorder:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             location = artifact_location(self._uri, self._artifact_root, name)
-            return str(self._client.create_experiment(name, location, {SWEEP: name}))
+            tags = {SWEEP: name, NOTE: experiment_note(name)}
+            return str(self._client.create_experiment(name, location, tags))
         return str(checked_experiment(found, name, self._uri).experiment_id)
 
     def _own_parent(self, sweep: SweepFacts) -> str:
@@ -330,6 +341,20 @@ class MlflowRecorder:
         write_batches(self._client, self._parent_id, [volume])
         self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
         return front
+
+    def _describe(self, front: Front) -> None:
+        """Have MLflow's page show the fronts: pictures first, then the words that show them."""
+        path = picture_path(front)
+        if front.table.num_rows and path not in self._pictures:
+            if path not in artifact_paths(self._client, self._parent_id, path.rpartition("/")[0]):
+                with suppress(Exception):  # a picture that cannot be drawn is no reason to stop a mirror
+                    upload(self._client, self._parent_id, path, draw_front(front))
+            self._pictures.add(path)
+        self._tasks.add(front.task)
+        fronts = [known for task in sorted(self._tasks) if (known := self._stored_front(task)[1]) is not None]
+        if (note := sweep_note(self._sweep, fronts, self._parent_id)) != self._said:
+            self._client.set_tag(self._parent_id, NOTE, note, synchronous=True)
+            self._said = note
 
     def _store_networks(self, front: Front) -> None:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""

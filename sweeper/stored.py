@@ -30,6 +30,7 @@ from sweeper.recorder import StoredSweep
 from sweeper.table import Front, front_place
 from sweeper.trial_parts import PARTS, read_parts
 from sweeper.trials import StoredTrials, read_aims
+from sweeper.vocabulary import Goal
 
 if TYPE_CHECKING:
     from sweeper.mlflow_store import Experiment, MlflowClient, Run
@@ -203,6 +204,9 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
 def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     """Return how to see a sweep's runs: a command to start first, None for a server, and the address.
 
+    The page lists the trials, the best in the first objective first; without what follows `?` they stand below the
+    sweep.
+
     Raises:
         UnknownSweepError: If MLflow holds no such sweep.
         TrackingError: If MLflow cannot be reached.
@@ -210,6 +214,10 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"find sweep '{sweep}'"):
         page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
+        run = sweep_run(client, tracking_uri, sweep)
+        if run and (aims := run.data.tags.get(AIMS)):
+            first = read_aims(aims)[0][0]
+            page += f"?orderByKey=metrics.{first.name}&orderByAsc={str(first.goal is Goal.MINIMIZE).lower()}"
     if urlsplit(tracking_uri).scheme in ("http", "https"):
         return None, f"{re.sub('://[^/]*@', '://', tracking_uri).rstrip('/')}/{page}"
     command = (

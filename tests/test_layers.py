@@ -85,9 +85,14 @@ ROOMS = {
     "mlflow_store": room("errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
     "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
-    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table errors"),
+    "front_picture": room("columns table vocabulary", "matplotlib"),
+    "mlflow_notes": room("sheet table"),
+    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table vocabulary errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
-    "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table vocabulary errors"),
+    "record": room(
+        "front_picture mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table "
+        "vocabulary errors"
+    ),
     "history": room("indicators vocabulary", "pyarrow"),
     "attainment": room("indicators vocabulary errors", "pyarrow"),
     "loaded": room("attainment comparison history record trials table vocabulary errors", "pyarrow"),
