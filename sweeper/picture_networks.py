@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -257,18 +258,17 @@ def _thinking(found: Described) -> go.Figure:
     histogram = found.steps
     assert histogram is not None
     edges = histogram.edges
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
-    widths = [high - low for low, high in zip(edges, edges[1:], strict=False)]
+    parts = list(itertools.pairwise(edges))
     hatched = {"shape": "/", "size": 6, "solidity": 0.35, "fgcolor": "#ffffff", "fillmode": "overlay"}
     bars = [
         go.Bar(
-            x=middles,
+            x=[(low + high) / 2 for low, high in parts],
             y=list(counts),
-            width=widths,
+            width=[high - low for low, high in parts],
             name=f"{name} ({sum(counts):,})",
             marker={"color": colour, "line": {"width": 0}, **pattern},
-            customdata=[[low, high] for low, high in zip(edges, edges[1:], strict=False)],
-            hovertemplate=f"%{{y}} {name}, %{{customdata[0]:.3g}}–%{{customdata[1]:.3g}} steps<extra></extra>",
+            hovertext=[f"{low:g}–{high:g} steps" for low, high in parts],
+            hovertemplate=f"%{{y}} {name}, %{{hovertext}}<extra></extra>",
         )
         for name, counts, colour, pattern in (
             ("right", histogram.right, BLUE, {}),
