@@ -39,6 +39,7 @@ COMMANDS = (
     "mirror",
     "pareto",
     "trials",
+    "plot",
     "report",
     "status",
     "watch",

@@ -101,7 +101,16 @@ ROOMS = {
     "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
     "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
     "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
-    "pictures": room("loaded table vocabulary errors", "plotly"),
+    # The rooms behind the door `pictures`, from the lowest up; `picture_file` writes what they draw.
+    "picture_style": room("vocabulary errors", "plotly"),
+    "picture_points": room("picture_style loaded front table vocabulary"),
+    "picture_fronts": room("picture_points picture_style vocabulary", "plotly"),
+    "picture_growth": room("picture_fronts picture_points picture_style loaded table vocabulary", "plotly"),
+    "picture_networks": room("picture_points picture_style described scene vocabulary", "plotly"),
+    "pictures": room(
+        "picture_fronts picture_growth picture_networks picture_points picture_style loaded errors", "plotly"
+    ),
+    "picture_file": room("pictures errors", "plotly kaleido"),
     "live_state": room("errors"),
     "tally": room("live_state spec vocabulary"),
     "report": room(
@@ -147,13 +156,14 @@ ROOMS = {
         "cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_picture": room("cli_options picture_file pictures loaded sweep errors", "typer"),
     "cli_report": room("cli_options report loaded record sweep errors", "typer"),
     "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
     "cli_query": room(
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
     "cli": room(
-        "cli_look cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
+        "cli_look cli_picture cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
     ),
 }
