@@ -246,9 +246,13 @@ def test_every_third_party_package_has_one_owner():
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
     # moocore, in what fronts are and in how they compare.
+    # plotly, in the rooms behind `pictures` and in the pages that carry its script; matplotlib, in the two that draw
+    # without a browser.
     shared = {
+        "matplotlib",
         "moocore",
         "optuna",
+        "plotly",
         "sqlalchemy",
         "numpy",
         "pyarrow",
