@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -310,3 +313,37 @@ def test_missing_browser_is_named_with_the_ways_out(uri, mistaken, monkeypatch):
     message = mistaken("plot", "seeds", "hypervolume-trials", "--tracking-uri", uri, "-o", "x.svg")
     assert "Install Chrome or Chromium" in message
     assert "-o FILE.html" in message
+
+
+#: Asks for a picture in a process of its own: what is tested is that this process ends.
+_ASK = """
+import sys
+from sweeper.errors import PictureError
+from sweeper.loaded import LoadedSweep
+from sweeper.picture_file import Sheet, written
+from sweeper.pictures import picture_of
+
+picture = picture_of(LoadedSweep("seeds", sys.argv[1]), "digits-10", "hypervolume-trials")
+try:
+    written(picture, Sheet("png"), time_limit_s=3.0)
+except PictureError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the browser that hangs is a shell script")
+@pytest.mark.parametrize("does", ["echo $$ > started; exec sleep 600", "exit 1"])
+def test_browser_that_hangs_or_fails_is_named_and_ended(uri, tmp_path, does):
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\n{does}\n")
+    browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER_PATH": str(browser), "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = subprocess.run(
+        [sys.executable, "-c", _ASK, uri], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == 0, said.stderr
+    assert "did not start, or not answer within 3 s" in said.stdout
+    assert "Traceback" not in said.stderr
+    if (started := tmp_path / "started").exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(started.read_text()), 0)
