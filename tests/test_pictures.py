@@ -183,6 +183,16 @@ def test_hypervolume_ends_at_that_of_the_front(uri):
     assert any(math.isclose(value, sweep.fronts("digits-10")[0].hypervolume) for value in last)
 
 
+def test_counts_have_ticks_at_whole_numbers_alone(uri):
+    sweep = loaded(uri)
+    assert picture_of(sweep, "digits-10", "front-depth").figure.layout.xaxis.dtick == 1
+    assert picture_of(sweep, "digits-10", "front-depth").figure.layout.yaxis.dtick is None
+    assert picture_of(sweep, "digits-10", "front-time").figure.layout.xaxis.dtick is None
+    assert picture_of(sweep, "digits-10", "trade-breadth-depth").figure.layout.yaxis.dtick == 1
+    space = picture_of(sweep, "digits-10", "front-3d").figure.layout.scene
+    assert [getattr(space, side).dtick for side in ("xaxis", "yaxis", "zaxis")] == [1, 1, None]
+
+
 def test_letters_are_large_enough_to_read(uri):
     for picture in pictures_of(loaded(uri), "digits-10"):
         sizes = [float(size) for size in re.findall(r'"font":\{[^{}]*"size":(\d+)', picture.figure.to_json())]
