@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import quote
 
 from sweeper import sheet
@@ -26,18 +26,20 @@ def experiment_note(sweep: str) -> str:
     )
 
 
-def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str) -> str:
+def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str, pictures: Collection[str]) -> str:
     """Return the description of a sweep's run: its fronts as tables and pictures, as many rows as a tag holds.
 
     Args:
         sweep: Its name.
         fronts: Over all objectives, one a task.
         run_id: Of the run, whose artifacts the pictures are.
+        pictures: Paths of those that are stored.
     """
     for rows in (_MOST_ROWS, 5, 2, 0):
         shown = list(fronts)
         while shown:
-            parts = [_front_note(front, run_id, rows) for front in shown]
+            parts = [_front_note(front, run_id, rows, pictures) for front in shown]
+            parts.insert(0, f"Sweep {_plain(sweep)}, {sheet.counted(len(fronts), 'task')}. sweeper renews this text.")
             if left := len(fronts) - len(shown):
                 parts.append(f"And {sheet.counted(left, 'task')} more: `sweeper pareto {sweep}`")
             text = "\n\n".join([*parts, f"    sweeper pareto {sweep}\n    sweeper report {sweep}"]) + "\n"
@@ -54,16 +56,18 @@ def picture_path(front: Front) -> str:
     return f"fronts/{front.place}/v{front.version:04d}.png"
 
 
-def _front_note(front: Front, run_id: str, most_rows: int) -> str:
+def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[str]) -> str:
     title = f"### {_plain(front.task)}: {sheet.counted(front.table.num_rows, 'non-dominated network')}"
     corner = _plain(sheet.point_text(front.reference_point))
     facts = (
         f"Hypervolume {front.hypervolume:.4g} inside the reference point {corner}; {sheet.version_text(front.version)}."
     )
-    picture = f"![the front](get-artifact?path={quote(picture_path(front))}&run_uuid={run_id})"
-    if not front.table.num_rows:
-        return f"{title}\n\n{facts}"
-    return "\n\n".join([title, facts, *([_table(front, most_rows)] if most_rows else []), picture])
+    parts = [title, facts]
+    if front.table.num_rows and most_rows:
+        parts.append(_table(front, most_rows))
+    if (path := picture_path(front)) in pictures:
+        parts.append(f"![the front](get-artifact?path={quote(path)}&run_uuid={run_id})")
+    return "\n\n".join(parts)
 
 
 def _table(front: Front, most_rows: int) -> str:

@@ -11,7 +11,6 @@ This is also the door to the rooms behind it, which no other room imports.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -134,7 +133,8 @@ class MlflowRecorder:
         self._artifact_root, self._network = artifact_root, network
         self._table: TrialParts | None = None
         self._networks: set[str] = set()  # paths of those that are stored
-        self._pictures: set[str] = set()
+        self._pictures: set[str] = set()  # paths of those that are stored
+        self._undrawn: set[str] = set()  # and of those that cannot be drawn
         self._tasks: set[str] = set()  # those that a front is stored for
         self._said = ""  # the description of the sweep's run
         self._client = connect(tracking_uri)
@@ -256,7 +256,10 @@ class MlflowRecorder:
             location = artifact_location(self._uri, self._artifact_root, name)
             tags = {SWEEP: name, NOTE: experiment_note(name)}
             return str(self._client.create_experiment(name, location, tags))
-        return str(checked_experiment(found, name, self._uri).experiment_id)
+        experiment = checked_experiment(found, name, self._uri)
+        if NOTE not in experiment.tags:  # made by an earlier version; a user's own words stay
+            self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(name))
+        return str(experiment.experiment_id)
 
     def _own_parent(self, sweep: SweepFacts) -> str:
         runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
@@ -329,7 +332,8 @@ class MlflowRecorder:
         if mark is None:
             return 0, None
         try:
-            return int(mark["version"]), download_front(self._client, self._parent_id, mark["path"])
+            self._fronts[place] = download_front(self._client, self._parent_id, mark["path"])
+            return int(mark["version"]), self._fronts[place]
         except (QueryError, TrackingError):
             return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
 
@@ -344,17 +348,26 @@ class MlflowRecorder:
 
     def _describe(self, front: Front) -> None:
         """Have MLflow's page show the fronts: pictures first, then the words that show them."""
-        path = picture_path(front)
-        if front.table.num_rows and path not in self._pictures:
-            if path not in artifact_paths(self._client, self._parent_id, path.rpartition("/")[0]):
-                with suppress(Exception):  # a picture that cannot be drawn is no reason to stop a mirror
-                    upload(self._client, self._parent_id, path, draw_front(front))
-            self._pictures.add(path)
         self._tasks.add(front.task)
         fronts = [known for task in sorted(self._tasks) if (known := self._stored_front(task)[1]) is not None]
-        if (note := sweep_note(self._sweep, fronts, self._parent_id)) != self._said:
+        for one in fronts:
+            self._store_picture(one)
+        if (note := sweep_note(self._sweep, fronts, self._parent_id, self._pictures)) != self._said:
             self._client.set_tag(self._parent_id, NOTE, note, synchronous=True)
             self._said = note
+
+    def _store_picture(self, front: Front) -> None:
+        path = picture_path(front)
+        if path in self._pictures or path in self._undrawn or not front.table.num_rows:
+            return
+        if path not in artifact_paths(self._client, self._parent_id, path.rpartition("/")[0]):
+            try:
+                picture = draw_front(front)
+            except Exception:  # whatever fonts or numbers do to a picture is no reason to stop a mirror
+                self._undrawn.add(path)
+                return
+            upload(self._client, self._parent_id, path, picture)
+        self._pictures.add(path)
 
     def _store_networks(self, front: Front) -> None:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""

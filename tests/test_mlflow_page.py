@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sweeper.front_picture import draw_front
 from sweeper.mlflow_notes import NOTE, experiment_note, picture_path, sweep_note
 from sweeper.record import MlflowRecorder, connect, page_hint, read_front
+from sweeper.stored import download_front
 from sweeper.table import compute_front
 from tests.browser import browser
 from tests.stored import store
@@ -30,7 +31,9 @@ def a_front_of(task, count=4, version=1):
 
 
 def test_note_says_front_reference_point_version_and_how_to_ask_further():
-    note = sweep_note("small", [a_front_of("digits-10", version=3)], "RUN")
+    front = a_front_of("digits-10", version=3)
+    note = sweep_note("small", [front], "RUN", [picture_path(front)])
+    assert note.startswith("Sweep small, 1 task.")
     assert "### digits-10: 4 non-dominated networks" in note
     assert "reference point accuracy 0, time 10; front version 3" in note
     assert "accuracy ↑ (share)" in note
@@ -45,7 +48,7 @@ def test_note_says_front_reference_point_version_and_how_to_ask_further():
 )
 def test_note_fits_a_tag_and_names_every_task_or_says_how_many_more(tasks, count):
     fronts = [a_front_of(task, count) for task in tasks]
-    note = sweep_note("small", fronts, "f" * 32)
+    note = sweep_note("small", fronts, "f" * 32, [picture_path(front) for front in fronts])
     assert len(note) <= 4800
     shown = note.count("### ")
     assert shown >= 1
@@ -53,14 +56,14 @@ def test_note_fits_a_tag_and_names_every_task_or_says_how_many_more(tasks, count
 
 
 def test_long_front_is_shortened_to_the_best_and_says_so():
-    note = sweep_note("small", [a_front_of("digits-10", 40)], "RUN")
+    note = sweep_note("small", [a_front_of("digits-10", 40)], "RUN", [])
     assert "and 28 more below these: `sweeper pareto small --task digits-10`" in note
     assert "0.890" in note
 
 
 def test_words_of_a_note_are_no_markup():
     front = replace(a_front_of("digits-10"), task="<b>|`*x*`")
-    note = sweep_note("small", [front], "RUN")
+    note = sweep_note("small", [front], "RUN", [])
     assert "<b>" not in note.replace("\\<", "")
     assert r"\<b\>\|\`\*x\*\`" in note
 
@@ -111,6 +114,34 @@ def test_front_that_cannot_be_drawn_is_stored_all_the_same(uri, monkeypatch):
     monkeypatch.setattr("sweeper.record.draw_front", fail)
     store(uri, "small", some_trials())
     assert [front.version for front in read_front(uri, "small")] == [1]
+    assert "get-artifact" not in parent_of(uri).data.tags[NOTE], "no picture that is not there"
+
+
+def test_fronts_of_other_tasks_are_read_once_for_the_description(uri, monkeypatch):
+    tasks = [f"digits-{n}" for n in range(2, 10)]
+    trials = [trial for task in tasks for trial in some_trials(2, task)]
+    store(uri, "small", trials)
+    read = []
+
+    def counted(client, run_id, path):
+        read.append(path)
+        return download_front(client, run_id, path)
+
+    monkeypatch.setattr("sweeper.record.download_front", counted)
+    store(uri, "small", trials)
+    assert len(read) == len(tasks)
+
+
+def test_experiment_of_an_earlier_version_is_described_and_a_users_words_stay(uri):
+    store(uri, "small", some_trials())
+    client = connect(uri)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    client.set_experiment_tag(experiment, NOTE, "my own words")
+    store(uri, "small", some_trials())
+    assert client.get_experiment_by_name("small").tags[NOTE] == "my own words"
+    client.delete_experiment_tag(experiment, NOTE)
+    store(uri, "small", some_trials())
+    assert client.get_experiment_by_name("small").tags[NOTE] == experiment_note("small")
 
 
 def test_hint_leads_to_the_trials_the_best_first(uri):
