@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.errors import QueryError, TrackingError
-from sweeper.front_picture import draw_front
 from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
-from sweeper.mlflow_notes import NOTE, experiment_note, picture_path, sweep_note
+from sweeper.mlflow_notes import NOTE, experiment_note
+from sweeper.mlflow_page import SweepPage
 from sweeper.mlflow_runs import (
     AIMS,
     COMMITTED,
@@ -132,11 +132,9 @@ class MlflowRecorder:
         self._uri = tracking_uri
         self._artifact_root, self._network = artifact_root, network
         self._table: TrialParts | None = None
+        self._page: SweepPage | None = None
         self._networks: set[str] = set()  # paths of those that are stored
-        self._pictures: set[str] = set()  # paths of those that are stored
-        self._undrawn: set[str] = set()  # and of those that cannot be drawn
         self._tasks: set[str] = set()  # those that a front is stored for
-        self._said = ""  # the description of the sweep's run
         self._client = connect(tracking_uri)
         self._experiment_id = ""
         self._sweep = ""
@@ -168,7 +166,7 @@ class MlflowRecorder:
             self._table = TrialParts(self._client, parent)
             self._networks = artifact_paths(self._client, self._parent_id, "networks")
             self._tasks = {place for place in front_marks(parent) if "/" not in place}
-            self._said = parent.data.tags.get(NOTE, "")
+            self._page = SweepPage(self._client, parent, sweep.name)
 
     def record(self, trial: TrialRecord) -> None:
         """Mirror a finished trial as one run, unless its run carries the commit mark."""
@@ -245,6 +243,12 @@ class MlflowRecorder:
         if self._table is None:
             raise RuntimeError("this recorder has no sweep yet. Call open() first.")
         return self._table
+
+    @property
+    def _opened_page(self) -> SweepPage:
+        if self._page is None:
+            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
+        return self._page
 
     def _require_open(self) -> None:
         if not self._parent_id:
@@ -347,27 +351,10 @@ class MlflowRecorder:
         return front
 
     def _describe(self, front: Front) -> None:
-        """Have MLflow's page show the fronts: pictures first, then the words that show them."""
+        """Have MLflow's page show the fronts of all tasks."""
         self._tasks.add(front.task)
-        fronts = [known for task in sorted(self._tasks) if (known := self._stored_front(task)[1]) is not None]
-        for one in fronts:
-            self._store_picture(one)
-        if (note := sweep_note(self._sweep, fronts, self._parent_id, self._pictures)) != self._said:
-            self._client.set_tag(self._parent_id, NOTE, note, synchronous=True)
-            self._said = note
-
-    def _store_picture(self, front: Front) -> None:
-        path = picture_path(front)
-        if path in self._pictures or path in self._undrawn or not front.table.num_rows:
-            return
-        if path not in artifact_paths(self._client, self._parent_id, path.rpartition("/")[0]):
-            try:
-                picture = draw_front(front)
-            except Exception:  # whatever fonts or numbers do to a picture is no reason to stop a mirror
-                self._undrawn.add(path)
-                return
-            upload(self._client, self._parent_id, path, picture)
-        self._pictures.add(path)
+        stored = (self._stored_front(task)[1] for task in sorted(self._tasks))
+        self._opened_page.show([front for front in stored if front is not None])
 
     def _store_networks(self, front: Front) -> None:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""

@@ -87,10 +87,11 @@ ROOMS = {
     "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
     "front_picture": room("columns table vocabulary", "matplotlib"),
     "mlflow_notes": room("sheet table"),
+    "mlflow_page": room("front_picture mlflow_notes mlflow_store table"),
     "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table vocabulary errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room(
-        "front_picture mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table "
+        "mlflow_page mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table "
         "vocabulary errors"
     ),
     "history": room("indicators vocabulary", "pyarrow"),
