@@ -226,7 +226,7 @@ def hypervolume_history(
         array([1., 1., 2.])
 
     A point that does not enter the front costs one comparison with it. One that does adds the volume of its box less
-    what the front covers of it; all is computed again only where a point leaves the front for a worse value.
+    what the front covers of it, and one that leaves it for a worse value takes as much away.
     """
     points_NM = checked_points(values_NM, goals)
     corner_M = checked_corner(reference_M, goals)
@@ -256,21 +256,36 @@ class _Union:
     def put(self, column: int, box_M: NDArray[np.float64]) -> float:
         """Put a box in the place of that column's former one; return the volume."""
         former_M = self._now_MK[:, column].copy()
+        self._now_MK[:, column] = 0.0
+        if former_M[0] > 0 and not (box_M >= former_M).all():
+            self._remove(former_M)
         self._now_MK[:, column] = box_M
-        is_less = former_M[0] > 0 and not (box_M >= former_M).all()
-        if is_less and (self._front_MN == former_M[:, None]).all(axis=0).any():
-            self._again()
-        elif box_M[0] > 0 and not (self._front_MN >= box_M[:, None]).all(axis=0).any():
+        if box_M[0] > 0 and not _is_inside(box_M, self._front_MN):
             self._volume += float(np.prod(box_M)) - _covered(np.minimum(self._front_MN, box_M[:, None]))
             stays_N = ~(self._front_MN <= box_M[:, None]).all(axis=0)
             self._front_MN = np.hstack([np.compress(stays_N, self._front_MN, axis=1), box_M[:, None]])
         return self._volume
 
-    def _again(self) -> None:
-        boxes_MN = np.compress(self._now_MK[0] > 0, self._now_MK, axis=1)
-        if boxes_MN.shape[1]:
-            boxes_MN = np.compress(moocore.is_nondominated(boxes_MN.T, maximise=True), boxes_MN, axis=1)
-        self._front_MN, self._volume = boxes_MN, _covered(boxes_MN)
+    def _remove(self, box_M: NDArray[np.float64]) -> None:
+        """Take a box away, unless another one hides it anyway; what it alone has hidden comes to the front."""
+        is_it_N = (self._front_MN == box_M[:, None]).all(axis=0)
+        if not is_it_N.any():
+            return
+        front_MN = np.compress(~is_it_N, self._front_MN, axis=1)
+        is_hidden_K = (self._now_MK <= box_M[:, None]).all(axis=0) & (self._now_MK[0] > 0)
+        hidden_MK = np.compress(is_hidden_K, self._now_MK, axis=1)
+        if hidden_MK.shape[1]:
+            best_K = moocore.is_nondominated(hidden_MK.T, maximise=True)
+            shown = [hidden_M[:, None] for hidden_M in hidden_MK.T[best_K] if not _is_inside(hidden_M, front_MN)]
+            front_MN = np.hstack([front_MN, *shown])
+        rest = self._volume - float(np.prod(box_M)) + _covered(np.minimum(front_MN, box_M[:, None]))
+        # What is left of a far larger number is mostly what was rounded there: computed from the boxes instead.
+        self._volume = rest if rest > self._volume / 2 else _covered(front_MN)
+        self._front_MN = front_MN
+
+
+def _is_inside(box_M: NDArray[np.float64], boxes_MN: NDArray[np.float64]) -> bool:
+    return bool((boxes_MN >= box_M[:, None]).all(axis=0).any())
 
 
 def _covered(boxes_MN: NDArray[np.float64]) -> float:

@@ -230,7 +230,7 @@ def test_history_of_many_points_ends_with_their_hypervolume(M, is_front):
         assert history_N[at] == pytest.approx(slow, rel=1e-10)
 
 
-def test_history_computes_all_again_only_where_a_point_of_the_front_gets_worse(monkeypatch):
+def test_history_asks_for_a_volume_only_where_a_point_enters_the_front(monkeypatch):
     import sweeper.indicators as room
 
     rng = np.random.default_rng(0)
@@ -256,6 +256,12 @@ def test_history_of_a_staircase_adds_its_steps():
 def test_history_falls_where_a_name_gets_worse_and_what_it_hid_shows_again():
     values = [[0.0, 0.0], [1.0, 1.0], [5.0, 5.0], [2.0, 0.0]]
     assert hypervolume_history(values, [MIN, MIN], [3.0, 3.0], names=["a", "b", "a", "a"]).tolist() == [9, 9, 4, 5]
+
+
+def test_history_of_a_huge_volume_that_goes_leaves_the_small_one_exactly():
+    values = [[-1e9, -1e9], [2.9, 2.9], [2.0, 2.0], [9.0, 9.0]]
+    volumes = hypervolume_history(values, [MIN, MIN], [3.0, 3.0], names=["a", "b", "a", "a"])
+    assert volumes.tolist() == pytest.approx([(1e9 + 3) ** 2, (1e9 + 3) ** 2, 1.0, 0.01], rel=1e-12)
 
 
 # --- attainment -----------------------------------------------------------------------------------------
