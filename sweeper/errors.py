@@ -7,6 +7,7 @@ SweepError               base: the command line prints it in one piece and exits
 ├── SweepBusyError       (RuntimeError)  another driver works on this sweep
 ├── QueryError           (ValueError)    a condition or format that cannot be understood
 ├── NoNetworkError       (LookupError)   a trial has left no network
+├── PictureError         (RuntimeError)  what draws picture files is missing or fails
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
 ├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
 └── HomeError            (OSError)       the home folder cannot be read or written
@@ -41,6 +42,10 @@ class QueryError(SweepError, ValueError):
 
 class NoNetworkError(SweepError, LookupError):
     """A trial has left no network."""
+
+
+class PictureError(SweepError, RuntimeError):
+    """What draws picture files, a browser, is missing or fails."""
 
 
 class TrackingError(SweepError, RuntimeError):

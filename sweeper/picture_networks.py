@@ -83,9 +83,9 @@ def networks(points: Points) -> Picture:
         down, right = divmod(place, columns)
         domain = ((right + 0.03) / columns, (right + 0.97) / columns)
         top = 1 - down / lines
-        _cell(figure, place + 1, domain, (top - 0.97 / lines, top - 0.3 / lines), extent)
+        _cell(figure, place + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
         _draw(figure, place + 1, graph, scene)
-        _mark(figure, place + 1, points, row, extent)
+        _mark(figure, place + 1, points, row, scene)
         said = f"<b>{first.name} {number(row[first.name])}</b><br>{_layers(graph)}<br>{_steps(graph)}"
         _write(figure, said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
@@ -124,18 +124,19 @@ def _steps(graph: Graph) -> str:
 
 
 def _cell(
-    figure: go.Figure, cell: int, x: tuple[float, float], y: tuple[float, float], extent: Sequence[float]
+    figure: go.Figure, cell: int, scene: Scene, domains: Sequence[tuple[float, float]], extent: Sequence[float]
 ) -> None:
-    """Make the axes of one network, without anything to see of them."""
-    for side, domain, size in (("x", x, extent[0]), ("y", y, extent[1])):
+    """Make the axes of one network, on the scale of all and without anything to see of them."""
+    number = str(cell) if cell > 1 else ""
+    middle = [size / 2 for size in scene.size] if scene.layers else [0.0, 0.0]
+    for side, other, domain, low, size in (
+        ("x", "y", domains[0], middle[0] - extent[0] / 2, extent[0]),
+        ("y", "x", domains[1], 0.0, extent[1]),
+    ):
         room = 0.06 * size + 0.1
-        hidden = {"visible": False, "fixedrange": True, "domain": domain, "range": [-room, size + room]}
-        anchor = (
-            f"{'y' if side == 'x' else 'x'}{cell}".removesuffix("1")
-            if cell == 1
-            else ("y" if side == "x" else "x") + str(cell)
-        )
-        figure.update_layout({f"{side}axis{cell if cell > 1 else ''}": {**hidden, "anchor": anchor}})
+        span = [low - room, low + size + room]
+        hidden = {"visible": False, "fixedrange": True, "domain": domain, "range": span, "anchor": f"{other}{number}"}
+        figure.update_layout({f"{side}axis{number}": hidden})
 
 
 def _draw(figure: go.Figure, cell: int, graph: Graph, scene: Scene) -> None:
@@ -190,12 +191,12 @@ def _image(graph: Graph, scene: Scene) -> Iterator[tuple[int, int, int]]:
         yield from ((step, 0, place) for place in range(graph.image[0]))
 
 
-def _mark(figure: go.Figure, cell: int, points: Points, row: Row, extent: Sequence[float]) -> None:
+def _mark(figure: go.Figure, cell: int, points: Points, row: Row, scene: Scene) -> None:
     """Lay an invisible mark over a network, which carries its key and says what it is."""
     suffix = str(cell) if cell > 1 else ""
     figure.add_scatter(
-        x=[extent[0] / 2],
-        y=[extent[1] / 2],
+        x=[scene.size[0] / 2 if scene.layers else 0.0],
+        y=[scene.size[1] / 2 if scene.layers else 0.0],
         xaxis=f"x{suffix}",
         yaxis=f"y{suffix}",
         mode="markers",
@@ -286,6 +287,7 @@ def _thinking(found: Described) -> go.Figure:
         barmode="stack",
         bargap=0,
         showlegend=True,
+        legend={"traceorder": "normal"},
         margin={"t": 36, "b": 48 if not rows else 8},
         xaxis={"title": {"text": axis_title("time").replace("time", "expected steps of an image")}},
         yaxis={"title": {"text": "test images (count)"}, "domain": [(below + 56) / plot if rows else 0, 1]},

@@ -14,7 +14,7 @@ from sweeper.picture_networks import networks, steps
 from sweeper.picture_points import Points
 from sweeper.picture_style import NotDrawnError, Picture, template, themed
 
-__all__ = ["NotDrawnError", "Picture", "picture_of", "pictures_of", "template", "themed"]
+__all__ = ["NotDrawnError", "Picture", "picture_of", "pictures_of", "steps_of", "template", "themed"]
 
 
 def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:
@@ -45,6 +45,15 @@ def picture_of(sweep: LoadedSweep, task: str, name: str) -> Picture:
         raise NotDrawnError(
             f"{name} cannot be drawn: {error}. `sweeper plot {sweep.name}` lists what can be drawn."
         ) from error
+
+
+def steps_of(sweep: LoadedSweep, task: str, key: str) -> Picture:
+    """Return the picture of how long one network thinks, of a trial that is or was on the front.
+
+    Raises:
+        QueryError: If MLflow has no such network, or its file does not tell.
+    """
+    return steps(Points(sweep, task), key)
 
 
 def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:

@@ -96,7 +96,14 @@ ROOMS = {
     "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
     "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
     "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
-    "pictures": room("loaded table vocabulary errors", "plotly"),
+    # The rooms behind the door `pictures`, from the lowest up, and what makes files of them.
+    "picture_style": room("vocabulary errors", "plotly"),
+    "picture_points": room("picture_style loaded front table vocabulary"),
+    "picture_fronts": room("picture_points picture_style vocabulary", "plotly"),
+    "picture_growth": room("picture_fronts picture_points picture_style loaded table vocabulary", "plotly"),
+    "picture_networks": room("picture_points picture_style described scene vocabulary", "plotly"),
+    "pictures": room("picture_fronts picture_growth picture_networks picture_points picture_style loaded errors"),
+    "picture_file": room("pictures errors", "kaleido plotly"),
     "live_state": room("errors"),
     "tally": room("live_state spec vocabulary"),
     "mirroring": room("record live_state table vocabulary errors"),
@@ -142,8 +149,9 @@ ROOMS = {
     "cli_query": room(
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
+    "cli_picture": room("cli_options pictures picture_file loaded sweep errors", "typer"),
     "cli": room(
-        "cli_look cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "cli_look cli_picture cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
     ),
 }
@@ -223,7 +231,7 @@ def test_table_has_no_way_round_in_a_circle():
 def test_every_third_party_package_has_one_owner():
     # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
     # rich, between what draws (terminal) and what prints (cli).
-    # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
+    # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`; plotly, behind `pictures` and in what writes files;
     # ray, in what runs on it and in what only asks who answers.
     # moocore, in what fronts are and in how they compare.
     shared = {
@@ -237,6 +245,7 @@ def test_every_third_party_package_has_one_owner():
         "rich",
         "typer",
         "packaging",
+        "plotly",
         "ray",
     }
     owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
