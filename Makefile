@@ -2,6 +2,7 @@
 # make test         everything that has to hold before a change is merged
 # make faults       every fault there is a test for, on the real Ray, SQLite and MLflow; also those that take long
 # make check        the same as make test without the slow tests (Ray)
+# make browser      a Chromium for the tests that look at pages, where there is none; they are skipped without one
 # make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := check
-.PHONY: quickstart test faults check lint benchmark clean
+.PHONY: quickstart test faults check lint browser benchmark clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -37,6 +38,15 @@ faults: $(STAMP)
 
 check: lint
 	$(BIN)/python -m pytest -m "not slow"
+
+browser:
+	@if test -n "$$BROWSER_PATH$$(command -v chromium || command -v chromium-browser || command -v google-chrome)"; \
+	then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null \
+			|| echo "Chromium could not be installed: tests of pages will be skipped." >&2; \
+	else echo "There is no Chromium or Chrome here: install one, or tests of pages are skipped." >&2; fi
 
 benchmark: $(STAMP)
 	@echo "Run one with $(BIN)/python, from here:"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper import cli_look, cli_picture, cli_query
+from sweeper import cli_look, cli_picture, cli_query, cli_report
 from sweeper.cli_options import (
     AddressOption,
     HomeOption,
@@ -196,6 +196,8 @@ def _shown_uri(sweep: Sweep) -> str:
 
 
 cli_query.register(app)
+cli_picture.register(app)
+cli_report.register(app)
 cli_look.register(app)
 cli_picture.register(app)
 

@@ -24,14 +24,10 @@ def plot(
     picture: Annotated[
         str | None, typer.Argument(help="What to draw, such as front-breadth; without it, list what can be drawn.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="Label of one task; needed where there are several.")
-    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Label of one task; for one of several.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", help="Draw it into this .html, .svg, .png or .pdf file; all but .html by Chrome."
-        ),
+        typer.Option("-o", "--output", help="The .html, .svg, .png or .pdf file to draw; all but .html by Chrome."),
     ] = None,
     width: Annotated[
         int | None, typer.Option("--width", metavar="PIXELS", help="Of a .svg, .png or .pdf; default: 900.")

@@ -12,7 +12,7 @@ from sweeper.attainment import SHARES, attainment_table
 from sweeper.comparison import compare_fronts
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.history import history_table
-from sweeper.record import read_artifact, read_front, read_network, read_trials
+from sweeper.record import read_artifact, read_facts, read_front, read_network, read_trials
 from sweeper.table import Front, compute_front, concatenated, points_table, where
 from sweeper.trials import StoredTrials
 from sweeper.vocabulary import Objective, TrialRecord
@@ -57,6 +57,11 @@ class LoadedSweep:
     def spec_text(self) -> str:
         """The spec as its user wrote it; empty where it is not stored."""
         return (read_artifact(self.tracking_uri, self.name, "spec.yaml") or b"").decode()
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
+        return read_facts(self.tracking_uri, self.name)
 
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.

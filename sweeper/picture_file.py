@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import json
 import logging
+import os
 import re
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import kaleido
 import plotly.graph_objects as go
@@ -26,6 +31,9 @@ LEAST_WIDTH, MOST_WIDTH = 300, 4000
 
 #: Seconds that a browser may take to start and to draw one picture; the first start on a slow disk takes many.
 TIME_LIMIT_S = 120.0
+
+#: Seconds to tidy up after a browser that was ended.
+_CLOSING_S = 10.0
 
 #: PNGs have two dots a pixel, so that they are sharp in print and on screens.
 _DOTS = 2
@@ -138,7 +146,7 @@ def _exported(picture: Picture, sheet: Sheet, time_limit_s: float) -> bytes:
         raise PictureError(f"a .{sheet.kind} takes a browser to draw, and none was found here. {_WAYS_OUT}") from error
     except (BrowserFailedError, BrowserClosedError, TimeoutError) as error:
         raise PictureError(
-            f"a .{sheet.kind} takes a browser to draw, and the one here did not start or answer within "
+            f"a .{sheet.kind} takes a browser to draw, and the one here did not start, or not answer within "
             f"{time_limit_s:g} s. {_WAYS_OUT}"
         ) from error
     except (KaleidoError, JavascriptError, OSError) as error:
@@ -154,25 +162,41 @@ async def _drawn(figure: go.Figure, sheet: Sheet, time_limit_s: float) -> bytes:
     for name in ("choreographer", "kaleido"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     size = {"format": sheet.kind, "width": sheet.width, "height": figure.layout.height}
-    drawing = kaleido.calc_fig(
-        figure,
-        opts={**size, "scale": _DOTS if sheet.kind == "png" else 1},
-        # Formulas would be fetched from elsewhere; pictures have none.
-        kopts={"page_generator": kaleido.PageGenerator(mathjax=False), "timeout": time_limit_s},
+    browser = kaleido.Kaleido(
+        page_generator=kaleido.PageGenerator(mathjax=False),  # formulas would be fetched from elsewhere
+        timeout=time_limit_s,
     )
-    return bytes(await asyncio.wait_for(drawing, time_limit_s))
+    try:
+        drawing = _drawn_by(browser, figure, {**size, "scale": _DOTS if sheet.kind == "png" else 1})
+        return await asyncio.wait_for(drawing, time_limit_s)
+    finally:
+        await _end(browser)
+
+
+async def _drawn_by(browser: kaleido.Kaleido, figure: go.Figure, how: Mapping[str, Any]) -> bytes:
+    async with browser:
+        return bytes(await browser.calc_fig(figure, opts=how))
+
+
+async def _end(browser: kaleido.Kaleido) -> None:
+    """End a browser that did not end by itself, with all its processes.
+
+    The library leaves one alone that hangs while it starts, and a thread of its own waits for its answers for ever: the
+    program would not end, though it had said what is wrong.
+    """
+    process = getattr(browser, "subprocess", None)  # none before it is started
+    if process is None or process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):  # it ended in between
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
+        else:
+            process.kill()
+    process.wait()
+    await asyncio.wait_for(browser.close(), _CLOSING_S)
 
 
 def _always_alike(svg: bytes) -> bytes:
     """Replace the random part in the names of an SVG's parts: the same picture is the same file."""
     found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
     return svg.replace(found[1], b"000000") if found else svg
-
-
-def browser_problem() -> str:
-    """Return why no browser can be found here; empty where there is one."""
-    try:
-        kaleido.Kaleido()
-    except ChromeNotFoundError:
-        return "no Chrome or Chromium was found"
-    return ""

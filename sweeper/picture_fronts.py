@@ -23,6 +23,7 @@ from sweeper.picture_style import (
     axis,
     axis_title,
     hover,
+    is_counted,
     is_logarithmic,
     new_figure,
     number,
@@ -224,6 +225,8 @@ def front_in_space(points: Points) -> Picture:
     for side, one in (("x", x), ("y", y)):
         if is_logarithmic([row[one.name] for row in rows]):
             space[f"{side}axis"] |= {"type": "log", "dtick": 1}
+        elif is_counted(one.name, [row[one.name] for row in rows]):
+            space[f"{side}axis"] |= {"dtick": 1}
     space["zaxis"]["range"] = [floor, max(heights) + min(heights) - floor]
     space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.04, "y": -0.03, "z": -0.12}}
     space["aspectmode"] = "cube"

@@ -261,7 +261,7 @@ def _ended(
         texts = []
         for at in chosen:
             record = outcomes[rows[at]["key"]]
-            said = {axis_column(name): value for name, value in record.axes.items()}
+            said: dict[str, Any] = {axis_column(name): value for name, value in record.axes.items()}
             said |= {**record.measurement, "key": record.key, **record.details}
             ended = "" if record.state is State.COMPLETE else f"<br>{record.outcome or record.state}"
             text = hover(said, points.objectives, {c: n for c, n in columns.items() if c in points.axes})

@@ -71,7 +71,7 @@ class Points:
     @property
     def seeds(self) -> int:
         """The most replicates that a setting has."""
-        return max(row["replicates"] for row in self.rows)
+        return int(max(row["replicates"] for row in self.rows))
 
     def with_all(self, *names: str) -> list[Row]:
         """Return the settings that were measured in all of these.
@@ -116,7 +116,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 def _shortest(low: float, high: float) -> float:
     """Return the number of fewest decimals above `low` and up to `high`, the largest of those."""
     for decimals in range(1, 9):
-        rounded = math.floor(high * 10**decimals + 1e-9) / 10**decimals
+        rounded: float = math.floor(high * 10**decimals + 1e-9) / 10**decimals
         if low < rounded <= high:
             return rounded
     return high

@@ -53,6 +53,9 @@ _AXIS_UNITS = {
     "batch_size": "images",
 }
 
+#: Counts that each have a tick of their own.
+_MOST_COUNTS = 6
+
 #: From this ratio of the largest to the smallest on, an axis is logarithmic.
 _DECADES = 50
 
@@ -163,6 +166,8 @@ def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[s
     if is_logarithmic(values):
         low, high = math.log10(low), math.log10(high)
         layout |= {"type": "log", "dtick": 1 if high - low > 3 else "D1" if high - low < 1 else "D2"}
+    elif is_counted(name, values):
+        layout["dtick"] = 1
     room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
     return layout | {"range": [low - room, high + room]}
 
@@ -170,6 +175,12 @@ def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[s
 def is_logarithmic(values: Sequence[float]) -> bool:
     """Return whether values span decades."""
     return min(values) > 0 and max(values) / min(values) >= _DECADES
+
+
+def is_counted(name: str, values: Sequence[float]) -> bool:
+    """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
+    is_whole = all(float(value).is_integer() for value in values)
+    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not unit_of(name).startswith("share")
 
 
 def hover(row: Mapping[str, Any], objectives: Sequence[Objective], axes: Mapping[str, str]) -> str:

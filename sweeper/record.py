@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from sweeper.errors import QueryError, TrackingError
 from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
+from sweeper.mlflow_notes import NOTE, experiment_note
+from sweeper.mlflow_page import SweepPage
 from sweeper.mlflow_runs import (
     AIMS,
     COMMITTED,
@@ -64,12 +66,14 @@ from sweeper.stored import (
     download_front,
     page_hint,
     read_artifact,
+    read_facts,
     read_front,
     read_live,
     read_network,
     read_network_keys,
     read_sweeps,
     read_trials,
+    sweep_run,
 )
 from sweeper.table import Front
 from sweeper.trial_parts import TrialParts
@@ -90,6 +94,7 @@ __all__ = [
     "differences",
     "page_hint",
     "read_artifact",
+    "read_facts",
     "read_front",
     "read_live",
     "read_mirror",
@@ -99,6 +104,7 @@ __all__ = [
     "read_trials",
     "redacted",
     "schema_problem",
+    "store_report",
 ]
 
 _PARENT = "mlflow.parentRunId"
@@ -126,7 +132,9 @@ class MlflowRecorder:
         self._uri = tracking_uri
         self._artifact_root, self._network = artifact_root, network
         self._table: TrialParts | None = None
+        self._page: SweepPage | None = None
         self._networks: set[str] = set()  # paths of those that are stored
+        self._tasks: set[str] = set()  # those that a front is stored for
         self._client = connect(tracking_uri)
         self._experiment_id = ""
         self._sweep = ""
@@ -154,8 +162,11 @@ class MlflowRecorder:
             self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
             self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
             self._load_runs()
-            self._table = TrialParts(self._client, self._client.get_run(self._parent_id))
+            parent = self._client.get_run(self._parent_id)
+            self._table = TrialParts(self._client, parent)
             self._networks = artifact_paths(self._client, self._parent_id, "networks")
+            self._tasks = {place for place in front_marks(parent) if "/" not in place}
+            self._page = SweepPage(self._client, parent, sweep.name)
 
     def record(self, trial: TrialRecord) -> None:
         """Mirror a finished trial as one run, unless its run carries the commit mark."""
@@ -189,6 +200,7 @@ class MlflowRecorder:
             if not front.is_chosen:
                 self._tag_members(front.task, set(member_keys(stored)))
                 self._store_networks(stored)
+                self._describe(stored)
             return stored
 
     def record_live(self, state: LiveState) -> None:
@@ -232,6 +244,12 @@ class MlflowRecorder:
             raise RuntimeError("this recorder has no sweep yet. Call open() first.")
         return self._table
 
+    @property
+    def _opened_page(self) -> SweepPage:
+        if self._page is None:
+            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
+        return self._page
+
     def _require_open(self) -> None:
         if not self._parent_id:
             raise RuntimeError("this recorder has no sweep yet. Call open() first.")
@@ -240,8 +258,12 @@ class MlflowRecorder:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             location = artifact_location(self._uri, self._artifact_root, name)
-            return str(self._client.create_experiment(name, location, {SWEEP: name}))
-        return str(checked_experiment(found, name, self._uri).experiment_id)
+            tags = {SWEEP: name, NOTE: experiment_note(name)}
+            return str(self._client.create_experiment(name, location, tags))
+        experiment = checked_experiment(found, name, self._uri)
+        if NOTE not in experiment.tags:  # made by an earlier version; a user's own words stay
+            self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(name))
+        return str(experiment.experiment_id)
 
     def _own_parent(self, sweep: SweepFacts) -> str:
         runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
@@ -314,7 +336,8 @@ class MlflowRecorder:
         if mark is None:
             return 0, None
         try:
-            return int(mark["version"]), download_front(self._client, self._parent_id, mark["path"])
+            self._fronts[place] = download_front(self._client, self._parent_id, mark["path"])
+            return int(mark["version"]), self._fronts[place]
         except (QueryError, TrackingError):
             return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
 
@@ -326,6 +349,12 @@ class MlflowRecorder:
         write_batches(self._client, self._parent_id, [volume])
         self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
         return front
+
+    def _describe(self, front: Front) -> None:
+        """Have MLflow's page show the fronts of all tasks."""
+        self._tasks.add(front.task)
+        stored = (self._stored_front(task)[1] for task in sorted(self._tasks))
+        self._opened_page.show([front for front in stored if front is not None])
 
     def _store_networks(self, front: Front) -> None:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""
@@ -344,3 +373,16 @@ class MlflowRecorder:
             if key in self._runs:  # a member not mirrored yet is tagged the next time
                 self._client.set_tag(self._runs[key], FRONT, task, synchronous=True)
                 tagged.add(key)
+
+
+def store_report(tracking_uri: str, sweep: str, page: bytes) -> None:
+    """Store a report among the artifacts of a sweep's run, as `report.html`.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow does not take it.
+    """
+    client = connect(tracking_uri)
+    with translated(tracking_uri, f"store the report of sweep '{sweep}'"):
+        if run := sweep_run(client, tracking_uri, sweep):
+            upload(client, str(run.info.run_id), "report.html", page)

@@ -14,6 +14,7 @@ from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.live_state import LiveState
 from sweeper.mlflow_runs import AIMS, LIVE, front_marks, network_path
 from sweeper.mlflow_store import (
+    FRONT,
     KIND,
     artifact_paths,
     checked_experiment,
@@ -27,8 +28,9 @@ from sweeper.mlflow_store import (
 )
 from sweeper.recorder import StoredSweep
 from sweeper.table import Front, front_place
-from sweeper.trial_parts import read_parts
+from sweeper.trial_parts import PARTS, read_parts
 from sweeper.trials import StoredTrials, read_aims
+from sweeper.vocabulary import Goal
 
 if TYPE_CHECKING:
     from sweeper.mlflow_store import Experiment, MlflowClient, Run
@@ -53,7 +55,7 @@ def read_front(tracking_uri: str, sweep: str, task: str | None = None, objective
     """
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"read the fronts of sweep '{sweep}'"):
-        run = _sweep_run(client, tracking_uri, sweep)
+        run = sweep_run(client, tracking_uri, sweep)
         marks = front_marks(run) if run else {}
         tasks = sorted(place for place in marks if "/" not in place)
         if task is not None and task not in tasks:
@@ -77,7 +79,7 @@ def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
     """
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"read the trials of sweep '{sweep}'"):
-        run = _sweep_run(client, tracking_uri, sweep)
+        run = sweep_run(client, tracking_uri, sweep)
         aims = run.data.tags.get(AIMS) if run else None
         if run is None or aims is None:
             raise QueryError(
@@ -100,7 +102,7 @@ def read_live(tracking_uri: str, sweep: str) -> LiveState:
     client = connect(tracking_uri, is_reading=True)
     try:
         with translated(tracking_uri, f"read how sweep '{sweep}' stands"):
-            run = _sweep_run(client, tracking_uri, sweep)
+            run = sweep_run(client, tracking_uri, sweep)
     finally:
         disconnect(client, tracking_uri)
     text = run.data.tags.get(LIVE) if run else None
@@ -119,6 +121,21 @@ def read_live(tracking_uri: str, sweep: str) -> LiveState:
     return replace(state, tasks=tuple(rows))
 
 
+def read_facts(tracking_uri: str, sweep: str) -> dict[str, str]:
+    """Return what is kept of a sweep in short texts: versions, data hashes, seeds and the like, by name.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"read the facts of sweep '{sweep}'"):
+        run = sweep_run(client, tracking_uri, sweep)
+        tags = run.data.tags if run else {}
+        kept = {n: value for n, value in tags.items() if n not in (AIMS, PARTS, LIVE) and not n.startswith(f"{FRONT}.")}
+        return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
+
+
 def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
     """Return an artifact of a sweep's run, such as `spec.yaml`; None if there is none.
 
@@ -128,7 +145,7 @@ def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
     """
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"read {path} of sweep '{sweep}'"):
-        run = _sweep_run(client, tracking_uri, sweep)
+        run = sweep_run(client, tracking_uri, sweep)
         folder = path.rpartition("/")[0]
         if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
             return None
@@ -154,7 +171,7 @@ def read_network_keys(tracking_uri: str, sweep: str) -> list[str]:
     """
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"list the networks of sweep '{sweep}'"):
-        run = _sweep_run(client, tracking_uri, sweep)
+        run = sweep_run(client, tracking_uri, sweep)
         paths = artifact_paths(client, str(run.info.run_id), "networks") if run else set()
         names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in paths}
         return sorted(key for path, key in names.items() if path == network_path(key))
@@ -187,6 +204,9 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
 def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     """Return how to see a sweep's runs: a command to start first, None for a server, and the address.
 
+    The page lists the trials, the best in the first objective first; without what follows `?` they stand below the
+    sweep.
+
     Raises:
         UnknownSweepError: If MLflow holds no such sweep.
         TrackingError: If MLflow cannot be reached.
@@ -194,6 +214,10 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     client = connect(tracking_uri, is_reading=True)
     with translated(tracking_uri, f"find sweep '{sweep}'"):
         page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
+        run = sweep_run(client, tracking_uri, sweep)
+        if run and (aims := run.data.tags.get(AIMS)):
+            first = read_aims(aims)[0][0]
+            page += f"?orderByKey=metrics.{first.name}&orderByAsc={str(first.goal is Goal.MINIMIZE).lower()}"
     if urlsplit(tracking_uri).scheme in ("http", "https"):
         return None, f"{re.sub('://[^/]*@', '://', tracking_uri).rstrip('/')}/{page}"
     command = (
@@ -222,7 +246,7 @@ def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
     return own if own in same or not same else same[0]
 
 
-def _sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:
+def sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:
     """Return the run of a sweep itself; None where it was never opened to the end."""
     experiment = _known_experiment(client, uri, sweep)
     return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)

@@ -39,6 +39,8 @@ COMMANDS = (
     "mirror",
     "pareto",
     "trials",
+    "plot",
+    "report",
     "status",
     "watch",
     "show",

@@ -85,9 +85,15 @@ ROOMS = {
     "mlflow_store": room("errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
     "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
-    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table errors"),
+    "front_picture": room("columns table vocabulary", "matplotlib"),
+    "mlflow_notes": room("sheet table"),
+    "mlflow_page": room("front_picture mlflow_notes mlflow_store table"),
+    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table vocabulary errors"),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
-    "record": room("trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table vocabulary errors"),
+    "record": room(
+        "mlflow_page mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table "
+        "vocabulary errors"
+    ),
     "history": room("indicators vocabulary", "pyarrow"),
     "attainment": room("indicators vocabulary errors", "pyarrow"),
     "loaded": room("attainment comparison history record trials table vocabulary errors", "pyarrow"),
@@ -96,16 +102,22 @@ ROOMS = {
     "query": room("loaded record sheet trials table vocabulary errors", "pyarrow"),
     "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
     "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
-    # The rooms behind the door `pictures`, from the lowest up, and what makes files of them.
+    # The rooms behind the door `pictures`, from the lowest up; `picture_file` writes what they draw.
     "picture_style": room("vocabulary errors", "plotly"),
     "picture_points": room("picture_style loaded front table vocabulary"),
     "picture_fronts": room("picture_points picture_style vocabulary", "plotly"),
     "picture_growth": room("picture_fronts picture_points picture_style loaded table vocabulary", "plotly"),
     "picture_networks": room("picture_points picture_style described scene vocabulary", "plotly"),
-    "pictures": room("picture_fronts picture_growth picture_networks picture_points picture_style loaded errors"),
-    "picture_file": room("pictures errors", "kaleido plotly"),
+    "pictures": room(
+        "picture_fronts picture_growth picture_networks picture_points picture_style loaded errors", "plotly"
+    ),
+    "picture_file": room("pictures errors", "plotly kaleido"),
     "live_state": room("errors"),
     "tally": room("live_state spec vocabulary"),
+    "report": room(
+        "columns drawing objective pictures sheet loaded table vocabulary errors",
+        "plotly",
+    ),
     "mirroring": room("record live_state table vocabulary errors"),
     "driver": room(
         "mirroring tally live_state plan retrying rungs population home record trials table spec vocabulary errors"
@@ -145,13 +157,15 @@ ROOMS = {
         "cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
+    "cli_picture": room("cli_options picture_file pictures loaded sweep errors", "typer"),
+    "cli_report": room("cli_options report loaded record sweep errors", "typer"),
     "cli_target": room("cli_options formats latex sheet table errors", "typer rich"),
     "cli_query": room(
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
     "cli_picture": room("cli_options pictures picture_file loaded sweep errors", "typer"),
     "cli": room(
-        "cli_look cli_picture cli_query cli_options live home terminal estimate driver sweep execute record spec errors",
+        "cli_look cli_picture cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
     ),
 }
@@ -234,9 +248,13 @@ def test_every_third_party_package_has_one_owner():
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`; plotly, behind `pictures` and in what writes files;
     # ray, in what runs on it and in what only asks who answers.
     # moocore, in what fronts are and in how they compare.
+    # plotly, in the rooms behind `pictures` and in the pages that carry its script; matplotlib, in the two that draw
+    # without a browser.
     shared = {
+        "matplotlib",
         "moocore",
         "optuna",
+        "plotly",
         "sqlalchemy",
         "numpy",
         "pyarrow",

@@ -78,7 +78,7 @@ def everything(uri):
     client = connect(uri)
     found = {}
     for run in all_runs(uri):
-        tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
+        tags = {k: v.replace(run.info.run_id, "RUN") for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
         history = {
             name: sorted((m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, name))
             for name in run.data.metrics

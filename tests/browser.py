@@ -1,0 +1,33 @@
+"""A real browser for tests: the Chromium or Chrome of the system, without a window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def browser_path():
+    """Return the path of a browser, or None."""
+    named = os.environ.get("BROWSER_PATH")
+    return named or next((path for name in _NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def browser():
+    """Start a browser; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+    path = browser_path()
+    if path is None:
+        pytest.skip("there is no Chromium or Chrome here: `make browser` says how to install one")
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=[*sandbox, "--disable-dev-shm-usage"])
+        try:
+            yield started
+        finally:
+            started.close()
