@@ -199,7 +199,6 @@ cli_query.register(app)
 cli_picture.register(app)
 cli_report.register(app)
 cli_look.register(app)
-cli_picture.register(app)
 
 
 def main() -> None:

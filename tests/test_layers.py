@@ -163,7 +163,6 @@ ROOMS = {
     "cli_query": room(
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
-    "cli_picture": room("cli_options pictures picture_file loaded sweep errors", "typer"),
     "cli": room(
         "cli_look cli_picture cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
@@ -245,7 +244,7 @@ def test_table_has_no_way_round_in_a_circle():
 def test_every_third_party_package_has_one_owner():
     # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
     # rich, between what draws (terminal) and what prints (cli).
-    # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`; plotly, behind `pictures` and in what writes files;
+    # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
     # ray, in what runs on it and in what only asks who answers.
     # moocore, in what fronts are and in how they compare.
     # plotly, in the rooms behind `pictures` and in the pages that carry its script; matplotlib, in the two that draw
@@ -263,7 +262,6 @@ def test_every_third_party_package_has_one_owner():
         "rich",
         "typer",
         "packaging",
-        "plotly",
         "ray",
     }
     owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
