@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from sweeper.picture_points import Points, Row, best_of, levels, spread
 from sweeper.picture_style import (
     BLUE,
+    HEIGHT,
     LEAST_SIZE,
     LINES,
     ORANGE,
@@ -39,6 +40,9 @@ MOST_LEVELS = 4
 
 #: An axis with no more values than this is drawn with one place for each of them.
 _MOST_PLACES = 12
+
+#: So many labels of parallel axes stand beside each other.
+_MOST_BESIDE = 7
 
 #: Of what half of the seeds attain, and of what one of them attains.
 _DARK, _LIGHT = "rgba(0, 114, 178, 0.42)", "rgba(0, 114, 178, 0.2)"
@@ -219,7 +223,7 @@ def front_in_space(points: Points) -> Picture:
     name = "front of all objectives"
     traces.append(marks(points, front, x.name, y.name, z=z.name, name=name, marker=marker, error_z=stems))
     space: dict[str, Any] = {
-        f"{side}axis": {"title": {"text": axis_title(one.name, one.goal), "font": {"size": 12}}, "nticks": 5}
+        f"{side}axis": {"title": {"text": _in_two_lines(one), "font": {"size": 12}}, "nticks": 5}
         for side, one in (("x", x), ("y", y), ("z", z))
     }
     for side, one in (("x", x), ("y", y)):
@@ -236,6 +240,10 @@ def front_in_space(points: Points) -> Picture:
         f"{shade.name}. Stems reach down to the floor; drag to turn it. Arrows say which direction is better."
     )
     return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, figure)
+
+
+def _in_two_lines(objective: Objective) -> str:
+    return axis_title(objective.name, objective.goal).replace(" (", "<br>(")
 
 
 def _bar(objective: Objective) -> dict[str, Any]:
@@ -314,6 +322,11 @@ def parallel(points: Points) -> Picture:
     sides = [side for side in sides if len(set(side["values"])) > 1]
     if len(sides) < 2:
         raise NotDrawnError(f"the {len(rows)} settings differ in {'one thing' if sides else 'nothing'} alone")
+    most_lines = max(side["label"].count("<br>") + 1 for side in sides)
+    is_crowded = len(sides) > _MOST_BESIDE
+    if is_crowded:  # on a narrow page labels stand beside each other when every other one is lower
+        for side in sides[1::2]:
+            side["label"] = "<br>" * most_lines + side["label"]
     first = points.objectives[0]
     line = {"color": [row[first.name] for row in rows], "colorscale": SCALE, "showscale": False}
     trace = go.Parcoords(
@@ -329,8 +342,9 @@ def parallel(points: Points) -> Picture:
     places = [at / (len(sides) - 1) for at in range(len(sides))]
     ink = {"color": PALE, "width": 1}
     lines = [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": ink} for x in places]
-    foot = 30 + 13 * max(side["label"].count("<br>") + 1 for side in sides)
-    figure = new_figure([trace], shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
+    foot = 30 + 13 * most_lines * (1 + is_crowded)
+    height = HEIGHT + 13 * most_lines * is_crowded
+    figure = new_figure([trace], height, shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
     caption = (
         f"Each line is one of {_counted(len(rows))}, from blue to orange by {first.name}. "
         "Drag along an axis to choose a part of it; drag an axis' name to move the axis."

@@ -47,18 +47,19 @@ def complexities(sweep: LoadedSweep) -> list[str]:
     return [name for name in COMPLEXITIES if len(values.get(name, ())) > 1]
 
 
-def growth(sweep: LoadedSweep, resource: str, complexity: str | None) -> Picture:
+def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     """Draw how much of a resource it takes to reach some accuracies, over the tasks of a sweep.
 
     Args:
-        sweep: With two tasks or more.
+        points: Of any task of a sweep with two tasks or more.
         resource: One of `RESOURCES`.
         complexity: The axis that tells the tasks apart; None where none does.
 
     Raises:
         NotDrawnError: If there are no two tasks that reach the same accuracy.
     """
-    by_task = _measured(sweep, resource)
+    sweep = points.sweep
+    by_task = _measured(points, resource)
     if complexity is None:
         raise NotDrawnError(f"the tasks of sweep {sweep.name!r} differ in none of {', '.join(COMPLEXITIES)}")
     column = axis_column(complexity)
@@ -90,9 +91,7 @@ def growth(sweep: LoadedSweep, resource: str, complexity: str | None) -> Picture
         xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
         yaxis=axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE),
     )
-    each = (
-        f"one accuracy that all of them reach; a line for each {' and '.join(others)}" if others else "some accuracies"
-    )
+    each = f"an accuracy that all tasks reach, a line for each {' and '.join(others)}" if others else "some accuracies"
     caption = (
         f"The least {resource} of all settings that reach {each}, over the {complexity} of the task. "
         "A line has no point where no setting reaches the accuracy."
@@ -129,15 +128,15 @@ def _said(axes: Sequence[str], values: Sequence[object]) -> str:
     )
 
 
-def _measured(sweep: LoadedSweep, resource: str) -> dict[str, list[Row]]:
+def _measured(points: Points, resource: str) -> dict[str, list[Row]]:
     """Return the settings of each task that were measured in accuracy and a resource."""
     by_task: dict[str, list[Row]] = {}
-    for row in sweep.points().to_pylist():
+    for row in points.of_all_tasks:
         if row["accuracy"] is not None and row[resource] is not None:
             by_task.setdefault(row["task"], []).append(row)
     if len(by_task) < 2:
         raise NotDrawnError(
-            f"growth compares tasks, but {'one task' if by_task else 'no task'} of sweep {sweep.name!r} "
+            f"growth compares tasks, but {'one task' if by_task else 'no task'} of sweep {points.sweep.name!r} "
             f"has a complete trial{f': {next(iter(by_task))}' if by_task else ''}"
         )
     return by_task

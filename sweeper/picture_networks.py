@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
@@ -54,6 +55,25 @@ def network_of(points: Points, key: str) -> Described | None:
     return None if data is None else describe_bytes(data, f"the network of trial {key}")
 
 
+@dataclass
+class _Page:
+    """What is drawn, gathered before plotly checks it: it checks a whole figure again for each part that is added."""
+
+    traces: list[Any] = field(default_factory=list)
+    shapes: list[dict[str, Any]] = field(default_factory=list)
+    words: list[dict[str, Any]] = field(default_factory=list)
+    axes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, text: str, place: tuple[float, float], *, size: int, **how: Any) -> None:
+        """Write words at a place of the page, its top in the middle."""
+        at = {"x": place[0], "y": place[1], "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
+        self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
+
+    def figure(self, height: int, **layout: Any) -> go.Figure:
+        """Return all of it as a figure."""
+        return new_figure(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
+
+
 # --- side by side ---------------------------------------------------------------------------------
 
 
@@ -78,28 +98,19 @@ def networks(points: Points) -> Picture:
     extent = [max(scene.size[side] for _, _, scene in drawn) for side in (0, 1)]
     columns = min(_COLUMNS, len(drawn))
     lines = -(-len(drawn) // columns)
-    figure = new_figure(height=40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
+    page = _Page()
     for place, (row, graph, scene) in enumerate(drawn):
         down, right = divmod(place, columns)
         domain = ((right + 0.03) / columns, (right + 0.97) / columns)
         top = 1 - down / lines
-        _cell(figure, place + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
-        _draw(figure, place + 1, graph, scene)
-        _mark(figure, place + 1, points, row, scene)
+        _cell(page, place + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
+        _draw(page, place + 1, graph, scene)
+        _mark(page, place + 1, points, row, scene)
         said = f"<b>{first.name} {number(row[first.name])}</b><br>{_layers(graph)}<br>{_steps(graph)}"
-        _write(figure, said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
+        page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
-    figure.add_annotation(
-        text=kinds,
-        x=0.5,
-        y=1,
-        yshift=24,
-        xref="paper",
-        yref="paper",
-        yanchor="top",
-        showarrow=False,
-        font={"size": 12},
-    )
+    page.write(kinds, (0.5, 1.0), size=12, yshift=24)
+    figure = page.figure(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
     some = f"{len(drawn)} of the {len(members)}" if len(drawn) < len(members) else f"The {len(drawn)}"
     caption = (
         f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "
@@ -124,7 +135,7 @@ def _steps(graph: Graph) -> str:
 
 
 def _cell(
-    figure: go.Figure, cell: int, scene: Scene, domains: Sequence[tuple[float, float]], extent: Sequence[float]
+    page: _Page, cell: int, scene: Scene, domains: Sequence[tuple[float, float]], extent: Sequence[float]
 ) -> None:
     """Make the axes of one network, on the scale of all and without anything to see of them."""
     number = str(cell) if cell > 1 else ""
@@ -136,10 +147,10 @@ def _cell(
         room = 0.06 * size + 0.1
         span = [low - room, low + size + room]
         hidden = {"visible": False, "fixedrange": True, "domain": domain, "range": span, "anchor": f"{other}{number}"}
-        figure.update_layout({f"{side}axis{number}": hidden})
+        page.axes[f"{side}axis{number}"] = hidden
 
 
-def _draw(figure: go.Figure, cell: int, graph: Graph, scene: Scene) -> None:
+def _draw(page: _Page, cell: int, graph: Graph, scene: Scene) -> None:
     """Draw connections as a few paths and channels as dots: a network takes few kilobytes."""
     if not graph.channels:
         return
@@ -158,26 +169,27 @@ def _draw(figure: go.Figure, cell: int, graph: Graph, scene: Scene) -> None:
             paths.setdefault((connection.kind, class_), []).append(f"M{x0:.2f} {y0:.2f}L{x1:.2f} {y1:.2f}")
     for (kind, class_), parts in sorted(paths.items(), key=lambda item: -item[0][1]):  # the strongest on top
         _, width, opacity = _STRENGTHS[class_]
-        figure.add_shape(
-            type="path",
-            path="".join(parts),
-            xref=f"x{suffix}",
-            yref=f"y{suffix}",
-            layer="below",
-            opacity=opacity,
-            line={"width": width, "color": _COLOURS[kind]},
-        )
+        page.shapes.append({
+            "type": "path",
+            "path": "".join(parts),
+            "xref": f"x{suffix}",
+            "yref": f"y{suffix}",
+            "layer": "below",
+            "opacity": opacity,
+            "line": {"width": width, "color": _COLOURS[kind]},
+        })
     for nodes, symbol, size in ((_channels(scene), "circle", 4), (_image(graph, scene), "square", 4)):
         places = [(scene.at(step, layer, place), vigour[step]) for step, layer, place in nodes]
-        figure.add_scatter(
-            x=[round(x, 2) for (x, _), _ in places],
-            y=[round(y, 2) for (_, y), _ in places],
-            xaxis=f"x{suffix}",
-            yaxis=f"y{suffix}",
-            mode="markers",
-            marker={"symbol": symbol, "size": size, "color": PALE, "opacity": [round(v, 2) for _, v in places]},
-            hoverinfo="skip",
-        )
+        page.traces.append({
+            "type": "scatter",
+            "x": [round(x, 2) for (x, _), _ in places],
+            "y": [round(y, 2) for (_, y), _ in places],
+            "xaxis": f"x{suffix}",
+            "yaxis": f"y{suffix}",
+            "mode": "markers",
+            "marker": {"symbol": symbol, "size": size, "color": PALE, "opacity": [round(v, 2) for _, v in places]},
+            "hoverinfo": "skip",
+        })
 
 
 def _channels(scene: Scene) -> Iterator[tuple[int, int, int]]:
@@ -191,26 +203,21 @@ def _image(graph: Graph, scene: Scene) -> Iterator[tuple[int, int, int]]:
         yield from ((step, 0, place) for place in range(graph.image[0]))
 
 
-def _mark(figure: go.Figure, cell: int, points: Points, row: Row, scene: Scene) -> None:
+def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> None:
     """Lay an invisible mark over a network, which carries its key and says what it is."""
     suffix = str(cell) if cell > 1 else ""
-    figure.add_scatter(
-        x=[scene.size[0] / 2 if scene.layers else 0.0],
-        y=[scene.size[1] / 2 if scene.layers else 0.0],
-        xaxis=f"x{suffix}",
-        yaxis=f"y{suffix}",
-        mode="markers",
-        marker={"size": 110, "opacity": 0, "color": PALE},
-        customdata=[[row["key"]]],
-        text=[hover(row, points.objectives, points.axes)],
-        hovertemplate="%{text}<extra></extra>",
-    )
-
-
-def _write(figure: go.Figure, text: str, place: tuple[float, float], *, size: int, **how: Any) -> None:
-    """Write words at a place of the page, its top in the middle."""
-    at = {"x": place[0], "y": place[1], "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
-    figure.add_annotation({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
+    page.traces.append({
+        "type": "scatter",
+        "x": [scene.size[0] / 2 if scene.layers else 0.0],
+        "y": [scene.size[1] / 2 if scene.layers else 0.0],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "mode": "markers",
+        "marker": {"size": 110, "opacity": 0, "color": PALE},
+        "customdata": [[row["key"]]],
+        "text": [hover(row, points.objectives, points.axes)],
+        "hovertemplate": "%{text}<extra></extra>",
+    })
 
 
 # --- thinking -------------------------------------------------------------------------------------
@@ -281,9 +288,11 @@ def _thinking(found: Described) -> go.Figure:
     below = 132 * len(rows)
     height = 330 + below
     plot = height - 36 - 8
-    figure = new_figure(
-        bars,
-        height=height,
+    page = _Page(bars)
+    for down, row in enumerate(rows):
+        _show(page, row, (below - 132 * down) / plot, plot)
+    return page.figure(
+        height,
         barmode="stack",
         bargap=0,
         showlegend=True,
@@ -292,37 +301,34 @@ def _thinking(found: Described) -> go.Figure:
         xaxis={"title": {"text": axis_title("time").replace("time", "expected steps of an image")}},
         yaxis={"title": {"text": "test images (count)"}, "domain": [(below + 56) / plot if rows else 0, 1]},
     )
-    for down, row in enumerate(rows):
-        _examples(figure, row, (below - 132 * down) / plot, plot)
-    return figure
 
 
-def _examples(figure: go.Figure, examples: Sequence[ExampleImage], top: float, plot: float) -> None:
-    """Show one row of images, four at most, with what was answered below each."""
+def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float) -> None:
+    """Show one row of images, four at most, with what was answered below each.
+
+    Args:
+        page: Where it goes.
+        examples: All right, or all wrong.
+        top: Where the row begins, as a share of the plot's height.
+        plot: Height of the plot in pixels.
+    """
     how = "right" if examples[0].is_right else "wrong"
     for right, example in enumerate(examples[:4]):
-        cell = len(figure.data)
-        x = ((right + 0.06) / 4, (right + 0.94) / 4)
-        y = (top - 86 / plot, top - 18 / plot)
-        source = f"data:image/png;base64,{base64.b64encode(example.png).decode('ascii')}"
-        name = f"image {example.image}: {example.label} → {example.answer}, {example.steps:.2f} steps, {how}"
-        figure.add_trace(
-            go.Image(
-                source=source, xaxis=f"x{cell}", yaxis=f"y{cell}", hovertemplate=f"{name}<extra></extra>", zsmooth=False
-            )
-        )
-        hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
-        figure.update_layout({
-            f"xaxis{cell}": {**hidden, "domain": x, "anchor": f"y{cell}"},
-            f"yaxis{cell}": {
-                **hidden,
-                "domain": y,
-                "anchor": f"x{cell}",
-                "scaleanchor": f"x{cell}",
-                "autorange": "reversed",
-            },
-        })
+        cell = len(page.traces)
+        x, y = ((right + 0.06) / 4, (right + 0.94) / 4), (top - 86 / plot, top - 18 / plot)
         middle = sum(x) / 2
-        _write(figure, f"{example.kind}, {how}", (middle, top), size=LEAST_SIZE)
-        said = f"{example.label} → {example.answer}<br>{example.steps:.2f} steps"
-        _write(figure, said, (middle, y[0]), size=LEAST_SIZE)
+        answered = f"{example.label} → {example.answer}"
+        page.traces.append({
+            "type": "image",
+            "source": f"data:image/png;base64,{base64.b64encode(example.png).decode('ascii')}",
+            "xaxis": f"x{cell}",
+            "yaxis": f"y{cell}",
+            "hovertemplate": f"image {example.image}: {answered}, {example.steps:.2f} steps, {how}<extra></extra>",
+            "zsmooth": False,
+        })
+        hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
+        page.axes[f"xaxis{cell}"] = {**hidden, "domain": x, "anchor": f"y{cell}"}
+        upright = {"anchor": f"x{cell}", "scaleanchor": f"x{cell}", "autorange": "reversed"}
+        page.axes[f"yaxis{cell}"] = {**hidden, "domain": y, **upright}
+        page.write(f"{example.kind}, {how}", (middle, top), size=LEAST_SIZE)
+        page.write(f"{answered}<br>{example.steps:.2f} steps", (middle, y[0]), size=LEAST_SIZE)

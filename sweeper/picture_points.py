@@ -41,13 +41,19 @@ class Points:
         return next(iter(self.sweep.fronts(self.task)))
 
     @cached_property
+    def of_all_tasks(self) -> list[Row]:
+        """The settings of every task with a complete trial."""
+        rows: list[Row] = self.sweep.points().to_pylist()
+        return rows
+
+    @cached_property
     def rows(self) -> list[Row]:
         """The settings with a complete trial, by the number of their first one.
 
         Raises:
             NotDrawnError: If there is none.
         """
-        rows: list[Row] = self.sweep.points(self.task).to_pylist()
+        rows = [row for row in self.of_all_tasks if row["task"] == self.task]
         if not rows:
             raise NotDrawnError(f"task {self.task!r} of sweep {self.sweep.name!r} has no complete trial yet")
         return rows

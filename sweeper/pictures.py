@@ -60,10 +60,9 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
     """Return what draws each picture, in the order in which they are shown."""
     pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
-    sweep = points.sweep
     grown = {
-        f"growth-{resource}{f'-{axis}' if place else ''}": partial(growth, sweep, resource, axis)
-        for place, axis in enumerate(complexities(sweep) or [None])
+        f"growth-{resource}{f'-{axis}' if place else ''}": partial(growth, points, resource, axis)
+        for place, axis in enumerate(complexities(points.sweep) or [None])
         for resource in RESOURCES
     }
     return {
