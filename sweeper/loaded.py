@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,6 +59,12 @@ class LoadedSweep:
     def spec_text(self) -> str:
         """The spec as its user wrote it; empty where it is not stored."""
         return (read_artifact(self.tracking_uri, self.name, "spec.yaml") or b"").decode()
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The spec with every default written out, as JSON holds it; empty where it is not stored."""
+        found = json.loads(read_artifact(self.tracking_uri, self.name, "spec_resolved.json") or b"{}")
+        return found if isinstance(found, dict) else {}
 
     @cached_property
     def facts(self) -> dict[str, str]:

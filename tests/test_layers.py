@@ -114,10 +114,9 @@ ROOMS = {
     "picture_file": room("pictures errors", "plotly kaleido"),
     "live_state": room("errors"),
     "tally": room("live_state spec vocabulary"),
-    "report": room(
-        "columns drawing objective pictures sheet loaded table vocabulary errors",
-        "plotly",
-    ),
+    "small_drawing": room("scene vocabulary"),
+    "report_data": room("small_drawing scene columns objective pictures sheet loaded table vocabulary errors"),
+    "report": room("report_data columns pictures sheet loaded record table vocabulary errors", "plotly"),
     "mirroring": room("record live_state table vocabulary errors"),
     "driver": room(
         "mirroring tally live_state plan retrying rungs population home record trials table spec vocabulary errors"

@@ -1,0 +1,99 @@
+// The pictures: drawn when they come into sight, in the colours of the page, and their points answer to mouse and keys.
+const root = document.documentElement;
+const plots = [...document.querySelectorAll(".plot")];
+const system = window.matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+const theme = () => data.themes[isDark() ? 1 : 0];
+
+const keyOf = (entry) => {
+  const key = Array.isArray(entry) ? entry[0] : entry;
+  return rowOf.has(key) ? key : null;
+};
+const pointed = (event) => keyOf((event.points && event.points[0] && event.points[0].customdata) || null);
+
+// Returns the places of a picture's networks from left to right, each network once.
+const placesOf = (plot) => {
+  const found = new Map();
+  plot.data.forEach((trace, curveNumber) => {
+    if (trace.visible === false || trace.visible === "legendonly" || !Array.isArray(trace.customdata)) return;
+    trace.customdata.forEach((entry, pointNumber) => {
+      const key = keyOf(entry);
+      if (key !== null) found.set(key, { key, curveNumber, pointNumber, x: trace.x ? trace.x[pointNumber] : 0 });
+    });
+  });
+  return [...found.values()].sort((a, b) => a.x - b.x || a.curveNumber - b.curveNumber);
+};
+
+const answerKeys = (plot) => {
+  let at = -1;
+  plot.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const places = plot.dataset.drawn ? placesOf(plot) : [];
+    if (!places.length || event.target !== plot) return;
+    if (step) {
+      at = (at + step + places.length + (at < 0 && step < 0 ? 1 : 0)) % places.length;
+      const { key, curveNumber, pointNumber } = places[at], box = plot.getBoundingClientRect();
+      if (kept === null) standAside(box.left + box.width / 2, box.top + box.height / 2);
+      try {
+        Plotly.Fx.hover(plot, [{ curveNumber, pointNumber }]);
+      } catch {
+        // pictures in space mark no point; the panel shows it all the same
+      }
+      show(key);
+    } else if ((event.key === "Enter" || event.key === " ") && at >= 0) toggle(places[at % places.length].key);
+    else return;
+    event.preventDefault();
+  });
+  plot.addEventListener("blur", leave);
+};
+
+const drawPlot = (plot) => {
+  const figure = data.figures[plot.dataset.figure];
+  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const drawn = Plotly.newPlot(plot, figure.data, { ...figure.layout, template: theme() }, options);
+  drawn.then(() => {
+    plot.on("plotly_hover", (event) => {
+      const key = pointed(event);
+      if (key === null) return;
+      if (event.event && kept === null) standAside(event.event.clientX, event.event.clientY);
+      show(key);
+    });
+    plot.on("plotly_unhover", leave);
+    plot.on("plotly_click", (event) => {
+      const key = pointed(event);
+      if (key !== null) toggle(key);
+    });
+    plot.dataset.drawn = "yes";
+  });
+};
+
+// Browsers have few WebGL contexts: pictures that need one give it back when they are out of sight.
+const needsWebGL = (plot) => data.figures[plot.dataset.figure].data.some((trace) => ["scatter3d", "parcoords"].includes(trace.type));
+const watcher = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    if (isIntersecting && !target.dataset.drawn) drawPlot(target);
+    else if (!isIntersecting && target.dataset.drawn && needsWebGL(target)) {
+      target.style.minHeight = `${target.offsetHeight}px`;
+      Plotly.purge(target);
+      delete target.dataset.drawn;
+    }
+  }
+}, { rootMargin: "300px" });
+for (const plot of plots) {
+  answerKeys(plot);
+  watcher.observe(plot);
+}
+
+const recolour = () => {
+  $("theme").textContent = isDark() ? "Light colours" : "Dark colours";
+  for (const plot of plots) if (plot.dataset.drawn) Plotly.relayout(plot, { template: theme() });
+};
+$("theme").onclick = () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  recolour();
+};
+system.addEventListener("change", recolour);
+window.addEventListener("beforeprint", () => {
+  for (const plot of plots) if (!plot.dataset.drawn) drawPlot(plot);
+});
+recolour();
