@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli_options import HomeOption, Name, TrackingOption, checked, write_aside
-from sweeper.errors import QueryError
+from sweeper.errors import QueryError, SweepError, TrackingError
 
 
 def register(app: typer.Typer) -> None:
@@ -44,5 +44,10 @@ def report(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"
     )
     if log:
-        store_report(sweep.tracking_uri, name, page)
+        try:
+            store_report(sweep.tracking_uri, name, page)
+        except SweepError as error:
+            raise TrackingError(
+                f"{path} is written, but not stored in MLflow ({error}) Try again, or leave MLflow out with --no-log."
+            ) from None
         print(f"it is also stored as report.html in {redacted(sweep.tracking_uri)}; --no-log leaves MLflow as it is")

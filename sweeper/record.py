@@ -383,6 +383,7 @@ def store_report(tracking_uri: str, sweep: str, page: bytes) -> None:
         TrackingError: If MLflow does not take it.
     """
     client = connect(tracking_uri)
-    with translated(tracking_uri, f"store the report of sweep '{sweep}'"):
+    # Any Exception: each artifact store raises its own.
+    with translated(tracking_uri, f"store the report of sweep '{sweep}'", Exception):
         if run := sweep_run(client, tracking_uri, sweep):
             upload(client, str(run.info.run_id), "report.html", page)

@@ -14,11 +14,11 @@ from sweeper.small_drawing import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
 from sweeper.table import Front
 from sweeper.vocabulary import MEASUREMENTS
 
-#: Networks that are drawn at most, evenly over each front: reading one takes a tenth of a second.
+#: Networks that are drawn at most, evenly over the fronts, but one of each: reading one takes a tenth of a second.
 MOST_NETWORKS = 400
 
 #: Characters of all drawings together: plotly takes half of the 10 MB that a mail may have.
-_DRAWN = 2_600_000
+_DRAWN = 2_200_000
 
 #: Of each network, however many there are.
 _LEAST_CONNECTIONS = 40
@@ -58,7 +58,7 @@ def _networks(sweep: LoadedSweep, fronts: Sequence[Front]) -> Iterator[tuple[str
     """Yield of each trial on a front its key, and either its drawing or why there is none."""
     members = [front.table["key"].to_pylist() for front in fronts]
     count = sum(map(len, members))
-    chosen = {key for keys in members for key in _spread(keys, -(-MOST_NETWORKS * len(keys) // max(1, count)))}
+    chosen = {key for keys in members for key in _spread(keys, max(1, MOST_NETWORKS * len(keys) // max(1, count)))}
     room = _DRAWN // max(1, min(count, MOST_NETWORKS)) - BYTES_A_NETWORK
     most = min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, room // BYTES_A_CONNECTION))
     for place, row in enumerate(row for front in fronts for row in front.table.select(["key", "keys"]).to_pylist()):

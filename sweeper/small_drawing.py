@@ -15,8 +15,8 @@ from sweeper import scene as scenes
 from sweeper.scene import Place, Scene
 from sweeper.vocabulary import Graph
 
-#: Bytes of SVG, about: for a connection, "M123 456l-12 85", and for all else of a network.
-BYTES_A_CONNECTION, BYTES_A_NETWORK = 14, 2500
+#: Bytes of SVG, about: for a connection, "M1234 456l-123 85", and for all else of a network.
+BYTES_A_CONNECTION, BYTES_A_NETWORK = 17, 3500
 
 _LEVELS = 5  # of strength, from the weakest
 _UNIT = 100  # an inch
@@ -110,7 +110,8 @@ class _Sketch:
 
     def _dots(self) -> tuple[str, dict[int, str]]:
         most = max(max(layer) for layer in self.graph.readout) or 1.0
-        dots, by_level = "", defaultdict(str)
+        dots = ""
+        by_level: dict[int, str] = defaultdict(str)
         for place in range(self.graph.image[0]):
             dots += _dot(self.at(0, 0, place))
         for layer, order in enumerate(self.scene.order):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
 import re
 import shutil
-import zlib
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from sweeper.errors import QueryError
 from sweeper.loaded import LoadedSweep
 from sweeper.record import MlflowRecorder, read_artifact
 from sweeper.report import report
+from sweeper.report_data import NOT_DRAWN, NOT_STORED
 from sweeper.trials import aims
 from sweeper.vocabulary import Outcome, State
 from tests.contracts.recorder import FACTS, a_failed_trial
@@ -58,6 +62,15 @@ def uri(tmp_path_factory, empty_database):
     store(uri, "failed", [a_failed_trial(1)])
     store(uri, "single", [a_trial()])
     store(uri, "alike", [a_trial(n, setting=f"s{n}") for n in range(4)])
+    pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    replicates = [
+        a_trial(2 * n + seed, key=f"{n}{seed}", setting=f"s{n}", seed=seed, accuracy=0.5 + n / 10, time=1.0 + n)
+        for n, seed in pairs
+    ]
+    store(uri, "replicates", replicates, network=a_network)
+    odd = [a_trial(0)]
+    odd += [a_failed_trial(n, measurement={"loss": value}) for n, value in ((1, math.nan), (2, math.inf))]
+    store(uri, "odd", odd)
     empty = MlflowRecorder(uri)
     empty.open(replace(FACTS, name="empty", aims=aims(OBJECTIVES, REFERENCE)))
     return uri
@@ -98,9 +111,10 @@ def test_report_holds_every_trial_and_every_front_with_its_reference_point(uri):
     columns = {column["name"]: column["values"] for column in data["trials"]["columns"]}
     assert columns["key"] == sweep.trials()["key"].to_pylist()
     assert columns["accuracy"] == sweep.trials()["accuracy"].to_pylist()
-    assert data["front"] == sorted(sweep.front()["key"].to_pylist())
+    members = sorted(key for keys in sweep.front()["keys"].to_pylist() for key in keys)
+    assert data["trials"]["members"] == members
     rows = [dict(attrs)["data-key"] for tag, attrs in parts.elements if tag == "tr" and "data-key" in attrs]
-    assert sorted(rows) == data["front"]
+    assert sorted(rows) == members
     for front in sweep.fronts():
         assert front.task in parts.text
         assert f"{front.hypervolume:.4g}" in parts.text
@@ -114,15 +128,84 @@ def test_every_figure_of_the_page_has_its_data_and_points_have_keys(uri):
     assert wanted
     assert sorted(wanted) == sorted(data["figures"])
     drawn = json.dumps(data["figures"])
-    assert all(key in drawn for key in data["front"])
+    assert all(key in drawn for key in data["trials"]["members"])
 
 
-def test_networks_of_the_front_unpack_to_drawings(uri):
+def test_networks_of_the_front_are_drawings_without_words_of_users(uri):
     _, data = parsed(uri)
-    assert sorted(data["networks"]) == data["front"]
-    svg = zlib.decompress(base64.b64decode(data["networks"][data["front"][0]])).decode()
-    assert svg.startswith("<?xml")
-    assert "</svg>" in svg
+    assert sorted(data["networks"]) == data["trials"]["members"]
+    for key, network in data["networks"].items():
+        assert ElementTree.fromstring(network["svg"]).tag == "svg"
+        assert key not in network["svg"]
+
+
+def test_network_that_is_not_drawn_is_said_to_be_so_and_why(uri, monkeypatch):
+    monkeypatch.setattr("sweeper.report_data.MOST_NETWORKS", 2)
+    _, data = parsed(uri)
+    count = 0
+    for front in LoadedSweep("first", uri).fronts():
+        drawn = ["svg" in data["networks"][key] for key in front.table["key"].to_pylist()]
+        assert drawn[0], "something of each front is drawn"
+        count += sum(drawn)
+    assert 2 <= count < len(data["networks"])
+    why = {network["missing"] for network in data["networks"].values() if "missing" in network}
+    assert why == {NOT_DRAWN}
+    _, data = parsed(uri, "single")
+    assert [network["missing"] for network in data["networks"].values()] == [NOT_STORED]
+
+
+def test_network_that_cannot_be_read_is_named_and_the_rest_is_reported(uri, monkeypatch):
+    stored = LoadedSweep.network
+    bad = LoadedSweep("first", uri).front()["key"].to_pylist()[0]
+    monkeypatch.setattr(LoadedSweep, "network", lambda self, key: b"damaged" if key == bad else stored(self, key))
+    _, data = parsed(uri)
+    assert [key for key, network in data["networks"].items() if "svg" not in network] == [bad]
+    assert f"the network of trial {bad}" in data["networks"][bad]["missing"]
+
+
+def test_replicates_of_a_front_setting_are_on_the_front_with_their_mean_and_spread(uri):
+    _, data = parsed(uri, "replicates")
+    assert data["trials"]["members"] == ["00", "01", "10", "11"]
+    assert sorted(key for key, network in data["networks"].items() if "svg" in network) == ["00", "10"]
+    assert data["networks"]["11"]["missing"] == "A replicate of trial 10, which is drawn for all of them."
+    row = LoadedSweep("replicates", uri).front().to_pylist()[0]
+    point = data["points"][row["key"]]
+    assert point["keys"] == row["keys"]
+    assert point["means"]["accuracy"] == row["accuracy"]
+    assert point["spreads"]["accuracy"] == row["accuracy_sd"]
+
+
+def test_values_that_are_not_finite_are_no_values(uri):
+    _, data = parsed(uri, "odd")
+    columns = {column["name"]: column["values"] for column in data["trials"]["columns"]}
+    assert columns["loss"] == [1.0, None, None]
+
+
+def test_head_says_what_it_is_when_it_ran_with_what_and_where_it_was_read(uri):
+    recorder = MlflowRecorder(uri)
+    spec = json.dumps({"name": "told", "description": f"About {HOSTILE}", "fronts": [["time"]]})
+    facts = {"version.torch": "2.0", "git.revision": "abc123", "home": "/home/me/sweeps"}
+    recorder.open(replace(FACTS, name="told", spec_json=spec, facts=facts, aims=aims(OBJECTIVES, REFERENCE)))
+    recorder.record(a_trial(0, sweep="told", started_ms=1_700_000_000_000, ended_ms=1_700_000_600_000))
+    recorder.close("FINISHED")
+    parts, _ = parsed(uri, "told")
+    for words in (
+        f"About {HOSTILE}",
+        "2023-11-14 22:13 to 2023-11-14 22:23 UTC",
+        "torch 2.0 at abc123",
+        f"MLflow at {uri}",
+        "The front of time alone, 1 network",
+    ):
+        assert words in parts.text
+    assert "/home/me" not in parts.text, "a report is sent to others"
+
+
+def test_only_the_scripts_of_the_page_may_run(uri):
+    parts, _ = parsed(uri)
+    (policy,) = [attrs["content"] for tag, attrs in parts.elements if tag == "meta" and "http-equiv" in attrs]
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in parts.scripts[1:]]
+    assert f"script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}';" in policy
+    assert "unsafe-eval" not in policy
 
 
 def test_failures_are_counted_with_their_reasons(uri):
@@ -172,17 +255,30 @@ def test_sweep_without_a_finished_trial_is_refused_with_what_to_do(uri):
 
 
 def test_report_of_a_thousand_trials_stays_below_ten_megabytes(tmp_path, empty_database, monkeypatch):
+    """Three tasks, and fronts of about a hundred networks each that fill their window."""
+    lattice = lattice_of(Window((8, 8, 8), 6, (1, 8, 8), 10)).float()
+    file = model.encode(lattice, {"step_dist": [1 / 6] * 6, "measurement": {"accuracy": 0.5}})
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     trials = [
-        a_trial(n, key=f"{n:016d}", accuracy=(n * 37 % 1000) / 1000, time=5 + (n * 91 % 1000) / 200)
+        a_trial(n, key=f"{n:016d}", task=f"digits-{n % 3}", accuracy=(n * 37 % 1000) / 1000, time=time_of(n))
         for n in range(1000)
     ]
     # The runs themselves take a minute and are not read: the table of trials is.
     monkeypatch.setattr(MlflowRecorder, "_write_run", lambda self, trial: None)
-    sweep = store(uri, "many", trials, network=a_network)
-    assert len(sweep.records) == 1000
-    assert len(report(sweep).encode()) < 10e6
+    sweep = store(uri, "many", trials, network=lambda key: file)
+    page = report(sweep)
+    data = json.loads(Parts(page).scripts[0])
+    assert data["trials"]["rows"] == 1000
+    drawn = [network for network in data["networks"].values() if "svg" in network]
+    assert len(drawn) > 300
+    assert len(page.encode()) < 10e6
+
+
+def time_of(number):
+    """Return a time that pays for accuracy; of all but every third trial, more than needed."""
+    accuracy = (number * 37 % 1000) / 1000
+    return 1 + 8 * accuracy**2 + number // 3 % 3
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -201,6 +297,18 @@ def test_command_leaves_mlflow_alone_when_told_so(uri, sweeper, place):  # noqa:
     assert said.code == 0, said.err
     assert (place / "some.html").is_file()
     assert read_artifact(uri, "alike", "report.html") is None
+
+
+def test_file_is_kept_where_mlflow_does_not_take_it(uri, sweeper, place):  # noqa: F811
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    (parts,) = folder.glob("artifacts/failed/*/artifacts")
+    (parts / "report.html").symlink_to("/dev/full")
+    said = sweeper("report", "failed", "--tracking-uri", uri)
+    assert said.code == 2
+    assert said.err.startswith("sweeper: failed.html is written, but not stored in MLflow")
+    assert "--no-log" in said.err
+    assert "Traceback" not in said.err
+    assert "</html>" in (place / "failed.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

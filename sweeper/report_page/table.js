@@ -74,6 +74,7 @@ const said = (problem) => {
 };
 const fill = () => {
   const word = $("search").value.trim().toLowerCase(), text = $("condition").value.trim();
+  $("condition").dataset.asked = $("condition").value;
   let meets = () => true;
   try {
     if (text) meets = conditionOf(text);
