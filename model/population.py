@@ -233,11 +233,14 @@ class Population:
             living = living_channels(shard.lattice)
             for row, member in enumerate(shard.members):
                 if self.lost_at[member] is None:
+                    channels = [n for alive_PC in living if (n := int(alive_PC[row].sum()))]
                     found[member] = {
                         "loss": -float(seen.log_likelihood[:, row].mean()),
                         "accuracy": float(seen.is_right[:, row].double().mean()),
                         "time": float(seen.expected_steps[:, row].mean()),
-                        "channels": sum(int(alive_PC[row].sum()) for alive_PC in living),
+                        "breadth": sum(channels) / len(channels) if channels else 0.0,
+                        "depth": len(channels),  # no layer lives above a dead one: it would see no image
+                        "channels": sum(channels),
                     }
         return found
 

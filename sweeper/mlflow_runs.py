@@ -31,6 +31,9 @@ COMMITTED = tuple(STATUSES.values())
 _LONGEST_PARAM = 6000
 _MOST_CURVE_POINTS = 50
 
+#: What is counted stays as it is for most epochs.
+_COUNTS = ("breadth", "depth", "channels")
+
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
     """Return what identifies a trial and how it ended, without empty texts."""
@@ -56,17 +59,20 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
 def trial_metrics(trial: TrialRecord) -> list[tuple[str, float, int, int]]:
     """Return (name, value, step, Unix milliseconds) of everything about a trial that is a finite number.
 
-    Params are texts that MLflow cannot order, so pressures and numeric axes are metrics as well.
+    Params are texts that MLflow cannot order, so pressures and numeric axes are metrics as well. Of a count that stays
+    the same over epochs the first and the last of them are told: a chart draws the same line between.
     """
     finals: dict[str, Any] = {k: v for k, v in trial.setting.items() if k.endswith("_pressure")}
     finals |= {axis_column(name): value for name, value in trial.axes.items()}
     finals |= trial.measurement
     now_ms = time_of(trial)
     metrics = [(name, float(value), 0, now_ms) for name, value in finals.items() if _is_finite(value)]
-    for point in thinned(trial.curve):
-        step = int(point["epoch"])
+    curve = thinned(trial.curve)
+    for place, point in enumerate(curve):
+        step, beside = int(point["epoch"]), curve[max(place - 1, 0) : place + 2]
         for name, value in point.items():
-            if name != "epoch" and _is_finite(value):
+            is_told = name in _COUNTS and 0 < place < len(curve) - 1 and all(p.get(name) == value for p in beside)
+            if name != "epoch" and not is_told and _is_finite(value):
                 metrics.append((f"epoch/{name}", float(value), step, now_ms))
     return metrics
 

@@ -135,7 +135,7 @@ def test_training_that_is_longer_than_its_limit_ends_timed_out_with_what_it_had(
         assert f"limit of {limit:g} s" in member.reason
         assert f"interrupted in epoch {epochs + 1} of 3" in member.reason
         assert [point["epoch"] for point in member.curve] == list(range(1, epochs + 1))
-        assert member.measurement.keys() == {"loss", "accuracy", "time", "channels"}
+        assert member.measurement.keys() == {"loss", "accuracy", "time", "breadth", "depth", "channels"}
         if member.curve:
             assert {"epoch": epochs, **member.measurement} == member.curve[-1]
     assert len(ended) == 2

@@ -13,10 +13,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sweeper.errors import TrackingError, UnknownSweepError
-from sweeper.mlflow_runs import thinned
+from sweeper.mlflow_runs import thinned, trial_metrics
 from sweeper.mlflow_store import artifact_location
 from sweeper.record import (
     MemoryRecorder,
@@ -167,6 +170,19 @@ def test_long_curve_is_thinned_evenly_and_keeps_its_ends(epochs):
     assert (kept[0], kept[-1]) == (0, epochs - 1)
     gaps = {later - earlier for earlier, later in pairwise(kept)}
     assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=80))
+def test_counts_over_epochs_are_told_where_they_change_and_draw_the_same_lines(counts):
+    whole = [{"epoch": 3 * e, "breadth": b / 2, "depth": d, "time": 1.0} for e, (b, d) in enumerate(counts)]
+    points = thinned(whole)
+    told = [m for m in trial_metrics(a_trial(curve=whole)) if m[0].startswith("epoch/")]
+    epochs = [point["epoch"] for point in points]
+    for name in ("breadth", "depth", "time"):
+        line = [(step, value) for told_name, value, step, _ in told if told_name == f"epoch/{name}"]
+        assert np.interp(epochs, *zip(*line, strict=True)).tolist() == [point[name] for point in points]
+        assert all(len({v for _, v in line[i : i + 3]}) > 1 for i in range(len(line) - 2)) or name == "time"
+    assert sum(name == "epoch/time" for name, *_ in told) == len(points), "what is measured is told at each epoch"
 
 
 def test_setting_and_curve_larger_than_a_batch_are_written_whole(opened, uri):

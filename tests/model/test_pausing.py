@@ -278,7 +278,7 @@ def test_training_that_is_over_ends_where_it_is_with_values_and_curve(task, monk
     for result in results[:2]:
         assert (result.network, result.end) == (None, End.INTERRUPTED)
         assert result.reason == f"interrupted in epoch {epoch} of 3"
-        assert result.measurement.keys() == {"loss", "accuracy", "time", "channels"}
+        assert result.measurement.keys() == {"loss", "accuracy", "time", "breadth", "depth", "channels"}
         assert len(result.curve) == epoch - 1
     assert (results[2].end, results[2].measurement) == (End.STOPPED, {})
     if asked > 1:

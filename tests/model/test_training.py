@@ -84,6 +84,21 @@ def assert_trains_as_alone(task, members, settings, **how):
     return states
 
 
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, time_selection):
+    pressures = [(0.02, 0.0), (0.0, 0.02), (0.02, 0.02)]  # narrower, narrower and shallower, nothing left
+    members = [Pressures(breadth, depth, 0.05, seed) for seed, (breadth, depth) in enumerate(pressures)]
+    settings = training_settings(epochs=6, learning_rate=3e-2)  # channels die on the way
+    results, _ = states_of(task, members, settings, dtype=torch.float64, time_selection=time_selection, steps=3)
+    for result in results:
+        last = {name: value for name, value in result.curve[-1].items() if name != "epoch"}
+        assert last.keys() == {"accuracy", "loss", "breadth", "depth", "time", "channels"}
+        assert last == pytest.approx({name: result.measurement[name] for name in last}, rel=1e-9)
+    counts = {tuple(point[name] for name in ("breadth", "depth")) for result in results for point in result.curve}
+    assert len(counts) > 4, "counts that hardly change say nothing"
+    assert {depth for _, depth in counts} == {0, 1, 2}
+
+
 @pytest.mark.parametrize("solver", ["proximal", "backprop"])
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
 @pytest.mark.parametrize("steps", [1, 3])
