@@ -17,6 +17,9 @@ _LONGEST = 4800
 
 _MOST_ROWS = 12
 
+#: Between the columns of a table, which the page puts side by side without one.
+_GAP = "&nbsp;&nbsp;"
+
 
 def experiment_note(sweep: str) -> str:
     """Return the description of a sweep's experiment."""
@@ -78,7 +81,7 @@ def _table(front: Front, most_rows: int) -> str:
     arrows = {"maximize": " ↑", "minimize": " ↓"}
     heads = [f"{f.title}{arrows.get(f.goal or '', '')}{f' ({f.unit})' if f.unit else ''}" for f in fields]
     lines = [
-        "| " + " | ".join(map(_plain, heads)) + " |",
+        "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
         "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",
         *("| " + " | ".join(_plain(f.cells[place]) for f in fields) + " |" for place in range(len(rows))),
     ]

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.live_state import LiveState
@@ -217,7 +217,9 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
         run = sweep_run(client, tracking_uri, sweep)
         if run and (aims := run.data.tags.get(AIMS)):
             first = read_aims(aims)[0][0]
-            page += f"?orderByKey=metrics.{first.name}&orderByAsc={str(first.goal is Goal.MINIMIZE).lower()}"
+            # The name as the page itself writes it, or it cannot say what it sorts by; and without what is for agents.
+            name, ascending = quote(f"metrics.`{first.name}`"), str(first.goal is Goal.MINIMIZE).lower()
+            page += f"?orderByKey={name}&orderByAsc={ascending}&workflowType=machine_learning"
     if urlsplit(tracking_uri).scheme in ("http", "https"):
         return None, f"{re.sub('://[^/]*@', '://', tracking_uri).rstrip('/')}/{page}"
     command = (

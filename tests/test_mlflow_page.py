@@ -147,7 +147,7 @@ def test_experiment_of_an_earlier_version_is_described_and_a_users_words_stay(ur
 def test_hint_leads_to_the_trials_the_best_first(uri):
     store(uri, "small", some_trials())
     _, page = page_hint(uri, "small")
-    assert page.endswith("/runs?orderByKey=metrics.accuracy&orderByAsc=false")
+    assert page.endswith("/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=false&workflowType=machine_learning")
 
 
 @pytest.mark.slow
@@ -165,6 +165,7 @@ def test_real_page_shows_description_picture_and_order(server):  # noqa: F811
         page.goto("about:blank")
         page.goto(hint)
         page.locator(".ag-row").nth(4).wait_for()
+        assert page.get_by_test_id("sort-select-dropdown").inner_text().strip() == "Sort: accuracy"
         rows = page.evaluate(
             "[...document.querySelectorAll('.ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row')]"
             ".sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index')).map((row) => row.innerText)"
