@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # loaded where it is used: it needs what may be broken
     from sweeper.spec import LoadedSpec
 
 _TORCH_TIMEOUT_S = 120
+_BROWSER_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def examine(place: Place) -> Iterator[Finding]:
         yield from _guarded("ray cluster", lambda: services.cluster(address, place.auth_mode))
     else:
         yield from _guarded("ray auth", lambda: [services.authentication(place.auth_mode)])
+    yield from _guarded("browser", _browser)
     yield from _guarded("tracking", lambda: _tracking(place, _versions_of("mlflow")))
     if isinstance(loaded, Finding):
         yield loaded
@@ -112,6 +114,11 @@ def _versions_of(name: str) -> SpecifierSet:
 def _torch() -> Iterator[Finding]:
     answers = ask(["torch"], _TORCH_TIMEOUT_S)
     yield software.torch_build(answers[0] if answers else "it said nothing")
+
+
+def _browser() -> Iterator[Finding]:
+    answers = ask(["browser"], _BROWSER_TIMEOUT_S)
+    yield software.browser(answers[0] if answers else "it said nothing")
 
 
 def _machine(place: Place) -> Iterator[Finding]:

@@ -168,6 +168,24 @@ def torch_build(facts: Mapping[str, Any] | str, gpu_files: Sequence[Path] = GPU_
     return fine("torch", found)
 
 
+def browser(facts: Mapping[str, Any] | str) -> Finding:
+    """Say whether there is a browser that draws pictures as SVG, PNG and PDF.
+
+    Args:
+        facts: As `sweeper.probe.browser` answers; why not, where it could not be asked.
+    """
+    way_out = (
+        "Needed only for pictures as .svg, .png and .pdf: install Chrome or Chromium, or set BROWSER_PATH to the "
+        "program of one."
+    )
+    if isinstance(facts, str):
+        return warning("browser", f"what draws pictures could not be asked for its browser: {facts}", way_out)
+    if facts["browser"]:
+        return fine("browser", "there is a Chrome or Chromium for pictures as SVG, PNG and PDF")
+    named = f" at BROWSER_PATH={facts['named']}" if facts["named"] else ""
+    return warning("browser", f"there is no Chrome or Chromium{named}", way_out)
+
+
 def newer(version: str, specifier: SpecifierSet) -> bool | None:
     """Return whether a version lies above what is asked for; False below, None where it fits or is no version."""
     try:

@@ -41,6 +41,8 @@ MOST_LEVELS = 4
 #: An axis with no more values than this is drawn with one place for each of them.
 _MOST_PLACES = 12
 
+_LONGEST_IN_SPACE = 24
+
 #: So many labels of parallel axes stand beside each other.
 _MOST_BESIDE = 7
 
@@ -223,7 +225,7 @@ def front_in_space(points: Points) -> Picture:
     name = "front of all objectives"
     traces.append(marks(points, front, x.name, y.name, z=z.name, name=name, marker=marker, error_z=stems))
     space: dict[str, Any] = {
-        f"{side}axis": {"title": {"text": _in_two_lines(one), "font": {"size": 12}}, "nticks": 5}
+        f"{side}axis": {"title": {"text": _title_in_space(one), "font": {"size": 12}}, "nticks": 5}
         for side, one in (("x", x), ("y", y), ("z", z))
     }
     for side, one in (("x", x), ("y", y)):
@@ -242,8 +244,10 @@ def front_in_space(points: Points) -> Picture:
     return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, figure)
 
 
-def _in_two_lines(objective: Objective) -> str:
-    return axis_title(objective.name, objective.goal).replace(" (", "<br>(")
+def _title_in_space(objective: Objective) -> str:
+    """Return the title of an axis in space, which must not leave a narrow page: a long one has its unit below."""
+    title = axis_title(objective.name, objective.goal)
+    return title if len(title) <= _LONGEST_IN_SPACE else title.replace(" (", "<br>(")
 
 
 def _bar(objective: Objective) -> dict[str, Any]:

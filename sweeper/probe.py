@@ -1,7 +1,8 @@
 """Questions whose answer may end the process that asks: each is asked in a process of its own.
 
 `python -m sweeper.probe imports torch ray` writes a line of JSON for each package when it begins with it and when it
-has its answer, so that a package that takes the process down is known. `torch` and `cluster HOST:PORT` write one line.
+has its answer, so that a package that takes the process down is known. `torch`, `browser` and `cluster HOST:PORT`
+write one line.
 """
 
 from __future__ import annotations
@@ -76,6 +77,19 @@ def torch_build() -> None:
     _answer(torch_facts())
 
 
+def browser() -> None:
+    """Say whether what draws pictures finds a browser; it starts none."""
+    import kaleido
+    from kaleido.errors import ChromeNotFoundError
+
+    try:
+        kaleido.Kaleido()
+    except ChromeNotFoundError:
+        _answer({"browser": False, "named": os.environ.get("BROWSER_PATH", "")})
+    else:
+        _answer({"browser": True, "named": os.environ.get("BROWSER_PATH", "")})
+
+
 def cluster(address: str) -> None:
     """Ask a Ray head who it is, with the authentication that this process was started with."""
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled: it has no types
@@ -104,6 +118,8 @@ def main(arguments: Sequence[str]) -> None:
         imports(rest)
     elif question == "torch":
         torch_build()
+    elif question == "browser":
+        browser()
     else:
         cluster(*rest)
 

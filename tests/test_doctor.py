@@ -26,6 +26,7 @@ from sweeper import doctor_software as software
 from sweeper.doctor import Place, _guarded, examine
 from sweeper.errors import SpecError
 from sweeper.finding import Verdict
+from sweeper.probe import ask
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = SpecifierSet(">=3.10,<4")
@@ -108,6 +109,17 @@ def test_gpu_that_this_build_of_torch_cannot_use_is_a_warning(tmp_path):
     assert (verdict, "nvidiactl) that this torch cannot use" in found) == ("warning", True)
     assert told(software.torch_build(facts | {"devices": ["H100"]}, [tmp_path / "nvidiactl"]))[0] == "ok"
     assert "devices: the process ended by signal 11" in software.torch_build("the process ended by signal 11").found
+
+
+def test_browser_that_is_missing_is_a_warning_that_names_where_it_was_looked_for(monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")
+    (facts,) = ask(["browser"], 60)
+    verdict, found, way_out = told(software.browser(facts))
+    assert (verdict, found) == ("warning", "there is no Chrome or Chromium at BROWSER_PATH=/nowhere/chromium")
+    assert "BROWSER_PATH" in way_out
+    monkeypatch.setenv("BROWSER_PATH", sys.executable)  # it is looked for, and not started
+    assert told(software.browser(ask(["browser"], 60)[0]))[0] == "ok"
+    assert "asked for its browser: no answer within 1 s" in software.browser("no answer within 1 s").found
 
 
 # --- the machine ------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ ROOMS = {
     ),
     # The rooms behind the door `doctor`, from the lowest up; `probe` asks what may end the process that asks.
     "finding": room("errors"),
-    "probe": room("model", "ray"),
+    "probe": room("model", "ray kaleido"),
     "doctor_software": room("finding probe", "packaging"),
     "doctor_machine": room("finding home errors"),
     "doctor_services": room("doctor_software finding probe execute record errors", "packaging"),
@@ -244,7 +244,7 @@ def test_every_third_party_package_has_one_owner():
     # Value types that cross doors by nature: arrays and tables; pydantic, in the rooms behind `spec`;
     # rich, between what draws (terminal) and what prints (cli).
     # optuna, in the ledger and its rows; sqlalchemy, in what opens databases and what writes many rows; typer, in the files of the room that prints; packaging, behind `doctor`;
-    # ray, in what runs on it and in what only asks who answers.
+    # ray and kaleido, in what runs on them and in what only asks who answers.
     # moocore, in what fronts are and in how they compare.
     # plotly, in the rooms behind `pictures` and in the pages that carry its script; matplotlib, in the two that draw
     # without a browser.
@@ -262,6 +262,7 @@ def test_every_third_party_package_has_one_owner():
         "typer",
         "packaging",
         "ray",
+        "kaleido",
     }
     owners = [name for own in (*ROOMS.values(), MODEL) for name in own.packages - shared]
     assert len(owners) == len(set(owners))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +20,8 @@ import model
 from model import Window
 from sweeper.loaded import LoadedSweep
 from sweeper.picture_file import Sheet, written
+from sweeper.picture_fronts import staircase
+from sweeper.picture_points import best_of, levels, spread
 from sweeper.picture_style import PALETTE, SMALL_SIZE, NotDrawnError
 from sweeper.pictures import picture_of, pictures_of, themed
 from sweeper.vocabulary import MEASUREMENTS, Goal, Objective
@@ -266,6 +270,146 @@ def test_picture_that_cannot_be_is_refused_with_the_reason(uri, sweep_name, name
 
 def test_not_drawn_is_a_mistake_in_a_question():
     assert issubclass(NotDrawnError, ValueError)
+
+
+# --- places, levels and lines ---------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 12))
+def test_levels_are_each_reached_by_fewer_values_than_the_one_below(values, most):
+    found = levels(values, most)
+    reached = [sum(value >= level for value in values) for level in found]
+    assert 1 <= len(found) <= most
+    assert found == sorted(set(found))
+    assert reached == sorted(set(reached), reverse=True)
+    assert reached[-1] == values.count(max(values)), "the highest level is reached by the best values alone"
+
+
+def test_levels_are_the_shortest_numbers_that_tell_the_values_apart():
+    assert levels([0.4489, 0.8422, 0.9156, 0.9533], 4) == [0.4, 0.8, 0.9, 0.95]
+    assert levels([0.9511, 0.9533], 2) == [0.9, 0.953]
+
+
+@given(st.lists(st.integers(), unique=True, max_size=40), st.integers(1, 10))
+def test_spread_keeps_the_order_and_the_ends(items, most):
+    chosen = spread(items, most)
+    assert chosen == [item for item in items if item in chosen]
+    assert len(chosen) == min(most, len(items))
+    assert chosen[-1:] == items[-1:]
+    assert most == 1 or chosen[:1] == items[:1]
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=12), st.sampled_from([True, False]))
+def test_staircase_is_the_border_of_what_is_dominated(values, is_least):
+    """Just worse than the line is dominated by some place; just better is not. The first objective is the larger, the better."""
+    x = Objective("time", Goal.MINIMIZE if is_least else Goal.MAXIMIZE)
+    rows = [{"accuracy": y, "time": at, "key": str(number)} for number, (at, y) in enumerate(values)]
+    best = best_of(rows, [FOUR[0], x])
+    sign = 1 if is_least else -1
+    worst = (max(sign * at for at, _ in values), min(y for _, y in values))
+    steps = staircase([(row["time"], row["accuracy"]) for row in best], (sign * worst[0], worst[1]))
+    assert {(row["time"], row["accuracy"]) for row in best} <= set(steps)
+    for (x0, y0), (x1, y1) in itertools.pairwise(steps):
+        assert (x0 == x1) != (y0 == y1), "every piece is upright or level"
+        assert sign * x1 >= sign * x0
+        assert y1 >= y0
+        middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+        assert any(sign * at <= sign * middle[0] and y >= middle[1] for at, y in values), "what is on it is attained"
+        assert not any(sign * at < sign * middle[0] and y > middle[1] for at, y in values), "nothing is better in both"
+
+
+# --- hostile sweeps -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory, empty_database):
+    """A thousand trials of twelve tasks that differ in two ways, some without a measured time; many axes, over decades."""
+    folder = tmp_path_factory.mktemp("large")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    trials = []
+    for number in range(1000):
+        classes, noise = (10, 5, 2)[number % 3], (0.0, 0.1, 0.2, 0.4)[number % 4]
+        values = (
+            0.3 + 0.6 * (number * 7919 % 1000) / 1000,
+            10 ** (number * 31 % 100 / 40),
+            1 + number % 7,
+            1.0 + number % 29,
+        )
+        trial = a_measured_trial(number, values, f"digits-{classes}")
+        axes = {f"axis_{at}": number * (at + 1) % 13 for at in range(9)}
+        axes |= {"classes": classes, "noise": noise, "rate": 10.0 ** -(number % 5)}
+        measured = {name: value for name, value in trial.measurement.items() if name != "time" or number % 10}
+        task = f"digits-{classes}-noise{noise}"
+        trials.append(replace(trial, key=f"{task}-{number:04d}", task=task, axes=axes, measurement=measured))
+    return store(f"sqlite:///{folder}/mlflow.db", "large", trials, network=a_network, **AIMS)
+
+
+@pytest.mark.slow
+def test_thousand_trials_are_drawn_in_a_page_of_modest_size(large):
+    (task, *_) = large.tasks
+    drawn = pictures_of(large, task)
+    assert sum(len(picture.figure.to_json()) for picture in drawn) < 1_500_000
+    assert all(math.isfinite(number) for picture in drawn for number in numbers(plain(picture)["data"]))
+    networks = plain(next(picture for picture in drawn if picture.name == "networks"))
+    keys = [custom[0] for trace in networks["data"] for custom in trace.get("customdata", [])]
+    members = large.front(task)["key"].to_pylist()
+    assert keys == [key for key in members if key in keys], "along the front, each once"
+    assert len(keys) == min(12, len(members))
+    assert len(json.dumps(networks["data"] + networks["layout"]["shapes"])) < 5_000 * len(keys)
+
+
+@pytest.mark.slow
+def test_settings_without_a_value_are_left_out_where_it_is_drawn_and_nowhere_else(large):
+    (task, *_) = large.tasks
+    rows = large.points(task).to_pylist()
+    unmeasured = {row["key"] for row in rows if row["time"] is None}
+    assert unmeasured
+    assert {row["key"] for row in rows} - unmeasured == set(keys_of(picture_of(large, task, "front-time")))
+    assert {row["key"] for row in rows} == set(keys_of(picture_of(large, task, "front-breadth")))
+
+
+@pytest.mark.slow
+def test_growth_over_one_axis_has_a_line_for_each_value_of_the_other(large):
+    (task, *_) = large.tasks
+    by_key = {row["key"]: row for row in large.points().to_pylist()}
+    for name, own, other in (("growth-breadth", "classes", "noise"), ("growth-breadth-noise", "noise", "classes")):
+        figure = plain(picture_of(large, task, name))
+        lines = [[by_key[key] for [key] in trace["customdata"]] for trace in figure["data"]]
+        assert sorted({row[other] for line in lines for row in line}) == sorted({r[other] for r in by_key.values()})
+        for trace, line in zip(figure["data"], lines, strict=True):
+            level = float(re.search("≥ ([0-9.]+)", trace["name"])[1])
+            assert len({row[other] for row in line}) == 1
+            assert [row[own] for row in line] == sorted({row[own] for row in line}) == trace["x"]
+            for row in line:
+                rivals = [r for r in by_key.values() if r["task"] == row["task"] and r["accuracy"] >= level]
+                assert row["breadth"] == min(rival["breadth"] for rival in rivals), (
+                    "the least that reaches the accuracy"
+                )
+
+
+@pytest.mark.slow
+def test_trade_off_holds_what_no_setting_that_is_as_accurate_beats(large):
+    (task, *_) = large.tasks
+    rows = {row["key"]: row for row in large.points(task).to_pylist() if row["time"] is not None}
+    figure = plain(picture_of(large, task, "trade-breadth-time"))
+    curves = [trace for trace in figure["data"] if "≥" in trace["name"] and trace["mode"] == "markers"]
+    assert 2 <= len(curves) <= 4
+    for trace in curves:
+        level = float(trace["name"].split("≥")[1])
+        reaching = [(row["breadth"], row["time"]) for row in rows.values() if row["accuracy"] >= level]
+        twin = {a for a in reaching if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in reaching)}
+        assert set(zip(trace["x"], trace["y"], strict=True)) == twin
+    assert len({trace["marker"]["symbol"] for trace in curves}) == len(curves), "not by colour alone"
+
+
+@pytest.mark.slow
+def test_parallel_axes_hold_every_setting_with_its_key(large):
+    (task, *_) = large.tasks
+    (trace,) = plain(picture_of(large, task, "parallel"))["data"]
+    wanted = [row["key"] for row in large.points(task).to_pylist() if row["time"] is not None]
+    assert [key for [key] in trace["customdata"]] == wanted
+    assert {len(side["values"]) for side in trace["dimensions"]} == {len(wanted)}
+    assert len(trace["dimensions"]) > 10
 
 
 # --- files and the command ------------------------------------------------------------------------
