@@ -140,6 +140,8 @@ def _in_script(text: str) -> str:
 def _exported(picture: Picture, sheet: Sheet, time_limit_s: float) -> bytes:
     figure = themed(picture.figure, dark=sheet.is_dark)
     figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark])
+    for place, trace in enumerate(figure.data):
+        trace.uid = f"{place:06d}"  # else plotly draws lots, and no SVG would be as the one before
     try:
         data = asyncio.run(_drawn(figure, sheet, time_limit_s))
     except ChromeNotFoundError as error:

@@ -432,6 +432,9 @@ def test_svg_and_png_are_drawn_by_a_real_browser(uri, sweeper, place):  # noqa: 
         assert said.code == 0, said.err
         assert (place / f"front.{kind}").read_bytes().startswith(start)
     assert "accuracy ↑ (share)" in (place / "front.svg").read_text()
+    for name in ("front-time", "steps", "front-3d"):
+        first, again = (written(picture_of(loaded(uri), "digits-10", name), Sheet("svg")) for _ in range(2))
+        assert first == again, name
 
 
 def test_command_lists_what_can_be_drawn(uri, sweeper):  # noqa: F811
