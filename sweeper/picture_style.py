@@ -56,6 +56,9 @@ _AXIS_UNITS = {
 #: Counts that each have a tick of their own.
 _MOST_COUNTS = 6
 
+#: Characters of the longest title of an axis that a narrow page holds in full size.
+_LONGEST_TITLE = 30
+
 #: From this ratio of the largest to the smallest on, an axis is logarithmic.
 _DECADES = 50
 
@@ -161,7 +164,9 @@ def unit_of(name: str) -> str:
 
 def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[str, Any]:
     """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers."""
-    layout: dict[str, Any] = {"title": {"text": axis_title(name, goal)}}
+    title = axis_title(name, goal)
+    size = TEXT_SIZE if len(title) <= _LONGEST_TITLE else SMALL_SIZE
+    layout: dict[str, Any] = {"title": {"text": title, "font": {"size": size}}}
     low, high = min(values), max(values)
     if is_logarithmic(values):
         low, high = math.log10(low), math.log10(high)
