@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -11,14 +10,13 @@ from matplotlib.figure import Figure
 
 from sweeper.columns import unit
 from sweeper.table import Front
-from sweeper.vocabulary import Goal, Objective
+from sweeper.vocabulary import Objective
 
 #: Okabe and Ito's blue, and ink.
 _POINT, _INK, _GRID = "#0072B2", "#1f2933", "#dde3e9"
 
 _DPI = 80
 _PANEL = (3.1, 2.6)  # inches
-_ARROWS: Mapping[Goal, str] = {Goal.MAXIMIZE: "↑", Goal.MINIMIZE: "↓"}
 
 
 def draw_front(front: Front) -> bytes:
@@ -55,4 +53,4 @@ def _panel(axes: Axes, front: Front, across: Objective, up: Objective) -> None:
 
 
 def _label(objective: Objective) -> str:
-    return f"{objective.name} {_ARROWS[objective.goal]} ({unit(objective.name)})"
+    return f"{objective.name} {objective.goal.arrow} ({unit(objective.name)})"

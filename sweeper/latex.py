@@ -6,7 +6,6 @@ import re
 import unicodedata
 
 from sweeper.sheet import Field, Sheet
-from sweeper.vocabulary import Goal
 
 #: Rows up to which a table stands on one page; longer ones go on on the next.
 _PAGE_ROWS = 40
@@ -83,8 +82,7 @@ def _lines(rows: list[str]) -> str:
 
 
 def _head(field: Field) -> str:
-    arrow = {None: "", Goal.MAXIMIZE: r" $\uparrow$", Goal.MINIMIZE: r" $\downarrow$"}[field.goal]
-    return escaped(field.title) + arrow
+    return escaped(field.head)
 
 
 def _set(field: Field, cell: str) -> str:

@@ -12,9 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper.sheet import Field, Sheet
-from sweeper.vocabulary import Goal
-
-_ARROWS = {None: "", Goal.MAXIMIZE: " ↑", Goal.MINIMIZE: " ↓"}
 
 #: The narrowest column in which a sentence, such as a reason, is still read.
 _LEAST_PROSE = 24
@@ -30,7 +27,7 @@ def listing(sheet: Sheet, width: int = 80) -> Group:
         sheet: What to show.
         width: Columns of the terminal.
     """
-    shown = [_Column(field, field.title + _ARROWS[field.goal], field.cells) for field in sheet.fields]
+    shown = [_Column(field, field.head, field.cells) for field in sheet.fields]
     gap, below = 2, []
     if _width(shown, gap) > width:
         gap, shown = 1, [column.narrowed() for column in shown]

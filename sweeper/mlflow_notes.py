@@ -78,8 +78,7 @@ def _table(front: Front, most_rows: int) -> str:
     left = max(0, front.table.num_rows - most_rows)
     rows = front.table.slice(left).to_pylist()
     fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
-    arrows = {"maximize": " ↑", "minimize": " ↓"}
-    heads = [f"{f.title}{arrows.get(f.goal or '', '')}{f' ({f.unit})' if f.unit else ''}" for f in fields]
+    heads = [f"{f.head}{f' ({f.unit})' if f.unit else ''}" for f in fields]
     lines = [
         "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
         "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",

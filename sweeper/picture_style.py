@@ -14,8 +14,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from sweeper import columns
 from sweeper.errors import QueryError
-from sweeper.vocabulary import MEASUREMENTS, Goal, Objective
+from sweeper.vocabulary import Goal, Objective
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart too, and which stand out from white and from black.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -33,25 +34,6 @@ TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 13, 11, 10
 HEIGHT = 430
 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-
-#: Units of axes of a sweep, beside those of `MEASUREMENTS`.
-_AXIS_UNITS = {
-    "classes": "count",
-    "occlusion": "share of image",
-    "noise": "standard deviation, share of white",
-    "train_images": "images",
-    "test_images": "images",
-    "breadth_pressure": "nats",
-    "depth_pressure": "nats",
-    "time_pressure": "nats",
-    "channels": "channels",
-    "layers": "layers",
-    "steps": "steps",
-    "memory_mib": "MiB",
-    "kernel": "pixels",
-    "epochs": "epochs",
-    "batch_size": "images",
-}
 
 #: Counts that each have a tick of their own.
 _MOST_COUNTS = 6
@@ -153,13 +135,8 @@ def number(value: float) -> str:
 
 def axis_title(name: str, goal: Goal | None = None) -> str:
     """Return name, direction and unit of an axis: `accuracy ↑ (share)`."""
-    arrow = {Goal.MAXIMIZE: " ↑", Goal.MINIMIZE: " ↓", None: ""}[goal]
-    return f"{shown(name)}{arrow}{f' ({unit})' if (unit := unit_of(name)) else ''}"
-
-
-def unit_of(name: str) -> str:
-    """Return the unit of a measurement or of an axis; empty where it has none."""
-    return MEASUREMENTS[name][0] if name in MEASUREMENTS else _AXIS_UNITS.get(name.removeprefix("setting."), "")
+    unit = columns.unit(name)
+    return f"{shown(name)}{f' {goal.arrow}' if goal else ''}{f' ({unit})' if unit else ''}"
 
 
 def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[str, Any]:
@@ -185,7 +162,7 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 def is_counted(name: str, values: Sequence[float]) -> bool:
     """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
     is_whole = all(float(value).is_integer() for value in values)
-    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not unit_of(name).startswith("share")
+    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not columns.unit(name).startswith("share")
 
 
 def hover(row: Mapping[str, Any], objectives: Sequence[Objective], axes: Mapping[str, str]) -> str:

@@ -234,12 +234,8 @@ def _figure(task: str, one: pictures.Picture) -> str:
 def _front_table(front: Front) -> str:
     rows = front.table.to_pylist()
     fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
-    arrows = {"maximize": " ↑", "minimize": " ↓"}
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
-    heads = "".join(
-        f'<th scope="col">{escape(f.title)}{arrows.get(f.goal or "", "")}{unit}</th>'
-        for f, unit in zip(fields, units, strict=True)
-    )
+    heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []
     for place, row in enumerate(rows):
         cells = "".join(f"<td{' class=number' if f.is_number else ''}>{escape(f.cells[place])}</td>" for f in fields)

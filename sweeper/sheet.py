@@ -40,6 +40,11 @@ class Field:
     is_number: bool = False
 
     @property
+    def head(self) -> str:
+        """The title, and for an objective where better values lie."""
+        return f"{self.title} {self.goal.arrow}" if self.goal else self.title
+
+    @property
     def is_prose(self) -> bool:
         """Whether cells are sentences, which may go on in the next line."""
         return self.title == "reason"

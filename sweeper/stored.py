@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -53,9 +54,7 @@ def read_front(tracking_uri: str, sweep: str, task: str | None = None, objective
         TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
         QueryError: If a stored front is damaged or of a newer format.
     """
-    client = connect(tracking_uri, is_reading=True)
-    with translated(tracking_uri, f"read the fronts of sweep '{sweep}'"):
-        run = sweep_run(client, tracking_uri, sweep)
+    with _reading(tracking_uri, sweep, "read the fronts of") as (client, run):
         marks = front_marks(run) if run else {}
         tasks = sorted(place for place in marks if "/" not in place)
         if task is not None and task not in tasks:
@@ -77,9 +76,7 @@ def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
         TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
         QueryError: If what is stored is damaged, or of another version of sweeper.
     """
-    client = connect(tracking_uri, is_reading=True)
-    with translated(tracking_uri, f"read the trials of sweep '{sweep}'"):
-        run = sweep_run(client, tracking_uri, sweep)
+    with _reading(tracking_uri, sweep, "read the trials of") as (client, run):
         aims = run.data.tags.get(AIMS) if run else None
         if run is None or aims is None:
             raise QueryError(
@@ -128,9 +125,7 @@ def read_facts(tracking_uri: str, sweep: str) -> dict[str, str]:
         UnknownSweepError: If there is no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect(tracking_uri, is_reading=True)
-    with translated(tracking_uri, f"read the facts of sweep '{sweep}'"):
-        run = sweep_run(client, tracking_uri, sweep)
+    with _reading(tracking_uri, sweep, "read the facts of") as (_, run):
         tags = run.data.tags if run else {}
         kept = {n: value for n, value in tags.items() if n not in (AIMS, PARTS, LIVE) and not n.startswith(f"{FRONT}.")}
         return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
@@ -143,9 +138,7 @@ def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
         UnknownSweepError: If there is no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect(tracking_uri, is_reading=True)
-    with translated(tracking_uri, f"read {path} of sweep '{sweep}'"):
-        run = sweep_run(client, tracking_uri, sweep)
+    with _reading(tracking_uri, sweep, f"read {path} of") as (client, run):
         folder = path.rpartition("/")[0]
         if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
             return None
@@ -169,9 +162,7 @@ def read_network_keys(tracking_uri: str, sweep: str) -> list[str]:
         UnknownSweepError: If there is no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect(tracking_uri, is_reading=True)
-    with translated(tracking_uri, f"list the networks of sweep '{sweep}'"):
-        run = sweep_run(client, tracking_uri, sweep)
+    with _reading(tracking_uri, sweep, "list the networks of") as (client, run):
         paths = artifact_paths(client, str(run.info.run_id), "networks") if run else set()
         names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in paths}
         return sorted(key for path, key in names.items() if path == network_path(key))
@@ -246,6 +237,14 @@ def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
         place for place in places if place.split("/")[0] == task and sorted(place.split("/")[1:]) == sorted(objectives)
     ]
     return own if own in same or not same else same[0]
+
+
+@contextmanager
+def _reading(uri: str, sweep: str, doing: str) -> Iterator[tuple[MlflowClient, Run | None]]:
+    """Give a client and the run of a sweep, and say what was being done where MLflow fails."""
+    client = connect(uri, is_reading=True)
+    with translated(uri, f"{doing} sweep '{sweep}'"):
+        yield client, sweep_run(client, uri, sweep)
 
 
 def sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:

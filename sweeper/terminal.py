@@ -13,7 +13,7 @@ from sweeper import scene, sheet
 from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
-from sweeper.vocabulary import WALLS, Goal, Graph, Outcome, StepHistogram
+from sweeper.vocabulary import WALLS, Graph, Outcome, StepHistogram
 
 #: Cells of the bar of a step that is certain.
 _BAR_CELLS = 30
@@ -64,7 +64,7 @@ def _headline(front: Front, conditions: Sequence[str]) -> Text:
 def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the cells of a front by column title: numbers, then words."""
     rows = front.table.to_pylist()
-    arrows = {o.name: " ↑" if o.goal is Goal.MAXIMIZE else " ↓" for o in front.objectives}
+    arrows = {o.name: f" {o.goal.arrow}" for o in front.objectives}
     names = [name for name in {**dict.fromkeys(sheet.USUAL), **arrows} if name in front.table.column_names]
     numbers = {
         name + arrows.get(name, ""): [sheet.number(name, row[name], row.get(f"{name}_sd")) for row in rows]

@@ -18,6 +18,11 @@ class Goal(StrEnum):
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 
+    @property
+    def arrow(self) -> str:
+        """Where better values lie, for people."""
+        return "↑" if self is Goal.MAXIMIZE else "↓"
+
 
 class State(StrEnum):
     """Where a trial stands in the ledger."""

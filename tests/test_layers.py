@@ -103,7 +103,7 @@ ROOMS = {
     "questions": room("query loaded sheet columns conditions table vocabulary errors", "pyarrow"),
     "difference": room("comparison questions query loaded indicators sheet table vocabulary errors", "pyarrow"),
     # The rooms behind the door `pictures`, from the lowest up; `picture_file` writes what they draw.
-    "picture_style": room("vocabulary errors", "plotly"),
+    "picture_style": room("columns vocabulary errors", "plotly"),
     "picture_points": room("picture_style loaded front table vocabulary"),
     "picture_fronts": room("picture_points picture_style vocabulary", "plotly"),
     "picture_growth": room("picture_fronts picture_points picture_style loaded table vocabulary", "plotly"),
