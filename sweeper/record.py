@@ -131,8 +131,8 @@ class MlflowRecorder:
     ) -> None:
         self._uri = tracking_uri
         self._artifact_root, self._network = artifact_root, network
-        self._table: TrialParts | None = None
-        self._page: SweepPage | None = None
+        self._table: TrialParts  # these two from `open` on
+        self._page: SweepPage
         self._networks: set[str] = set()  # paths of those that are stored
         self._tasks: set[str] = set()  # those that a front is stored for
         self._client = connect(tracking_uri)
@@ -175,7 +175,7 @@ class MlflowRecorder:
         with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
             if trial.key not in self._committed:
                 self._write_run(trial)
-            self._opened_table.add(trial)
+            self._table.add(trial)
 
     def _write_run(self, trial: TrialRecord) -> None:
         run_id = self._runs.get(trial.key) or self._found(trial)
@@ -192,7 +192,7 @@ class MlflowRecorder:
         """Store a front as a Parquet artifact, mark it, and tag the runs of its members."""
         self._require_open()
         with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
-            self._opened_table.write()
+            self._table.write()
             version, stored = self._stored_front(front.place)
             if stored is None or not stored.same_content(front):
                 stored = self._write_front(replace(front, version=version + 1))
@@ -220,7 +220,7 @@ class MlflowRecorder:
         """End the sweep's run as FINISHED, KILLED or FAILED."""
         self._require_open()
         with translated(self._uri, f"close sweep '{self._sweep}'"):
-            self._opened_table.write()
+            self._table.write()
             self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
@@ -237,18 +237,6 @@ class MlflowRecorder:
         """Return the current front of each task, by task."""
         self._require_open()
         return read_front(self._uri, self._sweep)
-
-    @property
-    def _opened_table(self) -> TrialParts:
-        if self._table is None:
-            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
-        return self._table
-
-    @property
-    def _opened_page(self) -> SweepPage:
-        if self._page is None:
-            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
-        return self._page
 
     def _require_open(self) -> None:
         if not self._parent_id:
@@ -354,7 +342,7 @@ class MlflowRecorder:
         """Have MLflow's page show the fronts of all tasks."""
         self._tasks.add(front.task)
         stored = (self._stored_front(task)[1] for task in sorted(self._tasks))
-        self._opened_page.show([front for front in stored if front is not None])
+        self._page.show([front for front in stored if front is not None])
 
     def _store_networks(self, front: Front) -> None:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""

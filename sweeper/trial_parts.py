@@ -89,8 +89,3 @@ def _marked(run: Run) -> tuple[int, list[tuple[str, int]]]:
 
 def _part(client: MlflowClient, run_id: str, path: str) -> pa.Table:
     return from_parquet_bytes(downloaded(client, run_id, path))
-
-
-def rows_marked(run: Run) -> int:
-    """Return how many trials the files of a sweep's run hold."""
-    return sum(rows for _, rows in _marked(run)[1])
