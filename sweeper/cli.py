@@ -10,7 +10,6 @@ the machine cannot do any more, with the way on · 130 and 143 interrupted, with
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper import cli_look, cli_picture, cli_query, cli_report
+from sweeper import cli_look, cli_picture, cli_query, cli_report, cli_submit
 from sweeper.cli_options import (
     AddressOption,
     HomeOption,
@@ -30,6 +29,7 @@ from sweeper.cli_options import (
     StorageOption,
     TrackingOption,
     WorkersOption,
+    print_commands,
 )
 from sweeper.cli_options import known_sweep as _sweep
 from sweeper.cli_options import print_json as _print_json
@@ -81,13 +81,24 @@ def run(
     address: AddressOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    take_on: Annotated[
+        bool,
+        typer.Option(
+            "--take-on", help="With --ledger: go on with a sweep of this name and spec that another home has planned."
+        ),
+    ] = False,
+    relative_to: Annotated[
+        Path | None,
+        typer.Option("--relative-to", help="Folder that paths in the spec are meant from. Default: the spec's own."),
+    ] = None,
 ) -> None:
     """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
     from sweeper.spec import load_spec
     from sweeper.sweep import Sweep
 
-    loaded = load_spec(space, name=name)
-    _drive(Sweep(loaded.spec.name, home, tracking_uri, storage, ledger), home, loaded, workers, address)
+    loaded = load_spec(space, name=name, folder=relative_to)
+    sweep = Sweep(loaded.spec.name, home, tracking_uri, storage, ledger)
+    _drive(sweep, home, loaded, workers, address, takes_on=take_on)
 
 
 @app.command(epilog="Example: sweeper resume quickstart")
@@ -124,7 +135,14 @@ def mirror(
     print(f"{terminal.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
 
 
-def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | None, address: str | None) -> None:
+def _drive(
+    sweep: Sweep,
+    home: Path,
+    loaded: LoadedSpec | None,
+    workers: int | None,
+    address: str | None,
+    takes_on: bool = False,
+) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper import terminal
     from sweeper.execute import RayExecutor
@@ -141,9 +159,10 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
                 workers=workers or os.cpu_count() or 1,
                 observe=observe,
                 should_stop=lambda: bool(stopped),
+                takes_on=takes_on,
             )
         except KeyboardInterrupt:
-            _print_commands("interrupted at once; continue with:", again)
+            print_commands("interrupted at once; continue with:", again)
             sys.exit(130)
     for front in summary.fronts:
         if front.table.num_rows:
@@ -151,7 +170,7 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
             console.print()
     print(terminal.outcome_line(summary.counts))
     if not summary.is_finished:
-        _print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
+        print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
         sys.exit(128 + stopped[0] if stopped else 1)
     _refuse_unmirrored(summary)
     _print_next_steps(sweep, summary, elsewhere)
@@ -167,16 +186,7 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
         f'sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}',
         f"sweeper status {summary.name}{elsewhere}",
     ]
-    _print_commands("\nLook further:", [*commands, *([command] if command else []), page])
-
-
-def _print_commands(title: str, commands: list[str]) -> None:
-    """Print commands to type next; where this program is not on the path, first how to put it there."""
-    print(title)
-    if shutil.which("sweeper") is None:
-        print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")
-    for command in commands:
-        print(f"  {command}")
+    print_commands("\nLook further:", [*commands, *([command] if command else []), page])
 
 
 def _refuse_unmirrored(summary: Summary) -> None:
@@ -195,6 +205,7 @@ def _shown_uri(sweep: Sweep) -> str:
     return redacted(sweep.tracking_uri)
 
 
+cli_submit.register(app)
 cli_query.register(app)
 cli_picture.register(app)
 cli_report.register(app)

@@ -14,6 +14,7 @@ from rich.console import Console
 from sweeper.cli_options import (
     AddressOption,
     HomeOption,
+    JobsAddressOption,
     JsonOption,
     LedgerOption,
     Name,
@@ -22,10 +23,12 @@ from sweeper.cli_options import (
     TrackingOption,
     WorkersOption,
     checked,
+    job_server,
     known_sweep,
     print_json,
     write_aside,
 )
+from sweeper.cli_submit import jobs_as_values
 from sweeper.cli_watch import watch
 from sweeper.errors import QueryError
 
@@ -44,10 +47,25 @@ def status(
     name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
     home: HomeOption = Path("sweeps"),
     ledger: LedgerOption = None,
+    address: JobsAddressOption = None,
+    tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure."""
+    """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure.
+
+    With --address: of the sweeps that were submitted to a cluster, as far as MLflow knows.
+    """
     from sweeper import terminal
+
+    if (server := job_server(address)) is not None:
+        jobs = jobs_as_values(server, name and checked(name), tracking_uri)
+        if as_json:
+            print_json(jobs[0] if name is not None else jobs)
+        elif jobs:
+            Console().print(terminal.jobs_table(jobs))
+        else:
+            print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
+        return
     from sweeper.home import Home
     from sweeper.sweep import Sweep
 

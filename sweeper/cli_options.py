@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,7 @@ from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.home import Home
+    from sweeper.submit import JobServer
     from sweeper.sweep import Sweep
 
 Space = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped search space.")]
@@ -76,6 +80,15 @@ AddressOption = Annotated[
         help="A running Ray cluster, HOST:PORT or 'auto'. Default: start one here.",
     ),
 ]
+JobsAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        metavar="URL",
+        help="Job server of a Ray cluster, http://HEAD:8265; `here` for this machine whatever the variable says.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -85,6 +98,13 @@ def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep
 
     home.known(checked(name))
     return Sweep(name, home.root, tracking_uri, home.storage, home.ledger_url)
+
+
+def job_server(address: str | None) -> JobServer | None:
+    """Return the job server that is named; None where this machine is meant."""
+    from sweeper.submit import JobServer
+
+    return None if address in {None, "", "here"} else JobServer(str(address))
 
 
 def checked(name: str) -> str:
@@ -110,3 +130,12 @@ def write_aside(output: Path, data: bytes) -> None:
 def print_json(value: object) -> None:
     """Print an answer for programs."""
     print(json.dumps(value, indent=2))
+
+
+def print_commands(title: str, commands: list[str]) -> None:
+    """Print commands to type next; where this program is not on the path, first how to put it there."""
+    print(title)
+    if shutil.which("sweeper") is None:
+        print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")
+    for command in commands:
+        print(f"  {command}")

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli_options import HomeOption, JsonOption, Name, TrackingOption, checked, print_json
+from sweeper.cli_options import (
+    HomeOption,
+    JobsAddressOption,
+    JsonOption,
+    Name,
+    TrackingOption,
+    checked,
+    job_server,
+    print_json,
+)
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
-    from sweeper.live_state import View
+    from sweeper.live_state import LiveState, View
+    from sweeper.submit import JobServer
     from sweeper.watching import Watcher
 
 #: What a program that writes to a pipe is ended with when nobody reads it any more.
@@ -45,8 +55,11 @@ def watch(
         float, typer.Option("--interval", parser=_interval, metavar="S", help="Seconds between two looks.")
     ] = 2.0,
     as_json: JsonOption = False,
+    address: JobsAddressOption = None,
 ) -> None:
-    """Show how a sweep goes that runs elsewhere, until it ends. Reads MLflow alone, and changes nothing.
+    """Show how a sweep goes that runs elsewhere, until it ends. Reads MLflow, and changes nothing.
+
+    With --address: of a sweep that was submitted there; where MLflow is, it was told.
 
     Exit code 0 if every trial has ended, or with --once if it is under way; 1 if nobody drives it any more, or if
     with --once its driver was not heard of for long.
@@ -56,9 +69,13 @@ def watch(
     from sweeper.sweep import Sweep
     from sweeper.watching import Watcher
 
-    uri = Sweep(checked(name), home, tracking_uri).tracking_uri
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
-    watcher = Watcher(partial(read_live, uri, name), f"sweeper resume {name}{elsewhere}")
+    checked(name)
+    if (server := job_server(address)) is not None:
+        watcher = Watcher(_submitted(server, name, tracking_uri), f"sweeper submit SPACE --name {name}")
+    else:
+        uri = Sweep(name, home, tracking_uri).tracking_uri
+        elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+        watcher = Watcher(partial(read_live, uri, name), f"sweeper resume {name}{elsewhere}")
     with leaving_signals(), _quiet_end():
         view = watcher.look()  # a mistake ends here
         if not once:
@@ -68,6 +85,23 @@ def watch(
         elif not as_json:
             _print_once(view)
     sys.exit(_exit_code(view))
+
+
+def _submitted(server: JobServer, name: str, tracking_uri: str | None) -> Callable[[], LiveState]:
+    """Return what reads how a submitted sweep stands, once its driver has begun to say it."""
+    from sweeper.clustered import Reader
+    from sweeper.live import leaving_signals
+
+    job = server.newest(name)
+    read = Reader(server, job, tracking_uri)
+    is_said = False
+    with leaving_signals():
+        while read.is_too_early():
+            if not is_said:
+                print(f"job {job.id} has only just begun; waiting for what it says", file=sys.stderr)
+            is_said = True
+            time.sleep(1)
+    return read
 
 
 def _exit_code(view: View) -> int:

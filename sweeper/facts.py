@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+#: Beside a copy of this package that travels with a job.
+_NOTE = "shipped.json"
 
 _PACKAGES = ("sweeper", "torch", "ray", "optuna", "mlflow", "pyarrow", "numpy", "moocore")
 
 
 def software() -> dict[str, str]:
     """Return the versions of what a network is trained with, by name."""
-    return {package: version(package) for package in _PACKAGES} | {"python": platform.python_version()}
+    return {package: _version(package) for package in _PACKAGES} | {"python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # this project itself, where it came with a job
+        return _note().get("version", "unknown")
 
 
 def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
@@ -25,8 +36,27 @@ def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
     facts = {f"version.{name}": number for name, number in software().items()}
     facts["platform"] = platform.platform()
     facts |= {f"data.{label}": digest for label, digest in data_hashes.items()}
-    revision = _git_revision(Path(__file__).parent)
+    revision = revision_of_code()
     return facts | ({"git.revision": revision} if revision else {})
+
+
+def revision_of_code() -> str | None:
+    """Return the revision of the checkout that this code is, or was taken from when it was shipped to a cluster."""
+    return _note().get("revision") or _git_revision(Path(__file__).parent)
+
+
+def write_note(package: Path) -> None:
+    """Note version and revision of this code beside a copy of it, which knows neither."""
+    note = {"version": _version("sweeper"), "revision": revision_of_code() or ""}
+    (package / _NOTE).write_text(json.dumps(note), encoding="utf-8")
+
+
+def _note() -> dict[str, str]:
+    try:
+        found = json.loads(Path(__file__).with_name(_NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _git_revision(folder: Path) -> str | None:

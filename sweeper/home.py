@@ -338,12 +338,18 @@ class SweepFolder:
     @property
     def driver(self) -> str | None:
         """Who drives this sweep now, in words; None if nobody does."""
+        found = self.driving
+        return None if found is None else _named(found)
+
+    @property
+    def driving(self) -> Mapping[str, object] | None:
+        """Who drives this sweep now, as it has noted itself: `pid`, `host`, `since`; None if nobody does."""
         try:
             with (self.path / "driver.json").open(encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
-                    return _named(_read(file))
+                    return _read(file)
         except OSError:
             pass
         return None
@@ -368,7 +374,7 @@ def _read(file: IO[str]) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _named(driver: dict[str, object]) -> str:
+def _named(driver: Mapping[str, object]) -> str:
     if not driver:
         return "another process"
     return f"process {driver.get('pid')} on {driver.get('host')} since {driver.get('since')}"

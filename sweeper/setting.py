@@ -269,7 +269,7 @@ class Setting(Pressures):
 
 
 def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
-    """Return the absolute path of a Parquet file; where a spec is read from a folder, it must exist."""
+    """Return the absolute path of a Parquet file; where a spec is read to be run here, it must exist."""
     if not text.lower().endswith(".parquet"):
         raise broken_rule(rule, f"{nearest(text, [DIGITS])} A file must end in .parquet.")
     folder = (info.context or {}).get("folder")
@@ -277,7 +277,7 @@ def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
         # A stored path is kept as it is: on another machine it need not exist, and its key must hold.
         return os.path.abspath(text)
     path = Path(folder, text).resolve()
-    if not path.is_file():
+    if not path.is_file() and not (info.context or {}).get("is_elsewhere"):
         raise broken_rule(f"{rule} that exists (looked for {path})", "Correct the path.")
     return str(path)
 

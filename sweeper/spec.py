@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from sweeper.errors import SpecError
 from sweeper.parameters import Parameter
 from sweeper.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
-from sweeper.setting import LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
+from sweeper.setting import DIGITS, LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
 from sweeper.spec_change import differences, refused_differences
 from sweeper.spec_problems import problems_of, spec_error
 from sweeper.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.yaml_source import read_yaml
 
 __all__ = [
+    "DIGITS",
     "EarlyStopping",
     "LatticeSpec",
     "LoadedSpec",
@@ -36,6 +37,7 @@ __all__ = [
     "differences",
     "load_spec",
     "place_of",
+    "read_yaml",
     "refused_differences",
     "shipped_spaces",
 ]
@@ -50,12 +52,16 @@ class LoadedSpec:
     path: Path
 
 
-def load_spec(source: str | Path, *, name: str | None = None) -> LoadedSpec:
+def load_spec(
+    source: str | Path, *, name: str | None = None, folder: Path | None = None, is_elsewhere: bool = False
+) -> LoadedSpec:
     """Read a sweep from a YAML file, or from a shipped space by its bare name.
 
     Args:
         source: Path of a file (which wins), or a name such as `quickstart`.
         name: Takes the place of the name in the file.
+        folder: What relative paths in it are meant from; None takes the file's own folder.
+        is_elsewhere: Whether it is to run on other machines, so that the files it names need not be on this one.
 
     Raises:
         SpecError: With every problem of the file, a line each.
@@ -68,7 +74,8 @@ def load_spec(source: str | Path, *, name: str | None = None) -> LoadedSpec:
     if name is not None:
         document["name"] = name
     try:
-        spec = SweepSpec.model_validate(document, context={"folder": path.absolute().parent})
+        context = {"folder": folder or path.absolute().parent, "is_elsewhere": is_elsewhere}
+        spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
         raise spec_error(problems_of(error, SweepSpec), place, yaml_source.line_of) from error
     return LoadedSpec(spec, yaml_source.text, path)

@@ -103,6 +103,7 @@ class Sweep:
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
         work: Work = objective.train_population,
+        takes_on: bool = False,
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
 
@@ -114,6 +115,7 @@ class Sweep:
             observe: Called after every change.
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
             work: What trains a population.
+            takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
@@ -121,7 +123,7 @@ class Sweep:
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
-        with self._driving(takes_on=loaded is None) as (lease, planned), ExitStack() as stack:
+        with self._driving(takes_on or loaded is None) as (lease, planned), ExitStack() as stack:
             # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
             if self._folder.has_files_elsewhere:
                 storage.check(self._folder.files)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, JustifyMethod
@@ -178,3 +180,22 @@ def duration(seconds: float) -> str:
     if seconds < 59.5 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the sweeps of a cluster: a row for the newest job of each."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("sweep", "job", "status", "since", "trials"):
+        table.add_column(title, no_wrap=title != "trials")
+    for row in rows:
+        begun = datetime.fromtimestamp(row["started_ms"] / 1000) if row["started_ms"] else None
+        code = f", exit code {row['exit_code']}" if row["exit_code"] else ""
+        trials = "unknown here: name a tracking server with --tracking-uri"
+        if row["trials"]:
+            counts = {title: row["trials"][title] for title in ("complete", "pruned", "failed", "running", "waiting")}
+            counted = [f"{count} {title}" for title, count in counts.items() if count]
+            trials = f"{row['trials']['planned']}: {', '.join(counted)}"
+        table.add_row(
+            row["name"], row["job"], f"{row['status']}{code}", f"{begun:%m-%d %H:%M}" if begun else "", trials
+        )
+    return table

@@ -122,6 +122,10 @@ ROOMS = {
         "mirroring tally live_state plan retrying rungs population home record trials table spec vocabulary errors"
     ),
     "watching": room("live_state errors"),
+    # A sweep as a job of a cluster: what travels, the job, and both with what MLflow knows.
+    "shipping": room("facts spec errors"),
+    "submit": room("errors", "ray"),
+    "clustered": room("submit shipping record live_state home spec errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
         "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "
@@ -150,10 +154,11 @@ ROOMS = {
     "live_view": room("live_state terminal", "rich"),
     "live": room("live_view live_state driver", "rich"),
     # The room that prints: options, commands that look, and the door `cli` with the commands that run sweeps.
-    "cli_options": room("sweep home spec errors", "typer"),
-    "cli_watch": room("cli_options live live_view live_state watching sweep record", "typer rich"),
+    "cli_options": room("submit sweep home spec errors", "typer"),
+    "cli_watch": room("cli_options clustered submit live live_view live_state watching sweep record", "typer rich"),
+    "cli_submit": room("cli_options clustered submit home spec errors", "typer"),
     "cli_look": room(
-        "cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
+        "cli_submit cli_watch cli_options lines doctor finding audit terminal drawing sweep home networks objective errors",
         "typer rich",
     ),
     "cli_picture": room("cli_options picture_file pictures loaded sweep errors", "typer"),
@@ -163,7 +168,7 @@ ROOMS = {
         "cli_target cli_options difference questions query loaded listing terminal sweep vocabulary errors", "typer"
     ),
     "cli": room(
-        "cli_look cli_picture cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
+        "cli_submit cli_look cli_picture cli_query cli_report cli_options live home terminal estimate driver sweep execute record spec errors",
         "typer rich",
     ),
 }

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""A Ray cluster of several nodes on this machine: to try what a cluster does, and what happens when a node dies.
+
+    cluster/local/cluster.py start --nodes 2 --cpus 1   a head without CPUs, and two nodes with one each
+    eval "$(cluster/local/cluster.py env)"              where it is and how it is entered, for this shell
+    cluster/local/cluster.py status                     its nodes, with their process numbers
+    cluster/local/cluster.py add --cpus 1               one node more
+    cluster/local/cluster.py kill 1                     node 1 is gone at once, as if its power failed
+    cluster/local/cluster.py stop                       all of it, and nothing else
+
+Everything listens on 127.0.0.1 alone, which Ray's own `ray start` cannot do for more than one node, and asks for a
+token, which is made in the cluster's folder and can be read by you alone. Other Ray processes are not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+#: How long a cluster may take to start; a head took 6 s, a node 2 s, on two busy cores.
+PATIENCE_S = 180
+
+#: What Ray keeps for objects that nodes pass around: sweeps pass none that are large. In bytes, for each node.
+OBJECT_STORE = 100 * 2**20
+
+DEFAULT_FOLDER = Path(tempfile.gettempdir(), f"sweeper-cluster-{os.getuid()}")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return what processes of this cluster, and those that talk to it, must have in their environment."""
+    return {
+        "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback alone
+        "RAY_TMPDIR": str(folder),  # what Ray notes of this cluster does not hide another one
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_port: int) -> None:
+    """Run a cluster until it is told to stop; the nodes are processes below this one."""
+    from ray.cluster_utils import Cluster
+
+    def node(number: int, cpus: float, gpus: float) -> dict[str, Any]:
+        return {
+            "node_ip_address": "127.0.0.1",
+            "node_name": f"node {number}",
+            # Nodes share a folder here, and each unpacks what comes with a job: one must not replace the other's.
+            "runtime_env_dir_name": f"runtime_resources_{number}",
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "object_store_memory": OBJECT_STORE,
+        }
+
+    head = {
+        **node(0, 0, 0),
+        "gcs_server_port": port,
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "dashboard_port": jobs_port,
+        "temp_dir": str(folder / "ray"),
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    listener = socket.socket(socket.AF_UNIX)
+    members: dict[int, Any] = {}
+
+    def stop(*_: object) -> None:
+        (folder / "control").unlink(missing_ok=True)
+        cluster.shutdown()
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        for number in range(1, nodes + 1):
+            members[number] = cluster.add_node(**node(number, cpus, gpus))
+        listener.bind(str(folder / "control"))
+        listener.listen()
+        while True:
+            with listener.accept()[0] as caller, caller.makefile("rw") as stream:
+                request = json.loads(stream.readline() or "{}")
+                answer: dict[str, Any] = {}
+                if request.get("do") == "add":
+                    number = max(members, default=0) + 1
+                    members[number] = cluster.add_node(**node(number, request["cpus"], request["gpus"]))
+                elif request.get("do") == "kill":
+                    if (victim := members.pop(request["node"], None)) is None:
+                        answer["problem"] = f"there is no node {request['node']}"
+                    else:
+                        cluster.remove_node(victim, allow_graceful=False)
+                answer |= {
+                    "address": cluster.address,
+                    "jobs": f"http://127.0.0.1:{jobs_port}",
+                    "nodes": {number: _raylet(member) for number, member in members.items()},
+                }
+                with suppress(OSError):  # who asked has left
+                    stream.write(json.dumps(answer) + "\n")
+                    stream.flush()
+    finally:
+        stop()
+
+
+def _raylet(node: Any) -> dict[str, Any]:
+    """Return the process that is a node: what it runs are its children."""
+    ((_, process),) = [found for found in node.live_processes() if found[0] == "raylet"] or [("raylet", None)]
+    return {"raylet": process.pid if process else None}
+
+
+def ask(folder: Path, **request: Any) -> dict[str, Any]:
+    """Ask the process that runs a cluster; without one, say how to start it, and leave."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(str(folder / "control"))
+        except OSError:
+            sys.exit(f"no cluster runs in {folder}. Start one: {sys.argv[0]} start")
+        with caller.makefile("rw") as stream:
+            stream.write(json.dumps(request) + "\n")
+            stream.flush()
+            answer: dict[str, Any] = json.loads(stream.readline() or "{}")
+    if problem := answer.get("problem"):
+        sys.exit(f"{problem}; the nodes are: {', '.join(answer['nodes']) or 'none'}")
+    return answer
+
+
+def start(folder: Path, options: argparse.Namespace) -> None:
+    """Start a cluster in the background and wait until it is complete."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        sys.exit(f"{folder} must be yours alone, since it holds a token: chmod 700 it, or name another --folder.")
+    if (folder / "control").exists():
+        with socket.socket(socket.AF_UNIX) as caller:
+            if caller.connect_ex(str(folder / "control")) == 0:
+                sys.exit(f"a cluster runs in {folder} already. Stop it first: {sys.argv[0]} stop")
+        (folder / "control").unlink()  # of one that was killed
+    if not (folder / "token").exists():
+        with open(os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    words = [str(value) for value in (options.nodes, options.cpus, options.gpus, options.port, options.jobs_port)]
+    command = [sys.executable, os.path.abspath(__file__), "serve", str(folder), *words]
+    with (folder / "cluster.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Jobs are started as `python`: the one with this project's packages.
+            env={**os.environ, **environment(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            start_new_session=True,
+        )
+    limit = time.monotonic() + PATIENCE_S
+    while not (folder / "control").exists():
+        if process.poll() is not None or time.monotonic() > limit:
+            process.terminate()
+            sys.exit(f"the cluster did not start: {_last_line(folder / 'cluster.log')} (all of it: {log.name})")
+        time.sleep(0.1)
+    show(ask(folder))
+    print(f'\nenter it from this shell:\n  eval "$({sys.argv[0]} env{_elsewhere(folder)})"')
+
+
+def _last_line(log: Path) -> str:
+    return next(reversed(log.read_text(errors="replace").strip().splitlines()), "it said nothing")
+
+
+def _elsewhere(folder: Path) -> str:
+    return "" if folder == DEFAULT_FOLDER else f" --folder {folder}"
+
+
+def stop(folder: Path) -> None:
+    """End a cluster: the process that runs it, which ends what it has started."""
+    ask(folder)
+    with socket.socket(socket.AF_UNIX) as caller:  # whoever holds the other end is the process to end
+        caller.connect(str(folder / "control"))
+        pid = int.from_bytes(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+        os.kill(pid, signal.SIGTERM)
+    limit = time.monotonic() + PATIENCE_S
+    while Path("/proc", str(pid)).exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+
+
+def show(answer: Mapping[str, Any]) -> None:
+    """Print where a cluster is, and its nodes."""
+    print(f"head      {answer['address']}, jobs at {answer['jobs']}")
+    for number, node in answer["nodes"].items():
+        print(f"node {number:<4} process {node['raylet']}" if node["raylet"] else f"node {number:<4} has died")
+
+
+def _use_ray() -> None:
+    """Go on with the Python of this checkout's environment, where this one knows no Ray."""
+    if importlib.util.find_spec("ray") is None:
+        python = Path(__file__).resolve().parents[2] / ".venv/bin/python"
+        if not python.exists():
+            sys.exit(f"{sys.executable} has no Ray. Run `make` first, or use the Python of your environment.")
+        os.execv(python, [str(python), *sys.argv])
+
+
+def main() -> None:
+    """Parse, act, and print what there is then."""
+    _use_ray()
+    if sys.argv[1:2] == ["serve"]:
+        folder, nodes, cpus, gpus, port, jobs_port = sys.argv[2:]
+        serve(Path(folder), int(nodes), float(cpus), float(gpus), int(port), int(jobs_port))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["start", "env", "status", "add", "kill", "stop"])
+    parser.add_argument("node", nargs="?", type=int, help="which node to kill")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="of token, logs and sockets: a short path")
+    parser.add_argument("--nodes", type=int, default=2, help="nodes beside the head")
+    parser.add_argument("--cpus", type=float, default=1, help="CPUs of each node")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of each node, whether or not there are any")
+    parser.add_argument("--port", type=int, default=6379, help="of the head")
+    parser.add_argument("--jobs-port", type=int, default=8265, help="of the server that takes jobs, and the dashboard")
+    options = parser.parse_args()
+    folder = options.folder.absolute()
+    if options.command == "start":
+        start(folder, options)
+    elif options.command == "stop":
+        stop(folder)
+    elif options.command == "env":
+        answer = ask(folder)
+        values = {**environment(folder), "RAY_API_SERVER_ADDRESS": answer["jobs"], "RAY_ADDRESS": answer["address"]}
+        print("\n".join(f"export {name}={value}" for name, value in values.items()))
+    elif options.command == "kill":
+        show(ask(folder, do="kill", node=options.node))
+    else:
+        show(ask(folder, do=options.command, cpus=options.cpus, gpus=options.gpus))
+
+
+if __name__ == "__main__":
+    main()

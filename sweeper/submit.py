@@ -1,0 +1,297 @@
+"""Sweeps as jobs of a Ray cluster, through Ray's job server. Knows jobs and their names, not what a sweep means.
+
+A sweep's jobs are numbered: `sweeper-NAME-1`, `sweeper-NAME-2`, … Ray refuses a number that is taken, so of two that
+submit one sweep at the same time one wins, and the other one is told which job that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from sweeper.errors import ClusterError, UnknownSweepError
+
+if TYPE_CHECKING:  # Ray reads its environment when it is imported
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+#: What marks a job as a sweep's, in its metadata.
+_SWEEP = "sweeper.sweep"
+
+#: How long a driver may take to end in order before Ray kills it: an outcome that is being written, and the mirror.
+_STOP_WAIT_S = 60
+
+#: How often a job is looked at, and how long a job server may be away before that is an error.
+_LOOK_EVERY_S, _PATIENCE_S = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of a sweep.
+
+    Attributes:
+        sweep: Name of the sweep.
+        number: Which of its jobs this is, from 1.
+        status: Ray's word: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
+        facts: What was noted when it was submitted, by name.
+        started_ms, ended_ms: Unix milliseconds; None where not yet.
+        exit_code: Of its driver; None while there is none, and where Ray does not know it.
+        message: Why it stands where it stands, in Ray's words.
+    """
+
+    sweep: str
+    number: int
+    status: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    exit_code: int | None = None
+    message: str = ""
+
+    @property
+    def id(self) -> str:
+        """Ray's name of it."""
+        return f"sweeper-{self.sweep}-{self.number}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
+
+    @property
+    def code(self) -> int:
+        """Exit code of whoever waited for it: its driver's, that of a process ended by SIGTERM, or 1."""
+        if self.status == "STOPPED":
+            return 143
+        return self.exit_code if self.exit_code is not None else int(self.status != "SUCCEEDED")
+
+
+class JobServer:
+    """The job server of a Ray cluster.
+
+    Args:
+        address: Such as `http://head:8265`.
+
+    Raises:
+        ClusterError: If the address is of another kind, nothing answers there, it is not let in, or what talks to job
+            servers is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        _refuse_silence(self.address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if urlsplit(self.address).hostname in {"127.0.0.1", "localhost"}:
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # as `execute` has it for clusters on this machine
+        with self._asking("ask for its jobs"):
+            self._client = _client(self.address)
+            self._client.list_jobs()
+
+    def jobs(self, sweep: str | None = None) -> list[SweepJob]:
+        """Return the jobs of a sweep, or of all, the newest last."""
+        with self._asking("ask for its jobs"):
+            found = [job for details in self._client.list_jobs() if (job := _job(details)) is not None]
+        return sorted((job for job in found if sweep in {None, job.sweep}), key=lambda job: (job.sweep, job.number))
+
+    def newest(self, sweep: str) -> SweepJob:
+        """Return the newest job of a sweep.
+
+        Raises:
+            UnknownSweepError: If it has none.
+        """
+        if jobs := self.jobs(sweep):
+            return jobs[-1]
+        names = ", ".join(sorted({job.sweep for job in self.jobs()})) or "none"
+        raise UnknownSweepError(
+            f"no job of sweep {sweep!r} is known at {self.address} (sweeps there: {names}). Submit it with "
+            f"`sweeper submit`; after a restart of the head its former jobs are forgotten, their results are not."
+        )
+
+    def submit(self, job: SweepJob, command: str, folder: Path, environment: Mapping[str, Any]) -> SweepJob:
+        """Submit a job of a sweep.
+
+        Args:
+            job: Its number is the next after those that were known when it was decided that one is needed. Its facts are
+                noted with it; Ray shows them to everyone who may see its jobs.
+            command: What its driver is started with.
+            folder: What it finds in its working directory.
+            environment: Ray's runtime environment, beside the working directory.
+
+        Returns:
+            The job; or the sweep's newest one, where somebody else was faster.
+        """
+        variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S), **environment.get("env_vars", {})}
+        with self._asking(f"submit sweep {job.sweep!r}"):
+            try:
+                self._client.submit_job(
+                    entrypoint=command,
+                    submission_id=job.id,
+                    runtime_env={**environment, "working_dir": str(folder), "env_vars": variables},
+                    metadata={**job.facts, _SWEEP: job.sweep},
+                )
+            except RuntimeError:
+                if (now := self.jobs(job.sweep)) and now[-1].number >= job.number:
+                    return now[-1]
+                raise
+        return job
+
+    def stop(self, job: SweepJob) -> SweepJob:
+        """Have a job end in order, and return it when it has."""
+        with self._asking(f"stop sweep {job.sweep!r}"):
+            self._client.stop_job(job.id)
+        return self.wait(job)
+
+    def wait(self, job: SweepJob) -> SweepJob:
+        """Return a job when it is over. A server that is away for a while is asked again."""
+        while not (now := self._patiently(lambda: self.newest_of(job))).is_over:
+            time.sleep(_LOOK_EVERY_S)
+        return now
+
+    def newest_of(self, job: SweepJob) -> SweepJob:
+        """Return a job as it is now.
+
+        Raises:
+            UnknownSweepError: If the server does not know it any more.
+        """
+        for now in self.jobs(job.sweep):
+            if now.number == job.number:
+                return now
+        raise UnknownSweepError(
+            f"the job {job.id} is not known at {self.address} any more: its head was restarted. Submit the sweep again "
+            "with `sweeper submit`: it goes on where it was."
+        )
+
+    def log(self, job: SweepJob) -> str:
+        """Return all that a job has written so far."""
+        with self._asking(f"read the log of {job.id}"):
+            return self._client.get_job_logs(job.id)
+
+    def follow(self, job: SweepJob, write: Callable[[str], None]) -> SweepJob:
+        """Pass on what a job has written and writes, until it is over; return it then."""
+        written = 0
+
+        async def tail(skip: int) -> None:
+            nonlocal written
+            async for text in self._client.tail_job_logs(job.id):
+                new, skip = text[skip:], max(0, skip - len(text))
+                written += len(new)
+                write(new)
+
+        while not self._patiently(lambda: self.newest_of(job)).is_over:
+            try:
+                asyncio.run(tail(written))
+            except (OSError, RuntimeError) as error:  # the connection broke; the job need not have
+                logging.getLogger(__name__).debug("the log of %s broke off: %s", job.id, error)
+            time.sleep(_LOOK_EVERY_S)
+        write(self.log(job)[written:])
+        return self.newest_of(job)
+
+    def _patiently(self, ask: Callable[[], SweepJob]) -> SweepJob:
+        limit = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return ask()
+            except ClusterError:
+                if time.monotonic() > limit:
+                    raise
+            time.sleep(_LOOK_EVERY_S)
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        """Turn what Ray's client raises into one sentence."""
+        try:
+            yield
+        except ImportError as error:
+            raise ClusterError(
+                f"what talks to job servers is not installed ({error}). Install it: pip install 'sweeper[cluster]'"
+            ) from error
+        except Exception as error:
+            if type(error).__name__ == "AuthenticationError":
+                raise ClusterError(_not_let_in(self.address, str(error))) from error
+            if not isinstance(error, (OSError, RuntimeError, ValueError)) or isinstance(error, ClusterError):
+                raise
+            raise ClusterError(
+                f"could not {doing} at {self.address}: {_reason(error)}. Check the address, and that the head's job "
+                "server runs."
+            ) from error
+
+
+def _client(address: str) -> JobSubmissionClient:
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("dashboard_sdk", "job.sdk"):  # they tell of each upload
+        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
+    return JobSubmissionClient(address)
+
+
+def _refuse_silence(address: str) -> None:
+    """Refuse what is no address of a job server, or where nothing listens: Ray's client would wait without a word."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port or parts.username:
+        raise ClusterError(
+            f"--address takes the address of a cluster's job server, http://HEAD:8265, but got {_hidden(address)}. "
+            "(HOST:PORT without http:// is what `sweeper run --address` takes, to drive a sweep from here.)"
+        )
+    try:
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"no job server can be reached at {address}: {error}. Check the address; a Ray head has one with the "
+            "packages of `ray[default]`, on port 8265."
+        ) from error
+
+
+def _hidden(address: str) -> str:
+    return re.sub("//[^/]*@", "//***@", address)
+
+
+def _not_let_in(address: str, said: str) -> str:
+    mode = os.environ.get("RAY_AUTH_MODE", "not set")
+    if mode == "token" and "Invalid" in said:
+        return (
+            f"the cluster at {address} refuses the token that is known here. Take the one of its head: "
+            "RAY_AUTH_TOKEN_PATH names its file."
+        )
+    return (
+        f"the cluster at {address} asks for a token, and RAY_AUTH_MODE is {mode} here. Set RAY_AUTH_MODE=token, and "
+        "RAY_AUTH_TOKEN_PATH to a file with the token of its head."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in its last line that says something, without a stack."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line[:1].strip()]
+    reason = (lines[-1] if lines else type(error).__name__).rstrip(". ")
+    return reason if len(reason) <= 300 else f"{reason[:300]}…"
+
+
+def _job(details: JobDetails) -> SweepJob | None:
+    """Return a job of Ray's as a sweep's; None if it is none."""
+    facts = details.metadata or {}
+    found = re.fullmatch(r"sweeper-(.+)-(\d+)", details.submission_id or "")
+    if not found or facts.get(_SWEEP) != found[1]:
+        return None
+    return SweepJob(
+        sweep=found[1],
+        number=int(found[2]),
+        status=str(details.status.value),
+        facts=facts,
+        started_ms=details.start_time or None,
+        ended_ms=details.end_time or None,
+        exit_code=details.driver_exit_code,
+        message=details.message or "",
+    )
