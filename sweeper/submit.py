@@ -120,8 +120,8 @@ class JobServer:
         """Submit a job of a sweep.
 
         Args:
-            job: Its number is the next after those that were known when it was decided that one is needed. Its facts are
-                noted with it; Ray shows them to everyone who may see its jobs.
+            job: Its number is the next after those that were known when it was decided that one is needed. Its facts
+                are noted with it; Ray shows them to everyone who may see its jobs.
             command: What its driver is started with.
             folder: What it finds in its working directory.
             environment: Ray's runtime environment, beside the working directory.
