@@ -150,7 +150,8 @@ def _drive(
 
     console = Console()
     elsewhere = f" --home {home}" if home != Path("sweeps") else ""
-    again = [f"sweeper resume {sweep.name}{elsewhere}"]
+    is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
+    again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
     with stop_signals() as stopped, progress() as observe:
         try:
             summary = sweep.run(

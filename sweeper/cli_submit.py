@@ -125,8 +125,7 @@ def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
     over = server.follow(job, lambda text: print(text, end="", flush=True)) if follow else server.wait(job)
-    why = next(iter(over.message.splitlines()), "")
-    print(f"sweep {over.sweep}: job {over.id} {over.status}. {why}".strip())
+    print(f"sweep {over.sweep}: job {over.id} {over.status}, exit code {over.code}")
     return over
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def submit(
     former = jobs[-1] if jobs else None
     if former and not former.is_over:
         return Submitted(_agreed(former, digest))
-    places = _places(former, named)
+    places = _places(jobs, named)
     if former and former.facts.get("sweeper.spec") == digest and _is_complete(former, places.tracking_uri):
         return Submitted(former, is_complete=True)
     with packed(loaded) as folder:
@@ -89,14 +89,17 @@ def _agreed(job: SweepJob, digest: str) -> SweepJob:
     return job
 
 
-def _places(former: SweepJob | None, named: Mapping[str, Any]) -> Places:
+def _places(jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
     """Return where a sweep is kept: where it was, since elsewhere it would begin anew."""
     given = {name: value for name, value in named.items() if value is not None}
-    if former is None:
+    if not jobs:
         return Places(**given)
+    former = next((job for job in reversed(jobs) if not job.was_refused), jobs[-1])
     noted = {name: former.facts.get(f"sweeper.{name}") for name in ("home", "tracking_uri", "storage", "ledger")}
     kept = {name: value for name, value in noted.items() if value}
     places = Places(**{**kept, **given})
+    if former.was_refused:  # nothing was planned yet
+        return places
     # With its ledger in a database a sweep is found again from any home.
     fixed = {"ledger": places.ledger} if places.ledger else {"ledger": None, "home": places.home}
     for name, value in fixed.items():
@@ -135,8 +138,11 @@ def live_state(job: SweepJob, tracking_uri: str | None = None) -> LiveState | No
 
 
 def _seen(state: LiveState, job: SweepJob) -> LiveState:
-    """Return a state as it is: of a driver that was killed Ray knows it, while MLflow still says that it runs."""
-    return replace(state, stage=Stage.INTERRUPTED) if job.is_over and not state.is_ended else state
+    """Return a state as it is now: MLflow does not know of a driver that was killed, nor of one that only starts."""
+    if job.is_over and not state.is_ended:
+        return replace(state, stage=Stage.INTERRUPTED)
+    is_former = not job.is_over and state.is_ended and state.written_ms < (job.started_ms or state.written_ms + 1)
+    return replace(state, stage=Stage.RUNNING) if is_former else state
 
 
 class Reader:

@@ -68,6 +68,11 @@ class SweepJob:
         return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
 
     @property
+    def was_refused(self) -> bool:
+        """Whether its driver ended before it did anything, of a mistake in what it was told."""
+        return self.exit_code == 2
+
+    @property
     def code(self) -> int:
         """Exit code of whoever waited for it: its driver's, that of a process ended by SIGTERM, or 1."""
         if self.status == "STOPPED":
@@ -152,11 +157,11 @@ class JobServer:
 
     def wait(self, job: SweepJob) -> SweepJob:
         """Return a job when it is over. A server that is away for a while is asked again."""
-        while not (now := self._patiently(lambda: self.newest_of(job))).is_over:
+        while not (now := self._patiently(lambda: self.job_now(job))).is_over:
             time.sleep(_LOOK_EVERY_S)
         return now
 
-    def newest_of(self, job: SweepJob) -> SweepJob:
+    def job_now(self, job: SweepJob) -> SweepJob:
         """Return a job as it is now.
 
         Raises:
@@ -173,27 +178,29 @@ class JobServer:
     def log(self, job: SweepJob) -> str:
         """Return all that a job has written so far."""
         with self._asking(f"read the log of {job.id}"):
-            return self._client.get_job_logs(job.id)
+            return readable(self._client.get_job_logs(job.id))
 
     def follow(self, job: SweepJob, write: Callable[[str], None]) -> SweepJob:
         """Pass on what a job has written and writes, until it is over; return it then."""
-        written = 0
+        written, rest = 0, ""
 
         async def tail(skip: int) -> None:
-            nonlocal written
+            nonlocal written, rest
             async for text in self._client.tail_job_logs(job.id):
                 new, skip = text[skip:], max(0, skip - len(text))
                 written += len(new)
-                write(new)
+                lines, newline, rest = (rest + new).rpartition("\n")
+                write(readable(lines + newline))
 
-        while not self._patiently(lambda: self.newest_of(job)).is_over:
+        while not self._patiently(lambda: self.job_now(job)).is_over:
             try:
                 asyncio.run(tail(written))
             except (OSError, RuntimeError) as error:  # the connection broke; the job need not have
                 logging.getLogger(__name__).debug("the log of %s broke off: %s", job.id, error)
             time.sleep(_LOOK_EVERY_S)
-        write(self.log(job)[written:])
-        return self.newest_of(job)
+        with self._asking(f"read the log of {job.id}"):
+            write(readable(rest + self._client.get_job_logs(job.id)[written:]))
+        return self.job_now(job)
 
     def _patiently(self, ask: Callable[[], SweepJob]) -> SweepJob:
         limit = time.monotonic() + _PATIENCE_S
@@ -223,6 +230,11 @@ class JobServer:
                 f"could not {doing} at {self.address}: {_reason(error)}. Check the address, and that the head's job "
                 "server runs."
             ) from error
+
+
+def readable(log: str) -> str:
+    """Return a log without what Ray says of its own insides when a node dies."""
+    return re.sub(r"(?m)^[ \t]+\[state-dump\].*\n?", "", log)
 
 
 def _client(address: str) -> JobSubmissionClient:

@@ -196,6 +196,6 @@ def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             counted = [f"{count} {title}" for title, count in counts.items() if count]
             trials = f"{row['trials']['planned']}: {', '.join(counted)}"
         table.add_row(
-            row["name"], row["job"], f"{row['status']}{code}", f"{begun:%m-%d %H:%M}" if begun else "", trials
+            row["name"], str(row["job"]), f"{row['status']}{code}", f"{begun:%m-%d %H:%M}" if begun else "", trials
         )
     return table

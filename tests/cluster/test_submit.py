@@ -1,0 +1,219 @@
+"""Sweeps that are submitted to a real cluster of several nodes, which asks for a token."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from sweeper.home import Home
+from sweeper.plan import Ledger
+from tests.faults.rig import GRID, HALF, eventually
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def submit(cluster, tmp_path, request):
+    """Submit a spec under a name of its own; gives a function of the words after `submit FILE --name NAME`."""
+    name = f"n{abs(hash(request.node.name)) % 10**8}"
+
+    def call(*words, spec=HALF):
+        (tmp_path / "spec.yaml").write_text(spec)
+        where = ["--address", cluster.jobs, "--home", tmp_path / "home", "--name", name]
+        return cluster.sweeper("submit", tmp_path / "spec.yaml", *where, *words)
+
+    call.name, call.home = name, tmp_path / "home"
+    yield call
+    cluster.sweeper("stop", name, "--address", cluster.jobs)
+
+
+def outcomes(home, name):
+    """Return how many trials have an outcome, and how many are complete."""
+    with closing(Ledger(Home(home).sweep(name).ledger_url, name)) as ledger:
+        counts = ledger.counts()
+    return sum(counts.outcomes.values()), counts.complete
+
+
+def audited(cluster, home, name):
+    code, out, err = cluster.sweeper("audit", name, "--home", home)
+    assert (code, "9 of 9 promises hold" in out) == (0, True), out + err
+
+
+def test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere(cluster, submit):
+    code, out, err = submit(spec=GRID)
+    assert (code, "submitted sweep" in out) == (0, True), err
+    assert f"sweeper watch {submit.name} --address {cluster.jobs}" in out
+    code, again, _ = submit(spec=GRID)
+    assert (code, f"runs at {cluster.jobs} already, as job sweeper-{submit.name}-1" in again) == (0, True)
+
+    checkpoints = submit.home / submit.name / "checkpoints"
+    eventually(lambda: len(list(checkpoints.glob("*.pt"))) >= 2)
+    (driver,) = [
+        pid for pid, title in everything().items() if f"-m sweeper run spec.yaml --name {submit.name}" in title
+    ]
+    os.kill(driver, signal.SIGKILL)
+    eventually(lambda: cluster.status(submit.name)["status"] == "FAILED")
+    code, seen, _ = cluster.sweeper("watch", submit.name, "--address", cluster.jobs, "--once")
+    assert (code, "interrupted" in seen) == (1, True), seen
+
+    code, out, err = submit(spec=GRID)
+    assert (code, f"as job sweeper-{submit.name}-2" in out) == (0, True), out + err
+    before = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.pt")}
+    eventually(lambda: {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.pt")} != before)
+    done = cluster.recipe("kill", 1)
+    assert (done.returncode, "node 1" in done.stdout) == (0, False), done.stderr
+    code, log, err = cluster.sweeper("logs", submit.name, "--address", cluster.jobs, "--follow")
+    assert code == 0, log + err
+    assert "8 trials: 8 complete" in log
+    assert "[state-dump]" not in log
+    assert cluster.status(submit.name)["trials"]["complete"] == 8
+
+    code, out, _ = submit(spec=GRID)
+    assert (code, "is complete" in out) == (0, True), out
+    audited(cluster, submit.home, submit.name)
+    uri = f"sqlite:///{submit.home}/mlflow.db"
+    code, front, err = cluster.sweeper("pareto", submit.name, "--tracking-uri", uri)
+    assert (code, "hypervolume" in front) == (0, True), err
+    assert_token_is_nowhere(cluster, submit.home)
+    assert cluster.recipe("add").returncode == 0  # for the tests that follow
+
+
+def everything():
+    """Return the command line of every process, by its number."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    found[int(entry)] = file.read().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+    return {pid: title for pid, title in found.items() if not title.startswith("/bin/sh")}
+
+
+def assert_token_is_nowhere(cluster, home):
+    """Search the sweep's home, all that Ray wrote, what its job server tells, and every command line."""
+    token = cluster.token.encode()
+    assert len(token) == 64
+    files = [path for folder in (cluster.folder, home) for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert [path for path in files if token in path.read_bytes()] == [cluster.folder / "token"]
+    assert (cluster.folder / "token").stat().st_mode & 0o077 == 0
+    assert not [title for title in everything().values() if cluster.token in title]
+    told = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "job", "list", "--address", cluster.jobs],
+        env=cluster.environment,
+        capture_output=True,
+        timeout=120,
+    ).stdout
+    assert b"sweeper.spec" in told
+    assert token not in told
+
+
+def test_stopped_sweep_goes_on_where_it_was_when_it_is_submitted_again(cluster, submit):
+    assert submit()[0] == 0
+    checkpoints = submit.home / submit.name / "checkpoints"
+    eventually(lambda: list(checkpoints.glob("*.pt")))
+    code, out, err = cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
+    assert (code, "STOPPED" in out) == (0, True), err
+    assert "interrupted; continue with:" in cluster.sweeper("logs", submit.name, "--address", cluster.jobs)[1]
+    done = outcomes(submit.home, submit.name)[0]
+    code, out, err = submit("--wait")
+    assert (code, "SUCCEEDED, exit code 0" in out) == (0, True), out + err
+    assert outcomes(submit.home, submit.name) == (4, 4)
+    assert done < 4
+    code, out, err = cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
+    assert (code, "does not run" in out) == (0, True), err
+    audited(cluster, submit.home, submit.name)
+
+
+def test_two_submissions_at_once_are_one_job(cluster, submit, tmp_path):
+    (tmp_path / "spec.yaml").write_text(HALF)
+    words = ["--address", cluster.jobs, "--home", str(submit.home), "--name", submit.name]
+    command = [sys.executable, "-m", "sweeper", "submit", str(tmp_path / "spec.yaml"), *words]
+    calls = [
+        subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True, cwd=cluster.folder)
+        for _ in range(3)
+    ]
+    said = [call.communicate(timeout=240)[0] for call in calls]
+    assert [call.returncode for call in calls] == [0, 0, 0]
+    assert sum("submitted sweep" in text for text in said) == 1
+    assert sum("already, as job" in text for text in said) == 2
+    assert cluster.status(submit.name)["job"] == 1
+
+
+def test_another_spec_is_refused_while_one_runs_and_told_apart_when_it_does_not(cluster, submit):
+    assert submit()[0] == 0
+    other = HALF.replace("epochs: 24", "epochs: 25")
+    code, _, err = submit(spec=other)
+    assert (code, "runs already, as job" in err, "another spec" in err) == (2, True, True)
+    cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
+    code, out, _ = submit("--follow", spec=other)
+    assert code == 2
+    assert "training.epochs: 24 -> 25" in out
+    assert submit()[0] == 0
+
+
+def test_home_is_remembered_and_another_one_is_refused(cluster, submit, tmp_path):
+    assert submit()[0] == 0
+    cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
+    words = ["submit", tmp_path / "spec.yaml", "--address", cluster.jobs, "--name", submit.name]
+    code, _, err = cluster.sweeper(*words, "--home", "/elsewhere")
+    assert (code, f"submitted with --home {submit.home}, and now with --home /elsewhere" in err) == (2, True)
+    assert cluster.sweeper(*words)[0] == 0
+    eventually(lambda: (submit.home / submit.name / "driver.json").exists())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"RAY_AUTH_MODE": "disabled"}, "asks for a token, and RAY_AUTH_MODE is disabled here"),
+        ({"RAY_AUTH_TOKEN": "f" * 64}, "refuses the token that is known here"),
+    ],
+)
+def test_client_without_the_token_is_told_so(cluster, submit, change, said):
+    environment = {**cluster.environment, **change}
+    for words in (["status"], ["submit", "quickstart"], ["logs", "quickstart"], ["stop", "quickstart"]):
+        code, _, err = cluster.sweeper(*words, "--address", cluster.jobs, environment=environment)
+        assert (code, said in err) == (2, True), err
+        assert "f" * 64 not in err
+
+
+def test_unknown_names_and_jobs_are_answered_with_the_known_ones(cluster, submit):
+    assert submit()[0] == 0
+    code, _, err = cluster.sweeper("logs", "nope", "--address", cluster.jobs)
+    assert (code, submit.name in err) == (2, True)
+    code, _, err = cluster.sweeper("logs", submit.name, "--address", cluster.jobs, "--job", 7)
+    assert (code, "Its jobs are: 1" in err) == (2, True)
+
+
+def test_nothing_of_a_cluster_listens_outside_of_the_loopback(cluster):
+    ours = {pid for pid, title in everything().items() if str(cluster.folder) in title}
+    assert len(ours) > 5
+    listening = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, timeout=60).stdout.splitlines()
+    found = [line for line in listening if any(f"pid={pid}," in line for pid in ours)]
+    assert len(found) > 5
+    assert [line for line in found if "127.0.0.1" not in line.split()[3]] == []
+
+
+def test_stopping_a_cluster_leaves_other_processes_alone(cluster):
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # raylet gcs_server ray::IDLE"])
+    try:
+        before = {pid for pid, title in everything().items() if str(cluster.folder) in title}
+        assert cluster.recipe("stop").returncode == 0
+        eventually(lambda: not {pid for pid, title in everything().items() if str(cluster.folder) in title} & before)
+        assert bystander.poll() is None
+        done = cluster.recipe("status")
+        assert (done.returncode, "no cluster runs" in done.stderr) == (1, True)
+        code, _, err = cluster.sweeper("status", "--address", cluster.jobs)
+        assert (code, "no job server can be reached" in err) == (2, True)
+    finally:
+        bystander.kill()
+        bystander.wait()
+        time.sleep(0)
