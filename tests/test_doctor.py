@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
@@ -27,6 +25,7 @@ from sweeper.doctor import Place, _guarded, examine
 from sweeper.errors import SpecError
 from sweeper.finding import Verdict
 from sweeper.probe import ask
+from tests.local_cluster import local_cluster
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = SpecifierSet(">=3.10,<4")
@@ -274,33 +273,6 @@ def test_port_where_no_ray_head_listens_is_named():
     assert f"something listens at 127.0.0.1:{port}, but no Ray head answers" in finding.found
 
 
-@contextmanager
-def a_head(folder, mode, token=""):
-    """A real Ray head on the loopback, ended by its own process."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": mode,
-        "RAY_AUTH_TOKEN": token,
-        "RAY_TMPDIR": str(folder),
-    }
-    command = ["bash", str(ROOT / "cluster/local/start-head.sh"), "1", str(port)]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as head:
-        try:
-            for line in head.stdout:
-                if "--block" in line:
-                    break
-            threading.Thread(target=head.stdout.read, daemon=True).start()
-            yield f"127.0.0.1:{port}"
-        finally:
-            head.send_signal(signal.SIGTERM)
-            head.wait(60)
-
-
 @pytest.fixture
 def no_token(monkeypatch, tmp_path):
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
@@ -309,13 +281,12 @@ def no_token(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(tmp_path_factory, no_token, monkeypatch):
-    folder = tmp_path_factory.mktemp("r")  # Ray's sockets have short names only
-
+def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token, monkeypatch):
     def judged(address, mode):
         return [told(finding)[:2] for finding in services.cluster(address, mode)]
 
-    with a_head(folder, "token", "a" * 64) as address:
+    with local_cluster(0, "token", "a" * 64) as cluster:
+        address = cluster.address
         asks = f"the cluster at {address} asks for a token"
         unset = f"{asks}, but RAY_AUTH_MODE is not set, which means disabled on the loopback here"
         assert judged(address, None) == [("problem", unset)]
@@ -326,8 +297,8 @@ def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(tmp_path
         monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
         assert judged(address, "token")[0] == ("ok", f"{asks}, and takes the one known here")
         assert judged(address, "token")[1][1].startswith(f"{address} answers: Ray ")
-    with a_head(folder, "disabled") as address:
-        assert [verdict for verdict, _ in judged(address, None)] == ["ok", "ok"]
+    with local_cluster(0, "disabled") as cluster:
+        assert [verdict for verdict, _ in judged(cluster.address, None)] == ["ok", "ok"]
         assert judged(address, "token")[0][0] == "warning"
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing
 
 import pytest
@@ -116,6 +115,7 @@ def assert_token_is_nowhere(cluster, home):
     assert token not in told
 
 
+@pytest.mark.rare
 def test_stopped_sweep_goes_on_where_it_was_when_it_is_submitted_again(cluster, submit):
     assert submit()[0] == 0
     checkpoints = submit.home / submit.name / "checkpoints"
@@ -145,14 +145,15 @@ def test_two_submissions_at_once_are_one_job(cluster, submit, tmp_path):
     assert [call.returncode for call in calls] == [0, 0, 0]
     assert sum("submitted sweep" in text for text in said) == 1
     assert sum("already, as job" in text for text in said) == 2
+    code, _, err = submit(spec=HALF.replace("epochs: 24", "epochs: 25"))
+    assert (code, "runs already, as job" in err, "with another spec" in err) == (2, True, True)
     assert cluster.status(submit.name)["job"] == 1
 
 
-def test_another_spec_is_refused_while_one_runs_and_told_apart_when_it_does_not(cluster, submit):
+@pytest.mark.rare
+def test_another_spec_is_told_apart_by_the_driver(cluster, submit):
     assert submit()[0] == 0
     other = HALF.replace("epochs: 24", "epochs: 25")
-    code, _, err = submit(spec=other)
-    assert (code, "runs already, as job" in err, "another spec" in err) == (2, True, True)
     cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
     code, out, _ = submit("--follow", spec=other)
     assert code == 2
@@ -160,6 +161,7 @@ def test_another_spec_is_refused_while_one_runs_and_told_apart_when_it_does_not(
     assert submit()[0] == 0
 
 
+@pytest.mark.rare
 def test_home_is_remembered_and_another_one_is_refused(cluster, submit, tmp_path):
     assert submit()[0] == 0
     cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
@@ -216,4 +218,3 @@ def test_stopping_a_cluster_leaves_other_processes_alone(cluster):
     finally:
         bystander.kill()
         bystander.wait()
-        time.sleep(0)
