@@ -20,6 +20,7 @@ from sweeper.errors import ClusterError, TrackingError
 from sweeper.execute import joined
 from sweeper.finding import Finding, Verdict, fine, problem, problem_of, warning
 from sweeper.probe import ask
+from sweeper.submit import JobServer
 
 _CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 15, 5
 _MODES = ("disabled", "token", "k8s")
@@ -45,9 +46,12 @@ def cluster(address: str, mode: str | None) -> Iterator[Finding]:
     """Ask a Ray cluster, first without a token: whether it wants one is then known.
 
     Args:
-        address: `HOST:PORT` or `auto`.
+        address: `HOST:PORT` or `auto`; or of its job server, `http://HOST:PORT`.
         mode: RAY_AUTH_MODE here; None where it is not set.
     """
+    if address.startswith(("http://", "https://")):
+        yield _job_server(address)
+        return
     try:
         place = joined(address)
     except ClusterError as error:
@@ -66,6 +70,14 @@ def cluster(address: str, mode: str | None) -> Iterator[Finding]:
     elif isinstance(answer, dict) and "ray" in answer:
         yield _no_token(place, mode)
     yield _versions(place, answer)
+
+
+def _job_server(address: str) -> Finding:
+    try:
+        names = sorted({job.sweep for job in JobServer(address).jobs()})
+    except ClusterError as error:
+        return problem_of("ray jobs", error)
+    return fine("ray jobs", f"{address} answers; sweeps there: {', '.join(names) or 'none'}")
 
 
 def _asked(place: str, mode: str) -> dict[str, str] | str:

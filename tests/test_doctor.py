@@ -297,9 +297,11 @@ def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token
         monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
         assert judged(address, "token")[0] == ("ok", f"{asks}, and takes the one known here")
         assert judged(address, "token")[1][1].startswith(f"{address} answers: Ray ")
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        assert judged(cluster.jobs, "token") == [("ok", f"{cluster.jobs} answers; sweeps there: none")]
     with local_cluster(0, "disabled") as cluster:
         assert [verdict for verdict, _ in judged(cluster.address, None)] == ["ok", "ok"]
-        assert judged(address, "token")[0][0] == "warning"
+        assert judged(cluster.address, "token")[0][0] == "warning"
 
 
 def test_other_versions_on_a_cluster_are_a_problem():

@@ -141,7 +141,7 @@ ROOMS = {
     "probe": room("model", "ray kaleido"),
     "doctor_software": room("finding probe", "packaging"),
     "doctor_machine": room("finding home errors"),
-    "doctor_services": room("doctor_software finding probe execute record errors", "packaging"),
+    "doctor_services": room("doctor_software finding probe execute submit record errors", "packaging"),
     "doctor": room(
         "doctor_services doctor_machine doctor_software finding probe estimate home spec errors", "packaging"
     ),
