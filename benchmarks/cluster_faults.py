@@ -170,6 +170,8 @@ class Broken:
         self._look()
         getattr(self, f"_{self._fault}")()
         waited = self._cluster.sweeper("submit", str(self._file), "--wait")
+        if waited.returncode:
+            print(waited.stdout, waited.stderr, self._cluster.sweeper("logs", self.name).stdout, file=sys.stderr)
         records = self._look()
         audit = self._cluster.sweeper("audit", self.name, "--home", str(self._cluster.folder / "home"), "--json")
         front = self._cluster.sweeper("pareto", self.name, "--tracking-uri", self._cluster.tracking, "--json")
@@ -211,8 +213,7 @@ class Broken:
         node = below(self._cluster.raylet(number))
         send(node, signal.SIGSTOP)
         self._cluster.recipe("add")
-        done = len(self._known)
-        until(lambda: self._look() and len(self._known) >= done + 2, "outcomes beside a node that is cut off")
+        until(lambda: any(record.retries for record in self._look()), "what ran on a node that was cut off")
         send(node, signal.SIGCONT)
 
     def _head(self) -> None:

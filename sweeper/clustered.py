@@ -12,7 +12,7 @@ from typing import Any
 from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError, TrackingError, UnknownSweepError
 from sweeper.home import Home
 from sweeper.live_state import LiveState, Stage
-from sweeper.record import read_live
+from sweeper.record import read_facts, read_live
 from sweeper.shipping import DEFAULT_HOME, Places, driver_command, packed, runtime_environment, spec_digest
 from sweeper.spec import LoadedSpec
 from sweeper.submit import JobServer, SweepJob
@@ -68,7 +68,7 @@ def submit(
     former = jobs[-1] if jobs else None
     if former and not former.is_over:
         return Submitted(_agreed(former, digest))
-    places = _places(jobs, named)
+    places = _places(name, jobs, named)
     if former and former.facts.get("sweeper.spec") == digest and _is_complete(former, places.tracking_uri):
         return Submitted(former, is_complete=True)
     with packed(loaded) as folder:
@@ -89,11 +89,11 @@ def _agreed(job: SweepJob, digest: str) -> SweepJob:
     return job
 
 
-def _places(jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
+def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
     """Return where a sweep is kept: where it was, since elsewhere it would begin anew."""
     given = {name: value for name, value in named.items() if value is not None}
     if not jobs:
-        return Places(**given)
+        return Places(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
     former = next((job for job in reversed(jobs) if not job.was_refused), jobs[-1])
     noted = {name: former.facts.get(f"sweeper.{name}") for name in ("home", "tracking_uri", "storage", "ledger")}
     kept = {name: value for name, value in noted.items() if value}
@@ -109,6 +109,17 @@ def _places(jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
                 f"it would begin anew. Leave --{name} out, or start a new sweep with --name."
             )
     return places
+
+
+def _mirrored_places(sweep: str, tracking_uri: str | None) -> dict[str, str]:
+    """Return where a sweep is kept as MLflow knows it: a head that was restarted has forgotten its jobs."""
+    if tracking_uri is None:
+        return {}
+    try:
+        facts = read_facts(tracking_uri, sweep)
+    except SweepError:  # there is none yet; or the driver will say what is wrong
+        return {}
+    return {name: facts[name] for name in ("home", "storage") if facts.get(name)}
 
 
 def _with(option: str, value: str | None) -> str:
