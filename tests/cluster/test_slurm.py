@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.recipes import CLUSTER, TAKES_ON, assert_understood, commands_in
+from tests.cluster.recipes import CLUSTER, assert_understood, commands_in, takes_on
 from tests.faults.rig import HALF, PATIENCE_S, Cli, descendants, eventually
 from tests.faults.test_workers import loopback  # noqa: F401  # a fixture
 
@@ -158,7 +158,7 @@ def test_job_comes_back_and_is_told_two_minutes_ahead():
     assert "#SBATCH" not in "\n".join(TEXT.splitlines()[first_command:])  # Slurm reads none after it
 
 
-@pytest.mark.parametrize("words", commands_in(TEXT.replace('"${options[@]}"', "--take-on")), ids=" ".join)
+@pytest.mark.parametrize("words", commands_in(TEXT), ids=" ".join)
 def test_sweeper_commands_are_understood(words):
     assert_understood(words)
 
@@ -190,6 +190,7 @@ def test_job_without_database_and_home_is_refused(new_job):
     assert (code, "name a database with SWEEPER_LEDGER, or a home on a local disk" in out) == (2, True)
 
 
+@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job, loopback):  # noqa: F811
@@ -210,13 +211,14 @@ def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job
     code, out = job.end(job.start(restarts=1))
     assert code == 0, out
     assert "start 2: " in out
-    assert "fragile, digits-4: " in out  # its front
+    assert "non-dominated networks, hypervolume" in out  # its front
     assert {key: job.cli.finished()[key] for key in done} == done  # none of them ran again
     assert job.requeued == [job.number]
     job.assert_nothing_is_left()
     job.cli.audit()
 
 
+@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_that_was_cancelled_is_not_put_back_into_the_queue(new_job):
@@ -229,9 +231,9 @@ def test_job_that_was_cancelled_is_not_put_back_into_the_queue(new_job):
     job.assert_nothing_is_left()
 
 
+@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
-@pytest.mark.skipif(not TAKES_ON, reason="sweeper run has no --take-on yet")
 def test_job_with_a_database_goes_on_in_an_empty_home(new_job, postgres, tmp_path):
     url = postgres.new_database()
     job = new_job(SWEEPER_LEDGER=url, SWEEPER_HOME="", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
@@ -243,4 +245,4 @@ def test_job_with_a_database_goes_on_in_an_empty_home(new_job, postgres, tmp_pat
     assert (code, job.requeued) == (143, [job.number]), out
     job.assert_nothing_is_left()
     code, out = job.end(job.start(restarts=1))
-    assert (code, "fragile, digits-4: " in out) == (0, True), out
+    assert (code, "non-dominated networks, hypervolume" in out) == (0, True), out
