@@ -17,6 +17,7 @@ import yaml
 
 from tests.cluster.recipes import (
     CLUSTER,
+    COMMANDS,
     PLACEHOLDER,
     ROOT,
     assert_understood,
@@ -184,6 +185,11 @@ def test_no_secret_stands_in_a_file_and_workers_are_not_given_the_ledgers_passwo
     for name in ("rayjob.yaml", "raycluster.yaml"):
         workers = pods(manifest(name))["trainers"]
         assert ("secret", "sweeper-driver") not in references(workers)
+
+
+def test_settings_are_those_that_the_command_line_reads():
+    read = {str(parameter.envvar) for parameter in COMMANDS["run"].params if parameter.envvar}
+    assert set(manifest("settings.yaml")["data"]) <= read
 
 
 def test_placeholders_are_named_in_the_readme():

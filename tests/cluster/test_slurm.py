@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.recipes import CLUSTER, assert_understood, commands_in, takes_on
+from tests.cluster.recipes import CLUSTER, COMMANDS, assert_understood, commands_in, takes_on
 from tests.faults.rig import HALF, PATIENCE_S, Cli, descendants, eventually
 from tests.faults.test_workers import loopback  # noqa: F401  # a fixture
 
@@ -163,6 +163,13 @@ def test_sweeper_commands_are_understood(words):
     assert_understood(words)
 
 
+def test_settings_are_those_that_the_command_line_reads():
+    read = {str(parameter.envvar) for parameter in COMMANDS["run"].params if parameter.envvar}
+    exported = set(re.findall(r"^export ((?:SWEEPER|MLFLOW)_\w+)=\$", TEXT, re.M))
+    assert exported <= read
+    assert len(exported) == 3
+
+
 def test_unfilled_settings_are_refused_by_name(new_job):
     for setting in ("SWEEP_ENV", "SWEEPER_STORAGE", "SWEEPER_LEDGER", "MLFLOW_TRACKING_URI"):
         assert re.search(rf"^(?:export )?{setting}=\${{{setting}-\S*CHANGE-ME", TEXT, re.M)
@@ -229,6 +236,23 @@ def test_job_that_was_cancelled_is_not_put_back_into_the_queue(new_job):
     code, out = job.end(process)
     assert (code, job.requeued) == (143, []), out
     job.assert_nothing_is_left()
+
+
+@takes_on
+@pytest.mark.slow
+@pytest.mark.rare
+def test_job_whose_ray_is_ended_goes_back_into_the_queue(new_job):
+    job = new_job()
+    process = job.start()
+    job.cli.wait_for_training(process)
+    [head] = [pid for pid, title in descendants(process.pid).items() if "ray start" in title and "srun" not in title]
+    os.kill(head, signal.SIGTERM)  # as Slurm ends a step
+    code, out = job.end(process)
+    assert (code != 0, job.requeued) == (True, [job.number]), out
+    job.assert_nothing_is_left()
+    code, out = job.end(job.start(restarts=1))
+    assert (code, "4 trials: 4 complete" in out) == (0, True), out
+    job.cli.audit()
 
 
 @takes_on
