@@ -88,6 +88,7 @@ def aws(tmp_path, monkeypatch):
         yield yaml.safe_load(PLACEHOLDER.sub(lambda found: filled[found[0]], text)), ec2, iam
 
 
+@pytest.mark.slow  # the stand-in takes seconds to load
 def test_on_aws_ray_makes_no_open_group_and_no_role_of_its_own(aws):
     from ray.autoscaler._private.aws.config import bootstrap_aws
 
