@@ -1,0 +1,47 @@
+"""What tests of several recipes share: their files, the commands in them, and placeholders."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from sweeper.cli import app
+
+ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "cluster"
+COMMANDS = typer.main.get_command(app).commands
+
+#: Written by whoever uses a recipe; each must be named in the recipe's README.
+PLACEHOLDER = re.compile(r"CHANGE-ME(?:-[A-Z]+)*")
+
+
+def with_options(text):
+    """Return a recipe with its optional lines, which begin with `#+`, switched on."""
+    return re.sub(r"#\+ ?", "", text)
+
+
+def commands_in(text):
+    """Return the words of every sweeper command in a script or in the indented lines of a document."""
+    joined = re.sub(r"\\\n", " ", text)
+    lines = [re.split(r"(?:^| )#", line)[0] for line in joined.splitlines()]
+    found = [re.search(r"^ *(?:exec )?sweeper (\w+ .*?) *(?:&|\|\|.*|>.*)?$", line) for line in lines]
+    return [shlex.split(match[1]) for match in found if match]
+
+
+#: Whether this version can take a sweep on from a shared ledger: the recipes need it.
+TAKES_ON = any("--take-on" in parameter.opts for parameter in COMMANDS["run"].params)
+takes_on = pytest.mark.skipif(not TAKES_ON, reason="sweeper run has no --take-on yet")
+
+
+def assert_understood(words):
+    """Parse a command as the command line does, up to where it would run."""
+    command, *rest = words
+    if command in {"submit", "stop"} and command not in COMMANDS:
+        pytest.skip(f"sweeper has no {command} yet")
+    assert command in COMMANDS, f"sweeper has no command {command}"
+    known = [word for word in rest if word != "--take-on" or TAKES_ON]
+    assert COMMANDS[command].make_context(command, known).params
