@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.recipes import CLUSTER, ROOT, takes_on
+from tests.cluster.recipes import CLUSTER, ROOT
 from tests.faults.rig import HALF, PATIENCE_S, eventually
 
 FOLDER = CLUSTER / "kuberay"
@@ -94,7 +94,6 @@ def head(environment):
             process.wait(timeout=PATIENCE_S)
 
 
-@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_sweep_goes_on_in_a_new_pod_on_a_new_cluster_after_the_first_was_drained(postgres, s3, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.recipes import CLUSTER, COMMANDS, assert_understood, commands_in, takes_on
+from tests.cluster.recipes import CLUSTER, COMMANDS, assert_understood, commands_in
 from tests.faults.rig import HALF, PATIENCE_S, Cli, descendants, eventually
 from tests.faults.test_workers import loopback  # noqa: F401  # a fixture
 
@@ -197,7 +197,6 @@ def test_job_without_database_and_home_is_refused(new_job):
     assert (code, "name a database with SWEEPER_LEDGER, or a home on a local disk" in out) == (2, True)
 
 
-@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job, loopback):  # noqa: F811
@@ -225,7 +224,6 @@ def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job
     job.cli.audit()
 
 
-@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_that_was_cancelled_is_not_put_back_into_the_queue(new_job):
@@ -238,7 +236,6 @@ def test_job_that_was_cancelled_is_not_put_back_into_the_queue(new_job):
     job.assert_nothing_is_left()
 
 
-@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_whose_ray_is_ended_goes_back_into_the_queue(new_job):
@@ -255,7 +252,6 @@ def test_job_whose_ray_is_ended_goes_back_into_the_queue(new_job):
     job.cli.audit()
 
 
-@takes_on
 @pytest.mark.slow
 @pytest.mark.rare
 def test_job_with_a_database_goes_on_in_an_empty_home(new_job, postgres, tmp_path):
