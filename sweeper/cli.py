@@ -138,7 +138,7 @@ def _drive(sweep: Sweep, home: Path, loaded: LoadedSpec | None, workers: int | N
             summary = sweep.run(
                 loaded,
                 executor=RayExecutor(workers, address, sweep.scratch),
-                workers=workers or os.cpu_count() or 1,
+                workers=workers,
                 observe=observe,
                 should_stop=lambda: bool(stopped),
             )

@@ -6,7 +6,7 @@ HOME/NAME/ledger.json      the address of that database, and which of its sweeps
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
-HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
+HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second; and its lease
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
@@ -209,6 +209,23 @@ class SweepFolder:
         """Return where the checkpoint of a population is kept."""
         return storage.join(self.files, "checkpoints", f"{population}.pt")
 
+    def hand_out(self, population: str, holder: str) -> Lease:
+        """Write down to whom a population is handed out now, where its workers can read it, and return that.
+
+        A worker that finds another holder there stops: one that was cut off, with or without its driver, may not know
+        that its population goes on elsewhere.
+
+        Args:
+            population: Key of the population.
+            holder: Tells this time from all others.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        lease = Lease(storage.join(self.files, "checkpoints", f"{population}.lease"), holder)
+        storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
+        return lease
+
     def network(self, key: str) -> str:
         """Return where the trained network of a trial is kept."""
         return storage.join(self.files, "networks", f"{key}.safetensors")
@@ -246,7 +263,7 @@ class SweepFolder:
         """Become the sweep's only driver.
 
         The operating system holds the lock and drops it when this process ends in any way, so a dead driver blocks
-        nobody. Workers compare the session in the file with their own before they write.
+        nobody.
 
         Raises:
             HomeError: If the folder cannot be made or written.

@@ -53,20 +53,21 @@ class Cluster:
         """Start the node that the others meet at, on port 6379."""
         return self._start(["--head", "--port=6379", "--include-dashboard=false"], cpus, gpus, memory_mib, more)
 
-    def add_node(self, cpus=1, gpus=0, memory_mib=2048, **more):
+    def add_node(self, cpus=1, gpus=0, memory_mib=2048, before=(), **more):
         """Start a further node; returns its process, for `kill_node`, when it has begun to run.
 
         Args:
             cpus, gpus: How many it says it has.
             memory_mib: How much memory it says it has.
+            before: Words before its command, such as those of `hiding`.
             more: Variables for its environment.
         """
-        return self._start([f"--address={self.address}"], cpus, gpus, memory_mib, more)
+        return self._start([f"--address={self.address}"], cpus, gpus, memory_mib, more, before)
 
-    def _start(self, role, cpus, gpus, memory_mib, more):
+    def _start(self, role, cpus, gpus, memory_mib, more, before=()):
         size = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={memory_mib * 2**20}"]
         how = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
-        command = [*self.words, str(Path(sys.executable).with_name("ray")), "start", *role, *size, *how]
+        command = [*self.words, *before, str(Path(sys.executable).with_name("ray")), "start", *role, *size, *how]
         log = (self._folder / f"node-{len(self._nodes)}.log").open("w")  # no pipe: nobody would read it
         with log:
             node = subprocess.Popen(
@@ -110,6 +111,11 @@ class Cluster:
         for node in reversed(self._nodes):
             if node.poll() is None:
                 kill_all(node)
+
+
+def hiding(folder):
+    """Return words that hide what a folder holds from a command, as on a machine that does not share it."""
+    return ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
 
 
 def can_have_namespaces():

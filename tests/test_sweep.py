@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,7 +59,10 @@ def run(sweep, loaded=None, work=good, recorder=None, **options):
 class Idle:
     """An executor that runs nothing: what is planned waits."""
 
-    def run(self, work, source):
+    def joined(self, shared):
+        return nullcontext()
+
+    def run(self, work, source, request):
         pass
 
 
