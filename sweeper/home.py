@@ -6,7 +6,8 @@ HOME/NAME/ledger.json      the address of that database, and which of its sweeps
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
-HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second; and its lease
+HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
+HOME/NAME/leases/          one file per population: to whom it was handed out last
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
@@ -222,7 +223,7 @@ class SweepFolder:
         Raises:
             OSError: If it cannot be written.
         """
-        lease = Lease(storage.join(self.files, "checkpoints", f"{population}.lease"), holder)
+        lease = Lease(storage.join(self.files, "leases", f"{population}.json"), holder)
         storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
         return lease
 
@@ -310,7 +311,10 @@ class SweepFolder:
         Object stores never show any.
         """
         roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
-        folders = [self.path, *(Path(root, folder) for root in roots for folder in ("checkpoints", "networks"))]
+        folders = [
+            self.path,
+            *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks")),
+        ]
         return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
 
     def _lock(self) -> IO[str]:

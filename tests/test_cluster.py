@@ -177,7 +177,7 @@ def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(new_cli, ray_
         said = cli.end(driver)
         assert "4 trials: 4 complete" in said
         assert_undisturbed(cli)
-        leases = [json.loads(path.read_text()) for path in Path(cli.sweep.files, "checkpoints").glob("*.lease")]
+        leases = [json.loads(path.read_text()) for path in Path(cli.sweep.files, "leases").glob("*.json")]
         assert len({lease["session"] for lease in leases}) == 2
     finally:
         ray_cluster.kill_node(other)
