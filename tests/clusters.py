@@ -68,13 +68,13 @@ class Cluster:
         size = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={memory_mib * 2**20}"]
         how = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
         command = [*self.words, *before, str(Path(sys.executable).with_name("ray")), "start", *role, *size, *how]
-        log = (self._folder / f"node-{len(self._nodes)}.log").open("w")  # no pipe: nobody would read it
-        with log:
+        said = self._folder / f"node-{len(self._nodes)}.log"  # no pipe: nobody would read it
+        with said.open("w") as log:
             node = subprocess.Popen(
                 command, env={**self._environment, **more}, stdout=log, stderr=log, start_new_session=True
             )
         self._nodes.append(node)
-        eventually(lambda: any("raylet/raylet" in title for title in descendants(node.pid).values()), node)
+        eventually(lambda: "Ray runtime started" in said.read_text(), node)  # the head knows of it by then
         return node
 
     def kill_node(self, node):

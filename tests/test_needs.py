@@ -12,6 +12,16 @@ from sweeper.spec import PlacementSpec, load_spec
 
 GIB = 2**30
 
+#: Windows that may grow to half a gibibyte for each network.
+GROWS = """
+name: grows
+task: {data: digits, classes: 2, train_images: 200}
+lattice: {window: auto, memory_mib: 512}
+parameters: {time_pressure: {values: [0.1, 0.2, 0.3, 0.4]}}
+objectives: [{name: accuracy, goal: maximize}]
+reference_point: {accuracy: 0}
+"""
+
 
 @pytest.fixture(scope="module")
 def smoke():
@@ -86,15 +96,12 @@ def test_node_that_cannot_train_is_refused(smoke, tasks):
 
 
 @pytest.mark.slow
-def test_memory_is_measured_in_a_process_of_its_own_and_grows_with_what_windows_may_take(smoke, tasks):
+def test_memory_is_measured_in_a_process_of_its_own_and_grows_with_what_windows_may_take(smoke, tasks, tmp_path):
     found = needs(smoke, tasks, cluster((8, 0, 64)))
     assert 200 * 2**20 < found.request.memory_bytes < 4 * GIB
     assert found.request.memory_bytes % (64 * 2**20) == 0
-    lattice = {"window": "auto", "memory_mib": 512, "layers": None, "channels": None, "steps": None}
-    document = smoke.model_dump(mode="json", exclude_none=True)
-    document["lattice"] = {key: value for key, value in lattice.items() if value is not None}
-    document["parameters"] = {k: v for k, v in document["parameters"].items() if k not in lattice}
-    grows = type(smoke).model_validate(document)
+    (tmp_path / "grows.yaml").write_text(GROWS)
+    grows = load_spec(tmp_path / "grows.yaml").spec
     more = needs(grows, forecast.check(grows.corners()), cluster((8, 0, 64)))
     assert more.request.memory_bytes > found.request.memory_bytes + more.population * 400 * 2**20
 
