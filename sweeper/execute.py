@@ -146,6 +146,7 @@ def _set_environment(address: str | None) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the source decides when to stop
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
         "TUNE_WARN_THRESHOLD_S": "60",
+        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher says how many; else workers start one after the other
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,8 +59,9 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
     first: Job | None = None
     while True:
         at_once = limit or seen().at_once(request)
-        searcher = PlanSearcher(guarded, max(_LEAST_JOBS, _JOBS_A_WORKER * at_once), first)
-        _run_tune(work, searcher, guarded, Room(request, limit, waiting), scratch)
+        most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
+        searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most)
+        _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
         if guarded.error:
             raise guarded.error
         first = guarded.next_job() if searcher.is_used_up else None
@@ -71,10 +73,9 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
 
 @dataclass(frozen=True)
 class Room:
-    """What jobs are placed in: what each asks for, how many at a time, and who tells what waits."""
+    """What jobs are placed in: what each asks for, and who knows how many at a time and tells what waits."""
 
     request: Request
-    limit: int | None
     waiting: Waiting
 
 
@@ -89,8 +90,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, 
             tune.with_resources(_trainable(work), request_of(room.request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=-1,
-                max_concurrent_trials=room.limit,  # without one, Tune has one trial more than there is room for
+                num_samples=-1,  # the searcher says how many at a time: that number may change
                 reuse_actors=True,
                 trial_dirname_creator=_directory_name,
             ),
@@ -168,12 +168,20 @@ class PlanSearcher(Searcher):
         source: Where jobs come from.
         most: How many to hand out.
         first: A job that was taken from the source already.
+        at_most: Returns how many may be handed out at a time, now.
     """
 
-    def __init__(self, source: JobSource, most: int, first: Job | None = None) -> None:
+    def __init__(
+        self,
+        source: JobSource,
+        most: int,
+        first: Job | None = None,
+        at_most: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
         super().__init__()
-        self._source, self._left, self._first = source, most, first
+        self._source, self._left, self._first, self._at_most = source, most, first, at_most
         self._jobs: dict[str, Job] = {}
+        self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
         self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
         self._hangs: set[str] = set()
 
@@ -194,11 +202,14 @@ class PlanSearcher(Searcher):
         """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
         if self.is_used_up:
             return Searcher.FINISHED
+        if len(self._live) >= self._at_most():
+            return None
         job, self._first = self._first or self._source.next_job(), None
         if job is None:
             return None if self._jobs else Searcher.FINISHED
         self._left -= 1
         self._jobs[trial_id] = job
+        self._live.add(trial_id)
         return {"job": json.dumps(asdict(job))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -245,7 +256,8 @@ class PlanSearcher(Searcher):
         return hangs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Do nothing: results and errors were passed on as they came."""
+        """Count it no more; results and errors were passed on as they came."""
+        self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""

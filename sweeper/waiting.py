@@ -40,10 +40,18 @@ class Waiting:
         self._source, self._request, self._limit = source, request, limit
         self._look, self._more_to_come, self._clock = look, more_to_come, clock
         self._looked_s: float | None = None
+        self._places: int | None = None
         self._workers: int | None = None
         self._since_s: dict[str, float] = {}  # by trial: since when it has no worker
         self._told: set[str] = set()  # jobs that the source knows to have none
         self._said: tuple[object, ...] = ()
+
+    @property
+    def at_most(self) -> int:
+        """Jobs that may be handed out at a time: one more than there is room for, so that a cluster knows to grow."""
+        if self._places is None:
+            self._places = self._look().at_once(self._request)
+        return self._places + 1 if self._limit is None else min(self._places + 1, self._limit)
 
     def step(self, handed: Mapping[str, Job], running: Collection[str]) -> None:
         """Look at what was handed out and at the cluster; cheap enough to be called again and again.
@@ -60,7 +68,7 @@ class Waiting:
             return
         self._looked_s = now_s
         seen = self._look()
-        places = seen.at_once(self._request)
+        self._places = places = seen.at_once(self._request)
         workers = places if self._limit is None else min(places, self._limit)
         if workers != self._workers:
             self._workers = workers

@@ -7,6 +7,7 @@ to it enters that namespace first, with the words of `Cluster.words` before a co
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -30,6 +31,16 @@ def kill_all(process):
     process.wait(timeout=60)
 
 
+#: What the autoscaler's settings must name, and what nodes on this machine need nothing of.
+_NOTHING_TO_DO = (
+    *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
+    *("head_start_ray_commands", "worker_start_ray_commands"),
+    *("cluster_synced_files", "rsync_exclude", "rsync_filter"),
+)
+
+HEAD = ("--head", "--port=6379", "--include-dashboard=false")
+
+
 class Cluster:
     """A Ray cluster in a network namespace.
 
@@ -51,7 +62,36 @@ class Cluster:
 
     def start_head(self, cpus=1, gpus=0, memory_mib=2048, **more):
         """Start the node that the others meet at, on port 6379."""
-        return self._start(["--head", "--port=6379", "--include-dashboard=false"], cpus, gpus, memory_mib, more)
+        return self._start([*HEAD], cpus, gpus, memory_mib, more)
+
+    def start_autoscaling_head(self, cpus=1, memory_mib=2048, most=2):
+        """Start a head without CPUs whose autoscaler starts nodes of one kind, `worker`, where there is demand.
+
+        Args:
+            cpus, memory_mib: What such a node says it has.
+            most: How many there may be.
+        """
+        size = {"CPU": cpus, "memory": memory_mib * 2**20, "object_store_memory": 100_000_000}
+        kinds = {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": size, "node_config": {}, "min_workers": 0, "max_workers": most},
+        }
+        config = {
+            "cluster_name": "fake",
+            "provider": {"type": "fake_multinode"},
+            "available_node_types": kinds,
+            "head_node_type": "ray.head.default",
+            "max_workers": most,
+            "idle_timeout_minutes": 10,
+            "upscaling_speed": 1.0,
+            "file_mounts_sync_continuously": False,
+            **{name: {} for name in ("auth", "docker", "file_mounts")},
+            **{name: [] for name in _NOTHING_TO_DO},
+        }
+        file = self._folder / "autoscaling.json"  # JSON is YAML
+        file.write_text(json.dumps(config))
+        more = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        return self._start([*HEAD, f"--autoscaling-config={file}"], 0, 0, 512, more)
 
     def add_node(self, cpus=1, gpus=0, memory_mib=2048, before=(), **more):
         """Start a further node; returns its process, for `kill_node`, when it has begun to run.

@@ -181,3 +181,19 @@ def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(new_cli, ray_
         assert len({lease["session"] for lease in leases}) == 2
     finally:
         ray_cluster.kill_node(other)
+
+
+@pytest.fixture
+def autoscaling_cluster():
+    with clusters.cluster() as made:
+        made.start_autoscaling_head(most=2)
+        yield made
+
+
+@pytest.mark.rare
+def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, assert_undisturbed):  # noqa: F811
+    cli = new_cli(GRID.replace("{population: 2}", "{population: 2, memory_mib: 700}"), before=autoscaling_cluster.words)
+    said = cli.end(start(cli, autoscaling_cluster))
+    assert "8 trials: 8 complete" in said
+    assert " of 2 workers busy" in said, "both nodes that it may start were started and used"
+    assert_undisturbed(cli)

@@ -57,6 +57,21 @@ def test_workers_are_never_more_than_was_asked_for():
     assert watched.workers == [2, 3, 1]
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(None, [1, 3, 7, 5]), (4, [1, 3, 4, 4])])
+def test_one_more_job_than_there_is_room_for_may_be_handed_out_but_no_more_than_was_asked_for(limit, expected):
+    watched, seen = Watched(limit), []
+    for nodes in ([], [2], [2, 4], [4]):
+        watched.nodes = [Resources(cpus) for cpus in nodes]
+        watched.step()
+        seen.append(watched.waiting.at_most)
+    assert seen == expected
+
+
+def test_room_is_known_before_the_first_step(watched):
+    watched.nodes = [Resources(3)]
+    assert watched.waiting.at_most == 4
+
+
 def test_cluster_is_not_looked_at_more_often_than_is_useful(watched):
     for _ in range(100):
         watched.step(after_s=LOOK_EVERY_S / 10)
