@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ import ray
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state as ray_state
 from ray.experimental.internal_kv import _internal_kv_get
+from ray.util.placement_group import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper import storage
@@ -31,6 +33,12 @@ from sweeper.node_look import look
 
 #: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
 NODE_PATIENCE_S = 90.0
+
+#: States of a placement group that does not have what it asks for.
+_UNPLACED = ("PENDING", "RESCHEDULING")
+
+#: A head's own watcher, which starts nodes or only looks on, says something after so long at most.
+_WATCHER_PATIENCE_S = 20.0
 
 #: How kinds of nodes are named by what only looks on, and starts none.
 _READ_ONLY = re.compile(r"node_[0-9a-f]+")
@@ -103,6 +111,12 @@ def seen() -> Seen:
     return Seen(nodes(), free)
 
 
+def unplaced() -> int:
+    """Return how many requests, of everybody, wait for resources; those that have theirs may still be starting."""
+    groups = placement_group_table().values()
+    return sum(group["state"] in _UNPLACED for group in groups)
+
+
 def _resources(named: Mapping[str, float]) -> Resources:
     return Resources(named.get("CPU", 0.0), named.get("GPU", 0.0), int(named.get("memory", 0)))
 
@@ -115,6 +129,7 @@ def machines(shared: Shared | None = None) -> Machines:
     """
     found = nodes()
     startable = _startable()
+    _await_watcher()
     return Machines(
         nodes=_looked_at(found, shared) if shared else found,
         startable=startable,
@@ -129,6 +144,13 @@ def machines(shared: Shared | None = None) -> Machines:
 def _has_autoscaler() -> bool:
     """Whether somebody starts nodes: kinds of nodes have names of their own then."""
     return any(not _READ_ONLY.fullmatch(kind) for kind in _kinds())
+
+
+def _await_watcher() -> None:
+    """Wait until a head that has just started knows whether it starts nodes."""
+    limit = time.monotonic() + _WATCHER_PATIENCE_S
+    while not _status() and not _states() and time.monotonic() < limit:
+        time.sleep(0.5)
 
 
 def _startable() -> list[Node]:
@@ -159,11 +181,14 @@ def _kinds() -> set[str]:
 
 
 def _states() -> list[tuple[str, str]]:
-    """Return kind and state of every node that the second generation of autoscalers knows."""
+    """Return kind and state of every node, where an autoscaler of the second generation watches them."""
     from ray.autoscaler.v2.sdk import get_cluster_status
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
 
     with suppress(Exception):  # a private interface: without it nothing is known of kinds
         status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        if not is_autoscaler_v2(fetch_from_server=True):
+            return []
         here = [(node.ray_node_type_name, "here") for node in (*status.active_nodes, *status.idle_nodes)]
         pending = [(node.ray_node_type_name, "pending") for node in status.pending_nodes]
         launched = [(one.ray_node_type_name, "pending") for one in status.pending_launches for _ in range(one.count)]

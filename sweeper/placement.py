@@ -23,7 +23,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from sweeper.cluster import autoscaler_says, request_of, seen
+from sweeper.cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.jobs import JobSource, Work
 from sweeper.machines import Request
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
@@ -55,7 +55,7 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
     for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     guarded = _Guarded(source)
-    waiting = Waiting(guarded, request, limit, seen, autoscaler_says)
+    waiting = Waiting(guarded, request, limit, seen, unplaced, autoscaler_says)
     first: Job | None = None
     while True:
         at_once = limit or seen().at_once(request)

@@ -24,6 +24,7 @@ class Waiting:
         request: What each job asks for.
         limit: Jobs at a time, at most; None where all of the cluster may be taken.
         look: Returns the cluster as it is.
+        unplaced: Returns how many requests wait for resources: not those whose workers are starting.
         more_to_come: Returns in words whether it will grow.
         clock: Seconds from any start.
     """
@@ -34,11 +35,12 @@ class Waiting:
         request: Request,
         limit: int | None,
         look: Callable[[], Seen],
+        unplaced: Callable[[], int],
         more_to_come: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._request, self._limit = source, request, limit
-        self._look, self._more_to_come, self._clock = look, more_to_come, clock
+        self._look, self._unplaced, self._more_to_come, self._clock = look, unplaced, more_to_come, clock
         self._looked_s: float | None = None
         self._places: int | None = None
         self._workers: int | None = None
@@ -75,7 +77,7 @@ class Waiting:
             self._source.on_workers(workers)
         long = [job for trial, job in idle.items() if now_s - self._since_s[trial] > WAITS_AFTER_S]
         # Where all workers are busy the next population waits for one of them to come free: that is no news.
-        if not long or len(running) >= max(workers, 1):
+        if not long or len(handed) - self._unplaced() >= max(workers, 1):
             self._said = ()
             return
         more_to_come = self._more_to_come()

@@ -78,7 +78,7 @@ class Cluster:
         }
         config = {
             "cluster_name": "fake",
-            "provider": {"type": "fake_multinode"},
+            "provider": {"type": "fake_multinode", "use_node_id_as_ip": True},
             "available_node_types": kinds,
             "head_node_type": "ray.head.default",
             "max_workers": most,

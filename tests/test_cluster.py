@@ -52,8 +52,19 @@ def run(cli, cluster, *words):
     return cli.run("run", "fragile.yaml", "--address", cluster.address, *words)
 
 
-def start(cli, cluster, *words):
-    return cli.start("run", "fragile.yaml", "--address", cluster.address, *words)
+@pytest.fixture
+def start():
+    """Start a driver, which does not outlive its test."""
+    started = []
+
+    def begin(cli, cluster, *words):
+        started.append(cli.start("run", "fragile.yaml", "--address", cluster.address, *words))
+        return started[-1]
+
+    yield begin
+    for driver in started:
+        if driver.poll() is None:
+            clusters.kill_all(driver)
 
 
 def test_request_that_no_node_can_satisfy_is_refused_and_leaves_no_trace(new_cli, ray_cluster, node):  # noqa: F811
@@ -130,7 +141,9 @@ def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alo
 
 
 @pytest.mark.rare
-def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(new_cli, ray_cluster, node, assert_undisturbed):  # noqa: F811
+def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(
+    new_cli, ray_cluster, node, start, assert_undisturbed
+):  # noqa: F811
     """No node is left for a while: the sweep waits, says so, and goes on when one comes."""
     cli = new_cli(GRID, before=ray_cluster.words)
     driver = start(cli, ray_cluster)
@@ -140,15 +153,14 @@ def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(new_cli, ray
     eventually(lambda: len(cli.checkpoints()) >= 3, driver)  # both populations are in the middle of something
     for lost in (node, more):
         ray_cluster.kill_node(lost)
-    notes = eventually(lambda: [note for note in live_notes(cli) if " waits for " in note], driver)
-    assert "waits for 1 CPU and " in notes[0]
-    assert "1 node, none of which can hold it, and nothing starts nodes there by itself" in notes[0]
+    gone = "1 node, none of which can hold it, and nothing starts nodes there by itself"
+    eventually(lambda: [note for note in live_notes(cli) if "waits for 1 CPU and" in note and gone in note], driver)
     last = ray_cluster.add_node()
     try:
         said = cli.end(driver)
     finally:
         ray_cluster.kill_node(last)
-    assert said.count(" waits for ") <= 2
+    assert 1 <= said.count(" waits for ") <= 4  # a word for each change, not for each second
     assert "8 trials: 8 complete" in said
     assert {tuple(record.retries.items()) for record in cli.records().values()} <= {(), (("lost", 1),)}
     assert_undisturbed(cli)
@@ -163,7 +175,9 @@ def live_notes(cli):
 
 
 @pytest.mark.rare
-def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(new_cli, ray_cluster, node, assert_undisturbed):  # noqa: F811
+def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(
+    new_cli, ray_cluster, node, start, assert_undisturbed
+):  # noqa: F811
     cli = new_cli(SMALL, before=ray_cluster.words)
     driver = start(cli, ray_cluster)
     eventually(lambda: workers(node.pid), driver)
@@ -191,7 +205,7 @@ def autoscaling_cluster():
 
 
 @pytest.mark.rare
-def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, assert_undisturbed):  # noqa: F811
+def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, start, assert_undisturbed):  # noqa: F811
     cli = new_cli(GRID.replace("{population: 2}", "{population: 2, memory_mib: 700}"), before=autoscaling_cluster.words)
     said = cli.end(start(cli, autoscaling_cluster))
     assert "8 trials: 8 complete" in said

@@ -21,8 +21,13 @@ class Watched:
         self.source.handed = list(self.jobs.values())
         self.workers = []
         self.source.on_workers = self.workers.append
-        self.looks = 0
-        self.waiting = Waiting(self.source, request, limit, self._look, lambda: self.more, lambda: self.now_s)
+        self.looks, self.starting = 0, 0  # workers that have their resources and do not work yet
+        self.waiting = Waiting(
+            self.source, request, limit, self._look, lambda: self.unplaced, lambda: self.more, self._clock
+        )
+
+    def _clock(self):
+        return self.now_s
 
     def _look(self):
         self.looks += 1
@@ -30,6 +35,7 @@ class Watched:
 
     def step(self, handed=(), running=(), after_s=LOOK_EVERY_S):
         self.now_s += after_s
+        self.unplaced = len(handed) - len(running) - self.starting
         self.waiting.step({trial: self.jobs[trial] for trial in handed}, running)
 
     @property
@@ -115,6 +121,16 @@ def test_next_job_in_line_of_a_busy_cluster_is_no_news(watched):
     assert watched.said == []
     watched.nodes = [Resources(4)]  # others use what is new
     watched.step(["t0", "t1", "t2"], ["t0", "t1"])
+    assert len(watched.said) == 1
+
+
+def test_worker_that_starts_slowly_waits_for_nothing(watched):
+    watched.nodes, watched.starting = [Resources(2)], 1
+    for _ in range(20):
+        watched.step(["t0", "t1", "t2"], ["t0"])
+    assert watched.said == []
+    watched.starting = 0  # its node is gone, and another one is used by others
+    watched.step(["t0", "t1", "t2"], ["t0"])
     assert len(watched.said) == 1
 
 
