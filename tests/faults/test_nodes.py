@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests import clusters
-from tests.faults.conftest import assert_undisturbed, new_cli, undisturbed  # noqa: F401  # fixtures
 from tests.faults.rig import GRID, HALF, eventually, workers
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ def start():
             clusters.kill_all(driver)
 
 
-def test_request_that_no_node_can_satisfy_is_refused_and_leaves_no_trace(new_cli, ray_cluster, node):  # noqa: F811
+def test_request_that_no_node_can_satisfy_is_refused_and_leaves_no_trace(new_cli, ray_cluster, node):
     cli = new_cli(
         HALF.replace("{population: 2}", "{population: 2, cpus: 3, memory_mib: 700}"), before=ray_cluster.words
     )
@@ -80,7 +79,7 @@ def test_request_that_no_node_can_satisfy_is_refused_and_leaves_no_trace(new_cli
     assert not cli.sweep.path.exists()
 
 
-def test_memory_that_is_measured_and_fits_no_node_is_refused(new_cli, ray_cluster):  # noqa: F811
+def test_memory_that_is_measured_and_fits_no_node_is_refused(new_cli, ray_cluster):
     small = ray_cluster.add_node(memory_mib=256)
     try:
         cli = new_cli(HALF, before=ray_cluster.words)
@@ -94,7 +93,7 @@ def test_memory_that_is_measured_and_fits_no_node_is_refused(new_cli, ray_cluste
         wait_for_nodes(ray_cluster, 1)
 
 
-def test_node_that_does_not_share_the_storage_is_refused_and_nothing_is_planned(new_cli, ray_cluster, node, tmp_path):  # noqa: F811
+def test_node_that_does_not_share_the_storage_is_refused_and_nothing_is_planned(new_cli, ray_cluster, node, tmp_path):
     cli = new_cli(SMALL, before=ray_cluster.words)
     apart = ray_cluster.add_node(before=clusters.hiding(cli.home))
     try:
@@ -109,7 +108,7 @@ def test_node_that_does_not_share_the_storage_is_refused_and_nothing_is_planned(
         wait_for_nodes(ray_cluster, 2)
 
 
-def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_cluster, tmp_path):  # noqa: F811
+def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_cluster, tmp_path):
     other = tmp_path / "other" / "torch-1.2.3.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.2.3\n")
@@ -124,7 +123,7 @@ def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_clu
         wait_for_nodes(ray_cluster, 1)
 
 
-def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alone_otherwise(new_cli, ray_cluster):  # noqa: F811
+def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alone_otherwise(new_cli, ray_cluster):
     card = ray_cluster.add_node(gpus=1)
     try:
         cli = new_cli(SMALL.replace("memory_mib", "gpus: 1, memory_mib"), before=ray_cluster.words)
@@ -143,7 +142,7 @@ def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alo
 @pytest.mark.rare
 def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(
     new_cli, ray_cluster, node, start, assert_undisturbed
-):  # noqa: F811
+):
     """No node is left for a while: the sweep waits, says so, and goes on when one comes."""
     cli = new_cli(GRID, before=ray_cluster.words)
     driver = start(cli, ray_cluster)
@@ -177,7 +176,7 @@ def live_notes(cli):
 @pytest.mark.rare
 def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(
     new_cli, ray_cluster, node, start, assert_undisturbed
-):  # noqa: F811
+):
     cli = new_cli(SMALL, before=ray_cluster.words)
     driver = start(cli, ray_cluster)
     eventually(lambda: workers(node.pid), driver)
@@ -205,7 +204,7 @@ def autoscaling_cluster():
 
 
 @pytest.mark.rare
-def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, start, assert_undisturbed):  # noqa: F811
+def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, start, assert_undisturbed):
     cli = new_cli(GRID.replace("{population: 2}", "{population: 2, memory_mib: 700}"), before=autoscaling_cluster.words)
     said = cli.end(start(cli, autoscaling_cluster))
     assert "8 trials: 8 complete" in said
