@@ -40,6 +40,15 @@ def torch_facts() -> dict[str, Any]:
     }
 
 
+def gpu_problem(device: str) -> str:
+    """Return why torch cannot train on a device, in a line; empty where it can."""
+    try:
+        torch.zeros(1, device=device).add_(1).cpu()
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts that it has it
+        return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return ""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell an allocation that failed from every other error, on the CPU and on a GPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

@@ -157,7 +157,7 @@ def _drive(
             summary = sweep.run(
                 loaded,
                 executor=RayExecutor(workers, address, sweep.scratch),
-                workers=workers or os.cpu_count() or 1,
+                workers=workers,
                 observe=observe,
                 should_stop=lambda: bool(stopped),
                 takes_on=takes_on,

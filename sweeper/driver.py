@@ -79,6 +79,7 @@ class Driver:
         self._spec: SweepSpec = ledger.spec
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
+        self._times = 0  # that a population was handed out
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
         self._tally = Tally(folder.name, planned_tasks(self._spec), self._records.values())
@@ -116,8 +117,14 @@ class Driver:
         self._tally.say(note)
 
     def on_workers(self, workers: int) -> None:
-        """Note how many populations are trained at a time."""
+        """Note how many populations can be trained at a time."""
         self._tally.has_workers(workers)
+
+    def on_waiting(self, keys: Sequence[str], reason: str) -> None:
+        """Note which populations have no worker yet, and say what they wait for where that takes long."""
+        self._tally.wait(keys)
+        if reason:
+            self.say(reason)
 
     @property
     def has_work(self) -> bool:
@@ -150,11 +157,23 @@ class Driver:
             wanted=tuple(key in population.open for key in population.keys),
             checkpoint=self._folder.checkpoint(population.key),
             networks=tuple(self._folder.network(key) for key in population.keys),
-            lease=self._lease,
+            lease=self._handed_out(population),
             stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
             until=self._rungs.next_rung(members),
             time_limit_s=self._spec.placement.time_limit_s,
         )
+
+    def _handed_out(self, population: Population) -> Lease | None:
+        """Write down that a population is handed out now, so that whoever had it before stops."""
+        self._times += 1
+        try:
+            return self._folder.hand_out(population.key, f"{self._lease.session}/{self._times}")
+        except OSError as error:
+            self.say(
+                f"the lease of population {population.key} could not be written: {error.strerror}; "
+                "a worker that was cut off would not notice that it goes on elsewhere"
+            )
+            return None
 
     def _proposed(self) -> list[Population]:
         populations = self._ledger.propose(self._records.values())

@@ -6,20 +6,28 @@ Ray's own state is placement only: nothing is ever restored from it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from sweeper.errors import ClusterError
 from sweeper.jobs import JobSource, StoppedError, Work
+from sweeper.machines import ONE_CPU, Machines, Request, Shared
 from sweeper.vocabulary import Job, Progress
 
 
 class InlineExecutor:
     """Runs one job after the other in this process: for tests, and for a debugger."""
 
-    def run(self, work: Work, source: JobSource) -> None:
+    def joined(self, shared: Shared) -> AbstractContextManager[None]:
+        """Join nothing: jobs run here."""
+        return nullcontext()
+
+    def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
         """Run every job of the source here."""
         source.on_workers(1)
         while not source.should_stop() and (job := source.next_job()) is not None:
@@ -40,31 +48,60 @@ class RayExecutor:
     """Runs jobs side by side on the workers of a Ray cluster, placed by Ray Tune; one job is one Tune trial.
 
     Args:
-        workers: Jobs at a time; each takes one CPU. None takes all CPUs of the cluster.
+        workers: Jobs at a time, at most. None takes all that there is room for: of a cluster also what is added to it
+            later.
         address: A running cluster, `HOST:PORT`, or `auto` for the one that was started on this machine; None starts
             one here, for this run only.
         scratch: Folder for what Ray Tune writes beside, emptied before and after; None takes a temporary one.
 
     Raises:
-        ClusterError: If the address is of another kind or nothing answers there; when running, if the cluster
-            cannot be joined or has no CPU for a worker.
+        ClusterError: If the address is of another kind or nothing answers there; when joining or running, if the
+            cluster cannot be joined or has no room for a job.
     """
 
     def __init__(self, workers: int | None = None, address: str | None = None, scratch: Path | None = None) -> None:
         self._workers, self._scratch = workers, scratch
         self._address = joined(address) if address else None
+        self._is_joined = False
 
-    def run(self, work: Work, source: JobSource) -> None:
+    @contextmanager
+    def joined(self, shared: Shared) -> Iterator[Machines | None]:
+        """Join the cluster and look at its nodes; None where there is none yet, or it was stopped meanwhile."""
+        if self._address is None:
+            yield None
+            return
+        _set_environment(self._address)
+        from sweeper import cluster  # Ray reads its environment when it is imported
+
+        with cluster.connected(self._address) as is_there:
+            self._is_joined = is_there
+            try:
+                yield cluster.machines(shared) if is_there else None
+            finally:
+                self._is_joined = False
+
+    def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
         """Run every job of the source on Ray."""
         if source.should_stop():
             return
         _set_environment(self._address)
-        from sweeper import placement  # Ray reads its environment when it is imported
+        from sweeper import cluster, placement  # Ray reads its environment when it is imported
 
-        with placement.cluster(self._workers, self._address) as workers:
-            if not source.should_stop():
-                source.on_workers(workers)
-                placement.place(work, source, workers, self._scratch)
+        with ExitStack() as stack:
+            if not self._is_joined:
+                cpus = math.ceil(self._workers * request.cpus) if self._workers else None
+                if not stack.enter_context(cluster.connected(self._address, cpus)):
+                    return
+            if source.should_stop():
+                return
+            here = cluster.seen().at_once(request)
+            if self._address is None:
+                cluster.machines().refuse_what_never_fits(request)
+            # Without a limit a population more than there is room for waits in line, so that a cluster can grow.
+            is_all = self._address is not None and self._workers is None
+            limit = None if is_all else self._workers or here
+            source.on_workers(here if limit is None else min(limit, here))
+            placement.place(work, source, request, limit, self._scratch)
 
 
 def joined(address: str) -> str:
@@ -109,6 +146,7 @@ def _set_environment(address: str | None) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the source decides when to stop
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
         "TUNE_WARN_THRESHOLD_S": "60",
+        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher says how many; else workers start one after the other
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
     }

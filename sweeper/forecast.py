@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import model
 from model.checkpoint import save_state
-from model.compute import machine_bytes, use_threads
+from model.compute import machine_bytes, torch_facts, use_threads
 from sweeper.errors import SpecError
 from sweeper.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.machines import Node, Resources
 from sweeper.spec import Setting
 from sweeper.vocabulary import Room
 
@@ -96,6 +99,24 @@ def room(tasks: Mapping[str, TaskFacts]) -> Room:
         network_bytes=max(task.network_bytes for task in tasks.values()),
         machine_bytes=machine_bytes(),
     )
+
+
+def this_machine() -> Node:
+    """Return what this machine has for populations; of GPUs only those that torch can use."""
+    gpus = len(torch_facts()["devices"])
+    return Node("this machine", Resources(os.cpu_count() or 1, gpus, machine_bytes()))
+
+
+def files(settings: Sequence[Setting]) -> dict[str, int]:
+    """Return the sizes of the image files that training reads, by absolute path."""
+    named = {name for setting in settings for name in (setting.task.data, setting.task.test) if name}
+    return {str(path.absolute()): path.stat().st_size for path in map(Path, sorted(named)) if path.is_file()}
+
+
+def heaviest(settings: Sequence[Setting]) -> Setting:
+    """Return the setting whose networks take most to train."""
+    groups = {setting.group_key: setting for setting in settings}
+    return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ HOME/NAME/driver.json      who drives the sweep; locked by the operating system 
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
 HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
+HOME/NAME/leases/          one file per population: to whom it was handed out last
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
@@ -209,6 +210,23 @@ class SweepFolder:
         """Return where the checkpoint of a population is kept."""
         return storage.join(self.files, "checkpoints", f"{population}.pt")
 
+    def hand_out(self, population: str, holder: str) -> Lease:
+        """Write down to whom a population is handed out now, where its workers can read it, and return that.
+
+        A worker that finds another holder there stops: one that was cut off, with or without its driver, may not know
+        that its population goes on elsewhere.
+
+        Args:
+            population: Key of the population.
+            holder: Tells this time from all others.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        lease = Lease(storage.join(self.files, "leases", f"{population}.json"), holder)
+        storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
+        return lease
+
     def network(self, key: str) -> str:
         """Return where the trained network of a trial is kept."""
         return storage.join(self.files, "networks", f"{key}.safetensors")
@@ -246,7 +264,7 @@ class SweepFolder:
         """Become the sweep's only driver.
 
         The operating system holds the lock and drops it when this process ends in any way, so a dead driver blocks
-        nobody. Workers compare the session in the file with their own before they write.
+        nobody.
 
         Raises:
             HomeError: If the folder cannot be made or written.
@@ -293,7 +311,10 @@ class SweepFolder:
         Object stores never show any.
         """
         roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
-        folders = [self.path, *(Path(root, folder) for root in roots for folder in ("checkpoints", "networks"))]
+        folders = [
+            self.path,
+            *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks")),
+        ]
         return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
 
     def _lock(self) -> IO[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import model
-from model.compute import is_out_of_memory, use_threads
+from model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper import storage
 from sweeper.checkpoints import Checkpoints
 from sweeper.described import Described as Described  # under their own names again: other rooms take them from here
@@ -28,7 +29,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SupersededError(RuntimeError):
-    """Another driver has taken over the sweep: what this worker does is no longer wanted."""
+    """The population was handed out again, to somebody else: what this worker does is no longer wanted."""
 
 
 def train_population(
@@ -48,12 +49,18 @@ def train_population(
 
     Raises:
         ValueError: If a member is wanted and stopped.
-        SupersededError: If another driver took over.
+        SupersededError: If the population was handed out again.
         Exception: Whatever `report` raises: it is not the training's fault, and must not become its outcome.
     """
     stopped = job.stopped or (False,) * len(job.keys)
     if both := [key for key, *is_so in zip(job.keys, job.wanted, stopped, strict=True) if all(is_so)]:
         raise ValueError(f"population {job.key} was handed out with trials both wanted and stopped: {', '.join(both)}")
+    if job.device != "cpu" and (problem := gpu_problem(job.device)):
+        reason = (
+            f"population {job.key} was given a GPU that torch cannot use on {platform.node()}: {problem}. Install a "
+            "torch and a driver that fit there, take that machine out of the cluster, or set placement.gpus to 0."
+        )
+        return [Ended(Outcome.FAILED, reason, is_final=True)] * len(job.wanted_keys)
     raised: list[BaseException] = []
 
     def guarded(progress: Progress) -> None:
@@ -116,6 +123,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
             until=job.until,
             stopped=[member for member, is_stopped in enumerate(job.stopped) if is_stopped],
             is_over=is_over,
+            device=job.device,
         )
 
     trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
@@ -255,12 +263,12 @@ def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float 
 
 
 def _refuse_superseded(lease: Lease | None) -> None:
-    """Stop a worker that outlived its driver before it writes beside a new one."""
+    """Stop a worker whose population was handed out again before it writes beside the next one."""
     if lease is None:
         return
     try:
-        session = json.loads(Path(lease.path).read_text(encoding="utf-8")).get("session")
-    except (OSError, ValueError):
-        return  # being rewritten; asked again after the next epoch
+        session = json.loads(storage.read_bytes(lease.path) or b"").get("session")
+    except (OSError, ValueError, AttributeError):
+        return  # it cannot be read now; asked again after the next epoch
     if session != lease.session:
         raise SupersededError(f"session {lease.session} was taken over by {session}")

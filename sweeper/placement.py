@@ -1,4 +1,4 @@
-"""A Ray cluster, and one run of Ray Tune over a source's jobs on it.
+"""One run of Ray Tune over a source's jobs, on the cluster that `sweeper.cluster` has joined.
 
 Imported by `sweeper.execute` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
 never read here: the classes below leave their state out.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import signal
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,62 +23,11 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from sweeper.errors import ClusterError
+from sweeper.cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.jobs import JobSource, Work
+from sweeper.machines import Request
 from sweeper.vocabulary import Ended, Job, Lease, Outcome, Progress
-
-
-@contextmanager
-def cluster(workers: int | None, address: str | None) -> Iterator[int]:
-    """Start or join a Ray cluster, give the number of jobs to run at a time, and leave it again.
-
-    Raises:
-        ClusterError: If the cluster cannot be started or joined, or has no CPU.
-    """
-    handlers = _signal_handlers()
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=workers or os.cpu_count(),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                object_store_memory=100 * 2**20,
-            )
-        else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ClusterError(
-            f"{where}: {reason}. Check the address, and that RAY_AUTH_MODE is the same here as on the cluster."
-        ) from error
-    except SystemExit:  # Ray's own handler stands in for the caller's while Ray starts
-        caller = handlers.get(signal.SIGTERM)
-        if not callable(caller):
-            raise
-        caller(signal.SIGTERM, None)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    try:
-        if not ray.is_initialized():  # stopped while it started; asking for resources would start it again
-            yield 0
-            return
-        cpus = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]  # ray has no types here
-        if cpus < 1:
-            raise ClusterError(f"the Ray cluster at {address} has no CPU for a worker. Start a node with CPUs.")
-        yield min(workers or cpus, cpus)
-    finally:
-        ray.shutdown()
-
-
-def _signal_handlers() -> dict[signal.Signals, Any]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
+from sweeper.waiting import Waiting
 
 #: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
 HANGS_AFTER_S = 60.0
@@ -93,17 +40,28 @@ _JOBS_A_WORKER, _LEAST_JOBS = 50, 250
 _T = TypeVar("_T")
 
 
-def place(work: Work, source: JobSource, workers: int, scratch: Path | None = None) -> None:
-    """Run every job of a source, so many at a time; returns when there is none left, or the source wants to stop."""
+def place(work: Work, source: JobSource, request: Request, limit: int | None, scratch: Path | None = None) -> None:
+    """Run every job of a source; returns when there is none left, or the source wants to stop.
+
+    Args:
+        work: What a job is worked on with.
+        source: Where jobs come from.
+        request: What each job asks for.
+        limit: Jobs at a time, at most. None: as many as the cluster has room for, and one that waits for more.
+        scratch: Folder for what Ray Tune writes beside.
+    """
     # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
     # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
     for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
-    guarded, most = _Guarded(source), max(_LEAST_JOBS, _JOBS_A_WORKER * workers)
+    guarded = _Guarded(source)
+    waiting = Waiting(guarded, request, limit, seen, unplaced, autoscaler_says)
     first: Job | None = None
     while True:
-        searcher = PlanSearcher(guarded, most, first)
-        _run_tune(work, searcher, guarded, workers, scratch)
+        at_once = limit or seen().at_once(request)
+        most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
+        searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most)
+        _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
         if guarded.error:
             raise guarded.error
         first = guarded.next_job() if searcher.is_used_up else None
@@ -113,7 +71,15 @@ def place(work: Work, source: JobSource, workers: int, scratch: Path | None = No
         raise guarded.error
 
 
-def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int, scratch: Path | None) -> None:
+@dataclass(frozen=True)
+class Room:
+    """What jobs are placed in: what each asks for, and who knows how many at a time and tells what waits."""
+
+    request: Request
+    waiting: Waiting
+
+
+def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, scratch: Path | None) -> None:
     """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
@@ -121,11 +87,10 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int
     folder, folders = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-")), FolderCallback()
     try:
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(work), {"cpu": 1}),
+            tune.with_resources(_trainable(work), request_of(room.request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=-1,
-                max_concurrent_trials=workers,
+                num_samples=-1,  # the searcher says how many at a time: that number may change
                 reuse_actors=True,
                 trial_dirname_creator=_directory_name,
             ),
@@ -134,7 +99,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, workers: int
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(source),
-                callbacks=[WorkerCallback(searcher), folders],
+                callbacks=[WorkerCallback(searcher, room.waiting), folders],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
@@ -153,6 +118,9 @@ class _Guarded:
 
     def on_workers(self, workers: int) -> None:
         self._call(lambda: self._source.on_workers(workers))
+
+    def on_waiting(self, keys: Sequence[str], reason: str) -> None:
+        self._call(lambda: self._source.on_waiting(keys, reason))
 
     def next_job(self) -> Job | None:
         return None if self.should_stop() else self._call(self._source.next_job)
@@ -184,7 +152,9 @@ def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
     """Return what a worker runs: one job, from its text in the configuration."""
 
     def train(config: dict[str, str]) -> None:
-        job = _job_from_json(config["job"])
+        # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        job = replace(_job_from_json(config["job"]), device=device)
         ended = work(job, lambda progress: tune.report({"progress": json.dumps(asdict(progress))}))
         tune.report({"ended": json.dumps([asdict(member) for member in ended])})
 
@@ -198,12 +168,20 @@ class PlanSearcher(Searcher):
         source: Where jobs come from.
         most: How many to hand out.
         first: A job that was taken from the source already.
+        at_most: Returns how many may be handed out at a time, now.
     """
 
-    def __init__(self, source: JobSource, most: int, first: Job | None = None) -> None:
+    def __init__(
+        self,
+        source: JobSource,
+        most: int,
+        first: Job | None = None,
+        at_most: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
         super().__init__()
-        self._source, self._left, self._first = source, most, first
+        self._source, self._left, self._first, self._at_most = source, most, first, at_most
         self._jobs: dict[str, Job] = {}
+        self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
         self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
         self._hangs: set[str] = set()
 
@@ -212,6 +190,11 @@ class PlanSearcher(Searcher):
         """Whether it has handed out all it may: the source may have more."""
         return self._left <= 0
 
+    @property
+    def handed(self) -> Mapping[str, Job]:
+        """Jobs that were handed out and have not ended, by trial."""
+        return self._jobs
+
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
@@ -219,11 +202,14 @@ class PlanSearcher(Searcher):
         """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
         if self.is_used_up:
             return Searcher.FINISHED
+        if len(self._live) >= self._at_most():
+            return None
         job, self._first = self._first or self._source.next_job(), None
         if job is None:
             return None if self._jobs else Searcher.FINISHED
         self._left -= 1
         self._jobs[trial_id] = job
+        self._live.add(trial_id)
         return {"job": json.dumps(asdict(job))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -270,17 +256,18 @@ class PlanSearcher(Searcher):
         return hangs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Do nothing: results and errors were passed on as they came."""
+        """Count it no more; results and errors were passed on as they came."""
+        self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
 
 
 class WorkerCallback(tune.Callback):
-    """Tells the searcher why a worker died, which Tune itself does not, and kills those that hang."""
+    """Tells the searcher why a worker died, which Tune itself does not, kills those that hang, and sees what waits."""
 
-    def __init__(self, searcher: PlanSearcher) -> None:
-        self._searcher = searcher
+    def __init__(self, searcher: PlanSearcher, waiting: Waiting) -> None:
+        self._searcher, self._waiting = searcher, waiting
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -295,6 +282,7 @@ class WorkerCallback(tune.Callback):
         for trial_id in self._searcher.hanging(actors, time.monotonic()):
             if actor := actors[trial_id]:
                 ray.kill(actor)
+        self._waiting.step(self._searcher.handed, actors)
 
 
 class FolderCallback(tune.Callback):

@@ -132,16 +132,21 @@ def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
     Raises:
         SpecError: If a population does not fit in the memory of a worker.
     """
-    largest = _largest_group(spec)
-    fitting = int((_MEMORY_SHARE * room.machine_bytes / workers - _WORKER_BYTES) // room.network_bytes)
+    largest = largest_group(spec)
+    given, sharing = spec.placement.memory_mib, room.sharing or workers
+    has_bytes = given * 2**20 if isinstance(given, int) else _MEMORY_SHARE * room.machine_bytes / sharing
+    fitting = int((has_bytes - _WORKER_BYTES) // room.network_bytes)
     asked = spec.placement.population
     wanted = min(asked, largest) if isinstance(asked, int) else 1
     if wanted > fitting:
+        in_each, has = f"in each of {sharing} workers", f"{room.machine} has {room.machine_bytes / 2**30:.1f} GiB"
+        if isinstance(given, int):
+            in_each, has = "beside what its worker takes itself", f"placement.memory_mib is {given}"
+        fewer = "a higher memory_mib" if isinstance(given, int) else "fewer workers"
         raise SpecError(
             f"a population must fit in memory, but placement.population={asked} needs about "
-            f"{wanted * room.network_bytes / 2**30:.1f} GiB in each of {workers} workers, and this machine has "
-            f"{room.machine_bytes / 2**30:.1f} GiB. "
-            + (f"Use {fitting} or fewer." if fitting > 0 else "Use fewer workers, or a smaller window or batch_size.")
+            f"{wanted * room.network_bytes / 2**30:.1f} GiB {in_each}, and {has}. "
+            + (f"Use {fitting} or fewer." if fitting > 0 else f"Use {fewer}, or a smaller window or batch_size.")
         )
     if isinstance(asked, int):
         return asked
@@ -149,7 +154,7 @@ def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
     return max(1, min(most, fitting, -(-largest // workers)))
 
 
-def _largest_group(spec: SweepSpec) -> int:
+def largest_group(spec: SweepSpec) -> int:
     """Return how many trials could be trained side by side, if there were room."""
     if spec.search is None:
         return max(Counter(setting.group_key for setting in spec.settings()).values())

@@ -1,8 +1,8 @@
 """Questions whose answer may end the process that asks: each is asked in a process of its own.
 
 `python -m sweeper.probe imports torch ray` writes a line of JSON for each package when it begins with it and when it
-has its answer, so that a package that takes the process down is known. `torch`, `browser` and `cluster HOST:PORT`
-write one line.
+has its answer, so that a package that takes the process down is known. `torch`, `browser`, `cluster HOST:PORT` and
+`population`, which reads settings as JSON, write one line.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ _DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 PENDING = "pending"
 
 
-def ask(question: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None) -> list[Any]:
+def ask(
+    question: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None, given: str = ""
+) -> list[Any]:
     """Ask in a process of its own.
 
     Args:
         question: Such as `["imports", "torch"]`.
         timeout_s: When to give up.
         environment: Takes the place of variables of this process.
+        given: What is too long for a command; the process reads it.
 
     Returns:
         What was answered, and, where the process did not end well, a text that says how it ended.
@@ -38,6 +41,7 @@ def ask(question: Sequence[str], timeout_s: float, environment: Mapping[str, str
     try:
         done = subprocess.run(
             command,
+            input=given,
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -106,6 +110,14 @@ def cluster(address: str) -> None:
         _answer({"ray": found.get("ray_version", ""), "python": found.get("python_version", "")})
 
 
+def population(settings: str) -> None:
+    """Train a population for a moment, and say what memory that took at most: of this process, and of no other."""
+    from sweeper.forecast import probe
+    from sweeper.spec import Setting
+
+    _answer({"memory_bytes": probe([Setting.from_flat(flat) for flat in json.loads(settings)]).memory_bytes})
+
+
 def _answer(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
@@ -120,6 +132,8 @@ def main(arguments: Sequence[str]) -> None:
         torch_build()
     elif question == "browser":
         browser()
+    elif question == "population":
+        population(sys.stdin.read())
     else:
         cluster(*rest)
 

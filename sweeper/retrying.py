@@ -21,6 +21,8 @@ class Step(StrEnum):
 
 def failed_together(ended: Sequence[Ended]) -> Outcome | None:
     """Return what happened to a whole population that may be tried again; None where each member ended by itself."""
+    if any(member.is_final for member in ended):
+        return None
     outcomes = {member.outcome for member in ended}
     kind = outcomes.pop() if len(outcomes) == 1 else None
     return kind if kind in _MAY_BE_RETRIED else None

@@ -15,6 +15,9 @@ from sweeper.vocabulary import MEASUREMENTS, Bound, Sampler
 #: 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).
 GP_MOST_TRIALS = 60
 
+#: The least part of a CPU or GPU that Ray counts, and the most that a population may ask for.
+LEAST_SHARE, MOST_UNITS = 1e-4, 1024
+
 _BOUND = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
@@ -135,16 +138,60 @@ def _check_population(population: object) -> object:
     return population
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_cpus(cpus: object) -> object:
+    if not _is_number(cpus) or not LEAST_SHARE <= cpus <= MOST_UNITS:  # type: ignore[operator]  # it is a number
+        raise broken_rule("cpus must be a number above 0, such as 1, 2 or 0.5", "Use 1: training takes one thread.")
+    return _in_whole_parts("cpus", cpus)
+
+
+def _check_gpus(gpus: object) -> object:
+    if gpus == "auto":
+        return gpus
+    if not _is_number(gpus) or not 0 <= gpus <= MOST_UNITS or (gpus > 1 and gpus != int(gpus)):  # type: ignore[operator,call-overload]
+        raise broken_rule(
+            "gpus must be auto, 0, a fraction below 1 such as 0.25, or a whole number",
+            "Use auto: a GPU for each population where the cluster has any.",
+        )
+    return _in_whole_parts("gpus", gpus)
+
+
+def _in_whole_parts(name: str, number: object) -> float:
+    """Return a share as Ray counts it: in ten-thousandths."""
+    share = float(number)  # type: ignore[arg-type]  # a number, as its caller has made sure
+    if abs(share / LEAST_SHARE - round(share / LEAST_SHARE)) > 1e-6:
+        raise broken_rule(f"{name} must have at most four decimals, as Ray counts them", f"Use {round(share, 4):g}.")
+    return share
+
+
+def _check_memory(memory: object) -> object:
+    is_count = isinstance(memory, int) and not isinstance(memory, bool) and 1 <= memory < 2**31
+    if memory != "auto" and not is_count:
+        raise broken_rule("memory_mib must be auto or a whole number of MiB", "Use auto: it is measured.")
+    return memory
+
+
 class PlacementSpec(Frozen):
     """Where and how many at once: nothing here changes what a trial that completes is.
 
     Attributes:
         population: Networks trained side by side in one worker; `auto` decides by the machine.
+        cpus: CPUs that a population asks for. Training takes one thread however many they are: results would depend
+            on their number.
+        gpus: GPUs that a population asks for; it trains on the first of them. `auto` is one where the machines have
+            any that torch can use.
+        memory_mib: Memory that a population asks for on a cluster, in MiB; `auto` is measured.
         time_limit_s: Seconds after which a training that is still going on has timed out; counted anew after a rung,
             an interruption, and when it is tried again.
         retries: How often a trial is tried again.
     """
 
     population: Annotated[int | Literal["auto"], BeforeValidator(_check_population)] = "auto"
+    cpus: Annotated[float, BeforeValidator(_check_cpus)] = 1.0
+    gpus: Annotated[float | Literal["auto"], BeforeValidator(_check_gpus)] = "auto"
+    memory_mib: Annotated[int | Literal["auto"], BeforeValidator(_check_memory)] = "auto"
     time_limit_s: Positive | None = None
     retries: Retries = Retries()

@@ -13,7 +13,7 @@ from sweeper.errors import SpecError
 from sweeper.parameters import Parameter
 from sweeper.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
 from sweeper.setting import DIGITS, LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
-from sweeper.spec_change import differences, refused_differences
+from sweeper.spec_change import differences, placement_changes, refused_differences
 from sweeper.spec_problems import problems_of, spec_error
 from sweeper.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.yaml_source import read_yaml
@@ -37,6 +37,7 @@ __all__ = [
     "differences",
     "load_spec",
     "place_of",
+    "placement_changes",
     "read_yaml",
     "refused_differences",
     "shipped_spaces",

@@ -16,6 +16,12 @@ def differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
     return [_line(key, *values) for key, values in _changes(planned, given).items()]
 
 
+def placement_changes(planned: SweepSpec, given: SweepSpec) -> list[str]:
+    """Return what differs of where a sweep runs, which may be changed at any time, written like `differences`."""
+    old, new = (dict(_leaves(spec.placement.model_dump(mode="json"), "placement")) for spec in (planned, given))
+    return [_line(key, old[key], new[key]) for key in sorted(old) if old[key] != new[key]]
+
+
 def refused_differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
     """Return those differences that are no growth: nothing that was planned may go, or become something else.
 

@@ -6,7 +6,7 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +17,18 @@ from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
 from sweeper.execute import RayExecutor
-from sweeper.facts import sweep_facts
+from sweeper.facts import software, sweep_facts
 from sweeper.home import Home, this_driver
 from sweeper.jobs import Executor, Work
+from sweeper.machines import ONE_CPU, Shared
+from sweeper.needs import Needs, needs
 from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
-from sweeper.population import Counts, population_size
+from sweeper.population import Counts
 from sweeper.record import MlflowRecorder, Recorder
 from sweeper.sampling import Known
 from sweeper.shared_ledger import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
-from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec
+from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec, placement_changes
 from sweeper.table import ArrowTable
 from sweeper.vocabulary import Lease
 
@@ -98,7 +100,7 @@ class Sweep:
         loaded: LoadedSpec | None = None,
         *,
         executor: Executor | None = None,
-        workers: int = 1,
+        workers: int | None = 1,
         recorder: Recorder | None = None,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -110,7 +112,8 @@ class Sweep:
         Args:
             loaded: The spec; None takes the one this sweep was loaded from, or resumes what was planned.
             executor: Where populations are trained; Ray Tune on this machine by default.
-            workers: How many populations will be trained at a time; shapes the plan when it is first made.
+            workers: How many populations will be trained at a time; shapes the plan when it is first made. None: as
+                many as the executor's machines have room for.
             recorder: Where outcomes are mirrored; MLflow by default.
             observe: Called after every change.
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
@@ -132,8 +135,10 @@ class Sweep:
             tasks = forecast.check(loaded.spec.corners())
             knowledge = self._knowledge(loaded.spec) if former is None else {}
             recorder = recorder or self._mlflow()
+            executor = executor or RayExecutor(workers, scratch=self.scratch)
+            needed = self._needs(stack, loaded.spec, tasks, executor, workers, planned)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
-            size = population_size(loaded.spec, workers, forecast.room(tasks))
+            size = needed.population
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= self._places(lease, ledger) | {"population": str(size)}
             keep_shared_ledger(self._folder, facts["identity"])
@@ -141,18 +146,42 @@ class Sweep:
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             stack.callback(driver.stop)
             driver.open()
-            if grown := differences(former.spec, loaded.spec) if former else []:
-                driver.say(f"the spec has grown since this sweep was planned: {'; '.join(grown)}")
+            self._say_what_changed(driver, former, loaded)
             self._folder.keep_storage()
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
                 if driver.has_work and not should_stop():
                     driver.begin()
-                    (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
+                    executor.run(work, driver, needed.request)
             except SweepError:
                 driver.finish()
                 raise
             return driver.finish()
+
+    def _needs(
+        self,
+        stack: ExitStack,
+        spec: SweepSpec,
+        tasks: Mapping[str, forecast.TaskFacts],
+        executor: Executor,
+        workers: int | None,
+        planned: Ledger | None,
+    ) -> Needs:
+        """Join the machines, where there is anything to train on them, and find out what populations need of them."""
+        former = planned.revisions[-1] if planned and planned.revisions else None
+        is_planned = former is not None and former.spec == spec
+        size = former.population_size if former and is_planned else None
+        if planned and is_planned and size and planned.counts().without_driver().waiting == 0:
+            return Needs(size, ONE_CPU, 0)
+        shared = Shared(self._folder.files, forecast.files(spec.corners()), software())
+        machines = stack.enter_context(executor.joined(shared))
+        return needs(spec, tasks, machines, workers, size)
+
+    def _say_what_changed(self, driver: Driver, former: LoadedSpec | None, loaded: LoadedSpec) -> None:
+        if grown := differences(former.spec, loaded.spec) if former else []:
+            driver.say(f"the spec has grown since this sweep was planned: {'; '.join(grown)}")
+        if moved := placement_changes(former.spec, loaded.spec) if former else []:
+            driver.say(f"it runs otherwise than it was planned: {'; '.join(moved)}")
 
     @contextmanager
     def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.live_state import MOST_NOTES, LiveState, Note, Stage, TaskState, finite, shortened_note
@@ -76,6 +76,7 @@ class _Training:
     task: str
     members: int
     share: float = 0.0  # of its epochs
+    waits: bool = False  # for a worker
 
 
 class Tally:
@@ -146,7 +147,16 @@ class Tally:
         """Count a population as not running any more; its members wait, until it is said how they ended."""
         with self._lock:
             training = self._training.pop(key)
-            self._runs(training.task, -training.members)
+            if not training.waits:
+                self._runs(training.task, -training.members)
+
+    def wait(self, keys: Collection[str]) -> None:
+        """Note which populations have no worker: they wait, and all others run."""
+        with self._lock:
+            for key, training in self._training.items():
+                if training.waits != (key in keys):
+                    training.waits = key in keys
+                    self._runs(training.task, -training.members if training.waits else training.members)
 
     def ended(self, records: Sequence[TrialRecord]) -> None:
         """Count trials by how they ended."""
@@ -182,6 +192,7 @@ class Tally:
                 hypervolume, points = self._volumes.get(task, (None, None))
                 rows.append(replace(row, hypervolume=hypervolume, points=points))
             work, planned = self._work(), sum(row.planned for row in rows)
+            busy = sum(not training.waits for training in self._training.values())
             return LiveState(
                 sweep=self._sweep,
                 tasks=tuple(rows),
@@ -189,8 +200,8 @@ class Tally:
                 work=work,
                 trials_per_minute=self._pace.per_minute(work),
                 seconds_left=self._pace.seconds_left(work, planned),
-                busy=len(self._training),
-                workers=max(self._workers, len(self._training)) if self._workers else 0,
+                busy=busy,
+                workers=max(self._workers, busy) if self._workers else 0,
                 since_ms=since_ms,
                 written_ms=written_ms,
                 notes=tuple(self._notes),

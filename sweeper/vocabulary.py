@@ -161,6 +161,7 @@ class Ended:
         measurement: Values by the names in `MEASUREMENTS` and `WALLS`; may be partial on failure.
         details: Facts that are not one number, such as `channels_per_layer`.
         curve: One mapping per kept epoch: `epoch` and the values measured then.
+        is_final: Whether trying it again would end the same.
     """
 
     outcome: Outcome | None
@@ -168,6 +169,7 @@ class Ended:
     measurement: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Sequence[int]] = field(default_factory=dict)
     curve: Sequence[Mapping[str, float]] = ()
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,20 +222,24 @@ class Room:
         pixels: Pixels of the largest image.
         network_bytes: About what training takes per network.
         machine_bytes: Memory of the machine.
+        sharing: Populations that share this memory; 0 for all that are trained at a time.
+        machine: What the machine is called in an error.
     """
 
     pixels: int
     network_bytes: int
     machine_bytes: int
+    sharing: int = 0
+    machine: str = "this machine"
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Proof that a worker's driver is still the sweep's only one.
+    """Proof that somebody is the one who may go on.
 
     Attributes:
-        path: File that names the current driver.
-        session: The driver this work was handed out by.
+        path: Location of the file that names the current holder.
+        session: The holder whose lease this is: a driver, or a population as it was handed out by one.
     """
 
     path: str
@@ -252,10 +258,11 @@ class Job:
         wanted: Which members still need an outcome.
         checkpoint: Path of the population's checkpoint file; empty for none.
         networks: Paths of the files that the members' trained networks are written to; empty for none.
-        lease: None where no other driver can interfere.
+        lease: None where nobody else can be working on it.
         stopped: Which members are not to be trained any further, though others are; empty for none.
         until: Epochs after which to pause, with every member measured; None trains to the end.
         time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
+        device: What to train on, in torch's words; its worker knows what it was given.
     """
 
     key: str
@@ -269,6 +276,7 @@ class Job:
     stopped: tuple[bool, ...] = ()
     until: int | None = None
     time_limit_s: float | None = None
+    device: str = "cpu"
 
     @property
     def wanted_keys(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper import storage
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
 from sweeper.home import NOT_KEPT, Home
 
@@ -272,6 +273,16 @@ def test_tracking_file_that_says_nothing_is_none(home, content):
 
 
 # --- names of files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("root", [None, "{}/elsewhere", "file://{}/elsewhere"])
+def test_population_that_is_handed_out_again_has_the_next_holder_where_its_workers_read(tmp_path, root):
+    folder = Home(tmp_path / "home", root and root.format(tmp_path)).sweep("mine")
+    first, second = folder.hand_out("0123", "driver/1"), folder.hand_out("0123", "driver/2")
+    assert first.path == second.path == f"{folder.files}/leases/0123.json"
+    assert (first.session, second.session) == ("driver/1", "driver/2")
+    assert json.loads(storage.read_bytes(second.path)) == {"session": "driver/2"}
+    assert folder.hand_out("4567", "driver/3").path != first.path
 
 
 def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_path, monkeypatch):

@@ -70,16 +70,22 @@ ROOMS = {
     "inputs": room("spec vocabulary model"),
     "storage": room("errors model", "pyarrow"),  # of `model` the one way in which local files are written
     "checkpoints": room("storage model"),
-    "forecast": room("inputs spec vocabulary errors model"),
+    "forecast": room("inputs machines spec vocabulary errors model"),
     "described": room("spec vocabulary errors model"),
     "objective": room("described checkpoints storage inputs facts spec vocabulary model"),
     "home": room("storage vocabulary errors"),
     "shared_ledger": room("plan database home errors"),
     "facts": room(),
     "networks": room("objective record storage shared_ledger home vocabulary errors"),
-    "jobs": room("vocabulary"),
-    "placement": room("jobs vocabulary errors", "ray"),
-    "execute": room("placement jobs vocabulary errors"),
+    # What jobs run on, from the lowest room up; `cluster` and `placement` alone run on Ray.
+    "machines": room("errors"),
+    "jobs": room("machines vocabulary"),
+    "waiting": room("jobs machines vocabulary"),
+    "node_look": room("probe storage facts machines"),
+    "cluster": room("node_look machines storage errors", "ray"),
+    "placement": room("cluster waiting jobs machines vocabulary errors", "ray"),
+    "execute": room("placement cluster jobs machines vocabulary errors"),
+    "needs": room("forecast population probe machines spec vocabulary errors"),
     # The rooms behind the door `record`, from the lowest up; `mlflow_store` alone imports MLflow.
     "recorder": room("live_state table vocabulary errors"),
     "mlflow_store": room("errors", "mlflow sqlalchemy"),
@@ -128,8 +134,8 @@ ROOMS = {
     "clustered": room("submit shipping record live_state home spec errors"),
     "estimate": room("forecast population spec vocabulary errors"),
     "sweep": room(
-        "cells driver shared_ledger plan population sampling home storage facts jobs execute networks record forecast objective "
-        "query table spec vocabulary errors"
+        "cells driver shared_ledger plan population sampling home storage facts jobs machines needs execute networks record "
+        "forecast objective query table spec vocabulary errors"
     ),
     # Promises: what is found out, and what it is found out from.
     "promise": room(),
@@ -138,7 +144,7 @@ ROOMS = {
     ),
     # The rooms behind the door `doctor`, from the lowest up; `probe` asks what may end the process that asks.
     "finding": room("errors"),
-    "probe": room("model", "ray kaleido"),
+    "probe": room("forecast spec model", "ray kaleido"),
     "doctor_software": room("finding probe", "packaging"),
     "doctor_machine": room("finding home errors"),
     "doctor_services": room("doctor_software finding probe execute submit record errors", "packaging"),

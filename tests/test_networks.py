@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -30,7 +31,10 @@ ENDS = {
 class Idle:
     """An executor that runs nothing: what is planned waits."""
 
-    def run(self, work, source):
+    def joined(self, shared):
+        return nullcontext()
+
+    def run(self, work, source, request):
         pass
 
 

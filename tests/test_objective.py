@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import model
 from model.checkpoint import load_state, save_state
+from sweeper import storage
 from sweeper.checkpoints import Checkpoints, beside
-from sweeper.objective import train_population
+from sweeper.objective import SupersededError, train_population
+from sweeper.retrying import failed_together
 from sweeper.spec import load_spec
-from sweeper.vocabulary import MEASUREMENTS, WALLS, Job, Outcome
+from sweeper.vocabulary import MEASUREMENTS, WALLS, Job, Lease, Outcome
 
 
 @pytest.fixture
@@ -259,3 +263,70 @@ def test_state_that_could_not_be_written_leaves_the_newest_one(job):
 )
 def test_other_file_of_a_population_is_beside_the_first(location, other):
     assert beside(location) == other
+
+
+# --- leases and devices -----------------------------------------------------------------------------
+
+
+def held(job, folder, holder):
+    """Return a job whose lease is held by somebody, in a file of a folder."""
+    lease = Lease(storage.join(str(folder), "leases", "population.json"), "first")
+    storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
+    return replace(job, lease=lease)
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_worker_whose_population_was_handed_out_again_stops_before_it_writes(job, tmp_path, form):
+    job = held(job, storage.rooted(form.format(tmp_path)), "second")
+    with pytest.raises(SupersededError, match="first was taken over by second"):
+        work(job)
+    assert kept(job) == [None, None]
+
+
+def test_worker_stops_at_the_next_epoch_after_its_population_was_handed_out_again(job, tmp_path):
+    job, epochs = held(job, tmp_path, "first"), []
+
+    def cut_off(progress):
+        epochs.append(progress.epoch)
+        held(job, tmp_path, "second")
+
+    with pytest.raises(SupersededError):
+        train_population(job, cut_off)
+    assert epochs == [1]
+    assert kept(job) == [1, None]
+    assert not (tmp_path / "networks").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null"])
+def test_lease_that_cannot_be_read_stops_nobody(job, tmp_path, content):
+    job = held(job, tmp_path, "first")
+    Path(job.lease.path).write_bytes(content)
+    ended, _ = work(job)
+    assert {member.outcome for member in ended} == {Outcome.COMPLETE}
+    Path(job.lease.path).unlink()
+    ended, _ = work(job)
+    assert {member.outcome for member in ended} == {Outcome.COMPLETE}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use a GPU here")
+def test_population_that_was_given_a_gpu_that_torch_cannot_use_ends_for_good_and_says_why(job):
+    ended, seen = work(replace(job, device="cuda"))
+    assert seen == []
+    assert failed_together(ended) is None, "it must not be tried again"
+    for member in ended:
+        assert member.outcome is Outcome.FAILED
+        assert "was given a GPU that torch cannot use on " in member.reason
+        assert "set placement.gpus to 0" in member.reason
+        assert "Traceback" not in member.reason
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_population_goes_on_elsewhere_from_a_checkpoint_of_another_kind_of_device(job, first, second):
+    half, _ = work(replace(job, device=first, until=2))
+    assert {member.outcome for member in half} == {None}
+    ended, seen = work(replace(job, device=second))
+    assert [progress.epoch for progress in seen] == [3]
+    assert notes_in(seen) == []
+    assert {member.outcome for member in ended} == {Outcome.COMPLETE}
+    assert all(Path(path).is_file() for path in job.networks)

@@ -131,7 +131,12 @@ def test_sweep_runs_with_no_ledger_in_its_home_and_is_known_there(database, tmp_
     assert (summary.counts.complete, summary.is_finished) == (8, True)
     home = Home(tmp_path)
     assert home.sweeps() == ["smoke"]
-    assert {path.name for path in (tmp_path / "smoke").iterdir()} == {"driver.json", "ledger.json", "tracking.txt"}
+    assert {path.name for path in (tmp_path / "smoke").iterdir()} == {
+        "driver.json",
+        "leases",
+        "ledger.json",
+        "tracking.txt",
+    }
     assert Sweep("smoke", tmp_path).counts().complete == 8
     assert {record.state for record in read_ledger(home.known("smoke")).records()} == {State.COMPLETE}
     assert said(monkeypatch, capsys, "status", "--home", tmp_path)[0] == 0

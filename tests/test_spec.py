@@ -21,6 +21,8 @@ from sweeper.spec import (
     check_name,
     differences,
     load_spec,
+    placement_changes,
+    refused_differences,
     shipped_spaces,
 )
 from sweeper.vocabulary import Goal, Objective, Solver, TimeSelection
@@ -274,6 +276,28 @@ def test_identity_leaves_out_name_description_and_placement(tmp_path):
     assert moved.placement.population == 3
 
 
+def test_placement_takes_whole_cpus_and_gpus_and_fractions_and_comes_back_from_a_ledger(tmp_path):
+    written = GOOD + "placement: {cpus: 0.5, gpus: 0.25, memory_mib: 2048}\n"
+    placement = load(tmp_path, written).spec.placement
+    assert (placement.cpus, placement.gpus, placement.memory_mib) == (0.5, 0.25, 2048)
+    whole = load(tmp_path, GOOD + "placement: {cpus: 4, gpus: 2}\n").spec
+    assert (whole.placement.cpus, whole.placement.gpus, whole.placement.memory_mib) == (4, 2, "auto")
+    assert SweepSpec.from_json(whole.to_json()) == whole
+
+
+def test_placement_is_no_part_of_a_trials_key_and_its_changes_are_told(tmp_path):
+    plain = load(tmp_path, GOOD).spec
+    moved = load(tmp_path, GOOD + "placement: {cpus: 2, gpus: 0.5, memory_mib: 512}\n").spec
+    assert [setting.key for setting in moved.settings()] == [setting.key for setting in plain.settings()]
+    assert refused_differences(plain, moved) == differences(plain, moved) == []
+    assert placement_changes(plain, moved) == [
+        "placement.cpus: 1.0 -> 2.0",
+        'placement.gpus: "auto" -> 0.5',
+        'placement.memory_mib: "auto" -> 512',
+    ]
+    assert placement_changes(moved, moved) == []
+
+
 def test_constant_parameter_is_the_same_as_the_sections_field(tmp_path):
     in_section = load(tmp_path, GOOD + "lattice: {steps: 4}\n").spec
     as_parameter = load(tmp_path, GOOD.replace("parameters:", "parameters:\n  steps: {value: 4}")).spec
@@ -419,6 +443,18 @@ ADDED = [
     ("seed: 2147483647\nreplicates: 2", ["seed=2147483647", "line 8, seed"]),
     ("placement: {population: 0}", ["population=0", "auto"]),
     ("placement: {population: true}", ["population=true"]),
+    ("placement: {cpus: 0}", ["cpus=0", "above 0", "line 8, placement.cpus"]),
+    ("placement: {cpus: auto}", ["cpus=auto", "must be a number", "Use 1"]),
+    ("placement: {cpus: true}", ["cpus=true"]),
+    ("placement: {cpus: 0.33333}", ["cpus=0.33333", "four decimals", "Use 0.3333."]),
+    ("placement: {cpus: .inf}", ["cpus="]),
+    ("placement: {gpus: 1.5}", ["gpus=1.5", "a fraction below 1", "or a whole number", "placement.gpus"]),
+    ("placement: {gpus: -1}", ["gpus=-1"]),
+    ("placement: {gpus: true}", ["gpus=true"]),
+    ("placement: {gpus: all}", ["gpus=all", "auto"]),
+    ("placement: {memory_mib: 0}", ["memory_mib=0", "auto or a whole number of MiB"]),
+    ("placement: {memory_mib: 1.5}", ["memory_mib=1.5"]),
+    ("placement: {memory_mib: 2 GiB}", ['memory_mib="2 GiB"', "Use auto"]),
     ("placement: {populaton: 1}", ["Did you mean 'population'?", "placement.populaton"]),
     ("name: a b", ['name="a b"', "line 8, name", "letters, digits"]),
     ("name: 3", ["name=3", "must be text"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +28,7 @@ from sweeper.live_state import Stage
 from sweeper.objective import SupersededError, train_population
 from sweeper.plan import Ledger
 from sweeper.record import MemoryRecorder
-from sweeper.spec import Setting, load_spec
+from sweeper.spec import PlacementSpec, Setting, load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import Ended, Outcome, State
 
@@ -58,7 +60,10 @@ def run(sweep, loaded=None, work=good, recorder=None, **options):
 class Idle:
     """An executor that runs nothing: what is planned waits."""
 
-    def run(self, work, source):
+    def joined(self, shared):
+        return nullcontext()
+
+    def run(self, work, source, request):
         pass
 
 
@@ -294,6 +299,51 @@ def test_checkpoint_that_cannot_be_written_is_noted_and_fails_no_trial(sweep, lo
     summary = run(sweep, loaded, train_population, observe=lambda snapshot: notes.append(snapshot.note))
     assert summary.counts.complete == 8
     assert any("no checkpoint could be written" in note for note in notes)
+
+
+def test_lease_that_cannot_be_written_is_noted_and_stops_nothing(sweep, loaded, tmp_path):
+    notes, leases = [], []
+    blocked = tmp_path / "sweeps" / "smoke" / "leases"
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+
+    def work(job, report):
+        leases.append(job.lease)
+        return good(job, report)
+
+    summary = run(sweep, loaded, work, observe=lambda snapshot: notes.append(snapshot.note))
+    assert summary.counts.complete == 8
+    assert set(leases) == {None}
+    assert any(re.match(r"the lease of population \w+ could not be written", note) for note in notes)
+
+
+def test_population_that_is_tried_again_has_another_lease_and_the_former_holder_stops(sweep, loaded):
+    jobs = []
+
+    def work(job, report):
+        jobs.append(job)
+        if len(jobs) == 1:
+            return [Ended(Outcome.LOST, "its node is gone")] * len(job.wanted_keys)
+        if len(jobs) == 2:
+            with pytest.raises(SupersededError):
+                train_population(jobs[0], report)
+        return good(job, report)
+
+    assert run(sweep, loaded, work).counts.complete == 8
+    assert jobs[0].key == jobs[1].key
+    assert len({job.lease.session for job in jobs}) == len(jobs)
+
+
+def test_placement_that_changes_is_said_and_kept_and_runs_no_trial_again(sweep, loaded, tmp_path):
+    assert run(sweep, loaded, good).counts.complete == 8
+    before, notes = records_of(sweep, tmp_path), []
+    moved = replace(loaded, spec=loaded.spec.model_copy(update={"placement": PlacementSpec(cpus=0.5, memory_mib=900)}))
+    run(Sweep("smoke", tmp_path / "sweeps"), moved, observe=lambda snapshot: notes.append(snapshot.note))
+    assert records_of(sweep, tmp_path) == before
+    ledger = Ledger(Home(tmp_path / "sweeps").sweep("smoke").ledger_url, "smoke")
+    assert ledger.spec.placement.cpus == 0.5
+    assert len(ledger.revisions) == 2
+    assert any('placement.memory_mib: "auto" -> 900' in note for note in notes), notes
 
 
 def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what_was_measured(sweep, loaded, tmp_path):

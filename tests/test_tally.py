@@ -44,14 +44,17 @@ def an_end(number, task, outcome=Outcome.COMPLETE, accuracy=0.5):
 
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 80))
 def test_counts_after_any_course_are_those_of_a_recount(seed, steps):
-    """Populations begin, report, end, fail apart and go back, as a driver sees them."""
+    """Populations begin, wait for a worker, report, end, fail apart and go back, as a driver sees them."""
     chance, tally = random.Random(seed), a_tally(planned=500)
-    running, ended, best = {}, [], dict.fromkeys(TASKS, -1.0)
+    running, ended, best, waits = {}, [], dict.fromkeys(TASKS, -1.0), set()
     for step in range(steps):
-        what = chance.choice(["begin", "hear", "end", "back"])
+        what = chance.choice(["begin", "wait", "hear", "end", "back"])
         if what == "begin":
             running[f"p{step}"] = (chance.choice(TASKS), chance.randint(1, 5), 0.0)
             tally.begun(f"p{step}", *running[f"p{step}"][:2])
+        elif what == "wait":
+            waits = {key for key in running if chance.random() < 0.3}
+            tally.wait(sorted(waits))
         elif running:
             key = chance.choice(list(running))
             task, members, _ = running[key]
@@ -70,13 +73,14 @@ def test_counts_after_any_course_are_those_of_a_recount(seed, steps):
     state = tally.state()
     states = Counter((record.task, record.state) for record in ended)
     for row in state.tasks:
-        assert row.running == sum(members for task, members, _ in running.values() if task == row.task)
+        has_worker = [(task, members) for key, (task, members, _) in running.items() if key not in waits]
+        assert row.running == sum(members for task, members in has_worker if task == row.task)
         assert row.complete == states[row.task, State.COMPLETE]
         assert row.pruned == states[row.task, State.PRUNED]
         assert row.failed == states[row.task, State.FAILED]
         assert row.waiting == 500 - row.running - sum(record.task == row.task for record in ended)
         assert (-1.0 if row.best_accuracy is None else row.best_accuracy) == best[row.task]
-    assert state.busy == len(running)
+    assert state.busy == len(running.keys() - waits)
     assert state.work == pytest.approx(len(ended) + sum(members * share for _, members, share in running.values()))
 
 

@@ -23,10 +23,15 @@ class Source:
         self.jobs, self.stop_after = list(jobs), stop_after
         self.handed, self.progress, self.ended = [], [], {}
         self.workers = None
+        self.waited = []
 
     def on_workers(self, workers):
-        assert not self.handed
+        assert self.workers is not None or not self.handed, "the first word comes before the first job"
         self.workers = workers
+
+    def on_waiting(self, keys, reason):
+        assert set(keys) <= {job.key for job in self.handed}
+        self.waited.append((tuple(keys), reason))
 
     def next_job(self):
         if not self.jobs:

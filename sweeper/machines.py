@@ -1,0 +1,209 @@
+"""What a population asks for, what machines have, and whether that can ever come together. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.errors import ClusterError
+
+#: Machines that an error names one by one.
+_MOST_NAMED = 8
+
+#: Shares are counted in ten-thousandths: sums of them are off by less than this.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a population asks for.
+
+    Attributes:
+        cpus, gpus: How many; may be fractions.
+        memory_bytes: 0 asks for none, where nobody else counts memory.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+
+    def __str__(self) -> str:
+        parts = [_counted(self.cpus, "CPU")]
+        if self.gpus:
+            parts.append(_counted(self.gpus, "GPU"))
+        if self.memory_bytes:
+            parts.append(f"{_gib(self.memory_bytes)} of memory")
+        return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+    def at_once(self, has: Resources) -> int:
+        """Return how many populations these resources hold side by side."""
+        pairs = ((self.cpus, has.cpus), (self.gpus, has.gpus), (self.memory_bytes, has.memory_bytes))
+        return min(math.floor(there / wanted + _ROUNDING) for wanted, there in pairs if wanted)
+
+
+#: What a population asks for where nothing else is said.
+ONE_CPU = Request()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What is there, in the terms of a request."""
+
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{_counted(self.cpus, 'CPU')}, {_counted(self.gpus, 'GPU')}, {_gib(self.memory_bytes)}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine, or a kind of machine that an autoscaler could start.
+
+    Attributes:
+        name: Its address, or the name of its kind.
+        has: Its resources in all, whoever uses them now.
+        problem: Why no population can be trained there; empty where nothing is wrong, or nobody has looked.
+        gpu_problem: Why torch cannot use its GPUs; empty where it can, or nobody has looked.
+        count: How many of them there are, or could be.
+        id: What tells it from others of the same name.
+    """
+
+    name: str
+    has: Resources
+    problem: str = ""
+    gpu_problem: str = ""
+    count: int = 1
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where populations can be placed.
+
+    Attributes:
+        nodes: Those that are there.
+        startable: Kinds of nodes that an autoscaler could start, where that is known.
+        has_autoscaler: Whether there may be other nodes later, also of kinds that are not known.
+        is_cluster: Whether others count what is asked for, memory included.
+    """
+
+    nodes: Sequence[Node] = ()
+    startable: Sequence[Node] = ()
+    has_autoscaler: bool = False
+    is_cluster: bool = False
+
+    @property
+    def has_usable_gpu(self) -> bool:
+        """Whether any of them has a GPU that torch can use, as far as is known."""
+        return any(node.has.gpus and not node.gpu_problem for node in (*self.nodes, *self.startable))
+
+    def fitting(self, request: Request) -> list[Node]:
+        """Return the nodes, and kinds of nodes, that hold the request when nobody else uses them."""
+        return [node for node in (*self.nodes, *self.startable) if request.at_once(node.has)]
+
+    def at_once(self, request: Request) -> int:
+        """Return how many populations can be trained at a time, when an autoscaler has done all that it may."""
+        here, later = (sum(request.at_once(n.has) * n.count for n in them) for them in (self.nodes, self.startable))
+        return max(here, later)
+
+    def smallest(self, request: Request) -> Node | None:
+        """Return the node with the least memory of those that hold the request."""
+        return min(self.fitting(request), key=lambda node: node.has.memory_bytes, default=None)
+
+    def refuse_what_never_fits(self, request: Request) -> None:
+        """Check that the request can be satisfied at some time.
+
+        Raises:
+            ClusterError: If not; names the request and what there is.
+        """
+        if self.fitting(request) or (self.has_autoscaler and not self.startable):
+            return
+        nodes, where = [*self.nodes, *self.startable], "node of the cluster" if self.is_cluster else "machine"
+        found = "; ".join(f"{_named(node)} has {node.has}" for node in nodes[:_MOST_NAMED]) or "it has no node"
+        more = f"; and {len(nodes) - _MOST_NAMED} more" if len(nodes) > _MOST_NAMED else ""
+        raise ClusterError(
+            f"a population asks for {request}, and no {where} can ever give it that: {found}{more}. "
+            f"{self._way_out(request)}"
+        )
+
+    def _way_out(self, request: Request) -> str:
+        most = Resources(
+            max((n.has.cpus for n in self.nodes), default=0.0),
+            max((n.has.gpus for n in self.nodes), default=0.0),
+            max((n.has.memory_bytes for n in self.nodes), default=0),
+        )
+        asked = [
+            ("placement.cpus", request.cpus > most.cpus),
+            ("placement.gpus", request.gpus > most.gpus),
+            ("placement.memory_mib, or a smaller placement.population", request.memory_bytes > most.memory_bytes),
+        ]
+        lower = " and ".join(name for name, is_more in asked if is_more) or "one of placement.cpus, gpus and memory_mib"
+        start = " or start a node that has it with `ray start`" if self.is_cluster else " or use a larger machine"
+        return f"Use a lower {lower},{start}."
+
+    def refuse_problems(self, request: Request) -> None:
+        """Check that the nodes which would train can.
+
+        Raises:
+            ClusterError: If one cannot; names each of them, and what is missing.
+        """
+        problems = [
+            (node, node.problem or node.gpu_problem)
+            for node in self.nodes
+            if request.at_once(node.has) and (node.problem or (request.gpus and node.gpu_problem))
+        ]
+        if not problems:
+            return
+        said = "\n".join(f"  {node.name}: {problem}" for node, problem in problems[:_MOST_NAMED])
+        more = f"\n  and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+        raise ClusterError(
+            f"{len(problems)} of {len(self.nodes)} nodes of the cluster cannot train this sweep, and nothing was "
+            f"started:\n{said}{more}\nMend them, or take them out of the cluster."
+        )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every node must find as the driver does.
+
+    Attributes:
+        folder: Location of the folder for checkpoints and networks.
+        files: Sizes of files that training reads, by path.
+        software: Versions, by name.
+    """
+
+    folder: str = ""
+    files: Mapping[str, int] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A cluster at one moment.
+
+    Attributes:
+        nodes: Those that are alive.
+        free: What nobody uses, of all of them together.
+    """
+
+    nodes: Sequence[Node] = ()
+    free: Resources = Resources()
+
+    def at_once(self, request: Request) -> int:
+        """Return how many populations its nodes hold at a time."""
+        return sum(request.at_once(node.has) for node in self.nodes)
+
+
+def _named(node: Node) -> str:
+    return node.name if node.count == 1 else f"each of {node.count} {node.name}"
+
+
+def _counted(number: float, name: str) -> str:
+    return f"{number:g} {name}{'' if 0 < number <= 1 else 's'}"
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB"
