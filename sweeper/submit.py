@@ -135,19 +135,24 @@ class JobServer:
             The job; or the sweep's newest one, where somebody else was faster.
         """
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S), **environment.get("env_vars", {})}
+        environment = {**environment, "working_dir": str(folder), "env_vars": variables}
+        limit = time.monotonic() + _PATIENCE_S
         with self._asking(f"submit sweep {job.sweep!r}"):
-            try:
-                self._client.submit_job(
-                    entrypoint=command,
-                    submission_id=job.id,
-                    runtime_env={**environment, "working_dir": str(folder), "env_vars": variables},
-                    metadata={**job.facts, _SWEEP: job.sweep},
-                )
-            except RuntimeError:
-                if (now := self.jobs(job.sweep)) and now[-1].number >= job.number:
-                    return now[-1]
-                raise
-        return job
+            while True:
+                try:
+                    self._client.submit_job(
+                        entrypoint=command,
+                        submission_id=job.id,
+                        runtime_env=dict(environment),
+                        metadata={**job.facts, _SWEEP: job.sweep},
+                    )
+                    return job
+                except RuntimeError as error:
+                    if (now := self.jobs(job.sweep)) and now[-1].number >= job.number:
+                        return now[-1]
+                    if "No available agent" not in str(error) or time.monotonic() > limit:
+                        raise
+                time.sleep(_LOOK_EVERY_S)  # a head that has just started
 
     def stop(self, job: SweepJob) -> SweepJob:
         """Have a job end in order, and return it when it has."""

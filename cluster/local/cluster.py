@@ -71,6 +71,7 @@ def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_po
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "dashboard_port": jobs_port,
+        "dashboard_agent_listen_port": None,  # any that is free: another cluster may have the usual one
         "temp_dir": str(folder / "ray"),
     }
     cluster = Cluster(initialize_head=True, head_node_args=head)
