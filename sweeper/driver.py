@@ -291,7 +291,7 @@ def _said(population: Population, ended: Ended, step: Step, times: int, limit: i
         Outcome.LOST: f"the worker that trained population {population.key} died",
         Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
     }.get(ended.outcome or Outcome.FAILED, f"the training of population {population.key} failed")
-    if ended.outcome is Outcome.LOST and ended.reason.startswith("Traceback"):  # by a full disk
+    if ended.outcome is Outcome.LOST and not ended.reason.startswith(happened):  # by a full disk, or one of its own
         happened = f"population {population.key} was lost: {ended.reason.strip().splitlines()[-1]}"
     if step is Step.APART:
         return f"{happened}; its {len(population.open)} members are tried again in two halves"

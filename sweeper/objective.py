@@ -61,6 +61,8 @@ def train_population(
             "torch and a driver that fit there, take that machine out of the cluster, or set placement.gpus to 0."
         )
         return [Ended(Outcome.FAILED, reason, is_final=True)] * len(job.wanted_keys)
+    if problem := _unshared(job.lease):
+        return [Ended(Outcome.LOST, f"on {platform.node()} {problem}")] * len(job.wanted_keys)
     raised: list[BaseException] = []
 
     def guarded(progress: Progress) -> None:
@@ -260,6 +262,19 @@ def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float 
         return Ended(Outcome.TIMED_OUT, reason, trained.measurement, curve=trained.curve)
     details = {"channels_per_layer": trained.channels_per_layer}
     return Ended(outcome, "", trained.measurement, details, trained.curve)
+
+
+def _unshared(lease: Lease | None) -> str:
+    """Return why what is written here would never be seen by the driver: what it has just written is not here."""
+    try:
+        if lease is None or storage.read_bytes(lease.path) is not None:
+            return ""
+    except OSError:
+        return ""  # it cannot be read now; what is written says more
+    return (
+        f"the file {storage.without_credentials(lease.path)}, which the driver has just written, is missing: this "
+        "machine does not share its storage. Name one that every node reaches with --storage"
+    )
 
 
 def _refuse_superseded(lease: Lease | None) -> None:

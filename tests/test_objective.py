@@ -303,9 +303,17 @@ def test_lease_that_cannot_be_read_stops_nobody(job, tmp_path, content):
     Path(job.lease.path).write_bytes(content)
     ended, _ = work(job)
     assert {member.outcome for member in ended} == {Outcome.COMPLETE}
+
+
+def test_worker_that_does_not_see_what_its_driver_has_written_trains_nothing(job, tmp_path):
+    job = held(job, tmp_path, "first")
     Path(job.lease.path).unlink()
-    ended, _ = work(job)
-    assert {member.outcome for member in ended} == {Outcome.COMPLETE}
+    ended, seen = work(job)
+    assert seen == []
+    assert {member.outcome for member in ended} == {Outcome.LOST}
+    assert f"the file {job.lease.path}, which the driver has just written, is missing" in ended[0].reason
+    assert "--storage" in ended[0].reason
+    assert kept(job) == [None, None]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use a GPU here")
