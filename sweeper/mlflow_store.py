@@ -35,6 +35,9 @@ KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_
 
 _Found = TypeVar("_Found")
 
+#: What a server says to a name that it was not told to answer to.
+_OTHER_HOST = "Invalid Host header"
+
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
 
 
@@ -126,10 +129,20 @@ def _set_defaults() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server with an object store would send readers there, past itself: they may neither reach nor know it.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
+
+
+def login() -> tuple[str, str] | None:
+    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    from mlflow.utils.credentials import read_mlflow_creds
+
+    found = read_mlflow_creds()
+    return (found.username, found.password) if found.username and found.password else None
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -267,6 +280,8 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     except SweepError:
         raise
     except kinds as error:
+        if refused := _refusal(uri, doing, error):
+            raise TrackingError(refused) from None
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
@@ -274,6 +289,32 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
         )
         # A cause would print the credentials that the message hides.
         raise TrackingError(message) from (error if redacted(uri) == uri else None)
+
+
+def _refusal(uri: str, doing: str, error: Exception) -> str:
+    """Return what to say where a server refuses whoever asks; empty where something else is wrong."""
+    response = getattr(error, "response", None)  # of a request for an artifact
+    status = getattr(response, "status_code", None)
+    if status is None and hasattr(error, "get_http_status_code"):
+        status = error.get_http_status_code()
+    who = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    and_address = ", or mend the login in the address, which goes first" if redacted(uri) != uri else ""
+    if status == 401:
+        return (
+            f"could not {doing}: MLflow at {redacted(uri)} asks for a user and a password that it knows (HTTP 401). "
+            f"{who}{and_address}."
+        )
+    if status != 403:
+        return ""
+    if _OTHER_HOST in f"{error}{getattr(response, 'text', '')}":
+        return (
+            f"could not {doing}: MLflow at {redacted(uri)} does not answer to this name (HTTP 403). "
+            "Start the server with --allowed-hosts, or name it as it calls itself with --tracking-uri."
+        )
+    return (
+        f"could not {doing}: MLflow at {redacted(uri)} does not let this user do that (HTTP 403). Ask whoever made the "
+        f"sweep, or an administrator, for the permission. {who} to be another user{and_address}."
+    )
 
 
 # --- searching and writing -----------------------------------------------------------------------
@@ -332,6 +373,8 @@ def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
         try:
             return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
         except Exception as error:  # each artifact store raises its own; the way out is the same
+            if refused := _refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
+                raise TrackingError(refused) from None
             raise TrackingError(
                 f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
                 "Read it where the artifacts are, or store it again with `sweeper mirror`."

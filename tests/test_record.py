@@ -32,6 +32,7 @@ from sweeper.record import (
 )
 from sweeper.vocabulary import MEASUREMENTS
 from tests.contracts.recorder import FACTS, RecorderContract, a_failed_trial, a_late_trial
+from tests.test_doctor import a_server
 from tests.test_table import a_front, a_trial
 
 
@@ -505,6 +506,29 @@ def test_server_that_does_not_answer_is_named_without_its_password(monkeypatch):
         MlflowRecorder("http://someone:s3cret@127.0.0.1:1")
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None, "a traceback would print the password"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (401, "You are not authenticated.", r"that it knows \(HTTP 401\)\. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TR"),
+        (
+            403,
+            "Permission denied",
+            r"not let this user do that \(HTTP 403\)\. .* Set MLFLOW_TRACKING_USERNAME and MLFLOW_TR",
+        ),
+        (403, "Invalid Host header - who is that?", r"does not answer to this name \(HTTP 403\)\. .*--allowed-hosts"),
+    ],
+)
+def test_server_that_refuses_who_asks_is_one_error_with_the_way_in(code, text, said):
+    with a_server(code, text) as (place, _):
+        with pytest.raises(TrackingError, match=rf"MLflow at http://{place} .*{said}") as raised:
+            connect(f"http://{place}")
+        assert "in the address" not in str(raised.value)
+        if code == 401:
+            with pytest.raises(TrackingError, match=r"http://\*\*\*@.*mend the login in the address") as raised:
+                connect(f"http://me:s3cret@{place}")
+            assert (raised.value.__cause__, "s3cret" in str(raised.value)) == (None, False)
 
 
 def test_database_server_that_does_not_answer_is_refused_at_once_without_its_password():
