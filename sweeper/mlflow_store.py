@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy import Engine, event
 
 from sweeper.errors import SweepError, TrackingError
+from sweeper.mlflow_errors import redacted, refusal
 
 if TYPE_CHECKING:
     # Under their own names again: other rooms take these types from here.
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_key", "sweeper.front"
 
 _Found = TypeVar("_Found")
-
-#: What a server says to a name that it was not told to answer to.
-_OTHER_HOST = "Invalid Host header"
 
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
 
@@ -112,6 +110,13 @@ def _checked_scheme(tracking_uri: str) -> str:
             f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
             "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
         )
+    try:
+        _ = urlsplit(tracking_uri).port
+    except ValueError:  # its own words would show a part of the password
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)} has no port where one is expected. In a password write / as "
+            "%2F, @ as %40 and : as %3A, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        ) from None
     return scheme
 
 
@@ -262,12 +267,6 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
     return f"{artifact_root.rstrip('/')}/{quote(name)}"
 
 
-def redacted(text: str) -> str:
-    """Return a text without the user names and passwords of the URIs in it."""
-    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
-    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
-
-
 @contextmanager
 def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
@@ -280,7 +279,7 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     except SweepError:
         raise
     except kinds as error:
-        if refused := _refusal(uri, doing, error):
+        if refused := refusal(uri, doing, error):
             raise TrackingError(refused) from None
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
         message = (
@@ -289,32 +288,6 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
         )
         # A cause would print the credentials that the message hides.
         raise TrackingError(message) from (error if redacted(uri) == uri else None)
-
-
-def _refusal(uri: str, doing: str, error: Exception) -> str:
-    """Return what to say where a server refuses whoever asks; empty where something else is wrong."""
-    response = getattr(error, "response", None)  # of a request for an artifact
-    status = getattr(response, "status_code", None)
-    if status is None and hasattr(error, "get_http_status_code"):
-        status = error.get_http_status_code()
-    who = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    and_address = ", or mend the login in the address, which goes first" if redacted(uri) != uri else ""
-    if status == 401:
-        return (
-            f"could not {doing}: MLflow at {redacted(uri)} asks for a user and a password that it knows (HTTP 401). "
-            f"{who}{and_address}."
-        )
-    if status != 403:
-        return ""
-    if _OTHER_HOST in f"{error}{getattr(response, 'text', '')}":
-        return (
-            f"could not {doing}: MLflow at {redacted(uri)} does not answer to this name (HTTP 403). "
-            "Start the server with --allowed-hosts, or name it as it calls itself with --tracking-uri."
-        )
-    return (
-        f"could not {doing}: MLflow at {redacted(uri)} does not let this user do that (HTTP 403). Ask whoever made the "
-        f"sweep, or an administrator, for the permission. {who} to be another user{and_address}."
-    )
 
 
 # --- searching and writing -----------------------------------------------------------------------
@@ -373,7 +346,7 @@ def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
         try:
             return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
         except Exception as error:  # each artifact store raises its own; the way out is the same
-            if refused := _refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
+            if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
                 raise TrackingError(refused) from None
             raise TrackingError(
                 f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "

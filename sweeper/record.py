@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sweeper.errors import QueryError, TrackingError
 from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
+from sweeper.mlflow_errors import redacted
 from sweeper.mlflow_notes import NOTE, experiment_note
 from sweeper.mlflow_page import SweepPage
 from sweeper.mlflow_runs import (
@@ -44,7 +45,6 @@ from sweeper.mlflow_store import (
     checked_experiment,
     connect,
     login,
-    redacted,
     schema_problem,
     search_runs,
     settle,

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -317,6 +318,29 @@ def _is_there(path):
     return True
 
 
+def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(team, place):
+    environment = {
+        **os.environ,
+        **login("alice", USERS["alice"]),
+        "MLFLOW_TRACKING_URI": team.uri,
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "sweeper", "run", "smoke", "--name", "typed", "--workers", "1"]
+    with (place / "out").open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+        seen = set()
+        while process.poll() is None:
+            seen |= set(descendants(process.pid).values())
+            time.sleep(0.2)
+    said = (place / "out").read_text()
+    assert (process.returncode, "8 complete" in said) == (0, True), said
+    assert any("ray::" in title for title in seen), "workers were seen"
+    kept = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file()) + "".join(seen).encode()
+    assert team.uri.encode() in kept, "what is sought would be found"
+    assert [one for one in forms(USERS["alice"], "alice") if one in kept] == []
+    assert read_trials(team.uri, "typed").table.num_rows == 8
+
+
 def test_driver_goes_on_when_the_server_was_away(team, become, tmp_path):
     become("alice")
     begun, go_on = threading.Event(), threading.Event()
@@ -397,6 +421,16 @@ def test_mistake_about_a_user_is_one_sentence(team, words, password, said):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
     assert team.uri in done.stderr
+
+
+def test_tables_are_upgraded_with_the_password_in_no_argument(team, become):
+    url = re.sub(r"^postgresql://(\w+):[^@]*@", r"postgresql+psycopg://\1@", team.database)
+    command = [sys.executable, "-m", "mlflow", "db", "upgrade", url]
+    done = subprocess.run(command, env={**os.environ, "PGPASSWORD": DATABASE_SECRET}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert DATABASE_SECRET.encode() not in done.stdout + done.stderr
+    become("bob")
+    assert len(read_trials(team.uri, "smoke").table) == 8
 
 
 # --- from SQLite to PostgreSQL, and the smaller servers ------------------------------------------------
