@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -138,7 +138,7 @@ class Tracking:
     """An MLflow server as `cluster/tracking/start-server.sh` starts it, at an address that stays the same."""
 
     def __init__(self, folder, *options, **environment):
-        self.folder, self._options, self._more = folder, options, environment
+        self.folder, self._options, self._more, self.process = folder, options, environment, None
         self.log = folder.with_name(f"{folder.name}.log")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -163,28 +163,31 @@ class Tracking:
         except OSError:
             return False
 
+    def send(self, number):
+        """Send a signal to the server and to its workers."""
+        os.killpg(self.process.pid, number)
+
     def stop(self, number=signal.SIGTERM):
         """End the server and its workers, and wait for them."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-            self.process.wait(60)
-        while self._has_members():  # workers may outlive the process that started them for a moment
-            time.sleep(0.1)
-
-    def _has_members(self):
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return False
-        return True
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.send(number)
+            with suppress(subprocess.TimeoutExpired):  # one that was made to pause obeys nothing else
+                self.process.wait(60)
+            for _ in range(100):  # workers may outlive the process that started them for a moment
+                self.send(signal.SIGKILL)
+                self.process.poll()
+                time.sleep(0.1)
+        self.process = None
 
 
 @contextmanager
 def tracking(folder, *options, **environment):
     """Run an MLflow server, and stop it."""
     server = Tracking(folder, *options, **environment)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
