@@ -318,7 +318,7 @@ def _is_there(path):
     return True
 
 
-def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(team, place):
+def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(team, place, become):
     environment = {
         **os.environ,
         **login("alice", USERS["alice"]),
@@ -338,6 +338,7 @@ def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(t
     kept = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file()) + "".join(seen).encode()
     assert team.uri.encode() in kept, "what is sought would be found"
     assert [one for one in forms(USERS["alice"], "alice") if one in kept] == []
+    become("alice")
     assert read_trials(team.uri, "typed").table.num_rows == 8
 
 
