@@ -188,8 +188,7 @@ def server(uri: str, versions: SpecifierSet) -> Finding:
 
     shown, check = redacted(uri), "tracking server"
     try:
-        with urlopen(_version_request(uri), timeout=_VERSION_TIMEOUT_S) as answer:
-            text = answer.read(200).decode("utf-8", "replace").strip()
+        text = _version_said(uri)
     except HTTPError as error:
         return _http_problem(shown, error)
     except (URLError, HTTPException, OSError, ValueError) as error:
@@ -217,14 +216,29 @@ def server(uri: str, versions: SpecifierSet) -> Finding:
     return problem(check, found, "Upgrade the server (a copy of its database first, then `mlflow db upgrade`).")
 
 
-def _version_request(uri: str) -> Request:
+def _version_said(uri: str) -> str:
+    """Return what a server says when asked for its version; where it wants a login, it is told MLflow's own."""
+    from sweeper.record import login
+
+    known = None
+    while True:
+        try:
+            with urlopen(_version_request(uri, known), timeout=_VERSION_TIMEOUT_S) as answer:
+                return str(answer.read(200).decode("utf-8", "replace").strip())
+        except HTTPError as error:
+            if error.code != 401 or known is not None or (known := login()) is None:
+                raise
+
+
+def _version_request(uri: str, known: tuple[str, str] | None = None) -> Request:
     """Return the request for a server's version; who is named in the address is named to the server alone."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     request = Request(urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/version", "", "")))
     if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        known = unquote(parts.username), unquote(parts.password or "")
+    if known is not None:
+        request.add_header("Authorization", f"Basic {base64.b64encode(':'.join(known).encode()).decode()}")
     return request
 
 

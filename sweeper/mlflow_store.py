@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy import Engine, event
 
 from sweeper.errors import SweepError, TrackingError
+from sweeper.mlflow_errors import redacted, refusal
 
 if TYPE_CHECKING:
     # Under their own names again: other rooms take these types from here.
@@ -109,6 +110,13 @@ def _checked_scheme(tracking_uri: str) -> str:
             f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
             "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
         )
+    try:
+        _ = urlsplit(tracking_uri).port
+    except ValueError:  # its own words would show a part of the password
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)} has no port where one is expected. In a password write / as "
+            "%2F, @ as %40 and : as %3A, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        ) from None
     return scheme
 
 
@@ -126,10 +134,20 @@ def _set_defaults() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server with an object store would send readers there, past itself: they may neither reach nor know it.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
+
+
+def login() -> tuple[str, str] | None:
+    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    from mlflow.utils.credentials import read_mlflow_creds
+
+    found = read_mlflow_creds()
+    return (found.username, found.password) if found.username and found.password else None
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -249,12 +267,6 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
     return f"{artifact_root.rstrip('/')}/{quote(name)}"
 
 
-def redacted(text: str) -> str:
-    """Return a text without the user names and passwords of the URIs in it."""
-    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
-    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
-
-
 @contextmanager
 def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
@@ -267,6 +279,8 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     except SweepError:
         raise
     except kinds as error:
+        if refused := refusal(uri, doing, error):
+            raise TrackingError(refused) from None
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
@@ -332,6 +346,8 @@ def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
         try:
             return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
         except Exception as error:  # each artifact store raises its own; the way out is the same
+            if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
+                raise TrackingError(refused) from None
             raise TrackingError(
                 f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
                 "Read it where the artifacts are, or store it again with `sweeper mirror`."

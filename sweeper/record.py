@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sweeper.errors import QueryError, TrackingError
 from sweeper.live_state import LiveState
 from sweeper.mirrored import Mirror, differences, read_mirror
+from sweeper.mlflow_errors import redacted
 from sweeper.mlflow_notes import NOTE, experiment_note
 from sweeper.mlflow_page import SweepPage
 from sweeper.mlflow_runs import (
@@ -43,7 +44,7 @@ from sweeper.mlflow_store import (
     artifact_paths,
     checked_experiment,
     connect,
-    redacted,
+    login,
     schema_problem,
     search_runs,
     settle,
@@ -92,6 +93,7 @@ __all__ = [
     "SweepFacts",
     "connect",
     "differences",
+    "login",
     "page_hint",
     "read_artifact",
     "read_facts",

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.live_state import LiveState
+from sweeper.mlflow_errors import redacted
 from sweeper.mlflow_runs import AIMS, LIVE, front_marks, network_path
 from sweeper.mlflow_store import (
     FRONT,
@@ -22,7 +23,6 @@ from sweeper.mlflow_store import (
     connect,
     disconnect,
     downloaded,
-    redacted,
     search_runs,
     sweep_experiments,
     translated,

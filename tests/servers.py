@@ -1,15 +1,24 @@
-"""Real servers on the loopback, in folders of their own: PostgreSQL, and an S3-compatible object store."""
+"""Real servers on the loopback, in folders of their own: PostgreSQL, an S3-compatible object store, and MLflow."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
+
+RECIPE = Path(__file__).parents[1] / "cluster" / "tracking"
+
+#: How long a server may take to answer: long, since the machine may be busy.
+PATIENCE_S = 240
 
 #: Whom PostgreSQL runs as where the tests run as root, which it refuses.
 NOBODY = 65534
@@ -121,5 +130,64 @@ def object_store(set_environment):
         system.create_dir(bucket)
         yield f"s3://{bucket}{how}"
         system.delete_dir_contents(bucket)
+    finally:
+        server.stop()
+
+
+class Tracking:
+    """An MLflow server as `cluster/tracking/start-server.sh` starts it, at an address that stays the same."""
+
+    def __init__(self, folder, *options, **environment):
+        self.folder, self._options, self._more, self.process = folder, options, environment, None
+        self.log = folder.with_name(f"{folder.name}.log")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        hidden = ("MLFLOW_", "AWS_", "PG")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        environment |= {"PYTHON": sys.executable, **self._more}
+        command = [RECIPE / "start-server.sh", self.folder, str(self.port), *self._options]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, f"no answer within {PATIENCE_S} s: {self.log.read_text()}"
+            time.sleep(0.2)
+
+    def _answers(self):
+        try:
+            return urlopen(f"{self.uri}/health", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def send(self, number):
+        """Send a signal to the server and to its workers."""
+        os.killpg(self.process.pid, number)
+
+    def stop(self, number=signal.SIGTERM):
+        """End the server and its workers, and wait for them."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.send(number)
+            with suppress(subprocess.TimeoutExpired):  # one that was made to pause obeys nothing else
+                self.process.wait(60)
+            for _ in range(100):  # workers may outlive the process that started them for a moment
+                self.send(signal.SIGKILL)
+                self.process.poll()
+                time.sleep(0.1)
+        self.process = None
+
+
+@contextmanager
+def tracking(folder, *options, **environment):
+    """Run an MLflow server, and stop it."""
+    server = Tracking(folder, *options, **environment)
+    try:
+        server.start()
+        yield server
     finally:
         server.stop()

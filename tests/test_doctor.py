@@ -323,6 +323,8 @@ def a_server(code, text):
             self.end_headers()
             self.wfile.write(text.encode())
 
+        do_POST = do_GET
+
         def log_message(self, *_):
             pass
 
@@ -365,6 +367,16 @@ def test_password_of_a_tracking_server_is_sent_and_never_shown():
     assert asked == [("/prefix/version", "Basic bWU6aHVudGVyQDI=")]
     assert "hunter" not in f"{finding}"
     assert f"http://***@{place}/prefix" in finding.found
+
+
+def test_login_that_mlflow_would_send_is_tried_where_a_tracking_server_asks_for_one(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter@2")
+    with a_server(401, "who?") as (place, asked):
+        finding = services.server(f"http://{place}", VERSIONS)
+    assert asked == [("/version", None), ("/version", "Basic bWU6aHVudGVyQDI=")]
+    assert (told(finding)[0], "asks for a login" in finding.found) == ("ok", True)
+    assert "hunter" not in f"{finding}"
 
 
 def test_tracking_server_that_cannot_be_reached_is_a_problem_with_the_reason():

@@ -88,17 +88,20 @@ ROOMS = {
     "needs": room("forecast population probe machines spec vocabulary errors"),
     # The rooms behind the door `record`, from the lowest up; `mlflow_store` alone imports MLflow.
     "recorder": room("live_state table vocabulary errors"),
-    "mlflow_store": room("errors", "mlflow sqlalchemy"),
+    "mlflow_errors": room(),
+    "mlflow_store": room("mlflow_errors errors", "mlflow sqlalchemy"),
     "mlflow_runs": room("mlflow_store recorder table vocabulary errors"),
     "trial_parts": room("mlflow_store trials vocabulary errors", "pyarrow"),
     "front_picture": room("columns table vocabulary", "matplotlib"),
     "mlflow_notes": room("sheet table"),
     "mlflow_page": room("front_picture mlflow_notes mlflow_store table"),
-    "stored": room("trial_parts mlflow_runs mlflow_store recorder live_state trials table vocabulary errors"),
+    "stored": room(
+        "trial_parts mlflow_runs mlflow_store mlflow_errors recorder live_state trials table vocabulary errors"
+    ),
     "mirrored": room("trial_parts stored mlflow_runs mlflow_store table vocabulary errors"),
     "record": room(
-        "mlflow_page mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store recorder live_state table "
-        "vocabulary errors"
+        "mlflow_page mlflow_notes trial_parts mirrored stored mlflow_runs mlflow_store mlflow_errors recorder live_state "
+        "table vocabulary errors"
     ),
     "history": room("indicators vocabulary", "pyarrow"),
     "attainment": room("indicators vocabulary errors", "pyarrow"),

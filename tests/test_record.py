@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,7 @@ from sweeper.record import (
 )
 from sweeper.vocabulary import MEASUREMENTS
 from tests.contracts.recorder import FACTS, RecorderContract, a_failed_trial, a_late_trial
+from tests.test_doctor import a_server
 from tests.test_table import a_front, a_trial
 
 
@@ -507,6 +509,37 @@ def test_server_that_does_not_answer_is_named_without_its_password(monkeypatch):
     assert raised.value.__cause__ is None, "a traceback would print the password"
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (401, "You are not authenticated.", r"that it knows \(HTTP 401\)\. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TR"),
+        (
+            403,
+            "Permission denied",
+            r"not let this user do that \(HTTP 403\)\. .* Set MLFLOW_TRACKING_USERNAME and MLFLOW_TR",
+        ),
+        (403, "Invalid Host header - who is that?", r"does not answer to this name \(HTTP 403\)\. .*--allowed-hosts"),
+    ],
+)
+def test_server_that_refuses_who_asks_is_one_error_with_the_way_in(code, text, said):
+    with a_server(code, text) as (place, _):
+        with pytest.raises(TrackingError, match=rf"MLflow at http://{place} .*{said}") as raised:
+            connect(f"http://{place}")
+        assert "in the address" not in str(raised.value)
+        if code == 401:
+            with pytest.raises(TrackingError, match=r"http://\*\*\*@.*mend the login in the address") as raised:
+                connect(f"http://me:s3cret@{place}")
+            assert (raised.value.__cause__, "s3cret" in str(raised.value)) == (None, False)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql"])
+@pytest.mark.parametrize("password", ["half/rest", "half/re@st", "1half/rest"])
+def test_password_that_is_written_as_no_address_can_hold_it_is_refused_unshown(scheme, password):
+    with pytest.raises(TrackingError, match=r"://\*\*\*@127\.0\.0\.1:1/x has no port .* write / as %2F") as raised:
+        connect(f"{scheme}://me:{password}@127.0.0.1:1/x")
+    assert not re.search("half|re@?st", str(raised.value))
+
+
 def test_database_server_that_does_not_answer_is_refused_at_once_without_its_password():
     with pytest.raises(TrackingError, match=r"postgresql://\*\*\*@127\.0\.0\.1:1/x.*refused") as raised:
         connect("postgresql://someone:p@ss@127.0.0.1:1/x")
@@ -528,6 +561,9 @@ def test_redacted_hides_names_and_passwords_of_every_uri_in_a_text():
     text = "from http://a:b@c/d to postgresql+psycopg2://x:y@z@h:1/db?password=q&a=1 and http://h/p@q"
     assert redacted(text) == (
         "from http://***@c/d to postgresql+psycopg2://***@h:1/db?password=***&a=1 and http://h/p@q"
+    )
+    assert redacted("http://u:pa/ss@h:1 http://h:5000/p@q http://[::1]:5000/p@q") == (
+        "http://***@h:1 http://h:5000/p@q http://[::1]:5000/p@q"
     )
 
 

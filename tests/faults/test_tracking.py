@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -18,57 +13,19 @@ from sweeper.live_state import LiveState, Stage, TaskState
 from sweeper.record import MlflowRecorder, read_front, read_live
 from sweeper.watching import Watcher
 from tests.contracts.recorder import FACTS
-from tests.faults.rig import GRID, HALF, eventually
+from tests.faults.rig import GRID, HALF
+from tests.servers import tracking
 
 pytestmark = pytest.mark.slow
 
 
-class Server:
-    """An MLflow server as `cluster/tracking/start-server.sh` starts it, at an address that stays the same."""
-
-    def __init__(self, folder, database):
-        self._folder, self._database, self._process = folder, database, None
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self._port}"
-
-    def start(self):
-        names = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        where = ["--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
-        stores = ["--backend-store-uri", f"sqlite:///{self._database}", "--artifacts-destination", self._folder]
-        with (self._folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                [Path(sys.executable).with_name("mlflow"), "server", *where, *stores],
-                env=os.environ | names,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        eventually(self._answers, self._process)
-
-    def _answers(self):
-        try:
-            return urlopen(f"{self.uri}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-    def signal(self, number):
-        """Send a signal to the server and to its worker."""
-        os.killpg(self._process.pid, number)
-        if number == signal.SIGKILL:
-            self._process.wait(timeout=60)
-
-
 @pytest.fixture
-def server(tmp_path, new_cli):
+def server(tmp_path, empty_database):
     folder = tmp_path / "tracking"
     folder.mkdir()
-    new_cli(GRID)  # its empty database serves the server
-    found = Server(folder, tmp_path / "sweeps" / "mlflow.db")
-    found.start()
-    yield found
-    if found._process.poll() is None:
-        found.signal(signal.SIGKILL)
+    shutil.copy(empty_database, folder / "mlflow.db")  # which saves seconds
+    with tracking(folder) as found:
+        yield found
 
 
 def test_server_killed_in_the_middle_stops_nothing_and_holds_everything_when_it_is_back(
@@ -77,7 +34,7 @@ def test_server_killed_in_the_middle_stops_nothing_and_holds_everything_when_it_
     cli = new_cli(GRID)
     driver = cli.start("run", "fragile.yaml", "--workers", "1", "--tracking-uri", server.uri)
     cli.wait_for_training(driver)
-    server.signal(signal.SIGKILL)
+    server.stop(signal.SIGKILL)
     server.start()
     out, err = driver.communicate(timeout=300)
     assert "8 trials: 8 complete" in out
@@ -97,7 +54,7 @@ def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_la
     cli = new_cli(HALF)
     driver = cli.start("run", "fragile.yaml", "--workers", "2", "--tracking-uri", server.uri)
     cli.wait_for_training(driver)
-    server.signal(number)
+    server.stop(number) if number == signal.SIGKILL else server.send(number)
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 2, out + err
     assert "4 trials: 4 complete" in out
@@ -107,7 +64,7 @@ def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_la
     assert "Traceback" not in err
     assert_undisturbed(cli)
     if number == signal.SIGSTOP:
-        server.signal(signal.SIGCONT)  # what was sent to it meanwhile arrives now
+        server.send(signal.SIGCONT)  # what was sent to it meanwhile arrives now
     else:
         server.start()
     code, out, err = cli.run("mirror", "fragile")
@@ -138,7 +95,7 @@ def test_server_that_is_killed_while_a_sweep_is_watched_is_missed_until_it_is_ba
     recorder.record_live(state)
     watcher = Watcher(lambda: read_live(server.uri, FACTS.name))
     assert (watcher.look().state, watcher.look().trouble) == (state, "")
-    server.signal(signal.SIGKILL)
+    server.stop(signal.SIGKILL)
     view = watcher.look()
     assert view.state == state
     assert f"at {server.uri}" in view.trouble

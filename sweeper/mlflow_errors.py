@@ -1,0 +1,42 @@
+"""What is said of MLflow's failures: no credentials, and the way in where a server refuses one. Loads nothing."""
+
+from __future__ import annotations
+
+import re
+
+#: What a server says to a name that it was not told to answer to.
+_OTHER_HOST = "Invalid Host header"
+
+
+def redacted(text: str) -> str:
+    """Return a text without the user names and passwords of the URIs in it."""
+    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
+    # A password with a slash that was not written %2F: then what stands before the slash is no port.
+    text = re.sub(r"(://)(?!\[)[^\s/@:]*:(?!\d+/)[^\s/@]*/\S*@", r"\1***@", text)
+    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
+
+
+def refusal(uri: str, doing: str, error: Exception) -> str:
+    """Return what to say where a server refuses whoever asks; empty where something else is wrong."""
+    response = getattr(error, "response", None)  # of a request for an artifact
+    status = getattr(response, "status_code", None)
+    if status is None and hasattr(error, "get_http_status_code"):
+        status = error.get_http_status_code()
+    who = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    and_address = ", or mend the login in the address, which goes first" if redacted(uri) != uri else ""
+    if status == 401:
+        return (
+            f"could not {doing}: MLflow at {redacted(uri)} asks for a user and a password that it knows (HTTP 401). "
+            f"{who}{and_address}."
+        )
+    if status != 403:
+        return ""
+    if _OTHER_HOST in f"{error}{getattr(response, 'text', '')}":
+        return (
+            f"could not {doing}: MLflow at {redacted(uri)} does not answer to this name (HTTP 403). "
+            "Start the server with --allowed-hosts, or name it as it calls itself with --tracking-uri."
+        )
+    return (
+        f"could not {doing}: MLflow at {redacted(uri)} does not let this user do that (HTTP 403). Ask whoever made the "
+        f"sweep, or an administrator, for the permission. {who} to be another user{and_address}."
+    )
