@@ -37,6 +37,9 @@ COMMANDS = (
     "run",
     "resume",
     "mirror",
+    "submit",
+    "stop",
+    "logs",
     "pareto",
     "trials",
     "plot",
@@ -605,7 +608,7 @@ def test_script_without_a_command_shows_its_help_and_loads_nothing_heavy():
 
 @pytest.mark.parametrize(("found", "lines"), [("/bin/sweeper", 2), (None, 3)])
 def test_printed_commands_say_how_to_reach_the_program_where_it_is_not_on_the_path(capsys, monkeypatch, found, lines):
-    monkeypatch.setattr("sweeper.cli.shutil.which", lambda name: found)
+    monkeypatch.setattr("sweeper.cli_options.shutil.which", lambda name: found)
     print_commands("continue with:", ["sweeper resume mine"])
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == lines

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import clusters
 from tests.cluster.recipes import CLUSTER, COMMANDS, assert_understood, commands_in
 from tests.faults.rig import HALF, PATIENCE_S, Cli, descendants, eventually
-from tests.faults.test_workers import loopback  # noqa: F401  # a fixture
 
 SCRIPT = CLUSTER / "slurm" / "sweep.sbatch"
 TEXT = SCRIPT.read_text(encoding="utf-8")
@@ -197,9 +197,15 @@ def test_job_without_database_and_home_is_refused(new_job):
     assert (code, "name a database with SWEEPER_LEDGER, or a home on a local disk" in out) == (2, True)
 
 
+@pytest.fixture
+def loopback():
+    with clusters.loopback() as words:
+        yield words
+
+
 @pytest.mark.slow
 @pytest.mark.rare
-def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job, loopback):  # noqa: F811
+def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job, loopback):
     job = new_job(loopback, nodes=2)
     first = job.start()
     job.cli.wait_for_outcome(first)
