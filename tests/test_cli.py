@@ -21,7 +21,7 @@ import pytest
 
 import model
 from sweeper import cli
-from sweeper.cli import _print_commands
+from sweeper.cli_options import print_commands
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
 from sweeper.objective import train_population
@@ -606,7 +606,7 @@ def test_script_without_a_command_shows_its_help_and_loads_nothing_heavy():
 @pytest.mark.parametrize(("found", "lines"), [("/bin/sweeper", 2), (None, 3)])
 def test_printed_commands_say_how_to_reach_the_program_where_it_is_not_on_the_path(capsys, monkeypatch, found, lines):
     monkeypatch.setattr("sweeper.cli.shutil.which", lambda name: found)
-    _print_commands("continue with:", ["sweeper resume mine"])
+    print_commands("continue with:", ["sweeper resume mine"])
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == lines
     assert ("/bin/activate" in printed[1]) == (found is None)
