@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sweeper import forecast, objective, query, storage
+from sweeper import query, storage
 from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
@@ -102,7 +102,7 @@ class Sweep:
         recorder: Recorder | None = None,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
-        work: Work = objective.train_population,
+        work: Work | None = None,
         takes_on: bool = False,
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
@@ -114,12 +114,14 @@ class Sweep:
             recorder: Where outcomes are mirrored; MLflow by default.
             observe: Called after every change.
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
-            work: What trains a population.
+            work: What trains a population; the model's training by default.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
+        from sweeper import forecast, objective  # torch: whoever only looks at a sweep does without
+
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
@@ -148,7 +150,9 @@ class Sweep:
             try:
                 if driver.has_work and not should_stop():
                     driver.begin()
-                    (executor or RayExecutor(workers, scratch=self.scratch)).run(work, driver)
+                    (executor or RayExecutor(workers, scratch=self.scratch)).run(
+                        work or objective.train_population, driver
+                    )
             except SweepError:
                 driver.finish()
                 raise

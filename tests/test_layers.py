@@ -341,6 +341,12 @@ def test_sweep_is_loaded_without_what_trains_it():
     assert loaded("import sweeper; sweeper.load_sweep('first')", ("torch", "ray", "optuna", "mlflow")) == set()
 
 
+def test_looking_at_a_sweep_loads_nothing_that_trains_or_draws():
+    """Commands such as `sweeper status` and `sweeper watch` begin with these."""
+    rooms = "import sweeper.sweep, sweeper.audit, sweeper.networks, sweeper.watching, sweeper.live, sweeper.record"
+    assert loaded(rooms, ("torch", "ray", "matplotlib")) == set()
+
+
 def test_spec_loads_nothing_heavy():
     assert loaded("import sweeper.spec; sweeper.spec.load_spec('smoke')", HEAVY_FOR_HELP) == set()
 
