@@ -25,6 +25,9 @@ from sweeper.errors import HomeError
 #: The version of Optuna's tables that is written here.
 KNOWN_TABLES = "v3.2.0.a"
 
+#: The version that a version of Optuna makes. It loads all that there ever were to tell it, so it is asked once.
+_newest: dict[str, str] = {}
+
 _STUDIES: Table = models.StudyModel.__table__
 _TRIALS: Table = models.TrialModel.__table__
 _PARAMS: Table = models.TrialParamModel.__table__
@@ -71,7 +74,9 @@ def check_tables(storage: optuna.storages.RDBStorage) -> None:
     Raises:
         HomeError: If they are.
     """
-    found = storage.get_head_version()
+    if optuna.__version__ not in _newest:
+        _newest[optuna.__version__] = storage.get_head_version()
+    found = _newest[optuna.__version__]
     if found != KNOWN_TABLES:
         raise HomeError(
             f"ledgers are written in Optuna's tables of version {KNOWN_TABLES}, but optuna {optuna.__version__} has "

@@ -63,7 +63,7 @@ ROOMS = {
     "revision": room("spec"),
     "optuna_tables": room("errors", "optuna sqlalchemy"),
     "rows": room("optuna_tables population sampling spec vocabulary errors", "optuna"),
-    "database": room("errors", "optuna sqlalchemy"),
+    "database": room("optuna_tables errors", "optuna sqlalchemy"),
     "studies": room("optuna_tables database vocabulary errors", "optuna"),
     "plan": room("cells sampling studies revision rows population spec vocabulary errors"),
     # The bridge to `model`, from the lowest room up.
