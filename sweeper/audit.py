@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from sweeper import objective
 from sweeper.cells import cells_of
 from sweeper.errors import SpecError, TrackingError
 from sweeper.home import SweepFolder
@@ -290,6 +289,8 @@ def _other(stored: Front, computed: Front, mark: Mapping[str, object]) -> list[s
 
 def networks(evidence: Evidence) -> _Broken:
     """Read the network of every complete trial."""
+    from sweeper import objective
+
     broken = _Broken(list)
     for key, record in evidence.finished.items():
         if record.state is not State.COMPLETE:
@@ -310,6 +311,8 @@ def networks(evidence: Evidence) -> _Broken:
 
 def checkpoints(evidence: Evidence) -> _Broken:
     """Read the checkpoint of every population with a member that has no outcome; one that has not begun has none."""
+    from sweeper import objective
+
     broken = _Broken(list)
     waiting = {str(row.plan.get("population", "")) for row in evidence.rows if not row.state.is_finished}
     for population in sorted(waiting):

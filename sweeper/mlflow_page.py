@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeper.front_picture import draw_front
 from sweeper.mlflow_notes import NOTE, picture_path, sweep_note
 from sweeper.mlflow_store import artifact_paths, upload
 from sweeper.table import Front
@@ -37,6 +36,8 @@ class SweepPage:
         if path in self._pictures or path in self._undrawn or not front.table.num_rows:
             return
         if path not in artifact_paths(self._client, self._run_id, path.rpartition("/")[0]):
+            from sweeper.front_picture import draw_front  # matplotlib: whoever only reads does without
+
             try:
                 picture = draw_front(front)
             except Exception:  # whatever fonts or numbers do to a picture is no reason to stop a mirror

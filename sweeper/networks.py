@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper import objective, storage
+from sweeper import storage
 from sweeper.errors import HomeError, NoNetworkError, QueryError, SweepError, TrackingError, UnknownSweepError
 from sweeper.home import Home
 from sweeper.record import read_network, read_network_keys, redacted
@@ -82,6 +82,8 @@ def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> N
             f"{missing} {place} has not got it either: of sweep {sweep!r} it has {len(stored)} networks, those that "
             f"are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
         ) from missing
+    from sweeper import objective  # torch: reading a list of trials does without
+
     name = f"the network of trial {chosen[0]} in {place}"
     if problem := objective.content_problem(data):
         raise TrackingError(f"{name} cannot be used: it {problem}. Export it where sweep {sweep!r} ran.")
@@ -113,6 +115,8 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     again = "A finished trial never runs again: to train it anew, run its spec under another --name."
     folder = home.sweep(record.sweep)
     path, location = folder.network_here(record.key), folder.network(record.key)
+    from sweeper import objective  # torch: reading a list of trials does without
+
     problem = objective.network_problem(path)
     if problem and folder.has_files_elsewhere and _is_fetched(location, path, trial):
         problem = objective.network_problem(path)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeper import forecast, objective, query, storage
+from sweeper import query, storage
 from sweeper.cells import knowledge_for
 from sweeper.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
@@ -21,7 +21,6 @@ from sweeper.facts import software, sweep_facts
 from sweeper.home import Home, this_driver
 from sweeper.jobs import Executor, Work
 from sweeper.machines import ONE_CPU, Shared
-from sweeper.needs import Needs, needs
 from sweeper.networks import find_network
 from sweeper.plan import Ledger, create_ledger
 from sweeper.population import Counts
@@ -31,6 +30,10 @@ from sweeper.shared_ledger import drive_ledger, keep_shared_ledger, read_ledger,
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec, placement_changes
 from sweeper.table import ArrowTable
 from sweeper.vocabulary import Lease
+
+if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
+    from sweeper.forecast import TaskFacts
+    from sweeper.needs import Needs
 
 
 class Sweep:
@@ -104,7 +107,7 @@ class Sweep:
         recorder: Recorder | None = None,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
-        work: Work = objective.train_population,
+        work: Work | None = None,
         takes_on: bool = False,
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
@@ -117,12 +120,14 @@ class Sweep:
             recorder: Where outcomes are mirrored; MLflow by default.
             observe: Called after every change.
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
-            work: What trains a population.
+            work: What trains a population; the model's training by default.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
+        from sweeper import forecast, objective
+
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
@@ -152,7 +157,7 @@ class Sweep:
             try:
                 if driver.has_work and not should_stop():
                     driver.begin()
-                    executor.run(work, driver, needed.request)
+                    executor.run(work or objective.train_population, driver, needed.request)
             except SweepError:
                 driver.finish()
                 raise
@@ -162,12 +167,15 @@ class Sweep:
         self,
         stack: ExitStack,
         spec: SweepSpec,
-        tasks: Mapping[str, forecast.TaskFacts],
+        tasks: Mapping[str, TaskFacts],
         executor: Executor,
         workers: int | None,
         planned: Ledger | None,
     ) -> Needs:
         """Join the machines, where there is anything to train on them, and find out what populations need of them."""
+        from sweeper import forecast
+        from sweeper.needs import Needs, needs
+
         former = planned.revisions[-1] if planned and planned.revisions else None
         is_planned = former is not None and former.spec == spec
         size = former.population_size if former and is_planned else None

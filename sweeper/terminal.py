@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, JustifyMethod
@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper import scene, sheet
-from sweeper.estimate import Estimate
 from sweeper.population import Counts
 from sweeper.table import Front
 from sweeper.vocabulary import WALLS, Graph, Outcome, StepHistogram
+
+if TYPE_CHECKING:  # it loads torch, which commands that only look do without
+    from sweeper.estimate import Estimate
 
 #: Cells of the bar of a step that is certain.
 _BAR_CELLS = 30

@@ -63,7 +63,7 @@ ROOMS = {
     "revision": room("spec"),
     "optuna_tables": room("errors", "optuna sqlalchemy"),
     "rows": room("optuna_tables population sampling spec vocabulary errors", "optuna"),
-    "database": room("errors", "optuna sqlalchemy"),
+    "database": room("optuna_tables errors", "optuna sqlalchemy"),
     "studies": room("optuna_tables database vocabulary errors", "optuna"),
     "plan": room("cells sampling studies revision rows population spec vocabulary errors"),
     # The bridge to `model`, from the lowest room up.
@@ -348,6 +348,12 @@ def test_package_loads_nothing_heavy():
 
 def test_sweep_is_loaded_without_what_trains_it():
     assert loaded("import sweeper; sweeper.load_sweep('first')", ("torch", "ray", "optuna", "mlflow")) == set()
+
+
+def test_looking_at_a_sweep_loads_nothing_that_trains_or_draws():
+    """Commands such as `sweeper status` and `sweeper watch` begin with these."""
+    rooms = "import sweeper.sweep, sweeper.audit, sweeper.networks, sweeper.watching, sweeper.live, sweeper.record"
+    assert loaded(rooms, ("torch", "ray", "matplotlib")) == set()
 
 
 def test_spec_loads_nothing_heavy():

@@ -111,7 +111,7 @@ def test_front_that_cannot_be_drawn_is_stored_all_the_same(uri, monkeypatch):
     def fail(_):
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr("sweeper.mlflow_page.draw_front", fail)
+    monkeypatch.setattr("sweeper.front_picture.draw_front", fail)
     store(uri, "small", some_trials())
     assert [front.version for front in read_front(uri, "small")] == [1]
     assert "get-artifact" not in parent_of(uri).data.tags[NOTE], "no picture that is not there"
