@@ -134,15 +134,16 @@ def population_size(spec: SweepSpec, workers: int, room: Room) -> int:
     """
     largest = largest_group(spec)
     given, sharing = spec.placement.memory_mib, room.sharing or workers
-    has_bytes = given * 2**20 if isinstance(given, int) else _MEMORY_SHARE * room.machine_bytes / sharing
+    is_given = isinstance(given, int) and given > 0
+    has_bytes = int(given) * 2**20 if is_given else _MEMORY_SHARE * room.machine_bytes / sharing
     fitting = int((has_bytes - _WORKER_BYTES) // room.network_bytes)
     asked = spec.placement.population
     wanted = min(asked, largest) if isinstance(asked, int) else 1
     if wanted > fitting:
         in_each, has = f"in each of {sharing} workers", f"{room.machine} has {room.machine_bytes / 2**30:.1f} GiB"
-        if isinstance(given, int):
+        if is_given:
             in_each, has = "beside what its worker takes itself", f"placement.memory_mib is {given}"
-        fewer = "a higher memory_mib" if isinstance(given, int) else "fewer workers"
+        fewer = "a higher memory_mib" if is_given else "fewer workers"
         raise SpecError(
             f"a population must fit in memory, but placement.population={asked} needs about "
             f"{wanted * room.network_bytes / 2**30:.1f} GiB {in_each}, and {has}. "

@@ -168,7 +168,7 @@ def _in_whole_parts(name: str, number: object) -> float:
 
 
 def _check_memory(memory: object) -> object:
-    is_count = isinstance(memory, int) and not isinstance(memory, bool) and 1 <= memory < 2**31
+    is_count = isinstance(memory, int) and not isinstance(memory, bool) and 0 <= memory < 2**31
     if memory != "auto" and not is_count:
         raise broken_rule("memory_mib must be auto or a whole number of MiB", "Use auto: it is measured.")
     return memory
@@ -183,7 +183,8 @@ class PlacementSpec(Frozen):
             on their number.
         gpus: GPUs that a population asks for; it trains on the first of them. `auto` is one where the machines have
             any that torch can use.
-        memory_mib: Memory that a population asks for on a cluster, in MiB; `auto` is measured.
+        memory_mib: Memory that a population asks for on a cluster, in MiB; `auto` is measured. 0 asks for
+            none, where nodes are not known to have any.
         time_limit_s: Seconds after which a training that is still going on has timed out; counted anew after a rung,
             an interruption, and when it is tried again.
         retries: How often a trial is tried again.

@@ -44,7 +44,7 @@ class Waiting:
         self._looked_s: float | None = None
         self._places: int | None = None
         self._workers: int | None = None
-        self._since_s: dict[str, float] = {}  # by trial: since when it has no worker
+        self._since_s: float | None = None  # since when fewer jobs have what they ask for than there is room for
         self._told: set[str] = set()  # jobs that the source knows to have none
         self._said: tuple[object, ...] = ()
 
@@ -63,9 +63,8 @@ class Waiting:
             running: Trials that have a worker.
         """
         now_s = self._clock()
-        idle = {trial: job for trial, job in handed.items() if trial not in running}
-        self._since_s = {trial: self._since_s.get(trial, now_s) for trial in idle}
-        self._tell({job.key for job in idle.values()})
+        idle = [job for trial, job in handed.items() if trial not in running]
+        self._tell({job.key for job in idle})
         if self._looked_s is not None and now_s - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s
@@ -75,15 +74,19 @@ class Waiting:
         if workers != self._workers:
             self._workers = workers
             self._source.on_workers(workers)
-        long = [job for trial, job in idle.items() if now_s - self._since_s[trial] > WAITS_AFTER_S]
         # Where all workers are busy the next population waits for one of them to come free: that is no news.
-        if not long or len(handed) - self._unplaced() >= max(workers, 1):
-            self._said = ()
+        if not idle or len(running) >= max(workers, 1) or len(handed) - self._unplaced() >= max(workers, 1):
+            self._since_s, self._said = None, ()
             return
+        self._since_s = now_s if self._since_s is None else self._since_s
+        if now_s - self._since_s > WAITS_AFTER_S:
+            self._say(idle[0], seen, places, len(running))
+
+    def _say(self, job: Job, seen: Seen, places: int, running: int) -> None:
         more_to_come = self._more_to_come()
-        if (news := (len(seen.nodes), places, len(running), more_to_come)) != self._said:
+        if (news := (len(seen.nodes), places, running, more_to_come)) != self._said:
             self._said = news
-            self._source.on_waiting(sorted(self._told), self._reason(long[0], seen, places, more_to_come))
+            self._source.on_waiting(sorted(self._told), self._reason(job, seen, places, more_to_come))
 
     def _tell(self, idle: set[str]) -> None:
         if idle != self._told:

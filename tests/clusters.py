@@ -64,14 +64,14 @@ class Cluster:
         """Start the node that the others meet at, on port 6379."""
         return self._start([*HEAD], cpus, gpus, memory_mib, more)
 
-    def start_autoscaling_head(self, cpus=1, memory_mib=2048, most=2):
+    def start_autoscaling_head(self, cpus=1, most=2):
         """Start a head without CPUs whose autoscaler starts nodes of one kind, `worker`, where there is demand.
 
         Args:
-            cpus, memory_mib: What such a node says it has.
+            cpus: What such a node says it has; what starts nodes in tests can give them no memory to count.
             most: How many there may be.
         """
-        size = {"CPU": cpus, "memory": memory_mib * 2**20, "object_store_memory": 100_000_000}
+        size = {"CPU": cpus, "object_store_memory": 100_000_000}
         kinds = {
             "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "worker": {"resources": size, "node_config": {}, "min_workers": 0, "max_workers": most},

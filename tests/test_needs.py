@@ -79,6 +79,13 @@ def test_population_must_fit_into_the_memory_that_it_asks_for(smoke, tasks):
         needs(placed(smoke, memory_mib=300), tasks, cluster((8, 0, 64)))
 
 
+def test_memory_of_zero_is_asked_for_of_nobody_and_populations_still_fit_their_node(smoke, tasks):
+    spec = placed(smoke, memory_mib=0)
+    assert needs(spec, tasks, cluster((1, 0, 64))).request == Request(1, 0, 0)
+    with pytest.raises(SpecError, match=r"node n0 has 0\.2 GiB"):
+        needs(spec, tasks, cluster((1, 0, 0.25)))
+
+
 def test_population_that_fits_no_node_is_refused_with_the_smallest_one_named(smoke, tasks):
     with pytest.raises(SpecError, match=r"in each of 2 workers, and node n1 has 0\.2 GiB"):
         needs(smoke, tasks, cluster((1, 0, 64), (2, 0, 0.25)))

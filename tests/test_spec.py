@@ -452,7 +452,7 @@ ADDED = [
     ("placement: {gpus: -1}", ["gpus=-1"]),
     ("placement: {gpus: true}", ["gpus=true"]),
     ("placement: {gpus: all}", ["gpus=all", "auto"]),
-    ("placement: {memory_mib: 0}", ["memory_mib=0", "auto or a whole number of MiB"]),
+    ("placement: {memory_mib: -1}", ["memory_mib=-1", "auto or a whole number of MiB"]),
     ("placement: {memory_mib: 1.5}", ["memory_mib=1.5"]),
     ("placement: {memory_mib: 2 GiB}", ['memory_mib="2 GiB"', "Use auto"]),
     ("placement: {populaton: 1}", ["Did you mean 'population'?", "placement.populaton"]),

@@ -121,6 +121,8 @@ def test_next_job_in_line_of_a_busy_cluster_is_no_news(watched):
     assert watched.said == []
     watched.nodes = [Resources(4)]  # others use what is new
     watched.step(["t0", "t1", "t2"], ["t0", "t1"])
+    assert watched.said == [], "it waited long, but not long for what is there"
+    watched.step(["t0", "t1", "t2"], ["t0", "t1"], after_s=WAITS_AFTER_S + 1)
     assert len(watched.said) == 1
 
 
@@ -131,6 +133,7 @@ def test_worker_that_starts_slowly_waits_for_nothing(watched):
     assert watched.said == []
     watched.starting = 0  # its node is gone, and another one is used by others
     watched.step(["t0", "t1", "t2"], ["t0"])
+    watched.step(["t0", "t1", "t2"], ["t0"], after_s=WAITS_AFTER_S + 1)
     assert len(watched.said) == 1
 
 

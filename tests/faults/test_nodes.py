@@ -205,7 +205,7 @@ def autoscaling_cluster():
 
 @pytest.mark.rare
 def test_autoscaler_starts_the_nodes_that_populations_wait_for(new_cli, autoscaling_cluster, start, assert_undisturbed):
-    cli = new_cli(GRID.replace("{population: 2}", "{population: 2, memory_mib: 700}"), before=autoscaling_cluster.words)
+    cli = new_cli(GRID.replace("{population: 2}", "{population: 2, memory_mib: 0}"), before=autoscaling_cluster.words)
     said = cli.end(start(cli, autoscaling_cluster))
     assert "8 trials: 8 complete" in said
     assert " of 2 workers busy" in said, "both nodes that it may start were started and used"
