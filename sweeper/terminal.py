@@ -192,7 +192,7 @@ def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         begun = datetime.fromtimestamp(row["started_ms"] / 1000) if row["started_ms"] else None
         code = f", exit code {row['exit_code']}" if row["exit_code"] else ""
-        trials = "unknown here: name a tracking server with --tracking-uri"
+        trials = "not known here, or not yet: --tracking-uri names where MLflow is"
         if row["trials"]:
             counts = {title: row["trials"][title] for title in ("complete", "pruned", "failed", "running", "waiting")}
             counted = [f"{count} {title}" for title, count in counts.items() if count]
