@@ -89,7 +89,8 @@ def submit(
 
 
 def _required(address: str | None) -> JobServer:
-    server = job_server(address)
+    ray_address = os.environ.get("RAY_ADDRESS", "")  # Ray's own commands for jobs take it where it is one of a server
+    server = job_server(address or (ray_address if ray_address.startswith("http") else None))
     if server is None:
         raise ClusterError(
             "this is for sweeps on a cluster, and none is named. Name the job server of its head with --address "

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper import clustered
+from sweeper import cli, clustered
 from sweeper.errors import ClusterError, SpecError
 from sweeper.shipping import Places, driver_command, packed, runtime_environment, spec_digest
 from sweeper.spec import load_spec
@@ -196,3 +196,26 @@ def test_complete_sweep_is_not_submitted_and_a_grown_one_is(loaded):
 def test_log_is_without_what_ray_says_of_its_insides():
     log = "note: a worker died\n    [state-dump] \tGcs - 2 total\n    [state-dump] \n\n3/4 trials done\n"
     assert readable(log) == "note: a worker died\n\n3/4 trials done\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"RAY_ADDRESS": "http://127.0.0.1:9"}, "no job server can be reached at http://127.0.0.1:9"),
+        ({"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:7", "RAY_ADDRESS": "http://127.0.0.1:9"}, "http://127.0.0.1:7"),
+        ({"RAY_ADDRESS": "127.0.0.1:6379"}, "Name the job server of its head with --address"),
+        ({"RAY_API_SERVER_ADDRESS": "127.0.0.1:6379"}, "but got 127.0.0.1:6379"),
+        ({"RAY_API_SERVER_ADDRESS": "http://me:hush@127.0.0.1:9"}, "but got http://***@127.0.0.1:9"),
+    ],
+)
+@pytest.mark.parametrize("command", [("submit", "quickstart"), ("logs", "quickstart")])
+def test_job_server_is_found_where_rays_own_commands_find_it(command, variables, said, monkeypatch, capsys):
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["sweeper", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    err = capsys.readouterr().err
+    assert (ended.value.code, said in err, "hush" in err) == (2, True, False), err
