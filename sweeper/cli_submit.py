@@ -104,7 +104,7 @@ def _print_next_steps(
 ) -> None:
     from sweeper.clustered import tracking_uri_of
 
-    there = "" if os.environ.get("RAY_API_SERVER_ADDRESS") == address else f" --address {server.address}"
+    there = "" if address == os.environ.get("RAY_API_SERVER_ADDRESS", "") else f" --address {server.address}"
     query = f"sweeper pareto {job.sweep} --tracking-uri {tracking_uri_of(job, tracking_uri)}"
     running = [
         f"sweeper watch {job.sweep}{there}",
