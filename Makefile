@@ -1,6 +1,6 @@
 # make quickstart   a first sweep, from nothing to its front
 # make test         everything that has to hold before a change is merged
-# make faults       every fault there is a test for, on the real Ray, SQLite and MLflow; also those that take long
+# make faults       every fault there is a test for, on the real Ray, SQLite and MLflow, also those that take long, and clusters
 # make check        the same as make test without the slow tests (Ray)
 # make browser      a Chromium for the tests that look at pages, where there is none; they are skipped without one
 # make benchmark    the benchmark scripts, and what each one measures
@@ -34,7 +34,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not rare"
 
 faults: $(STAMP)
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
 
 check: lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -351,6 +351,7 @@ def test_server_that_goes_down_in_the_middle_is_one_message_and_the_sweep_is_res
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_servers(
     database, s3, tmp_path, empty_database
 ):

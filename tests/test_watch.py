@@ -191,7 +191,9 @@ def test_watched_sweep_that_is_interrupted_ends_the_watching_with_1_and_the_way_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.rare)]
+)
 def test_interrupt_leaves_the_watching_in_order_and_the_sweep_alone(driven, number, code):
     with watching(driven.home) as process:
         process.stdout.readline()

@@ -218,6 +218,7 @@ def test_login_that_does_not_do_is_one_error_that_names_address_and_variables(
     assert not password or password not in err
 
 
+@pytest.mark.rare
 def test_user_who_may_only_read_a_sweep_cannot_go_on_with_it(team, become, tmp_path):
     become("alice")
     run(tmp_path / "home", team.uri, name="mine")
@@ -318,6 +319,7 @@ def _is_there(path):
     return True
 
 
+@pytest.mark.rare
 def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(team, place, become):
     environment = {
         **os.environ,
@@ -342,6 +344,7 @@ def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(t
     assert read_trials(team.uri, "typed").table.num_rows == 8
 
 
+@pytest.mark.rare
 def test_driver_goes_on_when_the_server_was_away(team, become, tmp_path):
     become("alice")
     begun, go_on = threading.Event(), threading.Event()
@@ -424,6 +427,7 @@ def test_mistake_about_a_user_is_one_sentence(team, words, password, said):
     assert team.uri in done.stderr
 
 
+@pytest.mark.rare
 def test_tables_are_upgraded_with_the_password_in_no_argument(team, become):
     url = re.sub(r"^postgresql://(\w+):[^@]*@", r"postgresql+psycopg://\1@", team.database)
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", url]
@@ -437,6 +441,7 @@ def test_tables_are_upgraded_with_the_password_in_no_argument(team, become):
 # --- from SQLite to PostgreSQL, and the smaller servers ------------------------------------------------
 
 
+@pytest.mark.rare
 def test_sweep_moves_from_a_sqlite_file_to_the_server_by_its_ledger(team, become, place, empty_database, sweeper):
     home = place / "home"
     home.mkdir()
@@ -466,6 +471,7 @@ def test_server_without_options_keeps_all_in_its_folder_and_asks_nobody(tmp_path
     assert "login:     none" in said
 
 
+@pytest.mark.rare
 def test_login_with_sqlite_is_made_up_once_and_asked_for(tmp_path, become):
     if importlib.util.find_spec("flask_wtf") is None:
         pytest.skip("Flask-WTF is not installed: pip install 'sweeper[dev]'")

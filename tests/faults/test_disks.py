@@ -40,6 +40,7 @@ def fill(path):
             return
 
 
+@pytest.mark.rare
 def test_disk_that_fills_in_the_middle_stops_the_sweep_and_loses_nothing(new_cli, disk, assert_undisturbed):
     cli = new_cli(HALF, home=disk / "sweeps")
     driver = cli.start("run", "fragile.yaml", "--workers", "2")

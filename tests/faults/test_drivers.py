@@ -32,6 +32,7 @@ def kill_three_times(cli, dice, latest_s):
     return known
 
 
+@pytest.mark.rare
 def test_driver_of_a_grid_killed_three_times_ends_with_the_sweep_of_one_that_was_not(
     new_cli, undisturbed, assert_undisturbed
 ):
