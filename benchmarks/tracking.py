@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -121,7 +123,9 @@ def together(uri: str, drivers: int, count: int) -> float:
     """Return how many runs a second several drivers reach at once, from the first start to the last end."""
     context = multiprocessing.get_context("spawn")
     ready, go, results = context.Queue(), context.Event(), context.Queue()
-    processes = [context.Process(target=drive, args=(uri, count, ready, go, results)) for _ in range(drivers)]
+    processes = [
+        context.Process(target=drive, args=(uri, count, ready, go, results), daemon=True) for _ in range(drivers)
+    ]
     for process in processes:
         process.start()
     for _ in processes:
@@ -185,6 +189,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of each server")
     parser.add_argument("--drivers", type=int, default=0, help="measure so many drivers at once, on servers")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its servers would outlive it
     os.environ |= {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with tempfile.TemporaryDirectory(prefix="tracking-") as scratch, places(Path(scratch), args.workers) as found:
         load = os.getloadavg()[0]
