@@ -79,6 +79,7 @@ def test_request_that_no_node_can_satisfy_is_refused_and_leaves_no_trace(new_cli
     assert not cli.sweep.path.exists()
 
 
+@pytest.mark.rare
 def test_memory_that_is_measured_and_fits_no_node_is_refused(new_cli, ray_cluster):
     small = ray_cluster.add_node(memory_mib=256)
     try:
@@ -108,6 +109,7 @@ def test_node_that_does_not_share_the_storage_is_refused_and_nothing_is_planned(
         wait_for_nodes(ray_cluster, 2)
 
 
+@pytest.mark.rare
 def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_cluster, tmp_path):
     other = tmp_path / "other" / "torch-1.2.3.dist-info"
     other.mkdir(parents=True)
@@ -123,6 +125,7 @@ def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_clu
         wait_for_nodes(ray_cluster, 1)
 
 
+@pytest.mark.rare
 def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alone_otherwise(new_cli, ray_cluster):
     card = ray_cluster.add_node(gpus=1)
     try:
@@ -191,7 +194,8 @@ def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(
         assert "4 trials: 4 complete" in said
         assert_undisturbed(cli)
         leases = [json.loads(path.read_text()) for path in Path(cli.sweep.files, "leases").glob("*.json")]
-        assert len({lease["session"] for lease in leases}) == 2
+        times = {int(lease["session"].rpartition("/")[2]) for lease in leases}
+        assert max(times) >= 3, "one of the two was handed out again"
     finally:
         ray_cluster.kill_node(other)
 
