@@ -297,8 +297,12 @@ def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token
         monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
         assert judged(address, "token")[0] == ("ok", f"{asks}, and takes the one known here")
         assert judged(address, "token")[1][1].startswith(f"{address} answers: Ray ")
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        assert judged(cluster.jobs, "token") == [("ok", f"{cluster.jobs} answers; sweeps there: none")]
+        # In a process of its own: Ray keeps the mode and the token that a process began with.
+        code, out, err = cluster.sweeper("doctor", "--address", cluster.jobs, "--json", "--home", "sweeps")
+        assert f"{cluster.jobs} answers; sweeps there: none" in [f["found"] for f in json.loads(out)["findings"]], err
+        refused = {**cluster.environment, "RAY_AUTH_TOKEN": "b" * 64}
+        code, out, err = cluster.sweeper("doctor", "--address", cluster.jobs, "--json", environment=refused)
+        assert (code, "refuses the token that is known here" in out) == (1, True), err
     with local_cluster(0, "disabled") as cluster:
         assert [verdict for verdict, _ in judged(cluster.address, None)] == ["ok", "ok"]
         assert judged(cluster.address, "token")[0][0] == "warning"

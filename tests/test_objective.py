@@ -329,6 +329,7 @@ def test_population_that_was_given_a_gpu_that_torch_cannot_use_ends_for_good_and
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch can use no GPU here")
 @pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
 def test_population_goes_on_elsewhere_from_a_checkpoint_of_another_kind_of_device(job, first, second):
     half, _ = work(replace(job, device=first, until=2))
