@@ -156,8 +156,7 @@ class Studies:
 def create_ledger(url: str) -> None:
     """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
     with _translated(url):
-        storage = optuna.storages.RDBStorage(url)
-        storage.engine.dispose()
+        open_database(url, "").engine.dispose()
 
 
 @contextmanager

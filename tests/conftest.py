@@ -34,10 +34,17 @@ def postgres():
         yield server
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    """Location of an empty bucket in a real S3-compatible object store."""
+@pytest.fixture(scope="session")
+def object_stores():
+    """A real S3-compatible server."""
     if importlib.util.find_spec("moto") is None:
         pytest.skip("moto is not installed: pip install 'sweeper[dev]'")
-    with servers.object_store(monkeypatch.setenv) as uri:
+    with servers.object_stores() as how:
+        yield how
+
+
+@pytest.fixture
+def s3(object_stores, monkeypatch):
+    """Location of an empty bucket in a real S3-compatible object store."""
+    with servers.empty_bucket(object_stores, monkeypatch.setenv) as uri:
         yield uri
