@@ -1,18 +1,11 @@
 """What several test files share."""
 
 import importlib.util
-import os
 
 import pytest
 
 from sweeper.record import connect
 from tests import servers
-
-
-def pytest_configure():
-    """Have torch compute with one thread: networks here are tiny, so two take twice the processor time for them, and
-    many times the time where the machine is busy. It is set before anything loads torch, also for what tests start."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

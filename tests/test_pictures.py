@@ -229,6 +229,7 @@ def test_words_of_users_are_no_markup(uri, tmp_path, empty_database):
         assert "<script>" not in picture.figure.to_json().replace("\\u003c", "<").replace("&lt;", ""), picture.name
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
