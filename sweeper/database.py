@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sweeper.errors import HomeError, SweepBusyError
-from sweeper.optuna_tables import KNOWN_TABLES
+from sweeper.optuna_tables import newest_tables
 
 #: How long a reader or writer waits for the SQLite file while another one writes.
 SQLITE_TIMEOUT_S = 60
@@ -126,8 +126,8 @@ def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDB
 def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
     """Open the storage of a file.
 
-    To compare a file's tables with those that it should have, Optuna loads every version there ever was: ten times the
-    rest of opening it. So it compares only those that are neither new nor of the version that it makes now.
+    To compare a file's tables with those that it should have, Optuna loads every version there ever was, at each
+    opening: that is ten times the rest of it. Here it does so only with a file that is of another version or has none.
     """
     file = Path(make_url(url).database or "")
     if not file.exists() or not file.stat().st_size:
@@ -136,7 +136,7 @@ def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStor
         storage = optuna.storages.RDBStorage(
             url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
         )
-        if storage.get_current_version() == KNOWN_TABLES:
+        if storage.get_current_version() == newest_tables():
             return storage
         storage.engine.dispose()
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)

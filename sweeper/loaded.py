@@ -14,7 +14,7 @@ from sweeper.attainment import SHARES, attainment_table
 from sweeper.comparison import compare_fronts
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.history import history_table
-from sweeper.record import read_artifact, read_facts, read_front, read_network, read_trials
+from sweeper.record import StoredNetworks, read_artifact, read_facts, read_front, read_trials
 from sweeper.table import Front, compute_front, concatenated, points_table, where
 from sweeper.trials import StoredTrials
 from sweeper.vocabulary import Objective, TrialRecord
@@ -175,7 +175,11 @@ class LoadedSweep:
 
     def network(self, key: str) -> bytes | None:
         """Return the file of the network of a trial that is or was on a front; None if MLflow has none."""
-        return read_network(self.tracking_uri, self.name, key)
+        return self._networks.read(key)
+
+    @cached_property
+    def _networks(self) -> StoredNetworks:
+        return StoredNetworks(self.tracking_uri, self.name)
 
     def _records_of(self, task: str) -> list[TrialRecord]:
         self._known(task)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeper import storage
 from sweeper.errors import HomeError, NoNetworkError, QueryError, SweepError, TrackingError, UnknownSweepError
 from sweeper.home import Home
-from sweeper.record import read_network, read_network_keys, redacted
+from sweeper.record import StoredNetworks, redacted
 from sweeper.shared_ledger import read_ledger
 from sweeper.vocabulary import State, TrialRecord
 
@@ -72,15 +72,15 @@ def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri
 def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> NetworkContent:
     """Find the network of a trial that is or was on a front in MLflow; say what else is missing where it has none."""
     place = f"MLflow at {redacted(tracking_uri)}"
-    stored = read_network_keys(tracking_uri, sweep)
-    chosen = [one for one in stored if one.startswith(key)]
+    stored = StoredNetworks(tracking_uri, sweep)
+    chosen = [one for one in stored.keys if one.startswith(key)]
     if len(chosen) > 1:
         raise QueryError(_several(key, chosen, f"sweep {sweep!r} in {place}")) from missing
-    data = read_network(tracking_uri, sweep, chosen[0]) if chosen else None
+    data = stored.read(chosen[0]) if chosen else None
     if data is None:
         raise type(missing)(
-            f"{missing} {place} has not got it either: of sweep {sweep!r} it has {len(stored)} networks, those that "
-            f"are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
+            f"{missing} {place} has not got it either: of sweep {sweep!r} it has {len(stored.keys)} networks, those "
+            f"that are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
         ) from missing
     from sweeper import objective  # torch: reading a list of trials does without
 

@@ -11,9 +11,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import optuna
+from alembic.script import ScriptDirectory
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
@@ -65,14 +68,19 @@ class Change:
     values: Sequence[float] | None = None
 
 
-def check_tables(storage: optuna.storages.RDBStorage) -> None:
+@lru_cache(maxsize=1)
+def newest_tables() -> str:
+    """Return the version of the tables that the installed Optuna makes; all that there ever were are loaded to tell."""
+    return str(ScriptDirectory(str(Path(models.__file__).with_name("alembic"))).get_current_head())
+
+
+def check_tables() -> None:
     """Refuse a version of Optuna whose tables are other ones.
 
     Raises:
         HomeError: If they are.
     """
-    found = storage.get_head_version()
-    if found != KNOWN_TABLES:
+    if (found := newest_tables()) != KNOWN_TABLES:
         raise HomeError(
             f"ledgers are written in Optuna's tables of version {KNOWN_TABLES}, but optuna {optuna.__version__} has "
             f"{found}. Install a version of sweeper for it, or optuna 5.0."

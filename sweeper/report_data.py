@@ -14,7 +14,7 @@ from sweeper.small_drawing import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
 from sweeper.table import Front
 from sweeper.vocabulary import MEASUREMENTS
 
-#: Networks that are drawn at most, evenly over the fronts, but one of each: reading one takes a tenth of a second.
+#: Networks that are drawn at most, evenly over the fronts, but one of each: one takes hundredths of a second.
 MOST_NETWORKS = 400
 
 #: Characters of all drawings together: plotly takes half of the 10 MB that a mail may have.

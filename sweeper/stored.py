@@ -145,27 +145,33 @@ def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
         return downloaded(client, str(run.info.run_id), path)
 
 
-def read_network(tracking_uri: str, sweep: str, key: str) -> bytes | None:
-    """Return the file of the network of a trial that is or was on a front; None if none is stored.
+class StoredNetworks:
+    """The networks of a sweep in MLflow: which there are is asked once, and all are read over one connection.
 
     Raises:
         UnknownSweepError: If there is no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    return read_artifact(tracking_uri, sweep, network_path(key))
 
+    def __init__(self, tracking_uri: str, sweep: str) -> None:
+        with _reading(tracking_uri, sweep, "list the networks of") as (client, run):
+            self._client, self._run_id = client, str(run.info.run_id) if run else ""
+            self._paths = artifact_paths(client, self._run_id, "networks") if run else set()
 
-def read_network_keys(tracking_uri: str, sweep: str) -> list[str]:
-    """Return the keys of the trials whose networks are stored: those that are or were on a front; sorted.
-
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached.
-    """
-    with _reading(tracking_uri, sweep, "list the networks of") as (client, run):
-        paths = artifact_paths(client, str(run.info.run_id), "networks") if run else set()
-        names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in paths}
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the trials whose networks are stored: those that are or were on a front; sorted."""
+        names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in self._paths}
         return sorted(key for path, key in names.items() if path == network_path(key))
+
+    def read(self, key: str) -> bytes | None:
+        """Return the file of the network of a trial; None if none is stored.
+
+        Raises:
+            TrackingError: If it cannot be read.
+        """
+        path = network_path(key)
+        return downloaded(self._client, self._run_id, path) if path in self._paths else None
 
 
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:

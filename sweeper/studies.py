@@ -60,7 +60,7 @@ class Studies:
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder)
-            check_tables(self._storage)
+            check_tables()
             names = optuna.get_all_study_names(self._storage)
             self._studies = {
                 name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
@@ -156,8 +156,7 @@ class Studies:
 def create_ledger(url: str) -> None:
     """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
     with _translated(url):
-        storage = optuna.storages.RDBStorage(url)
-        storage.engine.dispose()
+        open_database(url, "").engine.dispose()
 
 
 @contextmanager

@@ -1,18 +1,11 @@
 """What several test files share."""
 
 import importlib.util
-import os
 
 import pytest
 
 from sweeper.record import connect
 from tests import servers
-
-
-def pytest_configure():
-    """Have torch compute with one thread: networks here are tiny, so two take twice the processor time for them, and
-    many times the time where the machine is busy. It is set before anything loads torch, also for what tests start."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +27,17 @@ def postgres():
         yield server
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    """Location of an empty bucket in a real S3-compatible object store."""
+@pytest.fixture(scope="session")
+def object_stores():
+    """A real S3-compatible server."""
     if importlib.util.find_spec("moto") is None:
         pytest.skip("moto is not installed: pip install 'sweeper[dev]'")
-    with servers.object_store(monkeypatch.setenv) as uri:
+    with servers.object_stores() as how:
+        yield how
+
+
+@pytest.fixture
+def s3(object_stores, monkeypatch):
+    """Location of an empty bucket in a real S3-compatible object store."""
+    with servers.empty_bucket(object_stores, monkeypatch.setenv) as uri:
         yield uri

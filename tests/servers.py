@@ -113,25 +113,31 @@ def postgres():
 
 
 @contextmanager
-def object_store(set_environment):
-    """Run an S3-compatible server in this process; gives the URI of an empty bucket in it."""
+def object_stores():
+    """Run an S3-compatible server in this process; gives what follows the `?` of URIs in it."""
     from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"scheme=http&endpoint_override={host}:{port}&region=us-east-1"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def empty_bucket(how, set_environment):
+    """Make a bucket in such a server, and empty it again; gives its URI."""
     from pyarrow.fs import FileSystem
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         set_environment(name, "test")
     set_environment("AWS_EC2_METADATA_DISABLED", "true")  # no search for a cloud's own credentials
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        how = f"?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
-        system, bucket = FileSystem.from_uri(f"s3://bucket{how}&allow_bucket_creation=true")
-        system.create_dir(bucket)
-        yield f"s3://{bucket}{how}"
-        system.delete_dir_contents(bucket)
-    finally:
-        server.stop()
+    system, bucket = FileSystem.from_uri(f"s3://bucket?{how}&allow_bucket_creation=true")
+    system.create_dir(bucket)
+    yield f"s3://{bucket}?{how}"
+    system.delete_dir_contents(bucket)
 
 
 class Tracking:

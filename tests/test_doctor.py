@@ -266,11 +266,12 @@ def test_cluster_that_does_not_answer_is_named_with_the_reason():
 
 
 @pytest.mark.slow
-def test_port_where_no_ray_head_listens_is_named():
+def test_port_where_no_ray_head_listens_is_named(monkeypatch):
+    monkeypatch.setattr(services, "_CLUSTER_TIMEOUT_S", 3)  # a head that is slow is given more
     with a_silent_port() as port:
         (finding,) = services.cluster(f"127.0.0.1:{port}", None)
     assert told(finding)[0] == "problem"
-    assert f"something listens at 127.0.0.1:{port}, but no Ray head answers" in finding.found
+    assert f"something listens at 127.0.0.1:{port}, but no Ray head answers: no answer within 3 s" in finding.found
 
 
 @pytest.fixture
@@ -334,7 +335,7 @@ def a_server(code, text):
 
     asked = []
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_port}", asked
@@ -391,8 +392,8 @@ def test_tracking_server_that_cannot_be_reached_is_a_problem_with_the_reason():
     assert "cluster/tracking/start-server.sh" in way_out
 
 
-@pytest.mark.slow
-def test_tracking_server_that_says_nothing_is_given_up():
+def test_tracking_server_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(services, "_VERSION_TIMEOUT_S", 0.5)
     with a_silent_port() as port:
         finding = services.server(f"http://127.0.0.1:{port}", VERSIONS)
     assert told(finding)[1] == f"http://127.0.0.1:{port} cannot be reached: no answer within seconds"

@@ -61,7 +61,7 @@ ROOMS = {
     "rungs": room("cells stopping spec vocabulary errors"),
     "retrying": room("vocabulary"),
     "revision": room("spec"),
-    "optuna_tables": room("errors", "optuna sqlalchemy"),
+    "optuna_tables": room("errors", "alembic optuna sqlalchemy"),
     "rows": room("optuna_tables population sampling spec vocabulary errors", "optuna"),
     "database": room("optuna_tables errors", "optuna sqlalchemy"),
     "studies": room("optuna_tables database vocabulary errors", "optuna"),

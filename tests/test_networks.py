@@ -16,7 +16,7 @@ from sweeper.execute import InlineExecutor
 from sweeper.home import Home
 from sweeper.networks import find_network, network_content
 from sweeper.plan import Ledger
-from sweeper.record import MemoryRecorder, MlflowRecorder, read_network_keys
+from sweeper.record import MemoryRecorder, MlflowRecorder, StoredNetworks
 from sweeper.spec import load_spec
 from sweeper.sweep import Sweep
 from sweeper.vocabulary import Ended, Outcome
@@ -197,7 +197,7 @@ def elsewhere(tmp_path_factory, empty_database):
         return folder.network_here(key).read_bytes()
 
     run(home, "far", ["complete", "failed"], recorder=MlflowRecorder(home.tracking_uri, network=stored))
-    keys = read_network_keys(home.tracking_uri, "far")
+    keys = StoredNetworks(home.tracking_uri, "far").keys
     assert keys == sorted(record.key for record in records(home, "far") if record.outcome is Outcome.COMPLETE)
     return home, keys
 

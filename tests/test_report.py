@@ -254,6 +254,7 @@ def test_sweep_without_a_finished_trial_is_refused_with_what_to_do(uri):
         report(LoadedSweep("empty", uri))
 
 
+@pytest.mark.slow
 def test_report_of_a_thousand_trials_stays_below_ten_megabytes(tmp_path, empty_database, monkeypatch):
     """Three tasks, and fronts of about a hundred networks each that fill their window."""
     lattice = lattice_of(Window((8, 8, 8), 6, (1, 8, 8), 10)).float()

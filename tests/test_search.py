@@ -146,7 +146,8 @@ def die_after(statements):
     return execute_or_die
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 150), max_size=6))
 def test_crash_between_any_two_writes_loses_and_repeats_nothing(tmp_path_factory, crashes):
     """The driver dies before some statement, also within a transaction; the next driver goes on."""

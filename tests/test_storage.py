@@ -251,25 +251,20 @@ def test_sweep_killed_in_the_middle_goes_on_from_its_checkpoints_there_and_ends_
         assert model.load(sweep.network_file(record.key)).description["key"] == record.key
 
 
-def test_network_is_copied_once_and_read_without_its_storage_after_that(root, tmp_path):
+def test_network_is_copied_once_or_where_the_copy_is_damaged_and_read_without_its_storage_after_that(root, tmp_path):
     home = tmp_path / "home"
     run(Sweep("smoke", home, storage=root))
     one, two, *_ = (record.key for record in records(home))
     path = Sweep("smoke", home).network_file(one)
     assert path == home / "smoke" / "networks" / f"{one}.safetensors"
+    path.write_bytes(b"half")
+    assert model.load(Sweep("smoke", home).network_file(one)).description["key"] == one
     folder = Home(home).sweep("smoke")
     for key in (one, two):
         storage.delete(folder.network(key))
     assert Sweep("smoke", home).network_file(one) == path
     with pytest.raises(NoNetworkError, match=f"networks/{two}.safetensors.*it was removed"):
         Sweep("smoke", home).network_file(two)
-
-
-def test_copy_of_a_network_that_is_damaged_is_fetched_again(root, tmp_path):
-    run(Sweep("smoke", tmp_path / "home", storage=root))
-    sweep, key = Sweep("smoke", tmp_path / "home"), records(tmp_path / "home")[0].key
-    sweep.network_file(key).write_bytes(b"half")
-    assert model.load(sweep.network_file(key)).description["key"] == key
 
 
 def test_storage_that_goes_away_fails_no_trial_and_says_so(s3, tmp_path):

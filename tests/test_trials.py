@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import QueryError, TrackingError, UnknownSweepError
-from sweeper.record import MlflowRecorder, connect, read_artifact, read_front, read_network, read_trials
+from sweeper.record import MlflowRecorder, StoredNetworks, connect, read_artifact, read_front, read_trials
 from sweeper.table import compute_front, points_table
 from sweeper.trials import (
     TRIALS_FORMAT,
@@ -237,8 +237,9 @@ def test_networks_of_a_front_are_stored_once_and_read_back(uri):  # noqa: F811
     tell(recorder, *trials)
     tell(recorder, *trials)
     assert sorted(asked) == sorted([trial.key for trial in trials] + [trials[1].key]), "what was missing is asked again"
-    assert read_network(uri, "small", trials[0].key) == f"network {trials[0].key}".encode()
-    assert read_network(uri, "small", trials[1].key) is None
+    stored = StoredNetworks(uri, "small")
+    assert stored.read(trials[0].key) == f"network {trials[0].key}".encode()
+    assert stored.read(trials[1].key) is None
     assert read_artifact(uri, "small", "spec.yaml") == FACTS.spec_text.encode()
     assert read_artifact(uri, "small", "nothing/at.all") is None
 

@@ -82,7 +82,11 @@ def team(postgres, tmp_path_factory):
             pytest.skip(f"{package} is not installed: pip install 'sweeper[dev]'")
     folder = tmp_path_factory.mktemp("team")
     database = postgres.new_database()
-    with pytest.MonkeyPatch.context() as patch, servers.object_store(patch.setenv) as uri:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        servers.object_stores() as how,
+        servers.empty_bucket(how, patch.setenv) as uri,
+    ):
         host = re.search(r"endpoint_override=([\w.:]+)", uri).group(1)
         bucket = uri.split("?")[0]
         options = ["--database", re.sub(r":[^:@/]*@", "@", database)]
