@@ -17,6 +17,9 @@ from sweeper.shipping import DEFAULT_HOME, Places, driver_command, packed, runti
 from sweeper.spec import LoadedSpec
 from sweeper.submit import JobServer, SweepJob
 
+#: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
+_BEGINS_WITHIN_S = 120.0
+
 
 @dataclass(frozen=True)
 class Submitted:
@@ -31,19 +34,6 @@ class Submitted:
     job: SweepJob
     is_new: bool = False
     is_complete: bool = False
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a sweep stands.
-
-    Attributes:
-        job: Its newest job.
-        live: How its trials stand; None where MLflow cannot be asked from here, or does not know them yet.
-    """
-
-    job: SweepJob
-    live: LiveState | None
 
 
 def submit(
@@ -62,6 +52,7 @@ def submit(
         SweepBusyError: If the sweep runs with another spec.
         ClusterError: If it cannot be submitted, or is kept elsewhere.
     """
+    Places(**_given(named))  # what cannot be meant, or holds a secret, is refused whatever the sweep does just now
     name, digest = loaded.spec.name, spec_digest(loaded)
     environment = runtime_environment(runtime_env)
     jobs = server.jobs(name)
@@ -80,6 +71,10 @@ def submit(
     return Submitted(job, is_new=True)
 
 
+def _given(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if value is not None}
+
+
 def _agreed(job: SweepJob, digest: str) -> SweepJob:
     if job.facts.get("sweeper.spec") != digest:
         raise SweepBusyError(
@@ -91,7 +86,7 @@ def _agreed(job: SweepJob, digest: str) -> SweepJob:
 
 def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
     """Return where a sweep is kept: where it was, since elsewhere it would begin anew."""
-    given = {name: value for name, value in named.items() if value is not None}
+    given = _given(named)
     if not jobs:
         return Places(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
     former = next((job for job in reversed(jobs) if not job.was_refused), jobs[-1])
@@ -182,15 +177,12 @@ class Reader:
         return _seen(read_live(self._uri, self._job.sweep), self._job)
 
     def is_too_early(self) -> bool:
-        """Whether MLflow does not know the sweep yet, though it was submitted."""
+        """Whether MLflow does not know the sweep yet, though it was submitted: a driver takes a while to begin."""
         try:
             self()
-        except TrackingError:
-            return self._uri.startswith("sqlite") and not self._job.is_over and not self._is_elsewhere()
-        except (UnknownSweepError, QueryError):
-            return not self._job.is_over
+        except (TrackingError, UnknownSweepError, QueryError) as error:
+            if isinstance(error, TrackingError) and not self._uri.startswith("sqlite"):
+                return False
+            started_s = (self._job.started_ms or time.time() * 1000) / 1000
+            return not self._job.is_over and time.time() - started_s < _BEGINS_WITHIN_S
         return False
-
-    def _is_elsewhere(self) -> bool:
-        """Whether the tracking database is a file on the head that is not to be seen from here."""
-        return not Path(self._uri.partition(":///")[2]).parent.exists()

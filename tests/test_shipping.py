@@ -176,6 +176,14 @@ def test_sweep_is_kept_where_it_was_unless_nothing_was_planned_there(loaded):
     assert clustered.submit(server, loaded, {"home": "/new"}).job.facts["sweeper.home"] == "/new"
 
 
+def test_secret_is_refused_also_where_the_sweep_runs_already(loaded):
+    running = SweepJob("quickstart", 1, "RUNNING", {"sweeper.spec": spec_digest(loaded), "sweeper.home": "/data"}, 1)
+    assert clustered.submit(Server(running), loaded, {}).job == running
+    with pytest.raises(ClusterError, match="MLFLOW_TRACKING_PASSWORD") as raised:
+        clustered.submit(Server(running), loaded, {"tracking_uri": "http://me:hush@mlflow:5000"})
+    assert "hush" not in str(raised.value)
+
+
 def test_with_a_ledger_in_a_database_any_home_will_do_but_no_other_ledger(loaded):
     server = Server(ended(1, 143, loaded, **{"sweeper.ledger": "postgresql://db/one"}))
     with pytest.raises(ClusterError, match="with --ledger postgresql://db/two"):

@@ -50,11 +50,34 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_port: int) -> None:
-    """Run a cluster until it is told to stop; the nodes are processes below this one."""
-    from ray.cluster_utils import Cluster
+class Members:
+    """The nodes of a cluster; all are processes below this one.
 
-    def node(number: int, cpus: float, gpus: float) -> dict[str, Any]:
+    Args:
+        folder: Of what Ray writes.
+        port: Of the head.
+        jobs_port: Of its job server.
+    """
+
+    def __init__(self, folder: Path, port: int, jobs_port: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {
+            **self._node(0, 0, 0),
+            "gcs_server_port": port,
+            "include_dashboard": True,
+            "dashboard_host": "127.0.0.1",
+            "dashboard_port": jobs_port,
+            "dashboard_agent_listen_port": None,  # any that is free: another cluster may have the usual one
+            "temp_dir": str(folder / "ray"),
+        }
+        self._jobs = f"http://127.0.0.1:{jobs_port}"
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._nodes: dict[int, Any] = {}
+        self._number = 0  # of the newest: a number never names two
+
+    @staticmethod
+    def _node(number: int, cpus: float, gpus: float) -> dict[str, Any]:
         return {
             "node_ip_address": "127.0.0.1",
             "node_name": f"node {number}",
@@ -65,59 +88,54 @@ def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_po
             "object_store_memory": OBJECT_STORE,
         }
 
-    head = {
-        **node(0, 0, 0),
-        "gcs_server_port": port,
-        "include_dashboard": True,
-        "dashboard_host": "127.0.0.1",
-        "dashboard_port": jobs_port,
-        "dashboard_agent_listen_port": None,  # any that is free: another cluster may have the usual one
-        "temp_dir": str(folder / "ray"),
-    }
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    listener = socket.socket(socket.AF_UNIX)
-    members: dict[int, Any] = {}
+    def add(self, cpus: float, gpus: float) -> None:
+        """Start a node."""
+        self._number += 1
+        self._nodes[self._number] = self._cluster.add_node(**self._node(self._number, cpus, gpus))
 
-    def stop(*_: object) -> None:
-        (folder / "control").unlink(missing_ok=True)
-        cluster.shutdown()
-        sys.exit(0)
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what is asked for, and return what there is then."""
+        problem = ""
+        if request.get("do") == "add":
+            self.add(request["cpus"], request["gpus"])
+        elif request.get("do") == "kill":
+            if (node := self._nodes.pop(request["node"], None)) is None:
+                problem = "name the node to kill" if request["node"] is None else f"there is no node {request['node']}"
+            else:
+                self._cluster.remove_node(node, allow_graceful=False)
+        nodes = {number: _raylet(node) for number, node in self._nodes.items()}
+        return {"problem": problem, "address": self._cluster.address, "jobs": self._jobs, "nodes": nodes}
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    def end(self) -> None:
+        """End all of them."""
+        self._cluster.shutdown()
+
+
+def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_port: int) -> None:
+    """Run a cluster until it is told to stop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    members = Members(folder, port, jobs_port)
     try:
-        for number in range(1, nodes + 1):
-            members[number] = cluster.add_node(**node(number, cpus, gpus))
+        for _ in range(nodes):
+            members.add(cpus, gpus)
+        listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(folder / "control"))
         listener.listen()
         while True:
             with listener.accept()[0] as caller, caller.makefile("rw") as stream:
-                request = json.loads(stream.readline() or "{}")
-                answer: dict[str, Any] = {}
-                if request.get("do") == "add":
-                    number = max(members, default=0) + 1
-                    members[number] = cluster.add_node(**node(number, request["cpus"], request["gpus"]))
-                elif request.get("do") == "kill":
-                    if (victim := members.pop(request["node"], None)) is None:
-                        answer["problem"] = f"there is no node {request['node']}"
-                    else:
-                        cluster.remove_node(victim, allow_graceful=False)
-                answer |= {
-                    "address": cluster.address,
-                    "jobs": f"http://127.0.0.1:{jobs_port}",
-                    "nodes": {number: _raylet(member) for number, member in members.items()},
-                }
+                answer = members.answer(json.loads(stream.readline() or "{}"))
                 with suppress(OSError):  # who asked has left
                     stream.write(json.dumps(answer) + "\n")
                     stream.flush()
     finally:
-        stop()
+        (folder / "control").unlink(missing_ok=True)
+        members.end()
 
 
-def _raylet(node: Any) -> dict[str, Any]:
-    """Return the process that is a node: what it runs are its children."""
-    ((_, process),) = [found for found in node.live_processes() if found[0] == "raylet"] or [("raylet", None)]
-    return {"raylet": process.pid if process else None}
+def _raylet(node: Any) -> int | None:
+    """Return the process that is a node, whose children are what it runs; None where it has died."""
+    return next((process.pid for name, process in node.live_processes() if name == "raylet"), None)
 
 
 def ask(folder: Path, **request: Any) -> dict[str, Any]:
@@ -146,6 +164,11 @@ def start(folder: Path, options: argparse.Namespace) -> None:
             if caller.connect_ex(str(folder / "control")) == 0:
                 sys.exit(f"a cluster runs in {folder} already. Stop it first: {sys.argv[0]} stop")
         (folder / "control").unlink()  # of one that was killed
+    for option, port in (("--port", options.port), ("--jobs-port", options.jobs_port)):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except (OSError, OverflowError) as error:
+            sys.exit(f"port {port} of 127.0.0.1 cannot be used: {error}. Name another one with {option}.")
     if not (folder / "token").exists():
         with open(os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
@@ -194,8 +217,8 @@ def stop(folder: Path) -> None:
 def show(answer: Mapping[str, Any]) -> None:
     """Print where a cluster is, and its nodes."""
     print(f"head      {answer['address']}, jobs at {answer['jobs']}")
-    for number, node in answer["nodes"].items():
-        print(f"node {number:<4} process {node['raylet']}" if node["raylet"] else f"node {number:<4} has died")
+    for number, raylet in answer["nodes"].items():
+        print(f"node {number:<4} process {raylet}" if raylet else f"node {number:<4} has died")
 
 
 def _use_ray() -> None:

@@ -190,4 +190,4 @@ def test_ray_commands_of_the_readme_are_understood(line):
     from ray.scripts.scripts import cli
 
     command, *rest = line.removesuffix(" &").replace("'", "").split()[1:]
-    cli.commands[command].make_context(command, rest)
+    assert cli.commands[command].make_context(command, rest).params
