@@ -96,7 +96,7 @@ class RayExecutor:
                 return
             here = cluster.seen().at_once(request)
             if self._address is None:
-                cluster.machines().refuse_what_never_fits(request)
+                Machines(cluster.nodes()).refuse_what_never_fits(request)
             # Without a limit a population more than there is room for waits in line, so that a cluster can grow.
             is_all = self._address is not None and self._workers is None
             limit = None if is_all else self._workers or here
