@@ -278,9 +278,10 @@ class SweepFolder:
                 file.truncate()
                 json.dump({**_this_process(), "session": session}, file)
                 file.flush()
-            for torn in self.leftovers():
-                torn.unlink(missing_ok=True)
+            self._remove_leftovers()
             yield Lease(str(self.path / "driver.json"), session)
+            # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
+            self._remove_leftovers()
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
                 with suppress(OSError):
@@ -316,6 +317,11 @@ class SweepFolder:
             *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks")),
         ]
         return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
+
+    def _remove_leftovers(self) -> None:
+        for torn in self.leftovers():
+            with suppress(OSError):
+                torn.unlink()
 
     def _lock(self) -> IO[str]:
         """Return the driver's file, open and locked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow.fs
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import model
 from sweeper import storage
-from sweeper.errors import HomeError, NoNetworkError
+from sweeper.errors import HomeError, NoNetworkError, SweepBusyError
 from sweeper.execute import InlineExecutor
 from sweeper.home import Home
 from sweeper.objective import train_population
@@ -309,3 +309,17 @@ def test_files_of_workers_killed_while_writing_are_removed_from_local_storage(tm
     torn.touch()
     with folder.drive():
         assert not torn.exists()
+        torn.touch()  # of a machine that is lost on the way
+    assert not torn.exists()
+
+
+def test_driver_that_failed_leaves_the_files_of_workers_to_the_next_one(tmp_path):
+    folder = Home(tmp_path).sweep("smoke")
+    torn = folder.path / "networks" / "a.17.tmp"
+    driver = ExitStack()
+    driver.enter_context(folder.drive())
+    torn.parent.mkdir()
+    torn.touch()
+    with pytest.raises(SweepBusyError), driver:
+        raise SweepBusyError("another driver has taken over")
+    assert torn.exists()
