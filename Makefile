@@ -8,6 +8,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Most slow tests wait for Ray, so two files at a time take little longer than one; in the order of their names, since
+# those that take longest come first then.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Written when the environment is complete, so that an interrupted installation is taken up again.
 STAMP := .venv/.installed
 
@@ -31,13 +34,13 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m "not rare"
+	$(TESTS) -m "not rare"
 
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
 
 check: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 browser:
 	@if test -n "$$BROWSER_PATH$$(command -v chromium || command -v chromium-browser || command -v google-chrome)"; \

@@ -26,6 +26,15 @@ def recipe(name):
     return module
 
 
+@pytest.fixture(autouse=True)
+def files_of_other_tests_are_as_open_as_before():
+    """The server closes what it writes to others, in its own process, which here is that of the tests."""
+    before = os.umask(0o077)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
     """Start the server as its script does, where it must be refused; returns the one sentence."""
