@@ -37,7 +37,7 @@ test: lint
 	$(TESTS) -m "not rare"
 
 faults: $(STAMP)
-	$(BIN)/python -m pytest tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
+	$(TESTS) tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
 
 check: lint
 	$(TESTS) -m "not slow"

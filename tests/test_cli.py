@@ -404,6 +404,7 @@ def test_status_without_sweeps_says_how_to_start_one(sweeper, place):
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_sweep_of_a_killed_driver_counts_what_it_left_running_as_waiting_and_can_be_finished(sweeper, mistaken):
     home = Path("sweeps")
     with a_stuck_driver(home.absolute()) as pid:

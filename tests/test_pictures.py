@@ -491,6 +491,7 @@ for os.environ["BROWSER_PATH"] in sys.argv[2:]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the browser that hangs is a shell script")
+@pytest.mark.slow
 def test_browser_that_hangs_or_fails_is_named_and_ended(uri, tmp_path):
     browsers = {"hangs": "echo $$ > started; exec sleep 600", "fails": "exit 1"}
     for name, does in browsers.items():

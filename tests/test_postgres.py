@@ -202,6 +202,7 @@ def test_ledger_in_the_home_stays_there(database, tmp_path):
 # --- one driver -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_driver_in_another_home_is_refused_naming_the_first_until_it_is_killed(database, tmp_path):
     with a_stuck_driver(tmp_path / "one", database) as pid:
         with pytest.raises(SweepBusyError, match=rf"'smoke' is being driven by process {pid} .*sweeper status smoke"):

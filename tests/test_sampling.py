@@ -182,6 +182,7 @@ def fastest_that_meets(sampler, seed, **more):
     return min(m["time"] for m in measurements if m["accuracy"] >= 0.95)
 
 
+@pytest.mark.slow
 def test_constrained_search_ends_among_settings_that_meet_the_condition_and_beats_random():
     wanted = {"minimize": "time", "subject_to": "accuracy >= 0.95"}
     known, unbound = search(a_spec(trials=60, **wanted), 60), search(a_spec(trials=60, minimize="time"), 60)

@@ -158,6 +158,7 @@ def test_sweep_without_a_finished_trial_has_an_empty_table(recorder, uri):  # no
     assert read_trials(uri, "small").records == []
 
 
+@pytest.mark.slow
 def test_trials_added_one_at_a_time_stand_in_few_files(recorder, uri):  # noqa: F811
     for number in range(20):
         tell(recorder, a_late_trial(number))

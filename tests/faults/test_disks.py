@@ -93,6 +93,7 @@ def interrupted(new_cli):
     return cli
 
 
+@pytest.mark.rare
 def test_torn_and_garbage_checkpoints_are_said_and_the_other_ones_used(interrupted, assert_undisturbed):
     cli = interrupted
     times = cli.checkpoints()
