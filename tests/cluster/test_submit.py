@@ -154,6 +154,7 @@ def test_two_submissions_at_once_are_one_job(cluster, submit, tmp_path):
 def test_another_spec_is_told_apart_by_the_driver(cluster, submit):
     assert submit()[0] == 0
     other = HALF.replace("epochs: 24", "epochs: 25")
+    eventually(lambda: Home(submit.home).sweep(submit.name).is_planned)  # a sweep that never was may be any
     cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
     code, out, _ = submit("--follow", spec=other)
     assert code == 2
