@@ -51,9 +51,16 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class _Lines(io.StringIO):
+    """Text of rows that end with a newline alone; a writer that is told so would leave a carriage return unquoted."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
 def _csv(table: pa.Table) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = _Lines()
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(table.column_names)
     writer.writerows([_csv_cell(value) for value in row.values()] for row in table.to_pylist())
     return text.getvalue().encode()

@@ -3,9 +3,14 @@
 import importlib.util
 
 import pytest
+from hypothesis import settings
 
 from sweeper.record import connect
 from tests import servers
+
+# Machines are busy at times: how long an example takes says nothing of it.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

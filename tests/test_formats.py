@@ -57,6 +57,14 @@ def test_json_holds_every_value_exactly_and_null_for_what_is_not_finite(rows):
     assert json.loads(data, parse_constant=refuse) == expected
 
 
+@pytest.mark.parametrize("text", ["a\rb", "\r", "a\nb", "a\r\n", 'a"b', "a,b", ""])
+def test_csv_holds_any_text_in_lines_that_end_with_a_newline_alone(text):
+    data = encode(pa.table({"reason": ["said", text], "n": [1, 2]}), "csv").decode()
+    assert data.startswith("reason,n\nsaid,1\n")
+    assert data.endswith(",2\n")
+    assert [row["reason"] for row in csv.DictReader(io.StringIO(data, newline=""))] == ["said", text]
+
+
 @given(ROWS)
 def test_csv_holds_every_digit(rows):
     data = encode(pa.Table.from_pylist(rows, SCHEMA), "csv").decode()
