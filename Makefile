@@ -40,7 +40,7 @@ faults: $(STAMP)
 	$(TESTS) tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
 
 check: lint
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not rare"
 
 browser:
 	@if test -n "$$BROWSER_PATH$$(command -v chromium || command -v chromium-browser || command -v google-chrome)"; \

@@ -96,6 +96,7 @@ class RayExecutor:
                 return
             here = cluster.seen().at_once(request)
             if self._address is None:
+                # The nodes alone: who starts Ray has no autoscaler, and asking for one takes 3 s.
                 Machines(cluster.nodes()).refuse_what_never_fits(request)
             # Without a limit a population more than there is room for waits in line, so that a cluster can grow.
             is_all = self._address is not None and self._workers is None

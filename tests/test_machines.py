@@ -98,6 +98,8 @@ def test_nodes_that_cannot_train_are_all_named_with_what_is_missing():
 
 def test_problem_of_a_node_that_would_never_train_is_none():
     cluster(node("head", 0, problem="it has no images"), node("worker")).refuse_problems(ONE_CPU)
+    with pytest.raises(ClusterError, match="head: it has no images"):
+        cluster(node("head", problem="it has no images"), node("worker")).refuse_problems(ONE_CPU)
 
 
 def test_gpu_that_torch_cannot_use_matters_only_to_who_asks_for_one():

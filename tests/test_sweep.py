@@ -498,7 +498,6 @@ reference_point: {accuracy: 0, channels: 100}
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_window_that_grows_ends_at_the_memory_limit_or_at_what_the_pressure_leaves(tmp_path):
     path = tmp_path / "growing.yaml"
     path.write_text(GROWING)

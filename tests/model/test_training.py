@@ -236,7 +236,7 @@ def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as
 
 @pytest.mark.parametrize(
     ("time_selection", "steps"),
-    [("fixed", 2), *(pytest.param(*kind, marks=pytest.mark.slow) for kind in (("adaptive", 3), ("fixed", 3)))],
+    [("fixed", 2), ("adaptive", 3), ("fixed", 3)],
 )
 @pytest.mark.slow
 def test_member_whose_steps_close_beside_one_that_keeps_them_trains_to_the_same_weights_as_alone(
@@ -292,7 +292,7 @@ def test_nothing_grows_without_leave_to_grow(task, hasty):
     assert {str(sizes) for sizes in sizes_in(states)} == {str([([2], 2, 0)])}
 
 
-@pytest.mark.parametrize("time_selection", ["adaptive", pytest.param("fixed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
 @pytest.mark.slow
 def test_training_interrupted_while_windows_grow_ends_with_equal_weights_and_measurements(
     task, hasty, tmp_path, time_selection
