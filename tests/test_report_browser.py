@@ -107,6 +107,15 @@ def test_page_is_drawn_in_its_width_without_errors_or_requests(opened, file, wid
     assert [url for url in one.asked if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
 
 
+def test_no_picture_offers_to_upload_itself_and_its_buttons_are_few(opened):
+    page = opened().page
+    offered = page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)")
+    assert any("Download" in words for words in offered)
+    assert not [words for words in offered if "Share" in words or "cloud" in words.lower()]
+    flat = page.locator(".plot:has(.cartesianlayer .xy) .modebar").first.bounding_box()
+    assert flat["width"] <= 120
+
+
 def test_theme_can_be_changed_by_hand(opened):
     one = opened()
     one.page.click("#theme")

@@ -49,7 +49,15 @@ const answerKeys = (plot) => {
 
 const drawPlot = (plot) => {
   const figure = data.figures[plot.dataset.figure];
-  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const options = {
+    responsive: true,
+    displaylogo: false,
+    // Plotly offers to upload a chart to its makers: what is in a report stays in it.
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    // Few enough to leave the legend free; a drag zooms, and a double click goes back.
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+  };
   const drawn = Plotly.newPlot(plot, figure.data, { ...figure.layout, template: theme() }, options);
   drawn.then(() => {
     plot.on("plotly_hover", (event) => {
