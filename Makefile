@@ -37,7 +37,7 @@ test: lint
 	$(TESTS) -m "not rare"
 
 faults: $(STAMP)
-	$(TESTS) tests/faults tests/cluster tests/test_postgres.py tests/test_watch.py
+	$(TESTS) tests/faults tests/cluster tests/ledger/test_postgres.py tests/cli/test_watch.py
 
 check: lint
 	$(TESTS) -m "not slow and not rare"

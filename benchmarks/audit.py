@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import model
-from sweeper.execute import InlineExecutor
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
 from sweeper.spec import load_spec
-from sweeper.sweep import Sweep
-from sweeper.vocabulary import MEASUREMENTS, Ended, Job, Outcome, Progress
+from sweeper.trial import MEASUREMENTS, Ended, Job, Outcome, Progress
 
 SPEC = """\
 name: large

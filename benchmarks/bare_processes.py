@@ -15,10 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from model.compute import use_threads
-from sweeper import forecast, objective
-from sweeper.population import Population, form_populations, population_size
+from sweeper.ledger.populations import Population, form_populations, population_size
 from sweeper.spec import load_spec
-from sweeper.vocabulary import Ended, Job, Outcome
+from sweeper.training import forecast
+from sweeper.training import train as objective
+from sweeper.trial import Ended, Job, Outcome
 
 
 def populations_of(space: str, workers: int) -> list[Population]:

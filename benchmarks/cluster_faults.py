@@ -32,9 +32,9 @@ from typing import Any
 from faults import KINDS, SPEC
 
 from sweeper.errors import SweepError
-from sweeper.home import Home
-from sweeper.plan import Ledger
-from sweeper.vocabulary import TrialRecord
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
+from sweeper.trial import TrialRecord
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.front import hypervolume
-from sweeper.objective import train_population
+from sweeper.analysis.pareto import hypervolume
 from sweeper.spec import SweepSpec
-from sweeper.vocabulary import Goal, Job, Objective, Outcome, Progress
+from sweeper.training.train import train_population
+from sweeper.trial import Goal, Job, Objective, Outcome, Progress
 
 EPOCHS = 24
 #: Epochs after which everything is measured besides the last: every rung of the rules that stopping.py compares.

@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.errors import SweepError
-from sweeper.facts import sweep_facts
-from sweeper.home import Home
-from sweeper.plan import Ledger
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
+from sweeper.provenance import sweep_facts
 from sweeper.spec import Setting, load_spec
-from sweeper.vocabulary import State, TrialRecord
+from sweeper.trial import State, TrialRecord
 
 HERE = Path(__file__).parent
 TITLES = {"a": "(a) sweeper run", "b": "(b) bare processes", "c": "(c) plain Tune script"}

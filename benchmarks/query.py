@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import load_sweep
-from sweeper.front import non_dominated
-from sweeper.record import MlflowRecorder, SweepFacts, connect
-from sweeper.table import compute_front
-from sweeper.trials import aims
-from sweeper.vocabulary import MEASUREMENTS, Goal, Objective, Outcome, State, TrialRecord
+from sweeper.analysis.fronts import compute_front
+from sweeper.analysis.pareto import non_dominated
+from sweeper.analysis.trials import aims
+from sweeper.tracking.mlflow.recorder import MlflowRecorder, SweepFacts, connect
+from sweeper.trial import MEASUREMENTS, Goal, Objective, Outcome, State, TrialRecord
 
 OBJECTIVES = (
     Objective("accuracy", Goal.MAXIMIZE),

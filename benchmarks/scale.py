@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from sweeper.driver import Snapshot
-from sweeper.execute import InlineExecutor, RayExecutor
-from sweeper.plan import Ledger, create_ledger
-from sweeper.record import MemoryRecorder, MlflowRecorder, SweepFacts
+from sweeper.driver.driver import Snapshot
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor, RayExecutor
+from sweeper.ledger.ledger import Ledger, create_ledger
 from sweeper.spec import LoadedSpec, load_spec
-from sweeper.sweep import Sweep
-from sweeper.vocabulary import MEASUREMENTS, Ended, Job, Outcome, Progress, TrialRecord
+from sweeper.tracking.mlflow.recorder import MemoryRecorder, MlflowRecorder, SweepFacts
+from sweeper.trial import MEASUREMENTS, Ended, Job, Outcome, Progress, TrialRecord
 
 SPEC = """\
 name: scale

@@ -20,14 +20,14 @@ from unittest import mock
 import numpy as np
 from digits_cell import EPOCHS, RANGES, Trainings, a_spec, axes, nodes, searched, volume
 
-from sweeper.execute import InlineExecutor
-from sweeper.population import population_size
-from sweeper.record import MemoryRecorder
-from sweeper.sampling import Known, Question, propose
-from sweeper.search_spec import GP_MOST_TRIALS
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.populations import population_size
+from sweeper.search.sampling import Known, Question, propose
 from sweeper.spec import LoadedSpec, SweepSpec
-from sweeper.sweep import Sweep
-from sweeper.vocabulary import Room, Sampler, State
+from sweeper.spec.search_spec import GP_MOST_TRIALS
+from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.trial import Room, Sampler, State
 
 SHARE = 0.95
 #: Room for any population, so that only the search decides how many settings are proposed at once.
@@ -230,7 +230,9 @@ def main() -> None:
     if arguments.real is not None:
         print(real(table, ways[0], arguments.real))
         return
-    without = mock.patch("sweeper.sampling._corner", return_value=None) if arguments.without_corners else nullcontext()
+    without = (
+        mock.patch("sweeper.search.sampling._corner", return_value=None) if arguments.without_corners else nullcontext()
+    )
     with without:
         print("\n".join(lines(table, arguments.seeds, ways)))
     if arguments.gp_seconds:

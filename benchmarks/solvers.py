@@ -22,8 +22,8 @@ from torch.optim.optimizer import Optimizer
 from model import Lattice, Pressures, TaskDefinition, TrainingSettings, Window, load_task, train
 from model.costs import group_norms, scale_channels
 from model.proximal import proximal_step
-from sweeper.front import hypervolume
-from sweeper.vocabulary import Goal
+from sweeper.analysis.pareto import hypervolume
+from sweeper.trial import Goal
 
 Row = dict[str, Any]
 

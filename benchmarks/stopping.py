@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from digits_cell import EPOCHS, OBJECTIVES, POPULATION, Trainings, a_spec, nodes, searched, volume
 
-from sweeper.execute import InlineExecutor
-from sweeper.objective import train_population
-from sweeper.record import MemoryRecorder
-from sweeper.search_spec import EarlyStopping
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.search.halving import goes_on
 from sweeper.spec import LoadedSpec
-from sweeper.stopping import goes_on
-from sweeper.sweep import Sweep
-from sweeper.vocabulary import Ended, Job, Objective, Progress
+from sweeper.spec.search_spec import EarlyStopping
+from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.training.train import train_population
+from sweeper.trial import Ended, Job, Objective, Progress
 
 Measured = Mapping[str, float]
 Row = Mapping[str, Mapping[int, Any]]

@@ -19,12 +19,12 @@ from typing import Any
 
 from query import CORNER, OBJECTIVES, TASKS, a_trial
 
-from sweeper.mlflow_runs import trial_metrics, trial_params, trial_tags
-from sweeper.record import MlflowRecorder, SweepFacts, connect
-from sweeper.table import compute_front
-from sweeper.trials import aims
-from sweeper.vocabulary import TrialRecord
-from tests import servers
+from sweeper.analysis.fronts import compute_front
+from sweeper.analysis.trials import aims
+from sweeper.tracking.mlflow.recorder import MlflowRecorder, SweepFacts, connect
+from sweeper.tracking.mlflow.runs import trial_metrics, trial_params, trial_tags
+from sweeper.trial import TrialRecord
+from tests.support import servers
 
 ADMIN, PASSWORD = "admin", "one for benchmarks only"
 EPOCHS = 24

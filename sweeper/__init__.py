@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.loaded import LoadedSweep
+    from sweeper.results.loaded_sweep import LoadedSweep
 
 __all__ = ["load_sweep"]
 
@@ -30,7 +30,7 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path = "s
         >>> load_sweep("first").front("digits-10", where=["accuracy >= 0.9"]).to_pandas()  # doctest: +SKIP
     """
     # Imported here: whoever imports sweeper for something else needs neither tables nor MLflow.
-    from sweeper.home import Home
-    from sweeper.loaded import LoadedSweep
+    from sweeper.ledger.home import Home
+    from sweeper.results.loaded_sweep import LoadedSweep
 
     return LoadedSweep(name, Home(Path(home)).tracking_uri_of(name, tracking_uri))

@@ -1,5 +1,5 @@
 """`python -m sweeper` is the same as `sweeper`."""
 
-from sweeper.cli import main
+from sweeper.cli.run import main
 
 main()

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 from hypothesis import settings
 
-from sweeper.record import connect
-from tests import servers
+from sweeper.tracking.mlflow.recorder import connect
+from tests.support import servers
 
 # Machines are busy at times: how long an example takes says nothing of it.
 settings.register_profile("untimed", parent=settings(), deadline=None)

@@ -12,9 +12,9 @@ import torch
 import typer
 
 import model
-from sweeper.cli import app
+from sweeper.cli.run import app
 from sweeper.spec import load_spec, shipped_spaces
-from sweeper.vocabulary import MEASUREMENTS
+from sweeper.trial import MEASUREMENTS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if ".venv" not in path.parts)
@@ -73,10 +73,10 @@ def test_lines_of_the_readme_about_searching_are_understood(tmp_path, line):
 
 
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
-    from sweeper.execute import InlineExecutor
-    from sweeper.record import MlflowRecorder
-    from sweeper.sweep import Sweep
-    from sweeper.vocabulary import Ended, Outcome
+    from sweeper.driver.sweep import Sweep
+    from sweeper.execution.executors import InlineExecutor
+    from sweeper.tracking.mlflow.recorder import MlflowRecorder
+    from sweeper.trial import Ended, Outcome
 
     def work(job, report):
         measured = {"accuracy": 0.95, "breadth": 2.0, "depth": 1.0, "time": 1.5}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import model
-from sweeper.vocabulary import Goal, Objective
+from sweeper.trial import Goal, Objective
+from tests.analysis.test_fronts import a_trial
 from tests.contracts.recorder import a_failed_trial
-from tests.stored import store
-from tests.test_table import a_trial
+from tests.support.stored import store
 
 PAGE = (Path(__file__).parent.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
 OBJECTIVES = (
@@ -87,7 +87,7 @@ def test_examples_print_what_the_page_shows(folder, monkeypatch):
 
 
 def test_page_shows_each_method_that_answers():
-    from sweeper.loaded import LoadedSweep
+    from sweeper.results.loaded_sweep import LoadedSweep
 
     methods = [name for name, value in vars(LoadedSweep).items() if callable(value) and not name.startswith("_")]
     assert [name for name in methods if f".{name}(" not in PAGE] == []

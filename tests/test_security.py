@@ -13,12 +13,12 @@ import pytest
 import torch
 import typer
 
-from sweeper import cli
-from sweeper.checkpoints import Checkpoints
+from sweeper.cli import run as cli
 from sweeper.errors import QueryError, SpecError, TrackingError
-from sweeper.record import connect
 from sweeper.spec import load_spec
-from sweeper.stored import download_front
+from sweeper.tracking.mlflow.reader import download_front
+from sweeper.tracking.mlflow.recorder import connect
+from sweeper.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(cli.app).commands

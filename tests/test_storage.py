@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 import model
 from sweeper import storage
+from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, NoNetworkError, SweepBusyError
-from sweeper.execute import InlineExecutor
-from sweeper.home import Home
-from sweeper.objective import train_population
-from sweeper.plan import Ledger
-from sweeper.record import MemoryRecorder
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.sweep import Sweep
-from tests.test_networks import Idle
+from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.training.train import train_population
+from tests.results.test_find_network import Idle
 
 SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=8, max_size=20)
 

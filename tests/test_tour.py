@@ -7,11 +7,11 @@ the other by `InlineExecutor`, and outcomes go to a recorder in memory. On the c
 
 from __future__ import annotations
 
-from sweeper.execute import InlineExecutor
-from sweeper.population import form_populations
-from sweeper.record import MemoryRecorder
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.populations import form_populations
 from sweeper.spec import load_spec
-from sweeper.sweep import Sweep
+from sweeper.tracking.mlflow.recorder import MemoryRecorder
 
 SPEC = """
 name: tour

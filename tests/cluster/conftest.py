@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.local_cluster import local_cluster
+from tests.support.local_cluster import local_cluster
 
 
 @pytest.fixture(scope="module")

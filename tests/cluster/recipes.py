@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from sweeper.cli import app
+from sweeper.cli.run import app
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

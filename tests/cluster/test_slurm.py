@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import clusters
 from tests.cluster.recipes import CLUSTER, COMMANDS, assert_understood, commands_in
 from tests.faults.rig import HALF, PATIENCE_S, Cli, descendants, eventually
+from tests.support import clusters
 
 SCRIPT = CLUSTER / "slurm" / "sweep.sbatch"
 TEXT = SCRIPT.read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from sweeper.home import Home
-from sweeper.plan import Ledger
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
 from tests.faults.rig import GRID, HALF, eventually
 
 pytestmark = pytest.mark.slow

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from sweeper import cli
-from sweeper.doctor_services import tracking as examined
+from sweeper.checks.services import tracking as examined
+from sweeper.cli import run as cli
+from sweeper.driver.sweep import Sweep
 from sweeper.errors import TrackingError
-from sweeper.execute import InlineExecutor
-from sweeper.home import NOT_KEPT, Home
-from sweeper.record import MlflowRecorder, connect, read_front, read_trials
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.spec import load_spec
-from sweeper.sweep import Sweep
-from tests import servers
+from sweeper.tracking.mlflow.recorder import MlflowRecorder, connect, read_front, read_trials
+from tests.checks.test_doctor import VERSIONS
+from tests.driver.test_sweep import good
 from tests.faults.rig import ROOT, descendants
-from tests.test_doctor import VERSIONS
-from tests.test_sweep import good
+from tests.support import servers
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.faults.rig import ROOT
-from tests.servers import RECIPE
+from tests.support.servers import RECIPE
 
 COMPOSE = yaml.safe_load((RECIPE / "compose.yaml").read_text())
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeper.jobs import Executor
-from sweeper.vocabulary import Ended, Job, Outcome, Progress
+from sweeper.execution.contract import Executor
+from sweeper.trial import Ended, Job, Outcome, Progress
 
 EPOCHS = 3
 

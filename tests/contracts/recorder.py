@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.live_state import LiveState, Note, Stage, TaskState
-from sweeper.record import SweepFacts
-from sweeper.vocabulary import Outcome, State
-from tests.test_table import a_front, a_trial
+from sweeper.tracking.live import LiveState, Note, Stage, TaskState
+from sweeper.tracking.mlflow.recorder import SweepFacts
+from sweeper.trial import Outcome, State
+from tests.analysis.test_fronts import a_front, a_trial
 
 FACTS = SweepFacts(
     name="small",

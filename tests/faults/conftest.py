@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 
-from sweeper.execute import InlineExecutor
-from sweeper.home import Home
-from sweeper.plan import Ledger
-from sweeper.record import MemoryRecorder
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.sweep import Sweep
+from sweeper.tracking.mlflow.recorder import MemoryRecorder
 from tests.faults.rig import GRID, Cli
 
 

@@ -12,8 +12,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from sweeper.home import Home
-from sweeper.plan import Ledger
+from sweeper.ledger.home import Home
+from sweeper.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 

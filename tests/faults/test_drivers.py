@@ -11,8 +11,8 @@ from collections import Counter
 import mlflow
 import pytest
 
-from sweeper.record import read_front
-from sweeper.vocabulary import State
+from sweeper.tracking.mlflow.recorder import read_front
+from sweeper.trial import State
 from tests.faults.rig import HALF, SEARCH
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import clusters
 from tests.faults.rig import GRID, HALF, eventually, workers
+from tests.support import clusters
 
 pytestmark = pytest.mark.slow
 

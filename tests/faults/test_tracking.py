@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.live_state import LiveState, Stage, TaskState
-from sweeper.record import MlflowRecorder, read_front, read_live
-from sweeper.watching import Watcher
+from sweeper.results.watcher import Watcher
+from sweeper.tracking.live import LiveState, Stage, TaskState
+from sweeper.tracking.mlflow.recorder import MlflowRecorder, read_front, read_live
 from tests.contracts.recorder import FACTS
 from tests.faults.rig import GRID, HALF
-from tests.servers import tracking
+from tests.support.servers import tracking
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests import clusters
 from tests.faults.rig import HALF, eventually, workers
+from tests.support import clusters
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,114 @@
+"""Tables as files for other programs: JSON, CSV and Parquet, every number as exactly as it is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeper.analysis.columns import unit
+from sweeper.errors import QueryError
+
+#: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
+METADATA_KEY = b"sweeper"
+
+
+def encode(table: pa.Table, format: str) -> bytes:
+    """Return a table as a file's bytes.
+
+    Args:
+        table: Any table of fronts or trials.
+        format: `json` (a list of row objects; values that are not finite are null), `csv` (lists joined by `;`) or
+            `parquet` (each column's unit is metadata of its field).
+
+    Raises:
+        QueryError: If the format is another one.
+    """
+    if format == "json":
+        return json_bytes(table.to_pylist())
+    if format == "csv":
+        return _csv(table)
+    if format == "parquet":
+        return parquet_bytes(with_units(table))
+    raise QueryError(f"format {format!r} is not known. Choose json, csv or parquet.")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON. What is not finite is null there: JSON has no word for it."""
+    return (json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Lines(io.StringIO):
+    """Text of rows that end with a newline alone; a writer that is told so would leave a carriage return unquoted."""
+
+    def write(self, row: str) -> int:
+        return super().write(row.removesuffix("\r\n") + "\n")
+
+
+def _csv(table: pa.Table) -> bytes:
+    text = _Lines()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(table.column_names)
+    writer.writerows([_csv_cell(value) for value in row.values()] for row in table.to_pylist())
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return ";".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ";".join(f"{name}={item!r}" for name, item in value.items())
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def with_units(table: pa.Table) -> pa.Table:
+    """Return a table whose fields carry their units as metadata, under `unit`."""
+    fields = [
+        field.with_metadata({**(field.metadata or {}), b"unit": unit(field.name).encode()})
+        if unit(field.name)
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields, table.schema.metadata))
+
+
+def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Return a table that sweeper stored, and the facts in its metadata, a whole number `format` among them.
+
+    Args:
+        data: Content of a Parquet file.
+        what: What it should be, in one word.
+
+    Raises:
+        QueryError: If it is something else, or damaged.
+    """
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        int(facts["format"])
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise QueryError(
+            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {error}). "
+            f"Store the {what} again with `sweeper mirror`."
+        ) from error
+    return table, facts
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the content of a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()

@@ -1,0 +1,159 @@
+"""What people read of a table: few columns, rounded numbers, a caption; the same on paper as in a terminal.
+
+Programs read the whole table, see `formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.analysis.columns import unit
+from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective
+
+_PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
+
+#: Columns that are shown of every network, besides the objectives.
+USUAL = ("accuracy", "breadth", "depth", "time")
+
+#: What two of the columns of a front mean.
+LEGEND = "layers: living channels · wall: limited by the window (b d t) or by memory (m)"
+
+#: Columns that are shown under another name: name of the column -> title.
+_TITLES = {"channels_per_layer": "layers", "replicates": "seeds", "on_front": "front"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of a sheet: the title, its unit, and a text a row.
+
+    Attributes:
+        goal: Direction, where the column is an objective.
+        is_number: Whether cells stand to the right.
+    """
+
+    title: str
+    cells: tuple[str, ...]
+    unit: str = ""
+    goal: Goal | None = None
+    is_number: bool = False
+
+    @property
+    def head(self) -> str:
+        """The title, and for an objective where better values lie."""
+        return f"{self.title} {self.goal.arrow}" if self.goal else self.title
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether cells are sentences, which may go on in the next line."""
+        return self.title == "reason"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as people read it.
+
+    Attributes:
+        headline: What it shows, in one sentence.
+        notes: What it was made from, and how it is read; a line each.
+        label: What names it in a document.
+    """
+
+    headline: str
+    fields: tuple[Field, ...]
+    notes: tuple[str, ...] = ()
+    label: str = ""
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells, row by row."""
+        return list(zip(*(field.cells for field in self.fields), strict=True))
+
+
+def number(name: str, value: float | None, sd: float | None = None) -> str:
+    """Return a measurement as people read it, with its spread where there is one."""
+    if value is None:
+        return "-"
+    places = _PLACES.get(name, 2)
+    return f"{value:,.{places}f}" + (f" ±{sd:.{places}f}" if sd is not None else "")
+
+
+def fields(
+    rows: Sequence[Mapping[str, Any]], names: Iterable[str], objectives: Sequence[Objective] = ()
+) -> tuple[Field, ...]:
+    """Return columns as people read them.
+
+    Args:
+        rows: Rows of a table.
+        names: Names of columns, or `wall`; those that no row has are left out.
+        objectives: Whose directions are shown.
+    """
+    goals = {objective.name: objective.goal for objective in objectives}
+    found = []
+    for name in dict.fromkeys(names):
+        if name == "wall":
+            found.append(Field("wall", tuple(_wall(row) for row in rows)))
+        elif any(name in row for row in rows) or (name in goals and not rows):
+            cells = tuple(_cell(name, row) for row in rows)
+            is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
+            found.append(Field(_TITLES.get(name, name), cells, unit(name), goals.get(name), is_number))
+    return tuple(found)
+
+
+def front_names(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> list[str]:
+    """Return which columns of a front people read."""
+    seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
+    return [*USUAL, *(o.name for o in objectives), *seeds, "channels_per_layer", "wall", "key"]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, such as `3 networks`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def version_text(version: int) -> str:
+    """Return which front of its task a front is, in words."""
+    return f"front version {version}" if version else "front computed from the trials, not stored"
+
+
+def point_text(values: Mapping[str, float]) -> str:
+    """Return a value per objective, such as a reference point, in words."""
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a reason that says something: of a traceback, the error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def value_text(name: str, value: object) -> str:
+    """Return one value of a column as people read it. What would move a terminal's cursor is left out."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(name, value) if name in MEASUREMENTS else f"{value:g}"
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return text.replace("_", " ") if name == "outcome" else text
+
+
+def _cell(name: str, row: Mapping[str, Any]) -> str:
+    value = row.get(name)
+    if name in MEASUREMENTS:
+        return number(name, value, row.get(f"{name}_sd"))
+    if name == "channels_per_layer" and not value:
+        return "none"
+    return value_text(name, last_line(value or "") if name == "reason" else value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wall(row: Mapping[str, Any]) -> str:
+    return "".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall))

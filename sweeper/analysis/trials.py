@@ -1,0 +1,172 @@
+"""Trials as an Arrow table, one row a trial, and back: what MLflow keeps of a sweep beside its fronts.
+
+A finished trial never changes, so tables are only ever added to: what is stored is a list of parts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sweeper.analysis.fronts import axis_column, axis_values, concatenated, parquet_bytes, read_parquet
+from sweeper.errors import QueryError
+from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, State, TrialRecord
+
+#: Written into every stored table; raise it when an older sweeper could misread a newer file.
+TRIALS_FORMAT = 1
+
+#: Characters of a reason that are kept: the ledger has all of it.
+_LONGEST_REASON = 1000
+
+_WORDS = ("key", "task", "state", "outcome", "reason", "setting_key", "population")
+_NUMBERS = ("number", "seed", "attempt", "started_ms", "ended_ms")
+
+
+@dataclass(frozen=True)
+class StoredTrials:
+    """The finished trials of a sweep, and what they were optimised for.
+
+    Attributes:
+        table: As `trials_table` returns it, sorted by task and number.
+        objectives: In the order of the spec.
+        reference_point: Value per objective name, in the objective's unit.
+    """
+
+    sweep: str
+    table: pa.Table
+    objectives: tuple[Objective, ...]
+    reference_point: Mapping[str, float]
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """The trials again, without setting, curve and notes."""
+        return records_of(self.table, self.sweep)
+
+
+def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
+    """Return one row for each trial.
+
+    Returns:
+        Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
+        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); the axes, under
+        `sweeper.table.axis_column`; each name in `MEASUREMENTS` (in its own unit, null where not measured); each name
+        in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say which columns are axes.
+    """
+    rows = sorted(records, key=lambda record: (record.task, record.number, record.key))
+    columns: dict[str, pa.Array] = {}
+    for name in _WORDS:
+        columns[name] = pa.array([_word(getattr(row, name)) for row in rows], pa.string())
+    for name in _NUMBERS:
+        columns[name] = pa.array([getattr(row, name) for row in rows], pa.int64())
+    axes = {axis_column(axis): axis for row in rows for axis in row.axes}
+    for column, axis in axes.items():
+        columns[column] = axis_values([row.axes.get(axis) for row in rows])
+    for name in MEASUREMENTS:
+        columns[name] = pa.array([row.measurement.get(name) for row in rows], pa.float64())
+    for wall in WALLS:
+        touched = [row.measurement.get(wall) for row in rows]
+        columns[wall] = pa.array([None if value is None else value > 0 for value in touched], pa.bool_())
+    channels = [row.details.get("channels_per_layer") for row in rows]
+    columns["channels_per_layer"] = pa.array(
+        [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
+    )
+    return pa.table(columns).replace_schema_metadata({"sweeper": json.dumps({"format": TRIALS_FORMAT, "axes": axes})})
+
+
+def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
+    """Return the trials of a table, without setting, curve and notes, which it does not hold."""
+    axes = axes_of(table)
+    return [
+        TrialRecord(
+            key=row["key"],
+            sweep=sweep,
+            task=row["task"],
+            number=row["number"],
+            state=State(row["state"]),
+            setting={},
+            axes={axis: row[column] for column, axis in axes.items() if row[column] is not None},
+            setting_key=row["setting_key"],
+            seed=row["seed"],
+            population=row["population"],
+            attempt=row["attempt"],
+            outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+            reason=row["reason"],
+            measurement={name: float(row[name]) for name in (*MEASUREMENTS, *WALLS) if row[name] is not None},
+            details={} if row["channels_per_layer"] is None else {"channels_per_layer": row["channels_per_layer"]},
+            started_ms=row["started_ms"],
+            ended_ms=row["ended_ms"],
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def axes_of(table: pa.Table) -> dict[str, str]:
+    """Return which columns of a trials' table are axes: column -> name of the axis."""
+    return dict(json.loads((table.schema.metadata or {})[b"sweeper"])["axes"])
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of trials as one, sorted by task and number.
+
+    An axis that is numbers in one and words in another becomes words; whole numbers and fractions become fractions.
+    """
+    axes = {column: axis for table in tables for column, axis in axes_of(table).items()}
+    facts = json.dumps({"format": TRIALS_FORMAT, "axes": axes})
+    order = [("task", "ascending"), ("number", "ascending"), ("key", "ascending")]
+    whole = concatenated(tables).sort_by(order).combine_chunks()
+    return whole.replace_schema_metadata({"sweeper": facts})
+
+
+def to_parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table of trials as one Parquet file."""
+    return parquet_bytes(table)
+
+
+def from_parquet_bytes(data: bytes) -> pa.Table:
+    """Return the table that `to_parquet_bytes` wrote.
+
+    Raises:
+        QueryError: If the bytes are damaged, are no trials, or come from a newer sweeper.
+    """
+    table, facts = read_parquet(data, "trials")
+    if int(facts["format"]) > TRIALS_FORMAT:
+        raise QueryError(
+            f"these trials have format {facts['format']}, but this sweeper reads formats up to {TRIALS_FORMAT}. "
+            "Update sweeper, or store them again with `sweeper mirror` from this version."
+        )
+    if missing := [name for name in (*_WORDS, *_NUMBERS, *MEASUREMENTS, *WALLS) if name not in table.column_names]:
+        raise QueryError(
+            f"the stored trials lack {', '.join(missing)}. Store them again with `sweeper mirror` from this version."
+        )
+    return table
+
+
+def aims(objectives: Sequence[Objective], reference_point: Mapping[str, float]) -> str:
+    """Return objectives and reference point as one text, for a tag."""
+    goals = [[objective.name, objective.goal.value] for objective in objectives]
+    return json.dumps({"objectives": goals, "reference_point": dict(reference_point)})
+
+
+def read_aims(text: str) -> tuple[tuple[Objective, ...], dict[str, float]]:
+    """Return what `aims` wrote.
+
+    Raises:
+        QueryError: If it is something else.
+    """
+    try:
+        facts = json.loads(text)
+        objectives = tuple(Objective(name, Goal(goal)) for name, goal in facts["objectives"])
+        return objectives, {name: float(facts["reference_point"][name]) for name, _ in facts["objectives"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise QueryError(
+            f"the objectives of this sweep cannot be read from MLflow ({type(error).__name__}: {error}). "
+            "Store them again with `sweeper mirror`."
+        ) from error
+
+
+def _word(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _LONGEST_REASON else f"[…] {text[-_LONGEST_REASON + 4 :]}"

@@ -1,0 +1,321 @@
+"""`sweeper audit`: what is promised of a sweep, checked against its ledger, its files and MLflow. Writes nothing.
+
+Each store is read once. MLflow is read before the ledger: what it holds, the ledger must know, also while a driver
+works.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from sweeper.analysis.fronts import Front, compute_fronts
+from sweeper.checks.guarantee import Promise, judged
+from sweeper.errors import SpecError, TrackingError
+from sweeper.ledger.home import SweepFolder
+from sweeper.ledger.open import read_ledger
+from sweeper.ledger.populations import population_key
+from sweeper.ledger.rows import Row
+from sweeper.search.cells import cells_of
+from sweeper.spec import Setting, SweepSpec
+from sweeper.tracking.mlflow.recorder import Mirror, differences, read_mirror
+from sweeper.tracking.recorder import member_keys, shortened
+from sweeper.trial import Outcome, State, TrialRecord
+
+_Broken = defaultdict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a sweep, read once.
+
+    Attributes:
+        driver: Who drives the sweep, in words; None for nobody.
+        mirror: What MLflow holds; the reason where it cannot be read.
+    """
+
+    folder: SweepFolder
+    spec: SweepSpec
+    identity: str
+    rows: Sequence[Row]
+    driver: str | None
+    mirror: Mirror | str
+
+    @property
+    def finished(self) -> dict[str, TrialRecord]:
+        """Trials with an outcome, by key."""
+        return {row.record.key: row.record for row in self.rows if row.record and row.record.state.is_finished}
+
+
+def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
+    """Check every promise of a sweep.
+
+    Args:
+        folder: Of a planned sweep.
+        tracking_uri: Where it is mirrored.
+
+    Raises:
+        SweepError: If the ledger cannot be read.
+    """
+    driver = folder.driver
+    mirror: Mirror | str
+    try:
+        mirror = read_mirror(tracking_uri, folder.name)
+    except TrackingError as error:
+        mirror = str(error)
+    with closing(read_ledger(folder)) as ledger:
+        driver = driver or folder.driver or ledger.driver
+        evidence = Evidence(folder, ledger.spec, ledger.identity, ledger.rows(), driver, mirror)
+    return [
+        judged("every planned trial is in the ledger, once", planned_once(evidence.spec, evidence.rows)),
+        judged("no trial is running without a driver, and none waits once the sweep has ended", driven(evidence)),
+        judged("every finished trial has one outcome, and its row says the same", outcomes(evidence)),
+        _of_mirror("no trial ran or was mirrored twice: one run in MLflow, equal to the ledger", once, evidence),
+        _of_mirror("MLflow holds every finished trial, and the run of the sweep", mirrored, evidence),
+        _of_mirror("every stored front is the front of the trials in the ledger", fronts, evidence, is_settled=True),
+        judged("every complete trial has its network, readable and its own", networks(evidence)),
+        judged("every population that has begun can go on from a checkpoint", checkpoints(evidence)),
+        judged("every trial belongs to the population it names", populations(evidence.rows)),
+    ]
+
+
+def _of_mirror(
+    text: str, check: Callable[[Evidence, Mirror], _Broken], evidence: Evidence, is_settled: bool = False
+) -> Promise:
+    """Return a promise about MLflow, unknown where it cannot be read, or where it must be settled and is not."""
+    if isinstance(evidence.mirror, str):
+        return Promise(text, None, reason=evidence.mirror)
+    if is_settled and evidence.driver:
+        return Promise(
+            text, None, reason=f"the sweep is being driven by {evidence.driver}: ask again when it has ended"
+        )
+    return judged(text, check(evidence, evidence.mirror))
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def planned_once(spec: SweepSpec, rows: Sequence[Row]) -> _Broken:
+    """Compare the keys in the ledger with those that the spec plans."""
+    broken = _Broken(list)
+    found = Counter(row.plan["key"] for row in rows if "key" in row.plan)
+    if spec.search is None:
+        planned = {setting.key for setting in spec.settings()}
+        broken["planned, but not in the ledger"] = sorted(planned - found.keys())
+        broken["in the ledger, but not planned"] = sorted(found.keys() - planned)
+    else:
+        _searched_once(spec, [row.record for row in rows if row.record], broken)
+    broken["in the ledger more than once"] = sorted(key for key, times in found.items() if times > 1)
+    for row in rows:
+        if row.record is None:
+            broken["a row that cannot be read"].append(row.name)
+        elif Setting.from_flat(row.record.setting).key != row.record.key:
+            broken["a key that is not that of its setting"].append(row.name)
+    return broken
+
+
+def _searched_once(spec: SweepSpec, records: Sequence[TrialRecord], broken: _Broken) -> None:
+    """Compare what a search has proposed with how many settings, replicates and cells there are to be."""
+    cells = cells_of(spec, records)
+    known = {record.key for cell in cells for its in cell.settings.values() for record in its}
+    broken["in the ledger, but in no cell of the sweep"] = sorted({record.key for record in records} - known)
+    for cell in cells:
+        more = len(cell.settings) - (spec.search.trials if spec.search else 0)
+        if more > 0:
+            broken[f"{more} settings more than there are to be"].append(f"cell {cell.key} of {cell.task}")
+        for its in cell.settings.values():
+            if {record.seed for record in its} != set(spec.seeds):
+                broken["a setting without all its replicates"].append(its[0].key)
+            if not all(given.holds(its[0].axes[name]) for name, given in spec.searched.items()):
+                broken["a setting outside of the searched ranges"].append(its[0].key)
+
+
+def driven(evidence: Evidence) -> _Broken:
+    """Look for trials that nobody works on, and that nobody will."""
+    broken = _Broken(list)
+    if evidence.driver:
+        return broken
+    mirror = evidence.mirror
+    has_ended = isinstance(mirror, Mirror) and set(mirror.statuses) & {"FINISHED", "FAILED"}
+    for row in evidence.rows:
+        if row.state is State.RUNNING:
+            broken[f"running, but nobody drives the sweep (`sweeper resume {evidence.folder.name}`)"].append(row.name)
+        elif row.state is State.WAITING and has_ended:
+            broken["waiting, though MLflow says that the sweep has ended"].append(row.name)
+    return broken
+
+
+def outcomes(evidence: Evidence) -> _Broken:
+    """Compare what every finished row says of its end with what Optuna keeps of it."""
+    broken = _Broken(list)
+    names = [one.name for one in evidence.spec.objectives]
+    for row in evidence.rows:
+        if row.state is State.WAITING and row.ended:
+            broken["waiting, though it has an outcome"].append(row.name)
+        if not row.state.is_finished:
+            continue
+        outcome = row.ended.get("outcome")
+        if outcome not in set(Outcome):
+            broken["finished without an outcome"].append(row.name)
+            continue
+        if Outcome(outcome).state is not row.state:
+            broken["an outcome of another kind than its state"].append(row.name)
+        elif row.state is State.COMPLETE:
+            measured = row.ended.get("measurement", {})
+            values = [measured.get(name, math.nan) for name in names]
+            if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
+                broken["complete without a finite value of every objective"].append(row.name)
+            elif list(row.values or ()) != values:
+                broken["objective values other than those measured"].append(row.name)
+        elif row.state is State.FAILED and not row.ended.get("reason"):
+            broken["failed without a reason"].append(row.name)
+        elif row.values is not None:
+            broken["objective values, though it is not complete"].append(row.name)
+    return broken
+
+
+def populations(rows: Iterable[Row]) -> _Broken:
+    """Compare the key of every population with those of the trials that name it."""
+    broken = _Broken(list)
+    members: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        # A population that failed was divided: those that left it were formed with the others all the same.
+        for key in {str(row.plan.get("population", "")), *map(str, row.plan.get("former", []))}:
+            members[key].append(row)
+    for key, group in members.items():
+        if key != population_key(str(row.plan.get("key", "")) for row in group):
+            broken["a population with other members than it was formed of"].append(key or "no name")
+        elif len({_kind(row) for row in group}) > 1:
+            broken["a population of several tasks, windows or trainings"].append(key)
+    return broken
+
+
+def _kind(row: Row) -> tuple[str, str]:
+    try:
+        return row.task, Setting.from_flat(row.plan["setting"]).group_key if row.record else ""
+    except (SpecError, KeyError):
+        return row.task, ""
+
+
+# --- MLflow ---------------------------------------------------------------------------------------
+
+
+def once(evidence: Evidence, mirror: Mirror) -> _Broken:
+    """Look for trials that MLflow has twice, does not know from the ledger, or has with other results."""
+    broken = _Broken(list)
+    known = {row.name for row in evidence.rows}
+    finished = evidence.finished
+    for key, runs in sorted(mirror.runs.items()):
+        if key not in known:
+            broken["a run of a trial that the ledger does not know"].append(key or runs[0].info.run_id)
+        elif len(runs) > 1:
+            broken["several runs of one trial"].append(key)
+    for key, run in sorted(mirror.committed.items()):
+        if key in finished:
+            wrong = differences(run, finished[key])
+            if wrong:
+                broken["a run that differs from the ledger"].append(f"{key} ({shortened(', '.join(wrong), 120)})")
+        elif key in known:
+            broken["a run that has ended, of a trial that has not"].append(key)
+    return broken
+
+
+def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
+    """Look for what MLflow should hold and does not."""
+    broken = _Broken(list)
+    name = evidence.folder.name
+    if len(mirror.statuses) != 1:
+        broken[f"{len(mirror.statuses)} runs of the sweep itself, not one"].append(name)
+    elif mirror.identity != evidence.identity:
+        broken[f"another sweep of this name, from the home {mirror.home}"].append(name)
+    if evidence.driver:  # its mirror may be behind
+        return broken
+    missing = sorted(evidence.finished.keys() - mirror.committed.keys())
+    again = f"`sweeper mirror {name}`"
+    broken[f"without a run ({again})"] = [key for key in missing if key not in mirror.runs]
+    broken[f"with a run that was not written to its end ({again})"] = [key for key in missing if key in mirror.runs]
+    broken[f"not in the table of trials ({again})"] = sorted(evidence.finished.keys() - mirror.in_table)
+    states = Counter(row.state for row in evidence.rows)
+    is_open = states[State.WAITING] + states[State.RUNNING] or len(evidence.rows) < evidence.spec.planned
+    wanted = "KILLED" if is_open else "FAILED" if states[State.FAILED] else "FINISHED"
+    if len(mirror.statuses) == 1 and mirror.statuses[0] != wanted:
+        broken[f"the sweep's run is {mirror.statuses[0]}, but should be {wanted} ({again})"].append(name)
+    return broken
+
+
+def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
+    """Compare every stored front with the one of the ledger."""
+    broken = _Broken(list)
+    records = list(evidence.finished.values())
+    with_outcome = {record.task for record in records}
+    spec, places = evidence.spec, set[str]()
+    for task in spec.tasks:
+        for computed in compute_fronts(
+            records, evidence.folder.name, task, spec.objectives, spec.reference_point, spec.fronts
+        ):
+            place = computed.place
+            places.add(place)
+            stored = mirror.fronts.get(place)
+            if stored is None:
+                if task in with_outcome:
+                    broken["no front is stored"].append(place)
+                continue
+            if isinstance(stored, str):
+                broken["a stored front that cannot be read"].append(f"{place} ({shortened(stored, 200)})")
+                continue
+            for what in _other(stored, computed, mirror.marks[place]):
+                broken[what].append(place)
+            if not computed.is_chosen and mirror.members.get(task, set()) != set(member_keys(computed)):
+                broken["runs tagged as being on the front are others than those on it"].append(task)
+    broken["a stored front that the sweep does not have"] = sorted(mirror.fronts.keys() - places)
+    return broken
+
+
+def _other(stored: Front, computed: Front, mark: Mapping[str, object]) -> list[str]:
+    found = [] if stored.same_content(computed) else ["a stored front with other points than the ledger's"]
+    volumes = (stored.hypervolume, mark.get("hypervolume"))
+    if not all(isinstance(v, float | int) and math.isclose(v, computed.hypervolume, rel_tol=1e-9) for v in volumes):
+        found.append("a stored hypervolume other than the ledger's")
+    if (mark.get("version"), mark.get("points")) != (stored.version, stored.table.num_rows):
+        found.append("a commit mark that names another front")
+    return found
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def networks(evidence: Evidence) -> _Broken:
+    """Read the network of every complete trial."""
+    from sweeper.training import train
+
+    broken = _Broken(list)
+    for key, record in evidence.finished.items():
+        if record.state is not State.COMPLETE:
+            continue
+        problem, description = train.read_network(evidence.folder.network(key))
+        if problem.startswith("does not exist"):
+            broken["without a network"].append(key)
+        elif problem:
+            broken["a network that cannot be used"].append(f"{key} ({problem})")
+        elif description.get("key") != key:
+            broken["the network of another trial"].append(key)
+        elif description.get("measurement") != record.measurement or description.get("setting") != record.setting:
+            broken["a network with another setting or measurement than the ledger's"].append(key)
+    if not evidence.driver:
+        broken["a torn file that was left behind"] = [path.name for path in evidence.folder.leftovers()]
+    return broken
+
+
+def checkpoints(evidence: Evidence) -> _Broken:
+    """Read the checkpoint of every population with a member that has no outcome; one that has not begun has none."""
+    from sweeper.training import train
+
+    broken = _Broken(list)
+    waiting = {str(row.plan.get("population", "")) for row in evidence.rows if not row.state.is_finished}
+    for population in sorted(waiting):
+        if train.checkpoint_problem(evidence.folder.checkpoint(population)):
+            broken["a torn checkpoint: the population would start anew"].append(population)
+    return broken

@@ -1,0 +1,148 @@
+"""`sweeper doctor`: every check in one order, each guarded, so that a broken one does not hide the others."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+
+from sweeper.checks import machine, services, software
+from sweeper.checks.finding import Finding, problem, problem_of
+from sweeper.errors import SweepError
+from sweeper.isolated import ask
+from sweeper.ledger.home import Home
+
+if TYPE_CHECKING:  # loaded where it is used: it needs what may be broken
+    from sweeper.spec import LoadedSpec
+
+_TORCH_TIMEOUT_S = 120
+_BROWSER_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Place:
+    """What to examine.
+
+    Attributes:
+        home: Folder that holds sweeps, or will.
+        tracking_uri: None for the database in the home.
+        address: Of a Ray cluster; None for none.
+        space: A search space whose needs are to be compared; None for none.
+        workers: Populations trained at a time; None for one per processor.
+        auth_mode: RAY_AUTH_MODE, None where it is not set.
+        run_id: MLFLOW_RUN_ID, None where it is not set.
+    """
+
+    home: Path
+    tracking_uri: str | None = None
+    address: str | None = None
+    space: str | None = None
+    workers: int | None = None
+    auth_mode: str | None = None
+    run_id: str | None = None
+
+
+def examine(place: Place) -> Iterator[Finding]:
+    """Yield what every check finds, as soon as it is known. Nothing is left behind.
+
+    Raises:
+        SpecError: If the search space is wrong: that is the user's mistake, and no finding.
+    """
+    loaded = _loaded(place.space) if place.space else None
+    asked = software.asked(software.requirements_of("sweeper"))
+    yield from _guarded("python", lambda: [software.python(platform.python_version(), _requires_python())])
+    yield from _guarded("packages", lambda: software.packages(asked))
+    yield from _guarded("imports", lambda: software.imports(software.modules_of(asked)))
+    yield from _guarded("torch", _torch)
+    jobs = software.asked(software.requirements_of("ray"), "default")
+    yield from _guarded("ray jobs", lambda: [software.job_submission(jobs)])
+    yield from _guarded("machine", lambda: _machine(place))
+    if place.address:
+        address = place.address
+        yield from _guarded("ray cluster", lambda: services.cluster(address, place.auth_mode))
+    else:
+        yield from _guarded("ray auth", lambda: [services.authentication(place.auth_mode)])
+    yield from _guarded("browser", _browser)
+    yield from _guarded("tracking", lambda: _tracking(place, _versions_of("mlflow")))
+    if isinstance(loaded, Finding):
+        yield loaded
+    elif loaded is not None:
+        yield from _guarded("needs of the sweep", lambda: _needs(place, loaded))
+
+
+def _guarded(check: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Turn whatever a check raises into a finding of its own."""
+    try:
+        yield from run()
+    except SweepError as error:
+        yield problem_of(check, error)
+    except Exception as error:  # a broken package may raise anything from anywhere
+        yield problem(
+            check,
+            f"could not be checked: {type(error).__name__}: {error}",
+            "Mend what the lines above name first; if there is nothing, this is a mistake in sweeper.",
+        )
+
+
+def _loaded(space: str) -> LoadedSpec | Finding:
+    try:
+        from sweeper.spec import load_spec
+    except ImportError as error:
+        return problem("needs of the sweep", f"no spec can be read: {error}", "Mend what the lines above name first.")
+    return load_spec(space)
+
+
+def _requires_python() -> str:
+    try:
+        return importlib.metadata.metadata("sweeper")["Requires-Python"] or ""
+    except (importlib.metadata.PackageNotFoundError, KeyError):
+        return ""
+
+
+def _versions_of(name: str) -> SpecifierSet:
+    asked = software.requirements_of("sweeper")
+    return next((one.specifier for one in asked if one.name == name), SpecifierSet())
+
+
+def _torch() -> Iterator[Finding]:
+    answers = ask(["torch"], _TORCH_TIMEOUT_S)
+    yield software.torch_build(answers[0] if answers else "it said nothing")
+
+
+def _browser() -> Iterator[Finding]:
+    answers = ask(["browser"], _BROWSER_TIMEOUT_S)
+    yield software.browser(answers[0] if answers else "it said nothing")
+
+
+def _machine(place: Place) -> Iterator[Finding]:
+    limits = machine.read_limits()
+    yield machine.processors(limits)
+    yield machine.memory(limits)
+    yield machine.home(place.home)
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    yield machine.file_system(place.home.resolve(), mounts)
+    yield machine.disk(machine.free_bytes(place.home))
+
+
+def _tracking(place: Place, versions: SpecifierSet) -> Iterator[Finding]:
+    if found := services.run_variable(place.run_id):
+        yield found
+    uri = place.tracking_uri or Home(place.home).tracking_uri
+    file = services.sqlite_file(uri)
+    if file is not None and file.parent != place.home.absolute():
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        yield machine.file_system(file.parent.resolve(), mounts)
+    yield from services.tracking(uri, versions)
+
+
+def _needs(place: Place, loaded: LoadedSpec) -> Iterator[Finding]:
+    from sweeper.driver.estimate import estimate
+
+    limits = machine.read_limits()
+    needed = estimate(loaded, place.workers or limits.cpus)
+    yield from machine.needs(needed.memory_bytes, needed.disk_bytes, limits, machine.free_bytes(place.home))

@@ -1,0 +1,170 @@
+"""While a sweep runs: the signals that stop it, and how it goes. The other half of the room that prints."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.cli.live_view import live_line, live_table
+from sweeper.driver.driver import Observer, Snapshot
+from sweeper.tracking.live import View, plain
+
+#: Seconds between plain lines, at least.
+LINES_EVERY_S = 10.0
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM: the first asks the sweep to stop, a second SIGINT ends it at once."""
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if stopped and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopped.append(number)
+
+    with _handling(stop):
+        yield stopped
+
+
+@contextmanager
+def leaving_signals() -> Iterator[None]:
+    """Leave at once on SIGINT and SIGTERM, in order: a terminal gets its cursor back."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    with _handling(leave):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+class Screen(Protocol):
+    """Where a sweep is shown while it runs."""
+
+    def show(self, look: Callable[[], View]) -> None:
+        """Show what `look` returns; it may be asked later, again, and from another thread."""
+
+    def note(self, text: str) -> None:
+        """Write a note, once, above or between what is shown."""
+
+
+class Lines:
+    """Shows a sweep in plain lines, now and then: no colour, and nothing that a terminal would obey.
+
+    Args:
+        write: Takes a line.
+        clock: Seconds from any start.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._next_s: float | None = None
+        self._look: Callable[[], View] | None = None
+        self._noted: set[str] = set()
+
+    def show(self, look: Callable[[], View]) -> None:
+        """Write a line, unless there was one just now."""
+        self._look = look
+        if self._next_s is None or self._clock() >= self._next_s:
+            self._next_s = self._clock() + LINES_EVERY_S
+            self.finish()
+
+    def note(self, text: str) -> None:
+        """Write a note, unless it was written before."""
+        text = plain(text)
+        if text and text not in self._noted:
+            self._noted.add(text)
+            self._write(f"note: {text}")
+
+    def finish(self) -> None:
+        """Write what was not written yet."""
+        if self._look is not None:
+            self._write(plain(live_line(self._look())))
+            self._look = None
+
+
+class Panel:
+    """Shows a sweep as a table at the end of a terminal, drawn again four times a second."""
+
+    def __init__(self, console: Console, before: str) -> None:
+        self._console, self._before = console, before
+        self._look: Callable[[], View] | None = None
+        self._noted: set[str] = set()
+
+    def show(self, look: Callable[[], View]) -> None:
+        """Draw this from now on."""
+        self._look = look
+
+    def note(self, text: str) -> None:
+        """Write a note above the table, where it stays."""
+        text = plain(text)
+        if text and text not in self._noted:
+            self._noted.add(text)
+            self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def draw(self) -> RenderableType:
+        """Return the table as it looks now."""
+        if self._look is None:
+            return Text(self._before)
+        return live_table(self._look(), self._console.width, self._console.height)
+
+
+@contextmanager
+def screen(console: Console, before: str = "starting") -> Iterator[Screen]:
+    """Give a table on a terminal, and plain lines elsewhere, or where no colour is wanted.
+
+    Args:
+        console: Where to show.
+        before: What a terminal shows until there is something to see.
+    """
+    if is_animated(console):
+        panel = Panel(console, before)
+        with Live(console=console, get_renderable=panel.draw, refresh_per_second=4, transient=True):
+            yield panel
+        return
+    lines = Lines(lambda line: print(line, file=console.file, flush=True))
+    yield lines
+    lines.finish()
+
+
+def show(shown: Screen, view: View) -> None:
+    """Show a view, its notes once each above what is drawn anew."""
+    for note in view.state.notes:
+        shown.note(note.text)
+    without = replace(view, state=replace(view.state, notes=()))
+    shown.show(lambda: without)
+
+
+def is_animated(console: Console) -> bool:
+    """Whether a console takes colours and moves its cursor, and its user has not asked for plain text."""
+    return console.is_interactive and console.file.isatty() and not console.no_color and not console.is_dumb_terminal
+
+
+@contextmanager
+def progress() -> Iterator[Observer]:
+    """Show on the error output how the sweep goes that is run here."""
+    with screen(Console(stderr=True), "starting Ray") as shown:
+
+        def update(snapshot: Snapshot) -> None:
+            shown.note(snapshot.note)
+            shown.show(lambda: View(replace(snapshot.live(), notes=())))  # they stand above
+
+        yield update

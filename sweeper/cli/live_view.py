@@ -1,0 +1,188 @@
+"""How a running sweep looks: a table for a terminal, a line for everything else. Prints nothing itself."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.cli.tables import duration
+from sweeper.tracking.live import LiveState, Stage, TaskState, View
+
+#: Lines of a table beside its rows: its head and the empty ones around it.
+_HEAD_LINES = 4
+
+#: Tasks that a line says something of.
+_TASKS_IN_A_LINE = 4
+
+#: What is left for the names of tasks, at least.
+_NARROWEST_NAME = 8
+
+
+def live_table(view: View, width: int = 80, height: int | None = None) -> RenderableType:
+    """Return a view as a table, a row a task; where there is no room for all, the less active ones are folded.
+
+    Args:
+        view: What to show.
+        width: Columns of the terminal.
+        height: Lines of the terminal; None where there is room for everything.
+    """
+    above = [headline(view.state), Text(" · ".join(_facts(view)))]
+    below = [Text(f"note, {_ago(view.state, note.said_ms)}: {note.text}", "dim") for note in view.state.notes[-1:]]
+    if warning := _warning(view):
+        below.append(Text(warning, "" if view.state.stage is Stage.FINISHED else "yellow"))
+    state = view.state
+    if height is not None:
+        taken = sum(len(textwrap.wrap(text.plain, width, break_on_hyphens=False)) for text in (*above, *below))
+        state = _fitting(state, width, height - taken - _HEAD_LINES)
+    return Group(*above, _table(state, width), *below)
+
+
+def live_line(view: View) -> str:
+    """Return a view as a line without any colour."""
+    state = view.state.at_most(_TASKS_IN_A_LINE)
+    more = [f"and {_tasks(state.folded)} more, {state.rest.ended}/{state.rest.planned}"] if state.folded else []
+    parts = [_done(state.total), *_facts(view), *(_said_of(row) for row in state.tasks), *more]
+    warning = _warning(view)
+    return " · ".join([*parts, *([warning] if warning else [])])
+
+
+def headline(state: LiveState) -> Text:
+    """Return name and progress of a sweep."""
+    total = state.total
+    text = Text.assemble((state.sweep, "bold"), f"  {_done(total)}", overflow="fold")
+    if total.failed:
+        text.highlight_regex(r"\d+ failed", "red")
+    if 0 < state.work < total.planned:
+        text.append(f" · {100 * state.work / total.planned:.0f} % of the work")
+    return text
+
+
+def _done(total: TaskState) -> str:
+    return f"{total.ended}/{total.planned} trials done, {total.running} running, {total.failed} failed"
+
+
+def _facts(view: View) -> list[str]:
+    """Return throughput, time left, and workers; of a sweep that has ended how long it took."""
+    state = view.state
+    took = duration((state.written_ms - state.since_ms) / 1000)
+    if state.is_ended:
+        return [f"driven for {took}"]
+    facts = ["starting" if state.trials_per_minute is None else "time left is not known yet"]
+    if state.seconds_left is not None:
+        facts = [f"{duration(state.seconds_left)} left"]
+    if state.trials_per_minute is not None:
+        facts.append(_pace(state.trials_per_minute))
+    if state.workers or state.busy:
+        facts.append(f"{state.busy} of {state.workers} workers busy" if state.workers else f"{state.busy} workers busy")
+    return [*facts, f"driven for {took}"]
+
+
+def _pace(per_minute: float) -> str:
+    if 0 < per_minute < 1:
+        return f"{60 * per_minute:.1f} trials an hour"
+    return f"{per_minute:.{1 if per_minute < 100 else 0}f} trials a minute"
+
+
+def _said_of(row: TaskState) -> str:
+    front = (
+        f", {row.points} on the front, hypervolume {_number(row.hypervolume, '.4g')}" if row.points is not None else ""
+    )
+    best = f", best {row.best_accuracy:.3f}" if row.best_accuracy is not None else ""
+    return f"{row.task} {row.ended}/{row.planned}{best}{front}"
+
+
+def _warning(view: View) -> str:
+    """Return what whoever watches should know of the driver or of MLflow; empty where nothing is wrong."""
+    state, ago = view.state, duration(view.age_s)
+    if view.trouble:
+        return f"nothing heard for {ago}, trying again: {view.trouble}"
+    if view.is_stale:
+        return f"last heard of {ago} ago: its driver may be gone; continue with `{view.resume}`"
+    if state.stage is Stage.FINISHED:
+        return f"finished {ago} ago"
+    if state.stage is Stage.INTERRUPTED:
+        return f"interrupted {ago} ago; continue with `{view.resume}`"
+    return ""
+
+
+def _ago(state: LiveState, said_ms: int) -> str:
+    return f"{duration((state.written_ms - said_ms) / 1000)} before"
+
+
+def _tasks(number: int) -> str:
+    return f"{number} {'task' if number == 1 else 'tasks'}"
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+#: Title and text of every column but the first, and whether it is left out where no row has anything in it.
+_COLUMNS: Sequence[tuple[str, Callable[[TaskState], str], bool]] = (
+    ("done", lambda row: f"{row.ended}/{row.planned}", False),
+    ("running", lambda row: _count(row.running), False),
+    ("pruned", lambda row: _count(row.pruned), True),
+    ("failed", lambda row: _count(row.failed), True),
+    ("best", lambda row: _number(row.best_accuracy, ".3f"), False),
+    ("hypervolume", lambda row: _number(row.hypervolume, ".4g"), False),
+    ("front", lambda row: "" if row.points is None else str(row.points), False),
+)
+
+
+def _rows(state: LiveState) -> list[TaskState]:
+    return [*state.tasks, state.rest] if state.folded else list(state.tasks)
+
+
+def _shown(rows: Sequence[TaskState]) -> dict[str, list[str]]:
+    """Return the texts of every column but the first, by title."""
+    columns = {title: [text(row) for row in rows] for title, text, _ in _COLUMNS}
+    return {title: columns[title] for title, _, may_lack in _COLUMNS if any(columns[title]) or not may_lack}
+
+
+def _names(state: LiveState, rows: Sequence[TaskState], room: int) -> list[str]:
+    """Return the names of tasks, whole; what is longer than there is room for goes on in the next line."""
+    names = [f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task for row in state.tasks]
+    if state.folded:
+        names.append(f"and {_tasks(state.folded)} more")
+    return ["\n".join(textwrap.wrap(name, room)) for name in names[: len(rows)]]
+
+
+def _room(columns: Mapping[str, Sequence[str]], width: int) -> int:
+    """Return how many characters of a line are left for names."""
+    taken = sum(max(map(len, [title, *texts])) for title, texts in columns.items())
+    return max(width - taken - 2 * len(columns) - 2, _NARROWEST_NAME)  # two between columns, one at each edge
+
+
+def _table(state: LiveState, width: int) -> Table:
+    rows = _rows(state)
+    columns = _shown(rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("task", no_wrap=True)
+    for title in columns:
+        table.add_column(title, justify="right", no_wrap=True)
+    for cells in zip(_names(state, rows, _room(columns, width)), *columns.values(), strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
+    """Return a state with as many tasks as so many lines hold; long names take several."""
+    room = _room(_shown(_rows(state.at_most(0))), width)  # numbers are never longer than their sums
+    fitting = state if len(state.tasks) <= lines else state.at_most(max(lines - 1, 1))
+    while len(fitting.tasks) > 1:
+        names = _names(fitting, _rows(fitting), room)
+        if sum(name.count("\n") + 1 for name in names) <= lines:
+            break
+        fitting = fitting.at_most(len(fitting.tasks) - 1)
+    return fitting
+
+
+def _count(number: int) -> str:
+    return str(number) if number else ""
+
+
+def _number(value: float | None, format: str) -> str:
+    return "" if value is None else f"{value:{format}}"

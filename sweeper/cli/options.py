@@ -1,0 +1,141 @@
+"""What the files of the command line share: arguments, options, and how sweeps are named and answers written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeper.errors import QueryError
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.driver.jobs.server import JobServer
+    from sweeper.driver.sweep import Sweep
+    from sweeper.ledger.home import Home
+
+Space = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped search space.")]
+Name = Annotated[str, typer.Argument(help="Name of the sweep.")]
+HomeOption = Annotated[Path, typer.Option("--home", envvar="SWEEPER_HOME", help="Folder that holds sweeps.")]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
+    ),
+]
+NetworkTrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="Where MLflow is, to read a network of a front from that is not in this home; takes --sweep. "
+        "Default: look in the home alone.",
+    ),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="SWEEPER_STORAGE",
+        metavar="URI",
+        help="Where checkpoints and networks are: a folder, or a URI such as s3://bucket/folder. "
+        "Default: where the sweep's are, or the home.",
+    ),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        envvar="SWEEPER_LEDGER",
+        metavar="URL",
+        help="A PostgreSQL database for ledgers, postgresql://user@host/db. "
+        "Default: where the sweep's ledger is, or SQLite in the home.",
+    ),
+]
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"workers must be a whole number of at least 1, but got {text}. Use 1 or more.")
+    return int(text)
+
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", parser=_workers, metavar="N", help="Populations trained at a time. Default: one per CPU."
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_ADDRESS",
+        help="A running Ray cluster, HOST:PORT or 'auto'. Default: start one here.",
+    ),
+]
+JobsAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        metavar="URL",
+        help="Job server of a Ray cluster, http://HEAD:8265; `here` for this machine whatever the variable says.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep:
+    """Return a sweep that exists in this home."""
+    from sweeper.driver.sweep import Sweep
+
+    home.known(checked(name))
+    return Sweep(name, home.root, tracking_uri, home.storage, home.ledger_url)
+
+
+def job_server(address: str | None) -> JobServer | None:
+    """Return the job server that is named; None where this machine is meant."""
+    from sweeper.driver.jobs.server import JobServer
+
+    return None if address in {None, "", "here"} else JobServer(str(address))
+
+
+def checked(name: str) -> str:
+    """Return the name of a sweep, or refuse it."""
+    from sweeper.spec import check_name
+
+    check_name(name)  # a name is a folder's name: it must not lead anywhere else
+    return name
+
+
+def write_aside(output: Path, data: bytes) -> None:
+    """Write a file so that no reader ever meets half of it."""
+    if output.is_dir():
+        raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
+    aside = output.with_name(output.name + ".tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(output)
+    except OSError as error:
+        raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
+
+
+def print_json(value: object) -> None:
+    """Print an answer for programs."""
+    print(json.dumps(value, indent=2))
+
+
+def print_commands(title: str, commands: list[str]) -> None:
+    """Print commands to type next; where this program is not on the path, first how to put it there."""
+    print(title)
+    if shutil.which("sweeper") is None:
+        print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")
+    for command in commands:
+        print(f"  {command}")

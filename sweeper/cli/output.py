@@ -1,0 +1,115 @@
+"""Where an answer of the command line goes, and as what: a terminal's table, or a file for programs or papers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+from sweeper.cli.options import write_aside
+from sweeper.errors import QueryError
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.analysis.fronts import ArrowTable
+    from sweeper.analysis.sheet import Sheet
+
+_KINDS = ("table", "json", "csv", "parquet", "latex")
+
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format", help="table, json, csv, parquet or latex. JSON, CSV and Parquet hold every column and digit."
+    ),
+]
+OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer in every shape that it can be given in; the last two are made only where they are wanted.
+
+    Attributes:
+        table: All of it, for programs.
+        sheets: What people read, for a paper.
+        shown: What people read, for a terminal of so many columns.
+        document: What is written as JSON; by default the table's rows.
+    """
+
+    table: ArrowTable
+    sheets: Callable[[], list[Sheet]]
+    shown: Callable[[int], Iterable[RenderableType]]
+    document: Any = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an answer goes.
+
+    Attributes:
+        kind: One of table, json, csv, parquet, latex.
+        output: The file; None for the standard output.
+    """
+
+    kind: str
+    output: Path | None
+
+    @staticmethod
+    def of(format: str, as_json: bool, output: Path | None, what: str) -> Target:
+        """Return what the options ask for, or refuse it before anything is read.
+
+        Args:
+            format: The option `--format`.
+            as_json: The option `--json`.
+            output: The option `-o`.
+            what: What is printed, and its verb.
+        """
+        if as_json and format not in {"table", "json"}:
+            raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")
+        kind = "json" if as_json else format
+        if kind not in _KINDS:
+            raise QueryError(f"{what} printed as {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, but got --format {kind}")
+        if kind == "parquet" and output is None and sys.stdout.isatty():
+            raise QueryError("Parquet is not for a terminal. Name a file with -o FILE.")
+        return Target(kind, output)
+
+    def give(self, answered: Answered) -> None:
+        """Print an answer, or write it to the file."""
+        from sweeper.analysis.formats import encode, json_bytes
+        from sweeper.analysis.latex import latex
+
+        if self.kind == "table":
+            self._show(answered)
+        elif self.kind == "latex":
+            self._write(latex(answered.sheets()))
+        elif self.kind == "json" and answered.document is not None:
+            self._write(json_bytes(answered.document))
+        else:
+            self._write(encode(answered.table, self.kind))
+
+    def _show(self, answered: Answered) -> None:
+        if self.output is None:
+            _print(Console(), answered)
+            return
+        with open(os.devnull, "w") as nowhere:
+            console = Console(file=nowhere, record=True)
+            _print(console, answered)
+        self._write(console.export_text().encode())
+
+    def _write(self, data: bytes) -> None:
+        if self.output is None:
+            sys.stdout.buffer.write(data)
+        else:
+            write_aside(self.output, data)
+
+
+def _print(console: Console, answered: Answered) -> None:
+    for number, one in enumerate(answered.shown(console.width)):
+        if number:
+            console.print()
+        console.print(one, crop=False)

@@ -1,0 +1,53 @@
+"""The command that makes a report of a stored sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, write_aside
+from sweeper.errors import QueryError, SweepError, TrackingError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file, with its example."""
+    app.command(epilog="Example: sweeper report quickstart -o quickstart.html")(report)
+
+
+def report(
+    name: Name,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The .html file to write. Default: NAME.html in this folder.")
+    ] = None,
+    log: Annotated[
+        bool, typer.Option("--log/--no-log", help="Also store it in MLflow, as report.html of the sweep's run.")
+    ] = True,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Write one HTML file with fronts, pictures, all trials and how to repeat the sweep; read from MLflow alone."""
+    checked(name)
+    path = output or Path(f"{name}.html")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
+    from sweeper.driver.sweep import Sweep
+    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.report.page import report as made
+    from sweeper.tracking.mlflow.recorder import redacted, store_report
+
+    sweep = LoadedSweep(name, Sweep(name, home, tracking_uri).tracking_uri)
+    page = made(sweep).encode()
+    write_aside(path, page)
+    print(
+        f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"
+    )
+    if log:
+        try:
+            store_report(sweep.tracking_uri, name, page)
+        except SweepError as error:
+            raise TrackingError(
+                f"{path} is written, but not stored in MLflow ({error}) Try again, or leave MLflow out with --no-log."
+            ) from None
+        print(f"it is also stored as report.html in {redacted(sweep.tracking_uri)}; --no-log leaves MLflow as it is")

@@ -1,0 +1,225 @@
+"""The command line: parse, call, print, exit code. The only room that prints and that reads the environment.
+
+Here are the commands that run sweeps; those that look are in `cli_look`, those that ask stored sweeps in `cli_query`,
+what all share is in `cli_options`.
+
+Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
+the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sweeper.cli import look, plot, query, report, submit
+from sweeper.cli.options import (
+    AddressOption,
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Name,
+    Space,
+    StorageOption,
+    TrackingOption,
+    WorkersOption,
+    print_commands,
+)
+from sweeper.cli.options import known_sweep as _sweep
+from sweeper.cli.options import print_json as _print_json
+from sweeper.errors import SweepError
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.driver.driver import Summary
+    from sweeper.driver.sweep import Sweep
+    from sweeper.spec import LoadedSpec
+
+app = typer.Typer(
+    help="Map how a neural network trades breadth, depth and time against each other.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+@app.command(epilog="Example: sweeper plan quickstart --workers 2")
+def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
+    """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
+    from sweeper.cli import tables
+    from sweeper.driver.estimate import estimate as estimated
+    from sweeper.spec import load_spec
+
+    count = workers or os.cpu_count() or 1
+    estimate = estimated(load_spec(space), count)
+    if as_json:
+        values = {
+            **vars(estimate),
+            "trials": sum(estimate.cells.values()),
+            "workers": count,
+            "is_estimate": True,
+        }
+        _print_json(values)
+    else:
+        Console().print(tables.estimate_table(estimate, count))
+        print("Time, memory and disk are estimates from a short probe training on this machine.")
+
+
+@app.command(epilog="Example: sweeper run search_spaces/quickstart.yaml --name first --workers 2")
+def run(
+    space: Space,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep; default: the spec's own.")] = None,
+    home: HomeOption = Path("sweeps"),
+    workers: WorkersOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+    take_on: Annotated[
+        bool,
+        typer.Option(
+            "--take-on", help="With --ledger: go on with a sweep of this name and spec that another home has planned."
+        ),
+    ] = False,
+    relative_to: Annotated[
+        Path | None,
+        typer.Option("--relative-to", help="Folder that paths in the spec are meant from. Default: the spec's own."),
+    ] = None,
+) -> None:
+    """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
+    from sweeper.driver.sweep import Sweep
+    from sweeper.spec import load_spec
+
+    loaded = load_spec(space, name=name, folder=relative_to)
+    sweep = Sweep(loaded.spec.name, home, tracking_uri, storage, ledger)
+    _drive(sweep, home, loaded, workers, address, takes_on=take_on)
+
+
+@app.command(epilog="Example: sweeper resume quickstart")
+def resume(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    workers: WorkersOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again."""
+    from sweeper.ledger.home import Home
+
+    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address)
+
+
+@app.command(epilog="Example: sweeper mirror quickstart")
+def mirror(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Write every outcome and front of the ledger to MLflow again; what is there stays as it is."""
+    from sweeper.ledger.home import Home
+
+    sweep = _sweep(name, Home(home, ledger_url=ledger), tracking_uri)
+    summary = sweep.mirror()
+    from sweeper.cli import tables
+
+    _refuse_unmirrored(summary)
+    print(f"{tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
+
+
+def _drive(
+    sweep: Sweep,
+    home: Path,
+    loaded: LoadedSpec | None,
+    workers: int | None,
+    address: str | None,
+    takes_on: bool = False,
+) -> None:
+    """Run or resume a sweep, show how it goes, print its fronts, and exit."""
+    from sweeper.cli import tables
+    from sweeper.cli.live import progress, stop_signals
+    from sweeper.execution.executors import RayExecutor
+
+    console = Console()
+    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
+    again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
+    with stop_signals() as stopped, progress() as observe:
+        try:
+            summary = sweep.run(
+                loaded,
+                executor=RayExecutor(workers, address, sweep.scratch),
+                workers=workers,
+                observe=observe,
+                should_stop=lambda: bool(stopped),
+                takes_on=takes_on,
+            )
+        except KeyboardInterrupt:
+            print_commands("interrupted at once; continue with:", again)
+            sys.exit(130)
+    for front in summary.fronts:
+        if front.table.num_rows:
+            console.print(tables.front_table(front, console.width), crop=False)
+            console.print()
+    print(tables.outcome_line(summary.counts))
+    if not summary.is_finished:
+        print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
+        sys.exit(128 + stopped[0] if stopped else 1)
+    _refuse_unmirrored(summary)
+    _print_next_steps(sweep, summary, elsewhere)
+    sys.exit(1 if summary.counts.failed else 0)
+
+
+def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
+    from sweeper.tracking.mlflow.recorder import page_hint
+
+    command, page = page_hint(sweep.tracking_uri, summary.name)
+    task = summary.fronts[0].task
+    commands = [
+        f'sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}',
+        f"sweeper status {summary.name}{elsewhere}",
+    ]
+    print_commands("\nLook further:", [*commands, *([command] if command else []), page])
+
+
+def _refuse_unmirrored(summary: Summary) -> None:
+    if not summary.is_mirrored:
+        from sweeper.errors import TrackingError
+
+        raise TrackingError(
+            f"every outcome is safe in the ledger, but MLflow does not hold all of them: {summary.unmirrored} "
+            f"Once it answers again, run `sweeper mirror {summary.name}`."
+        )
+
+
+def _shown_uri(sweep: Sweep) -> str:
+    from sweeper.tracking.mlflow.recorder import redacted
+
+    return redacted(sweep.tracking_uri)
+
+
+submit.register(app)
+query.register(app)
+plot.register(app)
+report.register(app)
+look.register(app)
+
+
+def main() -> None:
+    """Run the command line. A user's mistake is one message on the standard error output and exit code 2."""
+    before = signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until a sweep runs, see `live.stop_signals`
+    try:
+        app()
+    except SweepError as error:
+        print(f"sweeper: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        signal.signal(signal.SIGINT, before)

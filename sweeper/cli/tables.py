@@ -1,0 +1,204 @@
+"""How things look in a terminal: tables and fronts, as rich renderables. Prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.analysis import sheet
+from sweeper.analysis.fronts import Front
+from sweeper.ledger.populations import Counts
+from sweeper.results.plots import scene
+from sweeper.trial import WALLS, Graph, Outcome, StepHistogram
+
+if TYPE_CHECKING:  # it loads torch, which commands that only look do without
+    from sweeper.driver.estimate import Estimate
+
+#: Cells of the bar of a step that is certain.
+_BAR_CELLS = 30
+
+
+def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
+    """Return a front as a table: a row a network, from the worst to the best in the first objective.
+
+    Nothing in it is cut, the key above all, which other commands take. Where the width is too small, spreads and
+    layers go on in the next line; what is wider even then must be printed without cropping.
+
+    Args:
+        front: The front, or the part of it that meets `conditions`.
+        width: Columns of the terminal.
+        conditions: What the shown part was chosen by.
+    """
+    numbers, words = _front_columns(front)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    caption = Text(
+        f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}\n"
+        f"{sheet.LEGEND}"
+    )
+    columns = {**numbers, **words}
+    least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
+    if _width(least) > width:
+        for title, cells in numbers.items():
+            columns[title] = [cell.replace(" ±", "\n±") for cell in cells]
+            least[title] = _longest([title, *columns[title]], "\n")
+        table.width = _width(least) if _width(least) > width else None
+    for title in columns:
+        justify: JustifyMethod = "right" if title in numbers else "left"
+        table.add_column(title, justify=justify, no_wrap=title != "layers")
+    for row_cells in zip(*columns.values(), strict=True):
+        table.add_row(*row_cells)
+    return Group(_headline(front, conditions), table, caption)
+
+
+def _headline(front: Front, conditions: Sequence[str]) -> Text:
+    chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
+    count = f"{sheet.counted(front.table.num_rows, 'non-dominated network')}{chosen}"
+    if conditions:
+        count = f"of the non-dominated networks{chosen} {front.table.num_rows} meet {' and '.join(conditions)}"
+    whole = "hypervolume of the whole front" if conditions else "hypervolume"
+    words = f": {count}, {whole} {front.hypervolume:.4g}"
+    return Text.assemble(f"{front.sweep}, ", (front.task, "bold"), words)
+
+
+def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the cells of a front by column title: numbers, then words."""
+    rows = front.table.to_pylist()
+    arrows = {o.name: f" {o.goal.arrow}" for o in front.objectives}
+    names = [name for name in {**dict.fromkeys(sheet.USUAL), **arrows} if name in front.table.column_names]
+    numbers = {
+        name + arrows.get(name, ""): [sheet.number(name, row[name], row.get(f"{name}_sd")) for row in rows]
+        for name in names
+    }
+    if any(row["replicates"] > 1 for row in rows):
+        numbers["seeds"] = [str(row["replicates"]) for row in rows]
+    words = {
+        "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
+        "wall": ["".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
+        "key": [row["key"] for row in rows],
+    }
+    return numbers, words
+
+
+def _longest(texts: Iterable[str], separator: str | None) -> int:
+    return max(len(part) for text in texts for part in text.split(separator) or [""])
+
+
+def _width(columns: Mapping[str, int]) -> int:
+    return sum(columns.values()) + 2 * len(columns)  # two between columns, one at each edge
+
+
+def outcome_line(counts: Counts) -> str:
+    """Return how many trials ended in which way, in one line."""
+    ended = [f"{n} {kind.replace('_', ' ')}" for kind, n in counts.outcomes.items() if n]
+    going = [f"{n} {word}" for n, word in ((counts.running, "running"), (counts.waiting, "waiting")) if n]
+    repeats = f"; {counts.repeats} more proposals had been tried already" if counts.repeats else ""
+    return f"{counts.planned} trials: " + ", ".join(ended + going) + repeats
+
+
+def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
+    """Return one row a sweep: where its trials stand, and who drives it."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sweep", overflow="fold")
+    for column in ("planned", "complete", "pruned", "running", "waiting", "failed"):
+        table.add_column(column, justify="right")
+    table.add_column("driven by")
+    for name, counts, driver in rows:
+        numbers = (counts.planned, counts.complete, counts.pruned, counts.running, counts.waiting, counts.failed)
+        table.add_row(Text(name), *map(str, numbers), driver or "nobody")  # a folder may be named like markup
+    return table
+
+
+def status_table(name: str, counts: Counts, driver: str | None) -> Table:
+    """Return where one sweep's trials stand, every kind of failure included."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"sweep {name}", overflow="fold")
+    table.add_column("trials", justify="right")
+    for word in ("planned", "complete", "running", "waiting"):
+        table.add_row(word, str(getattr(counts, word)))
+    for kind, number in counts.outcomes.items():
+        if kind != Outcome.COMPLETE:
+            table.add_row(kind.replace("_", " "), str(number))
+    if counts.repeats:
+        table.add_row("proposed again", str(counts.repeats))
+    table.caption = f"driven by {driver or 'nobody'}"
+    table.caption_justify = "left"
+    return table
+
+
+def estimate_table(estimate: Estimate, workers: int) -> Table:
+    """Return what a sweep will need."""
+    table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(overflow="fold")
+    for cell, trials in estimate.cells.items():
+        table.add_row(f"task {cell}", f"{trials} trials")
+    if estimate.search:
+        table.add_row("search", estimate.search)
+    table.add_row("trials", str(sum(estimate.cells.values())))
+    table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
+    time = f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up"
+    table.add_row("estimated time", f"at least {time}: windows grow" if estimate.grows else time)
+    table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
+    table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
+    return table
+
+
+def network_summary(
+    graph: Graph, title: str, measurement: Mapping[str, float], thought: StepHistogram | None = None
+) -> Group:
+    """Return a network in words: its counts, its layers from the deepest down to the image, and its steps.
+
+    Args:
+        thought: Steps by test image, where they are known.
+    """
+    figures = Table(box=None, pad_edge=False, show_header=False)
+    for label, value in scene.counts(graph, measurement).items():
+        figures.add_row(label, value)
+    layers = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("layer", "channels", "side"):
+        layers.add_column(heading, justify="left" if heading == "layer" else "right")
+    shapes = zip(graph.channels, graph.sides, strict=True)
+    rows = [("image", graph.image[0], graph.image[1:]), *((f"{l}", c, side) for l, (c, side) in enumerate(shapes, 1))]
+    for name, channels, (height, width) in reversed(rows):
+        layers.add_row(name, str(channels), f"{height}×{width}")
+    steps = Table(box=SIMPLE_HEAD, pad_edge=False)
+    steps.add_column("step", justify="right")
+    steps.add_column("answers here", justify="right")
+    steps.add_column("")
+    for step, p in enumerate(graph.step_dist, start=1):
+        steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
+    medians = [Text(line)] if thought and (line := scene.median_steps(thought)) else []
+    return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps, *medians)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it."""
+    if seconds < 59.5:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 59.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the sweeps of a cluster: a row for the newest job of each."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("sweep", "job", "status", "since", "trials"):
+        table.add_column(title, no_wrap=title != "trials")
+    for row in rows:
+        begun = datetime.fromtimestamp(row["started_ms"] / 1000) if row["started_ms"] else None
+        code = f", exit code {row['exit_code']}" if row["exit_code"] else ""
+        trials = "not known here, or not yet: --tracking-uri names where MLflow is"
+        if row["trials"]:
+            counts = {title: row["trials"][title] for title in ("complete", "pruned", "failed", "running", "waiting")}
+            counted = [f"{count} {title}" for title, count in counts.items() if count]
+            trials = f"{row['trials']['planned']}: {', '.join(counted)}"
+        table.add_row(
+            row["name"], str(row["job"]), f"{row['status']}{code}", f"{begun:%m-%d %H:%M}" if begun else "", trials
+        )
+    return table

@@ -1,0 +1,162 @@
+"""The command that watches a sweep which runs elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from sweeper.cli.options import (
+    HomeOption,
+    JobsAddressOption,
+    JsonOption,
+    Name,
+    TrackingOption,
+    checked,
+    job_server,
+    print_json,
+)
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.driver.jobs.server import JobServer
+    from sweeper.results.watcher import Watcher
+    from sweeper.tracking.live import LiveState, View
+
+#: What a program that writes to a pipe is ended with when nobody reads it any more.
+_NO_READER = 128 + 13
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.1 <= seconds <= 3600:
+        raise typer.BadParameter(f"the interval must be 0.1 to 3600 seconds, but got {text}. Use 5, for example.")
+    return seconds
+
+
+def watch(
+    name: Name,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Say how it stands now, and leave.")] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", parser=_interval, metavar="S", help="Seconds between two looks.")
+    ] = 2.0,
+    as_json: JsonOption = False,
+    address: JobsAddressOption = None,
+) -> None:
+    """Show how a sweep goes that runs elsewhere, until it ends. Reads MLflow, and changes nothing.
+
+    With --address: of a sweep that was submitted there; where MLflow is, it was told.
+
+    Exit code 0 if every trial has ended, or with --once if it is under way; 1 if nobody drives it any more, or if
+    with --once its driver was not heard of for long.
+    """
+    from sweeper.cli.live import leaving_signals
+    from sweeper.driver.sweep import Sweep
+    from sweeper.results.watcher import Watcher
+    from sweeper.tracking.mlflow.recorder import read_live
+
+    checked(name)
+    if (server := job_server(address)) is not None:
+        watcher = Watcher(_submitted(server, name, tracking_uri), f"sweeper submit SPACE --name {name}")
+    else:
+        uri = Sweep(name, home, tracking_uri).tracking_uri
+        elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+        watcher = Watcher(partial(read_live, uri, name), f"sweeper resume {name}{elsewhere}")
+    with leaving_signals(), _quiet_end():
+        view = watcher.look()  # a mistake ends here
+        if not once:
+            view = _follow_as_json(watcher, view, interval) if as_json else _follow(watcher, view, interval)
+        if as_json and once:
+            print_json(view.to_values())
+        elif not as_json:
+            _print_once(view)
+    sys.exit(_exit_code(view))
+
+
+def _submitted(server: JobServer, name: str, tracking_uri: str | None) -> Callable[[], LiveState]:
+    """Return what reads how a submitted sweep stands, once its driver has begun to say it."""
+    from sweeper.cli.live import leaving_signals
+    from sweeper.driver.jobs.submission import Reader
+
+    job = server.newest(name)
+    read = Reader(server, job, tracking_uri)
+    is_said = False
+    with leaving_signals():
+        while read.is_too_early():
+            if not is_said:
+                print(f"job {job.id} has only just begun; waiting for what it says", file=sys.stderr)
+            is_said = True
+            time.sleep(1)
+    return read
+
+
+def _exit_code(view: View) -> int:
+    from sweeper.tracking.live import Stage
+
+    return 1 if view.state.stage is Stage.INTERRUPTED or view.is_stale else 0
+
+
+def _follow(watcher: Watcher, first: View, interval_s: float) -> View:
+    """Show a sweep until it has ended, and return what there is to see then."""
+    from sweeper.cli.live import screen, show
+
+    view = first
+    with screen(Console()) as shown:
+        for view in _views(watcher, first, interval_s):
+            if not view.state.is_ended:
+                show(shown, view)
+    return view
+
+
+def _follow_as_json(watcher: Watcher, first: View, interval_s: float) -> View:
+    """Print a line of JSON for every new state until the sweep has ended; one for trouble, and one for silence."""
+    view, said = first, None
+    for view in _views(watcher, first, interval_s):
+        if (news := (view.state.written_ms, view.is_stale, bool(view.trouble))) != said:
+            print(json.dumps(view.to_values()), flush=True)
+        said = news
+    return view
+
+
+def _views(watcher: Watcher, view: View, interval_s: float) -> Iterator[View]:
+    yield view
+    while not view.state.is_ended:
+        time.sleep(interval_s)
+        view = watcher.look()
+        yield view
+
+
+def _print_once(view: View) -> None:
+    """Print how a sweep stands, with all tasks that are known one by one; in plain text where that is wanted."""
+    from sweeper.cli.live import is_animated
+    from sweeper.cli.live_view import live_table
+
+    console = Console()
+    if not is_animated(console):
+        console = Console(force_terminal=False, color_system=None, no_color=True, width=console.width)
+    console.print(live_table(view, console.width), highlight=False)
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """Leave without a traceback when whoever reads the output has left."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        sys.exit(_NO_READER)

@@ -1,0 +1,302 @@
+"""Hands out populations and takes outcomes back: to the ledger first, then to the mirror."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from sweeper.analysis.fronts import Front, compute_fronts
+from sweeper.analysis.trials import aims
+from sweeper.driver.mirror import Mirroring
+from sweeper.driver.progress import Tally, planned_tasks
+from sweeper.driver.retry import Step, failed_together, next_step
+from sweeper.errors import HomeError, QueryError
+from sweeper.ledger.home import SweepFolder
+from sweeper.ledger.ledger import Ledger
+from sweeper.ledger.populations import Counts, Population, count
+from sweeper.search.rungs import Rungs
+from sweeper.spec import SweepSpec
+from sweeper.tracking.live import LiveState, Stage
+from sweeper.tracking.mlflow.recorder import Recorder, SweepFacts
+from sweeper.trial import Ended, Job, Lease, Outcome, Progress, TrialRecord
+
+
+@dataclass
+class Snapshot:
+    """What a sweep looks like while it runs; handed to an observer after every change.
+
+    Attributes:
+        counts: Trials by state, as in the ledger.
+        live: Returns how the sweep stands, task by task; may be called at any time, from any thread.
+        note: Something the user should know now, such as a tracking server that does not answer.
+    """
+
+    counts: Counts
+    live: Callable[[], LiveState]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run of a sweep ended.
+
+    Attributes:
+        is_finished: Whether every planned trial has an outcome.
+        unmirrored: Why MLflow does not hold every outcome; empty where it does.
+    """
+
+    name: str
+    counts: Counts
+    fronts: Sequence[Front]
+    is_finished: bool
+    unmirrored: str = ""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether MLflow holds every outcome."""
+        return not self.unmirrored
+
+
+Observer = Callable[[Snapshot], None]
+
+
+class Driver:
+    """Hands out populations and takes outcomes back; the source of an executor's jobs."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: SweepFolder,
+        lease: Lease,
+        recorder: Recorder,
+        observe: Observer = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
+        self.observe, self.should_stop = observe, should_stop
+        self._spec: SweepSpec = ledger.spec
+        self._waiting = ledger.open_populations()
+        self._running: dict[str, Population] = {}
+        self._times = 0  # that a population was handed out
+        self._records = {record.key: _without_curve(record) for record in ledger.records()}
+        self._rungs = Rungs(self._spec)
+        self._tally = Tally(folder.name, planned_tasks(self._spec), self._records.values())
+        counts = count(self._records.values(), self._spec.planned).without_driver()
+        self._snapshot = Snapshot(counts, self._tally.state)
+        self._mirror = Mirroring(recorder, self._fronts, self._tally.state)
+
+    def open(self) -> None:
+        """Begin or go on with the sweep in the mirror.
+
+        Raises:
+            TrackingError: If the mirror cannot take this sweep.
+        """
+        spec, planned = self._spec, self._ledger.planned_spec
+        facts = {name: value for name, value in self._ledger.facts.items() if name != "identity"}
+        facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
+        text = planned.text if planned else ""
+        identity, what = self._ledger.facts.get("identity", ""), aims(spec.objectives, spec.reference_point)
+        self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity, what))
+        with suppress(QueryError):  # of another version: hypervolumes are known with the next fronts
+            if (former := self._recorder.live()) is not None:
+                self._tally.recall(former)
+
+    def begin(self) -> None:
+        """Let others see how the sweep stands, from now on until it ends."""
+        self._mirror.begin()
+
+    def say(self, note: str) -> None:
+        """Show something that the user should know."""
+        self._note(note)
+        self.observe(self._snapshot)
+
+    def _note(self, note: str) -> None:
+        self._snapshot.note = note
+        self._tally.say(note)
+
+    def on_workers(self, workers: int) -> None:
+        """Note how many populations can be trained at a time."""
+        self._tally.has_workers(workers)
+
+    def on_waiting(self, keys: Sequence[str], reason: str) -> None:
+        """Note which populations have no worker yet, and say what they wait for where that takes long."""
+        self._tally.wait(keys)
+        if reason:
+            self.say(reason)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any trial has no outcome yet."""
+        return self._snapshot.counts.waiting > 0
+
+    def next_job(self) -> Job | None:
+        """Claim the next population and return it as a job; None when none waits and nothing is left to propose.
+
+        Raises:
+            HomeError: If the ledger cannot be written, or a disk is full.
+        """
+        if not self._waiting:
+            self._waiting = self._proposed()
+        if not self._waiting:
+            return None
+        self._folder.require_room()
+        population = self._waiting.pop(0)
+        self._ledger.claim(population, self._lease.session, _now_ms())
+        self._running[population.key] = population
+        self._snapshot.counts = self._snapshot.counts.started(len(population.open))
+        self._tally.begun(population.key, population.task, len(population.open))
+        self.say("")
+        members = [self._records[key] for key in population.keys]
+        return Job(
+            key=population.key,
+            task=population.task,
+            keys=population.keys,
+            settings=tuple(setting.flat() for setting in population.settings),
+            wanted=tuple(key in population.open for key in population.keys),
+            checkpoint=self._folder.checkpoint(population.key),
+            networks=tuple(self._folder.network(key) for key in population.keys),
+            lease=self._handed_out(population),
+            stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
+            until=self._rungs.next_rung(members),
+            time_limit_s=self._spec.placement.time_limit_s,
+        )
+
+    def _handed_out(self, population: Population) -> Lease | None:
+        """Write down that a population is handed out now, so that whoever had it before stops."""
+        self._times += 1
+        try:
+            return self._folder.hand_out(population.key, f"{self._lease.session}/{self._times}")
+        except OSError as error:
+            self.say(
+                f"the lease of population {population.key} could not be written: {error.strerror}; "
+                "a worker that was cut off would not notice that it goes on elsewhere"
+            )
+            return None
+
+    def _proposed(self) -> list[Population]:
+        populations = self._ledger.propose(self._records.values())
+        for population in populations:
+            self._records |= {record.key: record for record in self._ledger.records_in(population)}
+        return populations
+
+    def on_progress(self, job: Job, progress: Progress) -> None:
+        """Note an epoch of a running population."""
+        population = self._running[job.key]
+        self._ledger.hear(population, _now_ms())
+        self._tally.heard(job.key, progress.epoch, progress.epochs, progress.values)
+        self.say("; ".join(progress.notes))
+
+    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
+        """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
+        population = self._running.pop(job.key)
+        self._tally.left(job.key)
+        if not self._goes_on(population, ended):
+            members = dict(zip(job.wanted_keys, ended, strict=True))
+            paused = {key: member for key, member in members.items() if member.outcome is None}
+            stopped = self._judge(population, job.until or 0, paused)
+            ended_now = {k: m for k, m in (members | stopped).items() if m.outcome is not None}
+            told = self._tell(population, ended_now)
+            if population.open:
+                self._put_back([population])
+            self._mirror.put(told, job.task)
+        self.say(self._mirror.problem or self._snapshot.note)
+
+    def _goes_on(self, population: Population, ended: Sequence[Ended]) -> bool:
+        """Put a population back that failed as a whole, if it may be tried again."""
+        kind = failed_together(ended)
+        if kind is None:
+            return False
+        tried = max(self._records[key].retries.get(str(kind), 0) for key in population.open)
+        limits = self._spec.placement.retries.model_dump()
+        step = next_step(kind, len(population.open), tried, limits)
+        if step is Step.FINAL:
+            return False
+        parts = self._ledger.retry(population, kind, apart=step is Step.APART)
+        for part in parts:
+            self._records |= {record.key: record for record in self._ledger.records_in(part)}
+        self._note(_said(population, ended[0], step, tried + 1, limits[str(kind)]))
+        self._put_back(parts)
+        return True
+
+    def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> dict[str, Ended]:
+        """Note who has reached a rung, and return how those end that others did better than."""
+        measured = {key: member.measurement for key, member in paused.items()}
+        self._records |= {record.key: record for record in self._ledger.pass_rung(population, epoch, measured)}
+        going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
+        reason = f"stopped after epoch {epoch}: others did better by then"
+        return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
+
+    def _tell(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
+        told = self._ledger.tell_all(population, ended)
+        for record in told:
+            self._records[record.key] = _without_curve(record)
+            self._snapshot.counts = self._snapshot.counts.ended(record)
+        self._tally.ended(told)
+        return told
+
+    def _put_back(self, populations: Sequence[Population]) -> None:
+        """Let populations go on before anything new is begun."""
+        self._waiting = [*populations, *self._waiting]
+        self._snapshot.counts = self._snapshot.counts.started(-sum(len(p.open) for p in populations))
+
+    def finish(self) -> Summary:
+        """Mirror what is not mirrored yet, and say how it ended."""
+        self._release()
+        counts = count(self._records.values(), self._spec.planned).without_driver()
+        is_finished = counts.waiting == 0
+        self._mirror.finish()
+        finished = {key for key, record in self._records.items() if record.state.is_finished}
+        missing = finished - self._mirror.done
+        state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
+        try:
+            # Read again: what is kept here has no curves.
+            records = [record for record in self._ledger.records() if record.key in missing] if missing else []
+            if self._mirror.catch_up(records, self._spec.tasks):
+                self._mirror.close(state, self._tally.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
+        except HomeError as error:
+            self._mirror.problem = str(error)
+        fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
+        return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
+
+    def stop(self) -> None:
+        """Let go of the mirror, however this ends; a tracking server that hangs does not keep it long."""
+        self._mirror.stop(wait_s=5)
+
+    def _release(self) -> None:
+        """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""
+        with suppress(HomeError):
+            self._ledger.release([*self._running.values(), *self._waiting])
+        for key in self._running:
+            self._tally.left(key)
+        self._running.clear()
+
+    def _fronts(self, task: str) -> list[Front]:
+        records = list(self._records.values())  # in one piece: the mirror's thread asks for it
+        spec = self._spec
+        fronts = compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
+        self._tally.front(task, fronts[0].hypervolume, fronts[0].table.num_rows)
+        return fronts
+
+
+def _without_curve(record: TrialRecord) -> TrialRecord:
+    """Return what is kept of a trial in memory: curves are most of it, and needed once, by the mirror."""
+    return replace(record, curve=())
+
+
+def _said(population: Population, ended: Ended, step: Step, times: int, limit: int) -> str:
+    """Return in words what happened to a population and what comes next."""
+    happened = {
+        Outcome.LOST: f"the worker that trained population {population.key} died",
+        Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
+    }.get(ended.outcome or Outcome.FAILED, f"the training of population {population.key} failed")
+    if ended.outcome is Outcome.LOST and not ended.reason.startswith(happened):  # by a full disk, or one of its own
+        happened = f"population {population.key} was lost: {ended.reason.strip().splitlines()[-1]}"
+    if step is Step.APART:
+        return f"{happened}; its {len(population.open)} members are tried again in two halves"
+    return f"{happened}; it goes on from its last checkpoint (try {times} of {limit})"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,160 @@
+"""What travels to a cluster with a sweep: this project, the spec, and the command that drives it there.
+
+Ray shows commands, metadata and runtime environments of jobs to everyone who may see its jobs: nothing secret travels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from sweeper.errors import ClusterError
+from sweeper.provenance import write_note
+from sweeper.spec import DIGITS, LoadedSpec, read_yaml
+
+#: The packages of this project.
+_PACKAGES = ("sweeper", "model", "search_spaces")
+
+#: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
+DEFAULT_HOME = "~/sweeps"
+
+#: Names of variables and parameters that are nobody's business.
+_SECRET = re.compile(r"(?i)pass|token|secret|credential|(access|api|account|private)_?key|sas$|sig(nature)?$")
+
+#: Name of the spec's file in a driver's working directory.
+_SPEC = "spec.yaml"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a sweep is kept, seen from the head of a cluster; what is None is decided there.
+
+    Attributes:
+        home: Folder that holds sweeps: an absolute path, or one that begins with `~/`.
+        tracking_uri, storage, ledger: As for `sweeper run`.
+        workers: Populations at a time.
+    """
+
+    home: str = DEFAULT_HOME
+    tracking_uri: str | None = None
+    storage: str | None = None
+    ledger: str | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        path = self.home.removeprefix("file://")
+        if "://" in path:
+            raise ClusterError(
+                f"--home names a folder on the head, but got {self.home}. Where no disk of the cluster outlives it, "
+                "keep checkpoints with --storage in an object store, and the ledger with --ledger in PostgreSQL."
+            )
+        if not path.startswith(("/", "~/")):
+            raise ClusterError(
+                f"--home must be the whole path of a folder on the head, or begin with ~/, but got {self.home}. "
+                f"Name it so, or leave it out for {DEFAULT_HOME}."
+            )
+        object.__setattr__(self, "home", path)
+        _refuse_secret("--tracking-uri", self.tracking_uri, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+        _refuse_secret("--storage", self.storage, "what its file system reads, such as AWS_SECRET_ACCESS_KEY")
+        _refuse_secret("--ledger", self.ledger, "PGPASSWORD, or in ~/.pgpass there")
+        for option, place in (("--tracking-uri", self.tracking_uri), ("--storage", self.storage)):
+            form = re.fullmatch(r"(?:sqlite:///|file://)?(?P<path>[^:]*)", place or "")
+            if place and form and not form["path"].startswith("/"):
+                raise ClusterError(
+                    f"{option} must mean the same on every machine of the cluster, but got {place}. Name an address, "
+                    "or a whole path that begins with /."
+                )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is noted of them with a job."""
+        values = {"home": self.home, "tracking_uri": self.tracking_uri, "storage": self.storage, "ledger": self.ledger}
+        return {f"sweeper.{name}": value for name, value in values.items() if value}
+
+
+def _refuse_secret(option: str, uri: str | None, instead: str) -> None:
+    """Refuse a URI with a password or key in it."""
+    try:
+        parts = urlsplit(uri or "")
+        secret = ":" in parts.netloc.rpartition("@")[0] or any(
+            _SECRET.search(name) for name, _ in parse_qsl(parts.query)
+        )
+    except ValueError:
+        secret = False
+    if secret:
+        raise ClusterError(
+            f"{option} carries a password or key, which Ray would show to everyone who sees its jobs. Leave it out of "
+            f"the address, and set it in the environment of the cluster's nodes: {instead}."
+        )
+
+
+def spec_digest(loaded: LoadedSpec) -> str:
+    """Return what tells one spec from another, whatever its file looks like."""
+    return hashlib.sha256(loaded.spec.to_json().encode()).hexdigest()[:16]
+
+
+def driver_command(loaded: LoadedSpec, places: Places) -> str:
+    """Return the command line that drives a sweep in a job; it finds the cluster by RAY_ADDRESS, which Ray sets.
+
+    A home that begins with ~/ is the shell's to find.
+    """
+    has_files = any(setting.task.data != DIGITS for setting in loaded.spec.corners())
+    words = {
+        "--name": loaded.spec.name,
+        "--relative-to": str(loaded.path.absolute().parent) if has_files else None,
+        "--tracking-uri": places.tracking_uri,
+        "--storage": places.storage,
+        "--ledger": places.ledger,
+        "--workers": places.workers and str(places.workers),
+    }
+    tilde = "~/" if places.home.startswith("~/") else ""
+    home = tilde + shlex.quote(places.home.removeprefix(tilde))
+    options = " ".join(f"{option} {shlex.quote(word)}" for option, word in words.items() if word)
+    return f"python -m sweeper run {_SPEC} {options} --home {home} --take-on"
+
+
+def runtime_environment(file: Path | None) -> Mapping[str, Any]:
+    """Return Ray's runtime environment from a YAML file; empty without one.
+
+    Raises:
+        SpecError: If it cannot be read, or is no mapping.
+        ClusterError: If it holds what is not to travel.
+    """
+    if file is None:
+        return {}
+    found = read_yaml(file, f"--runtime-env {file}").data
+    variables = found.get("env_vars", {})
+    if not isinstance(variables, dict):
+        raise ClusterError(f"--runtime-env {file}: env_vars must map names to values. Correct it.")
+    if "working_dir" in found:
+        raise ClusterError(f"--runtime-env {file} names a working_dir, which is this project's. Take it out.")
+    if secrets := sorted(name for name in map(str, variables) if _SECRET.search(name)):
+        raise ClusterError(
+            f"--runtime-env {file} sets {', '.join(secrets)}, which Ray would show to everyone who sees its jobs. "
+            "Set it in the environment of the cluster's nodes instead."
+        )
+    return {**found, "env_vars": {str(name): str(value) for name, value in variables.items()}} if variables else found
+
+
+@contextmanager
+def packed(loaded: LoadedSpec) -> Iterator[Path]:
+    """Give a folder with this project and the spec, as a driver finds it in its working directory."""
+    with tempfile.TemporaryDirectory(prefix="sweeper-job-") as name:
+        folder = Path(name)
+        for package in _PACKAGES:
+            found = importlib.util.find_spec(package)
+            (source,) = found.submodule_search_locations if found and found.submodule_search_locations else ("",)
+            shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        write_note(folder / "sweeper")
+        (folder / _SPEC).write_text(loaded.text, encoding="utf-8")
+        yield folder

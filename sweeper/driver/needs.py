@@ -1,0 +1,110 @@
+"""What a sweep's populations need, found out before any starts: how many networks each, and what of a machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sweeper.errors import ClusterError
+from sweeper.execution.resources import Machines, Request
+from sweeper.isolated import ask
+from sweeper.ledger.populations import largest_group, population_size
+from sweeper.spec import SweepSpec
+from sweeper.training import forecast
+from sweeper.training.forecast import TaskFacts
+from sweeper.trial import Room, WindowKind
+
+#: What is asked for beside what was measured: the share by which a long training may differ from a short one, what Ray
+#: takes in a worker, and what CUDA takes there where a GPU is used.
+_MARGIN, _RAY_BYTES, _CUDA_BYTES = 0.25, 128 * 2**20, 2 * 2**30
+
+#: Requests are whole multiples of this, so that measuring again asks for the same.
+_STEP_BYTES = 64 * 2**20
+
+#: A probe of a few batches that takes longer hangs.
+_PROBE_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What populations need.
+
+    Attributes:
+        population: Networks trained side by side, at most.
+        request: What each population asks for.
+        at_once: Populations that can be trained at a time.
+    """
+
+    population: int
+    request: Request
+    at_once: int
+
+
+def needs(
+    spec: SweepSpec,
+    tasks: Mapping[str, TaskFacts],
+    machines: Machines | None,
+    workers: int | None = None,
+    planned: int | None = None,
+) -> Needs:
+    """Return what the populations of a sweep need.
+
+    Args:
+        spec: Its `placement` says what it can.
+        tasks: What is known of its tasks.
+        machines: Where they can be placed; None for this machine.
+        workers: Populations at a time, where the user has said so.
+        planned: Size of populations where they were planned already: it stands, whatever the machines are now.
+
+    Raises:
+        ClusterError: If no machine can ever hold a population, or one that would have to cannot train.
+        SpecError: If a population does not fit in memory.
+    """
+    here = machines or Machines([forecast.this_machine()])
+    request = _asked(spec, here)
+    here.refuse_what_never_fits(request)
+    most = workers or max(here.at_once(request), 1)
+    size = planned or population_size(spec, most, _room(tasks, here, request, workers))
+    if here.is_cluster and spec.placement.memory_mib == "auto":
+        request = replace(request, memory_bytes=_measured(spec, tasks, size, bool(request.gpus)))
+        here.refuse_what_never_fits(request)
+    here.refuse_problems(request)
+    return Needs(size, request, here.at_once(request))
+
+
+def _asked(spec: SweepSpec, here: Machines) -> Request:
+    """Return what the spec asks for; memory that is to be measured is not yet in it."""
+    placement = spec.placement
+    gpus = float(here.has_usable_gpu) if placement.gpus == "auto" else placement.gpus
+    return Request(placement.cpus, gpus, 0 if placement.memory_mib == "auto" else placement.memory_mib * 2**20)
+
+
+def _room(tasks: Mapping[str, TaskFacts], here: Machines, request: Request, workers: int | None) -> Room:
+    """Return the room of the machine with the least memory that would train."""
+    room, smallest = forecast.room(tasks), here.smallest(request)
+    if not here.is_cluster or smallest is None:
+        return room
+    sharing = min(request.at_once(smallest.has), workers or request.at_once(smallest.has))
+    return replace(room, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
+
+
+def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
+    """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
+    heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
+    members = [heaviest.model_copy(update={"seed": spec.seed + number}).flat() for number in range(count)]
+    answers = ask(["population"], _PROBE_PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(members))
+    if not answers or isinstance(answers[-1], str):
+        said = answers[-1] if answers else "it said nothing"
+        raise ClusterError(
+            f"the memory that a population of {count} networks takes could not be measured on this machine: {said}. "
+            "Say it with placement.memory_mib, or use a smaller placement.population."
+        )
+    # A probe sees windows as they begin; those that grow may take all that they are allowed.
+    grown = count * max(task.network_bytes for task in tasks.values()) if _grows(spec) else 0
+    needed = (1 + _MARGIN) * answers[-1]["memory_bytes"] + grown + _RAY_BYTES + has_gpu * _CUDA_BYTES
+    return -int(-needed // _STEP_BYTES) * _STEP_BYTES
+
+
+def _grows(spec: SweepSpec) -> bool:
+    return spec.lattice.window is WindowKind.AUTO

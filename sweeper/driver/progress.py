@@ -1,0 +1,231 @@
+"""Counts what happens in a running sweep, as it happens, and says at any time how the sweep stands.
+
+The driver tells it of every change, and others ask: the terminal, and the thread of the mirror. What a change costs
+does not depend on the number of trials or tasks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sweeper.spec import SweepSpec
+from sweeper.tracking.live import MOST_NOTES, LiveState, Note, Stage, TaskState, finite, shortened_note
+from sweeper.trial import Outcome, TrialRecord
+
+#: Throughput is that of the last so many seconds, from samples that are so far apart.
+WINDOW_S, SAMPLE_EVERY_S = 300.0, 5.0
+
+
+def planned_tasks(spec: SweepSpec) -> list[TaskState]:
+    """Return the tasks of a sweep before anything has happened, in the order of the spec."""
+    tasks = Counter(spec.tasks)
+    trials = spec.planned // tasks.total()
+    cells = trials // (spec.search.trials * spec.replicates) if spec.search else 0
+    return [TaskState(task, planned=trials * times, cells=cells * times) for task, times in tasks.items()]
+
+
+class Pace:
+    """How fast work gets done, and how long what is left will take.
+
+    Args:
+        clock: Seconds from any start; given, so that a test can move it.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[float, float]] = deque()
+        self._started: tuple[float, float] | None = None
+
+    def note(self, work: float) -> None:
+        """Note how much is done; the first time is the start, so that what came before does not count."""
+        now_s = self._clock()
+        self._started = self._started or (now_s, work)
+        if not self._samples or now_s - self._samples[-1][0] >= SAMPLE_EVERY_S:
+            self._samples.append((now_s, work))
+            self._forget(now_s)
+
+    def _forget(self, now_s: float) -> None:
+        while len(self._samples) > 1 and self._samples[1][0] <= now_s - WINDOW_S:
+            self._samples.popleft()
+
+    def per_minute(self, work: float) -> float | None:
+        """Return the work done a minute within the window; None before there is anything to measure it by."""
+        now_s = self._clock()
+        self._forget(now_s)
+        if not self._samples or now_s - self._samples[0][0] < SAMPLE_EVERY_S:
+            return None
+        since_s, before = self._samples[0]
+        return max(0.0, 60 * (work - before) / (now_s - since_s))
+
+    def seconds_left(self, work: float, planned: float) -> float | None:
+        """Extrapolate from all that was done since the start; None before there is any."""
+        if self._started is None or work <= self._started[1]:
+            return None
+        since_s, before = self._started
+        return (self._clock() - since_s) * (planned - work) / (work - before)
+
+
+@dataclass
+class _Training:
+    """A population on a worker."""
+
+    task: str
+    members: int
+    share: float = 0.0  # of its epochs
+    waits: bool = False  # for a worker
+
+
+class Tally:
+    """How a sweep stands, kept up with what its driver says; several threads may ask.
+
+    Args:
+        sweep: Name of the sweep.
+        tasks: As `planned_tasks` returns them.
+        records: Every trial that there is so far; what a former driver left running waits.
+        clock: Seconds from any start.
+        now_ms: Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        sweep: str,
+        tasks: Iterable[TaskState],
+        records: Iterable[TrialRecord] = (),
+        clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._pace, self._now_ms = Pace(clock), now_ms
+        self._rows = {row.task: row for row in tasks}
+        self._training: dict[str, _Training] = {}
+        self._volumes: dict[str, tuple[float | None, int | None]] = {}
+        self._notes: list[Note] = []
+        self._sweep, self._since_ms, self._workers = sweep, now_ms(), 0
+        self._former_ms: tuple[int, int] | None = None  # from the first start to the last end
+        seen: Counter[str] = Counter()
+        for record in records:
+            seen[record.task] += 1
+            if record.state.is_finished:
+                self._count(record)
+                self._note_time(record)
+        for task, number in seen.items():
+            row = self._rows[task]
+            self._rows[task] = replace(row, planned=max(row.planned, number))
+        self._ended = sum(row.ended for row in self._rows.values())
+
+    def recall(self, former: LiveState) -> None:
+        """Take over from an earlier run what nobody computes now: hypervolumes of fronts that have not changed."""
+        with self._lock:
+            for row in former.tasks:
+                self._volumes.setdefault(row.task, (finite(row.hypervolume), row.points))
+
+    def has_workers(self, workers: int) -> None:
+        """Note how many populations can be trained at a time."""
+        self._workers = workers
+
+    def begun(self, key: str, task: str, members: int) -> None:
+        """Count a population as running."""
+        with self._lock:
+            self._training[key] = _Training(task, members)
+            self._runs(task, members)
+
+    def heard(self, key: str, epoch: int, epochs: int, values: Sequence[Mapping[str, float]]) -> None:
+        """Note an epoch of a running population, and what its members measured."""
+        with self._lock:
+            training = self._training[key]
+            training.share = epoch / epochs if epochs else 0.0
+            for value in values:
+                self._note_accuracy(training.task, value)
+            if epoch:
+                self._pace.note(self._work())
+
+    def left(self, key: str) -> None:
+        """Count a population as not running any more; its members wait, until it is said how they ended."""
+        with self._lock:
+            training = self._training.pop(key)
+            if not training.waits:
+                self._runs(training.task, -training.members)
+
+    def wait(self, keys: Collection[str]) -> None:
+        """Note which populations have no worker: they wait, and all others run."""
+        with self._lock:
+            for key, training in self._training.items():
+                if training.waits != (key in keys):
+                    training.waits = key in keys
+                    self._runs(training.task, -training.members if training.waits else training.members)
+
+    def ended(self, records: Sequence[TrialRecord]) -> None:
+        """Count trials by how they ended."""
+        with self._lock:
+            for record in records:
+                self._count(record)
+            self._ended += len(records)
+            if records:
+                self._former_ms = None
+                self._pace.note(self._work())
+
+    def front(self, task: str, hypervolume: float, points: int) -> None:
+        """Note the front of a task."""
+        with self._lock:
+            self._volumes[task] = finite(hypervolume), points
+
+    def say(self, text: str) -> None:
+        """Keep a note, once where it is said again."""
+        text = shortened_note(text)
+        if not text:
+            return
+        with self._lock:
+            others = [note for note in self._notes if note.text != text]
+            self._notes = [*others, Note(self._now_ms(), text)][-MOST_NOTES:]
+
+    def state(self, stage: Stage = Stage.RUNNING) -> LiveState:
+        """Return how the sweep stands; at its end, where nothing has ended here, with the times of the ledger."""
+        with self._lock:
+            is_former = stage is not Stage.RUNNING and self._former_ms
+            since_ms, written_ms = is_former or (self._since_ms, self._now_ms())
+            rows = []
+            for task, row in self._rows.items():
+                hypervolume, points = self._volumes.get(task, (None, None))
+                rows.append(replace(row, hypervolume=hypervolume, points=points))
+            work, planned = self._work(), sum(row.planned for row in rows)
+            busy = sum(not training.waits for training in self._training.values())
+            return LiveState(
+                sweep=self._sweep,
+                tasks=tuple(rows),
+                stage=stage,
+                work=work,
+                trials_per_minute=self._pace.per_minute(work),
+                seconds_left=self._pace.seconds_left(work, planned),
+                busy=busy,
+                workers=max(self._workers, busy) if self._workers else 0,
+                since_ms=since_ms,
+                written_ms=written_ms,
+                notes=tuple(self._notes),
+            )
+
+    def _work(self) -> float:
+        return self._ended + sum(training.members * training.share for training in self._training.values())
+
+    def _runs(self, task: str, more: int) -> None:
+        row = self._rows[task]
+        self._rows[task] = replace(row, running=row.running + more)
+
+    def _count(self, record: TrialRecord) -> None:
+        row = self._rows[record.task]
+        kind = {Outcome.COMPLETE: "complete", Outcome.PRUNED: "pruned"}.get(record.outcome or Outcome.FAILED, "failed")
+        self._rows[record.task] = replace(row, **{kind: getattr(row, kind) + 1})
+        self._note_accuracy(record.task, record.measurement)
+
+    def _note_time(self, record: TrialRecord) -> None:
+        if record.ended_ms:
+            first_ms, last_ms = self._former_ms or (record.started_ms or record.ended_ms, 0)
+            self._former_ms = min(first_ms, record.started_ms or first_ms), max(last_ms, record.ended_ms)
+
+    def _note_accuracy(self, task: str, values: Mapping[str, float]) -> None:
+        accuracy, row = finite(values.get("accuracy")), self._rows[task]
+        if accuracy is not None and (row.best_accuracy is None or accuracy > row.best_accuracy):
+            self._rows[task] = replace(row, best_accuracy=accuracy)

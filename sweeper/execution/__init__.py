@@ -1,0 +1,7 @@
+"""Jobs on machines: in this process, or with Ray Tune on this machine or a cluster.
+
+An `Executor` asks a source for jobs, runs them where there is room, and tells how each one ended.
+
+May import: the ground floor alone. Owns ray; `driver/jobs/server.py` and `checks/probe.py` share it.
+Must not know: what a job trains, which sweep it belongs to, and why it comes next.
+"""

@@ -1,0 +1,159 @@
+"""Runs jobs, in this process or with Ray Tune. Knows nothing of what a job means.
+
+An executor asks a source for jobs until there is none, has each worked on, and tells the source what comes back.
+Ray's own state is placement only: nothing is ever restored from it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+from sweeper.errors import ClusterError
+from sweeper.execution.contract import JobSource, StoppedError, Work
+from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
+from sweeper.trial import Job, Progress
+
+
+class InlineExecutor:
+    """Runs one job after the other in this process: for tests, and for a debugger."""
+
+    def joined(self, shared: Shared) -> AbstractContextManager[None]:
+        """Join nothing: jobs run here."""
+        return nullcontext()
+
+    def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
+        """Run every job of the source here."""
+        source.on_workers(1)
+        while not source.should_stop() and (job := source.next_job()) is not None:
+
+            def report(progress: Progress, job: Job = job) -> None:
+                source.on_progress(job, progress)
+                if source.should_stop():
+                    raise StoppedError
+
+            try:
+                ended = work(job, report)
+            except StoppedError:
+                return
+            source.on_ended(job, ended)
+
+
+class RayExecutor:
+    """Runs jobs side by side on the workers of a Ray cluster, placed by Ray Tune; one job is one Tune trial.
+
+    Args:
+        workers: Jobs at a time, at most. None takes all that there is room for: of a cluster also what is added to it
+            later.
+        address: A running cluster, `HOST:PORT`, or `auto` for the one that was started on this machine; None starts
+            one here, for this run only.
+        scratch: Folder for what Ray Tune writes beside, emptied before and after; None takes a temporary one.
+
+    Raises:
+        ClusterError: If the address is of another kind or nothing answers there; when joining or running, if the
+            cluster cannot be joined or has no room for a job.
+    """
+
+    def __init__(self, workers: int | None = None, address: str | None = None, scratch: Path | None = None) -> None:
+        self._workers, self._scratch = workers, scratch
+        self._address = joined(address) if address else None
+        self._is_joined = False
+
+    @contextmanager
+    def joined(self, shared: Shared) -> Iterator[Machines | None]:
+        """Join the cluster and look at its nodes; None where there is none yet, or it was stopped meanwhile."""
+        if self._address is None:
+            yield None
+            return
+        _set_environment(self._address)
+        from sweeper.execution import ray_cluster  # Ray reads its environment when it is imported
+
+        with ray_cluster.connected(self._address) as is_there:
+            self._is_joined = is_there
+            try:
+                yield ray_cluster.machines(shared) if is_there else None
+            finally:
+                self._is_joined = False
+
+    def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
+        """Run every job of the source on Ray."""
+        if source.should_stop():
+            return
+        _set_environment(self._address)
+        from sweeper.execution import ray_cluster, ray_tune  # Ray reads its environment when it is imported
+
+        with ExitStack() as stack:
+            if not self._is_joined:
+                cpus = math.ceil(self._workers * request.cpus) if self._workers else None
+                if not stack.enter_context(ray_cluster.connected(self._address, cpus)):
+                    return
+            if source.should_stop():
+                return
+            here = ray_cluster.seen().at_once(request)
+            if self._address is None:
+                # The nodes alone: who starts Ray has no autoscaler, and asking for one takes 3 s.
+                Machines(ray_cluster.nodes()).refuse_what_never_fits(request)
+            # Without a limit a population more than there is room for waits in line, so that a cluster can grow.
+            is_all = self._address is not None and self._workers is None
+            limit = None if is_all else self._workers or here
+            source.on_workers(here if limit is None else min(limit, here))
+            ray_tune.place(work, source, request, limit, self._scratch)
+
+
+def joined(address: str) -> str:
+    """Return the place of a cluster where something listens: Ray itself would try for many minutes without a word.
+
+    Raises:
+        ClusterError: If the address is of another kind, or nothing answers there.
+    """
+    place = _address_on_this_machine() if address == "auto" else address
+    if not re.fullmatch(r"[^/]+:\d{1,5}", place):
+        raise ClusterError(
+            f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
+            f"{address!r}. A Ray head listens on port 6379; an address that starts with http:// is for submitting jobs."
+        )
+    host, _, port = place.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"the Ray cluster at {place} cannot be reached: {error}. Check the address, and start its head with "
+            "`ray start --head`."
+        ) from error
+    return place
+
+
+def _address_on_this_machine() -> str:
+    """Return the address that `ray start` left for `auto`."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    try:
+        return note.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ClusterError(
+            "--address auto found no Ray cluster on this machine. Start one with `ray start --head`, or give HOST:PORT."
+        ) from error
+
+
+def _set_environment(address: str | None) -> None:
+    """Set what Ray reads when it is imported; a value that the user has set stands."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger and MLflow hold the results
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the source decides when to stop
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
+        "TUNE_WARN_THRESHOLD_S": "60",
+        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher says how many; else workers start one after the other
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
+    }
+    if address is None or address.startswith(("127.", "localhost:")):
+        # Without these Ray writes a token into the user's home, listens on every network interface, and looks for a
+        # head on the loopback at this machine's outer address.
+        defaults |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

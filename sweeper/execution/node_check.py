@@ -1,0 +1,96 @@
+"""What each node of a cluster is asked before a sweep starts, and answers: whether it finds what the driver has."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sweeper import storage
+from sweeper.execution.resources import Shared
+from sweeper.isolated import ask
+from sweeper.provenance import software
+
+#: Packages whose versions must be the driver's on every node.
+_SAME = ("python", "torch", "ray", "sweeper")
+
+#: How long torch may take to start.
+_TORCH_PATIENCE_S = 45.0
+
+
+def look(shared: Shared, probe: str, gpus: int) -> dict[str, str]:
+    """Return what is wrong with the node on which this runs; runs on each one.
+
+    Args:
+        shared: What it should find.
+        probe: A file that the driver wrote, whose content is the end of its name; empty for none.
+        gpus: How many Ray says it has.
+    """
+    problems = [*_other_software(shared.software), *_other_storage(probe), *_other_files(shared.files)]
+    return {"problem": "; ".join(problems), "gpu_problem": _gpu_problem(gpus) if gpus else ""}
+
+
+def _other_software(expected: Mapping[str, str]) -> Iterator[str]:
+    here = software()
+    for name in _SAME:
+        if name in expected and _release(name, here[name]) != _release(name, expected[name]):
+            yield f"it has {name} {here[name]}, and the driver {expected[name]}; install the same there"
+
+
+def _release(name: str, version: str) -> str:
+    """Return the part of a version that must agree: torch is built for several devices, Python mends its errors."""
+    return version.rpartition(".")[0] if name == "python" else version.partition("+")[0]
+
+
+def _other_storage(probe: str) -> Iterator[str]:
+    if not probe:
+        return
+    folder, _, mark = probe.partition("?")[0].rpartition("/")
+    try:
+        if storage.read_bytes(probe) != mark.encode():
+            yield (
+                f"the folder {storage.without_credentials(folder)} there is not the driver's: a file that was just "
+                "written to it is missing; name a storage that every node reaches with --storage"
+            )
+            return
+        mine = _beside(probe, uuid.uuid4().hex)
+        storage.write_bytes(mine, b"")
+        storage.delete(mine)
+    except OSError as error:
+        yield (
+            f"the storage {storage.without_credentials(folder)} cannot be used there: {error.strerror}; give it the "
+            "credentials and the rights that the driver has, or name another one with --storage"
+        )
+
+
+def _beside(probe: str, name: str) -> str:
+    path, mark, reached = probe.partition("?")
+    return f"{path}-{name}{mark}{reached}"
+
+
+def _other_files(files: Mapping[str, int]) -> Iterator[str]:
+    for path, size in files.items():
+        try:
+            there = os.stat(path).st_size
+        except OSError as error:
+            yield f"the images {path} are not there ({error.strerror}); copy them there, under the same path"
+        else:
+            if there != size:
+                yield f"the images {path} have {there} bytes there, and {size} at the driver; copy them again"
+
+
+def _gpu_problem(gpus: int) -> str:
+    """Return why torch cannot use the GPUs of this node: asked in a process that is shown all of them."""
+    shown = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
+    facts: dict[str, Any] = {}
+    for answer in ask(["torch"], _TORCH_PATIENCE_S, shown):
+        if isinstance(answer, str):
+            return f"torch does not start there: {answer}"
+        facts = answer
+    if len(facts.get("devices", ())) >= gpus:
+        return ""
+    return (
+        f"Ray says it has {gpus} GPUs, and torch {facts.get('version')}, built for {facts.get('built_for')}, sees "
+        f"{len(facts.get('devices', ()))}; install a torch and a driver that fit, or set placement.gpus to 0"
+    )

@@ -1,0 +1,266 @@
+"""A Ray cluster: started or joined, what its nodes have, and whether they are fit to train a sweep.
+
+Imported by `sweeper.execute` once Ray's environment is set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.state import state as ray_state
+from ray.experimental.internal_kv import _internal_kv_get
+from ray.util.placement_group import placement_group_table
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeper import storage
+from sweeper.errors import ClusterError
+from sweeper.execution.node_check import look
+from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
+
+#: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
+NODE_PATIENCE_S = 90.0
+
+#: States of a placement group that does not have what it asks for.
+_UNPLACED = ("PENDING", "RESCHEDULING")
+
+#: A head's own watcher, which starts nodes or only looks on, says something after so long at most.
+_WATCHER_PATIENCE_S = 20.0
+
+#: How kinds of nodes are named by what only looks on, and starts none.
+_READ_ONLY = re.compile(r"node_[0-9a-f]+")
+
+
+@contextmanager
+def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
+    """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
+
+    Args:
+        address: Of a running one, `HOST:PORT`. None starts one here.
+        cpus: CPUs of the one that is started; None takes all of this machine.
+
+    Raises:
+        ClusterError: If the cluster cannot be started or joined.
+    """
+    handlers = _signal_handlers()
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=cpus or os.cpu_count(),
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=100 * 2**20,
+                _memory=ray._common.utils.get_system_memory(),  # all of it, as nobody else counts here
+            )
+        else:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ClusterError(
+            f"{where}: {reason}. Check the address, and that RAY_AUTH_MODE is the same here as on the cluster."
+        ) from error
+    except SystemExit:  # Ray's own handler stands in for the caller's while Ray starts
+        caller = handlers.get(signal.SIGTERM)
+        if not callable(caller):
+            raise
+        caller(signal.SIGTERM, None)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
+    finally:
+        ray.shutdown()
+
+
+def _signal_handlers() -> dict[signal.Signals, Any]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def nodes() -> list[Node]:
+    """Return the nodes that are alive."""
+    found = []
+    for node in ray.nodes():  # type: ignore[no-untyped-call]  # ray has no types here
+        if node["Alive"]:
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            found.append(Node(name, _resources(node["Resources"]), id=node["NodeID"]))
+    return found
+
+
+def seen() -> Seen:
+    """Return the cluster as it is now."""
+    free = _resources(ray.available_resources())  # type: ignore[no-untyped-call]  # ray has no types here
+    return Seen(nodes(), free)
+
+
+def unplaced() -> int:
+    """Return how many requests, of everybody, wait for resources; those that have theirs may still be starting."""
+    groups = placement_group_table().values()
+    return sum(group["state"] in _UNPLACED for group in groups)
+
+
+def _resources(named: Mapping[str, float]) -> Resources:
+    return Resources(named.get("CPU", 0.0), named.get("GPU", 0.0), int(named.get("memory", 0)))
+
+
+def machines(shared: Shared | None = None) -> Machines:
+    """Return where populations can be placed.
+
+    Args:
+        shared: What nodes are to find there; None looks at none of them.
+    """
+    found = nodes()
+    startable = _startable()
+    _await_watcher()
+    return Machines(
+        nodes=_looked_at(found, shared) if shared else found,
+        startable=startable,
+        has_autoscaler=bool(startable) or _has_autoscaler(),
+        is_cluster=True,
+    )
+
+
+# --- the autoscaler ------------------------------------------------------------------------------------
+
+
+def _has_autoscaler() -> bool:
+    """Whether somebody starts nodes: kinds of nodes have names of their own then."""
+    return any(not _READ_ONLY.fullmatch(kind) for kind in _kinds())
+
+
+def _await_watcher() -> None:
+    """Wait until a head that has just started knows whether it starts nodes."""
+    limit = time.monotonic() + _WATCHER_PATIENCE_S
+    while not _status() and not _states() and time.monotonic() < limit:
+        time.sleep(0.5)
+
+
+def _startable() -> list[Node]:
+    """Return the kinds of nodes that an autoscaler says it may start; most say nothing of it."""
+    config = ray_state.get_cluster_config()
+    groups = config.node_group_configs if config else ()
+    return [
+        Node(group.name, _resources(dict(group.resources)), count=group.max_count if group.max_count > 0 else 2**31)
+        for group in groups
+        if group.max_count
+    ]
+
+
+def _status() -> dict[str, Any]:
+    """Return what an autoscaler last said of itself; empty where there is none."""
+    with suppress(ValueError, TypeError, AttributeError, ray.exceptions.RayError):
+        said = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+        report = json.loads(said or "{}").get("autoscaler_report")
+        return report if isinstance(report, dict) else {}
+    return {}
+
+
+def _kinds() -> set[str]:
+    """Return the names of the kinds of nodes that there are, as far as somebody names them."""
+    status = _status()
+    kinds = {kind for part in ("active_nodes", "idle_nodes", "pending_launches") for kind in status.get(part) or {}}
+    return kinds | {kind for _, kind, *_ in status.get("pending_nodes") or ()} | {kind for kind, _ in _states() if kind}
+
+
+def _states() -> list[tuple[str, str]]:
+    """Return kind and state of every node, where an autoscaler of the second generation watches them."""
+    from ray.autoscaler.v2.sdk import get_cluster_status
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+
+    with suppress(Exception):  # a private interface: without it nothing is known of kinds
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        if not is_autoscaler_v2(fetch_from_server=True):
+            return []
+        here = [(node.ray_node_type_name, "here") for node in (*status.active_nodes, *status.idle_nodes)]
+        pending = [(node.ray_node_type_name, "pending") for node in status.pending_nodes]
+        launched = [(one.ray_node_type_name, "pending") for one in status.pending_launches for _ in range(one.count)]
+        return [*here, *pending, *launched]
+    return []
+
+
+def autoscaler_says() -> str:
+    """Return in words whether more nodes are to come."""
+    if not _has_autoscaler():
+        return "nothing starts nodes there by itself"
+    status = _status()
+    coming = Counter({kind: count for kind, count in (status.get("pending_launches") or {}).items() if count})
+    coming.update(kind for _, kind, *_ in status.get("pending_nodes") or ())
+    coming.update(kind for kind, state in _states() if state == "pending")
+    if coming:
+        return f"its autoscaler is starting {', '.join(f'{n} {kind}' for kind, n in sorted(coming.items()))}"
+    return "its autoscaler is starting no node now"
+
+
+# --- whether nodes are fit -----------------------------------------------------------------------------
+
+
+def _looked_at(found: Sequence[Node], shared: Shared) -> list[Node]:
+    """Return the nodes with what is wrong with them; nodes without CPUs train nothing, and are not asked.
+
+    Raises:
+        ClusterError: If the driver itself cannot write where they are to look.
+    """
+    mark = f"probe-{uuid.uuid4().hex}"
+    probe = storage.join(shared.folder, mark) if shared.folder else ""
+    try:
+        if probe:
+            storage.write_bytes(probe, mark.encode())
+        asked = {}
+        for node in found:
+            if node.has.cpus:
+                where = NodeAffinitySchedulingStrategy(node.id, soft=False)
+                task = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
+                asked[task.remote(shared, probe, int(node.has.gpus))] = node
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_PATIENCE_S) if asked else ([], [])
+        answers = {asked[ref].id: _answer(ref) if ref in ready else _silent() for ref in asked}
+    except OSError as error:
+        raise ClusterError(
+            f"the storage {storage.without_credentials(shared.folder)} cannot be written: {error.strerror}. "
+            "Name another one with --storage."
+        ) from error
+    finally:
+        with suppress(OSError):
+            if probe:
+                storage.delete(probe)
+    return [
+        replace(node, problem=answer.get("problem", ""), gpu_problem=answer.get("gpu_problem", ""))
+        for node in found
+        for answer in [answers.get(node.id, {})]
+    ]
+
+
+def _silent() -> dict[str, str]:
+    return {"problem": f"did not answer within {NODE_PATIENCE_S:g} s; look into its logs, or restart Ray on it"}
+
+
+def _answer(ref: Any) -> dict[str, str]:
+    try:
+        return dict(ray.get(ref))
+    except Exception as error:  # whatever a node lacks, it says with an exception of its own
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[-1] if lines else type(error).__name__
+        return {"problem": f"could not be asked: {said[:300]}; install the same sweeper on it as here"}
+
+
+def request_of(request: Request) -> dict[str, float]:
+    """Return a request as Ray Tune takes it."""
+    named = {"cpu": request.cpus, "gpu": request.gpus, "memory": request.memory_bytes}
+    return {name: amount for name, amount in named.items() if amount}

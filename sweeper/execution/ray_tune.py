@@ -1,0 +1,339 @@
+"""One run of Ray Tune over a source's jobs, on the cluster that `sweeper.cluster` has joined.
+
+Imported by `sweeper.execute` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
+never read here: the classes below leave their state out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from sweeper.execution.contract import JobSource, Work
+from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
+from sweeper.execution.resources import Request
+from sweeper.execution.waiting import Waiting
+from sweeper.trial import Ended, Job, Lease, Outcome, Progress
+
+#: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
+HANGS_AFTER_S = 60.0
+
+#: Jobs a worker gets from one run of Tune, about, and the least number in all. Tune keeps objects, texts and folders of
+#: every trial to its end, and looks at each of them at every step; at the end of a run its last workers wait for
+#: each other, half a job on average: a hundredth of the time.
+_JOBS_A_WORKER, _LEAST_JOBS = 50, 250
+
+_T = TypeVar("_T")
+
+
+def place(work: Work, source: JobSource, request: Request, limit: int | None, scratch: Path | None = None) -> None:
+    """Run every job of a source; returns when there is none left, or the source wants to stop.
+
+    Args:
+        work: What a job is worked on with.
+        source: Where jobs come from.
+        request: What each job asks for.
+        limit: Jobs at a time, at most. None: as many as the cluster has room for, and one that waits for more.
+        scratch: Folder for what Ray Tune writes beside.
+    """
+    # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
+    # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
+    for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
+        logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
+    guarded = _Guarded(source)
+    waiting = Waiting(guarded, request, limit, seen, unplaced, autoscaler_says)
+    first: Job | None = None
+    while True:
+        at_once = limit or seen().at_once(request)
+        most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
+        searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most)
+        _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
+        if guarded.error:
+            raise guarded.error
+        first = guarded.next_job() if searcher.is_used_up else None
+        if first is None:
+            break
+    if guarded.error:
+        raise guarded.error
+
+
+@dataclass(frozen=True)
+class Room:
+    """What jobs are placed in: what each asks for, and who knows how many at a time and tells what waits."""
+
+    request: Request
+    waiting: Waiting
+
+
+def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, scratch: Path | None) -> None:
+    """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
+        scratch.mkdir(parents=True)
+    folder, folders = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-")), FolderCallback()
+    try:
+        tuner = tune.Tuner(
+            tune.with_resources(_trainable(work), request_of(room.request)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,  # the searcher says how many at a time: that number may change
+                reuse_actors=True,
+                trial_dirname_creator=_directory_name,
+            ),
+            run_config=tune.RunConfig(
+                name="placement",
+                storage_path=folder,
+                verbose=0,
+                stop=SourceStopper(source),
+                callbacks=[WorkerCallback(searcher, room.waiting), folders],
+                failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
+            ),
+        )
+        tuner.fit()
+    finally:
+        folders.remove_rest()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Guarded:
+    """A source whose first error ends the run in order, instead of in the middle of Tune's own bookkeeping."""
+
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+        self.error: Exception | None = None
+
+    def on_workers(self, workers: int) -> None:
+        self._call(lambda: self._source.on_workers(workers))
+
+    def on_waiting(self, keys: Sequence[str], reason: str) -> None:
+        self._call(lambda: self._source.on_waiting(keys, reason))
+
+    def next_job(self) -> Job | None:
+        return None if self.should_stop() else self._call(self._source.next_job)
+
+    def on_progress(self, job: Job, progress: Progress) -> None:
+        self._call(lambda: self._source.on_progress(job, progress))
+
+    def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
+        self._call(lambda: self._source.on_ended(job, ended))
+
+    def should_stop(self) -> bool:
+        return self.error is not None or self._source.should_stop()
+
+    def _call(self, call: Callable[[], _T]) -> _T | None:
+        if self.error is not None:
+            return None
+        try:
+            return call()
+        except Exception as error:
+            self.error = error
+            return None
+
+
+def _directory_name(trial: Trial) -> str:
+    return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
+
+
+def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
+    """Return what a worker runs: one job, from its text in the configuration."""
+
+    def train(config: dict[str, str]) -> None:
+        # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        job = replace(_job_from_json(config["job"]), device=device)
+        ended = work(job, lambda progress: tune.report({"progress": json.dumps(asdict(progress))}))
+        tune.report({"ended": json.dumps([asdict(member) for member in ended])})
+
+    return train
+
+
+class PlanSearcher(Searcher):
+    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports.
+
+    Args:
+        source: Where jobs come from.
+        most: How many to hand out.
+        first: A job that was taken from the source already.
+        at_most: Returns how many may be handed out at a time, now.
+    """
+
+    def __init__(
+        self,
+        source: JobSource,
+        most: int,
+        first: Job | None = None,
+        at_most: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
+        super().__init__()
+        self._source, self._left, self._first, self._at_most = source, most, first, at_most
+        self._jobs: dict[str, Job] = {}
+        self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
+        self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
+        self._hangs: set[str] = set()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has handed out all it may: the source may have more."""
+        return self._left <= 0
+
+    @property
+    def handed(self) -> Mapping[str, Job]:
+        """Jobs that were handed out and have not ended, by trial."""
+        return self._jobs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
+        if self.is_used_up:
+            return Searcher.FINISHED
+        if len(self._live) >= self._at_most():
+            return None
+        job, self._first = self._first or self._source.next_job(), None
+        if job is None:
+            return None if self._jobs else Searcher.FINISHED
+        self._left -= 1
+        self._jobs[trial_id] = job
+        self._live.add(trial_id)
+        return {"job": json.dumps(asdict(job))}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass on what a worker reports."""
+        job = self._jobs.get(trial_id)
+        if job is None:
+            return
+        self._heard.pop(trial_id, None)
+        if "ended" in result:
+            del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
+            self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
+        elif "progress" in result:
+            self._source.on_progress(job, Progress(**json.loads(result["progress"])))
+
+    def on_trial_error(self, trial_id: str, error: Exception | None) -> None:
+        """Pass on that the worker of a job died; what ended in order was passed on with its result."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        if trial_id in self._hangs:
+            reason = (
+                f"the worker that trained population {job.key} did not answer after the limit of {job.time_limit_s} s"
+            )
+            self._source.on_ended(job, [Ended(Outcome.TIMED_OUT, reason)] * len(job.wanted_keys))
+            return
+        said = f"{type(error).__name__}: {error}".strip()
+        # Ray's own monitor kills a worker before the system's memory is full, and says so.
+        is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in said
+        outcome = Outcome.OUT_OF_MEMORY if is_memory else Outcome.LOST
+        reason = f"the worker that trained population {job.key} died: {said}"
+        self._source.on_ended(job, [Ended(outcome, reason)] * len(job.wanted_keys))
+
+    def hanging(self, running: Iterable[str], now: float) -> list[str]:
+        """Return which of the running trials have not said a word for longer than they may take.
+
+        Args:
+            running: What has a worker now; what waits for one cannot hang.
+            now: Seconds from any start.
+        """
+        limits = {id: job.time_limit_s for id, job in self._jobs.items() if job.time_limit_s is not None}
+        quiet = [id for id in running if id in limits]
+        hangs = [id for id in quiet if now - self._heard.setdefault(id, now) > limits[id] + HANGS_AFTER_S]
+        self._hangs.update(hangs)
+        return hangs
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Count it no more; results and errors were passed on as they came."""
+        self._live.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the ledger is the truth."""
+
+
+class WorkerCallback(tune.Callback):
+    """Tells the searcher why a worker died, which Tune itself does not, kills those that hang, and sees what waits."""
+
+    def __init__(self, searcher: PlanSearcher, waiting: Waiting) -> None:
+        self._searcher, self._waiting = searcher, waiting
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Pass on whose worker died, and of what."""
+        self._searcher.on_trial_error(trial.trial_id, trial.get_error())
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Kill workers that hang; Tune then says that they died."""
+        actors = {t.trial_id: t.temporary_state.ray_actor for t in trials if t.status == Trial.RUNNING}
+        for trial_id in self._searcher.hanging(actors, time.monotonic()):
+            if actor := actors[trial_id]:
+                ray.kill(actor)
+        self._waiting.step(self._searcher.handed, actors)
+
+
+class FolderCallback(tune.Callback):
+    """Removes what Tune writes for its trials, where it is on this machine."""
+
+    def __init__(self) -> None:
+        self._places: set[Path] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Remove the folders of a trial; a worker is in its own until it gets another one."""
+        if (storage := trial.storage) is not None:
+            self._places.add(Path(storage.trial_working_directory).parent.parent)
+            for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_rest(self) -> None:
+        """Remove what is left of the whole run in Ray's folder, when the workers are gone."""
+        for place in self._places:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                place.parent.rmdir()  # named by the time of the run
+
+
+class SourceStopper(tune.Stopper):
+    """Ends the whole run when the source wants to stop."""
+
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tell whether to end the run."""
+        return self._source.should_stop()
+
+
+def _job_from_json(text: str) -> Job:
+    values = json.loads(text)
+    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
+    lease = values["lease"] and Lease(**values["lease"])
+    return Job(**{**values, **tuples, "lease": lease})
+
+
+def _ended_from(values: dict[str, Any]) -> Ended:
+    outcome = values["outcome"]
+    return Ended(**{**values, "outcome": Outcome(outcome) if outcome else None})

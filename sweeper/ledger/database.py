@@ -1,0 +1,262 @@
+"""The databases that ledgers are kept in: a SQLite file with one sweep, or a PostgreSQL database with many.
+
+What is opened here is an Optuna storage. On PostgreSQL a driver's storage has a single connection, which holds a lock
+of the server on the sweep: nothing is ever written over a connection that does not hold it, and the server takes the
+lock back when the connection ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sweeper.errors import HomeError, SweepBusyError
+from sweeper.ledger.optuna_tables import newest_tables
+
+#: How long a reader or writer waits for the SQLite file while another one writes.
+SQLITE_TIMEOUT_S = 60
+
+#: What a database raises, as itself or wrapped by Optuna.
+DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
+
+#: Names of the server's locks, hashed: one for making Optuna's tables, one per sweep.
+_TABLES, _SWEEP = "sweeper tables", "sweeper sweep {}"
+
+#: How a server is reached; one that is gone is noticed within a minute or so.
+_CONNECTION: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+#: The same on the server's side: a lock must not outlive its driver's machine.
+_KEEPALIVE = "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
+
+_FORM = "postgresql://user@host/database"
+
+
+def shared_url(url: str) -> str:
+    """Return the URL of a database with ledgers, with the driver it is opened with.
+
+    Raises:
+        HomeError: If it is not the URL of a PostgreSQL database.
+    """
+    problem, parsed = "", None
+    try:
+        parsed = make_url(re.sub("^postgres(ql)?://", "postgresql+psycopg://", url))
+    except (ArgumentError, ValueError):  # a port that is no number
+        problem = "this is no URL"
+    else:
+        if parsed.drivername != "postgresql+psycopg":
+            problem = f"this names {parsed.drivername}"
+        elif "@" in (parsed.host or "") or "@" in (parsed.database or ""):
+            problem = "an @ within a password must be written %40"
+    if problem or parsed is None:
+        raise HomeError(
+            f"--ledger takes the URL of a PostgreSQL database, {_FORM}, but got {_hidden(url)}: {problem}. "
+            "Leave it out to keep the ledger in the home, in SQLite."
+        )
+    return parsed.render_as_string(hide_password=False)
+
+
+def without_password(url: str) -> str:
+    """Return the URL of a database without its password: to be shown and kept."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return _hidden(url)
+    # `URL.set` takes None for "as it is".
+    return parsed._replace(password=None).difference_update_query(["password"]).render_as_string()
+
+
+def _hidden(url: str) -> str:
+    """Return no more than what can be told apart from a password in a URL that cannot be parsed."""
+    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1…", re.sub("://.*@", "://…@", url))
+
+
+def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDBStorage:
+    """Open the storage of a ledger; its tables are made where they are missing.
+
+    Args:
+        url: URL of the storage.
+        sweep: Name of the sweep.
+        holder: Who drives the sweep, in words. Empty for those who only read.
+
+    Raises:
+        SweepBusyError: If another driver holds the sweep; names it.
+        Exception: What `opening` translates.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not _is_shared(url):
+        arguments: dict[str, Any] = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
+        if holder:
+            arguments["pool_events"] = [(_write_ahead, "connect")]
+        return _opened_file(url, arguments)
+    arguments = {
+        "connect_args": dict(_CONNECTION, application_name=f"sweeper {holder}".strip()[:63]),
+        "pool_pre_ping": True,
+    }
+    with _alone(url):  # two that find no tables would both make them
+        reader = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    if not holder:
+        return reader
+    reader.engine.dispose()
+
+    def hold(connection: Any, _record: object) -> None:
+        _hold(connection, sweep)
+
+    arguments |= {"pool_size": 1, "max_overflow": 0, "pool_events": [(hold, "connect")]}
+    return optuna.storages.RDBStorage(
+        url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
+    )
+
+
+def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Open the storage of a file.
+
+    To compare a file's tables with those that it should have, Optuna loads every version there ever was, at each
+    opening: that is ten times the rest of it. Here it does so only with a file that is of another version or has none.
+    """
+    file = Path(make_url(url).database or "")
+    if not file.exists() or not file.stat().st_size:
+        return optuna.storages.RDBStorage(url, engine_kwargs=arguments, skip_compatibility_check=True)
+    with suppress(StorageInternalError, AssertionError):  # no tables, or no version of them
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
+        )
+        if storage.get_current_version() == newest_tables():
+            return storage
+        storage.engine.dispose()
+    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+
+
+def _write_ahead(connection: Any, _record: object) -> None:
+    """Let SQLite write ahead while a driver lives: one sync for each transaction, and readers do not hold it up."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def close_database(storage: optuna.storages.RDBStorage, holder: str) -> None:
+    """Let go of a storage. A file that was driven becomes a single one again, unless somebody reads it just now."""
+    storage.engine.dispose()
+    if holder and storage.url.startswith("sqlite"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(storage.engine.url.database or "", timeout=0)) as file:
+            file.execute("PRAGMA journal_mode = DELETE")
+
+
+def driver_of(storage: optuna.storages.RDBStorage, sweep: str) -> str | None:
+    """Return who holds a sweep of a shared database, in words; None if nobody does."""
+    if not _is_shared(storage.url):
+        return None
+    with storage.engine.connect() as connection:
+        return _named(connection.execute(text(_HOLDER), {"lock": _lock_number(_SWEEP.format(sweep))}).all())
+
+
+_HOLDER = """
+select coalesce(activity.application_name, '') from pg_locks
+left join pg_stat_activity activity using (pid)
+where locktype = 'advisory' and pg_locks.granted and objsubid = 1
+and database = (select oid from pg_database where datname = current_database())
+and (classid::bigint << 32) + objid::bigint = :lock
+"""
+
+
+def _named(rows: Any) -> str | None:
+    if not rows:
+        return None
+    return str(rows[0][0]).removeprefix("sweeper").strip() or "another process"  # one that has just ended
+
+
+def _hold(connection: Any, sweep: str) -> None:
+    """Take the server's lock on a sweep for a new connection."""
+    number = _lock_number(_SWEEP.format(sweep))
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEPALIVE)
+        (is_held,) = cursor.execute("select pg_try_advisory_lock(%s)", [number]).fetchone()
+        rows = [] if is_held else cursor.execute(_HOLDER.replace(":lock", "%s"), [number]).fetchall()
+    connection.commit()
+    if not is_held:
+        connection.close()
+        raise SweepBusyError(
+            f"sweep {sweep!r} is being driven by {_named(rows) or 'another process'}, in the same ledger. "
+            f"Watch it with `sweeper status {sweep}`, or end that process first."
+        )
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Wait for the right to make tables in a shared database."""
+    engine = create_engine(url, poolclass=NullPool, connect_args=dict(_CONNECTION))
+    with engine.connect() as connection:
+        connection.execute(text("set lock_timeout = '60s'"))
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _lock_number(_TABLES)})
+        yield
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1  # the server's numbers are signed
+
+
+def _is_shared(url: str) -> bool:
+    return url.startswith("postgresql")
+
+
+@contextmanager
+def opening(url: str, sweep: str) -> Iterator[None]:
+    """Turn what goes wrong while a ledger is opened into one sentence and the way out."""
+    try:
+        yield
+    except SweepBusyError:
+        raise
+    except (*DATABASE_ERRORS, ImportError, RuntimeError) as error:
+        reason = first_line(error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error)
+        way_out = "Restore the file from a copy, or choose another --name to start a new sweep."
+        if _is_shared(url):
+            reason, way_out = _shared_problem(reason, error)
+        elif isinstance(error, RuntimeError) and "upgrade" in reason:
+            reason, way_out = _outdated(reason)
+        raise HomeError(
+            f"the ledger of sweep {sweep!r} cannot be opened: {reason} ({without_password(url)}). {way_out}"
+        ) from error
+
+
+def _shared_problem(reason: str, error: BaseException) -> tuple[str, str]:
+    """Return reason and way out of a failure to open a shared database."""
+    told = reason.lower()
+    if isinstance(error, ImportError):
+        return "the PostgreSQL driver is not installed", "Install it: pip install 'sweeper[postgres]'"
+    if isinstance(error, RuntimeError) and "optuna" in told:
+        return _outdated(reason)
+    if "password" in told or "authentication" in told or "pg_hba" in told or ("role" in told and "not exist" in told):
+        return (
+            reason,
+            "Name user and password with --ledger or SWEEPER_LEDGER, or the password in ~/.pgpass.",
+        )
+    if "database" in told and "does not exist" in told:
+        return reason, "Make it with `createdb`, or name another one with --ledger."
+    if "permission denied" in told:
+        return reason, "Grant the user the right to make tables there, or name another database with --ledger."
+    return reason, "Check that the server runs and that its address is right, or name another one with --ledger."
+
+
+def _outdated(reason: str) -> tuple[str, str]:
+    cause = reason.split(". ")[0].removesuffix(".")
+    return cause, "Run `optuna storage upgrade --storage URL` on it, or use the version of optuna that made it."
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a database says, without the name of the exception."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return re.sub(r"^\([\w.]+\) ", "", line).rstrip(". ")

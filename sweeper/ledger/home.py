@@ -1,0 +1,407 @@
+"""Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
+
+HOME/mlflow.db             the tracking database, where no other is named
+HOME/NAME/ledger.db        the ledger; or, where it is in a database that several homes share,
+HOME/NAME/ledger.json      the address of that database, and which of its sweeps this is
+HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
+HOME/NAME/tracking.txt     the tracking URI last used
+HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
+HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
+HOME/NAME/leases/          one file per population: to whom it was handed out last
+HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
+HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from sweeper import storage
+from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
+from sweeper.trial import Lease
+
+#: Stands for a tracking URI that carries a password.
+NOT_KEPT = "(not kept: it carries a password)"
+
+#: The files that make a folder a planned sweep.
+_LEDGERS = ("ledger.db", "ledger.json")
+
+#: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
+LEAST_ROOM_MIB = 8
+
+#: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
+_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder that holds sweeps.
+
+    Attributes:
+        storage: Folder or URI below which checkpoints and networks are kept; None for where a sweep's are kept already,
+            which is the home unless it was named before.
+        ledger_url: URL of a database with ledgers; None for where a sweep's is already, likewise.
+    """
+
+    root: Path
+    storage: str | None = None
+    ledger_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if found := re.search("[?#]", str(self.root)):
+            raise HomeError(
+                f"the home {self.root} has {found.group()!r} in its path, which database addresses cannot hold. "
+                "Name another folder with --home."
+            )
+
+    def sweep(self, name: str) -> SweepFolder:
+        """Return the folder of a sweep, whether or not it exists."""
+        root = storage.rooted(self.storage) if self.storage else None
+        return SweepFolder(self.root.absolute() / name, root, self.ledger_url)
+
+    def known(self, name: str) -> SweepFolder:
+        """Return the folder of a planned sweep.
+
+        Raises:
+            UnknownSweepError: If there is none of that name here.
+        """
+        folder = self.sweep(name)
+        if not folder.is_planned and not folder.has_shared_ledger:
+            sweeps = ", ".join(self.sweeps()) or "none"
+            raise UnknownSweepError(
+                f"there is no sweep {name!r} in {self.root} (sweeps there: {sweeps}). "
+                "Name the right folder with --home, or start it with `sweeper run`."
+            )
+        return folder
+
+    def sweeps(self) -> list[str]:
+        """Return the names of all planned sweeps, sorted.
+
+        Raises:
+            HomeError: If the home is no folder, or cannot be read.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
+        try:
+            return sorted({path.parent.name for name in _LEDGERS for path in self.root.glob(f"*/{name}")})
+        except OSError as error:
+            raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
+
+    @property
+    def artifact_root(self) -> str:
+        """URI of the folder for artifacts, where a tracking database does not say."""
+        return (self.root.absolute() / "artifacts").as_uri()
+
+    @property
+    def tracking_uri(self) -> str:
+        """The tracking database of this home."""
+        return f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
+
+    def tracking_uri_of(self, name: str, named: str | None = None) -> str:
+        """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
+
+        A SQLite file is given by its absolute path, so that it is the same from every folder.
+
+        Raises:
+            TrackingError: If it was an address with a password, which is not kept.
+        """
+        uri = named or self.sweep(name).tracking_uri or self.tracking_uri
+        if uri == NOT_KEPT:
+            raise TrackingError(
+                f"sweep {name!r} was mirrored to an address with a password, which is not kept. "
+                "Name it again with --tracking-uri or MLFLOW_TRACKING_URI, in Python with tracking_uri."
+            )
+        scheme, is_file, path = uri.partition(":///")
+        return f"{scheme}:///{Path(path).absolute()}" if is_file and scheme == "sqlite" and path else uri
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The files of one sweep.
+
+    Attributes:
+        storage: Folder or URI that was named now for checkpoints and networks.
+        named_ledger: URL that was named now for the ledger.
+    """
+
+    path: Path
+    storage: str | None = None
+    named_ledger: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether a ledger is here, or a note of where it is."""
+        return (self.path / "ledger.db").is_file() or "url" in self.shared_ledger
+
+    @property
+    def has_shared_ledger(self) -> bool:
+        """Whether the ledger is in a database, named now or noted before, and not in a file here."""
+        return not (self.path / "ledger.db").is_file() and bool(self.named_ledger or self.shared_ledger.get("url"))
+
+    @property
+    def ledger_url(self) -> str:
+        """URL of the ledger's storage: the file here; if there is none, the one named now or noted before."""
+        shared = (self.named_ledger or self.shared_ledger.get("url")) if self.has_shared_ledger else None
+        return shared or f"sqlite:///{self.path / 'ledger.db'}"
+
+    @property
+    def shared_ledger(self) -> Mapping[str, str]:
+        """What was noted of a ledger that is not here: `url` and `identity`; empty without one."""
+        try:
+            noted = json.loads((self.path / "ledger.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def keep_shared_ledger(self, url: str, identity: str) -> None:
+        """Note where the ledger is; the URL must hold no password."""
+        self._keep("ledger.json", json.dumps({"url": url, "identity": identity}))
+
+    def make_ledger(self, create: Callable[[str], None]) -> None:
+        """Have a ledger made, so that nobody ever opens a half-made one.
+
+        Args:
+            create: Called with the URL of the file to make.
+        """
+        with self._writing():
+            aside = self.path / f"ledger.{os.getpid()}.tmp"
+            aside.unlink(missing_ok=True)
+            try:
+                create(f"sqlite:///{aside}")
+                aside.replace(self.path / "ledger.db")
+            finally:
+                aside.unlink(missing_ok=True)
+
+    @property
+    def files(self) -> str:
+        """Location of the folder with checkpoints and networks: the one named now, or noted before, or this one."""
+        root = self.storage or self._kept("storage.txt")
+        return storage.join(root, self.name) if root else str(self.path)
+
+    @property
+    def has_files_elsewhere(self) -> bool:
+        """Whether checkpoints and networks are kept outside of this folder."""
+        return self.files != str(self.path)
+
+    def keep_storage(self) -> None:
+        """Note the storage that was named, for later commands; of credentials in it nothing is kept."""
+        if self.storage:
+            self._keep("storage.txt", storage.without_credentials(self.storage))
+
+    def checkpoint(self, population: str) -> str:
+        """Return where the checkpoint of a population is kept."""
+        return storage.join(self.files, "checkpoints", f"{population}.pt")
+
+    def hand_out(self, population: str, holder: str) -> Lease:
+        """Write down to whom a population is handed out now, where its workers can read it, and return that.
+
+        A worker that finds another holder there stops: one that was cut off, with or without its driver, may not know
+        that its population goes on elsewhere.
+
+        Args:
+            population: Key of the population.
+            holder: Tells this time from all others.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        lease = Lease(storage.join(self.files, "leases", f"{population}.json"), holder)
+        storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
+        return lease
+
+    def network(self, key: str) -> str:
+        """Return where the trained network of a trial is kept."""
+        return storage.join(self.files, "networks", f"{key}.safetensors")
+
+    def network_here(self, key: str) -> Path:
+        """Return the path of a network on this machine, which is a copy where networks are kept elsewhere."""
+        return self.path / "networks" / f"{key}.safetensors"
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The tracking URI this sweep last used, if it was kept."""
+        return self._kept("tracking.txt")
+
+    def keep_tracking_uri(self, uri: str) -> None:
+        """Note the tracking URI for later commands; of one that carries a password only that there was one."""
+        is_file = uri.startswith("sqlite:")
+        if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
+            uri = NOT_KEPT
+        self._keep("tracking.txt", uri)
+
+    def _kept(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text(encoding="utf-8").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def _keep(self, name: str, text: str) -> None:
+        with self._writing():
+            aside = self.path / f"{name}.{os.getpid()}.tmp"
+            aside.write_text(text + "\n", encoding="utf-8")
+            aside.replace(self.path / name)
+
+    @contextmanager
+    def drive(self) -> Iterator[Lease]:
+        """Become the sweep's only driver.
+
+        The operating system holds the lock and drops it when this process ends in any way, so a dead driver blocks
+        nobody.
+
+        Raises:
+            HomeError: If the folder cannot be made or written.
+            SweepBusyError: If another driver works on this sweep; names it.
+        """
+        file = self._lock()
+        try:
+            session = uuid.uuid4().hex
+            with self._writing():
+                file.seek(0)
+                file.truncate()
+                json.dump({**_this_process(), "session": session}, file)
+                file.flush()
+            self._remove_leftovers()
+            yield Lease(str(self.path / "driver.json"), session)
+            # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
+            self._remove_leftovers()
+        finally:
+            if not self.is_planned:  # what was refused before it was planned leaves no trace
+                with suppress(OSError):
+                    (self.path / "driver.json").unlink()
+                    self.path.rmdir()
+            file.close()
+
+    def require_room(self) -> None:
+        """Check that the disks of this folder, and of checkpoints and networks, have room for another population.
+
+        Raises:
+            HomeError: If one is full.
+        """
+        for root in {str(self.path), *([self.files] if storage.is_local(self.files) else [])}:
+            try:
+                free_mib = shutil.disk_usage(root).free / 2**20
+            except OSError:
+                continue  # one that is not there yet, or does not say: writing to it will tell
+            if free_mib < LEAST_ROOM_MIB:
+                raise HomeError(
+                    f"the disk of {root} is full: {free_mib:.1f} MiB are free, and {LEAST_ROOM_MIB} are needed to go "
+                    f"on. Trials without an outcome stay waiting. Free some, then `sweeper resume {self.name}`."
+                )
+
+    def leftovers(self) -> list[Path]:
+        """Return the torn files of drivers and workers that were killed while writing; meaningless while one lives.
+
+        Object stores never show any.
+        """
+        roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
+        folders = [
+            self.path,
+            *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks")),
+        ]
+        return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
+
+    def _remove_leftovers(self) -> None:
+        for torn in self.leftovers():
+            with suppress(OSError):
+                torn.unlink()
+
+    def _lock(self) -> IO[str]:
+        """Return the driver's file, open and locked."""
+        driver: dict[str, object] = {}
+        for _ in range(_LOCK_ATTEMPTS):
+            with self._writing():
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = (self.path / "driver.json").open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Another driver may have removed the file since it was opened: a lock on that keeps nobody out.
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                    return file
+            except BlockingIOError:
+                driver = _read(file)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                file.close()
+                raise HomeError(
+                    f"the file {file.name} cannot be locked: {error.strerror}. "
+                    "Name a folder on a file system that has locks with --home."
+                ) from error
+            file.close()
+            time.sleep(_LOCK_PAUSE_S)
+        raise SweepBusyError(
+            f"sweep {self.name!r} is being driven by {_named(driver)}. "
+            f"Watch it with `sweeper status {self.name}`, or end that process first."
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise HomeError(
+                f"the sweep's folder {self.path} cannot be written: {error.strerror}. "
+                "Make it writable, or name another folder with --home."
+            ) from error
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep now, in words; None if nobody does."""
+        found = self.driving
+        return None if found is None else _named(found)
+
+    @property
+    def driving(self) -> Mapping[str, object] | None:
+        """Who drives this sweep now, as it has noted itself: `pid`, `host`, `since`; None if nobody does."""
+        try:
+            with (self.path / "driver.json").open(encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return _read(file)
+        except OSError:
+            pass
+        return None
+
+
+def this_driver() -> str:
+    """Return the name of this process, as another driver would be told it."""
+    return _named(_this_process())
+
+
+def _this_process() -> dict[str, object]:
+    since = datetime.now().isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def _read(file: IO[str]) -> dict[str, object]:
+    try:
+        file.seek(0)
+        content = json.load(file)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _named(driver: Mapping[str, object]) -> str:
+    if not driver:
+        return "another process"
+    return f"process {driver.get('pid')} on {driver.get('host')} since {driver.get('since')}"

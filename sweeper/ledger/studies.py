@@ -1,0 +1,171 @@
+"""The ledger's storage: one Optuna study for each task of a sweep, named `<sweep>/<task>`, and its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeper.errors import HomeError
+from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
+from sweeper.ledger.optuna_tables import Change, NewRow, add_trials, change_trials, check_tables
+from sweeper.trial import Objective, State
+
+_STATES = {
+    State.WAITING: TrialState.WAITING,
+    State.RUNNING: TrialState.RUNNING,
+    State.COMPLETE: TrialState.COMPLETE,
+    State.PRUNED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """What becomes of a row that is not finished.
+
+    Attributes:
+        number: Its number.
+        attributes: To be written; others stay.
+        state: To go to; None to stay.
+        values: Of the objectives, finite, where it becomes complete.
+    """
+
+    number: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = None
+    values: Sequence[float] | None = None
+
+
+class Studies:
+    """The studies of one sweep.
+
+    Args:
+        url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
+        sweep: Name of the sweep.
+        holder: Who drives the sweep, in words; empty for those who only read.
+
+    Raises:
+        HomeError: If the storage cannot be opened.
+        SweepBusyError: If the storage is shared and another driver holds the sweep.
+    """
+
+    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
+        self.sweep, self._holder = sweep, holder
+        self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
+        with opening(url, sweep):
+            self._storage = open_database(url, sweep, holder)
+            check_tables()
+            names = optuna.get_all_study_names(self._storage)
+            self._studies = {
+                name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
+                for name in names
+                if name.startswith(f"{sweep}/")
+            }
+
+    def close(self) -> None:
+        """Let go of the storage, and of the sweep where this is its driver."""
+        close_database(self._storage, self._holder)
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        return driver_of(self._storage, self.sweep)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Labels of the tasks that have a study, in the order in which they were made."""
+        return list(self._studies)
+
+    def make(self, task: str, objectives: Sequence[Objective]) -> None:
+        """Make the study of a task, unless it is there."""
+        if task not in self._studies:
+            self._studies[task] = optuna.create_study(
+                storage=self._storage,
+                study_name=f"{self.sweep}/{task}",
+                directions=[StudyDirection[objective.goal.name] for objective in objectives],
+                load_if_exists=True,
+            )
+
+    def noted(self, task: str) -> Mapping[str, Any]:
+        """Return what is noted on a task's study."""
+        return self._studies[task].user_attrs
+
+    def note(self, task: str, name: str, value: object) -> None:
+        """Note plain values on a task's study."""
+        self._studies[task].set_user_attr(name, value)
+
+    def trials(self, task: str) -> list[FrozenTrial]:
+        """Return the rows of a task that the ledger wrote, in order."""
+        found = [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+        self._open[task] = {trial.number: trial for trial in found if not trial.state.is_finished()}
+        return found
+
+    def all_trials(self, task: str) -> list[FrozenTrial]:
+        """Return every row of a task, also what the ledger did not write."""
+        with _translated(self.sweep, "read"):
+            return self._studies[task].get_trials(deepcopy=False)
+
+    def rows(self, task: str, numbers: Iterable[int]) -> list[FrozenTrial]:
+        """Return some rows; for the driver, which alone changes them: an open one is not read again."""
+        known = self._open.setdefault(task, {})
+        return [known.get(number) or self._storage.get_trial(self._id(task, number)) for number in numbers]
+
+    def add(self, task: str, rows: Sequence[NewRow]) -> list[FrozenTrial]:
+        """Write waiting rows, all or none; what is planned is written with them, so that no row is ever without."""
+        return self._keep(task, add_trials(self._storage, self._studies[task]._study_id, rows))
+
+    def change(self, task: str, changes: Sequence[RowChange]) -> list[FrozenTrial]:
+        """Write what becomes of rows that are not finished, all or none.
+
+        Raises:
+            UpdateFinishedTrialError: If one is finished, or is to finish and does not run.
+        """
+        rows = self.rows(task, [change.number for change in changes])
+        states = [None if change.state is None else _STATES[change.state] for change in changes]
+        told = [
+            Change(row, change.attributes, state, change.values)
+            for row, change, state in zip(rows, changes, states, strict=True)
+        ]
+        return self._keep(task, change_trials(self._storage, told))
+
+    def _keep(self, task: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Remember open rows as they stand now; finished ones, which do not change any more, are forgotten."""
+        known = self._open.setdefault(task, {})
+        for trial in trials:
+            known.pop(trial.number, None)
+            if not trial.state.is_finished():
+                known[trial.number] = trial
+        return trials
+
+    def _id(self, task: str, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._studies[task]._study_id, number)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn the storage's failures into one sentence."""
+        with _translated(self.sweep):
+            yield
+
+
+def create_ledger(url: str) -> None:
+    """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
+    with _translated(url):
+        open_database(url, "").engine.dispose()
+
+
+@contextmanager
+def _translated(sweep: str, what: str = "written") -> Iterator[None]:
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        cause = error.__cause__ or error
+        raise HomeError(
+            f"the ledger of sweep {sweep!r} cannot be {what}: {first_line(cause)}. Trials without an outcome stay "
+            f"waiting. Free the disk or the lock on it, or start its server, then `sweeper resume {sweep}`."
+        ) from error

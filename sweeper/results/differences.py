@@ -1,0 +1,160 @@
+"""Two sweeps compared, task by task: which settings came to the front and left it, and by how much it is better.
+
+The indicators of two fronts by themselves are in `comparison`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sweeper.analysis import sheet
+from sweeper.analysis.comparison import compare_fronts
+from sweeper.analysis.fronts import Front, concatenated
+from sweeper.analysis.indicators import coverage
+from sweeper.errors import QueryError
+from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.query import some_objectives, with_origin
+from sweeper.results.questions import Answer
+from sweeper.trial import Objective, State
+
+
+def compared(
+    own: LoadedSweep, other: LoadedSweep, task: str | None = None, objectives: Sequence[str] = ()
+) -> list[Answer]:
+    """Return how the fronts of one sweep differ from those of another, an answer for each task that both have.
+
+    Args:
+        own: The sweep that is asked about.
+        other: What it is compared with.
+        task: Label of one task; None for all that both have.
+        objectives: Names of objectives to compare by; none for all of them.
+
+    Returns:
+        Rows: settings on the front of `own` and not of `other` (`gained`), and the other way round (`lost`); `why` says
+        what the other sweep has of them. A setting is the same where all but its seed is.
+
+    Raises:
+        QueryError: If they have no task in common, or compare by other objectives or reference points.
+        UnknownSweepError: If one of them, or the task in one of them, is not there.
+    """
+    _check_same_aims(own, other, objectives)
+    common = [one for one in own.tasks if one in other.tasks] if task is None else [task]
+    if not common:
+        raise QueryError(
+            f"sweeps {own.name!r} and {other.name!r} have no task in common "
+            f"({own.name}: {', '.join(own.tasks) or 'none'}; {other.name}: {', '.join(other.tasks) or 'none'}). "
+            "Compare sweeps that learned the same."
+        )
+    return [answered(own, other, _front(own, one, objectives), _front(other, one, objectives)) for one in common]
+
+
+def _front(sweep: LoadedSweep, task: str, objectives: Sequence[str]) -> Front:
+    names = some_objectives(sweep.objectives, objectives, sweep.name) if objectives else ()
+    (front,) = sweep.fronts(task, names)
+    return front
+
+
+def _check_same_aims(own: LoadedSweep, other: LoadedSweep, objectives: Sequence[str]) -> None:
+    """Refuse to compare volumes that are not bounded alike."""
+    mine, theirs = _aims(own, objectives), _aims(other, objectives)
+    if mine == theirs:
+        return
+    shared = [name for name, aim in _aims(own).items() if _aims(other).get(name) == aim]
+    way = f"Compare what both have: --objectives {','.join(shared)}." if len(shared) > 1 else "They cannot be compared."
+    raise QueryError(
+        f"sweeps {own.name!r} and {other.name!r} have other objectives or reference points "
+        f"({own.name}: {_aims_text(mine)}; {other.name}: {_aims_text(theirs)}). {way}"
+    )
+
+
+def _aims(sweep: LoadedSweep, names: Sequence[str] = ()) -> dict[str, tuple[str, float]]:
+    some_objectives(sweep.objectives, names, sweep.name)
+    return {
+        objective.name: (str(objective.goal), sweep.reference_point[objective.name])
+        for objective in sweep.objectives
+        if not names or objective.name in names
+    }
+
+
+def _aims_text(aims: Mapping[str, tuple[str, float]]) -> str:
+    return ", ".join(f"{goal} {name} from {value:g}" for name, (goal, value) in aims.items())
+
+
+def answered(own: LoadedSweep, other: LoadedSweep, mine: Front, theirs: Front) -> Answer:
+    """Return how one front differs from another of the same task, objectives and reference point.
+
+    Args:
+        own: The sweep that is asked about.
+        other: What it is compared with.
+        mine: A front of `own`.
+        theirs: The front of `other` in the same task, over the same objectives.
+    """
+    goals = [objective.goal for objective in mine.objectives]
+    values, others = _values(mine, mine.objectives), _values(theirs, mine.objectives)
+    my_keys, their_keys = _setting_keys(own, mine), _setting_keys(other, theirs)
+    gained = [number for number, key in enumerate(my_keys) if key not in their_keys]
+    lost = [number for number, key in enumerate(their_keys) if key not in my_keys]
+    kept = len(my_keys) - len(gained)
+    facts: dict[str, Any] = {
+        "compared_with": {"sweep": other.name, "front_version": theirs.version},
+        "hypervolume": mine.hypervolume,
+        "other_hypervolume": theirs.hypervolume,
+        "hypervolume_difference": mine.hypervolume - theirs.hypervolume,
+        "coverage": coverage(values, others, goals) if others else None,
+        "coverage_by_other": coverage(others, values, goals) if values else None,
+        **_scaled(mine, theirs),
+        "gained": len(gained),
+        "lost": len(lost),
+        "kept": kept,
+    }
+    rows = [
+        _rows(mine, gained, "gained", [_why(other, my_keys[number]) for number in gained]),
+        _rows(theirs, lost, "lost", [_why(own, their_keys[number]) for number in lost]),
+    ]
+    return Answer(mine, _text(facts, theirs), concatenated(rows), ("role",), facts)
+
+
+def _scaled(mine: Front, theirs: Front) -> dict[str, float | None]:
+    """Return the indicators that compare objectives with each other, scaled; see `compare_fronts`."""
+    names = ("additive_epsilon", "igd_plus")
+    if not mine.table.num_rows or not theirs.table.num_rows:
+        return {f"{name}{whose}": None for name in names for whose in ("", "_of_other")}
+    table = compare_fronts(mine, theirs)
+    return {f"{name}{whose}": table[name][at].as_py() for name in names for at, whose in enumerate(("", "_of_other"))}
+
+
+def _text(facts: Mapping[str, Any], theirs: Front) -> str:
+    mine, other = ("-" if facts[name] is None else f"{facts[name]:.0%}" for name in ("coverage", "coverage_by_other"))
+    return (
+        f"against sweep {theirs.sweep}, {sheet.version_text(theirs.version)}: "
+        f"hypervolume {facts['hypervolume']:.4g} against {facts['other_hypervolume']:.4g}, "
+        f"difference {facts['hypervolume_difference']:+.4g}; covers {mine} of the other front, which covers {other} of "
+        f"this one; {facts['gained']} settings gained, {facts['lost']} lost, {facts['kept']} on both"
+    )
+
+
+def _values(front: Front, objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
+    return list(zip(*(front.table[objective.name].to_pylist() for objective in objectives), strict=True))
+
+
+def _setting_keys(sweep: LoadedSweep, front: Front) -> list[str]:
+    """Return what names the setting of each point, whatever its seeds; the key where its trials are not there yet."""
+    settings = {record.key: record.setting_key for record in sweep.records}
+    return [settings.get(key, key) for key in front.table["key"].to_pylist()]
+
+
+def _why(sweep: LoadedSweep, setting: str) -> str:
+    """Return what a sweep has of a setting that is not on its front."""
+    states = {record.state for record in sweep.records if record.setting_key == setting}
+    if State.COMPLETE in states:
+        return f"not on the front of {sweep.name}"
+    return f"not complete in {sweep.name}" if states else f"not in {sweep.name}"
+
+
+def _rows(front: Front, numbers: Sequence[int], role: str, why: Sequence[str]) -> pa.Table:
+    rows = with_origin(front.table.take(pa.array(numbers, pa.int64())), front)
+    rows = rows.add_column(0, "role", pa.array([role] * len(numbers), pa.string()))
+    return rows.append_column("why", pa.array(why, pa.string()))

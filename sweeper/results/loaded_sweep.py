@@ -1,0 +1,223 @@
+"""A stored sweep in Python: fronts, points and trials as Arrow tables, from MLflow alone. Nothing is ever written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweeper.analysis.attainment import SHARES, attainment_table
+from sweeper.analysis.comparison import compare_fronts
+from sweeper.analysis.fronts import Front, compute_front, concatenated, points_table, where
+from sweeper.analysis.history import history_table
+from sweeper.analysis.trials import StoredTrials
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.tracking.mlflow.recorder import StoredNetworks, read_artifact, read_facts, read_front, read_trials
+from sweeper.trial import Objective, TrialRecord
+
+
+class LoadedSweep:
+    """One sweep as MLflow holds it at the time it is first asked; load it again to see what has come since.
+
+    Args:
+        name: Name of the sweep.
+        tracking_uri: Where MLflow is; the sweep may have run on another machine.
+    """
+
+    def __init__(self, name: str, tracking_uri: str) -> None:
+        self.name, self.tracking_uri = name, tracking_uri
+
+    @cached_property
+    def _stored(self) -> StoredTrials:
+        return read_trials(self.tracking_uri, self.name)
+
+    @cached_property
+    def records(self) -> list[TrialRecord]:
+        """The finished trials, by task and number."""
+        return self._stored.records
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the sweep optimises, in the order of its spec."""
+        return self._stored.objectives
+
+    @property
+    def reference_point(self) -> dict[str, float]:
+        """The fixed corner that bounds every hypervolume: a value per objective, in its unit."""
+        return dict(self._stored.reference_point)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Labels of the tasks that have a finished trial, sorted."""
+        return tuple(sorted(set(self._stored.table["task"].unique().to_pylist())))
+
+    @cached_property
+    def spec_text(self) -> str:
+        """The spec as its user wrote it; empty where it is not stored."""
+        return (read_artifact(self.tracking_uri, self.name, "spec.yaml") or b"").decode()
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The spec with every default written out, as JSON holds it; empty where it is not stored."""
+        found = json.loads(read_artifact(self.tracking_uri, self.name, "spec_resolved.json") or b"{}")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
+        return read_facts(self.tracking_uri, self.name)
+
+    def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
+        """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.
+
+        Args:
+            task: Label of one task; None for all.
+            where: Conditions that a row must meet; see `sweeper.table.where`.
+        """
+        return _chosen(self._stored.table, self._known(task), where)
+
+    def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
+        """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
+        return _chosen(points_table(self.records, self.objectives), self._known(task), where)
+
+    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+        """Return the fronts, one a task, sorted by label.
+
+        Args:
+            task: Label of one task; None for all.
+            objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
+                stored for them is read, with its version; else it is computed, and its version is 0.
+        """
+        _listed("objectives", objectives)
+        try:
+            if stored := read_front(self.tracking_uri, self.name, task, objectives):
+                return stored
+        except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
+            self._known(task)
+        return [
+            compute_front(
+                self.records,
+                sweep=self.name,
+                task=one,
+                objectives=self._named(objectives),
+                reference_point=self.reference_point,
+                is_chosen=bool(objectives),
+            )
+            for one in (self.tasks if task is None else [task])
+        ]
+
+    def front(self, task: str | None = None, *, objectives: Sequence[str] = (), where: Sequence[str] = ()) -> pa.Table:
+        """Return the points of the fronts in one table, told apart by the column `task`; columns as in `points_table`.
+
+        Args:
+            task, objectives: As for `fronts`.
+            where: Conditions that a row must meet; see `sweeper.table.where`.
+        """
+        fronts = self.fronts(task, objectives)
+        tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
+        return _chosen(concatenated(tables), None, where)
+
+    def hypervolume_history(self, task: str, *, objectives: Sequence[str] = ()) -> pa.Table:
+        """Return how the hypervolume of a task's front changed while its trials ended.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+
+        Returns:
+            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
+            says how replicates count.
+        """
+        return history_table(self._records_of(task), self._named(objectives), self.reference_point)
+
+    def attainment(
+        self, task: str, objectives: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES
+    ) -> pa.Table:
+        """Return the surfaces that a share of the replicates (seeds) of a task attain.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of two or three of the sweep's objectives; none for all of them.
+            shares: Name of each surface, and the share of replicates that attain it: by default `best` (one),
+                `median` (half) and `worst` (all).
+
+        Returns:
+            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+        """
+        return attainment_table(self._records_of(task), self._named(objectives), shares)
+
+    def indicators(
+        self,
+        task: str,
+        other: LoadedSweep | None = None,
+        *,
+        objectives: Sequence[str] = (),
+        reference_point: Mapping[str, float] | None = None,
+    ) -> pa.Table:
+        """Return indicators of a task's front, compared with another sweep's front of the same task.
+
+        Args:
+            task: Label of a task that both have.
+            other: Another sweep; None for this one alone.
+            objectives: Names of the objectives to compare by; none for all of the sweep's.
+            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
+
+        Returns:
+            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
+        """
+        (own,) = self.fronts(task, objectives)
+        (others,) = other.fronts(task, objectives) if other else [None]
+        return compare_fronts(own, others, reference_point)
+
+    def network(self, key: str) -> bytes | None:
+        """Return the file of the network of a trial that is or was on a front; None if MLflow has none."""
+        return self._networks.read(key)
+
+    @cached_property
+    def _networks(self) -> StoredNetworks:
+        return StoredNetworks(self.tracking_uri, self.name)
+
+    def _records_of(self, task: str) -> list[TrialRecord]:
+        self._known(task)
+        return [record for record in self.records if record.task == task]
+
+    def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
+        """Return the sweep's objectives of these names, in their order; all of them for none."""
+        known = {objective.name: objective for objective in self.objectives}
+        named = list(_listed("objectives", objectives))
+        for name in named:
+            if name not in known:
+                raise QueryError(
+                    f"no objective {name!r} in sweep {self.name!r} (it has: {', '.join(known)}). Name some of these."
+                )
+            if named.count(name) > 1:
+                raise QueryError(f"objective {name!r} is named twice in {', '.join(named)}. Name it once.")
+        return tuple(known[name] for name in named) or self.objectives
+
+    def _known(self, task: str | None) -> str | None:
+        if task is not None and task not in self.tasks:
+            raise UnknownSweepError(
+                f"sweep {self.name!r} has no finished trial of task {task!r} "
+                f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
+            )
+        return task
+
+
+def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:
+    if task is not None:
+        table = table.filter(pc.equal(table["task"], task))
+    # An empty table knows no axes, so a condition on one would be refused for no reason.
+    conditions = _listed("where", conditions)
+    return where(table, conditions) if table.num_rows else table
+
+
+def _listed(argument: str, texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):  # a sequence of texts as well, as far as types can tell
+        raise QueryError(
+            f"{argument} must be a list of texts, but got the text {texts!r}. Write {argument}=[{texts!r}]."
+        )
+    return texts

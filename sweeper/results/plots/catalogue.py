@@ -1,0 +1,77 @@
+"""Pictures of a stored sweep, as plotly figures: which there are, and the door to the rooms that draw them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from sweeper.errors import QueryError
+from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
+from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
+from sweeper.results.plots.networks import networks, steps
+from sweeper.results.plots.points import Points
+from sweeper.results.plots.style import NotDrawnError, Picture, template, themed
+
+__all__ = ["NotDrawnError", "Picture", "picture_of", "pictures_of", "steps_of", "template", "themed"]
+
+
+def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:
+    """Return the pictures of one task of a sweep; those that its trials do not allow are left out."""
+    found = []
+    for draw in _drawn(Points(sweep, task)).values():
+        try:
+            found.append(draw())
+        except QueryError:  # too little to draw, or a file of a network that cannot be read
+            continue
+    return found
+
+
+def picture_of(sweep: LoadedSweep, task: str, name: str) -> Picture:
+    """Return one picture of a task.
+
+    Raises:
+        QueryError: If there is none of that name, or the trials do not allow it, and why.
+    """
+    drawn = _drawn(Points(sweep, task))
+    if name not in drawn:
+        close = difflib.get_close_matches(name, drawn, 1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise QueryError(f"there is no picture {name!r} (there are: {', '.join(drawn)}).{meant}")
+    try:
+        return drawn[name]()
+    except NotDrawnError as error:
+        raise NotDrawnError(
+            f"{name} cannot be drawn: {error}. `sweeper plot {sweep.name}` lists what can be drawn."
+        ) from error
+
+
+def steps_of(sweep: LoadedSweep, task: str, key: str) -> Picture:
+    """Return the picture of how long one network thinks, of a trial that is or was on the front.
+
+    Raises:
+        QueryError: If MLflow has no such network, or its file does not tell.
+    """
+    return steps(Points(sweep, task), key)
+
+
+def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
+    """Return what draws each picture, in the order in which they are shown."""
+    pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
+    trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
+    grown = {
+        f"growth-{resource}{f'-{axis}' if place else ''}": partial(growth, points, resource, axis)
+        for place, axis in enumerate(complexities(points.sweep) or [None])
+        for resource in RESOURCES
+    }
+    return {
+        **pairs,
+        "front-3d": partial(front_in_space, points),
+        **trades,
+        "parallel": partial(parallel, points),
+        **grown,
+        **{f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")},
+        "steps": partial(steps, points),
+        "networks": partial(networks, points),
+    }

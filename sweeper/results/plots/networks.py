@@ -1,0 +1,334 @@
+"""Pictures of networks: those along a front side by side, and how long one of them thinks about which image."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from sweeper.results.plots import scene as scenes
+from sweeper.results.plots.points import Points, Row, spread
+from sweeper.results.plots.scene import Scene
+from sweeper.results.plots.style import (
+    BLUE,
+    GREEN,
+    LEAST_SIZE,
+    PALE,
+    SMALL_SIZE,
+    VERMILLION,
+    NotDrawnError,
+    Picture,
+    axis_title,
+    hover,
+    new_figure,
+    number,
+)
+from sweeper.training.network_file import Described, describe_bytes
+from sweeper.trial import ExampleImage, Goal, Graph
+
+#: Networks side by side: three stand beside each other on a narrow page too.
+MOST_NETWORKS = 12
+_COLUMNS = 3
+_ROW = 190  # pixels
+
+#: Lines of one network: a small picture shows the strongest, and a page holds many pictures.
+_MOST_LINES = 150
+
+#: The colours of `sweeper.drawing`.
+_COLOURS = {"bottom-up": BLUE, "lateral": VERMILLION, "top-down": GREEN}
+
+#: From the strongest: what share of the most strength and vigour a line has at least, its width and its opacity.
+_STRENGTHS = ((0.5, 1.8, 0.85), (0.2, 1.1, 0.6), (0.0, 0.7, 0.3))
+
+
+def network_of(points: Points, key: str) -> Described | None:
+    """Return what the file of a network says; None where MLflow has none.
+
+    Raises:
+        QueryError: If it is damaged.
+    """
+    data = points.sweep.network(key)
+    return None if data is None else describe_bytes(data, f"the network of trial {key}")
+
+
+@dataclass
+class _Page:
+    """What is drawn, gathered before plotly checks it: it checks a whole figure again for each part that is added."""
+
+    traces: list[Any] = field(default_factory=list)
+    shapes: list[dict[str, Any]] = field(default_factory=list)
+    words: list[dict[str, Any]] = field(default_factory=list)
+    axes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, text: str, place: tuple[float, float], *, size: int, **how: Any) -> None:
+        """Write words at a place of the page, its top in the middle."""
+        at = {"x": place[0], "y": place[1], "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
+        self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
+
+    def figure(self, height: int, **layout: Any) -> go.Figure:
+        """Return all of it as a figure."""
+        return new_figure(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
+
+
+# --- side by side ---------------------------------------------------------------------------------
+
+
+def networks(points: Points) -> Picture:
+    """Draw networks along the front, all on one scale.
+
+    Raises:
+        NotDrawnError: If MLflow has none of them.
+        QueryError: If the file of one is damaged.
+    """
+    first = points.objectives[0]
+    members: list[Row] = points.front.table.to_pylist()
+    if first.goal is Goal.MINIMIZE:
+        members.reverse()
+    shown = [(row, found) for row in spread(members, MOST_NETWORKS) if (found := network_of(points, row["key"]))]
+    if not shown:
+        raise NotDrawnError(
+            f"MLflow has no network of the front of task {points.task!r}. "
+            f"`sweeper mirror {points.sweep.name}` stores them again where the sweep ran"
+        )
+    drawn = [(row, found.graph, scenes.scene_of(found.graph)) for row, found in shown]
+    extent = [max(scene.size[side] for _, _, scene in drawn) for side in (0, 1)]
+    columns = min(_COLUMNS, len(drawn))
+    lines = -(-len(drawn) // columns)
+    page = _Page()
+    for place, (row, graph, scene) in enumerate(drawn):
+        down, right = divmod(place, columns)
+        domain = ((right + 0.03) / columns, (right + 0.97) / columns)
+        top = 1 - down / lines
+        _cell(page, place + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
+        _draw(page, place + 1, graph, scene)
+        _mark(page, place + 1, points, row, scene)
+        said = f"<b>{first.name} {number(row[first.name])}</b><br>{_layers(graph)}<br>{_steps(graph)}"
+        page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
+    kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
+    page.write(kinds, (0.5, 1.0), size=12, yshift=24)
+    figure = page.figure(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
+    some = f"{len(drawn)} of the {len(members)}" if len(drawn) < len(members) else f"The {len(drawn)}"
+    caption = (
+        f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "
+        "right, layers upwards from the image's squares, channels away into the page. Lateral and top-down connections "
+        "lead to the next step; only the strongest are drawn, and steps that are seldom reached are pale."
+    )
+    return Picture("networks", "Networks along the front", caption, figure)
+
+
+def _layers(graph: Graph) -> str:
+    """Say the channels of each layer, shortened to what stands in a third of a narrow page."""
+    channels = list(graph.channels)
+    if not channels:
+        return "no living layer"
+    if len(channels) > 5:
+        return f"{len(channels)} layers of {min(channels)}–{max(channels)}"
+    return f"{' · '.join(map(str, channels))} ch."
+
+
+def _steps(graph: Graph) -> str:
+    return f"{sum(step * p for step, p in enumerate(graph.step_dist, start=1)):.1f} steps"
+
+
+def _cell(
+    page: _Page, cell: int, scene: Scene, domains: Sequence[tuple[float, float]], extent: Sequence[float]
+) -> None:
+    """Make the axes of one network, on the scale of all and without anything to see of them."""
+    number = str(cell) if cell > 1 else ""
+    middle = [size / 2 for size in scene.size] if scene.layers else [0.0, 0.0]
+    for side, other, domain, low, size in (
+        ("x", "y", domains[0], middle[0] - extent[0] / 2, extent[0]),
+        ("y", "x", domains[1], 0.0, extent[1]),
+    ):
+        room = 0.06 * size + 0.1
+        span = [low - room, low + size + room]
+        hidden = {"visible": False, "fixedrange": True, "domain": domain, "range": span, "anchor": f"{other}{number}"}
+        page.axes[f"{side}axis{number}"] = hidden
+
+
+def _draw(page: _Page, cell: int, graph: Graph, scene: Scene) -> None:
+    """Draw connections as a few paths and channels as dots: a network takes few kilobytes."""
+    if not graph.channels:
+        return
+    suffix = str(cell) if cell > 1 else ""
+    vigour = [0.2 + 0.8 * reached for reached in scenes.reach(graph.step_dist)[: scene.steps]]
+    kept = max(1, _MOST_LINES // scene.steps)
+    strongest = scenes.strongest(graph, scene)[:kept]
+    most = strongest[0].strength if strongest else 1.0
+    paths: dict[tuple[str, int], list[str]] = {}
+    for connection in strongest:
+        for step in range(connection.back, scene.steps):
+            share = connection.strength / most * vigour[step]
+            class_ = next(at for at, (least, _, _) in enumerate(_STRENGTHS) if share >= least)
+            x0, y0 = scene.at(step - connection.back, *connection.source)
+            x1, y1 = scene.at(step, *connection.target)
+            paths.setdefault((connection.kind, class_), []).append(f"M{x0:.2f} {y0:.2f}L{x1:.2f} {y1:.2f}")
+    for (kind, class_), parts in sorted(paths.items(), key=lambda item: -item[0][1]):  # the strongest on top
+        _, width, opacity = _STRENGTHS[class_]
+        page.shapes.append({
+            "type": "path",
+            "path": "".join(parts),
+            "xref": f"x{suffix}",
+            "yref": f"y{suffix}",
+            "layer": "below",
+            "opacity": opacity,
+            "line": {"width": width, "color": _COLOURS[kind]},
+        })
+    for nodes, symbol, size in ((_channels(scene), "circle", 4), (_image(graph, scene), "square", 4)):
+        places = [(scene.at(step, layer, place), vigour[step]) for step, layer, place in nodes]
+        page.traces.append({
+            "type": "scatter",
+            "x": [round(x, 2) for (x, _), _ in places],
+            "y": [round(y, 2) for (_, y), _ in places],
+            "xaxis": f"x{suffix}",
+            "yaxis": f"y{suffix}",
+            "mode": "markers",
+            "marker": {"symbol": symbol, "size": size, "color": PALE, "opacity": [round(v, 2) for _, v in places]},
+            "hoverinfo": "skip",
+        })
+
+
+def _channels(scene: Scene) -> Iterator[tuple[int, int, int]]:
+    for step in range(scene.steps):
+        for layer, order in enumerate(scene.order, start=1):
+            yield from ((step, layer, place) for place in range(len(order)))
+
+
+def _image(graph: Graph, scene: Scene) -> Iterator[tuple[int, int, int]]:
+    for step in range(scene.steps):
+        yield from ((step, 0, place) for place in range(graph.image[0]))
+
+
+def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> None:
+    """Lay an invisible mark over a network, which carries its key and says what it is."""
+    suffix = str(cell) if cell > 1 else ""
+    page.traces.append({
+        "type": "scatter",
+        "x": [scene.size[0] / 2 if scene.layers else 0.0],
+        "y": [scene.size[1] / 2 if scene.layers else 0.0],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "mode": "markers",
+        "marker": {"size": 110, "opacity": 0, "color": PALE},
+        "customdata": [[row["key"]]],
+        "text": [hover(row, points.objectives, points.axes)],
+        "hovertemplate": "%{text}<extra></extra>",
+    })
+
+
+# --- thinking -------------------------------------------------------------------------------------
+
+
+def steps(points: Points, key: str | None = None) -> Picture:
+    """Draw how many recurrent steps one network takes for how many images, with images that take few and many.
+
+    Args:
+        points: Of the task.
+        key: Of a trial that is or was on the front; by default the one that is best in the first objective.
+
+    Raises:
+        NotDrawnError: If MLflow has no such network, or one whose file does not tell.
+        QueryError: If its file is damaged.
+    """
+    first = points.objectives[0]
+    members: list[Row] = points.front.table.to_pylist()
+    if not members:
+        raise NotDrawnError(f"the front of task {points.task!r} is empty")
+    best = members[-1 if first.goal is Goal.MAXIMIZE else 0]
+    wanted = key or best["key"]
+    found = network_of(points, wanted)
+    if found is None:
+        raise NotDrawnError(f"MLflow has no network of trial {wanted!r}: it has those that are or were on a front")
+    if found.steps is None:
+        raise NotDrawnError(
+            f"the file of the network of trial {wanted} does not say how many steps images take: "
+            "an older sweeper wrote it, or all its steps were not finite"
+        )
+    who = f"the front's best in {first.name}, trial {wanted}" if wanted == best["key"] else f"trial {wanted}"
+    caption = (
+        f"Recurrent steps that {who}, is expected to take for each of {found.steps.images:,} test images."
+        f"{_EXAMPLES if found.examples else ''}"
+    )
+    return Picture("steps", "Steps per image", caption, _thinking(found))
+
+
+_EXAMPLES = (
+    " Below are images that it answered soonest and latest of those it got right, and of those it got wrong: "
+    "label → answer, and steps."
+)
+
+
+def _thinking(found: Described) -> go.Figure:
+    histogram = found.steps
+    assert histogram is not None
+    edges = histogram.edges
+    parts = list(itertools.pairwise(edges))
+    hatched = {"shape": "/", "size": 6, "solidity": 0.35, "fgcolor": "#ffffff", "fillmode": "overlay"}
+    bars = [
+        go.Bar(
+            x=[(low + high) / 2 for low, high in parts],
+            y=list(counts),
+            width=[high - low for low, high in parts],
+            name=f"{name} ({sum(counts):,})",
+            marker={"color": colour, "line": {"width": 0}, **pattern},
+            hovertext=[f"{low:g}–{high:g} steps" for low, high in parts],
+            hovertemplate=f"%{{y}} {name}, %{{hovertext}}<extra></extra>",
+        )
+        for name, counts, colour, pattern in (
+            ("right", histogram.right, BLUE, {}),
+            ("wrong", histogram.wrong, VERMILLION, {"pattern": hatched}),
+        )
+    ]
+    rows = [[one for one in found.examples if one.is_right is is_right] for is_right in (True, False)]
+    rows = [row for row in rows if row]
+    below = 132 * len(rows)
+    height = 330 + below
+    plot = height - 36 - 8
+    page = _Page(bars)
+    for down, row in enumerate(rows):
+        _show(page, row, (below - 132 * down) / plot, plot)
+    return page.figure(
+        height,
+        barmode="stack",
+        bargap=0,
+        showlegend=True,
+        legend={"traceorder": "normal"},
+        margin={"t": 36, "b": 48 if not rows else 8},
+        xaxis={"title": {"text": axis_title("time").replace("time", "expected steps of an image")}},
+        yaxis={"title": {"text": "test images (count)"}, "domain": [(below + 56) / plot if rows else 0, 1]},
+    )
+
+
+def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float) -> None:
+    """Show one row of images, four at most, with what was answered below each.
+
+    Args:
+        page: Where it goes.
+        examples: All right, or all wrong.
+        top: Where the row begins, as a share of the plot's height.
+        plot: Height of the plot in pixels.
+    """
+    how = "right" if examples[0].is_right else "wrong"
+    for right, example in enumerate(examples[:4]):
+        cell = len(page.traces)
+        x, y = ((right + 0.06) / 4, (right + 0.94) / 4), (top - 86 / plot, top - 18 / plot)
+        middle = sum(x) / 2
+        answered = f"{example.label} → {example.answer}"
+        page.traces.append({
+            "type": "image",
+            "source": f"data:image/png;base64,{base64.b64encode(example.png).decode('ascii')}",
+            "xaxis": f"x{cell}",
+            "yaxis": f"y{cell}",
+            "hovertemplate": f"image {example.image}: {answered}, {example.steps:.2f} steps, {how}<extra></extra>",
+            "zsmooth": False,
+        })
+        hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
+        page.axes[f"xaxis{cell}"] = {**hidden, "domain": x, "anchor": f"y{cell}"}
+        upright = {"anchor": f"x{cell}", "scaleanchor": f"x{cell}", "autorange": "reversed"}
+        page.axes[f"yaxis{cell}"] = {**hidden, "domain": y, **upright}
+        page.write(f"{example.kind}, {how}", (middle, top), size=LEAST_SIZE)
+        page.write(f"{answered}<br>{example.steps:.2f} steps", (middle, y[0]), size=LEAST_SIZE)

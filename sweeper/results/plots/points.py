@@ -1,0 +1,128 @@
+"""What pictures are made from: the settings of one task, read from MLflow once, in plain rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from sweeper.analysis.fronts import Front, axis_column
+from sweeper.analysis.pareto import non_dominated
+from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.plots.style import NotDrawnError
+from sweeper.trial import Goal, Objective
+
+Row = Mapping[str, Any]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Points:
+    """The settings of one task of a sweep.
+
+    Attributes:
+        sweep: Where they are from.
+        task: Label of the task.
+    """
+
+    sweep: LoadedSweep
+    task: str
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the sweep optimises, in the order of its spec."""
+        return self.sweep.objectives
+
+    @cached_property
+    def front(self) -> Front:
+        """The task's front, as MLflow holds it."""
+        return next(iter(self.sweep.fronts(self.task)))
+
+    @cached_property
+    def of_all_tasks(self) -> list[Row]:
+        """The settings of every task with a complete trial."""
+        rows: list[Row] = self.sweep.points().to_pylist()
+        return rows
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The settings with a complete trial, by the number of their first one.
+
+        Raises:
+            NotDrawnError: If there is none.
+        """
+        rows = [row for row in self.of_all_tasks if row["task"] == self.task]
+        if not rows:
+            raise NotDrawnError(f"task {self.task!r} of sweep {self.sweep.name!r} has no complete trial yet")
+        return rows
+
+    @cached_property
+    def front_keys(self) -> frozenset[str]:
+        """Keys of the front's settings."""
+        return frozenset(self.front.table["key"].to_pylist())
+
+    @cached_property
+    def axes(self) -> dict[str, str]:
+        """The axes that vary within the task: column -> name."""
+        names = dict.fromkeys(axis for record in self.sweep.records for axis in record.axes)
+        columns = {axis_column(name): name for name in names}
+        return {
+            column: name
+            for column, name in columns.items()
+            if len({row[column] for row in self.rows if row.get(column) is not None}) > 1
+        }
+
+    @property
+    def seeds(self) -> int:
+        """The most replicates that a setting has."""
+        return int(max(row["replicates"] for row in self.rows))
+
+    def with_all(self, *names: str) -> list[Row]:
+        """Return the settings that were measured in all of these.
+
+        Raises:
+            NotDrawnError: If there is none.
+        """
+        rows = [row for row in self.rows if all(row.get(name) is not None for name in names)]
+        if not rows:
+            raise NotDrawnError(f"no setting of task {self.task!r} was measured in {' and '.join(names)}")
+        return rows
+
+
+def best_of(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
+    """Return the settings that no other one dominates, the best in the last of the objectives first. Ties are kept."""
+    values = [[row[objective.name] for objective in objectives] for row in rows]
+    kept = non_dominated(values, [objective.goal for objective in objectives])
+    best = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
+    last = objectives[-1]
+    sign = -1 if last.goal is Goal.MAXIMIZE else 1
+    return sorted(best, key=lambda row: (sign * row[last.name], *(row[o.name] for o in objectives), row["key"]))
+
+
+def levels(values: Sequence[float], most: int) -> list[float]:
+    """Return round levels that are reached by some of the values, from the lowest up.
+
+    They are spread over the values, not over their range, so that each is reached by fewer values than the one below.
+    """
+    distinct = sorted(set(values))
+    chosen = spread(list(enumerate(distinct)), most)
+    return [_shortest(distinct[place - 1] if place else -math.inf, value) for place, value in chosen]
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many of some items, evenly: the last and, for more than one, the first among them."""
+    if len(items) <= most:
+        return list(items)
+    last = len(items) - 1
+    return [items[round(last - part * last / max(1, most - 1))] for part in reversed(range(most))]
+
+
+def _shortest(low: float, high: float) -> float:
+    """Return the number of fewest decimals above `low` and up to `high`, the largest of those."""
+    for decimals in range(1, 9):
+        rounded: float = math.floor(high * 10**decimals + 1e-9) / 10**decimals
+        if low < rounded <= high:
+            return rounded
+    return high

@@ -1,0 +1,220 @@
+"""What of a network a picture shows and where it stands, in plain numbers; and its counts in words."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+from sweeper.trial import WALLS, Graph, StepHistogram
+
+#: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
+#: because more would fill the plane between two wide layers, and take seconds.
+MOST_CONNECTIONS = 600
+MOST_LINES = 6000
+
+#: From the step on where less than this probability is left, steps are told, not drawn.
+TOLD_BELOW = 0.005
+
+# Inches on paper. The scene shrinks as a whole where it would be larger than the largest one.
+_CHANNEL = (0.115, 0.07)  # from one channel of a layer to the next: breadth runs at an angle
+_LAYER = 0.85
+_STEP = (1.05, 2.2)  # from one step to the next: the least, and the most where layers are wide
+_BETWEEN_STEPS = 0.6
+_LARGEST = (18.0, 9.0)
+
+Place = tuple[float, float]
+
+
+class Connection(NamedTuple):
+    """A connection between two places (layer, channel's place); the source is `back` steps earlier."""
+
+    strength: float
+    kind: str
+    source: tuple[int, int]
+    target: tuple[int, int]
+    back: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A network in an oblique projection: steps to the right, layers upwards, channels away into the page.
+
+    Channels run at an angle because in upright rows all lateral connections would lie on one horizontal line.
+
+    Attributes:
+        steps: How many steps are drawn.
+        order: Of each layer, its channels from front to back.
+        widest: Places of the widest row.
+        step: Distance of two steps.
+        scale: 1, or what makes a large network fit.
+    """
+
+    steps: int
+    order: tuple[tuple[int, ...], ...]
+    widest: int
+    step: float
+    scale: float = 1.0
+
+    @property
+    def layers(self) -> int:
+        """Number of layers above the image."""
+        return len(self.order)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height from the first node to the last."""
+        return self.at(self.steps - 1, 0, self.widest - 1)[0], self.at(0, self.layers, self.widest - 1)[1]
+
+    def at(self, step: int, layer: int, place: float) -> Place:
+        """Return where a node stands; steps and places from 0, layer 0 is the image."""
+        return (
+            self.scale * (step * self.step + place * _CHANNEL[0]),
+            self.scale * (layer * _LAYER + place * _CHANNEL[1]),
+        )
+
+    def every_step(self, room: float) -> range:
+        """Return the steps that are labelled, so that neighbours keep `room`."""
+        return range(0, self.steps, _every(self.step * self.scale, room))
+
+    def every_layer(self, room: float) -> range:
+        """Return the layers that are labelled, so that neighbours keep `room`."""
+        return range(0, self.layers + 1, _every(_LAYER * self.scale, room))
+
+
+def _every(distance: float, room: float) -> int:
+    return max(1, -int(-room // distance))
+
+
+def scene_of(graph: Graph) -> Scene:
+    """Return where the nodes of a network stand: on one scale for all networks, but for very large ones."""
+    widest = max((graph.image[0], *graph.channels))
+    step = min(_STEP[1], max(_STEP[0], (widest - 1) * _CHANNEL[0] + _BETWEEN_STEPS))
+    order = tuple(_strongest_first(graph, layer) for layer in range(len(graph.channels)))
+    natural = Scene(shown_steps(graph.step_dist), order, widest, step)
+    fits = [most / size for most, size in zip(_LARGEST, natural.size, strict=True) if size > most]
+    return Scene(natural.steps, order, widest, step, min(fits, default=1.0))
+
+
+def shown_steps(step_dist: Sequence[float]) -> int:
+    """Return how many steps are drawn: those before less than `TOLD_BELOW` is left, and at least one."""
+    reached = reach(step_dist)
+    return next((step for step in range(1, len(reached)) if reached[step] < TOLD_BELOW), len(reached))
+
+
+def reach(step_dist: Sequence[float]) -> list[float]:
+    """Return the probability that each step is computed at all: that no answer comes before it."""
+    return [max(0.0, 1 - sum(step_dist[:step])) for step in range(len(step_dist))]
+
+
+def strongest(graph: Graph, scene: Scene) -> list[Connection]:
+    """Return the connections that are drawn, from the strongest down."""
+    most = min(MOST_CONNECTIONS, max(1, MOST_LINES // scene.steps))
+    return heapq.nlargest(most, _connections(graph, scene.order))
+
+
+def count_connections(graph: Graph) -> int:
+    """Return how many pairs of channels are joined."""
+    return sum(
+        strength > 0
+        for by_layer in (graph.bottom_up, graph.lateral, graph.top_down)
+        for strengths in by_layer
+        for row in strengths
+        for strength in row
+    )
+
+
+def _connections(graph: Graph, order: Sequence[Sequence[int]]) -> Iterator[Connection]:
+    places = [list(range(graph.image[0])), *([row.index(c) for c in range(len(row))] for row in order)]
+    kinds = (
+        ("bottom-up", graph.bottom_up, -1, 0),
+        ("lateral", graph.lateral, 0, 1),
+        ("top-down", graph.top_down, 1, 1),
+    )
+    for kind, by_layer, offset, back in kinds:
+        for layer, strengths in enumerate(by_layer, start=1):
+            sources = [(layer + offset, place) for place in places[layer + offset]]
+            for place, row in zip(places[layer], strengths, strict=True):
+                for source, strength in zip(sources, row, strict=True):
+                    if strength > 0:
+                        yield Connection(strength, kind, source, (layer, place), back)
+
+
+def _strongest_first(graph: Graph, layer: int) -> tuple[int, ...]:
+    """Order a layer's channels by what they are driven by and read out with, the strongest in front."""
+    totals = [
+        readout**2 + sum(strength**2 for strength in row)
+        for readout, row in zip(graph.readout[layer], graph.bottom_up[layer], strict=True)
+    ]
+    return tuple(sorted(range(len(totals)), key=lambda channel: -totals[channel]))
+
+
+def summary(graph: Graph, measurement: Mapping[str, float]) -> str:
+    """Return layers, channels, classes and what limited the network in one sentence."""
+    classes = f"{graph.classes} classes"
+    *axes, memory = WALLS
+    if walls := ", ".join(axis.removeprefix("limited_") for axis in axes if measurement.get(axis)):
+        classes += f" · limited by its window in {walls}"
+    if measurement.get(memory):
+        classes += " and the window by memory"
+    if not graph.channels:
+        return f"no living layer · {classes}"
+    layers, first = counted(len(graph.channels), "layer"), counted(graph.channels[0], "channel")
+    if len(set(graph.channels)) == 1:
+        return f"{layers} of {first}{' each' * (len(graph.channels) > 1)} · {classes}"
+    return f"{layers} of {' + '.join(map(str, graph.channels))} channels, from the image upwards · {classes}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 layer, 2 layers."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
+    """Return a network's figures by what they are called; what was not measured is counted on the graph."""
+    layers = len(graph.channels)
+    known = {
+        "breadth": sum(graph.channels) / layers if layers else 0.0,
+        "depth": layers,
+        "time": sum(step * p for step, p in enumerate(graph.step_dist, start=1)),
+        "parameters": graph.parameters,
+        **measurement,
+    }
+    shown = {
+        "accuracy": ("accuracy", "{:.3f}"),
+        "breadth": ("breadth, channels", "{:.2f}"),
+        "depth": ("depth, layers", "{:.0f}"),
+        "time": ("time, steps", "{:.2f}"),
+        "parameters": ("parameters", ""),
+        "macs": ("MACs per image", ""),
+    }
+    return {
+        label: form.format(known[name]) if form else _short(known[name])
+        for name, (label, form) in shown.items()
+        if name in known
+    }
+
+
+def median_steps(histogram: StepHistogram) -> str:
+    """Return between which steps the median of the right answers is, and that of the wrong; empty without any."""
+    parts = []
+    for counts, how in ((histogram.right, "right"), (histogram.wrong, "wrong")):
+        if total := sum(counts):
+            middle = next(part for part, upto in enumerate(accumulate(counts)) if 2 * upto >= total)
+            low, high = histogram.edges[middle : middle + 2]
+            parts.append(f"{how} {low:g}–{high:g} ({counted(total, 'image')})")
+    return f"median steps: {', '.join(parts)}" if parts else ""
+
+
+def _short(count: float) -> str:
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if count >= limit:
+            return f"{count / limit:.3g} {unit}"
+    return f"{count:,.0f}"
+
+
+def percent(p: float) -> str:
+    """Return a probability as people say it; what is there is never called 0 %."""
+    return "<1 %" if 0 < p < 0.005 else f"{100 * p:.0f} %"

@@ -1,0 +1,190 @@
+"""How pictures look: colours, letters, axes, and what is said of a point under the mouse.
+
+No trace and no annotation carries a colour of ink or paper: those are in the template, so that one template for another
+turns a picture from light to dark.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from sweeper.analysis import columns
+from sweeper.errors import QueryError
+from sweeper.trial import Goal, Objective
+
+#: Okabe and Ito's colours, which colour-blind readers tell apart too, and which stand out from white and from black.
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+#: What is there to compare with.
+PALE = "#8a94a0"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, PALE)
+
+#: Of the lines of one picture, from the first: colour, marker, dashes. Each alone tells them apart.
+LINES = ((BLUE, "circle", "solid"), (VERMILLION, "square", "dash"), (GREEN, "diamond", "dot"), (PURPLE, "x", "dashdot"))
+
+#: A scale of values that stays in order for colour-blind readers and in grey, and never fades into either paper.
+SCALE = ((0.0, BLUE), (0.5, "#8c8b78"), (1.0, ORANGE))
+
+TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 13, 11, 10
+HEIGHT = 430
+
+_FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+
+#: Counts that each have a tick of their own.
+_MOST_COUNTS = 6
+
+#: Characters of the longest title of an axis that a narrow page holds in full size.
+_LONGEST_TITLE = 30
+
+#: From this ratio of the largest to the smallest on, an axis is logarithmic.
+_DECADES = 50
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and its words.
+
+    Attributes:
+        name: What it is called on the command line, such as `front-breadth`.
+        title: Headline.
+        caption: What it shows and how it is read, in one or two sentences.
+        figure: Points of trials carry the trial's key as first entry of `customdata`. Paper is transparent, and the
+            width is that of the page; `themed` has it for light or dark paper.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: go.Figure
+
+
+class NotDrawnError(QueryError):
+    """The trials of a sweep do not allow a picture."""
+
+
+def template(*, dark: bool) -> go.layout.Template:
+    """Return ink, paper and letters of all pictures, for light or dark paper."""
+    ink, soft, grid = ("#e6eaee", "#aab4be", "#37414b") if dark else ("#1f2933", "#52606d", "#dde3e9")
+    paper = "#1f2933" if dark else "#ffffff"
+    clear = "rgba(0,0,0,0)"
+    axis = {
+        "gridcolor": grid,
+        "linecolor": soft,
+        "tickcolor": soft,
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "exponentformat": "SI",
+        "minexponent": 4,
+        "title": {"standoff": 8},
+    }
+    space = {
+        "gridcolor": "#52606d" if dark else "#b3bdc7",
+        "linecolor": soft,
+        "backgroundcolor": clear,
+        "zeroline": False,
+        "showbackground": False,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": _FONT, "size": TEXT_SIZE, "color": ink},
+            "paper_bgcolor": clear,
+            "plot_bgcolor": clear,
+            "colorway": list(PALETTE),
+            "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
+            "hovermode": "closest",
+            "hoverlabel": {"bgcolor": paper, "bordercolor": soft, "font": {"color": ink, "size": 12}, "align": "left"},
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+            "xaxis": axis,
+            "yaxis": axis,
+            "scene": {"xaxis": space, "yaxis": space, "zaxis": space, "bgcolor": clear},
+        }
+    )
+
+
+def themed(figure: go.Figure, *, dark: bool) -> go.Figure:
+    """Return a copy of a picture for light or for dark paper; the paper itself stays transparent."""
+    copy = go.Figure(figure)
+    copy.update_layout(template=template(dark=dark))
+    return copy
+
+
+def new_figure(traces: Sequence[Any] = (), height: int = HEIGHT, **layout: Any) -> go.Figure:
+    """Return a figure in the common style, on light paper; as wide as its page."""
+    return go.Figure(list(traces), {"template": template(dark=False), "height": height, "autosize": True, **layout})
+
+
+def shown(name: object) -> str:
+    """Return a text as plotly shows it: its markup is a kind of HTML."""
+    return html.escape(str(name), quote=False)
+
+
+def number(value: float) -> str:
+    """Return a number in four digits, as people write it."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def axis_title(name: str, goal: Goal | None = None) -> str:
+    """Return name, direction and unit of an axis: `accuracy ↑ (share)`."""
+    unit = columns.unit(name)
+    return f"{shown(name)}{f' {goal.arrow}' if goal else ''}{f' ({unit})' if unit else ''}"
+
+
+def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[str, Any]:
+    """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers."""
+    title = axis_title(name, goal)
+    size = TEXT_SIZE if len(title) <= _LONGEST_TITLE else SMALL_SIZE
+    layout: dict[str, Any] = {"title": {"text": title, "font": {"size": size}}}
+    low, high = min(values), max(values)
+    if is_logarithmic(values):
+        low, high = math.log10(low), math.log10(high)
+        layout |= {"type": "log", "dtick": 1 if high - low > 3 else "D1" if high - low < 1 else "D2"}
+    elif is_counted(name, values):
+        layout["dtick"] = 1
+    room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
+    return layout | {"range": [low - room, high + room]}
+
+
+def is_logarithmic(values: Sequence[float]) -> bool:
+    """Return whether values span decades."""
+    return min(values) > 0 and max(values) / min(values) >= _DECADES
+
+
+def is_counted(name: str, values: Sequence[float]) -> bool:
+    """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
+    is_whole = all(float(value).is_integer() for value in values)
+    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not columns.unit(name).startswith("share")
+
+
+def hover(row: Mapping[str, Any], objectives: Sequence[Objective], axes: Mapping[str, str]) -> str:
+    """Return what is said of a setting: objectives with spread and unit, axes, channels per layer, key.
+
+    Args:
+        row: Of a table of points.
+        objectives: In the order in which they are said.
+        axes: Columns of the axes, and their names.
+    """
+    lines = [f"<b>{shown(row['key'])}</b>"]
+    for objective in objectives:
+        if (value := row.get(objective.name)) is not None:
+            spread = row.get(f"{objective.name}_sd")
+            around = f" ± {number(spread)}" if spread is not None else ""
+            lines.append(f"{axis_title(objective.name, objective.goal)}: {number(value)}{around}")
+    for column, name in axes.items():
+        if (value := row.get(column)) is not None:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            lines.append(f"{shown(name)} = {number(value) if is_number else shown(value)}")
+    if channels := row.get("channels_per_layer"):
+        lines.append(f"channels, from the image upwards: {' · '.join(map(str, channels))}")
+    if (seeds := row.get("replicates") or 1) > 1:
+        lines.append(f"mean of {seeds} seeds")
+    return "<br>".join(lines)

@@ -1,0 +1,167 @@
+"""Questions to stored sweeps, answered from MLflow alone. Nothing is ever written."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from sweeper.analysis import sheet
+from sweeper.analysis.fronts import Front, concatenated
+from sweeper.analysis.fronts import where as rows_where
+from sweeper.analysis.sheet import Sheet
+from sweeper.analysis.trials import axes_of
+from sweeper.errors import QueryError
+from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.tracking.mlflow.recorder import read_front
+from sweeper.trial import Objective, Outcome
+
+
+def pareto(
+    tracking_uri: str, sweep: str, *, task: str | None = None, where: Sequence[str] = (), objectives: Sequence[str] = ()
+) -> list[Front]:
+    """Return the stored fronts of a sweep, reduced to the points that meet all conditions.
+
+    Args:
+        tracking_uri: Where MLflow is; the sweep may have run on another machine.
+        sweep: Name of the sweep.
+        task: Label of one task cell; None for all, sorted by label.
+        where: Conditions such as `accuracy >= 0.95`; see `sweeper.table.where`.
+        objectives: Names of those of the sweep's objectives to compare by; none for all. A front over some of them that
+            was not stored is computed from the sweep's trials.
+
+    Returns:
+        One front for each task. The version and the hypervolume stay those of the whole front.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep, or no front of that task.
+        QueryError: If a condition cannot be read or names no column, or an objective is none of the sweep's.
+        TrackingError: If MLflow cannot be reached.
+    """
+    if objectives:
+        loaded = LoadedSweep(sweep, tracking_uri)
+        fronts = loaded.fronts(task, some_objectives(loaded.objectives, objectives, sweep))
+    else:
+        fronts = read_front(tracking_uri, sweep, task)
+    # An empty front knows no axis columns, so a condition on one would be refused for no reason.
+    return [replace(front, table=rows_where(front.table, where)) if front.table.num_rows else front for front in fronts]
+
+
+def some_objectives(known: Sequence[Objective], names: Sequence[str], sweep: str) -> tuple[str, ...]:
+    """Return the names of objectives that were chosen; none where that is all of them.
+
+    Raises:
+        QueryError: If there are fewer than two, one is named twice, or one is none of the sweep's.
+    """
+    have = [objective.name for objective in known]
+    for name in names:
+        if name not in have:
+            near = difflib.get_close_matches(name, have, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else "Name some of these."
+            raise QueryError(f"{name!r} is no objective of sweep {sweep!r} (its objectives: {', '.join(have)}). {hint}")
+        if names.count(name) > 1:
+            raise QueryError(f"the objective {name!r} is named {names.count(name)} times. Name it once.")
+    if len(names) == 1:
+        raise QueryError(
+            f"a front needs two objectives or more, but got only {names[0]!r}. "
+            f"The best in one measurement is asked for by --at CONDITION with --minimize or --maximize {names[0]}."
+        )
+    return () if set(names) == set(have) else tuple(names)
+
+
+def as_table(fronts: Sequence[Front]) -> pa.Table:
+    """Return the points of all fronts in one table, told apart by the column `task`.
+
+    Columns that one front lacks are null there. Where one front holds words and another numbers
+    in one column, the numbers become words; whole numbers and fractions become fractions.
+
+    Args:
+        fronts: Fronts of one sweep, or of sweeps that are compared.
+    """
+    return concatenated([front.table for front in fronts]) if fronts else pa.table({})
+
+
+def exported(fronts: Sequence[Front]) -> pa.Table:
+    """Return the table of `as_table` with the columns `sweep`, `front_version` and `reference_point` before it."""
+    return concatenated([with_origin(front.table, front) for front in fronts]) if fronts else pa.table({})
+
+
+def with_origin(table: pa.Table, front: Front) -> pa.Table:
+    """Return rows with sweep, version and reference point of the front that they belong to, where they lack them."""
+    count = table.num_rows
+    corner = pa.struct([(name, pa.float64()) for name in front.reference_point])
+    origin = {
+        "sweep": pa.array([front.sweep] * count, pa.string()),
+        "front_version": pa.array([front.version] * count, pa.int64()),
+        "reference_point": pa.array([dict(front.reference_point)] * count, corner),
+    }
+    columns = {name: origin.get(name) for name in origin} | dict(zip(table.column_names, table.columns, strict=True))
+    return pa.table(columns)
+
+
+def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
+    """Return a front as people read it, for a document."""
+    rows = front.table.to_pylist()
+    met = f" that meet {' and '.join(conditions)}" if conditions else ""
+    chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
+    return Sheet(
+        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), 'non-dominated network')}{chosen}{met}",
+        sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives),
+        (*origin_notes(front), f"Hypervolume of the whole front: {front.hypervolume:.4g}", sheet.LEGEND),
+        "-".join([front.sweep, front.place, f"v{front.version}"]),
+    )
+
+
+def origin_notes(front: Front) -> tuple[str, ...]:
+    """Return what an answer was made from, for the end of a sheet."""
+    version = sheet.version_text(front.version)
+    return (f"{version[0].upper()}{version[1:]} · reference point: {sheet.point_text(front.reference_point)}",)
+
+
+def trial_sheets(sweep: LoadedSweep, table: pa.Table, conditions: Sequence[str] = ()) -> list[Sheet]:
+    """Return finished trials as people read them, a sheet a task.
+
+    Args:
+        sweep: Their sweep.
+        table: As `LoadedSweep.trials` returns it, or some of its rows.
+        conditions: What these rows were chosen by.
+    """
+    tasks: dict[str, list[dict[str, object]]] = {}
+    for row in table.to_pylist():
+        tasks.setdefault(row["task"], []).append(row)
+    if not tasks:
+        says = f"Sweep {sweep.name}: none of {len(sweep.records)} finished trials meets {' and '.join(conditions)}"
+        return [Sheet(says, (), label=f"{sweep.name}-trials")]
+    return [_trial_sheet(sweep, rows, list(axes_of(table)), conditions) for rows in tasks.values()]
+
+
+def named(table: pa.Table, sweep: str) -> pa.Table:
+    """Return a table of trials with the name of their sweep in its first column."""
+    return table.add_column(0, "sweep", pa.array([sweep] * table.num_rows, pa.string()))
+
+
+def _trial_sheet(
+    sweep: LoadedSweep, rows: Sequence[dict[str, object]], axes: Sequence[str], conditions: Sequence[str]
+) -> Sheet:
+    task = rows[0]["task"]
+    fixed = {axis: rows[0][axis] for axis in axes if len({str(row[axis]) for row in rows}) == 1}
+    shared = [f"{axis} {sheet.value_text(axis, value)}" for axis, value in fixed.items() if value is not None]
+    seeds = ["seed"] if len({row["seed"] for row in rows}) > 1 else []
+    reasons = ["reason"] if any(row["reason"] for row in rows) else []
+    measured = [objective.name for objective in sweep.objectives]
+    outcomes = ["outcome"] if len({row["outcome"] for row in rows}) > 1 else []
+    names = ["key", *outcomes, *(axis for axis in axes if axis not in fixed), *seeds, *measured, *reasons]
+    counts = {outcome: sum(row["outcome"] == outcome for row in rows) for outcome in Outcome}
+    ended = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in counts.items() if count)
+    met = f" that meet {' and '.join(conditions)}" if conditions else ""
+    return Sheet(
+        f"Sweep {sweep.name}, task {task}: {sheet.counted(len(rows), 'finished trial')}{met}; {ended}",
+        sheet.fields(rows, names, sweep.objectives),
+        (
+            *([f"All of them: {', '.join(shared)}"] if shared else []),
+            f"Reference point: {sheet.point_text(sweep.reference_point)}",
+        ),
+        f"{sweep.name}-{task}-trials",
+    )

@@ -1,0 +1,121 @@
+"""What the script of a report shows: trials, points, figures and drawings, as values that JSON holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeper.analysis import columns, sheet
+from sweeper.analysis.fronts import Front
+from sweeper.errors import SweepError
+from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.plots import catalogue
+from sweeper.results.plots.scene import MOST_CONNECTIONS
+from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
+from sweeper.training.train import describe_bytes
+from sweeper.trial import MEASUREMENTS
+
+#: Networks that are drawn at most, evenly over the fronts, but one of each: one takes hundredths of a second.
+MOST_NETWORKS = 400
+
+#: Characters of all drawings together: plotly takes half of the 10 MB that a mail may have.
+_DRAWN = 2_200_000
+
+#: Of each network, however many there are.
+_LEAST_CONNECTIONS = 40
+
+#: Why a network of a front is not drawn.
+NOT_STORED = "Its network is not stored in MLflow; `sweeper mirror` stores it where the sweep ran."
+NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` draws it."
+
+
+def report_data(
+    sweep: LoadedSweep, fronts: Sequence[Front], drawn: Mapping[str, Sequence[catalogue.Picture]]
+) -> dict[str, Any]:
+    """Return everything that the page's script needs; plotly's arrays are as plotly gives them.
+
+    Args:
+        sweep: What is reported.
+        fronts: The fronts over all objectives, one a task.
+        drawn: The pictures of each task, by its label.
+    """
+    return {
+        "trials": _trials(sweep, fronts),
+        "points": {row["key"]: _point(row) for row in sweep.points().to_pylist() if row["replicates"] > 1},
+        "figures": {f"{task}/{one.name}": one.figure.to_plotly_json() for task, some in drawn.items() for one in some},
+        "themes": [catalogue.template(dark=dark).to_plotly_json() for dark in (False, True)],
+        "networks": dict(_networks(sweep, fronts)),
+    }
+
+
+def _point(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a setting of several seeds is beyond its first trial: all its trials, means and spreads."""
+    means = {name: row[name] for name in MEASUREMENTS if row[name] is not None}
+    spreads = {name: row[f"{name}_sd"] for name in MEASUREMENTS if row.get(f"{name}_sd") is not None}
+    return {"keys": row["keys"], "means": means, "spreads": spreads}
+
+
+def _networks(sweep: LoadedSweep, fronts: Sequence[Front]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield of each trial on a front its key, and either its drawing or why there is none."""
+    members = [front.table["key"].to_pylist() for front in fronts]
+    count = sum(map(len, members))
+    chosen = {key for keys in members for key in _spread(keys, max(1, MOST_NETWORKS * len(keys) // max(1, count)))}
+    room = _DRAWN // max(1, min(count, MOST_NETWORKS)) - BYTES_A_NETWORK
+    most = min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, room // BYTES_A_CONNECTION))
+    for place, row in enumerate(row for front in fronts for row in front.table.select(["key", "keys"]).to_pylist()):
+        own = row["key"]
+        yield own, _drawing(sweep, own, f"n{place}", most) if own in chosen else {"missing": NOT_DRAWN}
+        for key in row["keys"]:
+            if key != own:
+                yield key, {"missing": f"A replicate of trial {own}, which is drawn for all of them."}
+
+
+def _drawing(sweep: LoadedSweep, key: str, name: str, most: int) -> dict[str, str]:
+    try:
+        data = sweep.network(key)
+        if data is None:
+            return {"missing": NOT_STORED}
+        shown = describe_bytes(data, f"the network of trial {key}")
+    except SweepError as error:  # damaged or of another version: its numbers are there all the same
+        return {"missing": str(error)}
+    return {"svg": small_svg(shown.graph, name, shown.measurement, most)}
+
+
+def _spread(keys: Sequence[str], most: int) -> list[str]:
+    """Return at most so many of the keys, evenly spread, the first and the last among them."""
+    if len(keys) <= most:
+        return list(keys)
+    return [keys[round(i * (len(keys) - 1) / max(1, most - 1))] for i in range(most)]
+
+
+def _trials(sweep: LoadedSweep, fronts: Sequence[Front]) -> dict[str, Any]:
+    """Return all finished trials by column, with what the page needs to show, sort and filter them."""
+    table = sweep.trials()
+    axes = {name for record in sweep.records for name in record.axes}
+    shown = {"key", "task", "outcome", "seed", "channels_per_layer", *axes, *(f"setting.{axis}" for axis in axes)}
+    shown |= {o.name for o in sweep.objectives} | set(sheet.USUAL)
+    goals = {objective.name: objective.goal.value for objective in sweep.objectives}
+    members = {key for front in fronts for keys in front.table["keys"].to_pylist() for key in keys}
+    found = []
+    for field in table.schema:
+        values = table[field.name].to_pylist()
+        kind = _kind(str(field.type))
+        if field.name == "reason":
+            values = [sheet.last_line(value or "") for value in values]
+        elif kind == "list":
+            values = [None if value is None else " ".join(map(str, value)) for value in values]
+        found.append({
+            "name": field.name,
+            "title": "layers" if field.name == "channels_per_layer" else field.name,
+            "unit": "" if kind == "list" else columns.unit(field.name),
+            "kind": kind,
+            "goal": goals.get(field.name, ""),
+            "shown": field.name in shown and any(value not in (None, "") for value in values),
+            "values": values,
+        })
+    return {"columns": found, "rows": table.num_rows, "members": sorted(members)}
+
+
+def _kind(arrow: str) -> str:
+    """Return how the conditions of the command line take a column: as a number, word, yes or no, or a list."""
+    return {"double": "number", "int64": "number", "bool": "bool", "string": "word"}.get(arrow, "list")

@@ -1,0 +1,42 @@
+"""Who goes on from a rung: successive halving for several objectives. Knows nothing of trials or ledgers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sweeper.analysis.pareto import ranks
+from sweeper.trial import Bound, Objective
+
+
+def goes_on(
+    newcomer: Mapping[str, float],
+    others: Sequence[Mapping[str, float]],
+    objectives: Sequence[Objective],
+    bounds: Sequence[Bound],
+    factor: int,
+) -> bool:
+    """Return whether a setting that has reached a rung is among the best of all that have so far.
+
+    Settings are ordered by how far they are from meeting the bounds, and then by non-dominated rank. The best one in
+    `factor` goes on, and whoever is no worse than the last of these: what nothing dominates is not stopped for others.
+
+    Args:
+        newcomer: Its measurement at the rung.
+        others: Measurements of the others there, in any order.
+        objectives: What is optimised.
+        bounds: Conditions on measurements.
+        factor: About one in so many goes on.
+
+    Source: the stopping rule of asynchronous successive halving (Li et al. 2020), with the non-dominated rank of
+    MO-ASHA (Schmucker et al. 2021) in place of one loss; ties go on here.
+    """
+    entries = [newcomer, *others]
+    if any(not math.isfinite(newcomer.get(objective.name, math.nan)) for objective in objectives):
+        return False
+    entries = [e for e in entries if all(math.isfinite(e.get(o.name, math.nan)) for o in objectives)]
+    excess_N = [sum(max(0.0, bound.excess(e.get(bound.name, -math.inf))) for bound in bounds) for e in entries]
+    rows_NM = [[entry[objective.name] for objective in objectives] for entry in entries]
+    order_N = list(zip(excess_N, ranks(rows_NM, [o.goal for o in objectives]).tolist(), strict=True))
+    last_place = max(1, math.ceil(len(entries) / factor))
+    return order_N[0] <= sorted(order_N)[last_place - 1]

@@ -1,0 +1,40 @@
+"""From a YAML file, or a mapping, to one frozen `SweepSpec`.
+
+Every rule about a spec is checked here, once, in the file's own words: whoever holds a `SweepSpec` need not check it.
+
+May import: the ground floor alone. Owns pydantic and yaml.
+Must not know: how settings are searched, placed, trained or stored.
+"""
+
+from sweeper.spec.changes import differences, placement_changes, refused_differences
+from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
+from sweeper.spec.parameters import Parameter
+from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
+from sweeper.spec.setting import DIGITS, LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
+from sweeper.spec.sweep_spec import SweepSpec, check_name, place_of
+from sweeper.spec.yaml_source import read_yaml
+
+__all__ = [
+    "DIGITS",
+    "EarlyStopping",
+    "LatticeSpec",
+    "LoadedSpec",
+    "Parameter",
+    "PlacementSpec",
+    "Pressures",
+    "Retries",
+    "Scalar",
+    "SearchSpec",
+    "Setting",
+    "SweepSpec",
+    "TaskSpec",
+    "TrainingSpec",
+    "check_name",
+    "differences",
+    "load_spec",
+    "place_of",
+    "placement_changes",
+    "read_yaml",
+    "refused_differences",
+    "shipped_spaces",
+]

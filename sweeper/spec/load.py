@@ -1,0 +1,77 @@
+"""Reads a spec: from YAML to one frozen `SweepSpec`."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sweeper.errors import SpecError
+from sweeper.spec.problems import problems_of, spec_error
+from sweeper.spec.sweep_spec import SweepSpec, check_name
+from sweeper.spec.yaml_source import read_yaml
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A spec and the file it came from."""
+
+    spec: SweepSpec
+    text: str
+    path: Path
+
+
+def load_spec(
+    source: str | Path, *, name: str | None = None, folder: Path | None = None, is_elsewhere: bool = False
+) -> LoadedSpec:
+    """Read a sweep from a YAML file, or from a shipped space by its bare name.
+
+    Args:
+        source: Path of a file (which wins), or a name such as `quickstart`.
+        name: Takes the place of the name in the file.
+        folder: What relative paths in it are meant from; None takes the file's own folder.
+        is_elsewhere: Whether it is to run on other machines, so that the files it names need not be on this one.
+
+    Raises:
+        SpecError: With every problem of the file, a line each.
+    """
+    if name is not None:
+        check_name(name)
+    path, place = _locate(source)
+    yaml_source = read_yaml(path, place)
+    document = {"name": path.stem, **yaml_source.data}
+    if name is not None:
+        document["name"] = name
+    try:
+        context = {"folder": folder or path.absolute().parent, "is_elsewhere": is_elsewhere}
+        spec = SweepSpec.model_validate(document, context=context)
+    except ValidationError as error:
+        raise spec_error(problems_of(error, SweepSpec), place, yaml_source.line_of) from error
+    return LoadedSpec(spec, yaml_source.text, path)
+
+
+def shipped_spaces() -> list[str]:
+    """Return the names of the sweeps that come with this package, sorted."""
+    files = importlib.resources.files("search_spaces").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def _locate(source: str | Path) -> tuple[Path, str]:
+    """Return the file of a source, and what to call it in messages."""
+    # os.path, not Path: a name that is too long or holds a zero byte is a file that does not exist.
+    text = str(source)
+    if os.path.isfile(text):
+        return Path(text), text
+    bare, spaces = text.removesuffix(".yaml"), shipped_spaces()
+    if bare in spaces:
+        return Path(str(importlib.resources.files("search_spaces") / f"{bare}.yaml")), f"search_spaces/{bare}.yaml"
+    rule = "a spec must be a YAML file or the name of a shipped space"
+    known = f"Shipped spaces: {', '.join(spaces)}."
+    if os.path.isdir(text):
+        raise SpecError(f"{rule}, but got the folder {text!r}. Name a file in it. {known}")
+    if os.path.exists(text):
+        raise SpecError(f"{rule}, but got {text!r}, which is no plain file. Name a YAML file. {known}")
+    raise SpecError(f"{rule}, but got {text!r}, which does not exist. Check the path. {known}")

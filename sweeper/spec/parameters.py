@@ -1,0 +1,236 @@
+"""The `parameters` part of a spec: which names are fixed there, which are varied or searched, over which values.
+
+A parameter belongs to a section (task, lattice, training) or is one of the pressures. Its values
+are checked by that owner's own rules, in every combination with the owner's other parameters.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
+from sweeper.spec.problems import Loc, Problem, nearest, problem, problems_of
+from sweeper.spec.setting import SECTIONS, Frozen, Pressures, Scalar, TaskSpec
+from sweeper.trial import Distribution
+
+#: More settings than this are a slip of the keyboard, not a plan.
+MOST_SETTINGS = 100_000
+
+#: Fields that belong to one data file or one shape, and so cannot be varied.
+_FIXED_FIELDS = frozenset({"test", "halve"})
+
+#: The owner of the parameters that stand in no section of the file.
+PRESSURES = "pressures"
+
+OWNERS: Mapping[str, type[Frozen]] = {**SECTIONS, PRESSURES: Pressures}
+
+#: Name of a parameter -> its owner, in the order in which a sweep's product is formed.
+OWNER_OF: Mapping[str, str] = {
+    name: owner for owner, model in OWNERS.items() for name in model.model_fields if name not in _FIXED_FIELDS
+}
+
+
+class Parameter(Frozen):
+    """The values of a grid axis, one constant, or what is searched.
+
+    Attributes:
+        values: The values of a grid axis, or the choices of a searched one, in the order of the file.
+        value: The constant.
+        distribution: How a searched parameter is spread; None where nothing is searched.
+        min, max: Bounds of a searched number, both included.
+    """
+
+    values: tuple[Scalar, ...] | None = None
+    value: Scalar | None = None
+    distribution: Annotated[Distribution, Field(strict=False)] | None = None
+    min: int | float | None = None
+    max: int | float | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_all(self) -> Self:
+        is_range = self.min is not None and self.max is not None
+        if [self.values is not None, self.value is not None, is_range].count(True) != 1:
+            raise ValueError("a parameter holds either values, a value or a range")
+        return self
+
+    @property
+    def extremes(self) -> tuple[Scalar, ...]:
+        """What a search goes through, or the ends of it."""
+        if self.values is not None:
+            return self.values
+        return tuple(bound for bound in (self.min, self.max) if bound is not None)
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value is one that a search of this parameter could find."""
+        if self.values is not None:
+            return value in self.values
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and self.extremes[0] <= value <= self.extremes[1]  # type: ignore[operator]  # numbers, checked
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are to find; None where there is no end of them."""
+        if self.values is not None:
+            return len(self.values)
+        low, high = self.min, self.max
+        is_whole = self.distribution is Distribution.INT_UNIFORM or (isinstance(low, int) and isinstance(high, int))
+        return int(high) - int(low) + 1 if is_whole and low is not None and high is not None else None
+
+
+@dataclass
+class _Owner:
+    """What one owner is given: its own section and the parameters that fall to it."""
+
+    section: dict[str, Any]
+    constants: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, list[Any]] = field(default_factory=dict)
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def combinations(self) -> Iterator[tuple[dict[str, Any], dict[str, Loc]]]:
+        """Yield every combination of the axes and of the ends of ranges, and the place each value came from."""
+        fixed: dict[str, Loc] = {name: ("parameters", name, "value") for name in self.constants}
+        options: dict[str, list[tuple[Loc, Any]]] = {
+            name: [(("values", at), value) for at, value in enumerate(values)] for name, values in self.axes.items()
+        }
+        for name, form in self.searched.items():
+            options[name] = [((end,), form[end]) for end in ("min", "max") if end in form]
+            options[name] += [(("values", at), value) for at, value in enumerate(form.get("values", ()))]
+        for chosen in itertools.product(*options.values()):
+            picked = dict(zip(options, chosen, strict=True))
+            values = {name: value for name, (_, value) in picked.items()}
+            places: dict[str, Loc] = {name: ("parameters", name, *at) for name, (at, _) in picked.items()}
+            yield {**self.section, **self.constants, **values}, {**fixed, **places}
+
+
+def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[Problem]]:
+    """Give every parameter to its owner, and check it there.
+
+    Args:
+        document: A sweep as written in YAML.
+        context: `folder`, which relative paths start from; None leaves them to the working folder.
+
+    Returns:
+        The document with typed sections (an axis stands at its first value there, a range at its
+        lower end) and typed parameters (axes, ranges and pressures only: other constants have
+        moved to their section), and the problems found on the way.
+    """
+    owners, problems = _owners(document)
+    # A product that is too large is refused before anything walks it.
+    oversized = _oversized(owners, document.get("replicates", 1))
+    sections: dict[str, Frozen] = {}
+    varied: dict[str, Parameter] = {}
+    for name, owner in owners.items():
+        if oversized:
+            sections[name] = OWNERS[name]()
+            continue
+        models, wrong = _combine(name, owner, context)
+        sections[name] = models[0] if models else OWNERS[name]()
+        problems += wrong
+        if not wrong:
+            typed = {n: tuple(dict.fromkeys(getattr(m, n) for m in models)) for n in (*owner.axes, *owner.searched)}
+            found = [*_repeated(owner, typed, models), *range_problems(owner.searched, typed)]
+            problems += found
+            if not found:
+                varied |= {axis: Parameter(values=typed[axis]) for axis in owner.axes}
+                varied |= {n: Parameter(**form_of(form, typed[n])) for n, form in owner.searched.items()}
+    # The order of the file is kept: it decides which axis varies slowest within its section.
+    given = [name for name in _mapping(document.get("parameters")) if name in varied]
+    parameters = {name: varied[name] for name in given}
+    for name, value in sections.pop(PRESSURES):
+        parameters.setdefault(name, Parameter(value=value))
+    return {**document, **sections, "parameters": parameters}, problems + oversized
+
+
+def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Problem]]:
+    """Hand out sections and parameters to their owners."""
+    problems: list[Problem] = []
+    owners = {PRESSURES: _Owner({})}
+    for section in (*SECTIONS, "parameters"):
+        if not isinstance(document.get(section), Mapping | BaseModel | None):
+            rule = f"{section} must hold `key: value` lines"
+            problems.append(problem((section,), rule, document[section], "Indent its keys below it."))
+    for section in SECTIONS:
+        owners[section] = _Owner(_mapping(document.get(section)))
+    for name, raw in _mapping(document.get("parameters")).items():
+        loc = ("parameters", name)
+        if name not in OWNER_OF:
+            rule = f"{name!r} is not a parameter"
+            problems.append(problem(loc, rule, raw, nearest(str(name), OWNER_OF)))
+            continue
+        owner = owners[OWNER_OF[name]]
+        if name in owner.section:
+            rule = f"{name} must be set in one place, and {OWNER_OF[name]}.{name} sets it too"
+            problems.append(problem(loc, rule, raw, f"Remove it here or from `{OWNER_OF[name]}`."))
+            del owner.section[name]
+        wrong = form_problems(name, raw, is_task=OWNER_OF[name] == "task")
+        problems += wrong
+        if not wrong:
+            plain = _mapping(raw)
+            if is_searched(plain):
+                owner.searched[name] = plain
+            elif "values" in plain:
+                owner.axes[name] = list(plain["values"])
+            else:
+                owner.constants[name] = plain["value"]
+    return {name: owners[name] for name in OWNERS}, problems
+
+
+def _oversized(owners: Mapping[str, _Owner], replicates: object) -> list[Problem]:
+    """Return the problem of a sweep with too many settings, its product spelled out."""
+    sizes = {name: len(values) for owner in owners.values() for name, values in owner.axes.items()}
+    if isinstance(replicates, int) and replicates > 1:
+        sizes["replicates"] = replicates
+    total = math.prod(sizes.values())
+    if total <= MOST_SETTINGS:
+        return []
+    product = " × ".join(f"{size} {name}" for name, size in sizes.items())
+    loc: Loc = ("parameters",) if len(sizes) > 1 or "replicates" not in sizes else ("replicates",)
+    rule = f"a sweep must hold at most {MOST_SETTINGS} settings"
+    return [Problem(loc, rule, f"but got {product} = {total}", "Take values out, or make several sweeps.")]
+
+
+def _combine(name: str, owner: _Owner, context: Mapping[str, Any] | None) -> tuple[list[Frozen], list[Problem]]:
+    """Return the owner's typed models, one per combination of its axes, and what is wrong with them.
+
+    Combinations, not single values: `classes: 100` may fit one data set of the axis and not another.
+    """
+    models: list[Frozen] = []
+    problems: dict[tuple[Loc, str], Problem] = {}
+    for values, places in owner.combinations():
+        try:
+            models.append(OWNERS[name].model_validate(values, context=context))
+        except ValidationError as error:
+            for found in problems_of(error, OWNERS[name], (name,)):
+                loc = places.get(str(found.loc[1]), found.loc)
+                problems.setdefault((loc, found.rule), replace(found, loc=loc))
+    return models, list(problems.values())
+
+
+def _repeated(owner: _Owner, typed: Mapping[str, tuple[Scalar, ...]], models: Sequence[Frozen]) -> list[Problem]:
+    """Return the values given twice, and tasks that could not be told apart by name."""
+    problems = []
+    for name, values in owner.axes.items():
+        if len(typed[name]) < len(values):
+            rule = f"{name} must list each value once"
+            problems.append(problem(("parameters", name, "values"), rule, values, "Remove the repeated value."))
+    labels = Counter(model.label for model in models if isinstance(model, TaskSpec))
+    for label, times in labels.items():
+        if times > 1 and not problems:
+            rule = f"tasks must have different names, but {times} are named {label!r}"
+            fix = "Rename one of the data files: a task is named after its file."
+            problems.append(problem(("parameters", "data"), rule, owner.axes.get("data"), fix))
+    return problems
+
+
+def _mapping(raw: object) -> dict[str, Any]:
+    """Return a part of the document as a new dict; a key with nothing below it is an empty part."""
+    if isinstance(raw, BaseModel):
+        return raw.model_dump(exclude_unset=True)
+    return dict(raw) if isinstance(raw, Mapping) else {}

@@ -1,0 +1,288 @@
+"""One full choice of task, lattice, training, pressures and seed, and the keys that name it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
+
+from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
+from sweeper.trial import Solver, TimeSelection, WindowKind
+
+Scalar = str | int | float | bool
+
+#: Part of every key: a new number here makes every trial a new one.
+SCHEMA = 2
+
+LARGEST_SEED = 2**31 - 1
+
+#: The image data that comes with scikit-learn and needs no file, and its number of classes.
+DIGITS = "digits"
+_DIGITS_CLASSES = 10
+
+
+class Frozen(BaseModel):
+    """Base of every part of a spec: immutable, no unknown keys, no guessing of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _without_minus_zero(number: float) -> float:
+    # -0.0 equals 0.0 but is written differently, and keys are made of what is written.
+    return number + 0.0
+
+
+def _check_kernel(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise broken_rule("kernel must be odd", f"Use {kernel - 1} or {kernel + 1}.")
+    return kernel
+
+
+Number = Annotated[float, AfterValidator(_without_minus_zero)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
+class TaskSpec(Frozen):
+    """What a network learns: a data set, a number of classes and how hard the images are.
+
+    Attributes:
+        data: `digits`, or the path of a local Parquet image file.
+        test: Parquet file of the held-out images; without it a share of `data` is held out.
+        classes: Use only so many classes; None uses all of them.
+        occlusion: Share of each image that is hidden.
+        noise: Standard deviation of the Gaussian noise on each pixel.
+        train_images, test_images: Use only so many images; None uses all of them.
+    """
+
+    data: str = DIGITS
+    test: str | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+    occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
+    noise: NotNegative = 0.0
+    train_images: Count | None = None
+    test_images: Count | None = None
+
+    @field_validator("data")
+    @classmethod
+    def _find_data(cls, data: str, info: ValidationInfo) -> str:
+        return data if data == DIGITS else _parquet(data, info, "data must be 'digits' or a Parquet file")
+
+    @field_validator("test")
+    @classmethod
+    def _find_test(cls, test: str | None, info: ValidationInfo) -> str | None:
+        if test is None:
+            return None
+        if info.data.get("data") == DIGITS:
+            raise broken_rule(
+                "test must go with a Parquet file in task.data ('digits' holds out its own share)",
+                "Remove `test`.",
+            )
+        return _parquet(test, info, "test must be a Parquet file")
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: int | None, info: ValidationInfo) -> int | None:
+        if classes is not None and classes > _DIGITS_CLASSES and info.data.get("data") == DIGITS:
+            raise broken_rule("classes must be at most 10 for the data 'digits'", "Use 2 to 10.")
+        return classes
+
+    @property
+    def label(self) -> str:
+        """The task's name in tables and on the command line, such as `digits-10-occluded0.25`."""
+        name = Path(self.data).stem.removesuffix("_train") or Path(self.data).stem
+        parts = [re.sub(r"[^A-Za-z0-9._-]", "_", name)]
+        if self.classes is not None:
+            parts.append(f"{self.classes}")
+        if self.occlusion:
+            parts.append(f"occluded{self.occlusion!r}")
+        if self.noise:
+            parts.append(f"noise{self.noise!r}")
+        if self.train_images is not None:
+            parts.append(f"train{self.train_images}")
+        if self.test_images is not None:
+            parts.append(f"test{self.test_images}")
+        return "-".join(parts)
+
+
+class LatticeSpec(Frozen):
+    """The window of the lattice that a network may use.
+
+    Attributes:
+        window: `fixed`, as large as the next three say; or `auto`: it grows and shrinks with the network.
+        channels, layers, steps: Extent of a fixed window in breadth, depth and time.
+        memory_mib: Where a growing window stops: what training one network may take, in MiB.
+        kernel: Side of the convolutions, in pixels.
+        halve: Numbers of the layers whose image side is half of the layer below, from 2.
+        time_selection: How the network decides after which step to answer.
+    """
+
+    window: Annotated[WindowKind, Field(strict=False)] = WindowKind.FIXED
+    channels: Annotated[int, Field(ge=1, le=1024)] = 8
+    layers: Annotated[int, Field(ge=1, le=64)] = 3
+    steps: Annotated[int, Field(ge=1, le=256)] = 6
+    memory_mib: Annotated[int, Field(ge=1, le=2**20)] = 64
+    kernel: Annotated[Count, AfterValidator(_check_kernel)] = 3
+    halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
+    time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.ADAPTIVE
+
+    @field_validator("channels", "layers", "steps", "memory_mib")
+    @classmethod
+    def _check_of_use(cls, value: int, info: ValidationInfo) -> int:
+        """Refuse what the window's kind has no use for: it would seem to change something."""
+        window = info.data.get("window")
+        if window is WindowKind.AUTO and info.field_name != "memory_mib":
+            raise broken_rule(
+                f"{info.field_name} must be left out where the window is auto", "It is found in training."
+            )
+        if window is WindowKind.FIXED and info.field_name == "memory_mib":
+            raise broken_rule("memory_mib must go with a window that grows", "Add `window: auto` to `lattice`.")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = ("channels", "layers", "steps") if self.window is WindowKind.AUTO else ("memory_mib",)
+        return {name: value for name, value in handler(self).items() if name not in unused}
+
+    @field_validator("halve")
+    @classmethod
+    def _check_halve(cls, halve: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        layers = 64 if info.data.get("window") is WindowKind.AUTO else info.data.get("layers")
+        if len(set(halve)) < len(halve):
+            raise broken_rule("halve must name each layer once", "Remove the repeated number.")
+        if layers is not None and any(not 2 <= layer <= layers for layer in halve):
+            raise broken_rule(
+                f"halve must name layers from 2 to the number of layers (layers={layers})",
+                "Take the other numbers out, or raise `layers`.",
+            )
+        # The order says nothing, so it must not make another key.
+        return tuple(sorted(halve))
+
+
+class TrainingSpec(Frozen):
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per update.
+        learning_rate: Step size of the optimizer.
+        solver: How breadth and depth pressures act on the weights.
+        step_loss: Weight of the loss on every single step's answer.
+    """
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    learning_rate: Positive = 3e-3
+    solver: Annotated[Solver, Field(strict=False)] = Solver.PROXIMAL
+    step_loss: NotNegative = 0.2
+
+
+class Pressures(Frozen):
+    """The price of each resource in the loss."""
+
+    breadth_pressure: NotNegative = 0.0
+    depth_pressure: NotNegative = 0.0
+    time_pressure: NotNegative = 0.0
+
+
+#: The sections of a setting, in the order in which a sweep's product is formed.
+SECTIONS: Mapping[str, type[Frozen]] = {"task": TaskSpec, "lattice": LatticeSpec, "training": TrainingSpec}
+
+
+class Setting(Pressures):
+    """One full choice of everything that decides a trial's result."""
+
+    task: TaskSpec = TaskSpec()
+    lattice: LatticeSpec = LatticeSpec()
+    training: TrainingSpec = TrainingSpec()
+    seed: Seed = 0
+
+    @property
+    def key(self) -> str:
+        """The trial's identity everywhere: 16 hexadecimal digits."""
+        return digest(self.flat())
+
+    @property
+    def setting_key(self) -> str:
+        """What replicates share: the key without the seed."""
+        return digest({name: value for name, value in self.flat().items() if name != "seed"})
+
+    @property
+    def group_key(self) -> str:
+        """What members of one population must share: task, lattice and training."""
+        return digest({name: value for name, value in self.flat().items() if "." in name})
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return the setting as dotted names and plain values; unset fields are left out."""
+        flat: dict[str, Scalar] = {}
+        for section in SECTIONS:
+            for name, value in getattr(self, section).model_dump(mode="json", exclude_none=True).items():
+                joined = ",".join(map(str, value)) if isinstance(value, list) else value
+                flat[f"{section}.{name}"] = joined
+        for name in Pressures.model_fields:
+            flat[name] = getattr(self, name)
+        flat["seed"] = self.seed
+        return flat
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Scalar]) -> Self:
+        """Return the setting that `flat` was made from.
+
+        Raises:
+            SpecError: If a name is unknown or a value breaks a rule.
+        """
+        nested: dict[str, object] = {}
+        sections: dict[str, dict[str, object]] = {}
+        for name, value in flat.items():
+            section, dot, field = name.partition(".")
+            if dot:
+                sections.setdefault(section, {})[field] = value
+            else:
+                nested[name] = value
+        halve = sections.get("lattice", {}).get("halve")
+        if isinstance(halve, str):
+            # What is not a number stays text, so that it is refused by the field's own rule.
+            numbers = [int(part) if part.isdecimal() else part for part in halve.split(",") if part]
+            sections["lattice"]["halve"] = numbers
+        try:
+            return cls.model_validate({**nested, **sections})
+        except ValidationError as error:
+            raise spec_error(problems_of(error, cls), "the stored setting", None) from error
+
+
+def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
+    """Return the absolute path of a Parquet file; where a spec is read to be run here, it must exist."""
+    if not text.lower().endswith(".parquet"):
+        raise broken_rule(rule, f"{nearest(text, [DIGITS])} A file must end in .parquet.")
+    folder = (info.context or {}).get("folder")
+    if folder is None:
+        # A stored path is kept as it is: on another machine it need not exist, and its key must hold.
+        return os.path.abspath(text)
+    path = Path(folder, text).resolve()
+    if not path.is_file() and not (info.context or {}).get("is_elsewhere"):
+        raise broken_rule(f"{rule} that exists (looked for {path})", "Correct the path.")
+    return str(path)
+
+
+def digest(flat: Mapping[str, Scalar]) -> str:
+    """Return 16 hexadecimal digits that stand for these names and values in this version of settings."""
+    canonical = json.dumps({"schema": SCHEMA, **flat}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,316 @@
+"""A whole sweep as one frozen value: which settings exist, measured by what, compared how."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.functional_validators import ModelWrapValidatorHandler
+
+from sweeper.errors import SpecError
+from sweeper.spec.objectives import ObjectiveField, front_problems, reference_problems, repeated_objectives
+from sweeper.spec.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
+from sweeper.spec.problems import Problem, broken_rule, problem, problems_of, refuse, spec_error
+from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, SearchSpec
+from sweeper.spec.setting import (
+    LARGEST_SEED,
+    SECTIONS,
+    Count,
+    Frozen,
+    LatticeSpec,
+    Number,
+    Pressures,
+    Scalar,
+    Seed,
+    Setting,
+    TaskSpec,
+    TrainingSpec,
+    digest,
+)
+from sweeper.trial import Objective
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME_RULE = "name must hold letters, digits, '.', '_' and '-', begin with a letter or digit, and be at most 100 long"
+_NAME_FIX = "Choose another name, such as quickstart-2."
+
+#: Where, and in what words, a sweep is written: none of it changes a result.
+_NOT_IDENTITY = ("name", "description", "placement")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that a sweep cannot have.
+
+    Raises:
+        SpecError: With the name and what names may hold.
+    """
+    if not _NAME.fullmatch(name):
+        raise SpecError(f"{_NAME_RULE}, but got {name!r}. {_NAME_FIX}")
+
+
+def _check_name_field(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise broken_rule(_NAME_RULE, _NAME_FIX)
+    return name
+
+
+class SweepSpec(Frozen):
+    """A whole sweep: which settings exist, what they are measured by, and where they run.
+
+    Attributes:
+        name: The sweep's name everywhere.
+        description: One line for people.
+        task, lattice, training: The sections; a varied field stands at its first value.
+        parameters: The axes, in file order, and the pressures that are constant.
+        search: How the parameters with a range are searched, in every cell of the grid; None for a plain grid.
+        early_stopping: When trials are given up; None trains every one to its end.
+        replicates: Settings are repeated so many times, with the seeds `seed`, `seed` + 1, ...
+        seed: The first seed.
+        placement: Where, not what: no part of the identity.
+        objectives: What is optimised, and in which direction.
+        reference_point: The fixed corner that bounds the hypervolume, a number per objective.
+        fronts: Objectives by name, for each front that is stored beside the one over all of them.
+    """
+
+    name: Annotated[str, AfterValidator(_check_name_field)]
+    description: str = ""
+    task: TaskSpec = TaskSpec()
+    lattice: LatticeSpec = LatticeSpec()
+    parameters: Mapping[str, Parameter] = Field(default_factory=dict)
+    training: TrainingSpec = TrainingSpec()
+    search: SearchSpec | None = None
+    early_stopping: EarlyStopping | None = None
+    replicates: Count = 1
+    seed: Seed = 0
+    placement: PlacementSpec = PlacementSpec()
+    objectives: Annotated[tuple[ObjectiveField, ...], Field(strict=False, min_length=1)]
+    reference_point: Mapping[str, Number]
+    fronts: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_document(cls, document: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Resolve the parameters, then check the rest; every problem is reported, not the first one."""
+        if not isinstance(document, Mapping):
+            return handler(document)
+        resolved, problems = resolve(document, info.context)
+        try:
+            spec = handler(resolved)
+        except ValidationError as error:
+            refuse(cls, [*problems, *problems_of(error, cls)])
+        if problems:
+            refuse(cls, problems)
+        return spec
+
+    @field_validator("seed")
+    @classmethod
+    def _check_last_seed(cls, seed: int, info: ValidationInfo) -> int:
+        if seed + info.data.get("replicates", 1) - 1 > LARGEST_SEED:
+            raise broken_rule(f"seed plus replicates must stay below {LARGEST_SEED + 1}", "Use a smaller seed.")
+        return seed
+
+    @field_validator("objectives")
+    @classmethod
+    def _check_objectives(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if problems := repeated_objectives(objectives):
+            refuse(cls, problems)
+        return objectives
+
+    @field_validator("reference_point")
+    @classmethod
+    def _check_reference_point(cls, point: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if "objectives" not in info.data:
+            return point
+        names = [objective.name for objective in info.data["objectives"]]
+        if problems := reference_problems(point, names):
+            refuse(cls, problems)
+        return {name: point[name] for name in names}
+
+    @field_validator("fronts")
+    @classmethod
+    def _check_fronts(cls, fronts: tuple[tuple[str, ...], ...], info: ValidationInfo) -> tuple[tuple[str, ...], ...]:
+        names = [objective.name for objective in info.data.get("objectives", ())]
+        if names and (problems := front_problems(fronts, names)):
+            refuse(cls, problems)
+        return fronts
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Self:
+        """Refuse a search of nothing, ranges that nothing searches, and more trials than there are settings."""
+        if self.search is None and self.searched:
+            refuse(
+                type(self),
+                [
+                    Problem(
+                        ("search",),
+                        f"search is required because {next(iter(self.searched))} has a range",
+                        "but it is missing",
+                        "Add `search: {trials: 50}`, the number of settings to try in each cell.",
+                    )
+                ],
+            )
+        if self.search is None:
+            return self
+        problems = []
+        if not self.searched:
+            rule, fix = (
+                "search must have a parameter with a range",
+                "Give one `{min: ..., max: ...}`.",
+            )
+            problems.append(problem(("search",), rule, self.search.model_dump(mode="json", exclude_unset=True), fix))
+        trials, size = self.search.trials, self.search_size
+        if size is not None and self.searched and trials > size:
+            rule = f"search.trials must be at most the number of settings there are to find in a cell, {size}"
+            problems.append(problem(("search", "trials"), rule, trials, f"Use {size}, or a plain grid of values."))
+        if self.planned > MOST_SETTINGS:
+            rule = f"a sweep must hold at most {MOST_SETTINGS} trials, but has {self.planned} with this number"
+            problems.append(problem(("search", "trials"), rule, trials, "Use fewer, or make several sweeps."))
+        if problems:
+            refuse(type(self), problems)
+        return self
+
+    @property
+    def axes(self) -> dict[str, tuple[Scalar, ...]]:
+        """The parameters that make the grid and their values, in the order of the file."""
+        return {
+            name: given.values
+            for name, given in self.parameters.items()
+            if given.values is not None and given.distribution is None
+        }
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """The parameters that are searched, in the order of the file."""
+        return {name: given for name, given in self.parameters.items() if given.distribution is not None}
+
+    @property
+    def search_size(self) -> int | None:
+        """How many settings there are to find in a cell; None where there is no end of them."""
+        sizes = [given.count for given in self.searched.values()]
+        return math.prod(size for size in sizes if size is not None) if None not in sizes else None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The labels of the tasks, in the order of the settings."""
+        return tuple(task.label for task in self._variants("task"))
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the replicates."""
+        return range(self.seed, self.seed + self.replicates)
+
+    @property
+    def planned(self) -> int:
+        """How many trials this sweep will have, when all of it is done."""
+        cells = math.prod(map(len, self.axes.values()))
+        return cells * (self.search.trials if self.search else 1) * self.replicates
+
+    def settings(self) -> list[Setting]:
+        """Return every setting of the grid once: the product of the axes and the replicates.
+
+        Settings of one task are adjacent, within it those of one population group, and within
+        that replicates; values come in the order of the file. Where parameters are searched, these are the cells of
+        the grid, and what is searched stands at its first value or lower end.
+        """
+        return [cell.model_copy(update={"seed": seed}) for cell in self.cells() for seed in self.seeds]
+
+    def cells(self) -> list[Setting]:
+        """Return the first setting of each cell of the grid, with the first seed."""
+        lowest = {name: given.extremes[:1] for name, given in self.searched.items()}
+        return self._product(lowest)
+
+    def corners(self) -> list[Setting]:
+        """Return the settings at the ends of everything that is varied or searched, with the first seed.
+
+        What fits these fits every setting in between.
+        """
+        return self._product({name: given.extremes for name, given in self.searched.items()})
+
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[Setting]:
+        variants = [list(self._variants(owner, searched)) for owner in OWNERS]
+        return [
+            Setting(task=task, lattice=lattice, training=training, seed=self.seed, **dict(pressures))
+            for task, lattice, training, pressures in itertools.product(*variants)
+        ]
+
+    def proposed(self, cell: Setting, values: Mapping[str, Scalar]) -> Setting:
+        """Return the setting of a cell with these values of what is searched."""
+        return Setting.from_flat({**cell.flat(), **{place_of(name): value for name, value in values.items()}})
+
+    def axes_of(self, setting: Setting) -> dict[str, Scalar]:
+        """Return the varied and searched part of a setting, by the names of the parameters."""
+        flat = setting.flat()
+        return {name: flat[place_of(name)] for name in (*self.axes, *self.searched)}
+
+    def cell_of(self, setting: Setting) -> str:
+        """Return the key of the cell that a setting is in: what it shares with all others of it."""
+        return self.cell_at(self.axes_of(setting))
+
+    def cell_at(self, axes: Mapping[str, Scalar]) -> str:
+        """Return the key of the cell at these values of the grid's axes."""
+        return digest({axis: axes[axis] for axis in self.axes})
+
+    @property
+    def searches_pressures_only(self) -> bool:
+        """Whether everything that is searched may differ within a population."""
+        return all(OWNER_OF[name] == PRESSURES for name in self.searched)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes this sweep this sweep, as JSON values: not its name, nor where it runs."""
+        return {key: value for key, value in self._document().items() if key not in _NOT_IDENTITY}
+
+    def to_json(self) -> str:
+        """Return the spec as text that `from_json` reads back."""
+        return json.dumps(self._document())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the spec that `to_json` wrote.
+
+        Raises:
+            SpecError: If the text is not a spec.
+        """
+        place = "the stored spec"
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            raise spec_error(problems_of(error, cls), place, None) from error
+        except ValueError as error:
+            raise SpecError(f"a stored spec must be JSON, but got {error} in {place}. Plan the sweep again.") from error
+
+    def _variants(self, owner: str, searched: Mapping[str, tuple[Scalar, ...]] | None = None) -> Iterator[Any]:
+        """Yield the owner's part of the settings, one per combination of the owner's axes and these values."""
+        given = {**self.axes, **(searched or {})}
+        axes = {name: values for name, values in given.items() if OWNER_OF[name] == owner}
+        base = self._pressures() if owner == PRESSURES else getattr(self, owner)
+        for chosen in itertools.product(*axes.values()):
+            yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
+
+    def _pressures(self) -> Pressures:
+        constants = {n: given.value for n, given in self.parameters.items() if given.value is not None}
+        return Pressures.model_validate(constants)
+
+    def _document(self) -> dict[str, Any]:
+        """Return the spec in the shape of the file; a varied field is no part of its section."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        varied = {*self.axes, *self.searched}
+        for section in SECTIONS:
+            document[section] = {n: v for n, v in document[section].items() if n not in varied}
+        return document
+
+
+def place_of(axis: str) -> str:
+    """Return the name of a parameter in a flat setting."""
+    owner = OWNER_OF[axis]
+    return axis if owner == PRESSURES else f"{owner}.{axis}"

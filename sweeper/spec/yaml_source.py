@@ -1,0 +1,203 @@
+"""A YAML file as plain values, with the line each of them stands on.
+
+Differs from `yaml.safe_load` where that would surprise a scientist: `1e-3` is a number, `no` and
+`on` are words, not booleans (YAML 1.2), and a key given twice is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sweeper.errors import SpecError
+from sweeper.spec.problems import Loc, dotted, shown
+
+_LARGEST_BYTES = 1_000_000
+
+# A file of the largest size cannot need more; aliases of aliases can grow without bound.
+_MOST_VALUES = 250_000
+
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True)
+class YamlSource:
+    """A parsed file.
+
+    Attributes:
+        place: The file's name as the user gave it, for messages.
+        text: The whole file.
+        data: Its top-level mapping.
+        lines: Line number, from 1, of every key and list entry.
+    """
+
+    place: str
+    text: str
+    data: Mapping[str, object]
+    lines: Mapping[Loc, int]
+
+    def line_of(self, loc: Loc) -> int:
+        """Return the line of `loc`, or of the nearest enclosing key when it is not in the file."""
+        while loc and loc not in self.lines:
+            loc = loc[:-1]
+        return self.lines.get(loc, 1)
+
+
+def read_yaml(path: Path, place: str) -> YamlSource:
+    """Read one YAML file that holds a mapping.
+
+    Raises:
+        SpecError: If it cannot be read or parsed, or a key stands in it twice.
+    """
+    return parse_yaml(_read_text(path, place), place)
+
+
+def parse_yaml(text: str, place: str) -> YamlSource:
+    """Parse YAML text; `place` names its origin in messages.
+
+    Raises:
+        SpecError: If it cannot be parsed, or a key stands in it twice.
+    """
+    root = _compose(text, place)
+    if root is None:
+        raise SpecError(
+            f"a sweep must have a task and objectives, but got an empty file in {place}, line 1. "
+            "Start from a shipped space: `sweeper run quickstart` shows one."
+        )
+    builder = _Builder(place)
+    data = builder.build(root, (), frozenset())
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"a sweep must be `key: value` lines, but got {shown(data)} in {place}, "
+            f"line {root.start_mark.line + 1}. Begin with `task:`."
+        )
+    return YamlSource(place, text, data, builder.lines)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain scalars by the YAML 1.2 core schema; PyYAML's own rules are those of YAML 1.1."""
+
+    # A fresh table: the inherited one is shared with every other user of PyYAML.
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+_Loader.add_implicit_resolver(_TAG + "bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(_TAG + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(_TAG + "int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    _TAG + "float",
+    re.compile(
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+class _Builder:
+    """Turns the parser's nodes into plain values and notes their lines."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.lines: dict[Loc, int] = {}
+        self._left = _MOST_VALUES
+
+    def build(self, node: yaml.Node, loc: Loc, parents: frozenset[int]) -> object:
+        self.lines.setdefault(loc, node.start_mark.line + 1)
+        self._left -= 1
+        if self._left < 0 or id(node) in parents:
+            rule = f"a sweep must hold at most {_MOST_VALUES} values once its aliases are written out"
+            raise self._error(rule, "an alias that grows too large", node, loc, "Write the values out.")
+        below = parents | {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return {key: self.build(value, (*loc, key), below) for key, value in self._entries(node, loc)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(value, (*loc, number), below) for number, value in enumerate(node.value)]
+        return self._scalar(node, loc)
+
+    def _entries(self, node: yaml.MappingNode, loc: Loc) -> list[tuple[str, yaml.Node]]:
+        first: dict[str, int] = {}
+        entries = []
+        for key_node, value in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if key_node.tag != _TAG + "str" or not isinstance(key, str):
+                found = key if isinstance(key, str) else "a list or mapping as key"
+                raise self._error("a key must be a word", found, key_node, loc, "Put it in quotes.")
+            here = (*loc, key)
+            if key in first:
+                fix = f"Keep one of the two (the first is on line {first[key]})."
+                raise self._error(f"{shown(key)} must be given once", f"{shown(key)} twice", key_node, here, fix)
+            first[key] = self.lines[here] = line
+            entries.append((key, value))
+        return entries
+
+    def _scalar(self, node: yaml.Node, loc: Loc) -> object:
+        tag, text = node.tag.removeprefix(_TAG), str(node.value)
+        try:
+            match tag:
+                case "str":
+                    return text
+                case "bool":
+                    return {"true": True, "false": False}[text.lower()]
+                case "null":
+                    return None
+                case "int":
+                    return int(text)
+                case "float":
+                    # YAML writes infinity and NaN with a leading dot, Python without.
+                    return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+        except (ValueError, KeyError):
+            rule = f"a value must be a readable {tag}"
+            raise self._error(rule, shown(text), node, loc, "Write it as plain digits or text.") from None
+        rule = "a value must be text, a number, true, false, a list or a mapping"
+        raise self._error(rule, f"the tag {node.tag!r}", node, loc, "Remove the tag.")
+
+    def _error(self, rule: str, found: str, node: yaml.Node, loc: Loc, fix: str) -> SpecError:
+        where = [self.place, f"line {node.start_mark.line + 1}", *([dotted(loc)] if loc else [])]
+        return SpecError(f"{rule}, but got {found} in {', '.join(where)}. {fix}")
+
+
+def _read_text(path: Path, place: str) -> str:
+    try:
+        # One byte more than allowed is enough to know, however large the file is.
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpecError(
+            f"a spec must be a readable file, but got {reason!r} in {place}. Check its permissions."
+        ) from error
+    if len(raw) > _LARGEST_BYTES:
+        raise SpecError(
+            f"a spec must hold at most {_LARGEST_BYTES} bytes, but got more in {place}. "
+            "Give the path of a sweep's YAML file."
+        )
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise SpecError(
+            f"a spec must be UTF-8 text, but got the byte 0x{raw[error.start]:02x} in {place}, line {line}. "
+            "Save the file as UTF-8."
+        ) from error
+
+
+def _compose(text: str, place: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        reason = f"the character {chr(error.character)!r}" if isinstance(error.character, int) else error.reason
+    except RecursionError:
+        line, reason = 1, "brackets nested too deeply"
+    raise SpecError(
+        f"a spec must be valid YAML, but got {reason!r} in {place}, line {line}. "
+        "Look at that line and the one above: indentation, quotes, brackets."
+    )

@@ -1,0 +1,389 @@
+"""Reaching MLflow: clients that are known to answer, searches, writes in batches, failures in one sentence.
+
+The fluent API is never used: no active run, no current experiment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from sqlalchemy import Engine, event
+
+from sweeper.errors import SweepError, TrackingError
+from sweeper.tracking.redaction import redacted, refusal
+
+if TYPE_CHECKING:
+    # Under their own names again: other rooms take these types from here.
+    from mlflow import MlflowClient as MlflowClient
+    from mlflow.entities import Experiment as Experiment
+    from mlflow.entities import Run as Run
+    from mlflow.store.entities import PagedList
+
+#: Tags by which runs and experiments are found.
+KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_key", "sweeper.front"
+
+_Found = TypeVar("_Found")
+
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
+
+
+def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
+    """Return a client of one tracking URI, known to answer.
+
+    Args:
+        tracking_uri: A server's `http(s)://` or a database's URI.
+        is_reading: Refuse a SQLite file that does not exist, instead of creating it.
+
+    Raises:
+        TrackingError: If the URI is of another kind, or nothing answers there.
+    """
+    scheme = _checked_scheme(tracking_uri)
+    # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
+    with translated(tracking_uri, "reach MLflow", Exception):
+        if scheme.startswith("sqlite"):
+            _check_sqlite(tracking_uri, is_reading)
+        elif scheme not in ("http", "https"):
+            _check_port(tracking_uri)
+        client = _quiet_client(tracking_uri)
+        if scheme.startswith("sqlite") and not is_reading:
+            _write_ahead(client, tracking_uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _write_ahead(client: MlflowClient, uri: str) -> None:
+    """Let SQLite write ahead and sync now and then: MLflow takes three transactions a run, each with its own syncs.
+
+    What a power failure takes from the end is mirrored again, as the ledger has it. Elsewhere MLflow's own way stands.
+    """
+    engine = _engine(client)
+    if engine is None:
+        return
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    engine.dispose()
+    with closing(sqlite3.connect(_sqlite_file(uri))) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    event.listen(engine, "connect", prepare)
+
+
+def settle(client: MlflowClient, uri: str) -> None:
+    """Make a SQLite file that was written ahead a single one again, unless somebody reads it just now."""
+    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    if engine is not None:
+        engine.dispose()
+        with suppress(sqlite3.Error), closing(sqlite3.connect(_sqlite_file(uri), timeout=0)) as database:
+            database.execute("PRAGMA journal_mode = DELETE")
+
+
+def disconnect(client: MlflowClient, uri: str) -> None:
+    """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
+    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    if engine is not None:
+        engine.dispose()
+
+
+def _engine(client: MlflowClient) -> Engine | None:
+    """Return the connections of a client to a database: MLflow's own room, which may move."""
+    engine = getattr(getattr(client._tracking_client, "store", None), "engine", None)
+    return engine if isinstance(engine, Engine) else None
+
+
+def _checked_scheme(tracking_uri: str) -> str:
+    scheme = urlsplit(tracking_uri).scheme
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)!r} names a folder, and MLflow stores no runs in "
+            "folders any more. Use sqlite:////absolute/path/mlflow.db, or a server such as http://host:5000."
+        )
+    try:
+        _ = urlsplit(tracking_uri).port
+    except ValueError:  # its own words would show a part of the password
+        raise TrackingError(
+            f"the tracking URI {redacted(tracking_uri)} has no port where one is expected. In a password write / as "
+            "%2F, @ as %40 and : as %3A, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        ) from None
+    return scheme
+
+
+def _quiet_client(tracking_uri: str) -> MlflowClient:
+    _set_defaults()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _set_defaults() -> None:
+    # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Sent twice at most: a server that hangs holds the driver up for half a minute, once, at the end.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server with an object store would send readers there, past itself: they may neither reach nor know it.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    # With a server, MLflow would print the address of each ended run, password included.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
+
+
+def login() -> tuple[str, str] | None:
+    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    from mlflow.utils.credentials import read_mlflow_creds
+
+    found = read_mlflow_creds()
+    return (found.username, found.password) if found.username and found.password else None
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
+
+
+def _check_sqlite(uri: str, is_reading: bool) -> None:
+    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
+    if not re.match("[^:]+:///[^:]", uri):
+        raise TrackingError(
+            f"the tracking URI {uri!r} names no file, so its runs would be lost at the end of this process. "
+            "Use sqlite:////absolute/path/mlflow.db."
+        )
+    file = _sqlite_file(uri)
+    if not is_reading:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(file.parent):
+            if not file.exists() or not file.stat().st_size:
+                _make_tables(uri)
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+        return
+    if not file.is_file():
+        raise TrackingError(f"there is no MLflow database at {file}. Run a sweep first, or name another one.")
+    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
+            raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the right to make files in a folder, where the file system has locks."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _make_tables(uri: str) -> None:
+    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again."""
+    path, mark, how = uri.partition("?")
+    aside = f"{path}.new{mark}{how}"
+    file = _sqlite_file(aside)
+    for torn in (file, file.with_name(f"{file.name}-journal")):
+        torn.unlink(missing_ok=True)
+    _set_defaults()
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        engine = tables.create_sqlalchemy_engine(aside)
+        tables._initialize_tables(engine)
+        engine.dispose()
+    except (ImportError, AttributeError):  # MLflow's own rooms, which may move: it makes them in place then
+        return
+    file.replace(_sqlite_file(uri))
+
+
+def schema_problem(uri: str) -> str:
+    """Compare the tables of a tracking database with those of the MLflow that is installed; nothing is written.
+
+    Returns:
+        What is wrong with them; empty where nothing is, or where MLflow does not say.
+
+    Raises:
+        TrackingError: If the database cannot be reached, or the URI is of another kind.
+    """
+    _checked_scheme(uri)
+    with translated(uri, "reach MLflow", Exception):
+        if uri.startswith("sqlite"):
+            _check_sqlite(uri, is_reading=True)
+        else:
+            _check_port(uri)
+        _set_defaults()
+        try:
+            from mlflow.store.db import utils
+
+            tables: Any = utils  # no types here
+            engine = tables.create_sqlalchemy_engine(uri)
+            found, wanted = tables._get_schema_version(engine), tables._get_latest_schema_revision()
+            engine.dispose()
+        except (ImportError, AttributeError):  # MLflow's own rooms, which may move
+            return ""
+    if found in (None, wanted):
+        return ""
+    return f"the tables of {redacted(uri)} are of another version of MLflow ({found}, but {wanted} is needed)"
+
+
+def _check_port(uri: str) -> None:
+    """Try a database server's port once: MLflow itself would try for 100 s."""
+    address = urlsplit(uri)
+    usual = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}.get(address.scheme.split("+")[0])
+    port = address.port or usual
+    if address.hostname and port:
+        socket.create_connection((address.hostname, port), timeout=10).close()
+
+
+def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | None:
+    """Return the URI of a sweep's artifacts, None where a server decides.
+
+    Raises:
+        TrackingError: If neither the database nor the caller says where artifacts go.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        return None
+    if artifact_root is None and scheme.startswith("sqlite"):
+        artifact_root = (_sqlite_file(uri).parent / "artifacts").as_uri()
+    if artifact_root is None:
+        raise TrackingError(
+            f"the database {redacted(uri)} does not say where artifacts go. "
+            "Give an artifact root, or use an MLflow server, which has its own."
+        )
+    return f"{artifact_root.rstrip('/')}/{quote(name)}"
+
+
+@contextmanager
+def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
+    if not kinds:  # imported late: connecting sets MLflow's defaults first
+        from mlflow.exceptions import MlflowException
+
+        kinds = (MlflowException, OSError)
+    try:
+        yield
+    except SweepError:
+        raise
+    except kinds as error:
+        if refused := refusal(uri, doing, error):
+            raise TrackingError(refused) from None
+        reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
+        message = (
+            f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
+            "and that the URI is right; what is missing is mirrored again by `sweeper mirror`."
+        )
+        # A cause would print the credentials that the message hides.
+        raise TrackingError(message) from (error if redacted(uri) == uri else None)
+
+
+# --- searching and writing -----------------------------------------------------------------------
+
+
+def search_runs(client: MlflowClient, experiment_ids: list[str], **tags: str) -> list[Run]:
+    """Return all runs that carry the tags, the oldest first."""
+    condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    order = ["attributes.start_time"]
+    search = partial(client.search_runs, experiment_ids, condition, max_results=1000, order_by=order)
+    return list(_every_page(search))
+
+
+def sweep_experiments(client: MlflowClient) -> Iterator[Experiment]:
+    """Yield the experiments that sweeper made, page by page."""
+    return (found for found in _every_page(client.search_experiments) if SWEEP in found.tags)
+
+
+def _every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
+    """Return an experiment that is sweeper's own and not deleted.
+
+    Raises:
+        TrackingError: If it is another's, or deleted.
+    """
+    if SWEEP not in found.tags:
+        raise TrackingError(
+            f"the MLflow experiment '{name}' in {redacted(uri)} was not made by sweeper. "
+            "Give the sweep another name, or rename that experiment."
+        )
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment '{name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
+            f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
+            f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
+        )
+    return found
+
+
+def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
+    """Return the content of an artifact.
+
+    Raises:
+        TrackingError: If it cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
+        except Exception as error:  # each artifact store raises its own; the way out is the same
+            if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
+                raise TrackingError(refused) from None
+            raise TrackingError(
+                f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
+                "Read it where the artifacts are, or store it again with `sweeper mirror`."
+            ) from None
+
+
+def artifact_paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
+    """Return the paths of the artifacts in one folder of a run."""
+    return {str(found.path) for found in client.list_artifacts(run_id, folder or None) if not found.is_dir}
+
+
+def upload(client: MlflowClient, run_id: str, path: str, data: bytes) -> None:
+    """Write an artifact; readers may meet half of it until something else says that it is there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, _, name = path.rpartition("/")
+        file = Path(scratch, name)
+        file.write_bytes(data)
+        client.log_artifact(run_id, str(file), folder or None)
+
+
+def write_batches(
+    client: MlflowClient,
+    run_id: str,
+    metrics: Sequence[tuple[str, float, int, int]] = (),
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write metrics (name, value, step, Unix milliseconds), params and tags in few batches."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    points = [Metric(name, value, ms, step) for name, value, step, ms in metrics]
+    pairs = [Param(name, value) for name, value in (params or {}).items()]
+    labels = [RunTag(name, value) for name, value in (tags or {}).items()]
+    # Synchronous by argument: a user's MLFLOW_ENABLE_ASYNC_LOGGING would let the commit mark overtake.
+    for start in range(0, len(labels), _PARAMS_A_BATCH):
+        client.log_batch(run_id, tags=labels[start : start + _PARAMS_A_BATCH], synchronous=True)
+    while points or pairs:
+        client.log_batch(run_id, points[:_METRICS_A_BATCH], pairs[:_PARAMS_A_BATCH], synchronous=True)
+        points, pairs = points[_METRICS_A_BATCH:], pairs[_PARAMS_A_BATCH:]

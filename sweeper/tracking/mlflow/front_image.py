@@ -1,0 +1,56 @@
+"""A small picture of a front for MLflow's page, as PNG: drawn by the driver, which has no browser for `pictures`."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sweeper.analysis.columns import unit
+from sweeper.analysis.fronts import Front
+from sweeper.trial import Objective
+
+#: Okabe and Ito's blue, and ink.
+_POINT, _INK, _GRID = "#0072B2", "#1f2933", "#dde3e9"
+
+_DPI = 80
+_PANEL = (3.1, 2.6)  # inches
+
+
+def draw_front(front: Front) -> bytes:
+    """Return the points of a front, the first objective against each of the others.
+
+    The same front gives the same bytes.
+
+    Args:
+        front: With at least one point.
+    """
+    first, *others = front.objectives
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # the reader's own matplotlibrc changes nothing
+        matplotlib.rcParams.update({"font.size": 8, "axes.edgecolor": _INK, "text.parse_math": False})
+        panels = max(1, len(others))
+        figure = Figure(figsize=(_PANEL[0] * panels, _PANEL[1]), dpi=_DPI, facecolor="white", layout="constrained")
+        for place, other in enumerate(others or [first]):
+            _panel(figure.add_subplot(1, panels, place + 1), front, other, first)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _panel(axes: Axes, front: Front, across: Objective, up: Objective) -> None:
+    x, y = (front.table[objective.name].to_pylist() for objective in (across, up))
+    axes.set_axisbelow(True)
+    axes.grid(color=_GRID, linewidth=0.6)
+    axes.scatter(x, y, s=22, color=_POINT, edgecolors="white", linewidths=0.5)
+    axes.margins(0.08)
+    axes.set_xlabel(_label(across))
+    axes.set_ylabel(_label(up))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _label(objective: Objective) -> str:
+    return f"{objective.name} {objective.goal.arrow} ({unit(objective.name)})"

@@ -1,0 +1,132 @@
+"""All that MLflow holds of one sweep, read in bulk, and compared with the ledger's records. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sweeper.analysis.fronts import Front
+from sweeper.errors import QueryError, TrackingError
+from sweeper.tracking.mlflow.client import FRONT, KIND, TRIAL_KEY, checked_experiment, connect, search_runs, translated
+from sweeper.tracking.mlflow.reader import download_front
+from sweeper.tracking.mlflow.runs import (
+    COMMITTED,
+    IDENTITY,
+    STATUSES,
+    front_marks,
+    time_of,
+    trial_metrics,
+    trial_params,
+    trial_tags,
+)
+from sweeper.tracking.mlflow.trial_files import read_parts
+from sweeper.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow.client import MlflowClient, Run
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """What MLflow holds of one sweep.
+
+    Attributes:
+        statuses: Of the runs of the sweep itself; there should be one.
+        identity: Tells this sweep from another one of its name.
+        home: The home it was mirrored from.
+        runs: By trial key; there should be one of each.
+        marks: By place: what the commit mark of a front says.
+        fronts: By place: the stored front, or why it cannot be read.
+        members: By task: keys of the trials whose runs are tagged as being on its front.
+        in_table: Keys of the trials in the table of trials, as far as that can be read.
+    """
+
+    statuses: Sequence[str] = ()
+    identity: str = ""
+    home: str = ""
+    runs: Mapping[str, Sequence[Run]] = field(default_factory=dict)
+    marks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fronts: Mapping[str, Front | str] = field(default_factory=dict)
+    members: Mapping[str, set[str]] = field(default_factory=dict)
+    in_table: set[str] = field(default_factory=set)
+
+    @property
+    def committed(self) -> dict[str, Run]:
+        """The run of each trial that carries the commit mark, by trial key."""
+        found = {key: [run for run in runs if run.info.status in COMMITTED] for key, runs in self.runs.items()}
+        return {key: runs[0] for key, runs in found.items() if runs}
+
+
+def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
+    """Read all runs and fronts of a sweep; empty where MLflow has none.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached, or the experiment is not sweeper's.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"read sweep '{sweep}'"):
+        found = client.get_experiment_by_name(sweep)
+        if found is None:
+            return Mirror()
+        experiment = str(checked_experiment(found, sweep, tracking_uri).experiment_id)
+        parents = search_runs(client, [experiment], **{KIND: "sweep"})
+        runs: dict[str, list[Run]] = {}
+        members: dict[str, set[str]] = {}
+        for run in search_runs(client, [experiment], **{KIND: "trial"}):
+            key, task = run.data.tags.get(TRIAL_KEY, ""), run.data.tags.get(FRONT)
+            runs.setdefault(key, []).append(run)
+            if task is not None:
+                members.setdefault(task, set()).add(key)
+        if not parents:
+            return Mirror(runs=runs, members=members)
+        tags, marks = parents[0].data.tags, front_marks(parents[0])
+        return Mirror(
+            statuses=[run.info.status for run in parents],
+            identity=tags.get(IDENTITY, ""),
+            home=tags.get("sweeper.home", "unknown"),
+            runs=runs,
+            marks=marks,
+            fronts={task: _front(client, parents[0].info.run_id, mark) for task, mark in marks.items()},
+            members=members,
+            in_table=_in_table(client, parents[0]),
+        )
+
+
+def _in_table(client: MlflowClient, parent: Run) -> set[str]:
+    try:
+        return set(read_parts(client, parent)["key"].to_pylist())
+    except (QueryError, TrackingError):
+        return set()
+
+
+def _front(client: MlflowClient, run_id: str, mark: Mapping[str, Any]) -> Front | str:
+    try:
+        return download_front(client, run_id, str(mark["path"]))
+    except (QueryError, TrackingError, KeyError) as error:
+        return str(error)
+
+
+def differences(run: Run, trial: TrialRecord) -> list[str]:
+    """Return what a run with the commit mark says otherwise than the ledger, by name, sorted."""
+    wrong = []
+    if run.info.status != STATUSES[trial.state]:
+        wrong.append("status")
+    if run.info.end_time != trial.ended_ms:
+        wrong.append("end time")
+    latest: dict[str, tuple[int, float]] = {}
+    for name, value, step, _ in trial_metrics(trial):
+        latest[name] = max(latest.get(name, (-1, value)), (step, value))
+    metrics = {name: value for name, (_, value) in latest.items()}
+    wrong += _other("metric", metrics, run.data.metrics)
+    wrong += _other("param", trial_params(trial), run.data.params)
+    tags = {name: value for name, value in run.data.tags.items() if name.startswith("sweeper.")}
+    wrong += _other("tag", trial_tags(trial), {name: tags[name] for name in tags.keys() & trial_tags(trial).keys()})
+    if time_of(trial) and run.info.start_time != (trial.started_ms or run.info.start_time):
+        wrong.append("start time")
+    return sorted(wrong)
+
+
+def _other(kind: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    names = sorted(wanted.keys() | found.keys())
+    return [f"{kind} {name}" for name in names if wanted.get(name) != found.get(name)]

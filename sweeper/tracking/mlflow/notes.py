@@ -1,0 +1,93 @@
+"""What MLflow's page says of a sweep in words: a description of its run, and one of its experiment, in Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from urllib.parse import quote
+
+from sweeper.analysis import sheet
+from sweeper.analysis.fronts import Front
+
+#: The tag that MLflow's page shows as the description.
+NOTE = "mlflow.note.content"
+
+#: Every store of MLflow keeps so much in a tag; the current ones 8,000.
+_LONGEST = 4800
+
+_MOST_ROWS = 12
+
+#: Between the columns of a table, which the page puts side by side without one.
+_GAP = "&nbsp;&nbsp;"
+
+
+def experiment_note(sweep: str) -> str:
+    """Return the description of a sweep's experiment."""
+    return (
+        f"A sweep by **sweeper**: the run `{sweep}` holds its fronts, each run below it is one trial.\n\n"
+        f"    sweeper pareto {sweep}\n    sweeper report {sweep}\n"
+    )
+
+
+def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str, pictures: Collection[str]) -> str:
+    """Return the description of a sweep's run: its fronts as tables and pictures, as many rows as a tag holds.
+
+    Args:
+        sweep: Its name.
+        fronts: Over all objectives, one a task.
+        run_id: Of the run, whose artifacts the pictures are.
+        pictures: Paths of those that are stored.
+    """
+    for rows in (_MOST_ROWS, 5, 2, 0):
+        shown = list(fronts)
+        while shown:
+            parts = [_front_note(front, run_id, rows, pictures) for front in shown]
+            parts.insert(0, f"Sweep {_plain(sweep)}, {sheet.counted(len(fronts), 'task')}. sweeper renews this text.")
+            if left := len(fronts) - len(shown):
+                parts.append(f"And {sheet.counted(left, 'task')} more: `sweeper pareto {sweep}`")
+            text = "\n\n".join([*parts, f"    sweeper pareto {sweep}\n    sweeper report {sweep}"]) + "\n"
+            if len(text) <= _LONGEST:
+                return text
+            if rows:
+                break  # fewer rows before fewer tasks
+            shown.pop()
+    return f"    sweeper pareto {sweep}\n"
+
+
+def picture_path(front: Front) -> str:
+    """Return where the picture of a stored front is among the artifacts of its sweep's run."""
+    return f"fronts/{front.place}/v{front.version:04d}.png"
+
+
+def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[str]) -> str:
+    title = f"### {_plain(front.task)}: {sheet.counted(front.table.num_rows, 'non-dominated network')}"
+    corner = _plain(sheet.point_text(front.reference_point))
+    facts = (
+        f"Hypervolume {front.hypervolume:.4g} inside the reference point {corner}; {sheet.version_text(front.version)}."
+    )
+    parts = [title, facts]
+    if front.table.num_rows and most_rows:
+        parts.append(_table(front, most_rows))
+    if (path := picture_path(front)) in pictures:
+        parts.append(f"![the front](get-artifact?path={quote(path)}&run_uuid={run_id})")
+    return "\n\n".join(parts)
+
+
+def _table(front: Front, most_rows: int) -> str:
+    """Return the last rows of a front, the best in the first objective, as a table."""
+    left = max(0, front.table.num_rows - most_rows)
+    rows = front.table.slice(left).to_pylist()
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
+    heads = [f"{f.head}{f' ({f.unit})' if f.unit else ''}" for f in fields]
+    lines = [
+        "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
+        "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",
+        *("| " + " | ".join(_plain(f.cells[place]) for f in fields) + " |" for place in range(len(rows))),
+    ]
+    more = [f"\nand {left} more below these: `sweeper pareto {front.sweep} --task {front.task}`"] if left else []
+    return "\n".join([*lines, *more])
+
+
+def _plain(text: str) -> str:
+    """Return a text in which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text.replace("\n", " "))

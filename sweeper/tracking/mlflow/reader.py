@@ -1,0 +1,277 @@
+"""Reading sweeps back from MLflow alone. Nothing is written."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from sweeper.analysis.fronts import Front, front_place
+from sweeper.analysis.trials import StoredTrials, read_aims
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.tracking.live import LiveState
+from sweeper.tracking.mlflow.client import (
+    FRONT,
+    KIND,
+    artifact_paths,
+    checked_experiment,
+    connect,
+    disconnect,
+    downloaded,
+    search_runs,
+    sweep_experiments,
+    translated,
+)
+from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
+from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
+from sweeper.tracking.recorder import StoredSweep
+from sweeper.tracking.redaction import redacted
+from sweeper.trial import Goal
+
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow.client import Experiment, MlflowClient, Run
+
+
+def read_front(tracking_uri: str, sweep: str, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+    """Return the stored fronts of a sweep, from MLflow alone.
+
+    Args:
+        tracking_uri: Where MLflow is. Nothing is written, and no database is created.
+        sweep: Name of the sweep.
+        task: Label of one task cell; None for all, sorted by label.
+        objectives: Names of those a front was chosen for in the spec; none for the fronts over all of them.
+
+    Returns:
+        One front a task; none where objectives are named that no front was chosen for.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep, or no front of that task.
+        TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
+        QueryError: If a stored front is damaged or of a newer format.
+    """
+    with _reading(tracking_uri, sweep, "read the fronts of") as (client, run):
+        marks = front_marks(run) if run else {}
+        tasks = sorted(place for place in marks if "/" not in place)
+        if task is not None and task not in tasks:
+            raise UnknownSweepError(
+                f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
+                "Name one of these, or wait until a trial of that task is complete."
+            )
+        places = [_place(marks, one, objectives) for one in (tasks if task is None else [task])]
+        if run is None or not all(place in marks for place in places):
+            return []
+        return [download_front(client, str(run.info.run_id), marks[place]["path"]) for place in places]
+
+
+def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
+    """Return all finished trials of a sweep as one table, from MLflow alone.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
+        QueryError: If what is stored is damaged, or of another version of sweeper.
+    """
+    with _reading(tracking_uri, sweep, "read the trials of") as (client, run):
+        aims = run.data.tags.get(AIMS) if run else None
+        if run is None or aims is None:
+            raise QueryError(
+                f"sweep '{sweep}' in {redacted(tracking_uri)} was mirrored by an older version of sweeper, which "
+                f"stored no table of its trials. Store it with `sweeper mirror {sweep}`."
+            )
+        return StoredTrials(sweep, read_parts(client, run), *read_aims(aims))
+
+
+def read_live(tracking_uri: str, sweep: str) -> LiveState:
+    """Return how a sweep stands, or last stood, by its driver's word.
+
+    Hypervolumes that its driver has not computed anew are those of the stored fronts.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+        QueryError: If it does not say how it stands, or in a way that cannot be read.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    try:
+        with translated(tracking_uri, f"read how sweep '{sweep}' stands"):
+            run = sweep_run(client, tracking_uri, sweep)
+    finally:
+        disconnect(client, tracking_uri)
+    text = run.data.tags.get(LIVE) if run else None
+    if run is None or text is None:
+        raise QueryError(
+            f"sweep '{sweep}' in {redacted(tracking_uri)} does not say how it stands: it has only just begun, or an "
+            f"older version of sweeper drives it. Try again, or have it written with `sweeper mirror {sweep}`."
+        )
+    state, marks = LiveState.from_json(text), front_marks(run)
+    rows = [
+        replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
+        if row.points is None and row.ended and (mark := marks.get(row.task))
+        else row
+        for row in state.tasks
+    ]
+    return replace(state, tasks=tuple(rows))
+
+
+def read_facts(tracking_uri: str, sweep: str) -> dict[str, str]:
+    """Return what is kept of a sweep in short texts: versions, data hashes, seeds and the like, by name.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    with _reading(tracking_uri, sweep, "read the facts of") as (_, run):
+        tags = run.data.tags if run else {}
+        kept = {n: value for n, value in tags.items() if n not in (AIMS, PARTS, LIVE) and not n.startswith(f"{FRONT}.")}
+        return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
+
+
+def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
+    """Return an artifact of a sweep's run, such as `spec.yaml`; None if there is none.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    with _reading(tracking_uri, sweep, f"read {path} of") as (client, run):
+        folder = path.rpartition("/")[0]
+        if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
+            return None
+        return downloaded(client, str(run.info.run_id), path)
+
+
+class StoredNetworks:
+    """The networks of a sweep in MLflow: which there are is asked once, and all are read over one connection.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+
+    def __init__(self, tracking_uri: str, sweep: str) -> None:
+        with _reading(tracking_uri, sweep, "list the networks of") as (client, run):
+            self._client, self._run_id = client, str(run.info.run_id) if run else ""
+            self._paths = artifact_paths(client, self._run_id, "networks") if run else set()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the trials whose networks are stored: those that are or were on a front; sorted."""
+        names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in self._paths}
+        return sorted(key for path, key in names.items() if path == network_path(key))
+
+    def read(self, key: str) -> bytes | None:
+        """Return the file of the network of a trial; None if none is stored.
+
+        Raises:
+            TrackingError: If it cannot be read.
+        """
+        path = network_path(key)
+        return downloaded(self._client, self._run_id, path) if path in self._paths else None
+
+
+def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
+    """Return the sweeps that MLflow holds, by name.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, "list the sweeps"):
+        names = {found.experiment_id: found.name for found in sweep_experiments(client)}
+        if not names:
+            return []
+        parents = search_runs(client, list(names), **{KIND: "sweep"})
+        sweeps = [
+            StoredSweep(
+                name=names[run.info.experiment_id],
+                status=run.info.status,
+                experiment_id=run.info.experiment_id,
+                points={task: int(mark["points"]) for task, mark in front_marks(run).items() if "/" not in task},
+            )
+            for run in parents
+        ]
+        return sorted(sweeps, key=lambda stored: stored.name)
+
+
+def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
+    """Return how to see a sweep's runs: a command to start first, None for a server, and the address.
+
+    The page lists the trials, the best in the first objective first; without what follows `?` they stand below the
+    sweep.
+
+    Raises:
+        UnknownSweepError: If MLflow holds no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect(tracking_uri, is_reading=True)
+    with translated(tracking_uri, f"find sweep '{sweep}'"):
+        page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
+        run = sweep_run(client, tracking_uri, sweep)
+        if run and (aims := run.data.tags.get(AIMS)):
+            first = read_aims(aims)[0][0]
+            # The name as the page itself writes it, or it cannot say what it sorts by; and without what is for agents.
+            name, ascending = quote(f"metrics.`{first.name}`"), str(first.goal is Goal.MINIMIZE).lower()
+            page += f"?orderByKey={name}&orderByAsc={ascending}&workflowType=machine_learning"
+    if urlsplit(tracking_uri).scheme in ("http", "https"):
+        return None, f"{re.sub('://[^/]*@', '://', tracking_uri).rstrip('/')}/{page}"
+    command = (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
+        f"--backend-store-uri {shlex.quote(redacted(tracking_uri))}"
+    )
+    return command, f"http://127.0.0.1:5000/{page}"
+
+
+def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
+    """Return a front from the artifacts of its sweep's run.
+
+    Raises:
+        TrackingError: If the artifact cannot be read.
+        QueryError: If it is damaged or of a newer format.
+    """
+    return Front.from_parquet_bytes(downloaded(client, run_id, path))
+
+
+def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
+    """Return where the front over some objectives is stored, in whichever order the spec names them."""
+    own = front_place(task, objectives)
+    same = [
+        place for place in places if place.split("/")[0] == task and sorted(place.split("/")[1:]) == sorted(objectives)
+    ]
+    return own if own in same or not same else same[0]
+
+
+@contextmanager
+def _reading(uri: str, sweep: str, doing: str) -> Iterator[tuple[MlflowClient, Run | None]]:
+    """Give a client and the run of a sweep, and say what was being done where MLflow fails."""
+    client = connect(uri, is_reading=True)
+    with translated(uri, f"{doing} sweep '{sweep}'"):
+        yield client, sweep_run(client, uri, sweep)
+
+
+def sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:
+    """Return the run of a sweep itself; None where it was never opened to the end."""
+    experiment = _known_experiment(client, uri, sweep)
+    return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)
+
+
+def _known_experiment(client: MlflowClient, uri: str, sweep: str) -> Experiment:
+    found = client.get_experiment_by_name(sweep)
+    if found is None:
+        known = [experiment.name for experiment in sweep_experiments(client)]
+        raise UnknownSweepError(
+            f"there is no sweep '{sweep}' in {redacted(uri)} (known: {_nearest(sweep, known)}). "
+            "Name one of these, or another tracking URI."
+        )
+    return checked_experiment(found, sweep, uri)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4)
+    shown = [*near, *(other for other in names if other not in near)][:10]
+    return ", ".join(shown) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"

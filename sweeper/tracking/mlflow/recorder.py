@@ -1,0 +1,377 @@
+"""MLflow as a mirror of the ledger: outcomes, fronts and their networks are written once and read back.
+
+Writing is idempotent: a run is looked up by its trial key before it is created, its values carry
+the ledger's own times, and its final status is set last. That status is the *commit mark* of a
+trial; a tag on the sweep's run is the commit mark of a front. Without its mark, a piece counts as
+not written and is completed.
+
+This is also the door to the rooms behind it, which no other room imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sweeper.analysis.fronts import Front
+from sweeper.errors import QueryError, TrackingError
+from sweeper.tracking.live import LiveState
+from sweeper.tracking.mlflow.client import (
+    FRONT,
+    KIND,
+    SWEEP,
+    TRIAL_KEY,
+    artifact_location,
+    artifact_paths,
+    checked_experiment,
+    connect,
+    login,
+    schema_problem,
+    search_runs,
+    settle,
+    translated,
+    upload,
+    write_batches,
+)
+from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
+from sweeper.tracking.mlflow.notes import NOTE, experiment_note
+from sweeper.tracking.mlflow.page import SweepPage
+from sweeper.tracking.mlflow.reader import (
+    StoredNetworks,
+    download_front,
+    page_hint,
+    read_artifact,
+    read_facts,
+    read_front,
+    read_live,
+    read_sweeps,
+    read_trials,
+    sweep_run,
+)
+from sweeper.tracking.mlflow.runs import (
+    AIMS,
+    COMMITTED,
+    IDENTITY,
+    LIVE,
+    STATUSES,
+    front_mark,
+    front_marks,
+    network_path,
+    stored_trial,
+    time_of,
+    trial_metrics,
+    trial_params,
+    trial_tags,
+)
+from sweeper.tracking.mlflow.trial_files import TrialParts
+from sweeper.tracking.recorder import (
+    MemoryRecorder,
+    Recorder,
+    StoredSweep,
+    StoredTrial,
+    SweepFacts,
+    checked_closing,
+    member_keys,
+    require_finished,
+    shortened,
+)
+from sweeper.tracking.redaction import redacted
+from sweeper.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow.client import Run
+
+__all__ = [
+    "MemoryRecorder",
+    "Mirror",
+    "MlflowRecorder",
+    "Recorder",
+    "StoredNetworks",
+    "StoredSweep",
+    "StoredTrial",
+    "SweepFacts",
+    "connect",
+    "differences",
+    "login",
+    "page_hint",
+    "read_artifact",
+    "read_facts",
+    "read_front",
+    "read_live",
+    "read_mirror",
+    "read_sweeps",
+    "read_trials",
+    "redacted",
+    "schema_problem",
+    "store_report",
+]
+
+_PARENT = "mlflow.parentRunId"
+
+
+class MlflowRecorder:
+    """Mirrors one sweep at a time to an MLflow tracking server or database. One writer only.
+
+    Args:
+        tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
+        artifact_root: URI of the folder for artifacts, used where the tracking URI is a database
+            (a server decides by itself). By default `artifacts` beside a SQLite file.
+        network: Returns the file of a complete trial's network by its key, None where there is none.
+
+    Raises:
+        TrackingError: If MLflow cannot be reached.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: str | None = None,
+        network: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
+        self._uri = tracking_uri
+        self._artifact_root, self._network = artifact_root, network
+        self._table: TrialParts  # these two from `open` on
+        self._page: SweepPage
+        self._networks: set[str] = set()  # paths of those that are stored
+        self._tasks: set[str] = set()  # those that a front is stored for
+        self._client = connect(tracking_uri)
+        self._experiment_id = ""
+        self._sweep = ""
+        self._parent_id = ""
+        self._runs: dict[str, str] = {}  # trial key -> run id
+        self._committed: set[str] = set()
+        self._doubtful: set[str] = set()  # trial keys whose run may have been created
+        self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
+        self._fronts: dict[str, Front] = {}  # by place
+        self._latest_ms = 0
+
+    def open(self, sweep: SweepFacts) -> None:
+        """Begin or go on with a sweep: its experiment, its run, and what is already mirrored.
+
+        Raises:
+            TrackingError: If the experiment is deleted or not sweeper's, or MLflow fails.
+        """
+        with translated(self._uri, f"open sweep '{sweep.name}'"):
+            self._sweep = sweep.name
+            self._experiment_id = self._own_experiment(sweep.name)
+            self._parent_id = self._own_parent(sweep)
+            tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
+            tags |= {KIND: "sweep", SWEEP: sweep.name, AIMS: sweep.aims}
+            write_batches(self._client, self._parent_id, tags=tags)
+            self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
+            self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
+            self._load_runs()
+            parent = self._client.get_run(self._parent_id)
+            self._table = TrialParts(self._client, parent)
+            self._networks = artifact_paths(self._client, self._parent_id, "networks")
+            self._tasks = {place for place in front_marks(parent) if "/" not in place}
+            self._page = SweepPage(self._client, parent, sweep.name)
+
+    def record(self, trial: TrialRecord) -> None:
+        """Mirror a finished trial as one run, unless its run carries the commit mark."""
+        require_finished(trial)
+        self._require_open()
+        with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
+            if trial.key not in self._committed:
+                self._write_run(trial)
+            self._table.add(trial)
+
+    def _write_run(self, trial: TrialRecord) -> None:
+        run_id = self._runs.get(trial.key) or self._found(trial)
+        if trial.key in self._committed:
+            return
+        tags = trial_tags(trial) if run_id else {}  # a new run is created with them
+        run_id = run_id or self._create(trial)
+        write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
+        self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
+        self._committed.add(trial.key)
+        self._latest_ms = max(self._latest_ms, time_of(trial))
+
+    def record_front(self, front: Front) -> Front:
+        """Store a front as a Parquet artifact, mark it, and tag the runs of its members."""
+        self._require_open()
+        with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
+            self._table.write()
+            version, stored = self._stored_front(front.place)
+            if stored is None or not stored.same_content(front):
+                stored = self._write_front(replace(front, version=version + 1))
+            self._fronts[front.place] = stored
+            if not front.is_chosen:
+                self._tag_members(front.task, set(member_keys(stored)))
+                self._store_networks(stored)
+                self._describe(stored)
+            return stored
+
+    def record_live(self, state: LiveState) -> None:
+        """Write how the sweep stands into a tag of its run; whoever watches it reads nothing else."""
+        self._require_open()
+        with translated(self._uri, f"say how sweep '{self._sweep}' stands"):
+            self._client.set_tag(self._parent_id, LIVE, state.to_json(), synchronous=True)
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood, as far as its tag holds it; None where there is none."""
+        self._require_open()
+        with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
+            text = self._client.get_run(self._parent_id).data.tags.get(LIVE)
+        return LiveState.from_json(text) if text else None
+
+    def close(self, state: str) -> None:
+        """End the sweep's run as FINISHED, KILLED or FAILED."""
+        self._require_open()
+        with translated(self._uri, f"close sweep '{self._sweep}'"):
+            self._table.write()
+            self._remove_copies()
+            self._client.set_terminated(self._parent_id, checked_closing(state))
+        settle(self._client, self._uri)
+
+    def trials(self) -> list[StoredTrial]:
+        """Return the trials whose runs carry the commit mark, by key."""
+        self._require_open()
+        with translated(self._uri, f"read the trials of sweep '{self._sweep}'"):
+            runs = search_runs(self._client, [self._experiment_id], **{KIND: "trial"})
+            by_key = {run.data.tags[TRIAL_KEY]: run for run in runs if run.info.status in COMMITTED}
+            return [stored_trial(run) for _, run in sorted(by_key.items())]
+
+    def fronts(self) -> list[Front]:
+        """Return the current front of each task, by task."""
+        self._require_open()
+        return read_front(self._uri, self._sweep)
+
+    def _require_open(self) -> None:
+        if not self._parent_id:
+            raise RuntimeError("this recorder has no sweep yet. Call open() first.")
+
+    def _own_experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = artifact_location(self._uri, self._artifact_root, name)
+            tags = {SWEEP: name, NOTE: experiment_note(name)}
+            return str(self._client.create_experiment(name, location, tags))
+        experiment = checked_experiment(found, name, self._uri)
+        if NOTE not in experiment.tags:  # made by an earlier version; a user's own words stay
+            self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(name))
+        return str(experiment.experiment_id)
+
+    def _own_parent(self, sweep: SweepFacts) -> str:
+        runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
+        if not runs:
+            tags = {KIND: "sweep", SWEEP: sweep.name, IDENTITY: sweep.identity}
+            return str(self._client.create_run(self._experiment_id, tags=tags, run_name=sweep.name).info.run_id)
+        tags = runs[0].data.tags
+        if tags.get(IDENTITY, "") != sweep.identity:
+            raise TrackingError(
+                f"MLflow at {redacted(self._uri)} holds another sweep named '{sweep.name}', from the home "
+                f"{tags.get('sweeper.home', 'unknown')}. Give this one another name with --name, or mirror "
+                "it elsewhere with --tracking-uri."
+            )
+        run_id = str(runs[0].info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def _load_runs(self) -> None:
+        self._runs, self._committed, self._members, self._fronts = {}, set(), {}, {}
+        self._latest_ms = 0
+        for run in search_runs(self._client, [self._experiment_id], **{KIND: "trial"}):
+            self._note(run)
+
+    def _note(self, run: Run) -> None:
+        key, task = run.data.tags[TRIAL_KEY], run.data.tags.get(FRONT)
+        is_committed = run.info.status in COMMITTED
+        if key in self._runs and (key in self._committed or not is_committed):
+            return  # a copy of a run that counts already
+        self._runs[key] = str(run.info.run_id)
+        if is_committed:
+            self._committed.add(key)
+            self._latest_ms = max(self._latest_ms, run.info.end_time or 0)
+        if task is not None:
+            self._members.setdefault(task, set()).add(key)
+
+    def _found(self, trial: TrialRecord) -> str | None:
+        """Look for a run whose creation failed on the way back; all others are known since `open`."""
+        if trial.key in self._doubtful:
+            for run in search_runs(self._client, [self._experiment_id], **{TRIAL_KEY: trial.key}):
+                self._note(run)
+        return self._runs.get(trial.key)
+
+    def _create(self, trial: TrialRecord) -> str:
+        tags = {_PARENT: self._parent_id, KIND: "trial", SWEEP: trial.sweep, TRIAL_KEY: trial.key}
+        self._doubtful.add(trial.key)
+        run = self._client.create_run(
+            self._experiment_id,
+            start_time=trial.started_ms,
+            tags=tags | trial_tags(trial),
+            run_name=f"{trial.task} {trial.key}",
+        )
+        self._doubtful.discard(trial.key)
+        self._runs[trial.key] = str(run.info.run_id)
+        return self._runs[trial.key]
+
+    def _remove_copies(self) -> None:
+        """Remove begun runs of what has another one: MLflow sends a request again that is answered too late."""
+        begun = self._client.search_runs([self._experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+        for run in begun:
+            key, kind = run.data.tags.get(TRIAL_KEY), run.data.tags.get(KIND)
+            is_copy = key in self._committed and run.info.run_id != self._runs[key]
+            if is_copy or (kind == "sweep" and run.info.run_id != self._parent_id):
+                self._client.delete_run(run.info.run_id)
+
+    def _stored_front(self, place: str) -> tuple[int, Front | None]:
+        """Return the last marked version (0 for none) and its front, None where it cannot be read."""
+        if place in self._fronts:
+            return self._fronts[place].version, self._fronts[place]
+        mark = front_marks(self._client.get_run(self._parent_id)).get(place)
+        if mark is None:
+            return 0, None
+        try:
+            self._fronts[place] = download_front(self._client, self._parent_id, mark["path"])
+            return int(mark["version"]), self._fronts[place]
+        except (QueryError, TrackingError):
+            return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
+
+    def _write_front(self, front: Front) -> Front:
+        path = f"fronts/{front.place}/v{front.version:04d}.parquet"
+        upload(self._client, self._parent_id, path, front.to_parquet_bytes())
+        # The time of the last trial, not of the clock: mirroring again writes the same history.
+        volume = (f"hypervolume/{front.place}", front.hypervolume, front.version, self._latest_ms)
+        write_batches(self._client, self._parent_id, [volume])
+        self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
+        return front
+
+    def _describe(self, front: Front) -> None:
+        """Have MLflow's page show the fronts of all tasks."""
+        self._tasks.add(front.task)
+        stored = (self._stored_front(task)[1] for task in sorted(self._tasks))
+        self._page.show([front for front in stored if front is not None])
+
+    def _store_networks(self, front: Front) -> None:
+        """Store the networks of a front, so that whoever sees MLflow can draw and use them."""
+        for key in front.table["key"].to_pylist():
+            path = network_path(key)
+            if path not in self._networks and (data := self._network(key)) is not None:
+                upload(self._client, self._parent_id, path, data)
+                self._networks.add(path)
+
+    def _tag_members(self, task: str, keys: set[str]) -> None:
+        tagged = self._members.setdefault(task, set())
+        for key in sorted(tagged - keys):
+            self._client.delete_tag(self._runs[key], FRONT)
+            tagged.discard(key)
+        for key in sorted(keys - tagged):
+            if key in self._runs:  # a member not mirrored yet is tagged the next time
+                self._client.set_tag(self._runs[key], FRONT, task, synchronous=True)
+                tagged.add(key)
+
+
+def store_report(tracking_uri: str, sweep: str, page: bytes) -> None:
+    """Store a report among the artifacts of a sweep's run, as `report.html`.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow does not take it.
+    """
+    client = connect(tracking_uri)
+    # Any Exception: each artifact store raises its own.
+    with translated(tracking_uri, f"store the report of sweep '{sweep}'", Exception):
+        if run := sweep_run(client, tracking_uri, sweep):
+            upload(client, str(run.info.run_id), "report.html", page)

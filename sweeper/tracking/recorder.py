@@ -1,0 +1,185 @@
+"""What every recorder promises, what it is given and gives back, and the recorder that keeps all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sweeper.analysis.fronts import Front
+from sweeper.tracking.live import LiveState
+from sweeper.trial import TrialRecord
+
+_CLOSING = ("FINISHED", "KILLED", "FAILED")
+_LONGEST_TEXT = 5000  # every MLflow store keeps this much in a tag; some cut longer values silently
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What is kept of a sweep beside its trials.
+
+    Attributes:
+        name: The sweep's name, and exactly the name of its MLflow experiment.
+        spec_text: The YAML file as written.
+        spec_json: The resolved spec as JSON.
+        facts: Short texts by name: git revision, versions, data hashes, seeds, home folder.
+        identity: Tells this sweep from another of the same name in another home.
+        aims: What it optimises, as `sweeper.trials.aims` writes it.
+    """
+
+    name: str
+    spec_text: str
+    spec_json: str
+    facts: Mapping[str, str]
+    identity: str = ""
+    aims: str = ""
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """One trial as a recorder gives it back; `on_front` says whether its point is on the task's front."""
+
+    key: str
+    task: str
+    state: str
+    outcome: str
+    reason: str
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """One sweep that MLflow holds: its status there, and the stored front's size for each task."""
+
+    name: str
+    status: str
+    experiment_id: str
+    points: Mapping[str, int]
+
+
+class Recorder(Protocol):
+    """Where outcomes and fronts are mirrored. Every method may be called twice with the same effect."""
+
+    def open(self, sweep: SweepFacts) -> None:
+        """Begin or go on with a sweep."""
+
+    def record(self, trial: TrialRecord) -> None:
+        """Mirror a finished trial; the first finished record of a key stands for ever.
+
+        Raises:
+            ValueError: If the trial is not finished.
+        """
+
+    def record_front(self, front: Front) -> Front:
+        """Store a front and return it with its version; an unchanged front keeps the stored one."""
+
+    def record_live(self, state: LiveState) -> None:
+        """Keep how the sweep stands now, in place of what was kept before."""
+
+    def close(self, state: str) -> None:
+        """End the sweep as FINISHED, KILLED or FAILED; `open` goes on with it again."""
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood; None where that was never kept.
+
+        Raises:
+            QueryError: If it is damaged or of a newer format.
+        """
+
+    def trials(self) -> list[StoredTrial]:
+        """Return the mirrored trials, by key."""
+
+    def fronts(self) -> list[Front]:
+        """Return the current front of each task over all objectives, by task."""
+
+
+class MemoryRecorder:
+    """Keeps everything in this process: for tests, and for sweeps that nobody tracks."""
+
+    def __init__(self) -> None:
+        self.status = ""
+        self._trials: dict[str, TrialRecord] = {}
+        self._fronts: dict[str, Front] = {}
+        self._live: LiveState | None = None
+
+    def open(self, sweep: SweepFacts) -> None:
+        """Begin or go on with a sweep."""
+        self.status = "RUNNING"
+
+    def record(self, trial: TrialRecord) -> None:
+        """Keep a finished trial, unless its key is kept already."""
+        require_finished(trial)
+        self._trials.setdefault(trial.key, trial)
+
+    def record_front(self, front: Front) -> Front:
+        """Keep a front under the next version, unless it says the same as the last."""
+        stored = self._fronts.get(front.place)
+        if stored is not None and stored.same_content(front):
+            return stored
+        version = 1 if stored is None else stored.version + 1
+        self._fronts[front.place] = replace(front, version=version)
+        return self._fronts[front.place]
+
+    def record_live(self, state: LiveState) -> None:
+        """Keep how the sweep stands."""
+        self._live = state
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood."""
+        return self._live
+
+    def close(self, state: str) -> None:
+        """Note how the sweep ended."""
+        self.status = checked_closing(state)
+
+    def trials(self) -> list[StoredTrial]:
+        """Return the kept trials, by key."""
+        members = {key for front in self.fronts() for key in member_keys(front)}
+        return [
+            StoredTrial(
+                key=trial.key,
+                task=trial.task,
+                state=trial.state.value,
+                outcome=trial.outcome.value if trial.outcome else "",
+                reason=shortened(trial.reason),
+                on_front=trial.key in members,
+            )
+            for _, trial in sorted(self._trials.items())
+        ]
+
+    def fronts(self) -> list[Front]:
+        """Return the current front of each task, by task."""
+        return [front for _, front in sorted(self._fronts.items()) if not front.is_chosen]
+
+
+# --- rules that all recorders keep ---------------------------------------------------------------
+
+
+def require_finished(trial: TrialRecord) -> None:
+    """Refuse a trial whose outcome may still change."""
+    if not trial.state.is_finished:
+        raise ValueError(
+            f"trial {trial.key} is {trial.state.value}; only finished trials are mirrored. "
+            "Record it once its outcome is known."
+        )
+
+
+def checked_closing(state: str) -> str:
+    """Return how a sweep ends, or refuse the word."""
+    if state not in _CLOSING:
+        raise ValueError(f"a sweep closes as {', '.join(_CLOSING)}, but got {state!r}. Choose one of them.")
+    return state
+
+
+def member_keys(front: Front) -> list[str]:
+    """Return the keys of all trials behind a front's points, replicates included."""
+    return [key for keys in front.table["keys"].to_pylist() for key in keys]
+
+
+def shortened(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """Return the text, or its first and last parts where it is too long: tracebacks end with the cause."""
+    if len(text) <= longest:
+        return text
+    note = f"\n[... {len(text)} characters in all, the middle is left out here; the ledger has them ...]\n"
+    head = (longest - len(note)) // 3
+    return text[:head] + note + text[head + len(note) - longest :]

@@ -1,0 +1,169 @@
+"""What training will need, found out before it starts: what the tasks are, and what a short probe training takes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import model
+from model.checkpoint import save_state
+from model.compute import machine_bytes, torch_facts, use_threads
+from sweeper.errors import SpecError
+from sweeper.execution.resources import Node, Resources
+from sweeper.spec import Setting
+from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.trial import Room
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What is known of a task before training.
+
+    Attributes:
+        train_images, test_images: How many.
+        image: Channels, height and width.
+        classes: How many.
+        fingerprint: Hash of the data.
+        network_bytes: About what training takes per network, of the largest one.
+    """
+
+    train_images: int
+    test_images: int
+    image: tuple[int, int, int]
+    classes: int
+    fingerprint: str
+    network_bytes: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one image."""
+        return self.image[1] * self.image[2]
+
+    @property
+    def example_bytes(self) -> int:
+        """About what the test images that a network's file shows take of it at most."""
+        return model.most_bytes(self.image)
+
+
+def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
+    """Load every task and build every window once, so that what cannot work is refused before training starts.
+
+    Returns:
+        Facts by task label.
+
+    Raises:
+        SpecError: If images cannot be read, classes are missing, or a window does not fit.
+    """
+    facts: dict[str, TaskFacts] = {}
+    groups = {setting.group_key: setting for setting in settings}
+    for setting in groups.values():
+        label = setting.task.label
+        try:
+            task = load_task(setting.task)
+            network_bytes = _network_bytes(setting, task)
+        except model.ModelError as error:
+            raise SpecError(f"task {label!r} cannot be trained: {error}") from error
+        if label in facts:
+            network_bytes = max(network_bytes, facts[label].network_bytes)
+        facts[label] = TaskFacts(
+            len(task.train), len(task.test), task.image, task.classes, task.fingerprint, network_bytes
+        )
+    return facts
+
+
+def _network_bytes(setting: Setting, task: model.Task) -> int:
+    """Return what training a network takes at most, so far as its window says; refuse a window that cannot be."""
+    lattice, window = setting.lattice, window_of(setting, task)
+    needed = window.training_bytes(min(setting.training.batch_size, len(task.train)))
+    growth = growth_of(setting)
+    if growth is None:
+        return needed
+    # As deep as layers are halved it may grow: what cannot be then is refused now.
+    window.resized((1,) * max((1, *lattice.halve)), 1)
+    if needed > growth.memory_bytes:
+        raise model.WindowError(
+            f"memory_mib must leave room for the window that growing begins with, which takes "
+            f"{-(-needed // 2**20)} MiB, but got lattice.memory_mib={lattice.memory_mib}. Raise it."
+        )
+    return growth.memory_bytes
+
+
+def room(tasks: Mapping[str, TaskFacts]) -> Room:
+    """Return what decides how many networks are trained side by side on this machine."""
+    return Room(
+        pixels=max(task.pixels for task in tasks.values()),
+        network_bytes=max(task.network_bytes for task in tasks.values()),
+        machine_bytes=machine_bytes(),
+    )
+
+
+def this_machine() -> Node:
+    """Return what this machine has for populations; of GPUs only those that torch can use."""
+    gpus = len(torch_facts()["devices"])
+    return Node("this machine", Resources(os.cpu_count() or 1, gpus, machine_bytes()))
+
+
+def files(settings: Sequence[Setting]) -> dict[str, int]:
+    """Return the sizes of the image files that training reads, by absolute path."""
+    named = {name for setting in settings for name in (setting.task.data, setting.task.test) if name}
+    return {str(path.absolute()): path.stat().st_size for path in map(Path, sorted(named)) if path.is_file()}
+
+
+def heaviest(settings: Sequence[Setting]) -> Setting:
+    """Return the setting whose networks take most to train."""
+    groups = {setting.group_key: setting for setting in settings}
+    return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A short training's measure of a population: an estimate, on this machine, with one thread."""
+
+    epoch_s: float
+    memory_bytes: int
+    checkpoint_bytes: int
+
+
+def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
+    """Train a population on a few batches and measure it.
+
+    Args:
+        settings: Members of one population.
+        batches: How many batches; the first one warms up and is not counted.
+    """
+    use_threads(1)
+    first = settings[0]
+    task = load_task(first.task)
+    size = min(first.training.batch_size, len(task.train))
+    few = model.Task(
+        model.Images(task.train.pixels[:size], task.train.labels[:size]),
+        model.Images(task.test.pixels[:size], task.test.labels[:size]),
+        task.classes,
+        task.fingerprint,
+    )
+    ends: list[float] = []
+    sizes: list[int] = []
+
+    def on_epoch(epoch: model.Epoch) -> None:
+        ends.append(time.perf_counter())
+        if not sizes:
+            sizes.append(len(save_state(epoch.state())))
+
+    training = replace(training_of(first), epochs=batches)
+    model.train(
+        few,
+        window_of(first, task),
+        members_of(settings),
+        training,
+        growth=growth_of(first),
+        report=on_epoch,
+    )
+    # One probe epoch is one batch of training and one of testing; training costs about three times testing.
+    per_batch = (ends[-1] - ends[0]) / (batches - 1)
+    epoch_s = per_batch * (0.75 * (len(task.train) // size) + 0.25 * len(task.test) / size)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Probe(epoch_s, memory, sizes[0])

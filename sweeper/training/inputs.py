@@ -1,0 +1,58 @@
+"""Settings in the model's own terms: what its training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import model
+from sweeper.spec import Setting, TaskSpec
+from sweeper.trial import WindowKind
+
+
+def load_task(task: TaskSpec) -> model.Task:
+    """Load a task; what this process has already is loaded again only if its files have changed.
+
+    Raises:
+        TaskError: Of the model, if images or labels cannot be read, or classes are missing.
+    """
+    files = [Path(file) for file in (task.data, task.test) if file]
+    return _load_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+
+
+@lru_cache(maxsize=2)
+def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
+    """Load a task, once for each time that its files have changed."""
+    return model.load_task(model.TaskDefinition(**task.model_dump()))
+
+
+def members_of(settings: Sequence[Setting]) -> list[model.Pressures]:
+    """Return pressures and seed of each member of a population."""
+    return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
+
+
+def training_of(setting: Setting) -> model.TrainingSettings:
+    """Return what a population is trained with."""
+    return model.TrainingSettings(**setting.training.model_dump(mode="json"))
+
+
+def window_of(setting: Setting, task: model.Task) -> model.Window:
+    """Return the window that a network begins with."""
+    lattice = setting.lattice
+    grows = lattice.window is WindowKind.AUTO
+    return model.Window(
+        channels=(model.START_CHANNELS,) if grows else (lattice.channels,) * lattice.layers,
+        steps=model.START_STEPS if grows else lattice.steps,
+        image=task.image,
+        classes=task.classes,
+        kernel=lattice.kernel,
+        halve=lattice.halve,
+        time_selection=str(lattice.time_selection),
+    )
+
+
+def growth_of(setting: Setting) -> model.Growth | None:
+    """Return how far windows may grow; None where they are given."""
+    lattice = setting.lattice
+    return model.Growth(lattice.memory_mib * 2**20) if lattice.window is WindowKind.AUTO else None

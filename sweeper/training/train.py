@@ -1,0 +1,291 @@
+"""Settings in, measurements out: a job is trained here, and what is left of its networks is written and read."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import model
+from model.compute import gpu_problem, is_out_of_memory, use_threads
+from sweeper import storage
+from sweeper.provenance import software
+from sweeper.spec import Setting
+from sweeper.training.checkpoints import Checkpoints
+from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.network_file import (
+    Described as Described,  # under their own names again: other rooms take them from here
+)
+from sweeper.training.network_file import describe as describe
+from sweeper.training.network_file import describe_bytes as describe_bytes
+from sweeper.trial import Ended, Job, Lease, Outcome, Progress
+
+#: What the system says where a disk, or someone's part of it, is full.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class SupersededError(RuntimeError):
+    """The population was handed out again, to somebody else: what this worker does is no longer wanted."""
+
+
+def train_population(
+    job: Job, report: Callable[[Progress], None], clock: Callable[[], float] = time.monotonic
+) -> list[Ended]:
+    """Train the networks of a job side by side, from their last checkpoint if there is one.
+
+    Args:
+        job: What to train.
+        report: Called after each epoch, when its checkpoint is on disk.
+        clock: Seconds that have passed; what the job's time limit is measured with.
+
+    Returns:
+        How each wanted member ended, in order, or what it was measured as at the epoch that the job is to pause after;
+        what is left of the complete ones is on disk then. Whatever goes wrong inside the training is an outcome, and so
+        is a training that takes longer than its limit.
+
+    Raises:
+        ValueError: If a member is wanted and stopped.
+        SupersededError: If the population was handed out again.
+        Exception: Whatever `report` raises: it is not the training's fault, and must not become its outcome.
+    """
+    stopped = job.stopped or (False,) * len(job.keys)
+    if both := [key for key, *is_so in zip(job.keys, job.wanted, stopped, strict=True) if all(is_so)]:
+        raise ValueError(f"population {job.key} was handed out with trials both wanted and stopped: {', '.join(both)}")
+    if job.device != "cpu" and (problem := gpu_problem(job.device)):
+        reason = (
+            f"population {job.key} was given a GPU that torch cannot use on {platform.node()}: {problem}. Install a "
+            "torch and a driver that fit there, take that machine out of the cluster, or set placement.gpus to 0."
+        )
+        return [Ended(Outcome.FAILED, reason, is_final=True)] * len(job.wanted_keys)
+    if problem := _unshared(job.lease):
+        return [Ended(Outcome.LOST, f"on {platform.node()} {problem}")] * len(job.wanted_keys)
+    raised: list[BaseException] = []
+
+    def guarded(progress: Progress) -> None:
+        try:
+            report(progress)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    try:
+        return _train(job, guarded, clock)
+    except SupersededError:
+        raise
+    except Exception as error:
+        if raised:
+            raise
+        reason = "".join(traceback.format_exception(error))
+        return [Ended(_kind_of(error), reason)] * len(job.wanted_keys)
+
+
+def _kind_of(error: Exception) -> Outcome:
+    if is_out_of_memory(error):
+        return Outcome.OUT_OF_MEMORY
+    # A full disk is the machine's fault, as a death is: there is a checkpoint to go on from when there is room.
+    return Outcome.LOST if isinstance(error, OSError) and error.errno in _DISK_FULL else Outcome.FAILED
+
+
+def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> list[Ended]:
+    started = clock()
+    use_threads(1)  # one network population a core; a reused worker would keep what it had
+    checkpoints = Checkpoints(job.checkpoint) if job.checkpoint else None
+    notes: list[str] = []
+    # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
+    settings = [Setting.from_flat(setting) for setting in job.settings]
+    wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
+
+    def on_epoch(epoch: model.Epoch) -> None:
+        if checkpoints:
+            _refuse_superseded(job.lease)
+            _save(epoch, checkpoints, job.checkpoint, notes)
+        limit = settings[0].lattice.memory_mib
+        notes.extend(f"{job.keys[m]} stopped growing at {limit} MiB: {size}" for m, size in epoch.full.items())
+        report(Progress(epoch.epoch, epoch.epochs, [epoch.values[member] for member in wanted], tuple(notes)))
+        notes.clear()
+
+    def is_over() -> bool:
+        return job.time_limit_s is not None and clock() - started > job.time_limit_s
+
+    task = load_task(settings[0].task)
+
+    def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
+        return model.train(
+            task,
+            window_of(settings[0], task),
+            members_of(settings),
+            training_of(settings[0]),
+            growth=growth_of(settings[0]),
+            report=on_epoch,
+            state=state,
+            until=job.until,
+            stopped=[member for member, is_stopped in enumerate(job.stopped) if is_stopped],
+            is_over=is_over,
+            device=job.device,
+        )
+
+    trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
+    epochs = settings[0].training.epochs
+    last = epochs if job.until is None else min(job.until, epochs)
+    if job.networks and last == epochs:  # what has only paused is no network yet
+        _refuse_superseded(job.lease)
+        _save_networks(job, wanted, trained, task, notes)
+    if notes:
+        report(Progress(last, epochs, [{}] * len(wanted), tuple(notes)))
+    complete = Outcome.COMPLETE if last == epochs else None
+    return [_ended(trained[member], complete, job.time_limit_s) for member in wanted]
+
+
+def _trained_from_newest(
+    checkpoints: Checkpoints | None,
+    train_from: Callable[[dict[str, Any] | None], list[model.Trained]],
+    population: str,
+    notes: list[str],
+) -> list[model.Trained]:
+    """Train from the newest checkpoint that can be used; what cannot is said."""
+    refused: list[str] = []
+
+    def say(how: str) -> None:
+        if refused:
+            notes.append(f"{'; '.join(refused)}; population {population} {how}")
+            refused.clear()
+
+    for state in checkpoints.states(refused) if checkpoints else ():
+        say(f"goes on from its other checkpoint, of epoch {state['epoch']}")
+        try:
+            return train_from(state)
+        except model.CheckpointError as error:
+            refused.append(str(error))
+    say("starts anew")
+    return train_from(None)
+
+
+def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: list[str]) -> None:
+    """Write a checkpoint; where that fails the training goes on, since it is not the training's fault."""
+    try:
+        checkpoints.save(epoch.state())
+    except OSError as error:
+        where = storage.without_credentials(location)
+        notes.append(f"no checkpoint could be written to {where}: {error.strerror}; an interruption would lose more")
+
+
+def _save_networks(
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
+) -> None:
+    """Write what is left of each wanted member; where that fails it is said, and the outcomes stand.
+
+    Raises:
+        OSError: If a disk is full: that passes, and a trial that is complete should have its network.
+    """
+    known = {"classes": task.classes, "data": task.fingerprint, "software": software()}
+    failed: list[OSError] = []
+    for member in wanted:
+        result = trained[member]
+        if result.network is None:
+            continue
+        description = {
+            "key": job.keys[member],
+            "setting": dict(job.settings[member]),
+            "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
+            "step_dist": result.step_dist,
+            **known,
+            **model.thinking_entries(result.thinking, task.test),
+        }
+        try:
+            storage.write_bytes(job.networks[member], model.encode(result.network, description))
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise
+            failed.append(error)
+    if failed:
+        notes.append(
+            f"{len(failed)} networks could not be written to {storage.without_credentials(job.networks[0])} and "
+            f"beside it: {failed[0].strerror}; "
+            "their measurements are safe, but they cannot be exported"
+        )
+
+
+def network_problem(path: Path) -> str:
+    """Read a network's file and check all of it.
+
+    Returns:
+        What is wrong with it, as it follows the file's name; empty where nothing is.
+    """
+    return read_network(path)[0]
+
+
+def content_problem(data: bytes) -> str:
+    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+    try:
+        model.decode(data, "it")
+    except model.NetworkFileError as error:
+        return error.problem
+    return ""
+
+
+def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
+    """Read a network's file, wherever it is kept, and check all of it.
+
+    Returns:
+        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
+    """
+    try:
+        if storage.is_local(str(location)):
+            return "", model.load(location).description
+        data = storage.read_bytes(str(location))
+        if data is None:
+            return "does not exist", {}
+        return "", model.decode(data, str(location)).description
+    except model.NetworkFileError as error:
+        return error.problem, {}
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", {}
+
+
+def checkpoint_problem(location: str) -> str:
+    """Read a population's checkpoints; return what is wrong where none can be used, empty if none was written."""
+    problems: list[str] = []
+    states = list(Checkpoints(location).states(problems))
+    return "" if states else "; ".join(problems)
+
+
+def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float | None) -> Ended:
+    """Return how a wanted member ended: as `outcome`, unless something went wrong."""
+    if trained.end is model.End.NOT_FINITE:
+        return Ended(Outcome.NOT_FINITE, trained.reason, curve=trained.curve)
+    if trained.end is model.End.INTERRUPTED:
+        reason = f"training took longer than its limit of {time_limit_s:g} s and was {trained.reason}"
+        return Ended(Outcome.TIMED_OUT, reason, trained.measurement, curve=trained.curve)
+    details = {"channels_per_layer": trained.channels_per_layer}
+    return Ended(outcome, "", trained.measurement, details, trained.curve)
+
+
+def _unshared(lease: Lease | None) -> str:
+    """Return why what is written here would never be seen by the driver: what it has just written is not here."""
+    try:
+        if lease is None or storage.read_bytes(lease.path) is not None:
+            return ""
+    except OSError:
+        return ""  # it cannot be read now; what is written says more
+    return (
+        f"the file {storage.without_credentials(lease.path)}, which the driver has just written, is missing: this "
+        "machine does not share its storage. Name one that every node reaches with --storage"
+    )
+
+
+def _refuse_superseded(lease: Lease | None) -> None:
+    """Stop a worker whose population was handed out again before it writes beside the next one."""
+    if lease is None:
+        return
+    try:
+        session = json.loads(storage.read_bytes(lease.path) or b"").get("session")
+    except (OSError, ValueError, AttributeError):
+        return  # it cannot be read now; asked again after the next epoch
+    if session != lease.session:
+        raise SupersededError(f"session {lease.session} was taken over by {session}")

@@ -1,0 +1,316 @@
+"""What a terminal shows: fronts that are never cut, counts in words."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from model import Graph
+from sweeper.analysis.fronts import compute_front
+from sweeper.cli.tables import (
+    duration,
+    estimate_table,
+    front_table,
+    network_summary,
+    outcome_line,
+    status_table,
+    sweeps_table,
+)
+from sweeper.driver.estimate import Estimate
+from sweeper.ledger.populations import Counts
+from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, StepHistogram
+from tests.analysis.test_fronts import a_trial
+
+NETWORKS = 3
+USUAL = ("accuracy", "breadth", "depth", "time")
+
+
+def a_key(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def a_front(names=USUAL, *, seeds=1, layers=(8, 8, 8), scale=1.0, walls=(), version=1):
+    """Return a front whose networks buy accuracy with everything else, with keys as the ledger makes them."""
+    objectives = [Objective(name, Goal.MAXIMIZE if "accuracy" in name else Goal.MINIMIZE) for name in names]
+    trials = []
+    for number in range(NETWORKS):
+        for seed in range(seeds):
+            values = dict.fromkeys(MEASUREMENTS, scale * (number + 1) + seed / 8)
+            values["accuracy"] = 0.25 * (number + 1) + seed / 100
+            trials.append(
+                a_trial(
+                    number * seeds + seed,
+                    setting=f"s{number}",
+                    seed=seed,
+                    key=a_key(f"{number} {seed}"),
+                    measurement=values | dict.fromkeys(walls, 1.0),
+                    details={"channels_per_layer": list(layers)},
+                )
+            )
+    return compute_front(
+        trials,
+        sweep="small",
+        task="digits-10",
+        objectives=objectives,
+        reference_point={name: 0.0 if "accuracy" in name else 1e12 for name in names},
+        version=version,
+    )
+
+
+def shown(renderable, width=80, **options):
+    """Return what a terminal of so many columns shows, without the spaces at line ends."""
+    file = StringIO()
+    Console(width=width, file=file).print(renderable, **options)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def words_of(text):
+    return set(text.split())
+
+
+# --- fronts -----------------------------------------------------------------------------------------
+
+
+@given(
+    seeds=st.integers(1, 4),
+    layers=st.lists(st.integers(0, 1024), max_size=12),
+    walls=st.sets(st.sampled_from(WALLS)),
+    width=st.integers(80, 200),
+)
+def test_front_of_the_usual_objectives_fits_the_terminal_and_nothing_is_cut(seeds, layers, walls, width):
+    front = a_front(seeds=seeds, layers=layers, walls=walls)
+    text = shown(front_table(front, width), width)
+    keys = set(front.table["key"].to_pylist())
+    assert len(keys) == NETWORKS
+    assert keys <= words_of(text)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert {str(channels) for channels in layers} <= words_of(text)
+
+
+@given(
+    names=st.permutations(list(MEASUREMENTS)).flatmap(lambda names: st.integers(1, 14).map(lambda n: names[:n])),
+    seeds=st.integers(1, 3),
+    layers=st.lists(st.integers(0, 1024), max_size=12),
+    scale=st.sampled_from([1.0, 1e3, 1e8]),
+)
+def test_front_of_any_objectives_shows_every_key_and_name_whole_where_it_is_not_cropped(names, seeds, layers, scale):
+    front = a_front(("accuracy", "time", *(set(names) - {"accuracy", "time"})), seeds=seeds, layers=layers, scale=scale)
+    text = shown(front_table(front, 80), 80, crop=False)
+    assert set(front.table["key"].to_pylist()) | {*names, "layers", "wall", "key"} <= words_of(text)
+    assert "…" not in text
+
+
+def test_front_says_task_volume_version_and_reference_point():
+    front = a_front(("accuracy", "time"), version=7)
+    text = shown(front_table(front))
+    assert f"digits-10: 3 non-dominated networks, hypervolume {front.hypervolume:.4g}" in text
+    assert "front version 7 · reference point: accuracy 0, time 1e+12" in text
+
+
+def test_front_marks_the_direction_of_its_objectives_only():
+    text = shown(front_table(a_front(("accuracy", "time"))))
+    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +layers", text)
+
+
+def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
+    front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
+    (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
+    assert line.split() == ["0.250", "1.00", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
+
+
+def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
+    assert "±" not in shown(front_table(a_front()))
+    wide = shown(front_table(a_front(seeds=3), 200), 200)
+    assert re.search(r"0\.260 ±0\.010 .* 3  8 8 8", wide)
+
+
+def test_front_of_replicates_in_a_narrow_terminal_shows_spreads_below_their_means():
+    lines = shown(front_table(a_front(seeds=3))).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "0.260" in line)
+    assert lines[at].index("0.260") + len("0.260") == lines[at + 1].index("±0.010") + len("±0.010")
+
+
+def test_front_without_networks_still_shows_its_columns():
+    front = a_front(("accuracy", "time"))
+    empty = compute_front(
+        [], sweep="small", task="digits-10", objectives=front.objectives, reference_point=front.reference_point
+    )
+    text = shown(front_table(empty))
+    assert "digits-10: 0 non-dominated networks, hypervolume 0" in text
+    assert {"accuracy", "time", "layers", "key"} <= words_of(text)
+
+
+def test_front_without_known_layers_or_values_says_so():
+    trial = a_trial(details={}, measurement={"accuracy": 0.5, "time": 2.0})
+    objectives = (Objective("accuracy", Goal.MAXIMIZE),)
+    front = compute_front(
+        [trial], sweep="small", task="digits-10", objectives=objectives, reference_point={"accuracy": 0}
+    )
+    (line,) = (line for line in shown(front_table(front)).splitlines() if trial.key in line)
+    assert line.split() == ["0.500", "-", "-", "2.00", "none", trial.key]
+
+
+# --- time spans -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-3, "0 s"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (3569, "59 min"),
+        (3599, "1.0 h"),
+        (5400, "1.5 h"),
+        (360_000, "100.0 h"),
+    ],
+)
+def test_duration_is_said_as_people_say_it(seconds, said):
+    assert duration(seconds) == said
+
+
+@given(seconds=st.floats(0, 1e7))
+def test_duration_is_within_a_rounding_of_the_truth_and_never_says_sixty(seconds):
+    number, unit = duration(seconds).split()
+    size = {"s": 1, "min": 60, "h": 3600}[unit]
+    assert abs(float(number) * size - seconds) <= size / 2 + 1e-6
+    assert unit == "h" or float(number) < 60
+
+
+# --- counts in words --------------------------------------------------------------------------------
+
+
+def counts_of(planned, complete=0, running=0, failed=0):
+    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": complete, "failed": failed}
+    return Counts(planned, complete, running, planned - complete - running - failed, outcomes)
+
+
+def test_outcome_line_names_every_kind_that_happened_and_no_other():
+    outcomes = dict.fromkeys(map(str, Outcome), 0) | {"complete": 5, "not_finite": 2, "out_of_memory": 1}
+    assert outcome_line(Counts(12, 5, 3, 1, outcomes)) == (
+        "12 trials: 5 complete, 2 not finite, 1 out of memory, 3 running, 1 waiting"
+    )
+    assert outcome_line(counts_of(3, complete=3)) == "3 trials: 3 complete"
+
+
+@given(numbers=st.lists(st.integers(0, 9), min_size=2 + len(Outcome), max_size=2 + len(Outcome)).filter(any))
+def test_outcome_line_adds_up(numbers):
+    running, waiting, *ended = numbers
+    outcomes = dict(zip(map(str, Outcome), ended, strict=True))
+    planned, *parts = map(
+        int, re.findall(r"\d+", outcome_line(Counts(sum(numbers), ended[0], running, waiting, outcomes)))
+    )
+    assert sum(parts) == planned == sum(numbers)
+    assert 0 not in parts
+
+
+def test_status_shows_every_kind_of_failure_and_the_driver():
+    counts = counts_of(9, complete=3, running=2, failed=4)
+    text = shown(status_table("mine", counts, "process 12 on host since now"))
+    rows = dict(re.findall(r"^ *(\w[\w ]*?) {2,}(\d+)$", text, re.MULTILINE))
+    expected = {"planned": "9", "complete": "3", "running": "2", "waiting": "0", "failed": "4"}
+    others = dict.fromkeys(("pruned", "not finite", "missing objective", "out of memory", "timed out", "lost"), "0")
+    assert rows == expected | others
+    assert "driven by process 12 on host since now" in " ".join(text.split())
+    assert "driven by nobody" in shown(status_table("mine", counts, None))
+
+
+def test_sweeps_are_shown_a_row_each_with_long_names_whole():
+    name = "n" * 100
+    text = shown(
+        sweeps_table([("mine", counts_of(9, complete=3, running=2), None), (name, counts_of(1), "process 12")])
+    )
+    assert re.search(r"mine +9 +3 +0 +2 +4 +0 +nobody", text)
+    assert "".join(re.findall("n{4,}", text)) == name, "it is what other commands take"
+
+
+def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
+    estimate = Estimate(
+        {"digits-10": 6, "digits-3": 2}, "tpe tries 4 settings", 4, 2, 5400.0, False, 3 * 2**30, 5 * 2**20
+    )
+    text = shown(estimate_table(estimate, 2))
+    for said in (
+        "task digits-10",
+        "tpe tries 4 settings",
+        "6 trials",
+        "4 of at most 2 networks",
+        "1.5 h of training on 2 workers",
+        "estimated memory",
+        "3.0 GiB",
+        "estimated disk",
+        "5 MiB",
+    ):
+        assert said in text
+
+
+# Networks
+
+
+def a_graph(channels=(3, 2), step_dist=(0.25, 0.75)):
+    image, sides = (1, 8, 8), ((8, 8), (4, 4))[: len(channels)]
+    return Graph(image, 10, tuple(channels), sides, tuple(step_dist), (), (), (), (), 321)
+
+
+def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step():
+    text = shown(network_summary(a_graph(), "digits-10 · trial abc", {"accuracy": 0.9275}))
+    for line in (
+        r"digits-10 · trial abc",
+        r"2 layers of 3 \+ 2 channels",
+        r"accuracy +0.927",
+        r"breadth, channels +2.50",
+        r"time, steps +1.75",
+        r"parameters +321",
+        r"2 +2 +4×4\s+1 +3 +8×8\s+image +1 +8×8",
+        r"1 +25 % +█{8}\s",
+        r"2 +75 % +█{22}\s",
+    ):
+        assert re.search(line, text), line
+
+
+def test_network_that_its_window_limited_says_in_which_directions_and_whether_memory_did():
+    measured = {"limited_depth": 1.0, "limited_time": 1.0, "limited_breadth": 0.0, "limited_memory": 1.0}
+    text = shown(network_summary(a_graph(), "digits-10", measured), 200)
+    assert "limited by its window in depth, time and the window by memory" in text
+    assert "limited" not in shown(network_summary(a_graph(), "digits-10", {"accuracy": 0.9}))
+
+
+def test_network_summary_of_no_layer_says_so():
+    text = shown(network_summary(a_graph((), (1.0,)), "[bold]", {}))
+    assert "[bold]" in text  # a title may look like markup
+    assert "no living layer · 10 classes" in text
+    assert "accuracy" not in text
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_network_summary_says_the_medians_of_right_and_wrong_answers(counts):
+    right, wrong = zip(*counts, strict=True)
+    edges = tuple(1 + 0.25 * part for part in range(len(counts) + 1))
+    text = shown(network_summary(a_graph(), "digits-10", {}, StepHistogram(edges, right, wrong)), 200)
+    for how, its in (("right", right), ("wrong", wrong)):
+        images = sorted(part for part, count in enumerate(its) for _ in range(count))
+        if images:
+            median = images[(len(images) - 1) // 2]
+            noun = "image" if len(images) == 1 else "images"
+            assert f"{how} {edges[median]:g}–{edges[median + 1]:g} ({len(images)} {noun})" in text
+        else:
+            assert f"{how} " not in text.rpartition("median steps")[2]
+    assert ("median steps" in text) is (sum(right) + sum(wrong) > 0)
+
+
+def test_network_of_an_older_file_has_no_line_about_medians():
+    assert "median" not in shown(network_summary(a_graph(), "digits-10", {}))
+
+
+def test_line_about_medians_fits_the_terminal():
+    thought = StepHistogram((1.0, 1.25, 1.5), (9000, 0), (0, 1000))
+    lines = shown(network_summary(a_graph(), "digits-10", {}, thought)).splitlines()
+    assert lines[-1] == "median steps: right 1–1.25 (9,000 images), wrong 1.25–1.5 (1,000 images)"

