@@ -15,8 +15,10 @@ from pathlib import Path
 import model
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
+from sweeper.job import Job, Progress
+from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec
-from sweeper.trial import MEASUREMENTS, Ended, Job, Outcome, Progress
+from sweeper.trial import Ended, Outcome
 
 SPEC = """\
 name: large

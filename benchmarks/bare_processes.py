@@ -15,11 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from model.compute import use_threads
-from sweeper.ledger.populations import Population, form_populations, population_size
+from sweeper.driver.needs import population_size
+from sweeper.job import Job
+from sweeper.ledger.populations import Population, form_populations
 from sweeper.spec import load_spec
 from sweeper.training import forecast
 from sweeper.training import train as objective
-from sweeper.trial import Ended, Job, Outcome
+from sweeper.trial import Ended, Outcome
 
 
 def populations_of(space: str, workers: int) -> list[Population]:

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from sweeper.analysis.pareto import hypervolume
+from sweeper.job import Job, Progress
+from sweeper.measurements import Goal, Objective
 from sweeper.spec import SweepSpec
 from sweeper.training.train import train_population
-from sweeper.trial import Goal, Job, Objective, Outcome, Progress
+from sweeper.trial import Outcome
 
 EPOCHS = 24
 #: Epochs after which everything is measured besides the last: every rung of the rules that stopping.py compares.

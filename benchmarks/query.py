@@ -24,8 +24,11 @@ from sweeper import load_sweep
 from sweeper.analysis.fronts import compute_front
 from sweeper.analysis.pareto import non_dominated
 from sweeper.analysis.trials import aims
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, SweepFacts, connect
-from sweeper.trial import MEASUREMENTS, Goal, Objective, Outcome, State, TrialRecord
+from sweeper.measurements import MEASUREMENTS, Goal, Objective
+from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.tracking.recorder import SweepFacts
+from sweeper.trial import Outcome, State, TrialRecord
 
 OBJECTIVES = (
     Objective("accuracy", Goal.MAXIMIZE),

@@ -15,10 +15,14 @@ from pathlib import Path
 from sweeper.driver.driver import Snapshot
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor, RayExecutor
-from sweeper.ledger.ledger import Ledger, create_ledger
+from sweeper.job import Job, Progress
+from sweeper.ledger.ledger import Ledger
+from sweeper.ledger.studies import create_ledger
+from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import LoadedSpec, load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder, MlflowRecorder, SweepFacts
-from sweeper.trial import MEASUREMENTS, Ended, Job, Outcome, Progress, TrialRecord
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.tracking.recorder import MemoryRecorder, SweepFacts
+from sweeper.trial import Ended, Outcome, TrialRecord
 
 SPEC = """\
 name: scale

@@ -20,18 +20,19 @@ from unittest import mock
 import numpy as np
 from digits_cell import EPOCHS, RANGES, Trainings, a_spec, axes, nodes, searched, volume
 
+from sweeper.driver.needs import population_size
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
-from sweeper.ledger.populations import population_size
 from sweeper.search.sampling import Known, Question, propose
-from sweeper.spec import LoadedSpec, SweepSpec
+from sweeper.spec import LoadedSpec, Sampler, SweepSpec
 from sweeper.spec.search_spec import GP_MOST_TRIALS
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
-from sweeper.trial import Room, Sampler, State
+from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.training.forecast import MemoryBudget
+from sweeper.trial import State
 
 SHARE = 0.95
 #: Room for any population, so that only the search decides how many settings are proposed at once.
-ROOM = Room(machine_bytes=1 << 40, network_bytes=1 << 20, pixels=64)
+ROOM = MemoryBudget(machine_bytes=1 << 40, network_bytes=1 << 20, pixels=64)
 
 Measured = Mapping[str, float]
 

@@ -23,7 +23,7 @@ from model import Lattice, Pressures, TaskDefinition, TrainingSettings, Window, 
 from model.costs import group_norms, scale_channels
 from model.proximal import proximal_step
 from sweeper.analysis.pareto import hypervolume
-from sweeper.trial import Goal
+from sweeper.measurements import Goal
 
 Row = dict[str, Any]
 

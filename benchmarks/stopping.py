@@ -17,12 +17,14 @@ from digits_cell import EPOCHS, OBJECTIVES, POPULATION, Trainings, a_spec, nodes
 
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
+from sweeper.job import Job, Progress
+from sweeper.measurements import Objective
 from sweeper.search.halving import goes_on
 from sweeper.spec import LoadedSpec
 from sweeper.spec.search_spec import EarlyStopping
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import train_population
-from sweeper.trial import Ended, Job, Objective, Progress
+from sweeper.trial import Ended
 
 Measured = Mapping[str, float]
 Row = Mapping[str, Mapping[int, Any]]

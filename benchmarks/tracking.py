@@ -21,8 +21,10 @@ from query import CORNER, OBJECTIVES, TASKS, a_trial
 
 from sweeper.analysis.fronts import compute_front
 from sweeper.analysis.trials import aims
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, SweepFacts, connect
+from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import trial_metrics, trial_params, trial_tags
+from sweeper.tracking.recorder import SweepFacts
 from sweeper.trial import TrialRecord
 from tests.support import servers
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from sweeper.execution.executors import RayExecutor
-from sweeper.trial import Ended, Job, Outcome, Progress
+from sweeper.job import Job, Progress
+from sweeper.trial import Ended, Outcome
 
 #: What a population of eight says after an epoch.
 VALUES = [{"accuracy": 0.5, "loss": 1.0, "breadth": 10.0, "depth": 2.0, "time": 3.0}] * 8

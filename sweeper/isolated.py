@@ -1,18 +1,16 @@
 """Questions whose answer may end the process that asks: each is asked in a process of its own.
 
-`python -m sweeper.probe imports torch ray` writes a line of JSON for each package when it begins with it and when it
-has its answer, so that a package that takes the process down is known. `torch`, `browser`, `cluster HOST:PORT` and
-`population`, which reads settings as JSON, write one line.
+An answer is one line of JSON. `imports` writes a line for each package when it begins with it and when it has its
+answer, so that a package that takes the process down is known; every other question has one line.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: What packages read when they are imported; a value that the user has set stands.
@@ -21,6 +19,15 @@ _DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 #: Written as the answer while there is none.
 PENDING = "pending"
 
+#: Which program answers a question.
+_ANSWERED_BY = {
+    "torch": "sweeper.training.probe",
+    "population": "sweeper.training.probe",
+    "imports": "sweeper.checks.probe",
+    "browser": "sweeper.checks.probe",
+    "cluster": "sweeper.checks.probe",
+}
+
 
 def ask(
     question: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None, given: str = ""
@@ -28,7 +35,8 @@ def ask(
     """Ask in a process of its own.
 
     Args:
-        question: Such as `["imports", "torch"]`.
+        question: `["imports", PACKAGE, …]`, `["torch"]`, `["browser"]`, `["cluster", "HOST:PORT"]`, or
+            `["population"]`, which reads settings as JSON.
         timeout_s: When to give up.
         environment: Takes the place of variables of this process.
         given: What is too long for a command; the process reads it.
@@ -36,7 +44,7 @@ def ask(
     Returns:
         What was answered, and, where the process did not end well, a text that says how it ended.
     """
-    command = [sys.executable, "-m", "sweeper.isolated", *question]
+    command = [sys.executable, "-m", _ANSWERED_BY[question[0]], *question]
     folders = os.pathsep.join(folder for folder in sys.path if folder)  # the child finds what this process finds
     try:
         done = subprocess.run(
@@ -62,81 +70,13 @@ def _how(code: int, errors: str) -> str:
     return f"{ended}: {said[-1][:400]}" if said else ended
 
 
-def imports(names: Sequence[str]) -> None:
-    """Import packages one after the other; what is raised is the true reason, whatever others make of it."""
-    for name in names:
-        _answer({"package": name, "error": PENDING})
-        try:
-            importlib.import_module(name)
-        except BaseException as error:  # a package may raise anything, SystemExit included
-            _answer({"package": name, "error": f"{type(error).__name__}: {error}"})
-        else:
-            _answer({"package": name, "error": ""})
-
-
-def torch_build() -> None:
-    """Say what torch was built for and which devices it sees."""
-    from model.compute import torch_facts
-
-    _answer(torch_facts())
-
-
-def browser() -> None:
-    """Say whether what draws pictures finds a browser; it starts none."""
-    import kaleido
-    from kaleido.errors import ChromeNotFoundError
-
-    try:
-        kaleido.Kaleido()
-    except ChromeNotFoundError:
-        _answer({"browser": False, "named": os.environ.get("BROWSER_PATH", "")})
-    else:
-        _answer({"browser": True, "named": os.environ.get("BROWSER_PATH", "")})
-
-
-def cluster(address: str) -> None:
-    """Ask a Ray head who it is, with the authentication that this process was started with."""
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled: it has no types
-    from ray.exceptions import AuthenticationError, RayError
-
-    try:
-        head = GcsClient(address=address)
-        found = json.loads(head.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=5) or b"{}")
-    except AuthenticationError as error:
-        _answer({"refused": error.message})
-    except (RayError, RuntimeError, OSError, ValueError) as error:
-        _answer({"error": f"{type(error).__name__}: {error}"})
-    else:
-        _answer({"ray": found.get("ray_version", ""), "python": found.get("python_version", "")})
-
-
-def population(settings: str) -> None:
-    """Train a population for a moment, and say what memory that took at most: of this process, and of no other."""
-    from sweeper.spec import Setting
-    from sweeper.training.forecast import probe
-
-    _answer({"memory_bytes": probe([Setting.from_flat(flat) for flat in json.loads(settings)]).memory_bytes})
-
-
-def _answer(value: Mapping[str, Any]) -> None:
+def answer(value: Mapping[str, Any]) -> None:
+    """Write one line of an answer."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Answer one question."""
-    question, *rest = arguments
-    if question == "imports":
-        imports(rest)
-    elif question == "torch":
-        torch_build()
-    elif question == "browser":
-        browser()
-    elif question == "population":
-        population(sys.stdin.read())
-    else:
-        cluster(*rest)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def serve(answers: Mapping[str, Callable[..., None]]) -> None:
+    """Answer the question that this process was started with; each function takes the question's other words."""
+    question, *words = sys.argv[1:]
+    answers[question](*words)

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 from hypothesis import settings
 
-from sweeper.tracking.mlflow.recorder import connect
+from sweeper.tracking.mlflow.client import connect
 from tests.support import servers
 
 # Machines are busy at times: how long an example takes says nothing of it.

@@ -13,8 +13,8 @@ import typer
 
 import model
 from sweeper.cli.run import app
+from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec, shipped_spaces
-from sweeper.trial import MEASUREMENTS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if ".venv" not in path.parts)

@@ -193,8 +193,8 @@ def import_graph() -> dict[str, set[str]]:
     for module, path in modules.items():
         found = set()
         for _, name in imported_modules((ROOT / path).read_text(), path):
-            found |= {known for known in (name, name.rpartition(".")[0]) if known in modules}
-        graph[module] = found - {module}
+            found.add(name if name in modules else name.rpartition(".")[0])
+        graph[module] = (found & modules.keys()) - {module}
     return graph
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import model
-from sweeper.trial import Goal, Objective
+from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import a_trial
 from tests.contracts.recorder import a_failed_trial
 from tests.support.stored import store

@@ -16,8 +16,8 @@ import typer
 from sweeper.cli import run as cli
 from sweeper.errors import QueryError, SpecError, TrackingError
 from sweeper.spec import load_spec
+from sweeper.tracking.mlflow.client import connect
 from sweeper.tracking.mlflow.reader import download_front
-from sweeper.tracking.mlflow.recorder import connect
 from sweeper.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).parents[1]

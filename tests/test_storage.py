@@ -18,8 +18,9 @@ from sweeper.errors import HomeError, NoNetworkError, SweepBusyError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
+from sweeper.results.find_network import find_network
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import train_population
 from tests.results.test_find_network import Idle
 
@@ -248,23 +249,23 @@ def test_sweep_killed_in_the_middle_goes_on_from_its_checkpoints_there_and_ends_
     local = {path.name for path in (tmp_path / "home" / "smoke").iterdir()}
     assert not {"checkpoints", "networks"} & local
     for record in records(tmp_path / "home"):
-        assert model.load(sweep.network_file(record.key)).description["key"] == record.key
+        assert model.load(find_network(Home(tmp_path / "home"), record.key).path).description["key"] == record.key
 
 
 def test_network_is_copied_once_or_where_the_copy_is_damaged_and_read_without_its_storage_after_that(root, tmp_path):
     home = tmp_path / "home"
     run(Sweep("smoke", home, storage=root))
     one, two, *_ = (record.key for record in records(home))
-    path = Sweep("smoke", home).network_file(one)
+    path = find_network(Home(home), one).path
     assert path == home / "smoke" / "networks" / f"{one}.safetensors"
     path.write_bytes(b"half")
-    assert model.load(Sweep("smoke", home).network_file(one)).description["key"] == one
+    assert model.load(find_network(Home(home), one).path).description["key"] == one
     folder = Home(home).sweep("smoke")
     for key in (one, two):
         storage.delete(folder.network(key))
-    assert Sweep("smoke", home).network_file(one) == path
+    assert find_network(Home(home), one).path == path
     with pytest.raises(NoNetworkError, match=f"networks/{two}.safetensors.*it was removed"):
-        Sweep("smoke", home).network_file(two)
+        find_network(Home(home), two)
 
 
 def test_storage_that_goes_away_fails_no_trial_and_says_so(s3, tmp_path):

@@ -11,7 +11,7 @@ from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.populations import form_populations
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 
 SPEC = """
 name: tour

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from sweeper.analysis.indicators import attainment_surface, whole_replicates
 from sweeper.errors import QueryError
-from sweeper.trial import Objective, State, TrialRecord
+from sweeper.measurements import Objective
+from sweeper.trial import State, TrialRecord
 
 #: The surfaces that are asked for most: attained by one replicate, by half of them, by all.
 SHARES: Mapping[str, float] = {"best": 0.0, "median": 0.5, "worst": 1.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sweeper.trial import MEASUREMENTS
+from sweeper.measurements import MEASUREMENTS
 
 #: Columns written in front of exported fronts: name -> (unit, meaning). The unit is empty where there is none.
 ORIGIN: Mapping[str, tuple[str, str]] = {

@@ -13,7 +13,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.indicators import additive_epsilon, coverage, ideal_point, igd_plus, nadir_point, normalised
 from sweeper.analysis.pareto import hypervolume, non_dominated
 from sweeper.errors import QueryError
-from sweeper.trial import Goal, Objective
+from sweeper.measurements import Goal, Objective
 
 
 def compare_fronts(

@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from sweeper.analysis.columns import unit
 from sweeper.errors import QueryError
 
+#: What queries return, under a name that other rooms can use without pyarrow.
+ArrowTable = pa.Table
+
 #: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
 METADATA_KEY = b"sweeper"
 

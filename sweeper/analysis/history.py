@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from sweeper.analysis.indicators import hypervolume_history
-from sweeper.trial import Objective, State, TrialRecord
+from sweeper.measurements import Objective
+from sweeper.trial import State, TrialRecord
 
 
 def history_table(

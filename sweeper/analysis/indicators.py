@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sweeper.analysis.pareto import checked_corner, checked_points, maximised, non_dominated
-from sweeper.trial import Goal
+from sweeper.measurements import Goal
 
 #: So many clipped points are compared one by one before moocore sorts what is left.
 _FEW = 64

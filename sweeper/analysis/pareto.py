@@ -12,7 +12,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sweeper.trial import Goal
+from sweeper.measurements import Goal
 
 
 def non_dominated(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeper.analysis.columns import unit
-from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 
 _PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
 

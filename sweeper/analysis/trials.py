@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from sweeper.analysis.fronts import axis_column, axis_values, concatenated, parquet_bytes, read_parquet
+from sweeper.analysis.formats import parquet_bytes, read_parquet
+from sweeper.analysis.points import axis_column, axis_values, concatenated
 from sweeper.errors import QueryError
-from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, State, TrialRecord
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.trial import Outcome, State, TrialRecord
 
 #: Written into every stored table; raise it when an older sweeper could misread a newer file.
 TRIALS_FORMAT = 1

@@ -21,7 +21,7 @@ from sweeper.ledger.populations import population_key
 from sweeper.ledger.rows import Row
 from sweeper.search.cells import cells_of
 from sweeper.spec import Setting, SweepSpec
-from sweeper.tracking.mlflow.recorder import Mirror, differences, read_mirror
+from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
 from sweeper.tracking.recorder import member_keys, shortened
 from sweeper.trial import Outcome, State, TrialRecord
 
@@ -289,13 +289,13 @@ def _other(stored: Front, computed: Front, mark: Mapping[str, object]) -> list[s
 
 def networks(evidence: Evidence) -> _Broken:
     """Read the network of every complete trial."""
-    from sweeper.training import train
+    from sweeper.training.network_file import read_network
 
     broken = _Broken(list)
     for key, record in evidence.finished.items():
         if record.state is not State.COMPLETE:
             continue
-        problem, description = train.read_network(evidence.folder.network(key))
+        problem, description = read_network(evidence.folder.network(key))
         if problem.startswith("does not exist"):
             broken["without a network"].append(key)
         elif problem:
@@ -311,11 +311,11 @@ def networks(evidence: Evidence) -> _Broken:
 
 def checkpoints(evidence: Evidence) -> _Broken:
     """Read the checkpoint of every population with a member that has no outcome; one that has not begun has none."""
-    from sweeper.training import train
+    from sweeper.training.checkpoints import checkpoint_problem
 
     broken = _Broken(list)
     waiting = {str(row.plan.get("population", "")) for row in evidence.rows if not row.state.is_finished}
     for population in sorted(waiting):
-        if train.checkpoint_problem(evidence.folder.checkpoint(population)):
+        if checkpoint_problem(evidence.folder.checkpoint(population)):
             broken["a torn checkpoint: the population would start anew"].append(population)
     return broken

@@ -152,7 +152,8 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
         uri: Where MLflow is.
         versions: Of MLflow, that a server may have.
     """
-    from sweeper.tracking.mlflow.recorder import connect, redacted, schema_problem
+    from sweeper.tracking.mlflow.client import connect, schema_problem
+    from sweeper.tracking.redaction import redacted
 
     scheme = urlsplit(uri).scheme
     file = sqlite_file(uri)
@@ -184,7 +185,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 def server(uri: str, versions: SpecifierSet) -> Finding:
     """Ask a tracking server for its version."""
-    from sweeper.tracking.mlflow.recorder import redacted
+    from sweeper.tracking.redaction import redacted
 
     shown, check = redacted(uri), "tracking server"
     try:
@@ -218,7 +219,7 @@ def server(uri: str, versions: SpecifierSet) -> Finding:
 
 def _version_said(uri: str) -> str:
     """Return what a server says when asked for its version; where it wants a login, it is told MLflow's own."""
-    from sweeper.tracking.mlflow.recorder import login
+    from sweeper.tracking.mlflow.client import login
 
     known = None
     while True:

@@ -107,7 +107,7 @@ def show(
     from sweeper.cli import tables
     from sweeper.ledger.home import Home
     from sweeper.results.find_network import network_content
-    from sweeper.training.train import describe, describe_bytes
+    from sweeper.training.network_file import describe, describe_bytes
 
     if output is not None:  # a name that cannot be is refused before anything is looked for
         from sweeper.results.plots.drawing import draw, picture_format

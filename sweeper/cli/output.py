@@ -16,7 +16,7 @@ from sweeper.cli.options import write_aside
 from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
-    from sweeper.analysis.fronts import ArrowTable
+    from sweeper.analysis.formats import ArrowTable
     from sweeper.analysis.sheet import Sheet
 
 _KINDS = ("table", "json", "csv", "parquet", "latex")

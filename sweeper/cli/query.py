@@ -227,11 +227,11 @@ def _answer(question: _Question, place: _Place, target: Target) -> None:
 
 
 def _answers(question: _Question, place: _Place, sweep: LoadedSweep) -> list[Answer]:
+    from sweeper.measurements import Goal
     from sweeper.results import questions
     from sweeper.results.differences import compared
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.results.query import some_objectives
-    from sweeper.trial import Goal
 
     names = some_objectives(sweep.objectives, place.objectives, sweep.name)
     if question.compare is not None:

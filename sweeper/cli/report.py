@@ -35,7 +35,8 @@ def report(
     from sweeper.driver.sweep import Sweep
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.results.report.page import report as made
-    from sweeper.tracking.mlflow.recorder import redacted, store_report
+    from sweeper.tracking.mlflow.recorder import store_report
+    from sweeper.tracking.redaction import redacted
 
     sweep = LoadedSweep(name, Sweep(name, home, tracking_uri).tracking_uri)
     page = made(sweep).encode()

@@ -179,7 +179,7 @@ def _drive(
 
 
 def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
-    from sweeper.tracking.mlflow.recorder import page_hint
+    from sweeper.tracking.mlflow.reader import page_hint
 
     command, page = page_hint(sweep.tracking_uri, summary.name)
     task = summary.fronts[0].task
@@ -201,7 +201,7 @@ def _refuse_unmirrored(summary: Summary) -> None:
 
 
 def _shown_uri(sweep: Sweep) -> str:
-    from sweeper.tracking.mlflow.recorder import redacted
+    from sweeper.tracking.redaction import redacted
 
     return redacted(sweep.tracking_uri)
 

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
-from sweeper.ledger.populations import Counts
+from sweeper.ledger.counts import Counts
+from sweeper.measurements import WALLS
+from sweeper.network import Graph, StepHistogram
 from sweeper.results.plots import scene
-from sweeper.trial import WALLS, Graph, Outcome, StepHistogram
+from sweeper.trial import Outcome
 
 if TYPE_CHECKING:  # it loads torch, which commands that only look do without
     from sweeper.driver.estimate import Estimate

@@ -67,7 +67,7 @@ def watch(
     from sweeper.cli.live import leaving_signals
     from sweeper.driver.sweep import Sweep
     from sweeper.results.watcher import Watcher
-    from sweeper.tracking.mlflow.recorder import read_live
+    from sweeper.tracking.mlflow.reader import read_live
 
     checked(name)
     if (server := job_server(address)) is not None:

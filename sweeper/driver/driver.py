@@ -13,14 +13,16 @@ from sweeper.driver.mirror import Mirroring
 from sweeper.driver.progress import Tally, planned_tasks
 from sweeper.driver.retry import Step, failed_together, next_step
 from sweeper.errors import HomeError, QueryError
+from sweeper.job import Job, Lease, Progress
+from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.ledger import Ledger
-from sweeper.ledger.populations import Counts, Population, count
+from sweeper.ledger.populations import Population
 from sweeper.search.rungs import Rungs
 from sweeper.spec import SweepSpec
 from sweeper.tracking.live import LiveState, Stage
-from sweeper.tracking.mlflow.recorder import Recorder, SweepFacts
-from sweeper.trial import Ended, Job, Lease, Outcome, Progress, TrialRecord
+from sweeper.tracking.recorder import Recorder, SweepFacts
+from sweeper.trial import Ended, Outcome, TrialRecord
 
 
 @dataclass

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.ledger.populations import form_populations, population_size
-from sweeper.spec import LoadedSpec, Setting, SweepSpec
+from sweeper.driver.needs import population_size
+from sweeper.ledger.populations import form_populations
+from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
-from sweeper.trial import WindowKind
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     """Plan a sweep without writing anything, and probe what it needs."""
     spec = loaded.spec
     tasks = forecast.check(spec.corners())
-    size = population_size(spec, workers, forecast.room(tasks))
+    size = population_size(spec, workers, forecast.memory_budget(tasks))
     settings = spec.settings() if spec.search is None else _largest_settings(spec)
     populations = form_populations(settings, size if spec.searches_pressures_only else min(size, spec.replicates))
     probes: dict[tuple[str, int], forecast.Probe] = {}

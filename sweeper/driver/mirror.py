@@ -16,7 +16,7 @@ from contextlib import suppress
 from sweeper.analysis.fronts import Front
 from sweeper.errors import TrackingError
 from sweeper.tracking.live import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState
-from sweeper.tracking.mlflow.recorder import Recorder
+from sweeper.tracking.recorder import Recorder
 from sweeper.trial import TrialRecord
 
 #: So many populations may wait for the recorder, then their driver waits: what is left when a user stops it is little.

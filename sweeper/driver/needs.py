@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sweeper.errors import ClusterError
-from sweeper.execution.resources import Machines, Request
+from sweeper.errors import ClusterError, SpecError
+from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
-from sweeper.ledger.populations import largest_group, population_size
-from sweeper.spec import SweepSpec
+from sweeper.spec import SweepSpec, WindowKind
 from sweeper.training import forecast
-from sweeper.training.forecast import TaskFacts
-from sweeper.trial import Room, WindowKind
+from sweeper.training.forecast import MemoryBudget, TaskFacts
 
 #: What is asked for beside what was measured: the share by which a long training may differ from a short one, what Ray
 #: takes in a worker, and what CUDA takes there where a GPU is used.
 _MARGIN, _RAY_BYTES, _CUDA_BYTES = 0.25, 128 * 2**20, 2 * 2**30
+
+#: Share of a machine's memory that trainings may take, and what a worker takes without any.
+_MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
+
+#: The population that measures best, by the number of pixels of an image (`benchmarks/population.py`).
+_LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 2))
+
+#: How often a sampler must hear of outcomes before its last proposals.
+_LEAST_ROUNDS = 8
 
 #: Requests are whole multiples of this, so that measuring again asks for the same.
 _STEP_BYTES = 64 * 2**20
@@ -61,11 +70,11 @@ def needs(
         ClusterError: If no machine can ever hold a population, or one that would have to cannot train.
         SpecError: If a population does not fit in memory.
     """
-    here = machines or Machines([forecast.this_machine()])
+    here = machines or Machines([this_machine()])
     request = _asked(spec, here)
     here.refuse_what_never_fits(request)
     most = workers or max(here.at_once(request), 1)
-    size = planned or population_size(spec, most, _room(tasks, here, request, workers))
+    size = planned or population_size(spec, most, _memory_budget(tasks, here, request, workers))
     if here.is_cluster and spec.placement.memory_mib == "auto":
         request = replace(request, memory_bytes=_measured(spec, tasks, size, bool(request.gpus)))
         here.refuse_what_never_fits(request)
@@ -80,13 +89,15 @@ def _asked(spec: SweepSpec, here: Machines) -> Request:
     return Request(placement.cpus, gpus, 0 if placement.memory_mib == "auto" else placement.memory_mib * 2**20)
 
 
-def _room(tasks: Mapping[str, TaskFacts], here: Machines, request: Request, workers: int | None) -> Room:
-    """Return the room of the machine with the least memory that would train."""
-    room, smallest = forecast.room(tasks), here.smallest(request)
+def _memory_budget(
+    tasks: Mapping[str, TaskFacts], here: Machines, request: Request, workers: int | None
+) -> MemoryBudget:
+    """Return the budget of the machine with the least memory that would train."""
+    budget, smallest = forecast.memory_budget(tasks), here.smallest(request)
     if not here.is_cluster or smallest is None:
-        return room
+        return budget
     sharing = min(request.at_once(smallest.has), workers or request.at_once(smallest.has))
-    return replace(room, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
+    return replace(budget, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
 
 
 def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
@@ -108,3 +119,55 @@ def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gp
 
 def _grows(spec: SweepSpec) -> bool:
     return spec.lattice.window is WindowKind.AUTO
+
+
+def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
+    """Return how many networks to train side by side.
+
+    `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
+    nothing on a CPU (figures in docs/design.md), and to what fits in memory.
+
+    Args:
+        spec: Its `placement.population` decides where it is a number.
+        workers: Populations trained at a time.
+        budget: What the networks need and the machine has.
+
+    Raises:
+        SpecError: If a population does not fit in the memory of a worker.
+    """
+    largest = largest_group(spec)
+    given, sharing = spec.placement.memory_mib, budget.sharing or workers
+    is_given = isinstance(given, int) and given > 0
+    has_bytes = int(given) * 2**20 if is_given else _MEMORY_SHARE * budget.machine_bytes / sharing
+    fitting = int((has_bytes - _WORKER_BYTES) // budget.network_bytes)
+    asked = spec.placement.population
+    wanted = min(asked, largest) if isinstance(asked, int) else 1
+    if wanted > fitting:
+        in_each, has = f"in each of {sharing} workers", f"{budget.machine} has {budget.machine_bytes / 2**30:.1f} GiB"
+        if is_given:
+            in_each, has = "beside what its worker takes itself", f"placement.memory_mib is {given}"
+        fewer = "a higher memory_mib" if is_given else "fewer workers"
+        raise SpecError(
+            f"a population must fit in memory, but placement.population={asked} needs about "
+            f"{wanted * budget.network_bytes / 2**30:.1f} GiB {in_each}, and {has}. "
+            + (f"Use {fitting} or fewer." if fitting > 0 else f"Use {fewer}, or a smaller window or batch_size.")
+        )
+    if isinstance(asked, int):
+        return asked
+    most = next(size for limit, size in _LARGEST_POPULATIONS if budget.pixels <= limit)
+    return max(1, min(most, fitting, -(-largest // workers)))
+
+
+def largest_group(spec: SweepSpec) -> int:
+    """Return how many trials could be trained side by side, if there were room."""
+    if spec.search is None:
+        return max(Counter(setting.group_key for setting in spec.settings()).values())
+    if not spec.searches_pressures_only:
+        return spec.replicates
+    # A sampler learns between populations: with fewer than so many rounds a search is a random one.
+    return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)
+
+
+def this_machine() -> Node:
+    """Return what this machine has for populations; of GPUs only those that torch can use."""
+    return Node("this machine", Resources(os.cpu_count() or 1, forecast.usable_gpus(), forecast.memory_bytes()))

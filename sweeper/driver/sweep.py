@@ -6,31 +6,30 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import storage
-from sweeper.analysis.fronts import ArrowTable
 from sweeper.driver.driver import Driver, Observer, Summary
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.execution.resources import ONE_CPU, Shared
+from sweeper.job import Lease
+from sweeper.ledger.counts import Counts
 from sweeper.ledger.home import Home, this_driver
-from sweeper.ledger.ledger import Ledger, create_ledger
+from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
-from sweeper.ledger.populations import Counts
+from sweeper.ledger.studies import create_ledger
 from sweeper.provenance import software, sweep_facts
-from sweeper.results import query
-from sweeper.results.find_network import find_network
 from sweeper.search.cells import knowledge_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec, placement_changes
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, Recorder
-from sweeper.trial import Lease
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.tracking.recorder import Recorder
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
@@ -290,18 +289,3 @@ class Sweep:
             return folder.driver
         with closing(read_ledger(folder)) as ledger:
             return ledger.driver
-
-    def network_file(self, key: str) -> Path:
-        """Return the file of the network that a complete trial left, checked; `model.load` reads it.
-
-        Args:
-            key: The trial's key, or at least six characters of its beginning.
-
-        Raises:
-            SweepError: If there is no such trial, it is not complete, or its file is missing or damaged.
-        """
-        return find_network(self._home, key, self.name).path
-
-    def front(self, task: str | None = None, where: Sequence[str] = ()) -> ArrowTable:
-        """Return the stored front as an Arrow table, from MLflow alone; of all tasks unless one is named."""
-        return query.as_table(query.pareto(self.tracking_uri, self.name, task=task, where=where))

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from sweeper.execution.resources import Machines, Request, Shared
-from sweeper.trial import Ended, Job, Progress
+from sweeper.job import Job, Progress
+from sweeper.trial import Ended
 
 Work = Callable[[Job, Callable[[Progress], None]], Sequence[Ended]]
 

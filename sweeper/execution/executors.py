@@ -17,7 +17,7 @@ from pathlib import Path
 from sweeper.errors import ClusterError
 from sweeper.execution.contract import JobSource, StoppedError, Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
-from sweeper.trial import Job, Progress
+from sweeper.job import Job, Progress
 
 
 class InlineExecutor:

@@ -27,7 +27,8 @@ from sweeper.execution.contract import JobSource, Work
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
-from sweeper.trial import Ended, Job, Lease, Outcome, Progress
+from sweeper.job import Job, Lease, Progress
+from sweeper.trial import Ended, Outcome
 
 #: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
 HANGS_AFTER_S = 60.0

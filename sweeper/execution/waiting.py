@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from sweeper.execution.contract import JobSource
 from sweeper.execution.resources import Request, Seen
-from sweeper.trial import Job
+from sweeper.job import Job
 
 #: A cluster is looked at so often.
 LOOK_EVERY_S = 2.0

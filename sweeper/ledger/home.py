@@ -31,7 +31,7 @@ from typing import IO
 
 from sweeper import storage
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
-from sweeper.trial import Lease
+from sweeper.job import Lease
 
 #: Stands for a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"

@@ -18,11 +18,12 @@ from functools import cached_property
 from typing import Any
 
 from sweeper.errors import SpecMismatchError, UnknownSweepError
-from sweeper.ledger.populations import Counts, Population, count, form_populations
+from sweeper.ledger.counts import Counts, count
+from sweeper.ledger.optuna_tables import NewRow
+from sweeper.ledger.populations import Population, form_populations
 from sweeper.ledger.revision import Revision
 from sweeper.ledger.rows import (
     FrozenTrial,
-    NewRow,
     Row,
     checked,
     content_of,
@@ -34,13 +35,12 @@ from sweeper.ledger.rows import (
     row_key,
     row_of,
 )
-from sweeper.ledger.studies import RowChange, Studies, create_ledger
+from sweeper.ledger.studies import RowChange, Studies
+from sweeper.measurements import Objective
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
-from sweeper.trial import Ended, Objective, Outcome, State, TrialRecord
-
-__all__ = ["HEARD_EVERY_MS", "Ledger", "create_ledger"]
+from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 #: A running trial's `heard_ms` is written at most this often.
 HEARD_EVERY_MS = 60_000

@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 from sweeper.errors import SpecError
 from sweeper.ledger.optuna_tables import NewRow as NewRow
 from sweeper.ledger.populations import Population
-from sweeper.search.sampling import distribution_of
+from sweeper.measurements import Objective
+from sweeper.search.distributions import distribution_of
 from sweeper.spec import Setting, SweepSpec
-from sweeper.trial import Ended, Objective, Outcome, State, TrialRecord
+from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 _STATES = {
     TrialState.WAITING: State.WAITING,

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeper.errors import HomeError
 from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.ledger.optuna_tables import Change, NewRow, add_trials, change_trials, check_tables
-from sweeper.trial import Objective, State
+from sweeper.measurements import Objective
+from sweeper.trial import State
 
 _STATES = {
     State.WAITING: TrialState.WAITING,

@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from sweeper.analysis import sheet
 from sweeper.analysis.comparison import compare_fronts
-from sweeper.analysis.fronts import Front, concatenated
+from sweeper.analysis.fronts import Front
 from sweeper.analysis.indicators import coverage
+from sweeper.analysis.points import concatenated
 from sweeper.errors import QueryError
+from sweeper.measurements import Objective
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.query import some_objectives, with_origin
 from sweeper.results.questions import Answer
-from sweeper.trial import Objective, State
+from sweeper.trial import State
 
 
 def compared(

@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 
 from sweeper.analysis.attainment import SHARES, attainment_table
 from sweeper.analysis.comparison import compare_fronts
-from sweeper.analysis.fronts import Front, compute_front, concatenated, points_table, where
+from sweeper.analysis.conditions import where
+from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
+from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.tracking.mlflow.recorder import StoredNetworks, read_artifact, read_facts, read_front, read_trials
-from sweeper.trial import Objective, TrialRecord
+from sweeper.measurements import Objective
+from sweeper.tracking.mlflow.reader import StoredNetworks, read_artifact, read_facts, read_front, read_trials
+from sweeper.trial import TrialRecord
 
 
 class LoadedSweep:

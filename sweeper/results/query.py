@@ -9,14 +9,16 @@ from dataclasses import replace
 import pyarrow as pa
 
 from sweeper.analysis import sheet
-from sweeper.analysis.fronts import Front, concatenated
-from sweeper.analysis.fronts import where as rows_where
+from sweeper.analysis.conditions import where as rows_where
+from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import concatenated
 from sweeper.analysis.sheet import Sheet
 from sweeper.analysis.trials import axes_of
 from sweeper.errors import QueryError
+from sweeper.measurements import Objective
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.tracking.mlflow.recorder import read_front
-from sweeper.trial import Objective, Outcome
+from sweeper.tracking.mlflow.reader import read_front
+from sweeper.trial import Outcome
 
 
 def pareto(

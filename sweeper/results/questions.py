@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 
 from sweeper.analysis import sheet
 from sweeper.analysis.columns import unit
-from sweeper.analysis.conditions import Comparison, Condition, Joined, comparisons, holds, known_column, parsed
-from sweeper.analysis.fronts import Front, concatenated, points_table, where
+from sweeper.analysis.conditions import Comparison, Condition, Joined, comparisons, holds, known_column, parsed, where
+from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.sheet import Sheet
 from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.measurements import Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.query import origin_notes, with_origin
-from sweeper.trial import Goal, Objective, State, TrialRecord
+from sweeper.trial import State, TrialRecord
 
 #: Characters of a key that name a trial.
 SHORTEST_KEY = 6

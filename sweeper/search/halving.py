@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.pareto import ranks
-from sweeper.trial import Bound, Objective
+from sweeper.measurements import Bound, Objective
 
 
 def goes_on(

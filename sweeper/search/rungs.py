@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from sweeper.measurements import Goal, Objective
 from sweeper.search.cells import means
 from sweeper.search.halving import goes_on
 from sweeper.spec import Setting, SweepSpec
-from sweeper.trial import Goal, Objective, State, TrialRecord
+from sweeper.trial import State, TrialRecord
 
 
 class Rungs:

@@ -22,8 +22,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from sweeper.analysis.pareto import scalarized
-from sweeper.spec import Parameter, Scalar, SearchSpec, SweepSpec
-from sweeper.trial import Distribution, Goal, Sampler, State
+from sweeper.measurements import Goal
+from sweeper.search.distributions import distribution_of
+from sweeper.spec import Sampler, Scalar, SearchSpec, SweepSpec
+from sweeper.trial import State
 
 #: How often in a row a sampler may propose what was tried already, before one is drawn at random.
 MOST_REPEATS = 10
@@ -168,17 +170,6 @@ def make_sampler(search: SearchSpec, seed: int, cell_seed: int) -> optuna.sample
             case Sampler.QMC:
                 # One sequence a cell; its place in it is noted on the trials.
                 return samplers.QMCSampler(scramble=True, seed=cell_seed)
-
-
-def distribution_of(given: Parameter) -> BaseDistribution:
-    """Return a searched parameter in Optuna's words."""
-    if given.values is not None:
-        return CategoricalDistribution(given.values)
-    low, high = given.extremes
-    is_log = given.distribution is Distribution.LOG_UNIFORM
-    if given.count is not None:
-        return IntDistribution(int(low), int(high), log=is_log)
-    return FloatDistribution(float(low), float(high), log=is_log)
 
 
 def _seed(question: Question, part: object) -> int:

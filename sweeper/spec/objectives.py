@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, field_validator
 
+from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.spec.problems import Problem, broken_rule, nearest, problem, problems_of, refuse
 from sweeper.spec.setting import Frozen
-from sweeper.trial import MEASUREMENTS, Goal, Objective
 
 
 class _ObjectiveEntry(Frozen):

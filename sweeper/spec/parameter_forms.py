@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sweeper.spec.choices import Distribution
 from sweeper.spec.problems import Loc, Problem, nearest, problem
 from sweeper.spec.setting import Scalar
-from sweeper.trial import Distribution
 
 _FORMS = ("values", "value", "distribution", "min", "max")
 _ENDS = ("min", "max")

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from sweeper.spec.choices import Distribution
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.problems import Loc, Problem, nearest, problem, problems_of
 from sweeper.spec.setting import SECTIONS, Frozen, Pressures, Scalar, TaskSpec
-from sweeper.trial import Distribution
 
 #: More settings than this are a slip of the keyboard, not a plan.
 MOST_SETTINGS = 100_000

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from sweeper.measurements import MEASUREMENTS, Bound
+from sweeper.spec.choices import Sampler
 from sweeper.spec.problems import broken_rule, nearest
 from sweeper.spec.setting import Count, Frozen, Positive
-from sweeper.trial import MEASUREMENTS, Bound, Sampler
 
 #: A Gaussian process thinks while workers wait: with four objectives and six settings being tried, one proposal takes
 #: 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).

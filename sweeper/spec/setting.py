@@ -22,8 +22,8 @@ from pydantic import (
     model_serializer,
 )
 
+from sweeper.spec.choices import Solver, TimeSelection, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
-from sweeper.trial import Solver, TimeSelection, WindowKind
 
 Scalar = str | int | float | bool
 

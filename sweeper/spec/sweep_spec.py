@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
+from sweeper.measurements import Objective
 from sweeper.spec.objectives import ObjectiveField, front_problems, reference_problems, repeated_objectives
 from sweeper.spec.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
 from sweeper.spec.problems import Problem, broken_rule, problem, problems_of, refuse, spec_error
@@ -39,7 +40,6 @@ from sweeper.spec.setting import (
     TrainingSpec,
     digest,
 )
-from sweeper.trial import Objective
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME_RULE = "name must hold letters, digits, '.', '_' and '-', begin with a letter or digit, and be at most 100 long"

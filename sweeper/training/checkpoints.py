@@ -76,3 +76,10 @@ def beside(location: str) -> str:
     folder, slash, name = path.rpartition("/")
     stem, dot, kind = name.partition(".")
     return f"{folder}{slash}{stem}.other{dot}{kind}{mark}{reached}"
+
+
+def checkpoint_problem(location: str) -> str:
+    """Read a population's checkpoints; return what is wrong where none can be used, empty if none was written."""
+    problems: list[str] = []
+    states = list(Checkpoints(location).states(problems))
+    return "" if states else "; ".join(problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,8 @@ import model
 from model.checkpoint import save_state
 from model.compute import machine_bytes, torch_facts, use_threads
 from sweeper.errors import SpecError
-from sweeper.execution.resources import Node, Resources
 from sweeper.spec import Setting
 from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
-from sweeper.trial import Room
 
 
 @dataclass(frozen=True)
@@ -92,19 +89,42 @@ def _network_bytes(setting: Setting, task: model.Task) -> int:
     return growth.memory_bytes
 
 
-def room(tasks: Mapping[str, TaskFacts]) -> Room:
+@dataclass(frozen=True)
+class MemoryBudget:
+    """What decides how many networks can be trained side by side.
+
+    Attributes:
+        pixels: Pixels of the largest image.
+        network_bytes: About what training takes per network.
+        machine_bytes: Memory of the machine.
+        sharing: Populations that share this memory; 0 for all that are trained at a time.
+        machine: What the machine is called in an error.
+    """
+
+    pixels: int
+    network_bytes: int
+    machine_bytes: int
+    sharing: int = 0
+    machine: str = "this machine"
+
+
+def memory_budget(tasks: Mapping[str, TaskFacts]) -> MemoryBudget:
     """Return what decides how many networks are trained side by side on this machine."""
-    return Room(
+    return MemoryBudget(
         pixels=max(task.pixels for task in tasks.values()),
         network_bytes=max(task.network_bytes for task in tasks.values()),
         machine_bytes=machine_bytes(),
     )
 
 
-def this_machine() -> Node:
-    """Return what this machine has for populations; of GPUs only those that torch can use."""
-    gpus = len(torch_facts()["devices"])
-    return Node("this machine", Resources(os.cpu_count() or 1, gpus, machine_bytes()))
+def usable_gpus() -> int:
+    """Return how many GPUs of this machine torch can use."""
+    return len(torch_facts()["devices"])
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine, as far as this process may use it."""
+    return machine_bytes()
 
 
 def files(settings: Sequence[Setting]) -> dict[str, int]:

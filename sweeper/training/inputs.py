@@ -7,8 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import model
-from sweeper.spec import Setting, TaskSpec
-from sweeper.trial import WindowKind
+from sweeper.spec import Setting, TaskSpec, WindowKind
 
 
 def load_task(task: TaskSpec) -> model.Task:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import model
+from sweeper import storage
 from sweeper.errors import QueryError, SpecError
+from sweeper.network import ExampleImage, StepHistogram
 from sweeper.spec import Setting
-from sweeper.trial import ExampleImage, StepHistogram
 
 #: Beyond, an integer is no count, and no float holds it exactly.
 _LARGEST = 2**53
@@ -186,3 +187,40 @@ def _title(description: Mapping[str, Any], path: Path) -> str:
         task = []  # written by hand, or by another version
     key = description.get("key")
     return " · ".join([*task, f"trial {key}" if key else path.name])
+
+
+def network_problem(path: Path) -> str:
+    """Read a network's file and check all of it.
+
+    Returns:
+        What is wrong with it, as it follows the file's name; empty where nothing is.
+    """
+    return read_network(path)[0]
+
+
+def content_problem(data: bytes) -> str:
+    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+    try:
+        model.decode(data, "it")
+    except model.NetworkFileError as error:
+        return error.problem
+    return ""
+
+
+def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
+    """Read a network's file, wherever it is kept, and check all of it.
+
+    Returns:
+        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
+    """
+    try:
+        if storage.is_local(str(location)):
+            return "", model.load(location).description
+        data = storage.read_bytes(str(location))
+        if data is None:
+            return "does not exist", {}
+        return "", model.decode(data, str(location)).description
+    except model.NetworkFileError as error:
+        return error.problem, {}
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", {}

@@ -8,13 +8,13 @@ import math
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import model
 from model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper import storage
+from sweeper.job import Job, Lease, Progress
 from sweeper.provenance import software
 from sweeper.spec import Setting
 from sweeper.training.checkpoints import Checkpoints
@@ -24,7 +24,7 @@ from sweeper.training.network_file import (
 )
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes
-from sweeper.trial import Ended, Job, Lease, Outcome, Progress
+from sweeper.trial import Ended, Outcome
 
 #: What the system says where a disk, or someone's part of it, is full.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -209,50 +209,6 @@ def _save_networks(
             f"beside it: {failed[0].strerror}; "
             "their measurements are safe, but they cannot be exported"
         )
-
-
-def network_problem(path: Path) -> str:
-    """Read a network's file and check all of it.
-
-    Returns:
-        What is wrong with it, as it follows the file's name; empty where nothing is.
-    """
-    return read_network(path)[0]
-
-
-def content_problem(data: bytes) -> str:
-    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
-    try:
-        model.decode(data, "it")
-    except model.NetworkFileError as error:
-        return error.problem
-    return ""
-
-
-def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
-    """Read a network's file, wherever it is kept, and check all of it.
-
-    Returns:
-        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
-    """
-    try:
-        if storage.is_local(str(location)):
-            return "", model.load(location).description
-        data = storage.read_bytes(str(location))
-        if data is None:
-            return "does not exist", {}
-        return "", model.decode(data, str(location)).description
-    except model.NetworkFileError as error:
-        return error.problem, {}
-    except OSError as error:
-        return f"cannot be read: {error.strerror}", {}
-
-
-def checkpoint_problem(location: str) -> str:
-    """Read a population's checkpoints; return what is wrong where none can be used, empty if none was written."""
-    problems: list[str] = []
-    states = list(Checkpoints(location).states(problems))
-    return "" if states else "; ".join(problems)
 
 
 def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float | None) -> Ended:

@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.analysis.attainment import attainment_table
 from sweeper.errors import QueryError
-from sweeper.trial import Goal, Objective
+from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
 from tests.contracts.recorder import a_failed_trial
 

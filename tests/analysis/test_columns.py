@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sweeper.analysis.columns import ANSWER, AXES, ORIGIN, POINT, TRIAL, WALL_COLUMNS, unit
-from sweeper.analysis.fronts import axis_column, points_table
+from sweeper.analysis.points import axis_column, points_table
 from sweeper.analysis.trials import trials_table
+from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.spec.setting import SECTIONS, Pressures
-from sweeper.trial import MEASUREMENTS, WALLS
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
 
 PAGE = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")

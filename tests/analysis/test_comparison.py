@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sweeper.analysis.comparison import compare_fronts
 from sweeper.analysis.fronts import compute_front
 from sweeper.errors import QueryError
-from sweeper.trial import Goal, Objective
+from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
 
 

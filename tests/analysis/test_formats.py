@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sweeper.analysis.columns import unit
 from sweeper.analysis.formats import encode, with_units
-from sweeper.analysis.fronts import points_table
+from sweeper.analysis.points import points_table
 from sweeper.analysis.trials import from_parquet_bytes, records_of, trials_table
 from sweeper.errors import QueryError
 from tests.analysis.test_fronts import OBJECTIVES, a_trial

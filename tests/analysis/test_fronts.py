@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.analysis.fronts import Front, axis_column, compute_front, encode, points_table, where
+from sweeper.analysis.conditions import where
+from sweeper.analysis.formats import encode
+from sweeper.analysis.fronts import Front, compute_front
+from sweeper.analysis.points import axis_column, points_table
 from sweeper.errors import QueryError
-from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, State, TrialRecord
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.trial import Outcome, State, TrialRecord
 
 ACCURACY = Objective("accuracy", Goal.MAXIMIZE)
 TIME = Objective("time", Goal.MINIMIZE)

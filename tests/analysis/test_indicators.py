@@ -21,7 +21,7 @@ from sweeper.analysis.indicators import (
     whole_replicates,
 )
 from sweeper.analysis.pareto import hypervolume
-from sweeper.trial import Goal
+from sweeper.measurements import Goal
 from tests.analysis.test_pareto import slow_non_dominated
 
 MIN, MAX = Goal.MINIMIZE, Goal.MAXIMIZE

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sweeper.analysis.pareto import hypervolume, non_dominated
-from sweeper.trial import Goal
+from sweeper.measurements import Goal
 
 MIN, MAX = Goal.MINIMIZE, Goal.MAXIMIZE
 

@@ -14,8 +14,8 @@ from sweeper.analysis.latex import escaped, latex
 from sweeper.analysis.sheet import Field, Sheet, fields, last_line, value_text
 from sweeper.cli.sheet_table import listing
 from sweeper.cli.tables import front_table
+from sweeper.measurements import Goal, Objective
 from sweeper.results.query import front_sheet
-from sweeper.trial import Goal, Objective
 from tests.cli.test_tables import a_front, shown, words_of
 
 HOSTILE = st.text(

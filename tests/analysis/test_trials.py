@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.analysis.fronts import compute_front, points_table
+from sweeper.analysis.fronts import compute_front
+from sweeper.analysis.points import points_table
 from sweeper.analysis.trials import (
     TRIALS_FORMAT,
     aims,
@@ -22,15 +23,11 @@ from sweeper.analysis.trials import (
     trials_table,
 )
 from sweeper.errors import QueryError, TrackingError, UnknownSweepError
-from sweeper.tracking.mlflow.recorder import (
-    MlflowRecorder,
-    StoredNetworks,
-    connect,
-    read_artifact,
-    read_front,
-    read_trials,
-)
-from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, State
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.reader import StoredNetworks, read_artifact, read_front, read_trials
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
 from tests.contracts.recorder import FACTS, a_failed_trial, a_late_trial
 from tests.tracking.test_mlflow import all_runs, parent_of, uri  # noqa: F401  # a fixture

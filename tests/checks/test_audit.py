@@ -22,7 +22,8 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import connect, read_front
+from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.reader import read_front
 from sweeper.training.checkpoints import beside
 from sweeper.trial import Ended, Outcome
 

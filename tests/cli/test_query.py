@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper.analysis.trials import records_of
+from sweeper.measurements import Goal, Objective
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
-from sweeper.trial import Goal, Objective
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_trial, stored_with_facts
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.contracts.recorder import FACTS, a_failed_trial

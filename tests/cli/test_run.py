@@ -24,13 +24,15 @@ from sweeper.cli import run as cli
 from sweeper.cli.options import print_commands
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
+from sweeper.job import Progress
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
+from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import train_population
-from sweeper.trial import MEASUREMENTS, Ended, Outcome, Progress
+from sweeper.trial import Ended, Outcome
 
 COMMANDS = (
     "plan",

@@ -10,12 +10,13 @@ from PIL import Image
 
 import model
 from model import Window
+from sweeper import load_sweep
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.spec import load_spec
 from sweeper.tracking.recorder import MemoryRecorder
-from sweeper.training.train import describe, describe_bytes
+from sweeper.training.network_file import describe, describe_bytes
 from tests.cli.test_run import contents, mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.model.populations import lattice_of
 
@@ -126,7 +127,7 @@ def far(tmp_path_factory, empty_database):
     shutil.copy(empty_database, home / "mlflow.db")
     sweep = Sweep("smoke", home)
     sweep.run(load_spec("smoke"), executor=InlineExecutor())
-    return sweep.tracking_uri, sweep.front().column("key")[0].as_py()
+    return sweep.tracking_uri, load_sweep("smoke", sweep.tracking_uri).front().column("key")[0].as_py()
 
 
 def test_network_of_another_machine_is_shown_and_exported(sweeper, far, place):  # noqa: F811

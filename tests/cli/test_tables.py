@@ -23,8 +23,10 @@ from sweeper.cli.tables import (
     sweeps_table,
 )
 from sweeper.driver.estimate import Estimate
-from sweeper.ledger.populations import Counts
-from sweeper.trial import MEASUREMENTS, WALLS, Goal, Objective, Outcome, StepHistogram
+from sweeper.ledger.counts import Counts
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.network import StepHistogram
+from sweeper.trial import Outcome
 from tests.analysis.test_fronts import a_trial
 
 NETWORKS = 3

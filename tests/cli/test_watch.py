@@ -27,11 +27,13 @@ from sweeper.driver import mirror
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError, TrackingError, UnknownSweepError
 from sweeper.execution.executors import InlineExecutor
+from sweeper.job import Progress
 from sweeper.results.watcher import Watcher
 from sweeper.spec import load_spec
 from sweeper.tracking.live import STALE_AFTER_S, LiveState, Note, Stage, TaskState, View
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, read_front, read_live
-from sweeper.trial import Ended, Outcome, Progress
+from sweeper.tracking.mlflow.reader import read_front, read_live
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.trial import Ended, Outcome
 from tests.contracts.recorder import FACTS
 from tests.driver.test_progress import Clock
 

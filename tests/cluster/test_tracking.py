@@ -22,7 +22,9 @@ from sweeper.errors import TrackingError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, connect, read_front, read_trials
+from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.reader import read_front, read_trials
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.checks.test_doctor import VERSIONS
 from tests.driver.test_sweep import good
 from tests.faults.rig import ROOT, descendants

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sweeper.execution.contract import Executor
-from sweeper.trial import Ended, Job, Outcome, Progress
+from sweeper.job import Job, Progress
+from sweeper.trial import Ended, Outcome
 
 EPOCHS = 3
 

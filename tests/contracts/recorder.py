@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeper.tracking.live import LiveState, Note, Stage, TaskState
-from sweeper.tracking.mlflow.recorder import SweepFacts
+from sweeper.tracking.recorder import SweepFacts
 from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import a_front, a_trial
 

@@ -11,10 +11,10 @@ from sweeper.analysis.fronts import compute_fronts
 from sweeper.driver import mirror
 from sweeper.driver.mirror import FRONT_EVERY_S, FRONT_SHARE, Mirroring
 from sweeper.errors import TrackingError
+from sweeper.measurements import Goal, Objective
 from sweeper.tracking.live import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState, Stage
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
-from sweeper.trial import Goal, Objective
-from tests.tracking.test_mlflow import a_late_trial
+from sweeper.tracking.recorder import MemoryRecorder
+from tests.contracts.recorder import a_late_trial
 
 OBJECTIVES = [Objective("accuracy", Goal.MAXIMIZE)]
 

@@ -26,9 +26,10 @@ from sweeper.errors import HomeError, SpecError, SpecMismatchError, TrackingErro
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
+from sweeper.results.find_network import find_network
 from sweeper.spec import PlacementSpec, Setting, load_spec
 from sweeper.tracking.live import Stage
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import SupersededError, train_population
 from sweeper.trial import Ended, Outcome, State
 
@@ -358,7 +359,7 @@ def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what
     run(sweep, loaded, train_population, observe=watch)
     assert seen[-1] == 8
     for record in records_of(sweep, tmp_path):
-        network = model.load(sweep.network_file(record.key[:8]))
+        network = model.load(find_network(Home(tmp_path / "sweeps"), record.key[:8]).path)
         assert list(network.window.channels) == record.details["channels_per_layer"]
         known = network.description
         assert (known["key"], known["setting"]) == (record.key, record.setting)

@@ -11,7 +11,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from tests.faults.rig import GRID, Cli
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.tracking.mlflow.recorder import read_front
+from sweeper.tracking.mlflow.reader import read_front
 from tests.faults.rig import HALF, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.rare]

@@ -11,7 +11,7 @@ from collections import Counter
 import mlflow
 import pytest
 
-from sweeper.tracking.mlflow.recorder import read_front
+from sweeper.tracking.mlflow.reader import read_front
 from sweeper.trial import State
 from tests.faults.rig import HALF, SEARCH
 

@@ -11,7 +11,8 @@ import pytest
 
 from sweeper.results.watcher import Watcher
 from sweeper.tracking.live import LiveState, Stage, TaskState
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, read_front, read_live
+from sweeper.tracking.mlflow.reader import read_front, read_live
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.contracts.recorder import FACTS
 from tests.faults.rig import GRID, HALF
 from tests.support.servers import tracking

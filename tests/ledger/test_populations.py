@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.driver.needs import population_size
 from sweeper.errors import SpecError
-from sweeper.ledger.populations import Counts, count, form_populations, population_size
+from sweeper.ledger.counts import Counts, count
+from sweeper.ledger.populations import form_populations
+from sweeper.measurements import Objective
 from sweeper.spec import LatticeSpec, PlacementSpec, Setting, SweepSpec, TaskSpec, TrainingSpec, load_spec
-from sweeper.trial import Objective, Outcome, Room, State, TrialRecord
+from sweeper.training.forecast import MemoryBudget
+from sweeper.trial import Outcome, State, TrialRecord
 
 # Few values of each, so that some settings share a population's group and others do not.
 SETTINGS = st.builds(
@@ -104,7 +108,7 @@ def test_ten_settings_in_populations_of_at_most_four_are_divided_evenly():
 
 
 def room(pixels=64, network_bytes=2**20, machine_bytes=2**44):
-    return Room(pixels, network_bytes, machine_bytes)
+    return MemoryBudget(pixels, network_bytes, machine_bytes)
 
 
 @given(members=st.integers(1, 60), groups=st.integers(1, 3), workers=st.integers(1, 50), pixels=st.integers(1, 3000))

@@ -27,7 +27,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import read_ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.trial import State
 from tests.driver.test_sweep import good
 

@@ -18,7 +18,9 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.results import find_network as networks
 from sweeper.results.find_network import find_network, network_content
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.recorder import MemoryRecorder, MlflowRecorder, StoredNetworks
+from sweeper.tracking.mlflow.reader import StoredNetworks
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.trial import Ended, Outcome
 
 ENDS = {
@@ -103,7 +105,7 @@ def test_trial_that_is_complete_in_two_sweeps_must_be_named_with_its_sweep(tmp_p
         find_network(home, key)
     for name in ("one", "two"):
         assert model.load(find_network(home, key, name).path).description["of"] == name
-        assert Sweep(name, home.root).network_file(key[:6]) == home.sweep(name).network_here(key)
+        assert find_network(home, key[:6], name).path == home.sweep(name).network_here(key)
 
 
 def test_unknown_key_is_refused_with_the_sweeps_looked_through(home):

@@ -12,9 +12,9 @@ from sweeper.analysis.fronts import compute_front
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, QueryError, TrackingError, UnknownSweepError
 from sweeper.ledger.home import NOT_KEPT, Home
+from sweeper.measurements import Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.tracking.mlflow.recorder import connect
-from sweeper.trial import Goal, Objective
+from sweeper.tracking.mlflow.client import connect
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
 from tests.contracts.recorder import a_failed_trial, a_late_trial
 from tests.support.stored import store

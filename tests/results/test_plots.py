@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 import model
 from model import Window
+from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.results.plots.catalogue import picture_of, pictures_of, themed
+from sweeper.results.plots.catalogue import picture_of, pictures_of
 from sweeper.results.plots.files import Sheet, written
 from sweeper.results.plots.fronts import staircase
 from sweeper.results.plots.points import best_of, levels, spread
-from sweeper.results.plots.style import PALETTE, SMALL_SIZE, NotDrawnError
-from sweeper.trial import MEASUREMENTS, Goal, Objective
+from sweeper.results.plots.style import PALETTE, SMALL_SIZE, NotDrawnError, themed
 from tests.analysis.test_fronts import a_trial
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.contracts.recorder import a_failed_trial

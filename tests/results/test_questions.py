@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.results.differences import answered
 from sweeper.results.query import some_objectives
 from sweeper.results.questions import Best, as_table, best, dominated, known_trial, nothing_complete, spreads
-from sweeper.trial import MEASUREMENTS, Goal, Objective, Outcome, State
+from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
 from tests.contracts.recorder import a_failed_trial
 from tests.support.stored import in_memory

@@ -22,7 +22,8 @@ from sweeper.errors import QueryError
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.report.data import NOT_DRAWN, NOT_STORED
 from sweeper.results.report.page import report
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, read_artifact
+from sweeper.tracking.mlflow.reader import read_artifact
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_trial
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures

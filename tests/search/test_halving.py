@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.measurements import Bound, Goal, Objective
 from sweeper.search.halving import goes_on
 from sweeper.search.rungs import Rungs
 from sweeper.spec import SweepSpec
-from sweeper.trial import Bound, Goal, Objective, State, TrialRecord
+from sweeper.trial import State, TrialRecord
 
 OBJECTIVES = (Objective("accuracy", Goal.MAXIMIZE), Objective("time", Goal.MINIMIZE))
 POINTS = st.builds(lambda a, t: {"accuracy": a / 8, "time": float(t)}, st.integers(0, 8), st.integers(1, 8))

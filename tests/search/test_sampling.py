@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.search.sampling import MOST_REPEATS, Known, Question, propose
-from sweeper.spec import SweepSpec
-from sweeper.trial import Sampler, State
+from sweeper.spec import Sampler, SweepSpec
+from sweeper.trial import State
 
 RANGES = {
     "breadth_pressure": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2},

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
-from sweeper.spec import SweepSpec, differences, load_spec, refused_differences
-from sweeper.trial import Bound, Distribution, Sampler
+from sweeper.measurements import Bound
+from sweeper.spec import Distribution, Sampler, SweepSpec, differences, load_spec, refused_differences
 
 GOOD = """task: {data: digits}
 parameters:

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sweeper.errors import SpecError
+from sweeper.measurements import Goal, Objective
 from sweeper.spec import (
     LatticeSpec,
     Setting,
+    Solver,
     SweepSpec,
     TaskSpec,
+    TimeSelection,
     TrainingSpec,
     check_name,
     differences,
@@ -25,7 +28,6 @@ from sweeper.spec import (
     refused_differences,
     shipped_spaces,
 )
-from sweeper.trial import Goal, Objective, Solver, TimeSelection
 
 GOOD = """\
 task: {data: digits}

@@ -20,18 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import TrackingError, UnknownSweepError
-from sweeper.tracking.mlflow.client import artifact_location
-from sweeper.tracking.mlflow.recorder import (
-    MemoryRecorder,
-    MlflowRecorder,
-    connect,
-    page_hint,
-    read_front,
-    read_sweeps,
-    redacted,
-)
+from sweeper.measurements import MEASUREMENTS
+from sweeper.tracking.mlflow.client import artifact_location, connect
+from sweeper.tracking.mlflow.reader import page_hint, read_front, read_sweeps
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import thinned, trial_metrics
-from sweeper.trial import MEASUREMENTS
+from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.redaction import redacted
 from tests.analysis.test_fronts import a_front, a_trial
 from tests.checks.test_doctor import a_server
 from tests.contracts.recorder import FACTS, RecorderContract, a_failed_trial, a_late_trial

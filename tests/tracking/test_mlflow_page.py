@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.analysis.fronts import compute_front
+from sweeper.tracking.mlflow.client import connect
 from sweeper.tracking.mlflow.front_image import draw_front
 from sweeper.tracking.mlflow.notes import NOTE, experiment_note, picture_path, sweep_note
-from sweeper.tracking.mlflow.reader import download_front
-from sweeper.tracking.mlflow.recorder import MlflowRecorder, connect, page_hint, read_front
+from sweeper.tracking.mlflow.reader import download_front, page_hint, read_front
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
 from tests.analysis.test_trials import FULL_FACTS
 from tests.support.browser import browser

@@ -14,9 +14,9 @@ import model
 from model import Window
 from model.examples import LONGEST_SIDE, png_of
 from sweeper.errors import QueryError
+from sweeper.network import ExampleImage, StepHistogram
 from sweeper.spec import load_spec
 from sweeper.training.network_file import Described, describe, describe_bytes
-from sweeper.trial import ExampleImage, StepHistogram
 from tests.model.populations import lattice_of
 from tests.model.test_examples import a_png
 
@@ -194,8 +194,8 @@ def test_numbers_too_large_for_any_measurement_are_passed_over_or_refused():
 
 def test_file_of_a_trained_network_says_what_was_counted(tmp_path):
     """From a worker's training to what is shown, and the same from a second training."""
+    from sweeper.job import Job
     from sweeper.training.train import train_population
-    from sweeper.trial import Job
 
     chosen = [setting for setting in load_spec("smoke").spec.settings() if setting.task.classes == 3]
     keys = tuple(setting.key for setting in chosen)

@@ -13,10 +13,12 @@ import model
 from model.checkpoint import load_state, save_state
 from sweeper import storage
 from sweeper.driver.retry import failed_together
+from sweeper.job import Job, Lease
+from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.spec import load_spec
 from sweeper.training.checkpoints import Checkpoints, beside
 from sweeper.training.train import SupersededError, train_population
-from sweeper.trial import MEASUREMENTS, WALLS, Job, Lease, Outcome
+from sweeper.trial import Outcome
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError,
 from sweeper.ledger.home import Home
 from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage
-from sweeper.tracking.mlflow.recorder import read_facts, read_live
+from sweeper.tracking.mlflow.reader import read_facts, read_live
 
 #: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
 _BEGINS_WITHIN_S = 120.0

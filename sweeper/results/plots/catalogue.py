@@ -12,9 +12,7 @@ from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, 
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
 from sweeper.results.plots.networks import networks, steps
 from sweeper.results.plots.points import Points
-from sweeper.results.plots.style import NotDrawnError, Picture, template, themed
-
-__all__ = ["NotDrawnError", "Picture", "picture_of", "pictures_of", "steps_of", "template", "themed"]
+from sweeper.results.plots.style import NotDrawnError, Picture
 
 
 def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from sweeper.errors import QueryError
+from sweeper.network import Graph
 from sweeper.results.plots import scene as scenes
 from sweeper.results.plots.scene import Place, Scene
-from sweeper.trial import Graph
 
 FORMATS = ("svg", "png")
 

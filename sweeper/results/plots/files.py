@@ -21,7 +21,7 @@ from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoun
 from plotly.offline import get_plotlyjs
 
 from sweeper.errors import PictureError, QueryError
-from sweeper.results.plots.catalogue import Picture, template, themed
+from sweeper.results.plots.style import Picture, template, themed
 
 FORMATS = ("html", "svg", "png", "pdf")
 

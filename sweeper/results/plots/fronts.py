@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from sweeper.measurements import Goal, Objective
 from sweeper.results.plots.points import Points, Row, best_of, levels, spread
 from sweeper.results.plots.style import (
     BLUE,
@@ -30,7 +31,6 @@ from sweeper.results.plots.style import (
     number,
     shown,
 )
-from sweeper.trial import Goal, Objective
 
 #: Pairs of resources that are traded against each other: the one to the right, the one upwards.
 TRADES = (("breadth", "depth"), ("depth", "time"), ("breadth", "time"))
@@ -388,6 +388,3 @@ def _narrow(title: str) -> str:
 def _tick(value: object) -> str:
     text = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else shown(value)
     return text if len(text) <= 14 else f"{text[:13]}…"
-
-
-__all__ = ["TRADES", "front_against", "front_in_space", "parallel", "trade_off"]

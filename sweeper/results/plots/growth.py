@@ -7,7 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from sweeper.analysis.fronts import axis_column
+from sweeper.analysis.points import axis_column
+from sweeper.measurements import Goal
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.fronts import MOST_LEVELS
 from sweeper.results.plots.points import Points, Row, levels, spread
@@ -24,7 +25,7 @@ from sweeper.results.plots.style import (
     number,
     shown,
 )
-from sweeper.trial import Goal, State
+from sweeper.trial import State
 
 #: What grows.
 RESOURCES = ("breadth", "depth", "time")

@@ -10,6 +10,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from sweeper.measurements import Goal
+from sweeper.network import ExampleImage, Graph
 from sweeper.results.plots import scene as scenes
 from sweeper.results.plots.points import Points, Row, spread
 from sweeper.results.plots.scene import Scene
@@ -28,7 +30,6 @@ from sweeper.results.plots.style import (
     number,
 )
 from sweeper.training.network_file import Described, describe_bytes
-from sweeper.trial import ExampleImage, Goal, Graph
 
 #: Networks side by side: three stand beside each other on a narrow page too.
 MOST_NETWORKS = 12

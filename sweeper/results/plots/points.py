@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sweeper.analysis.fronts import Front, axis_column
+from sweeper.analysis.fronts import Front
 from sweeper.analysis.pareto import non_dominated
+from sweeper.analysis.points import axis_column
+from sweeper.measurements import Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.style import NotDrawnError
-from sweeper.trial import Goal, Objective
 
 Row = Mapping[str, Any]
 Item = TypeVar("Item")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from sweeper.trial import WALLS, Graph, StepHistogram
+from sweeper.measurements import WALLS
+from sweeper.network import Graph, StepHistogram
 
 #: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
 #: because more would fill the plane between two wide layers, and take seconds.

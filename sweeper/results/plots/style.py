@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from sweeper.analysis import columns
 from sweeper.errors import QueryError
-from sweeper.trial import Goal, Objective
+from sweeper.measurements import Goal, Objective
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart too, and which stand out from white and from black.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

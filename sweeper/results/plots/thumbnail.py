@@ -11,9 +11,9 @@ import html
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from sweeper.network import Graph
 from sweeper.results.plots import scene as scenes
 from sweeper.results.plots.scene import Place, Scene
-from sweeper.trial import Graph
 
 #: Bytes of SVG, about: for a connection, "M1234 456l-123 85", and for all else of a network.
 BYTES_A_CONNECTION, BYTES_A_NETWORK = 17, 3500

@@ -8,12 +8,12 @@ from typing import Any
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
 from sweeper.errors import SweepError
+from sweeper.measurements import MEASUREMENTS
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.results.plots import catalogue
+from sweeper.results.plots import style
 from sweeper.results.plots.scene import MOST_CONNECTIONS
 from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
-from sweeper.training.train import describe_bytes
-from sweeper.trial import MEASUREMENTS
+from sweeper.training.network_file import describe_bytes
 
 #: Networks that are drawn at most, evenly over the fronts, but one of each: one takes hundredths of a second.
 MOST_NETWORKS = 400
@@ -30,7 +30,7 @@ NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` d
 
 
 def report_data(
-    sweep: LoadedSweep, fronts: Sequence[Front], drawn: Mapping[str, Sequence[catalogue.Picture]]
+    sweep: LoadedSweep, fronts: Sequence[Front], drawn: Mapping[str, Sequence[style.Picture]]
 ) -> dict[str, Any]:
     """Return everything that the page's script needs; plotly's arrays are as plotly gives them.
 
@@ -43,7 +43,7 @@ def report_data(
         "trials": _trials(sweep, fronts),
         "points": {row["key"]: _point(row) for row in sweep.points().to_pylist() if row["replicates"] > 1},
         "figures": {f"{task}/{one.name}": one.figure.to_plotly_json() for task, some in drawn.items() for one in some},
-        "themes": [catalogue.template(dark=dark).to_plotly_json() for dark in (False, True)],
+        "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
         "networks": dict(_networks(sweep, fronts)),
     }
 

@@ -23,9 +23,9 @@ from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.results.plots import catalogue
+from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
-from sweeper.tracking.mlflow.recorder import redacted
+from sweeper.tracking.redaction import redacted
 from sweeper.trial import Outcome, State, TrialRecord
 
 #: The parts of the page's script, in their order.
@@ -76,13 +76,13 @@ def _is_complete(sweep: LoadedSweep, task: str) -> bool:
     return any(record.state is State.COMPLETE for record in sweep.records if record.task == task)
 
 
-def _pictures(sweep: LoadedSweep, task: str) -> list[catalogue.Picture]:
+def _pictures(sweep: LoadedSweep, task: str) -> list[style.Picture]:
     return catalogue.pictures_of(sweep, task) if _is_complete(sweep, task) else []
 
 
 def _page(name: str, body: str, data: object) -> str:
     parts = files("sweeper.results.report").joinpath("page_files")
-    style = parts.joinpath("page.css").read_text("utf-8")
+    rules = parts.joinpath("page.css").read_text("utf-8")
     own = "\n".join(parts.joinpath(file).read_text("utf-8") for file in _SCRIPTS)
     # Browsers hash a script as they read it, with one kind of line end.
     scripts = [text.replace("\r\n", "\n") for text in (get_plotlyjs(), f'"use strict";\n(() => {{\n{own}}})();\n')]
@@ -93,7 +93,7 @@ def _page(name: str, body: str, data: object) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">
 <title>{escape(name)} · sweeper</title>
-<style>{style}</style>
+<style>{rules}</style>
 </head>
 <body>
 <main>
@@ -201,7 +201,7 @@ def _words(kind: object) -> str:
     return escape(str(kind).replace("_", " "))
 
 
-def _task(front: Front, drawn: Sequence[catalogue.Picture], chosen: Sequence[Front]) -> str:
+def _task(front: Front, drawn: Sequence[style.Picture], chosen: Sequence[Front]) -> str:
     if not front.table.num_rows:
         return f"<section><h2>{escape(front.task)}</h2><p>No trial of this task is complete.</p></section>"
     figures = "".join(_figure(front.task, one) for one in drawn)
@@ -223,7 +223,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 </section>"""
 
 
-def _figure(task: str, one: catalogue.Picture) -> str:
+def _figure(task: str, one: style.Picture) -> str:
     title, place = escape(one.title), escape(f"{task}/{one.name}")
     label = f"{title}. Arrow keys go from point to point, Enter keeps one."
     return (

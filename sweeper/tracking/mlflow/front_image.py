@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sweeper.analysis.columns import unit
 from sweeper.analysis.fronts import Front
-from sweeper.trial import Objective
+from sweeper.measurements import Objective
 
 #: Okabe and Ito's blue, and ink.
 _POINT, _INK, _GRID = "#0072B2", "#1f2933", "#dde3e9"

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from sweeper.analysis.fronts import Front, front_place
 from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.measurements import Goal
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
     FRONT,
@@ -31,7 +32,6 @@ from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
 from sweeper.tracking.redaction import redacted
-from sweeper.trial import Goal
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Experiment, MlflowClient, Run

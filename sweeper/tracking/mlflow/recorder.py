@@ -4,8 +4,6 @@ Writing is idempotent: a run is looked up by its trial key before it is created,
 the ledger's own times, and its final status is set last. That status is the *commit mark* of a
 trial; a tag on the sweep's run is the commit mark of a front. Without its mark, a piece counts as
 not written and is completed.
-
-This is also the door to the rooms behind it, which no other room imports.
 """
 
 from __future__ import annotations
@@ -26,27 +24,17 @@ from sweeper.tracking.mlflow.client import (
     artifact_paths,
     checked_experiment,
     connect,
-    login,
-    schema_problem,
     search_runs,
     settle,
     translated,
     upload,
     write_batches,
 )
-from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
 from sweeper.tracking.mlflow.notes import NOTE, experiment_note
 from sweeper.tracking.mlflow.page import SweepPage
 from sweeper.tracking.mlflow.reader import (
-    StoredNetworks,
     download_front,
-    page_hint,
-    read_artifact,
-    read_facts,
     read_front,
-    read_live,
-    read_sweeps,
-    read_trials,
     sweep_run,
 )
 from sweeper.tracking.mlflow.runs import (
@@ -66,9 +54,6 @@ from sweeper.tracking.mlflow.runs import (
 )
 from sweeper.tracking.mlflow.trial_files import TrialParts
 from sweeper.tracking.recorder import (
-    MemoryRecorder,
-    Recorder,
-    StoredSweep,
     StoredTrial,
     SweepFacts,
     checked_closing,
@@ -82,30 +67,6 @@ from sweeper.trial import TrialRecord
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
 
-__all__ = [
-    "MemoryRecorder",
-    "Mirror",
-    "MlflowRecorder",
-    "Recorder",
-    "StoredNetworks",
-    "StoredSweep",
-    "StoredTrial",
-    "SweepFacts",
-    "connect",
-    "differences",
-    "login",
-    "page_hint",
-    "read_artifact",
-    "read_facts",
-    "read_front",
-    "read_live",
-    "read_mirror",
-    "read_sweeps",
-    "read_trials",
-    "redacted",
-    "schema_problem",
-    "store_report",
-]
 
 _PARENT = "mlflow.parentRunId"
 

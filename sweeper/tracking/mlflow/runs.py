@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeper.analysis.fronts import Front, axis_column
+from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import axis_column
 from sweeper.tracking.mlflow.client import FRONT, TRIAL_KEY
 from sweeper.tracking.recorder import StoredTrial, shortened
 from sweeper.trial import State, TrialRecord

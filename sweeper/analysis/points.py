@@ -1,0 +1,120 @@
+"""Trials become points: Arrow tables with one row a setting.
+
+One *point* is one setting: its replicates (the same setting with other seeds) are averaged,
+and their spread is kept beside the mean.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from sweeper.measurements import MEASUREMENTS, WALLS, Objective
+from sweeper.trial import State, TrialRecord
+
+_FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
+
+
+def axis_column(name: str) -> str:
+    """Return the column, and the MLflow metric, that holds an axis.
+
+    An axis named like a measurement or a fixed column is written as `setting.<name>`, so that
+    what was chosen is never mistaken for what was measured.
+    """
+    taken = name in MEASUREMENTS or name in WALLS or name in _FIXED_COLUMNS
+    return f"setting.{name}" if taken else name
+
+
+def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> pa.Table:
+    """Return one row for each setting, averaged over its complete replicates.
+
+    Args:
+        records: Trials in any order; those that are not complete are left out.
+        objectives: Objectives whose spread is wanted.
+
+    Returns:
+        Columns `key` (the trial with the lowest seed), `keys`, `task`, `replicates`; the axes; each
+        name in `MEASUREMENTS` (mean, in its own unit, null unless every replicate has a finite
+        value); `<objective>_sd` (sample standard deviation, null for one replicate); each name in
+        `WALLS` (true if any replicate touched it); `channels_per_layer`. Sorted by task, then by
+        the number of the setting's first trial.
+    """
+    groups: dict[tuple[str, str], list[TrialRecord]] = {}
+    for record in records:
+        if record.state is State.COMPLETE:
+            groups.setdefault((record.task, record.setting_key), []).append(record)
+    points = [sorted(group, key=lambda r: (r.seed, r.number, r.key)) for group in groups.values()]
+    points.sort(key=lambda group: (group[0].task, min(r.number for r in group), group[0].key))
+
+    axes = list(dict.fromkeys(axis for group in points for axis in group[0].axes))
+    columns: dict[str, pa.Array] = {
+        "key": pa.array([group[0].key for group in points], pa.string()),
+        "keys": pa.array([[r.key for r in group] for group in points], pa.list_(pa.string())),
+        "task": pa.array([group[0].task for group in points], pa.string()),
+        "replicates": pa.array([len(group) for group in points], pa.int64()),
+    }
+    for axis in axes:
+        columns[axis_column(axis)] = axis_values([group[0].axes.get(axis) for group in points])
+    for name in MEASUREMENTS:
+        columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
+    for objective in objectives:
+        spread = [_standard_deviation(group, objective.name) for group in points]
+        columns[f"{objective.name}_sd"] = pa.array(spread, pa.float64())
+    for wall in WALLS:
+        touched = [any(r.measurement.get(wall, 0.0) > 0 for r in group) for group in points]
+        columns[wall] = pa.array(touched, pa.bool_())
+    channels = [group[0].details.get("channels_per_layer") for group in points]
+    columns["channels_per_layer"] = pa.array(
+        [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
+    )
+    return pa.table(columns)
+
+
+def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:
+    """Return an axis as a column: yes or no, whole numbers, fractions, or else words."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int}:
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+    return pa.array([None if v is None else str(v) for v in values], pa.string())
+
+
+def _values(group: Sequence[TrialRecord], name: str) -> list[float] | None:
+    # A mean over some of the replicates would be compared with means over all of them: all or null.
+    values = [float(record.measurement.get(name, math.nan)) for record in group]
+    return values if all(math.isfinite(value) for value in values) else None
+
+
+def _mean(group: Sequence[TrialRecord], name: str) -> float | None:
+    values = _values(group, name)
+    return None if values is None else math.fsum(values) / len(values)
+
+
+def _standard_deviation(group: Sequence[TrialRecord], name: str) -> float | None:
+    values = _values(group, name)
+    return None if values is None or len(values) < 2 else statistics.stdev(values)
+
+
+def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables one below the other. Columns that one of them lacks are null there.
+
+    Where one holds words and another numbers in one column, the numbers become words; whole numbers and fractions
+    become fractions.
+    """
+    fields = [field for table in tables for field in table.schema]
+    words = {field.name for field in fields if pa.types.is_string(field.type)}
+    spoken = [_with_words(table, words) for table in tables]
+    return pa.concat_tables(spoken, promote_options="permissive").combine_chunks()
+
+
+def _with_words(table: pa.Table, words: set[str]) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if field.name in words and not pa.types.is_string(field.type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.string()))
+    return table

@@ -1,0 +1,74 @@
+"""A population as it is handed to a worker, and what the worker says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Proof that somebody is the one who may go on.
+
+    Attributes:
+        path: Location of the file that names the current holder.
+        session: The holder whose lease this is: a driver, or a population as it was handed out by one.
+    """
+
+    path: str
+    session: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A population handed to a worker: plain values, so that it travels anywhere.
+
+    Attributes:
+        key: Key of the population; its checkpoint is found by it.
+        task: Label of the task cell.
+        keys: Trial keys of all members.
+        settings: Whole settings of all members, flat.
+        wanted: Which members still need an outcome.
+        checkpoint: Path of the population's checkpoint file; empty for none.
+        networks: Paths of the files that the members' trained networks are written to; empty for none.
+        lease: None where nobody else can be working on it.
+        stopped: Which members are not to be trained any further, though others are; empty for none.
+        until: Epochs after which to pause, with every member measured; None trains to the end.
+        time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
+        device: What to train on, in torch's words; its worker knows what it was given.
+    """
+
+    key: str
+    task: str
+    keys: tuple[str, ...]
+    settings: tuple[Mapping[str, str | int | float | bool], ...]
+    wanted: tuple[bool, ...]
+    checkpoint: str = ""
+    networks: tuple[str, ...] = ()
+    lease: Lease | None = None
+    stopped: tuple[bool, ...] = ()
+    until: int | None = None
+    time_limit_s: float | None = None
+    device: str = "cpu"
+
+    @property
+    def wanted_keys(self) -> tuple[str, ...]:
+        """Trial keys of the members that still need an outcome, in order."""
+        return tuple(key for key, is_wanted in zip(self.keys, self.wanted, strict=True) if is_wanted)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a worker says of a population after each epoch.
+
+    Attributes:
+        epoch: Epochs done.
+        epochs: Epochs in all.
+        values: By wanted member: the values measured after this epoch; empty where not finite, or with a last note.
+        notes: What the user should know, such as a checkpoint that could not be read.
+    """
+
+    epoch: int
+    epochs: int
+    values: Sequence[Mapping[str, float]]
+    notes: Sequence[str] = ()

@@ -1,0 +1,95 @@
+"""What a trained network leaves for people to look at: who draws it needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StepHistogram:
+    """How many test images took how many expected recurrent steps.
+
+    Attributes:
+        edges: Ascending, one more than there are counts; a part holds its lower edge, the last part both. Unit: steps.
+        right, wrong: Images of each part that were answered right, and wrong.
+    """
+
+    edges: tuple[float, ...]
+    right: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of test images."""
+        return sum(self.right) + sum(self.wrong)
+
+
+@dataclass(frozen=True)
+class ExampleImage:
+    """A test image that a network answered soonest or latest of all it got right, or of all it got wrong.
+
+    Attributes:
+        kind: `fastest` or `slowest`.
+        is_right: Whether `answer` is `label`.
+        image: Its number in the test set, from 0.
+        label, answer: Classes, from 0.
+        steps: Expected recurrent steps.
+        png: The image as the network saw it, as a small PNG.
+    """
+
+    kind: str
+    is_right: bool
+    image: int
+    label: int
+    answer: int
+    steps: float
+    png: bytes
+
+
+class Graph(Protocol):
+    """What is left of a trained network, as `model.Graph` holds it: who draws it needs no torch.
+
+    Layers are listed from the image upwards; a strength is a list over targets of a list over sources.
+    """
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def channels(self) -> Sequence[int]:
+        """Living channels of each layer."""
+
+    @property
+    def sides(self) -> Sequence[tuple[int, int]]:
+        """Height and width of each layer's state."""
+
+    @property
+    def step_dist(self) -> Sequence[float]:
+        """Mean probability of answering after exactly step 1, 2, …"""
+
+    @property
+    def bottom_up(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer from the layer below, or from the image."""
+
+    @property
+    def lateral(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer from itself one step before; empty with a single step."""
+
+    @property
+    def top_down(self) -> Sequence[Sequence[Sequence[float]]]:
+        """Strengths of each layer but the deepest from the layer above one step before; empty with a single step."""
+
+    @property
+    def readout(self) -> Sequence[Sequence[float]]:
+        """Strength of each channel's readout."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
