@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import Pressures, Task, TaskDefinition, TrainingSettings, Window, load_task, train
-from model.counting import Evaluation, evaluate
-from model.lattice import Lattice
-from model.tasks import Images, occlude
+from sweeper.model import Pressures, Task, TaskDefinition, TrainingSettings, Window, load_task, train
+from sweeper.model.counting import Evaluation, evaluate
+from sweeper.model.lattice import Lattice
+from sweeper.model.tasks import Images, occlude
 
 DIGITS = "digits"
 
@@ -42,8 +42,8 @@ def _blind(logits_TBPK: Tensor) -> Tensor:
 
 #: What is replaced in the model to leave an ingredient out; a bound far away is none.
 REPLACED: dict[str, tuple[str, object]] = {
-    "sureness": ("model.time_selection.sureness", _blind),
-    "bound": ("model.time_selection.HAZARD_BOUND", 1e6),
+    "sureness": ("sweeper.model.time_selection.sureness", _blind),
+    "bound": ("sweeper.model.time_selection.HAZARD_BOUND", 1e6),
 }
 
 #: Ingredients that are settings, with their weights.

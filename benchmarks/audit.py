@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import model
+from sweeper import model
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.job import Job, Progress

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from model.compute import use_threads
 from sweeper.driver.needs import population_size
 from sweeper.job import Job
 from sweeper.ledger.populations import Population, form_populations
+from sweeper.model.compute import use_threads
 from sweeper.spec import load_spec
 from sweeper.training import forecast
 from sweeper.training import train as objective

@@ -17,12 +17,12 @@ import torch
 from lattice import fastest, hardware
 from population import STEPS, course, fresh, training
 
-from model import Pressures, TaskDefinition, TrainingSettings, Window, load_task
-from model.compute import use_threads
-from model.growth import Extent
-from model.population import Population
-from model.resize import fitting_window
-from model.shard import Course, Shard, divide, regroup
+from sweeper.model import Pressures, TaskDefinition, TrainingSettings, Window, load_task
+from sweeper.model.compute import use_threads
+from sweeper.model.growth import Extent
+from sweeper.model.population import Population
+from sweeper.model.resize import fitting_window
+from sweeper.model.shard import Course, Shard, divide, regroup
 
 AIM = 1.3
 CHANNELS, LAYERS, STEPS_OF_WINDOW, BATCH = 12, 3, 6, 64

@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import Answer, Lattice, Window, recurrence
-from model.compute import use_threads
-from model.time_selection import adaptive_step_dist
+from sweeper.model import Answer, Lattice, Window, recurrence
+from sweeper.model.compute import use_threads
+from sweeper.model.time_selection import adaptive_step_dist
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
 #: Images, the layers that halve them, and how many times faster than plain a step is meant to be.
@@ -224,7 +224,7 @@ def show_speed(device: str, rounds: int) -> None:
 
 
 def _by_autograd() -> AbstractContextManager[object]:
-    return patch("model.lattice.unroll", lambda *args: recurrence._forward(*args, None))
+    return patch("sweeper.model.lattice.unroll", lambda *args: recurrence._forward(*args, None))
 
 
 @contextmanager

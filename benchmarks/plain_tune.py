@@ -16,7 +16,7 @@ import ray
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-import model
+from sweeper import model
 from sweeper.spec import load_spec
 
 

@@ -15,9 +15,9 @@ import torch
 from lattice import fastest, hardware, seconds
 from torch import Tensor
 
-from model import Images, Lattice, Pressures, TrainingSettings, Window, shard
-from model.compute import use_threads
-from model.shard import Course, Shard
+from sweeper.model import Images, Lattice, Pressures, TrainingSettings, Window, shard
+from sweeper.model.compute import use_threads
+from sweeper.model.shard import Course, Shard
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH, CLASSES = 64, 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from model import Pressures, TaskDefinition, Trained, TrainingSettings, Window, load_task, train
+from sweeper.model import Pressures, TaskDefinition, Trained, TrainingSettings, Window, load_task, train
 
 EPOCHS = 6
 

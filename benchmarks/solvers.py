@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from model import Lattice, Pressures, TaskDefinition, TrainingSettings, Window, load_task, train
-from model.costs import group_norms, scale_channels
-from model.proximal import proximal_step
 from sweeper.analysis.pareto import hypervolume
 from sweeper.measurements import Goal
+from sweeper.model import Lattice, Pressures, TaskDefinition, TrainingSettings, Window, load_task, train
+from sweeper.model.costs import group_norms, scale_channels
+from sweeper.model.proximal import proximal_step
 
 Row = dict[str, Any]
 
@@ -154,7 +154,10 @@ def train_rows(variant: Variant, condition: Condition, members: Sequence[Pressur
     )
     shrinkage = Shrinkage(variant, condition.epochs * (len(task.train) // condition.batch_size))
     # One lattice throughout: a variant's memory must not be moved, and rounding must not decide.
-    with mock.patch("model.shard.proximal_step", shrinkage), mock.patch("model.population.WORTH_MOVING", 2.0):
+    with (
+        mock.patch("sweeper.model.shard.proximal_step", shrinkage),
+        mock.patch("sweeper.model.population.WORTH_MOVING", 2.0),
+    ):
         results = train(task, window, members, settings)
     rows: list[Row] = []
     for member, trained in zip(members, results, strict=True):

@@ -4,18 +4,18 @@ Knows nothing of sweeps: `train` takes a task, a window, and the pressures of a 
 epoch's measurements to a callable.
 """
 
-from model.counting import cut, evaluate, measure, remove_dead
-from model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
-from model.examples import Thinking, most_bytes, png_problem, thinking_entries
-from model.graph import Graph, graph_of
-from model.growth import START_CHANNELS, START_STEPS, Growth
-from model.lattice import Answer, Lattice, Window
-from model.network import Network, NetworkAnswer
-from model.network_file import decode, encode, load, save
-from model.population import End, Trained
-from model.settings import Pressures, TrainingSettings
-from model.tasks import Images, Task, TaskDefinition, load_task
-from model.training import Epoch, train
+from sweeper.model.counting import cut, evaluate, measure, remove_dead
+from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
+from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
+from sweeper.model.graph import Graph, graph_of
+from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
+from sweeper.model.lattice import Answer, Lattice, Window
+from sweeper.model.network import Network, NetworkAnswer
+from sweeper.model.network_file import decode, encode, load, save
+from sweeper.model.population import End, Trained
+from sweeper.model.settings import Pressures, TrainingSettings
+from sweeper.model.tasks import Images, Task, TaskDefinition, load_task
+from sweeper.model.training import Epoch, train
 
 __all__ = [
     "START_CHANNELS",

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from model.errors import CheckpointError
+from sweeper.model.errors import CheckpointError
 
 #: What reading raises where the bytes are none of a training state; it depends on how they begin.
 _GARBAGE = (

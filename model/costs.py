@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.lattice import Answer, Lattice
+from sweeper.model.lattice import Answer, Lattice
 
 
 def group_norms(lattice: Lattice) -> list[Tensor]:

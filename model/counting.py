@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.costs import group_norms, scale_channels, space_costs
-from model.lattice import Lattice, Window
-from model.resize import Source, assembled
-from model.tasks import Images
-from model.time_selection import early_exit
+from sweeper.model.costs import group_norms, scale_channels, space_costs
+from sweeper.model.lattice import Lattice, Window
+from sweeper.model.resize import Source, assembled
+from sweeper.model.tasks import Images
+from sweeper.model.time_selection import early_exit
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).

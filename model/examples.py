@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from model.counting import Evaluation
-from model.tasks import Images
+from sweeper.model.counting import Evaluation
+from sweeper.model.tasks import Images
 
 #: Steps between two edges of a histogram, and the most parts it has: beyond, edges are twice as far from each other.
 #: The edges of a longer window are therefore among those of a shorter one, as far as that reaches.

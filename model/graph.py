@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.counting import count_parameters
-from model.errors import WindowError
-from model.lattice import Lattice
+from sweeper.model.counting import count_parameters
+from sweeper.model.errors import WindowError
+from sweeper.model.lattice import Lattice
 
 #: Strengths from every source (inner) to every target (outer).
 Strengths = tuple[tuple[float, ...], ...]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from model.errors import TaskError
+from sweeper.model.errors import TaskError
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from model.errors import WindowError
-from model.recurrence import Geometry, Weights, unroll
-from model.time_selection import adaptive_step_dist, fixed_step_dist
+from sweeper.model.errors import WindowError
+from sweeper.model.recurrence import Geometry, Weights, unroll
+from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.errors import WindowError
-from model.lattice import Lattice, Window
+from sweeper.model.errors import WindowError
+from sweeper.model.lattice import Lattice, Window
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from model.aside import written_aside
-from model.errors import ModelError, NetworkFileError
-from model.lattice import Lattice, Window
-from model.network import Network
+from sweeper.model.aside import written_aside
+from sweeper.model.errors import ModelError, NetworkFileError
+from sweeper.model.lattice import Lattice, Window
+from sweeper.model.network import Network
 
 FORMAT = 1
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from model.costs import group_norms
-from model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
-from model.errors import CheckpointError
-from model.examples import Thinking, thinking_of
-from model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
-from model.lattice import Lattice, Window
-from model.resize import Offer, offer_channels
-from model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored, segments
-from model.tasks import Images
+from sweeper.model.costs import group_norms
+from sweeper.model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
+from sweeper.model.errors import CheckpointError
+from sweeper.model.examples import Thinking, thinking_of
+from sweeper.model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
+from sweeper.model.lattice import Lattice, Window
+from sweeper.model.resize import Offer, offer_channels
+from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored, segments
+from sweeper.model.tasks import Images
 
 STATE_FORMAT = 2
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.costs import group_norms, scale_channels
-from model.lattice import Connection, Lattice
+from sweeper.model.costs import group_norms, scale_channels
+from sweeper.model.lattice import Connection, Lattice
 
 #: Newton's steps for the new norms. Four reach rounding where the metric varies little within a group; where it spans
 #: several powers of ten, eight are needed.

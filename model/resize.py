@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice, Window
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.costs import group_norms, space_costs, time_cost, touching
-from model.counting import BACKPROP_DEAD_BELOW, remove_dead
-from model.growth import OPENING_STEPS, Extent
-from model.lattice import Answer, Lattice, Window
-from model.proximal import proximal_step
-from model.resize import MOMENTS, Source, assembled, fitting_window, move_moments
-from model.settings import Pressures, TrainingSettings
-from model.tasks import Images
+from sweeper.model.costs import group_norms, space_costs, time_cost, touching
+from sweeper.model.counting import BACKPROP_DEAD_BELOW, remove_dead
+from sweeper.model.growth import OPENING_STEPS, Extent
+from sweeper.model.lattice import Answer, Lattice, Window
+from sweeper.model.proximal import proximal_step
+from sweeper.model.resize import MOMENTS, Source, assembled, fitting_window, move_moments
+from sweeper.model.settings import Pressures, TrainingSettings
+from sweeper.model.tasks import Images
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8

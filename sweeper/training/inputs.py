@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import model
+from sweeper import model
 from sweeper.spec import Setting, TaskSpec, WindowKind
 
 

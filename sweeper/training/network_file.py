@@ -15,8 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import model
-from sweeper import storage
+from sweeper import model, storage
 from sweeper.errors import QueryError, SpecError
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.spec import Setting

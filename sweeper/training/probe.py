@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from model.compute import torch_facts
 from sweeper.isolated import answer, serve
+from sweeper.model.compute import torch_facts
 from sweeper.spec import Setting
 from sweeper.training.forecast import probe
 

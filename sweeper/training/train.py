@@ -11,10 +11,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import model
-from model.compute import gpu_problem, is_out_of_memory, use_threads
-from sweeper import storage
+from sweeper import model, storage
 from sweeper.job import Job, Lease, Progress
+from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
 from sweeper.spec import Setting
 from sweeper.training.checkpoints import Checkpoints

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import model
+from sweeper import model
 from sweeper.cli import run as cli
 from sweeper.cli.options import print_commands
 from sweeper.driver.sweep import Sweep

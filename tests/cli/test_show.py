@@ -8,12 +8,11 @@ import shutil
 import pytest
 from PIL import Image
 
-import model
-from model import Window
-from sweeper import load_sweep
+from sweeper import load_sweep, model
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
+from sweeper.model import Window
 from sweeper.spec import load_spec
 from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.network_file import describe, describe_bytes

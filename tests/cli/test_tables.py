@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from model import Graph
 from sweeper.analysis.fronts import compute_front
 from sweeper.cli.tables import (
     duration,
@@ -25,6 +24,7 @@ from sweeper.cli.tables import (
 from sweeper.driver.estimate import Estimate
 from sweeper.ledger.counts import Counts
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.model import Graph
 from sweeper.network import StepHistogram
 from sweeper.trial import Outcome
 from tests.analysis.test_fronts import a_trial

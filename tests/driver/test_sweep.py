@@ -18,8 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-import model
-from sweeper import storage
+from sweeper import model, storage
 from sweeper.driver.estimate import estimate as estimated
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, SpecError, SpecMismatchError, TrackingError, UnknownSweepError

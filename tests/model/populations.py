@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from model import Lattice, TrainingSettings, Window
-from model.costs import scale_channels
+from sweeper.model import Lattice, TrainingSettings, Window
+from sweeper.model.costs import scale_channels
 
 
 @st.composite

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model import Images, Pressures, TaskDefinition, Window, evaluate, load_task, train
-from model.tasks import occlude
-from model.time_selection import adaptive_step_dist
+from sweeper.model import Images, Pressures, TaskDefinition, Window, evaluate, load_task, train
+from sweeper.model.tasks import occlude
+from sweeper.model.time_selection import adaptive_step_dist
 from tests.model.populations import training_settings
 
 
@@ -55,7 +55,9 @@ def test_hidden_images_take_more_steps_in_every_seed_unless_the_hazard_is_blind(
     networks = trained(task, 1e-5, (0, 1), epochs=15)
     assert min(rises(networks, task.test, hidden)) > 0.04  # 0.11 to 0.19 in four seeds
     assert min(float(evaluate(one, task.test).expected_steps.std()) for one in networks) > 0.15  # 0.27 to 0.35
-    monkeypatch.setattr("model.time_selection.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0]))
+    monkeypatch.setattr(
+        "sweeper.model.time_selection.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0])
+    )
     assert rises(networks, task.test, hidden) == pytest.approx([0.0, 0.0], abs=1e-4)
 
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Window
-from model.costs import group_norms, scale_channels, space_costs, time_cost
+from sweeper.model import Window
+from sweeper.model.costs import group_norms, scale_channels, space_costs, time_cost
 from tests.model.populations import embedded, images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None)

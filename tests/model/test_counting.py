@@ -12,9 +12,9 @@ from torch import nn
 from torch.export import Dim, export
 from torch.utils.flop_counter import FlopCounterMode
 
-from model import Images, Network, Window, cut, evaluate, load, measure, remove_dead, save
-from model.costs import group_norms, space_costs
-from model.counting import count_macs, count_parameters, living_channels
+from sweeper.model import Images, Network, Window, cut, evaluate, load, measure, remove_dead, save
+from sweeper.model.costs import group_norms, space_costs
+from sweeper.model.counting import count_macs, count_parameters, living_channels
 from tests.model.populations import images_of, kill, lattice_of, partly_dead, stopping_after, windows
 
 quick = settings(max_examples=40, deadline=None)
@@ -94,7 +94,7 @@ def macs_by_hooks(lattice, images):
         return out
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.recurrence.F.conv2d", counting)
+        patch.setattr("sweeper.model.recurrence.F.conv2d", counting)
         lattice(images[:1])
     features = sum(lattice.window.channels)
     return counted + lattice.window.steps * features * lattice.window.classes

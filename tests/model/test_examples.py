@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model import (
+from sweeper.model import (
     Images,
     Pressures,
     Task,
@@ -31,9 +31,18 @@ from model import (
     thinking_entries,
     train,
 )
-from model.counting import Evaluation
-from model.examples import FINEST, LONGEST_SIDE, MOST_PARTS, SAME_STEPS, edges_of, most_bytes, png_of, thinking_of
-from model.tasks import occlude
+from sweeper.model.counting import Evaluation
+from sweeper.model.examples import (
+    FINEST,
+    LONGEST_SIDE,
+    MOST_PARTS,
+    SAME_STEPS,
+    edges_of,
+    most_bytes,
+    png_of,
+    thinking_of,
+)
+from sweeper.model.tasks import occlude
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Lattice, Window, WindowError, cut, graph_of, remove_dead
-from model.costs import group_norms, scale_channels
-from model.counting import count_parameters
+from sweeper.model import Lattice, Window, WindowError, cut, graph_of, remove_dead
+from sweeper.model.costs import group_norms, scale_channels
+from sweeper.model.counting import count_parameters
 from tests.model.populations import lattice_of, windows
 
 quick = settings(max_examples=40, deadline=None)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Growth, Window
-from model.growth import (
+from sweeper.model import Growth, Window
+from sweeper.model.growth import (
     CLOSING_BEGINS,
     DEAD_SHARE,
     GROWTH_ENDS,

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Lattice, Window, WindowError
-from model.time_selection import early_exit
+from sweeper.model import Lattice, Window, WindowError
+from sweeper.model.time_selection import early_exit
 from tests.model.populations import entries, images_of, lattice_of, stopping_after, windows
 
 quick = settings(max_examples=25, deadline=None)

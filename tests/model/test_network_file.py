@@ -15,9 +15,9 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as safetensors_bytes
 from torch.export import Dim, export
 
-from model import Lattice, NetworkFileError, Window, WindowError, cut, decode, encode, load, remove_dead, save
-from model.network import Network
-from model.network_file import _digest
+from sweeper.model import Lattice, NetworkFileError, Window, WindowError, cut, decode, encode, load, remove_dead, save
+from sweeper.model.network import Network
+from sweeper.model.network_file import _digest
 from tests.model.populations import images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,7 +134,9 @@ def test_write_that_fails_leaves_the_former_file_and_nothing_beside_it(tmp_path,
     path = tmp_path / "a.safetensors"
     save(network_of().lattice, {}, path)
     before = path.read_bytes()
-    monkeypatch.setattr("model.aside.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "sweeper.model.aside.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         save(network_of(KINDS["fixed"]).lattice, {}, path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]

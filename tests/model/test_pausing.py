@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from model import CheckpointError, End, Growth, Pressures, TaskDefinition, load_task, train
-from model.growth import Extent
-from model.shard import divide
+from sweeper.model import CheckpointError, End, Growth, Pressures, TaskDefinition, load_task, train
+from sweeper.model.growth import Extent
+from sweeper.model.shard import divide
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 
@@ -264,7 +264,7 @@ def test_division_of_some_members_is_that_of_a_population_of_them_alone(task):
 
 @pytest.mark.parametrize("asked", [1, 2, 5])
 def test_training_that_is_over_ends_where_it_is_with_values_and_curve(task, monkeypatch, asked):
-    monkeypatch.setattr("model.population.LOOK_EVERY", 2)  # three segments in an epoch
+    monkeypatch.setattr("sweeper.model.population.LOOK_EVERY", 2)  # three segments in an epoch
     questions, members = [], [*MEMBERS, BROKEN]
 
     def is_over():

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Window
-from model.costs import group_norms
-from model.proximal import proximal_step
+from sweeper.model import Window
+from sweeper.model.costs import group_norms
+from sweeper.model.proximal import proximal_step
 from tests.model.populations import adam_of, embedded, images_of, lattice_of, train_steps, windows
 
 quick = settings(max_examples=25, deadline=None)
@@ -85,7 +85,7 @@ def test_step_of_channels_set_apart_solves_its_problem(window, breadth, depth):
     before = {name: weight.detach().clone() for name, weight in lattice.named_parameters()}
     groups, d = group_norms(lattice), metric_of(squares)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.proximal.NEWTON_STEPS", 12)  # to the end: the default stops where float32 does
+        patch.setattr("sweeper.model.proximal.NEWTON_STEPS", 12)  # to the end: the default stops where float32 does
         dead = stepped(lattice, [breadth], [depth], squares)
     after = dict(lattice.named_parameters())
     generator = np.random.default_rng(0)

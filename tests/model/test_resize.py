@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Window, cut, remove_dead
-from model.costs import space_costs, touching
-from model.counting import living_channels
-from model.proximal import proximal_step
-from model.resize import Offer, Source, assembled, fitting_window, move_moments, offer_channels
-from model.shard import moments
+from sweeper.model import Window, cut, remove_dead
+from sweeper.model.costs import space_costs, touching
+from sweeper.model.counting import living_channels
+from sweeper.model.proximal import proximal_step
+from sweeper.model.resize import Offer, Source, assembled, fitting_window, move_moments, offer_channels
+from sweeper.model.shard import moments
 from tests.model.populations import (
     adam_of,
     embedded,

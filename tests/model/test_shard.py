@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import Window
-from model.growth import Extent
-from model.shard import divide, segments, work
+from sweeper.model import Window
+from sweeper.model.growth import Extent
+from sweeper.model.shard import divide, segments, work
 
 quick = settings(max_examples=100, deadline=None)
 

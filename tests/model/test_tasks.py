@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model import TaskDefinition, TaskError, load_task
-from model.tasks import occlude
+from sweeper.model import TaskDefinition, TaskError, load_task
+from sweeper.model.tasks import occlude
 
 
 def png(array):

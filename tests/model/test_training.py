@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from model import (
+from sweeper.model import (
     CheckpointError,
     Growth,
     Images,
@@ -22,8 +22,8 @@ from model import (
     load_task,
     train,
 )
-from model.checkpoint import load_state, save_state
-from model.shard import moments
+from sweeper.model.checkpoint import load_state, save_state
+from sweeper.model.shard import moments
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from model import Lattice, Pressures, Window, cut
+from sweeper.model import Lattice, Pressures, Window, cut
 
 MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(0.2, 2.0, 0.05, 2)]
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from model import Graph, Lattice, Window, graph_of
 from sweeper.errors import QueryError
+from sweeper.model import Graph, Lattice, Window, graph_of
 from sweeper.results.plots import scene
 from sweeper.results.plots.drawing import _STYLE, _figure, draw, picture_format
 from tests.model.populations import lattice_of, windows

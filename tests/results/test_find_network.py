@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-import model
+from sweeper import model
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, NoNetworkError, QueryError, TrackingError, UnknownSweepError
 from sweeper.execution.executors import InlineExecutor

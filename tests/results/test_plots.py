@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import model
-from model import Window
+from sweeper import model
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
+from sweeper.model import Window
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.catalogue import picture_of, pictures_of
 from sweeper.results.plots.files import Sheet, written

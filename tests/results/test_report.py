@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import model
-from model import Window
+from sweeper import model
 from sweeper.analysis.trials import aims
 from sweeper.errors import QueryError
+from sweeper.model import Window
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.report.data import NOT_DRAWN, NOT_STORED
 from sweeper.results.report.page import report

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from hypothesis import given, settings
 
-from model import graph_of
+from sweeper.model import graph_of
 from sweeper.results.plots import scene
 from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
 from tests.model.populations import lattice_of, windows

@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import model
-from model import Window
-from model.examples import LONGEST_SIDE, png_of
+from sweeper import model
 from sweeper.errors import QueryError
+from sweeper.model import Window
+from sweeper.model.examples import LONGEST_SIDE, png_of
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.spec import load_spec
 from sweeper.training.network_file import Described, describe, describe_bytes

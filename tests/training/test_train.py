@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import model
-from model.checkpoint import load_state, save_state
-from sweeper import storage
+from sweeper import model, storage
 from sweeper.driver.retry import failed_together
 from sweeper.job import Job, Lease
 from sweeper.measurements import MEASUREMENTS, WALLS
+from sweeper.model.checkpoint import load_state, save_state
 from sweeper.spec import load_spec
 from sweeper.training.checkpoints import Checkpoints, beside
 from sweeper.training.train import SupersededError, train_population

@@ -6,7 +6,6 @@ Ray shows commands, metadata and runtime environments of jobs to everyone who ma
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 import shlex
 import shutil
@@ -18,12 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import sweeper
 from sweeper.errors import ClusterError
 from sweeper.provenance import write_note
 from sweeper.spec import DIGITS, LoadedSpec, read_yaml
-
-#: The packages of this project.
-_PACKAGES = ("sweeper", "model", "search_spaces")
 
 #: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
 DEFAULT_HOME = "~/sweeps"
@@ -151,10 +148,9 @@ def packed(loaded: LoadedSpec) -> Iterator[Path]:
     """Give a folder with this project and the spec, as a driver finds it in its working directory."""
     with tempfile.TemporaryDirectory(prefix="sweeper-job-") as name:
         folder = Path(name)
-        for package in _PACKAGES:
-            found = importlib.util.find_spec(package)
-            (source,) = found.submodule_search_locations if found and found.submodule_search_locations else ("",)
-            shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # In a checkout `sweeper/model` and `sweeper/search_spaces` are links: what they lead to is copied.
+        (source,) = sweeper.__path__
+        shutil.copytree(source, folder / "sweeper", ignore=shutil.ignore_patterns("__pycache__"))
         write_note(folder / "sweeper")
         (folder / _SPEC).write_text(loaded.text, encoding="utf-8")
         yield folder
