@@ -603,7 +603,7 @@ def test_script_ends_with_2_and_one_message_on_the_error_output():
 
 
 def test_script_without_a_command_shows_its_help_and_loads_nothing_heavy():
-    code = "import sys; sys.argv = ['sweeper', '--help']\nfrom sweeper.cli import main\ntry: main()\nexcept SystemExit: print(sorted({'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)))"
+    code = "import sys; sys.argv = ['sweeper', '--help']\nfrom sweeper.cli.run import main\ntry: main()\nexcept SystemExit: print(sorted({'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.endswith("[]\n")
     assert "Commands:" in done.stdout

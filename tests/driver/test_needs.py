@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeper.driver.needs import needs
+from sweeper.driver.needs import needs, this_machine
 from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.spec import PlacementSpec, load_spec
@@ -44,7 +44,7 @@ def cluster(*sizes, problem=""):
 
 def test_here_a_population_asks_for_one_cpu_and_no_memory(smoke, tasks):
     found = needs(smoke, tasks, None, workers=2)
-    assert found.request == Request(1, forecast.this_machine().has.gpus > 0, 0)
+    assert found.request == Request(1, this_machine().has.gpus > 0, 0)
 
 
 def test_gpus_are_one_for_each_population_where_there_are_any_and_none_elsewhere(smoke, tasks):
