@@ -31,6 +31,6 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path = "s
     """
     # Imported here: whoever imports sweeper for something else needs neither tables nor MLflow.
     from sweeper.ledger.home import Home
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
 
-    return LoadedSweep(name, Home(Path(home)).tracking_uri_of(name, tracking_uri))
+    return load(name, Home(Path(home)).tracking_uri_of(name, tracking_uri))

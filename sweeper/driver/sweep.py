@@ -26,8 +26,8 @@ from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, w
 from sweeper.ledger.studies import create_ledger
 from sweeper.provenance import sweep_facts
 from sweeper.spec import LoadedSpec, load_spec
-from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.recorder import Recorder
+from sweeper.tracking.trackers import recorder_of
 
 
 def _training() -> Work:
@@ -190,7 +190,7 @@ class Sweep:
     def _mlflow(self) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
         root = None if is_sqlite else self._home.artifact_root
-        return MlflowRecorder(self.tracking_uri, root, self._network_bytes)
+        return recorder_of(self.tracking_uri, root, self._network_bytes)
 
     def _network_bytes(self, key: str) -> bytes | None:
         try:

@@ -29,8 +29,8 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
-from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import train_population
 from sweeper.trial import Ended, Outcome
 
@@ -71,7 +71,7 @@ reference_point: {accuracy: 0, time: 7}
 STUCK = """
 import sys, time
 from sweeper.execution.executors import InlineExecutor
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.driver.sweep import Sweep
 
