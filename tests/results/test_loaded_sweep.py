@@ -15,6 +15,7 @@ from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.measurements import Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep, load
 from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
 from tests.contracts.recorder import a_failed_trial, a_late_trial
 from tests.support.stored import store
