@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli import look, plot, query, report, submit
+from sweeper.cli import environment, look, plot, query, report, submit
 from sweeper.cli.options import (
     AddressOption,
     HomeOption,
@@ -131,7 +131,7 @@ def mirror(
     summary = sweep.mirror()
     from sweeper.cli import tables
 
-    _refuse_unmirrored(summary)
+    summary.require_mirrored()
     print(f"{tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
 
 
@@ -145,35 +145,27 @@ def _drive(
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import tables
-    from sweeper.cli.live import progress, stop_signals
-    from sweeper.execution.executors import RayExecutor
+    from sweeper.cli.session import run_session
 
     console = Console()
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    elsewhere = f" --home {home}" if home != Path(environment.DEFAULT_HOME) else ""
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
-    with stop_signals() as stopped, progress() as observe:
-        try:
-            summary = sweep.run(
-                loaded,
-                executor=RayExecutor(workers, address, sweep.scratch),
-                workers=workers,
-                observe=observe,
-                should_stop=lambda: bool(stopped),
-                takes_on=takes_on,
-            )
-        except KeyboardInterrupt:
-            print_commands("interrupted at once; continue with:", again)
-            sys.exit(130)
+    try:
+        session = run_session(sweep, loaded, workers, address, takes_on=takes_on)
+    except KeyboardInterrupt:
+        print_commands("interrupted at once; continue with:", again)
+        sys.exit(130)
+    summary = session.summary
     for front in summary.fronts:
         if front.table.num_rows:
             console.print(tables.front_table(front, console.width), crop=False)
             console.print()
     print(tables.outcome_line(summary.counts))
     if not summary.is_finished:
-        print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
-        sys.exit(128 + stopped[0] if stopped else 1)
-    _refuse_unmirrored(summary)
+        print_commands(f"{'interrupted' if session.signal else 'not finished'}; continue with:", again)
+        sys.exit(128 + session.signal if session.signal else 1)
+    summary.require_mirrored()
     _print_next_steps(sweep, summary, elsewhere)
     sys.exit(1 if summary.counts.failed else 0)
 
@@ -188,16 +180,6 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
         f"sweeper status {summary.name}{elsewhere}",
     ]
     print_commands("\nLook further:", [*commands, *([command] if command else []), page])
-
-
-def _refuse_unmirrored(summary: Summary) -> None:
-    if not summary.is_mirrored:
-        from sweeper.errors import TrackingError
-
-        raise TrackingError(
-            f"every outcome is safe in the ledger, but MLflow does not hold all of them: {summary.unmirrored} "
-            f"Once it answers again, run `sweeper mirror {summary.name}`."
-        )
 
 
 def _shown_uri(sweep: Sweep) -> str:

@@ -81,7 +81,7 @@ def team(postgres, tmp_path_factory):
     """A server with all that there is to it, as a team would run it; alice has mirrored a sweep to it."""
     for package in ("moto", "flask_wtf", "boto3"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'sweeper[dev]'")
+            pytest.skip(f"{package} is not installed: pip install 'pareto-sweeper[dev]'")
     folder = tmp_path_factory.mktemp("team")
     database = postgres.new_database()
     with (
@@ -480,7 +480,7 @@ def test_server_without_options_keeps_all_in_its_folder_and_asks_nobody(tmp_path
 @pytest.mark.rare
 def test_login_with_sqlite_is_made_up_once_and_asked_for(tmp_path, become):
     if importlib.util.find_spec("flask_wtf") is None:
-        pytest.skip("Flask-WTF is not installed: pip install 'sweeper[dev]'")
+        pytest.skip("Flask-WTF is not installed: pip install 'pareto-sweeper[dev]'")
     with servers.tracking(tmp_path / "served", "--auth") as server:
         password = (server.folder / "admin-password").read_text().strip()
         assert password not in server.log.read_text()
