@@ -19,8 +19,28 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.driver.sweep import Sweep
     from sweeper.ledger.home import Home
 
-Space = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped search space.")]
-Name = Annotated[str, typer.Argument(help="Name of the sweep.")]
+
+def _spaces(incomplete: str) -> list[str]:
+    """Return what a shell may complete a space to: shipped ones, and YAML files."""
+    from sweeper.spec import shipped_spaces
+
+    patterns = [f"{incomplete}{ending}" for ending in ("*.yaml", "*.yml", "*/")]
+    files = [str(path) for pattern in patterns for path in sorted(Path().glob(pattern))]
+    return [name for name in shipped_spaces() if name.startswith(incomplete)] + files
+
+
+def _sweeps(incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of a sweep to: those of the home that its variable names."""
+    from sweeper.ledger.home import Home
+
+    home = environment.named(None, environment.HOME) or environment.DEFAULT_HOME
+    return [name for name in Home(Path(home)).sweeps() if name.startswith(incomplete)]
+
+
+Space = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped search space.", autocompletion=_spaces)
+]
+Name = Annotated[str, typer.Argument(help="Name of the sweep.", autocompletion=_sweeps)]
 HomeOption = Annotated[Path, typer.Option("--home", envvar=environment.HOME, help="Folder that holds sweeps.")]
 TrackingOption = Annotated[
     str | None,

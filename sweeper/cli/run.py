@@ -1,7 +1,7 @@
-"""The command line: parse, call, print, exit code. The only room that prints and that reads the environment.
+"""The command line: the program, its exit codes, and the commands that run sweeps.
 
-Here are the commands that run sweeps; those that look are in `cli_look`, those that ask stored sweeps in `cli_query`,
-what all share is in `cli_options`.
+Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
+`checks`. What all share is in `options`.
 
 Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
 the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli import environment, look, plot, query, report, submit
+from sweeper.cli import checks, environment, networks, plot, query, report, status, submit
+from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
     HomeOption,
@@ -41,12 +42,9 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.spec import LoadedSpec
 
 app = typer.Typer(
-    help="Map how a neural network trades breadth, depth and time against each other.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    add_completion=False,
+    cls=Groups, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=True
 )
+app.callback()(options_of_the_program)
 
 
 @app.command(epilog="Example: sweeper plan quickstart --workers 2")
@@ -192,7 +190,9 @@ submit.register(app)
 query.register(app)
 plot.register(app)
 report.register(app)
-look.register(app)
+status.register(app)
+networks.register(app)
+checks.register(app)
 
 
 def main() -> None:
