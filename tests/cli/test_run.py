@@ -212,7 +212,7 @@ def test_help_lists_every_command_once_in_its_group_and_cuts_no_sentence(sweeper
         assert f"\n{title}:\n" in said.out
         for name in names:
             assert len(re.findall(rf"^  {name} ", said.out, re.M)) == 1
-    assert "..." not in said.out
+    assert "..." not in said.out.partition("Options:")[2]
     assert "More:" not in said.out
 
 
@@ -634,7 +634,7 @@ def test_version_names_the_program_and_its_version(sweeper):
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("sweeper resume ti", ["tiny"]), ("sweeper run smo", ["smoke"]), ("sweeper plan my", ["mine.yaml"])],
+    [("sweeper resume ti", ["tiny"]), ("sweeper run smo", ["smoke"]), ("sweeper plan mi", ["mine.yaml"])],
 )
 def test_shell_completes_sweeps_shipped_spaces_and_files(tmp_path, monkeypatch, words, offered):
     (tmp_path / "mine.yaml").touch()
