@@ -2,6 +2,7 @@
 # make test         everything that has to hold before a change is merged
 # make faults       every fault there is a test for, on the real Ray, SQLite and MLflow, also those that take long, and clusters
 # make check        the same as make test without the slow tests (Ray)
+# make lowest       the fast tests with the lowest versions that pyproject.toml admits, in an environment of their own
 # make browser      a Chromium for the tests that look at pages, where there is none; they are skipped without one
 # make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
@@ -13,9 +14,10 @@ BIN := .venv/bin
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Written when the environment is complete, so that an interrupted installation is taken up again.
 STAMP := .venv/.installed
+LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := check
-.PHONY: quickstart test faults check lint browser benchmark clean
+.PHONY: quickstart test faults check lint lowest browser benchmark clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -42,6 +44,14 @@ faults: $(STAMP)
 check: lint
 	$(TESTS) -m "not slow and not rare"
 
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install -c constraints-lowest.txt -e ".[dev]"
+	@touch $@
+
+lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not rare"
+
 browser:
 	@if test -n "$$BROWSER_PATH$$(command -v chromium || command -v chromium-browser || command -v google-chrome)"; \
 	then :; \
@@ -57,5 +67,5 @@ benchmark: $(STAMP)
 	@echo "benchmarks/README.md says how, and holds the results."
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv $(LOWEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,7 +17,7 @@ from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import load_spec, shipped_spaces
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if ".venv" not in path.parts)
+DOCUMENTS = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswith(".venv") for part in path.parts))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands
 

@@ -53,7 +53,7 @@ ROOMS = {
     "ledger": room("spec search", "optuna sqlalchemy alembic"),
     "driver": room("spec analysis execution search training tracking ledger", "ray"),
     "results": room("tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
-    "checks": room("spec analysis execution search training tracking ledger driver", "packaging ray kaleido"),
+    "checks": room("spec analysis execution search training tracking ledger driver", "packaging kaleido"),
     "cli": room("spec analysis execution training tracking ledger driver results checks", "typer rich"),
     FRONT: room("spec driver results ledger cli execution tracking model"),
 }
@@ -62,9 +62,9 @@ ROOMS = {
 ALONE = {
     ("sweeper/storage.py", "pyarrow"): "file systems of any kind",
     ("sweeper/driver/jobs/server.py", "ray"): "the job server's own client",
-    ("sweeper/checks/probe.py", "ray"): "asks in a process of its own whether it can be imported",
     ("sweeper/checks/probe.py", "kaleido"): "asks in a process of its own whether there is a browser",
     ("sweeper/tracking/mlflow/client.py", "mlflow"): "",
+    ("sweeper/tracking/mlflow/private.py", "mlflow"): "names of MLflow's own, each guarded",
     ("sweeper/results/plots/files.py", "kaleido"): "",
 }
 
@@ -174,7 +174,7 @@ SHARED = {
     "optuna": "samplers in search, studies in the ledger",
     "sqlalchemy": "the ledger's database, and MLflow's",
     "matplotlib": "the picture on MLflow's page, and drawings of networks: both without a browser",
-    "ray": "in one file each of driver and checks, beside execution",
+    "ray": "in one file of driver, beside execution",
     "kaleido": "in one file each of results and checks",
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 
+from sweeper.errors import ClusterError
 from sweeper.isolated import PENDING, answer, serve
 
 
@@ -36,16 +36,17 @@ def browser() -> None:
 
 def cluster(address: str) -> None:
     """Ask a Ray head who it is, with the authentication that this process was started with."""
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled: it has no types
-    from ray.exceptions import AuthenticationError, RayError
+    from sweeper.execution.ray_private import head_facts
 
     try:
-        head = GcsClient(address=address)
-        found = json.loads(head.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=5) or b"{}")
-    except AuthenticationError as error:
-        answer({"refused": error.message})
-    except (RayError, RuntimeError, OSError, ValueError) as error:
-        answer({"error": f"{type(error).__name__}: {error}"})
+        found = head_facts(address)
+    except ClusterError as error:
+        answer({"unasked": str(error)})
+    except Exception as error:  # whatever Ray raises, the head does not answer
+        if type(error).__name__ == "AuthenticationError":
+            answer({"refused": getattr(error, "message", str(error))})
+        else:
+            answer({"error": f"{type(error).__name__}: {error}"})
     else:
         answer({"ray": found.get("ray_version", ""), "python": found.get("python_version", "")})
 

@@ -112,6 +112,9 @@ def _no_token(place: str, mode: str | None) -> Finding:
 
 def _versions(place: str, answer: dict[str, str] | str) -> Finding:
     """Compare a cluster's versions of Ray and Python with those here: both must be the same to join."""
+    if isinstance(answer, dict) and "unasked" in answer:
+        why, _, way_out = answer["unasked"].partition(". ")
+        return warning("ray cluster", f"something listens at {place}, but {why}", way_out)
     if isinstance(answer, str) or "ray" not in answer:
         reason = answer if isinstance(answer, str) else answer.get("error", "")
         return problem(

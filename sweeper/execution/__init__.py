@@ -2,6 +2,6 @@
 
 An `Executor` asks a source for jobs, runs them where there is room, and tells how each one ended.
 
-May import: the ground floor alone. Owns ray; `driver/jobs/server.py` and `checks/probe.py` share it.
+May import: the ground floor alone. Owns ray, which `driver/jobs/server.py` shares.
 Must not know: what a job trains, which sweep it belongs to, and why it comes next.
 """

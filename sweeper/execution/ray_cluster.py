@@ -5,7 +5,6 @@ Imported by `sweeper.execute` once Ray's environment is set.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -20,14 +19,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-from ray._private.state import state as ray_state
-from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper import storage
 from sweeper.errors import ClusterError
+from sweeper.execution import ray_private
 from sweeper.execution.node_check import look
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 
@@ -58,14 +55,13 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
     handlers = _signal_handlers()
     try:
         if address is None:
-            ray.init(
+            ray_private.start(
                 address="local",
                 num_cpus=cpus or os.cpu_count(),
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
                 object_store_memory=100 * 2**20,
-                _memory=ray._common.utils.get_system_memory(),  # all of it, as nobody else counts here
             )
         else:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
@@ -142,34 +138,33 @@ def machines(shared: Shared | None = None) -> Machines:
 
 
 def _has_autoscaler() -> bool:
-    """Whether somebody starts nodes: kinds of nodes have names of their own then."""
-    return any(not _READ_ONLY.fullmatch(kind) for kind in _kinds())
+    """Whether somebody may start nodes: kinds of nodes have names of their own then.
+
+    Where Ray does not say, somebody may: what fits no node that there is must wait then, and is not refused.
+    """
+    return not ray_private.tells_of_autoscalers() or any(not _READ_ONLY.fullmatch(kind) for kind in _kinds())
 
 
 def _await_watcher() -> None:
     """Wait until a head that has just started knows whether it starts nodes."""
-    limit = time.monotonic() + _WATCHER_PATIENCE_S
-    while not _status() and not _states() and time.monotonic() < limit:
+    limit = time.monotonic() + (_WATCHER_PATIENCE_S if ray_private.tells_of_autoscalers() else 0)
+    while not _status() and not ray_private.node_states() and time.monotonic() < limit:
         time.sleep(0.5)
 
 
 def _startable() -> list[Node]:
     """Return the kinds of nodes that an autoscaler says it may start; most say nothing of it."""
-    config = ray_state.get_cluster_config()
-    groups = config.node_group_configs if config else ()
     return [
         Node(group.name, _resources(dict(group.resources)), count=group.max_count if group.max_count > 0 else 2**31)
-        for group in groups
+        for group in ray_private.node_groups()
         if group.max_count
     ]
 
 
 def _status() -> dict[str, Any]:
     """Return what an autoscaler last said of itself; empty where there is none."""
-    with suppress(ValueError, TypeError, AttributeError, ray.exceptions.RayError):
-        said = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
-        report = json.loads(said or "{}").get("autoscaler_report")
-        return report if isinstance(report, dict) else {}
+    with suppress(ray.exceptions.RayError):
+        return ray_private.autoscaler_report()
     return {}
 
 
@@ -177,33 +172,20 @@ def _kinds() -> set[str]:
     """Return the names of the kinds of nodes that there are, as far as somebody names them."""
     status = _status()
     kinds = {kind for part in ("active_nodes", "idle_nodes", "pending_launches") for kind in status.get(part) or {}}
-    return kinds | {kind for _, kind, *_ in status.get("pending_nodes") or ()} | {kind for kind, _ in _states() if kind}
-
-
-def _states() -> list[tuple[str, str]]:
-    """Return kind and state of every node, where an autoscaler of the second generation watches them."""
-    from ray.autoscaler.v2.sdk import get_cluster_status
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
-
-    with suppress(Exception):  # a private interface: without it nothing is known of kinds
-        status = get_cluster_status(ray.get_runtime_context().gcs_address)
-        if not is_autoscaler_v2(fetch_from_server=True):
-            return []
-        here = [(node.ray_node_type_name, "here") for node in (*status.active_nodes, *status.idle_nodes)]
-        pending = [(node.ray_node_type_name, "pending") for node in status.pending_nodes]
-        launched = [(one.ray_node_type_name, "pending") for one in status.pending_launches for _ in range(one.count)]
-        return [*here, *pending, *launched]
-    return []
+    kinds |= {kind for _, kind, *_ in status.get("pending_nodes") or ()}
+    return kinds | {kind for kind, _ in ray_private.node_states() if kind}
 
 
 def autoscaler_says() -> str:
     """Return in words whether more nodes are to come."""
+    if not ray_private.tells_of_autoscalers():
+        return f"Ray {ray.__version__} does not say whether more nodes are to come"
     if not _has_autoscaler():
         return "nothing starts nodes there by itself"
     status = _status()
     coming = Counter({kind: count for kind, count in (status.get("pending_launches") or {}).items() if count})
     coming.update(kind for _, kind, *_ in status.get("pending_nodes") or ())
-    coming.update(kind for kind, state in _states() if state == "pending")
+    coming.update(kind for kind, state in ray_private.node_states() if state == "pending")
     if coming:
         return f"its autoscaler is starting {', '.join(f'{n} {kind}' for kind, n in sorted(coming.items()))}"
     return "its autoscaler is starting no node now"

@@ -23,6 +23,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from sweeper.errors import ClusterError
+from sweeper.execution import ray_private
 from sweeper.execution.contract import JobSource, Work
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
@@ -100,7 +102,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, 
                 storage_path=folder,
                 verbose=0,
                 stop=SourceStopper(source),
-                callbacks=[WorkerCallback(searcher, room.waiting), folders],
+                callbacks=[WorkerCallback(searcher, room.waiting, source.fail), folders],
                 failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
             ),
         )
@@ -134,6 +136,10 @@ class _Guarded:
 
     def should_stop(self) -> bool:
         return self.error is not None or self._source.should_stop()
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error, in order; the first one stands."""
+        self.error = self.error or error
 
     def _call(self, call: Callable[[], _T]) -> _T | None:
         if self.error is not None:
@@ -265,10 +271,16 @@ class PlanSearcher(Searcher):
 
 
 class WorkerCallback(tune.Callback):
-    """Tells the searcher why a worker died, which Tune itself does not, kills those that hang, and sees what waits."""
+    """Tells the searcher why a worker died, which Tune itself does not, kills those that hang, and sees what waits.
 
-    def __init__(self, searcher: PlanSearcher, waiting: Waiting) -> None:
-        self._searcher, self._waiting = searcher, waiting
+    Args:
+        searcher: Who is told.
+        waiting: Who sees what waits.
+        fail: Ends the run with an error, where one that hangs cannot be killed.
+    """
+
+    def __init__(self, searcher: PlanSearcher, waiting: Waiting, fail: Callable[[Exception], None]) -> None:
+        self._searcher, self._waiting, self._fail = searcher, waiting, fail
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -279,11 +291,14 @@ class WorkerCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill workers that hang; Tune then says that they died."""
-        actors = {t.trial_id: t.temporary_state.ray_actor for t in trials if t.status == Trial.RUNNING}
-        for trial_id in self._searcher.hanging(actors, time.monotonic()):
-            if actor := actors[trial_id]:
-                ray.kill(actor)
-        self._waiting.step(self._searcher.handed, actors)
+        running = {trial.trial_id: trial for trial in trials if trial.status == Trial.RUNNING}
+        for trial_id in self._searcher.hanging(running, time.monotonic()):
+            try:
+                if actor := ray_private.actor_of(running[trial_id]):
+                    ray.kill(actor)
+            except ClusterError as error:
+                self._fail(error)
+        self._waiting.step(self._searcher.handed, running)
 
 
 class FolderCallback(tune.Callback):
@@ -297,10 +312,11 @@ class FolderCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Remove the folders of a trial; a worker is in its own until it gets another one."""
-        if (storage := trial.storage) is not None:
-            self._places.add(Path(storage.trial_working_directory).parent.parent)
-            for folder in (storage.trial_driver_staging_path, storage.trial_fs_path):
-                shutil.rmtree(folder, ignore_errors=True)
+        own, kept = ray_private.folders_of(trial)
+        if own is not None:
+            self._places.add(own.parent.parent)
+        for folder in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def remove_rest(self) -> None:
         """Remove what is left of the whole run in Ray's folder, when the workers are gone."""

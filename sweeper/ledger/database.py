@@ -137,7 +137,7 @@ def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStor
         storage = optuna.storages.RDBStorage(
             url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
         )
-        if storage.get_current_version() == newest_tables():
+        if storage.get_current_version() == (newest_tables() or storage.get_head_version()):
             return storage
         storage.engine.dispose()
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)

@@ -1,8 +1,11 @@
 """Rows of Optuna's tables, written many at a time: all of a batch, or none of it.
 
 Optuna's own storage takes a transaction and several queries for each attribute of each trial. One driver writes a
-ledger, so a population can be written in a single transaction instead. `tests/test_optuna_tables.py` compares what is
-written here with what Optuna writes itself, as its public interface reads it.
+ledger, so a population can be written in a single transaction instead. `tests/ledger/test_optuna_tables.py` compares
+what is written here with what Optuna writes itself, as its public interface reads it.
+
+The tables are Optuna's own affair: this is the only file that knows them. Where the installed Optuna has other ones,
+`are_known` says so, and `optuna_public` writes the same rows more slowly, through what Optuna documents.
 """
 
 from __future__ import annotations
@@ -17,23 +20,26 @@ from typing import Any
 
 import optuna
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from sweeper.errors import HomeError
-
 #: The version of Optuna's tables that is written here.
 KNOWN_TABLES = "v3.2.0.a"
 
-_STUDIES: Table = models.StudyModel.__table__
-_TRIALS: Table = models.TrialModel.__table__
-_PARAMS: Table = models.TrialParamModel.__table__
-_ATTRIBUTES: Table = models.TrialUserAttributeModel.__table__
-_VALUES: Table = models.TrialValueModel.__table__
-_FINITE = models.TrialValueModel.TrialValueType.FINITE
+
+@dataclass(frozen=True)
+class Tables:
+    """Optuna's tables, as far as they are written here, and how it marks a value that is finite."""
+
+    studies: Table
+    trials: Table
+    params: Table
+    attributes: Table
+    values: Table
+    finite: Any
 
 
 @dataclass(frozen=True)
@@ -69,40 +75,66 @@ class Change:
 
 
 @lru_cache(maxsize=1)
-def newest_tables() -> str:
-    """Return the version of the tables that the installed Optuna makes; all that there ever were are loaded to tell."""
-    return str(ScriptDirectory(str(Path(models.__file__).with_name("alembic"))).get_current_head())
+def newest_tables() -> str | None:
+    """Return the version of the tables that the installed Optuna makes, None where it does not say.
 
-
-def check_tables() -> None:
-    """Refuse a version of Optuna whose tables are other ones.
-
-    Raises:
-        HomeError: If they are.
+    All versions that there ever were are loaded to tell.
     """
-    if (found := newest_tables()) != KNOWN_TABLES:
-        raise HomeError(
-            f"ledgers are written in Optuna's tables of version {KNOWN_TABLES}, but optuna {optuna.__version__} has "
-            f"{found}. Install a version of sweeper for it, or optuna 5.0."
+    try:
+        from optuna.storages._rdb import models
+
+        return str(ScriptDirectory(str(Path(models.__file__).with_name("alembic"))).get_current_head())
+    except (ImportError, AttributeError, CommandError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _tables() -> Tables | None:
+    """Return Optuna's tables; None where the installed one does not have them, or has others under these names."""
+    try:
+        from optuna.storages._rdb import models
+
+        return Tables(
+            studies=models.StudyModel.__table__,
+            trials=models.TrialModel.__table__,
+            params=models.TrialParamModel.__table__,
+            attributes=models.TrialUserAttributeModel.__table__,
+            values=models.TrialValueModel.__table__,
+            finite=models.TrialValueModel.TrialValueType.FINITE,
         )
+    except (ImportError, AttributeError):
+        return None
+
+
+def are_known() -> bool:
+    """Return whether the installed Optuna has the tables that are written here."""
+    return newest_tables() == KNOWN_TABLES and _tables() is not None
+
+
+def _known_tables() -> Tables:
+    if (tables := _tables()) is None:
+        raise RuntimeError(f"optuna {optuna.__version__} has other tables; ask `are_known` before")
+    return tables
 
 
 def add_trials(storage: optuna.storages.RDBStorage, study_id: int, rows: Sequence[NewRow]) -> list[FrozenTrial]:
     """Write waiting trials, and return them as Optuna would read them."""
     if not rows:
         return []
+    its = _known_tables()
+    studies, trials = its.studies, its.trials
     with storage.engine.begin() as connection:
         # As in Optuna's storage: nobody else numbers trials of this study meanwhile (SQLite has one writer anyway).
-        connection.execute(select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id).with_for_update())
-        here = _TRIALS.c.study_id == study_id
-        first = connection.execute(select(func.count()).select_from(_TRIALS).where(here)).scalar_one()
+        connection.execute(select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update())
+        here = trials.c.study_id == study_id
+        first = connection.execute(select(func.count()).select_from(trials).where(here)).scalar_one()
         waiting = {"study_id": study_id, "state": TrialState.WAITING}
-        connection.execute(insert(_TRIALS), [{**waiting, "number": first + i} for i in range(len(rows))])
-        new = select(_TRIALS.c.trial_id).where(here, _TRIALS.c.number >= first).order_by(_TRIALS.c.number)
+        connection.execute(insert(trials), [{**waiting, "number": first + i} for i in range(len(rows))])
+        new = select(trials.c.trial_id).where(here, trials.c.number >= first).order_by(trials.c.number)
         ids = list(connection.execute(new).scalars())
         params = [param for trial_id, row in zip(ids, rows, strict=True) for param in _params(trial_id, row)]
         if params:
-            connection.execute(insert(_PARAMS), params)
+            connection.execute(insert(its.params), params)
         texts = [{name: json.dumps(value) for name, value in row.attributes.items()} for row in rows]
         _write_attributes(connection, zip(ids, texts, strict=True))
     return [
@@ -119,47 +151,62 @@ def change_trials(storage: optuna.storages.RDBStorage, changes: Sequence[Change]
     """
     if not changes:
         return []
+    tables = _known_tables()
     now, texts = datetime.now(), [{n: json.dumps(value) for n, value in c.attributes.items()} for c in changes]
     ids = [change.trial._trial_id for change in changes]
     with storage.engine.begin() as connection:
         _check_states(connection, changes)
         _write_attributes(connection, zip(ids, texts, strict=True))
         values = [
-            {"trial_id": trial_id, "objective": objective, "value": float(value), "value_type": _FINITE}
+            {"trial_id": trial_id, "objective": objective, "value": float(value), "value_type": tables.finite}
             for trial_id, change in zip(ids, changes, strict=True)
             for objective, value in enumerate(change.values or ())
         ]
         if values:
-            connection.execute(insert(_VALUES), values)
+            connection.execute(insert(tables.values), values)
         # The state comes last: it is what makes an outcome count, for those who read without this transaction.
         for state in {change.state for change in changes if change.state is not None}:
             its = [trial_id for trial_id, change in zip(ids, changes, strict=True) if change.state is state]
-            connection.execute(update(_TRIALS).where(_TRIALS.c.trial_id.in_(its)).values(_times(state, now)))
+            changed = update(tables.trials).where(tables.trials.c.trial_id.in_(its))
+            connection.execute(changed.values(_times(state, now)))
     return [_changed(change, text, now) for change, text in zip(changes, texts, strict=True)]
 
 
 def _check_states(connection: Connection, changes: Sequence[Change]) -> None:
-    ids = [change.trial._trial_id for change in changes]
-    query = select(_TRIALS.c.trial_id, _TRIALS.c.state).where(_TRIALS.c.trial_id.in_(ids)).with_for_update()
+    ids, trials = [change.trial._trial_id for change in changes], _known_tables().trials
+    query = select(trials.c.trial_id, trials.c.state).where(trials.c.trial_id.in_(ids)).with_for_update()
     states = {row.trial_id: row.state for row in connection.execute(query)}
     for trial_id, change in zip(ids, changes, strict=True):
-        found = states.get(trial_id)
-        ends = change.state is not None and change.state.is_finished()
-        if found is None or found.is_finished() or (ends and found is not TrialState.RUNNING):
-            raise optuna.exceptions.UpdateFinishedTrialError(
-                f"trial {change.trial.number} must be {'running' if ends else 'unfinished'}, but is "
-                f"{found.name if found else 'gone'}"
-            )
+        refuse_if_finished(change, states.get(trial_id))
+
+
+def refuse_if_finished(change: Change, found: TrialState | None) -> None:
+    """Check that a trial may become what it is to become.
+
+    Args:
+        change: What is to be written.
+        found: Its state in the storage; None where it is gone.
+
+    Raises:
+        UpdateFinishedTrialError: If it is finished, or is to finish and is not running.
+    """
+    ends = change.state is not None and change.state.is_finished()
+    if found is None or found.is_finished() or (ends and found is not TrialState.RUNNING):
+        raise optuna.exceptions.UpdateFinishedTrialError(
+            f"trial {change.trial.number} must be {'running' if ends else 'unfinished'}, but is "
+            f"{found.name if found else 'gone'}"
+        )
 
 
 def _write_attributes(connection: Connection, texts: Iterable[tuple[int, Mapping[str, str]]]) -> None:
     rows = [{"trial_id": i, "key": key, "value_json": text} for i, its in texts for key, text in its.items()]
     if not rows:
         return
+    attributes = _known_tables().attributes
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement: Any = dialect.insert(_ATTRIBUTES)
+    statement: Any = dialect.insert(attributes)
     statement = statement.on_conflict_do_update(
-        index_elements=[_ATTRIBUTES.c.trial_id, _ATTRIBUTES.c.key],
+        index_elements=[attributes.c.trial_id, attributes.c.key],
         set_={"value_json": statement.excluded.value_json},
     )
     connection.execute(statement, rows)

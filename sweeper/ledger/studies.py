@@ -12,8 +12,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import HomeError
+from sweeper.ledger import optuna_public, optuna_tables
 from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
-from sweeper.ledger.optuna_tables import Change, NewRow, add_trials, change_trials, check_tables
+from sweeper.ledger.optuna_tables import Change, NewRow
 from sweeper.measurements import Objective
 from sweeper.trial import State
 
@@ -59,15 +60,18 @@ class Studies:
     def __init__(self, url: str, sweep: str, holder: str = "") -> None:
         self.sweep, self._holder = sweep, holder
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
+        self._ids: dict[str, int] = {}  # of the studies, by task
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder)
-            check_tables()
             names = optuna.get_all_study_names(self._storage)
             self._studies = {
                 name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
                 for name in names
                 if name.startswith(f"{sweep}/")
             }
+            if holder:  # also where the tables are known: the driver before this one may have had another Optuna
+                for task in self._studies:
+                    optuna_public.finish(self._storage, self._study_id(task))
 
     def close(self) -> None:
         """Let go of the storage, and of the sweep where this is its driver."""
@@ -119,7 +123,8 @@ class Studies:
 
     def add(self, task: str, rows: Sequence[NewRow]) -> list[FrozenTrial]:
         """Write waiting rows, all or none; what is planned is written with them, so that no row is ever without."""
-        return self._keep(task, add_trials(self._storage, self._studies[task]._study_id, rows))
+        writer = optuna_tables if optuna_tables.are_known() else optuna_public
+        return self._keep(task, writer.add_trials(self._storage, self._study_id(task), rows))
 
     def change(self, task: str, changes: Sequence[RowChange]) -> list[FrozenTrial]:
         """Write what becomes of rows that are not finished, all or none.
@@ -133,7 +138,9 @@ class Studies:
             Change(row, change.attributes, state, change.values)
             for row, change, state in zip(rows, changes, states, strict=True)
         ]
-        return self._keep(task, change_trials(self._storage, told))
+        if optuna_tables.are_known():
+            return self._keep(task, optuna_tables.change_trials(self._storage, told))
+        return self._keep(task, optuna_public.change_trials(self._storage, self._study_id(task), told))
 
     def _keep(self, task: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """Remember open rows as they stand now; finished ones, which do not change any more, are forgotten."""
@@ -145,7 +152,12 @@ class Studies:
         return trials
 
     def _id(self, task: str, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._studies[task]._study_id, number)
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id(task), number)
+
+    def _study_id(self, task: str) -> int:
+        if task not in self._ids:
+            self._ids[task] = self._storage.get_study_id_from_name(f"{self.sweep}/{task}")
+        return self._ids[task]
 
     @contextmanager
     def writing(self) -> Iterator[None]:

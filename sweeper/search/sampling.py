@@ -24,6 +24,7 @@ from optuna.trial import TrialState, create_trial
 from sweeper.analysis.pareto import scalarized
 from sweeper.measurements import Goal
 from sweeper.search.distributions import distribution_of
+from sweeper.search.sampler_notes import NotedStudy, attributes_of
 from sweeper.spec import Sampler, Scalar, SearchSpec, SweepSpec
 from sweeper.trial import State
 
@@ -38,8 +39,6 @@ _CORNERS_SHARE = 3
 
 #: Others go on from what they have proposed themselves, or from nothing.
 _LEARNS_FROM_ALL = (Sampler.TPE, Sampler.GP)
-
-_CONSTRAINTS = "constraints"
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def propose(question: Question, count: int) -> list[Proposal]:
     sampler = make_sampler(question.search, seed, _seed(question, "cell"))
     rng = np.random.default_rng(seed)
     known, found = list(question.known), list[Proposal]()
-    study: optuna.Study | None = None
+    study: NotedStudy | None = None
     while len(found) < count:
         # Weights are drawn for every proposal, and with them every value changes.
         if study is None or question.search.scalarize:
@@ -183,21 +182,20 @@ def _study(
     sampler: optuna.samplers.BaseSampler,
     distributions: Mapping[str, BaseDistribution],
     rng: np.random.Generator,
-) -> optuna.Study:
+) -> NotedStudy:
     """Return what is known as a study of its own, in memory."""
     search, spec = question.search, question.spec
     goals = {objective.name: objective.goal for objective in spec.objectives}
     if search.single:
         goals = {search.single: Goal.MAXIMIZE if search.maximize else Goal.MINIMIZE}
     directions = [StudyDirection[goal.name] for goal in ([Goal.MINIMIZE] if search.scalarize else goals.values())]
-    study = optuna.create_study(directions=directions, sampler=sampler)
+    study = NotedStudy(directions, sampler)
     if search.sampler is not Sampler.RANDOM:  # it asks nobody
         told = [*question.warm, *known]
         values = _values(told, goals, rng.dirichlet(np.ones(len(goals))) if search.scalarize else None)
         for one, its_values in zip(told, values, strict=True):
-            study.add_trial(_trial(one, its_values, search, distributions))
-        for name, value in (known[-1].note.get("study", {}) if known else {}).items():
-            study._storage.set_study_system_attr(study._study_id, name, value)
+            study.study.add_trial(_trial(one, its_values, search, distributions))
+        study.go_on_from(known[-1].note if known else {})
     return study
 
 
@@ -225,7 +223,7 @@ def _trial(
         values=values,
         params=dict(one.values),
         distributions=dict(distributions),
-        system_attrs=dict(one.note.get("trial", {})),
+        system_attrs=attributes_of(one.note),
         constraints=excess if values is not None else None,
     )
 
@@ -256,26 +254,16 @@ def _ends(distribution: BaseDistribution) -> Sequence[Scalar]:
     return _choices(distribution)
 
 
-def _ask(study: optuna.Study, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]) -> Proposal | None:
+def _ask(noted: NotedStudy, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]) -> Proposal | None:
     """Ask a sampler until it proposes what is not known; None if it does not."""
     tried = {tuple(one.values[name] for name in distributions) for one in known}
     for repeats in range(MOST_REPEATS):
-        trial = study.ask(dict(distributions))
+        trial = noted.study.ask(dict(distributions))
         if tuple(trial.params[name] for name in distributions) not in tried:
-            return Proposal(dict(trial.params), _note(study, trial), repeats)
+            return Proposal(dict(trial.params), noted.note_on(trial.number), repeats)
         # It has its answer already, from the trial that it repeats.
-        study.tell(trial, state=TrialState.FAIL)
+        noted.study.tell(trial, state=TrialState.FAIL)
     return None
-
-
-def _note(study: optuna.Study, trial: optuna.Trial) -> dict[str, Any]:
-    """Return what a sampler must find again: a trial's generation, and its place in a sequence."""
-    storage = study._storage
-    attributes = storage.get_trial_system_attrs(trial._trial_id)
-    noted = {name: value for name, value in attributes.items() if not name.startswith(_CONSTRAINTS)}
-    # What is no number there is a cache that the genetic algorithms fill again.
-    place = {n: v for n, v in storage.get_study_system_attrs(study._study_id).items() if isinstance(v, int)}
-    return {name: part for name, part in (("trial", noted), ("study", place)) if part}
 
 
 def _unseen(

@@ -1,7 +1,8 @@
-"""Rows that are written in bulk are read by Optuna exactly as those that Optuna writes itself."""
+"""Rows that the ledger writes, in bulk or by Optuna's documented methods, are read as those that Optuna writes itself."""
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 
 import optuna
@@ -9,10 +10,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from sweeper.errors import HomeError
+from sweeper.ledger import optuna_public, optuna_tables
 from sweeper.ledger.database import open_database
-from sweeper.ledger.ledger import Ledger
-from sweeper.ledger.optuna_tables import Change, NewRow, add_trials, change_trials
+from sweeper.ledger.optuna_tables import Change, NewRow
 from tests.support import servers
 
 RANGES = {
@@ -81,13 +81,41 @@ def written_by_optuna(study):
         study.tell(trial, values, state=state)
 
 
-def written_in_bulk(storage, study_id):
-    found = add_trials(storage, study_id, ROWS)
+class InBulk:
+    """Writes into Optuna's own tables."""
+
+    def __init__(self, storage, study_id):
+        self._storage, self._study_id = storage, study_id
+
+    def add(self, rows):
+        return optuna_tables.add_trials(self._storage, self._study_id, rows)
+
+    def change(self, changes):
+        return optuna_tables.change_trials(self._storage, changes)
+
+
+class InPublic(InBulk):
+    """Writes what Optuna documents, for other tables."""
+
+    def add(self, rows):
+        return optuna_public.add_trials(self._storage, self._study_id, rows)
+
+    def change(self, changes):
+        return optuna_public.change_trials(self._storage, self._study_id, changes)
+
+
+@pytest.fixture(params=[InBulk, InPublic])
+def way(request):
+    return request.param
+
+
+def written_by(ours):
+    found = ours.add(ROWS)
     begun = [Change(t, {"claim": {"attempt": 1}, "plan": {"key": "rewritten"}}, TrialState.RUNNING) for t in found[:3]]
-    running = change_trials(storage, begun)
+    running = ours.change(begun)
     ended = {"ended": {"curve": ({"epoch": 1},)}}
     ends = [Change(t, ended, state, values) for t, (state, values) in zip(running, ENDS, strict=True)]
-    return [*change_trials(storage, ends), found[3]]
+    return [*ours.change(ends), found[3]]
 
 
 def told(trial):
@@ -105,11 +133,11 @@ def told(trial):
     }
 
 
-def test_rows_written_in_bulk_are_read_as_those_of_optuna(storage):
+def test_rows_of_the_ledger_are_read_as_those_of_optuna(storage, way):
     before = datetime.now()
     (theirs, _), (ours, study_id) = new_study(storage, "theirs"), new_study(storage, "ours")
     written_by_optuna(theirs)
-    returned = written_in_bulk(storage, study_id)
+    returned = written_by(way(storage, study_id))
     assert [told(trial) for trial in ours.trials] == [told(trial) for trial in theirs.trials]
     for trial in [*ours.trials, *theirs.trials]:
         for when in (trial.datetime_start, trial.datetime_complete):
@@ -120,47 +148,92 @@ def test_rows_written_in_bulk_are_read_as_those_of_optuna(storage):
     assert list(ours.trials_dataframe()) == list(theirs.trials_dataframe())
 
 
-def test_optuna_goes_on_with_rows_written_in_bulk(storage):
+def test_optuna_goes_on_with_rows_of_the_ledger(storage, way):
     study, study_id = new_study(storage, "ours")
-    add_trials(storage, study_id, ROWS[:1])
+    ours = way(storage, study_id)
+    ours.add(ROWS[:1])
     assert study.ask().number == 0, "the waiting row is handed out"
     assert study.ask().number == 1
-    assert [trial.number for trial in add_trials(storage, study_id, ROWS[:2])] == [2, 3]
+    assert [trial.number for trial in ours.add(ROWS[:2])] == [2, 3]
     other, _ = new_study(storage, "other")
     assert other.ask().number == 0
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL, None])
-def test_finished_row_is_refused_and_nothing_of_the_batch_is_written(storage, state):
+def test_finished_row_is_refused_and_nothing_of_the_batch_is_written(storage, way, state):
     study, study_id = new_study(storage, "ours")
-    first, second = change_trials(
-        storage, [Change(t, {}, TrialState.RUNNING) for t in add_trials(storage, study_id, ROWS[:2])]
-    )
+    ours = way(storage, study_id)
+    first, second = ours.change([Change(t, {}, TrialState.RUNNING) for t in ours.add(ROWS[:2])])
     study.tell(second.number, state=TrialState.FAIL)
     before = study.trials
     values = [1.0, 2.0] if state is TrialState.COMPLETE else None
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError, match=r"trial 1 must be .*, but is FAIL"):
-        change_trials(storage, [Change(t, {"ended": {}}, state, values) for t in (first, second)])
+        ours.change([Change(t, {"ended": {}}, state, values) for t in (first, second)])
     assert study.trials == before
 
 
-def test_waiting_row_cannot_end(storage):
+def test_waiting_row_cannot_end(storage, way):
     _, study_id = new_study(storage, "ours")
-    (row,) = add_trials(storage, study_id, ROWS[:1])
+    ours = way(storage, study_id)
+    (row,) = ours.add(ROWS[:1])
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError, match="trial 0 must be running, but is WAITING"):
-        change_trials(storage, [Change(row, {}, TrialState.FAIL)])
+        ours.change([Change(row, {}, TrialState.FAIL)])
 
 
-def test_running_row_may_wait_again(storage):
+def test_running_row_may_wait_again(storage, way):
     study, study_id = new_study(storage, "ours")
-    rows = add_trials(storage, study_id, ROWS[:1])
+    ours = way(storage, study_id)
+    rows = ours.add(ROWS[:1])
     for state in (TrialState.RUNNING, TrialState.WAITING, TrialState.RUNNING):
-        rows = change_trials(storage, [Change(rows[0], {}, state)])
+        rows = ours.change([Change(rows[0], {}, state)])
         assert study.trials == rows
         assert rows[0].state is state
 
 
-def test_tables_of_another_optuna_are_refused_by_version(tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.ledger.optuna_tables.KNOWN_TABLES", "v9.9.9.a")
-    with pytest.raises(HomeError, match=r"tables of version v9\.9\.9\.a, but optuna 5\S* has v3\.2\.0\.a"):
-        Ledger(f"sqlite:///{tmp_path}/ledger.db", "tiny")
+# --- the private names: there in the pinned version, and what happens without them ------------------------
+
+
+def test_pinned_optuna_has_the_tables_that_are_written_here():
+    assert optuna_tables.newest_tables() == optuna_tables.KNOWN_TABLES
+    assert optuna_tables.are_known()
+
+
+@pytest.fixture
+def forgotten():
+    """What is known of the tables is asked anew, and forgotten again after the test."""
+
+    def forget():
+        optuna_tables.newest_tables.cache_clear()
+        optuna_tables._tables.cache_clear()
+
+    yield forget
+    forget()
+
+
+@pytest.mark.parametrize("name", ["TrialModel", "TrialParamModel", "TrialUserAttributeModel", "TrialValueModel"])
+def test_tables_with_a_name_taken_away_are_unknown_and_stop_nothing(name, forgotten, monkeypatch, tmp_path):
+    from optuna.storages._rdb import models
+
+    storage = open_database(f"sqlite:///{tmp_path}/ledger.db", "any")
+    study, _ = new_study(storage, "any/task")
+    with monkeypatch.context() as without:
+        forgotten()
+        without.delattr(models, name)
+        assert not optuna_tables.are_known()
+    forgotten()
+    assert optuna_tables.are_known()
+    assert study.trials == []
+
+
+def test_module_with_the_tables_may_be_gone_and_a_file_is_still_opened(forgotten, monkeypatch, tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    open_database(url, "any").engine.dispose()
+    from optuna.storages import _rdb
+
+    with monkeypatch.context() as without:
+        forgotten()
+        without.delattr(_rdb, "models")
+        without.setitem(sys.modules, "optuna.storages._rdb.models", None)
+        assert optuna_tables.newest_tables() is None
+        assert not optuna_tables.are_known()
+        open_database(url, "any").engine.dispose()

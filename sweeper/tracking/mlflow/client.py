@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from sweeper.errors import SweepError, TrackingError
+from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions
 from sweeper.tracking.redaction import redacted, refusal
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _write_ahead(client: MlflowClient, uri: str) -> None:
 
     What a power failure takes from the end is mirrored again, as the ledger has it. Elsewhere MLflow's own way stands.
     """
-    engine = _engine(client)
+    engine = engine_of(client)
     if engine is None:
         return
 
@@ -83,7 +84,7 @@ def _write_ahead(client: MlflowClient, uri: str) -> None:
 
 def settle(client: MlflowClient, uri: str) -> None:
     """Make a SQLite file that was written ahead a single one again, unless somebody reads it just now."""
-    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    engine = engine_of(client) if urlsplit(uri).scheme.startswith("sqlite") else None
     if engine is not None:
         engine.dispose()
         with suppress(sqlite3.Error), closing(sqlite3.connect(_sqlite_file(uri), timeout=0)) as database:
@@ -92,15 +93,9 @@ def settle(client: MlflowClient, uri: str) -> None:
 
 def disconnect(client: MlflowClient, uri: str) -> None:
     """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
-    engine = _engine(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    engine = engine_of(client) if urlsplit(uri).scheme.startswith("sqlite") else None
     if engine is not None:
         engine.dispose()
-
-
-def _engine(client: MlflowClient) -> Engine | None:
-    """Return the connections of a client to a database: MLflow's own room, which may move."""
-    engine = getattr(getattr(client._tracking_client, "store", None), "engine", None)
-    return engine if isinstance(engine, Engine) else None
 
 
 def _checked_scheme(tracking_uri: str) -> str:
@@ -144,10 +139,8 @@ def _set_defaults() -> None:
 
 def login() -> tuple[str, str] | None:
     """Return the user and password that MLflow would send to a server, from its variables or its own file."""
-    from mlflow.utils.credentials import read_mlflow_creds
-
-    found = read_mlflow_creds()
-    return (found.username, found.password) if found.username and found.password else None
+    _set_defaults()
+    return credentials()
 
 
 def _sqlite_file(uri: str) -> Path:
@@ -197,26 +190,18 @@ def _make_tables(uri: str) -> None:
     for torn in (file, file.with_name(f"{file.name}-journal")):
         torn.unlink(missing_ok=True)
     _set_defaults()
-    try:
-        from mlflow.store.db import utils
-
-        tables: Any = utils  # no types here
-        engine = tables.create_sqlalchemy_engine(aside)
-        tables._initialize_tables(engine)
-        engine.dispose()
-    except (ImportError, AttributeError):  # MLflow's own rooms, which may move: it makes them in place then
-        return
-    file.replace(_sqlite_file(uri))
+    if make_tables(aside):
+        file.replace(_sqlite_file(uri))
 
 
 def schema_problem(uri: str) -> str:
     """Compare the tables of a tracking database with those of the MLflow that is installed; nothing is written.
 
     Returns:
-        What is wrong with them; empty where nothing is, or where MLflow does not say.
+        What is wrong with them; empty where nothing is.
 
     Raises:
-        TrackingError: If the database cannot be reached, or the URI is of another kind.
+        TrackingError: If the database cannot be reached, the URI is of another kind, or MLflow does not say.
     """
     _checked_scheme(uri)
     with translated(uri, "reach MLflow", Exception):
@@ -225,15 +210,7 @@ def schema_problem(uri: str) -> str:
         else:
             _check_port(uri)
         _set_defaults()
-        try:
-            from mlflow.store.db import utils
-
-            tables: Any = utils  # no types here
-            engine = tables.create_sqlalchemy_engine(uri)
-            found, wanted = tables._get_schema_version(engine), tables._get_latest_schema_revision()
-            engine.dispose()
-        except (ImportError, AttributeError):  # MLflow's own rooms, which may move
-            return ""
+        found, wanted = schema_versions(uri)
     if found in (None, wanted):
         return ""
     return f"the tables of {redacted(uri)} are of another version of MLflow ({found}, but {wanted} is needed)"

@@ -1,0 +1,174 @@
+"""What is used of Ray beside its documented interface: each thing behind one function, which knows what to do without.
+
+A name that is missing stops nothing that does without it. Where there is no way round, it is one `ClusterError`, at the
+moment when the thing is needed. `tests/execution/test_ray_private.py` says that every name is there in the Ray that the
+tests are made with, and takes each of them away.
+
+Imported once Ray's environment is set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sweeper.errors import ClusterError
+
+#: Versions of Ray that the tests pass with: the bounds of `pyproject.toml`.
+TESTED = ">=2.52.1,<2.61"
+
+
+def _missing(name: str, what: str) -> ClusterError:
+    return ClusterError(
+        f"Ray {ray.__version__} has no {name}, and without it {what}. This version of sweeper was tested with "
+        f"ray{TESTED}. Install one of those: pip install 'ray[tune]{TESTED}'"
+    )
+
+
+# --- starting ------------------------------------------------------------------------------------------
+
+
+def start(**settings: Any) -> None:
+    """Start Ray here with all of the machine's memory to hand out, as nobody else counts here.
+
+    By default, and where Ray takes no such number, it hands out about two thirds.
+    """
+    try:
+        from ray._common.utils import get_system_memory
+    except ImportError:
+        ray.init(**settings)
+        return
+    try:
+        ray.init(**settings, _memory=get_system_memory())
+    except (RuntimeError, TypeError) as error:
+        if "_memory" not in str(error):  # an unknown argument is refused before anything is started
+            raise
+        ray.init(**settings)
+
+
+# --- the autoscaler: without it a cluster has the nodes that it has ----------------------------------------
+
+
+def tells_of_autoscalers() -> bool:
+    """Return whether this Ray has any of the ways in which an autoscaler is heard of."""
+    return _key_value_store() is not None or _second_generation() is not None
+
+
+def autoscaler_report() -> dict[str, Any]:
+    """Return what an autoscaler last said of itself; empty where there is none, or where it cannot be heard.
+
+    Raises:
+        RayError: If the cluster does not answer.
+    """
+    found = _key_value_store()
+    try:
+        get, key = found or (lambda _: None, "")
+        report = json.loads(get(key) or "{}").get("autoscaler_report")
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+def _key_value_store() -> tuple[Any, str] | None:
+    """Return what reads a key of the cluster's head, and the key of an autoscaler's report."""
+    try:
+        from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+        from ray.experimental.internal_kv import _internal_kv_get
+    except ImportError:
+        return None
+    return _internal_kv_get, DEBUG_AUTOSCALING_STATUS
+
+
+def node_states() -> list[tuple[str, str]]:
+    """Return kind and state, `here` or `pending`, of every node that an autoscaler of the second generation watches."""
+    found = _second_generation()
+    if found is None:
+        return []
+    get_cluster_status, is_autoscaler_v2 = found
+    try:
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        if not is_autoscaler_v2(fetch_from_server=True):
+            return []
+        here = [(node.ray_node_type_name, "here") for node in (*status.active_nodes, *status.idle_nodes)]
+        pending = [(node.ray_node_type_name, "pending") for node in status.pending_nodes]
+        launched = [(one.ray_node_type_name, "pending") for one in status.pending_launches for _ in range(one.count)]
+    except Exception:  # whatever it raises, a cluster without one raises it too
+        return []
+    return [*here, *pending, *launched]
+
+
+def _second_generation() -> tuple[Any, Any] | None:
+    try:
+        from ray.autoscaler.v2.sdk import get_cluster_status
+        from ray.autoscaler.v2.utils import is_autoscaler_v2
+    except ImportError:
+        return None
+    return get_cluster_status, is_autoscaler_v2
+
+
+def node_groups() -> list[Any]:
+    """Return the kinds of nodes that an autoscaler says it may start: name, resources, max_count; most say nothing."""
+    try:
+        from ray._private.state import state
+
+        config = state.get_cluster_config()
+        return list(config.node_group_configs) if config else []
+    except (ImportError, AttributeError):
+        return []
+
+
+# --- trials of Ray Tune ----------------------------------------------------------------------------------
+
+
+def actor_of(trial: Any) -> Any:
+    """Return the actor that works on a running trial of Tune; None while it has none.
+
+    Raises:
+        ClusterError: If this Ray does not say.
+    """
+    try:
+        return trial.temporary_state.ray_actor
+    except AttributeError as error:
+        raise _missing(
+            "Trial.temporary_state.ray_actor",
+            f"a worker that hangs cannot be ended: {trial.trial_id} has not answered for longer than its limit",
+        ) from error
+
+
+def folders_of(trial: Any) -> tuple[Path | None, Iterable[str]]:
+    """Return the folder that a trial's worker is in, and those that Tune keeps of it; none where Tune does not say."""
+    try:
+        storage = trial.storage
+        if storage is None:
+            return None, ()
+        kept = (storage.trial_driver_staging_path, storage.trial_fs_path)
+        return Path(storage.trial_working_directory), kept
+    except AttributeError:  # they stay until the run's own folder is removed, and Ray's until its session is
+        return None, ()
+
+
+# --- a head that is not joined ---------------------------------------------------------------------------
+
+
+def head_facts(address: str, timeout_s: float = 5) -> dict[str, Any]:
+    """Return what a head says of itself to who does not join it, `ray_version` and `python_version` among it.
+
+    Raises:
+        ClusterError: If this Ray cannot ask.
+        Exception: What Ray raises where no head answers, or where it lets nobody in.
+    """
+    try:
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled: it has no types
+    except ImportError as error:
+        raise _missing("ray._raylet.GcsClient", "a head cannot be asked for its version before it is joined") from error
+    head = GcsClient(address=address)
+    try:
+        get = head.internal_kv_get
+    except AttributeError as error:
+        raise _missing("GcsClient.internal_kv_get", "a head cannot be asked for its version") from error
+    found = json.loads(get(b"CLUSTER_METADATA", namespace=b"cluster", timeout=timeout_s) or b"{}")
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,61 @@
+"""What a sampler notes on a study and on its trials, and must find again: its own affair, carried and never read here.
+
+A genetic algorithm notes a generation of a trial, a sequence its place in it. Optuna keeps that in system attributes,
+whose names and content belong to each sampler; they are reached through the documented methods of a storage that is
+made here. Where the installed Optuna has no such methods, nothing is noted: a sampler then goes on from settings and
+values alone, with its generations formed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+
+#: Names of what Optuna itself notes of constraints: it is told those with the values.
+_CONSTRAINTS = "constraints"
+
+
+class NotedStudy:
+    """A study in memory whose samplers' notes can be read and given back.
+
+    Args:
+        directions: One for each objective.
+        sampler: Who is asked.
+    """
+
+    def __init__(self, directions: Sequence[StudyDirection], sampler: optuna.samplers.BaseSampler) -> None:
+        self._storage: Any = optuna.storages.InMemoryStorage()
+        self.study = optuna.create_study(storage=self._storage, directions=directions, sampler=sampler)
+
+    def go_on_from(self, note: Mapping[str, Any]) -> None:
+        """Give back what was noted on a study when a trial was proposed."""
+        for name, value in note.get("study", {}).items():
+            try:
+                self._storage.set_study_system_attr(self._id, name, value)
+            except AttributeError:
+                return
+
+    def note_on(self, number: int) -> dict[str, Any]:
+        """Return what was noted when a trial was proposed; plain values, parts that are empty left out."""
+        try:
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+            of_trial = self._storage.get_trial_system_attrs(trial_id)
+            of_study = self._storage.get_study_system_attrs(self._id)
+        except AttributeError:
+            return {}
+        noted = {name: value for name, value in of_trial.items() if not name.startswith(_CONSTRAINTS)}
+        # What is no number there is a cache that the genetic algorithms fill again.
+        place = {name: value for name, value in of_study.items() if isinstance(value, int)}
+        return {name: part for name, part in (("trial", noted), ("study", place)) if part}
+
+    @property
+    def _id(self) -> Any:
+        return self._storage.get_study_id_from_name(self.study.study_name)
+
+
+def attributes_of(note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was noted on a trial, as it is given back with it."""
+    return dict(note.get("trial", {}))

@@ -1,0 +1,102 @@
+"""What is used of MLflow beside its documented interface: each behind one function, which knows what to do without.
+
+`tests/tracking/test_mlflow_private.py` says that every name is there in the MLflow that the tests are made with, and
+takes each of them away.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from sweeper.errors import TrackingError
+
+#: Versions of MLflow that the tests pass with: the bounds of `pyproject.toml`.
+TESTED = ">=3.10,<3.18"
+
+
+def engine_of(client: Any) -> Engine | None:
+    """Return the connections of a client to a database; None where it has none, or MLflow does not show them.
+
+    Without them SQLite is written as MLflow does by itself, more slowly, and its file is let go at the process's end.
+    """
+    tracking = getattr(client, "_tracking_client", None)
+    engine = getattr(getattr(tracking, "store", None), "engine", None)
+    return engine if isinstance(engine, Engine) else None
+
+
+def make_tables(uri: str) -> bool:
+    """Make MLflow's tables in an empty database; returns whether that can be done: else MLflow makes them at first use.
+
+    Raises:
+        Exception: What the database raises.
+    """
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        create, initialize = tables.create_sqlalchemy_engine, tables._initialize_tables
+    except (ImportError, AttributeError):
+        return False
+    engine = create(uri)
+    initialize(engine)
+    engine.dispose()
+    return True
+
+
+def schema_versions(uri: str) -> tuple[str | None, str | None]:
+    """Return the version of a database's tables, None where it has none, and the one that MLflow needs.
+
+    Raises:
+        TrackingError: If this MLflow does not say.
+        Exception: What the database raises.
+    """
+    try:
+        from mlflow.store.db import utils
+
+        tables: Any = utils  # no types here
+        create, found, wanted = (
+            tables.create_sqlalchemy_engine,
+            tables._get_schema_version,
+            tables._get_latest_schema_revision,
+        )
+    except (ImportError, AttributeError) as error:
+        raise TrackingError(
+            f"MLflow {version('mlflow')} does not tell which tables it needs ({error}), so those of a database are not "
+            f"looked at: it might change them. Use a version that sweeper was tested with: pip install 'mlflow{TESTED}'"
+        ) from error
+    engine = create(uri)
+    try:
+        return found(engine), wanted()
+    finally:
+        engine.dispose()
+
+
+def credentials() -> tuple[str, str] | None:
+    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    try:
+        from mlflow.utils.credentials import read_mlflow_creds
+
+        found = read_mlflow_creds()
+        known = found.username, found.password
+    except (ImportError, AttributeError):
+        known = _documented_credentials()
+    user, password = known
+    return (user, password) if user and password else None
+
+
+def _documented_credentials() -> tuple[str | None, str | None]:
+    """Read what MLflow's manual says that it reads: two variables, or two entries of a file in the user's home."""
+    names, in_file = ("mlflow_tracking_username", "mlflow_tracking_password"), dict[str, str]()
+    file = configparser.ConfigParser()
+    with suppress(OSError, RuntimeError, configparser.Error):  # no home, or no such file
+        file.read(Path.home() / ".mlflow" / "credentials")
+        in_file = dict(file["mlflow"]) if file.has_section("mlflow") else {}
+    user, password = (os.environ.get(name.upper()) or in_file.get(name) for name in names)
+    return user, password

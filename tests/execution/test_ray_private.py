@@ -1,0 +1,199 @@
+"""Names of Ray's own: there in the Ray that the tests are made with, and what happens where one is taken away."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from ray.tune.experiment import Trial
+
+from sweeper.errors import ClusterError
+from sweeper.execution import ray_cluster, ray_private
+from sweeper.execution.executors import RayExecutor
+from sweeper.trial import Outcome
+from tests.contracts.executor import Source, a_job, count_to_three
+from tests.execution.test_executors import hang_at_the_first
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: Names by which an autoscaler is heard of: module, name.
+AUTOSCALER = [
+    ("ray._private.ray_constants", "DEBUG_AUTOSCALING_STATUS"),
+    ("ray.experimental.internal_kv", "_internal_kv_get"),
+    ("ray.autoscaler.v2.sdk", "get_cluster_status"),
+    ("ray.autoscaler.v2.utils", "is_autoscaler_v2"),
+]
+
+
+def without(monkeypatch, names):
+    for module, name in names:
+        monkeypatch.delattr(f"{module}.{name}")
+
+
+def bounds_of(package):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [*project["dependencies"], *(text for its in project["optional-dependencies"].values() for text in its)]
+    return {str(one.specifier) for one in map(Requirement, texts) if one.name == package}
+
+
+def test_versions_that_an_error_names_are_those_of_the_project():
+    assert bounds_of("ray") == {str(SpecifierSet(ray_private.TESTED))}
+    assert SpecifierSet(ray_private.TESTED).contains(ray.__version__)
+
+
+# --- in the pinned version -----------------------------------------------------------------------------
+
+
+def test_pinned_ray_has_every_name():
+    from ray._common.utils import get_system_memory
+    from ray._private.state import state
+    from ray._raylet import GcsClient  # its methods are those of a client within: see the test with a real head
+
+    assert get_system_memory() > 0
+    assert callable(state.get_cluster_config)
+    assert callable(GcsClient)
+    assert ray_private._key_value_store() is not None
+    assert ray_private._second_generation() is not None
+
+
+def test_pinned_tune_keeps_the_actor_and_the_folders_of_a_trial_where_they_are_looked_for():
+    trial = Trial("any", stub=True)
+    assert ray_private.actor_of(trial) is None
+    trial.temporary_state.ray_actor = "an actor"
+    assert ray_private.actor_of(trial) == "an actor"
+    assert ray_private.folders_of(trial) == (None, ())
+    from ray.train._internal.storage import StorageContext
+
+    for name in ("trial_working_directory", "trial_driver_staging_path", "trial_fs_path"):
+        assert isinstance(getattr(StorageContext, name), property)
+
+
+@pytest.mark.slow
+def test_ray_that_is_started_here_hands_out_all_of_the_memory_and_says_who_it_is():
+    from ray._common.utils import get_system_memory
+
+    with ray_cluster.connected(None, 1):
+        (node,) = ray_cluster.nodes()
+        facts = ray_private.head_facts(ray.get_runtime_context().gcs_address)
+    assert node.has.memory_bytes == get_system_memory()
+    assert facts["ray_version"] == ray.__version__
+
+
+# --- with a name taken away ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", [AUTOSCALER[:1], AUTOSCALER[1:2], AUTOSCALER[2:3], AUTOSCALER[3:], AUTOSCALER])
+def test_without_its_names_an_autoscaler_says_nothing(monkeypatch, gone):
+    without(monkeypatch, gone)
+    assert ray_private.tells_of_autoscalers() == (len(gone) == 1), "one way of two is left"
+    if gone in (AUTOSCALER[:1], AUTOSCALER[1:2], AUTOSCALER):
+        assert ray_private.autoscaler_report() == {}
+    if gone not in (AUTOSCALER[:1], AUTOSCALER[1:2]):
+        assert ray_private.node_states() == []
+
+
+def test_without_its_names_an_autoscaler_may_be_there(monkeypatch):
+    without(monkeypatch, AUTOSCALER)
+    assert ray_cluster._has_autoscaler()
+    assert ray_cluster.autoscaler_says() == f"Ray {ray.__version__} does not say whether more nodes are to come"
+
+
+def test_without_its_names_kinds_of_nodes_are_unknown(monkeypatch):
+    monkeypatch.delattr("ray._private.state.state")
+    assert ray_private.node_groups() == []
+
+
+def test_without_its_name_a_hanging_worker_is_one_error_that_names_it():
+    with pytest.raises(ClusterError) as raised:
+        ray_private.actor_of(SimpleNamespace(trial_id="t1"))
+    said = str(raised.value)
+    assert said.startswith(f"Ray {ray.__version__} has no Trial.temporary_state.ray_actor, and without it a worker")
+    assert f"pip install 'ray[tune]{ray_private.TESTED}'" in said
+    assert "\n" not in said
+
+
+def test_without_their_names_folders_of_trials_stay():
+    assert ray_private.folders_of(SimpleNamespace()) == (None, ())
+    assert ray_private.folders_of(SimpleNamespace(storage=SimpleNamespace(trial_fs_path="x"))) == (None, ())
+
+
+def test_without_its_name_a_head_that_is_not_joined_cannot_be_asked(monkeypatch):
+    monkeypatch.delattr("ray._raylet.GcsClient")
+    with pytest.raises(ClusterError, match=rf"Ray {ray.__version__} has no ray\._raylet\.GcsClient, and without it"):
+        ray_private.head_facts("127.0.0.1:9")
+
+
+def test_waiting_for_a_watcher_ends_at_once_where_none_can_be_heard(monkeypatch):
+    without(monkeypatch, AUTOSCALER)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits"))
+    ray_cluster._await_watcher()
+
+
+@pytest.fixture
+def refusing_ray(monkeypatch):
+    """A Ray that does not know `_memory` any more; gives the arguments with which it was started."""
+    start, given = ray.init, []
+
+    def init(**settings):
+        if "_memory" in settings:
+            raise RuntimeError("Unknown keyword argument(s): _memory")
+        given.append(settings)
+        return start(**settings)
+
+    monkeypatch.setattr(ray, "init", init)
+    return given
+
+
+@pytest.mark.slow
+def test_ray_that_takes_no_memory_is_started_with_what_it_hands_out_itself(refusing_ray):
+    source = Source([a_job(1), a_job(2)])
+    RayExecutor(workers=2).run(count_to_three, source)
+    assert {its[0].outcome for its in source.ended.values()} == {Outcome.COMPLETE}
+    assert len(refusing_ray) == 1
+
+
+def test_other_error_of_a_start_is_not_tried_twice(monkeypatch):
+    tried = []
+
+    def init(**settings):
+        tried.append(settings)
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RuntimeError, match="no room"):
+        ray_private.start()
+    assert len(tried) == 1
+
+
+@pytest.mark.slow
+def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_no_outcome(monkeypatch):
+    from dataclasses import replace
+
+    from sweeper.execution import ray_tune
+
+    actor_of = ray_private.actor_of
+    monkeypatch.setattr(ray_tune, "HANGS_AFTER_S", 2.0)
+    monkeypatch.setattr(ray_private, "actor_of", lambda trial: actor_of(SimpleNamespace(trial_id=trial.trial_id)))
+    source = Source([replace(a_job(1), time_limit_s=0.1)])
+    with pytest.raises(ClusterError, match=r"has no Trial\.temporary_state\.ray_actor"):
+        RayExecutor(workers=1).run(hang_at_the_first, source)
+    assert source.ended == {}
+
+
+@pytest.mark.slow
+def test_sweep_runs_on_a_ray_that_has_none_of_what_it_can_do_without(monkeypatch):
+    for way in ("_key_value_store", "_second_generation"):  # Ray itself needs the names within
+        monkeypatch.setattr(ray_private, way, lambda: None)
+    monkeypatch.setattr(ray_private, "folders_of", lambda trial: (None, ()))
+    source = Source([a_job(n) for n in range(3)])
+    with ray_cluster.connected(None, 2):
+        machines = ray_cluster.machines()
+    assert machines.has_autoscaler
+    assert [node.has.cpus for node in machines.nodes] == [2]
+    RayExecutor(workers=2).run(count_to_three, source)
+    assert {its[0].outcome for its in source.ended.values()} == {Outcome.COMPLETE}
