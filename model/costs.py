@@ -8,9 +8,14 @@ but shrinks and dies with its channel.
     breadth = Σ_l Σ_k k · g(k)[l]     g(1)[l] ≥ g(2)[l] ≥ … are the groups of layer l, sorted
     depth   = Σ_l l · Σ_c g[l,c]
     time    = mean over inputs of Σ_t t · p(t|x)
+
+What a channel of norm 1 costs, k and l, is written once, in `Prices`: what is measured, the loss of one solver and the
+proximal step of the other take it from there.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,6 +52,39 @@ def _sqrt_safe(square: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, torch.where(is_zero, 1.0, square).sqrt())
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What a norm of 1 costs in each channel of a layer.
+
+    Attributes:
+        order_PC: Numbers of the channels from the strongest down, by network; of equal ones the lower number first.
+        breadth_C: Breadth cost by place in that order: k, from 1.
+        depth: Depth cost of every channel: l, layers numbered from 1.
+    """
+
+    order_PC: Tensor
+    breadth_C: Tensor
+    depth: int
+
+    @classmethod
+    def of(cls, group_PC: Tensor, layer: int) -> Prices:
+        """Return the prices in a layer whose groups are given; layers are numbered from 1."""
+        order_PC = group_PC.detach().argsort(dim=1, descending=True, stable=True)
+        count = group_PC.shape[1]
+        breadth_C = torch.arange(1, count + 1, device=group_PC.device, dtype=group_PC.dtype)
+        return cls(order_PC, breadth_C, layer)
+
+    def costs(self, group_PC: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the layer costs in breadth and in depth, each of shape (P,); differentiable, ranks held fixed."""
+        return group_PC.gather(1, self.order_PC) @ self.breadth_C, self.depth * group_PC.sum(1)
+
+    def under(self, breadth_pressure_P: Tensor, depth_pressure_P: Tensor) -> Tensor:
+        """Return λ_breadth · k + λ_depth · l of each channel, shape (P, C): the slope of the costs in its norm."""
+        order_PC = self.order_PC
+        breadth_PC = self.breadth_C.new_empty(order_PC.shape).scatter_(1, order_PC, self.breadth_C.expand_as(order_PC))
+        return breadth_pressure_P[:, None] * breadth_PC + depth_pressure_P[:, None] * self.depth
+
+
 def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
     """Return what the channels and layers of each network cost; without a layer, 0.
 
@@ -57,18 +95,14 @@ def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
     if not groups:
         nothing_P = torch.zeros_like(lattice.readout_bias[:, 0])
         return nothing_P, nothing_P
-    breadth = [group_PC.sort(dim=1, descending=True).values @ _count(group_PC) for group_PC in groups]
-    depth = [layer * group_PC.sum(1) for layer, group_PC in enumerate(groups, start=1)]
+    costs = [Prices.of(group_PC, layer).costs(group_PC) for layer, group_PC in enumerate(groups, start=1)]
+    breadth, depth = zip(*costs, strict=True)
     return torch.stack(breadth).sum(0), torch.stack(depth).sum(0)
 
 
 def time_cost(answer: Answer) -> Tensor:
     """Return the mean over inputs of Σ_t t · p(t|x), in steps; shape (P,)."""
     return answer.expected_steps_BP.mean(0)
-
-
-def _count(group_PC: Tensor) -> Tensor:
-    return torch.arange(1, group_PC.shape[1] + 1, device=group_PC.device, dtype=group_PC.dtype)
 
 
 @torch.no_grad()

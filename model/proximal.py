@@ -5,10 +5,10 @@ answers in the same metric: each channel's group w of weights becomes
 
     argmin over w' of  ½ Σ_i d_i (w'_i − w_i)² + τ ‖w'‖,   τ = lr · (λ_breadth · k + λ_depth · l)
 
-with the channel's rank k in its layer and its layer l. The minimum is exactly zero where ‖d·w‖ ≤ τ, and
-w_i · d_i / (d_i + τ / n) elsewhere, where the new norm n solves Σ_i (d_i w_i / (d_i n + τ))² = 1 (Yun, Lozano, Yang
-2021, arXiv 2007.06173, for adaptive metrics). So a pressure is weighed against the loss itself, as λ_time is, and not
-against the optimizer's steps.
+with the channel's rank k in its layer and its layer l, as `costs.Prices` has them. The minimum is exactly zero where
+‖d·w‖ ≤ τ, and w_i · d_i / (d_i + τ / n) elsewhere, where the new norm n solves Σ_i (d_i w_i / (d_i n + τ))² = 1 (Yun,
+Lozano, Yang 2021, arXiv 2007.06173, for adaptive metrics). So a pressure is weighed against the loss itself, as λ_time
+is, and not against the optimizer's steps.
 
 It is not the proximal operator of both costs together: groups overlap, so that a weight between two channels is shrunk
 by both; and the weaker channels of a layer are the dearer ones, so that the breadth cost is not convex. Ranks are
@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sweeper.model.costs import group_norms, scale_channels
+from sweeper.model.costs import Prices, group_norms, scale_channels
 from sweeper.model.lattice import Connection, Lattice
 
 #: Newton's steps for the new norms. Four reach rounding where the metric varies little within a group; where it spans
@@ -50,8 +50,7 @@ def proximal_step(
     pulls: list[Tensor] = []  # by layer, τ / n of each channel
     shrunk: list[Tensor] = []  # by layer, n / ‖w‖
     for l, group_PC in enumerate(group_norms(lattice)):
-        rank_PC = group_PC.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
-        threshold_PC = learning_rate * (breadth_pressure_P[:, None] * rank_PC + depth_pressure_P[:, None] * (l + 1))
+        threshold_PC = learning_rate * Prices.of(group_PC, l + 1).under(breadth_pressure_P, depth_pressure_P)
         d_PCN, dw_PCN = _group(lattice, l, metric)
         dead.append((dw_PCN.norm(dim=2) <= threshold_PC) | (group_PC == 0))
         norm_PC = _new_norm(d_PCN, dw_PCN, threshold_PC, group_PC)

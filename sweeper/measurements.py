@@ -19,28 +19,89 @@ class Goal(StrEnum):
         return "↑" if self is Goal.MAXIMIZE else "↓"
 
 
-#: What a trained network is measured by: name -> (unit, meaning). Any of them may be an objective.
-MEASUREMENTS: Mapping[str, tuple[str, str]] = {
-    "accuracy": ("share", "share of held-out test images answered right"),
-    "loss": ("nats", "mean negative log-likelihood of the test labels"),
-    "breadth": ("channels", "mean number of living channels over living layers"),
-    "channels": ("channels", "living channels in all layers together"),
-    "depth": ("layers", "the deepest living layer"),
-    "time": ("steps", "mean expected number of recurrent steps over test images"),
-    "time_p95": ("steps", "95th percentile of the expected steps over test images"),
-    "exit_time": ("steps", "mean steps when stopping at half of the step distribution"),
-    "exit_accuracy": ("share", "share right when stopping at half of the step distribution"),
-    "parameters": ("count", "living weights"),
-    "macs": ("multiply-accumulates per image", "at the expected time"),
-    "cost_breadth": ("cost", "breadth cost of the trained weights"),
-    "cost_depth": ("cost", "depth cost of the trained weights"),
-    "cost_time": ("cost", "time cost over test images"),
+@dataclass(frozen=True)
+class Measurement:
+    """One of the numbers that a trained network is measured by.
+
+    Attributes:
+        name: What it is called everywhere: column, objective, MLflow metric, entry of a network's file.
+        unit: Of its values.
+        meaning: What it says, as a sentence goes on after its name.
+        digits: Decimals that people read; programs get all of them.
+        is_whole: Whether each network has a whole number of it; a mean over networks need not be one.
+        label: What it is called beside a picture of one network.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    digits: int = 2
+    is_whole: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """What bounded a network from outside: 1 where it did, reported beside every point.
+
+    Attributes:
+        name: What it is called everywhere: column, MLflow metric.
+        meaning: What it says, as a sentence goes on after its name.
+        is_window: Whether the lattice's window did; else the limit on memory that bounded the window itself.
+    """
+
+    name: str
+    meaning: str
+    is_window: bool = True
+
+    @property
+    def axis(self) -> str:
+        """What was bounded, in one word; tables show its first letter."""
+        return self.name.removeprefix("limited_")
+
+
+#: What a trained network is measured by, by name. Any of them may be an objective. A new one needs an entry here, and
+#: its value in what a training returns; sweeps that were stored without it read as null.
+MEASUREMENTS: Mapping[str, Measurement] = {
+    one.name: one
+    for one in (
+        Measurement("accuracy", "share", "share of held-out test images answered right", digits=3),
+        Measurement("loss", "nats", "mean negative log-likelihood of the test labels", digits=3),
+        Measurement(
+            "breadth", "channels", "mean number of living channels over living layers", label="breadth, channels"
+        ),
+        Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True),
+        Measurement("depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers"),
+        Measurement("time", "steps", "mean expected number of recurrent steps over test images", label="time, steps"),
+        Measurement("time_p95", "steps", "95th percentile of the expected steps over test images"),
+        Measurement("exit_time", "steps", "mean steps when stopping at half of the step distribution"),
+        Measurement("exit_accuracy", "share", "share right when stopping at half of the step distribution", digits=3),
+        Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
+        Measurement("macs", "multiply-accumulates per image", "at the expected time", digits=0, label="MACs per image"),
+        Measurement("cost_breadth", "cost", "breadth cost of the trained weights"),
+        Measurement("cost_depth", "cost", "depth cost of the trained weights"),
+        Measurement("cost_time", "cost", "time cost over test images"),
+    )
 }
 
 
-#: 1 where the lattice's window, not the pressure, bounded the network, and where the limit on memory bounded the
-#: window; reported beside every point.
-WALLS: tuple[str, ...] = ("limited_breadth", "limited_depth", "limited_time", "limited_memory")
+#: What bounds a network beside the pressures, by name.
+WALLS: Mapping[str, Wall] = {
+    one.name: one
+    for one in (
+        Wall(
+            "limited_breadth", "whether the window, not the pressure, bounded the breadth; of a point: of any replicate"
+        ),
+        Wall("limited_depth", "the same for the depth"),
+        Wall("limited_time", "the same for the time"),
+        Wall("limited_memory", "whether the limit on memory bounded a growing window", is_window=False),
+    )
+}
+
+
+def touched(values: Mapping[str, object]) -> list[Wall]:
+    """Return the walls that bounded a network, given its values by name."""
+    return [wall for name, wall in WALLS.items() if values.get(name)]
 
 
 @dataclass(frozen=True)

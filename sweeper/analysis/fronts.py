@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from sweeper.analysis.formats import METADATA_KEY, parquet_bytes, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
-from sweeper.analysis.points import points_table
+from sweeper.analysis.points import completed, points_table
 from sweeper.errors import QueryError
-from sweeper.measurements import Goal, Objective
+from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.trial import TrialRecord
 
 #: Written into every stored front; raise it when an older sweeper could misread a newer file.
@@ -47,11 +47,15 @@ class Front:
         return front_place(self.task, [o.name for o in self.objectives] if self.is_chosen else ())
 
     def same_content(self, other: Front) -> bool:
-        """Return whether both fronts say the same, whatever their versions."""
+        """Return whether both fronts say the same, whatever their versions.
+
+        What one of them has no column for is not compared: a later version of sweeper measured it.
+        """
+        common = [name for name in self.table.column_names if name in other.table.column_names]
         return (
             (self.sweep, self.task, self.objectives) == (other.sweep, other.task, other.objectives)
             and dict(self.reference_point) == dict(other.reference_point)
-            and bool(self.table.equals(other.table))
+            and bool(_comparable(self.table.select(common)).equals(_comparable(other.table.select(common))))
         )
 
     def to_parquet_bytes(self) -> bytes:
@@ -72,6 +76,8 @@ class Front:
     def from_parquet_bytes(data: bytes) -> Front:
         """Return the front that `to_parquet_bytes` wrote.
 
+        What is measured now and was not when it was stored is null; what this version does not know is kept.
+
         Raises:
             QueryError: If the bytes are damaged, are no front, or come from a newer sweeper.
         """
@@ -90,7 +96,7 @@ class Front:
                 objectives=tuple(Objective(name, Goal(goal)) for name, goal in facts["objectives"]),
                 reference_point={name: float(value) for name, value in facts["reference_point"].items()},
                 hypervolume=float(facts["hypervolume"]),
-                table=table.replace_schema_metadata(None),
+                table=completed(table.replace_schema_metadata(None)),
                 is_chosen=bool(facts.get("is_chosen", False)),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -98,6 +104,14 @@ class Front:
                 f"the facts of a stored front are incomplete ({type(error).__name__}: {error}). "
                 "Store the front again with `sweeper mirror`."
             ) from error
+
+
+def _comparable(table: pa.Table) -> pa.Table:
+    # Of walls that were not measured, former versions stored that they did not touch.
+    for wall in set(WALLS).intersection(table.column_names):
+        at = table.column_names.index(wall)
+        table = table.set_column(at, wall, pc.fill_null(table[wall], False).combine_chunks())
+    return table.combine_chunks()
 
 
 def compute_front(

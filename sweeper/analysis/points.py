@@ -39,8 +39,8 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         Columns `key` (the trial with the lowest seed), `keys`, `task`, `replicates`; the axes; each
         name in `MEASUREMENTS` (mean, in its own unit, null unless every replicate has a finite
         value); `<objective>_sd` (sample standard deviation, null for one replicate); each name in
-        `WALLS` (true if any replicate touched it); `channels_per_layer`. Sorted by task, then by
-        the number of the setting's first trial.
+        `WALLS` (true if any replicate touched it, null where none says); `channels_per_layer`. Sorted
+        by task, then by the number of the setting's first trial.
     """
     groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for record in records:
@@ -58,14 +58,14 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     }
     for axis in axes:
         columns[axis_column(axis)] = axis_values([group[0].axes.get(axis) for group in points])
-    for name in MEASUREMENTS:
+    # An objective that this version does not measure is one of a later version: what that measured is kept.
+    for name in dict.fromkeys([*MEASUREMENTS, *(objective.name for objective in objectives)]):
         columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
     for objective in objectives:
         spread = [_standard_deviation(group, objective.name) for group in points]
         columns[f"{objective.name}_sd"] = pa.array(spread, pa.float64())
     for wall in WALLS:
-        touched = [any(r.measurement.get(wall, 0.0) > 0 for r in group) for group in points]
-        columns[wall] = pa.array(touched, pa.bool_())
+        columns[wall] = pa.array([_touched(group, wall) for group in points], pa.bool_())
     channels = [group[0].details.get("channels_per_layer") for group in points]
     columns["channels_per_layer"] = pa.array(
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
@@ -99,6 +99,30 @@ def _mean(group: Sequence[TrialRecord], name: str) -> float | None:
 def _standard_deviation(group: Sequence[TrialRecord], name: str) -> float | None:
     values = _values(group, name)
     return None if values is None or len(values) < 2 else statistics.stdev(values)
+
+
+def _touched(group: Sequence[TrialRecord], wall: str) -> bool | None:
+    values = [record.measurement[wall] for record in group if wall in record.measurement]
+    return any(value > 0 for value in values) if values else None
+
+
+def completed(table: pa.Table) -> pa.Table:
+    """Return a stored table of points or trials with every column that this version knows of what is measured.
+
+    What was not measured when it was stored is null. What this version does not know stays where it is: a later one
+    measured it.
+    """
+    kinds = {**dict.fromkeys(MEASUREMENTS, pa.float64()), **dict.fromkeys(WALLS, pa.bool_())}
+    for names in (MEASUREMENTS, WALLS):
+        known = [at for at, name in enumerate(table.column_names) if name in names]
+        place = known[0] if known else table.num_columns
+        for name in names:
+            if name in table.column_names:
+                place = table.column_names.index(name) + 1
+            else:
+                table = table.add_column(place, name, pa.nulls(table.num_rows, kinds[name]))
+                place += 1
+    return table
 
 
 def concatenated(tables: Sequence[pa.Table]) -> pa.Table:

@@ -9,19 +9,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.analysis.columns import unit
-from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.analysis.columns import title, unit
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, touched
 
-_PLACES = {"accuracy": 3, "exit_accuracy": 3, "loss": 3, "depth": 1, "parameters": 0, "macs": 0, "channels": 0}
+#: Decimals of a number that is no measurement of ours.
+_DIGITS = 2
 
 #: Columns that are shown of every network, besides the objectives.
 USUAL = ("accuracy", "breadth", "depth", "time")
 
-#: What two of the columns of a front mean.
-LEGEND = "layers: living channels · wall: limited by the window (b d t) or by memory (m)"
 
-#: Columns that are shown under another name: name of the column -> title.
-_TITLES = {"channels_per_layer": "layers", "replicates": "seeds", "on_front": "front"}
+def _letters(*, is_window: bool) -> str:
+    return " ".join(wall.axis[0] for wall in WALLS.values() if wall.is_window is is_window)
+
+
+#: What two of the columns of a front mean.
+LEGEND = (
+    f"layers: living channels · wall: limited by the window ({_letters(is_window=True)}) "
+    f"or by memory ({_letters(is_window=False)})"
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,8 @@ def number(name: str, value: float | None, sd: float | None = None) -> str:
     """Return a measurement as people read it, with its spread where there is one."""
     if value is None:
         return "-"
-    places = _PLACES.get(name, 2)
-    return f"{value:,.{places}f}" + (f" ±{sd:.{places}f}" if sd is not None else "")
+    digits = MEASUREMENTS[name].digits if name in MEASUREMENTS else _DIGITS
+    return f"{value:,.{digits}f}" + (f" ±{sd:.{digits}f}" if sd is not None else "")
 
 
 def fields(
@@ -97,7 +103,7 @@ def fields(
         elif any(name in row for row in rows) or (name in goals and not rows):
             cells = tuple(_cell(name, row) for row in rows)
             is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
-            found.append(Field(_TITLES.get(name, name), cells, unit(name), goals.get(name), is_number))
+            found.append(Field(title(name), cells, unit(name), goals.get(name), is_number))
     return tuple(found)
 
 
@@ -156,4 +162,4 @@ def _is_number(value: object) -> bool:
 
 
 def _wall(row: Mapping[str, Any]) -> str:
-    return "".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall))
+    return "".join(wall.axis[0] for wall in touched(row))

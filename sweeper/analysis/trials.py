@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sweeper.analysis.formats import parquet_bytes, read_parquet
-from sweeper.analysis.points import axis_column, axis_values, concatenated
+from sweeper.analysis.points import axis_column, axis_values, completed, concatenated
 from sweeper.errors import QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.trial import Outcome, State, TrialRecord
@@ -80,7 +80,7 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
 
 def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
     """Return the trials of a table, without setting, curve and notes, which it does not hold."""
-    axes = axes_of(table)
+    axes, measured = axes_of(table), measured_columns(table)
     return [
         TrialRecord(
             key=row["key"],
@@ -96,7 +96,7 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
             attempt=row["attempt"],
             outcome=Outcome(row["outcome"]) if row["outcome"] else None,
             reason=row["reason"],
-            measurement={name: float(row[name]) for name in (*MEASUREMENTS, *WALLS) if row[name] is not None},
+            measurement={name: float(row[name]) for name in measured if row[name] is not None},
             details={} if row["channels_per_layer"] is None else {"channels_per_layer": row["channels_per_layer"]},
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
@@ -108,6 +108,17 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
 def axes_of(table: pa.Table) -> dict[str, str]:
     """Return which columns of a trials' table are axes: column -> name of the axis."""
     return dict(json.loads((table.schema.metadata or {})[b"sweeper"])["axes"])
+
+
+def measured_columns(table: pa.Table) -> list[str]:
+    """Return which columns of a trials' table were measured; one that this version does not know is of a later one."""
+    others = {*_WORDS, *_NUMBERS, *axes_of(table)}
+    unknown = [
+        field.name
+        for field in table.schema
+        if field.name not in others and (pa.types.is_floating(field.type) or pa.types.is_boolean(field.type))
+    ]
+    return list(dict.fromkeys([*(name for name in (*MEASUREMENTS, *WALLS) if name in table.column_names), *unknown]))
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -130,6 +141,8 @@ def to_parquet_bytes(table: pa.Table) -> bytes:
 def from_parquet_bytes(data: bytes) -> pa.Table:
     """Return the table that `to_parquet_bytes` wrote.
 
+    What is measured now and was not when it was stored is null; what this version does not know is kept.
+
     Raises:
         QueryError: If the bytes are damaged, are no trials, or come from a newer sweeper.
     """
@@ -139,11 +152,11 @@ def from_parquet_bytes(data: bytes) -> pa.Table:
             f"these trials have format {facts['format']}, but this sweeper reads formats up to {TRIALS_FORMAT}. "
             "Update sweeper, or store them again with `sweeper mirror` from this version."
         )
-    if missing := [name for name in (*_WORDS, *_NUMBERS, *MEASUREMENTS, *WALLS) if name not in table.column_names]:
+    if missing := [name for name in (*_WORDS, *_NUMBERS, "channels_per_layer") if name not in table.column_names]:
         raise QueryError(
             f"the stored trials lack {', '.join(missing)}. Store them again with `sweeper mirror` from this version."
         )
-    return table
+    return completed(table)
 
 
 def aims(objectives: Sequence[Objective], reference_point: Mapping[str, float]) -> str:

@@ -231,9 +231,9 @@ def _answers(question: _Question, place: _Place, sweep: LoadedSweep) -> list[Ans
     from sweeper.results import questions
     from sweeper.results.differences import compared
     from sweeper.results.loaded_sweep import load
-    from sweeper.results.query import some_objectives
+    from sweeper.results.objectives import front_objectives
 
-    names = some_objectives(sweep.objectives, place.objectives, sweep.name)
+    names = front_objectives(sweep.objectives, place.objectives, sweep.name)
     if question.compare is not None:
         other = load(checked(question.compare), place.uri)
         return compared(sweep, other, place.task, place.objectives)

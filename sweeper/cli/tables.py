@@ -14,7 +14,7 @@ from rich.text import Text
 from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
 from sweeper.ledger.counts import Counts
-from sweeper.measurements import WALLS
+from sweeper.measurements import touched
 from sweeper.network import Graph, StepHistogram
 from sweeper.results.plots import scene
 from sweeper.trial import Outcome
@@ -81,7 +81,7 @@ def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[s
         numbers["seeds"] = [str(row["replicates"]) for row in rows]
     words = {
         "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
-        "wall": ["".join(wall.removeprefix("limited_")[0] for wall in WALLS if row.get(wall)) for row in rows],
+        "wall": ["".join(wall.axis[0] for wall in touched(row)) for row in rows],
         "key": [row["key"] for row in rows],
     }
     return numbers, words

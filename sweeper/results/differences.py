@@ -18,7 +18,8 @@ from sweeper.analysis.points import concatenated
 from sweeper.errors import QueryError
 from sweeper.measurements import Objective
 from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.results.query import some_objectives, with_origin
+from sweeper.results.objectives import front_objectives
+from sweeper.results.query import with_origin
 from sweeper.results.questions import Answer
 from sweeper.trial import State
 
@@ -54,7 +55,7 @@ def compared(
 
 
 def _front(sweep: LoadedSweep, task: str, objectives: Sequence[str]) -> Front:
-    names = some_objectives(sweep.objectives, objectives, sweep.name) if objectives else ()
+    names = front_objectives(sweep.objectives, objectives, sweep.name) if objectives else ()
     (front,) = sweep.fronts(task, names)
     return front
 
@@ -73,7 +74,7 @@ def _check_same_aims(own: LoadedSweep, other: LoadedSweep, objectives: Sequence[
 
 
 def _aims(sweep: LoadedSweep, names: Sequence[str] = ()) -> dict[str, tuple[str, float]]:
-    some_objectives(sweep.objectives, names, sweep.name)
+    front_objectives(sweep.objectives, names, sweep.name)
     return {
         objective.name: (str(objective.goal), sweep.reference_point[objective.name])
         for objective in sweep.objectives

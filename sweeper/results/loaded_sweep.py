@@ -17,8 +17,9 @@ from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import UnknownSweepError
 from sweeper.measurements import Objective
+from sweeper.results.objectives import chosen_objectives, listed
 from sweeper.tracking.reader import Reader
 from sweeper.tracking.trackers import reader_of
 from sweeper.trial import TrialRecord
@@ -105,7 +106,7 @@ class LoadedSweep:
             objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
                 stored for them is read, with its version; else it is computed, and its version is 0.
         """
-        _listed("objectives", objectives)
+        listed("objectives", objectives)
         try:
             if stored := self._reader.fronts(task, objectives):
                 return stored
@@ -195,17 +196,7 @@ class LoadedSweep:
         return [record for record in self.records if record.task == task]
 
     def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
-        """Return the sweep's objectives of these names, in their order; all of them for none."""
-        known = {objective.name: objective for objective in self.objectives}
-        named = list(_listed("objectives", objectives))
-        for name in named:
-            if name not in known:
-                raise QueryError(
-                    f"no objective {name!r} in sweep {self.name!r} (it has: {', '.join(known)}). Name some of these."
-                )
-            if named.count(name) > 1:
-                raise QueryError(f"objective {name!r} is named twice in {', '.join(named)}. Name it once.")
-        return tuple(known[name] for name in named) or self.objectives
+        return chosen_objectives(self.objectives, objectives, self.name)
 
     def _known(self, task: str | None) -> str | None:
         if task is not None and task not in self.tasks:
@@ -225,13 +216,5 @@ def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.
     if task is not None:
         table = table.filter(pc.equal(table["task"], task))
     # An empty table knows no axes, so a condition on one would be refused for no reason.
-    conditions = _listed("where", conditions)
+    conditions = listed("where", conditions)
     return where(table, conditions) if table.num_rows else table
-
-
-def _listed(argument: str, texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, str):  # a sequence of texts as well, as far as types can tell
-        raise QueryError(
-            f"{argument} must be a list of texts, but got the text {texts!r}. Write {argument}=[{texts!r}]."
-        )
-    return texts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,9 +13,8 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import concatenated
 from sweeper.analysis.sheet import Sheet
 from sweeper.analysis.trials import axes_of
-from sweeper.errors import QueryError
-from sweeper.measurements import Objective
 from sweeper.results.loaded_sweep import LoadedSweep, load
+from sweeper.results.objectives import front_objectives
 from sweeper.tracking.trackers import reader_of
 from sweeper.trial import Outcome
 
@@ -44,33 +42,11 @@ def pareto(
     """
     if objectives:
         loaded = load(sweep, tracking_uri)
-        fronts = loaded.fronts(task, some_objectives(loaded.objectives, objectives, sweep))
+        fronts = loaded.fronts(task, front_objectives(loaded.objectives, objectives, sweep))
     else:
         fronts = reader_of(tracking_uri, sweep).fronts(task)
     # An empty front knows no axis columns, so a condition on one would be refused for no reason.
     return [replace(front, table=rows_where(front.table, where)) if front.table.num_rows else front for front in fronts]
-
-
-def some_objectives(known: Sequence[Objective], names: Sequence[str], sweep: str) -> tuple[str, ...]:
-    """Return the names of objectives that were chosen; none where that is all of them.
-
-    Raises:
-        QueryError: If there are fewer than two, one is named twice, or one is none of the sweep's.
-    """
-    have = [objective.name for objective in known]
-    for name in names:
-        if name not in have:
-            near = difflib.get_close_matches(name, have, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else "Name some of these."
-            raise QueryError(f"{name!r} is no objective of sweep {sweep!r} (its objectives: {', '.join(have)}). {hint}")
-        if names.count(name) > 1:
-            raise QueryError(f"the objective {name!r} is named {names.count(name)} times. Name it once.")
-    if len(names) == 1:
-        raise QueryError(
-            f"a front needs two objectives or more, but got only {names[0]!r}. "
-            f"The best in one measurement is asked for by --at CONDITION with --minimize or --maximize {names[0]}."
-        )
-    return () if set(names) == set(have) else tuple(names)
 
 
 def as_table(fronts: Sequence[Front]) -> pa.Table:

@@ -114,7 +114,7 @@ def test_csv_joins_lists_and_leaves_missing_values_empty():
     rows = list(csv.DictReader(io.StringIO(encode(table, "csv").decode())))
     assert [row["task"] for row in rows] == ["a, b", "digits-10"]
     assert rows[1]["keys"] == "k-digits-10-s-0;k-digits-10-s-1"
-    assert (rows[0]["accuracy_sd"], rows[0]["limited_time"]) == ("", "false")
+    assert (rows[0]["accuracy_sd"], rows[0]["limited_time"]) == ("", "")
     assert rows[1]["channels_per_layer"] == "4;2"
 
 

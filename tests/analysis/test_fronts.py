@@ -82,13 +82,13 @@ def test_one_replicate_has_no_standard_deviation():
 
 
 def test_points_hold_every_measurement_and_wall_with_its_type():
-    measured = {"accuracy": 0.5, "time": 2.0, "loss": math.nan, "limited_depth": 1.0}
+    measured = {"accuracy": 0.5, "time": 2.0, "loss": math.nan, "limited_depth": 1.0, "limited_time": 0.0}
     table = points_table([a_trial(measurement=measured)], OBJECTIVES)
     assert set(MEASUREMENTS) | set(WALLS) <= set(table.column_names)
     (row,) = table.to_pylist()
     assert row["loss"] is None, "a value that is not finite is no value"
     assert row["depth"] is None
-    assert (row["limited_depth"], row["limited_time"]) == (True, False)
+    assert (row["limited_depth"], row["limited_time"], row["limited_memory"]) == (True, False, None)
     assert table.schema.field("loss").type == pa.float64()
     assert table.schema.field("keys").type == pa.list_(pa.string())
     assert table.schema.field("channels_per_layer").type == pa.list_(pa.int64())

@@ -82,7 +82,7 @@ def words_of(text):
 @given(
     seeds=st.integers(1, 4),
     layers=st.lists(st.integers(0, 1024), max_size=12),
-    walls=st.sets(st.sampled_from(WALLS)),
+    walls=st.sets(st.sampled_from(list(WALLS))),
     width=st.integers(80, 200),
 )
 def test_front_of_the_usual_objectives_fits_the_terminal_and_nothing_is_cut(seeds, layers, walls, width):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Window
-from sweeper.model.costs import group_norms, scale_channels, space_costs, time_cost
+from sweeper.model.costs import Prices, group_norms, scale_channels, space_costs, time_cost
 from tests.model.populations import embedded, images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None)
@@ -157,3 +157,26 @@ def test_costs_are_one_number_for_each_network_whether_or_not_it_has_layers(wind
     for cost_P in space_costs(lattice):
         assert (cost_P.shape, cost_P.dtype) == ((population,), torch.float64)
         assert torch.equal(cost_P > 0, torch.full((population,), window.layers > 0))
+
+
+@quick
+@given(
+    st.integers(1, 4).flatmap(lambda c: st.lists(st.lists(st.floats(0, 9), min_size=c, max_size=c), min_size=1)),
+    st.integers(1, 9),
+    st.floats(0, 2),
+    st.floats(0, 2),
+)
+def test_slope_of_the_costs_is_what_both_solvers_push_with(groups, layer, breadth_pressure, depth_pressure):
+    """The loss of one solver and the threshold of the other are the same prices; ranks and layers count from 1."""
+    group_PC = torch.tensor(groups, dtype=torch.float64, requires_grad=True)
+    pressures = [torch.full(group_PC.shape[:1], value).double() for value in (breadth_pressure, depth_pressure)]
+    prices = Prices.of(group_PC, layer)
+    breadth_P, depth_P = prices.costs(group_PC)
+    (pressures[0] * breadth_P + pressures[1] * depth_P).sum().backward()
+    assert torch.equal(group_PC.grad, prices.under(*pressures))
+    for row, norms in enumerate(groups):
+        ranks = [rank for rank, _ in enumerate(norms, start=1)]
+        assert breadth_P[row].item() == pytest.approx(
+            sum(k * g for k, g in zip(ranks, sorted(norms)[::-1], strict=True))
+        )
+        assert depth_P[row].item() == pytest.approx(layer * sum(norms))

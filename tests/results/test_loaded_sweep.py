@@ -179,9 +179,12 @@ def test_unknown_task_is_refused_with_the_known_ones(sweep, ask):
 @pytest.mark.parametrize(
     ("objectives", "message"),
     [
-        (["acc", "time"], r"no objective 'acc' in sweep 'small' \(it has: accuracy, time, macs\)"),
-        (["loss", "time"], "no objective 'loss'"),
-        (["time", "time"], "'time' is named twice in time, time"),
+        (
+            ["acc", "time"],
+            r"'acc' is no objective of sweep 'small' \(its objectives: accuracy, time, macs\)\. Did you mean 'accuracy'",
+        ),
+        (["loss", "time"], "'loss' is no objective"),
+        (["time", "time"], "'time' is named 2 times. Name it once"),
         ("time", r"objectives must be a list of texts, but got the text 'time'\. Write objectives=\['time'\]"),
     ],
 )

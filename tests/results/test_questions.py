@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.results.differences import answered
-from sweeper.results.query import some_objectives
+from sweeper.results.objectives import front_objectives
 from sweeper.results.questions import Best, as_table, best, dominated, known_trial, nothing_complete, spreads
 from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
@@ -322,8 +322,8 @@ def test_every_answer_carries_sweep_version_and_reference_point_in_rows_json_and
 
 def test_objectives_that_are_none_of_the_sweeps_are_refused_by_name():
     known = [Objective(name, Goal.MINIMIZE) for name in ("accuracy", "time", "macs")]
-    assert some_objectives(known, ["macs", "time"], "small") == ("macs", "time")
-    assert some_objectives(known, ["macs", "time", "accuracy"], "small") == some_objectives(known, [], "small") == ()
+    assert front_objectives(known, ["macs", "time"], "small") == ("macs", "time")
+    assert front_objectives(known, ["macs", "time", "accuracy"], "small") == front_objectives(known, [], "small") == ()
     for names, message in (
         (
             ["tim", "macs"],
@@ -334,7 +334,7 @@ def test_objectives_that_are_none_of_the_sweeps_are_refused_by_name():
         (["time"], r"two objectives or more, but got only 'time'.*--at"),
     ):
         with pytest.raises(QueryError, match=message):
-            some_objectives(known, names, "small")
+            front_objectives(known, names, "small")
 
 
 def test_states_that_are_not_complete_are_no_settings():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from sweeper.measurements import WALLS
+from sweeper.analysis.sheet import USUAL
+from sweeper.measurements import MEASUREMENTS, Measurement, touched
 from sweeper.network import Graph, StepHistogram
 
 #: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
@@ -155,11 +156,11 @@ def _strongest_first(graph: Graph, layer: int) -> tuple[int, ...]:
 def summary(graph: Graph, measurement: Mapping[str, float]) -> str:
     """Return layers, channels, classes and what limited the network in one sentence."""
     classes = f"{graph.classes} classes"
-    *axes, memory = WALLS
-    if walls := ", ".join(axis.removeprefix("limited_") for axis in axes if measurement.get(axis)):
-        classes += f" · limited by its window in {walls}"
-    if measurement.get(memory):
-        classes += " and the window by memory"
+    walls = touched(measurement)
+    if axes := ", ".join(wall.axis for wall in walls if wall.is_window):
+        classes += f" · limited by its window in {axes}"
+    if others := ", ".join(wall.axis for wall in walls if not wall.is_window):
+        classes += f" and the window by {others}"
     if not graph.channels:
         return f"no living layer · {classes}"
     layers, first = counted(len(graph.channels), "layer"), counted(graph.channels[0], "channel")
@@ -183,19 +184,13 @@ def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
         "parameters": graph.parameters,
         **measurement,
     }
-    shown = {
-        "accuracy": ("accuracy", "{:.3f}"),
-        "breadth": ("breadth, channels", "{:.2f}"),
-        "depth": ("depth, layers", "{:.0f}"),
-        "time": ("time, steps", "{:.2f}"),
-        "parameters": ("parameters", ""),
-        "macs": ("MACs per image", ""),
-    }
-    return {
-        label: form.format(known[name]) if form else _short(known[name])
-        for name, (label, form) in shown.items()
-        if name in known
-    }
+    shown = [MEASUREMENTS[name] for name in (*USUAL, "parameters", "macs") if name in known]
+    return {one.label or one.name: _figure(one, known[one.name]) for one in shown}
+
+
+def _figure(measurement: Measurement, value: float) -> str:
+    is_counted = measurement.is_whole or not measurement.digits
+    return _short(value) if is_counted else f"{value:.{measurement.digits}f}"
 
 
 def median_steps(histogram: StepHistogram) -> str:

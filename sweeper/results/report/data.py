@@ -8,7 +8,7 @@ from typing import Any
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
 from sweeper.errors import SweepError
-from sweeper.measurements import MEASUREMENTS
+from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots import style
 from sweeper.results.plots.scene import MOST_CONNECTIONS
@@ -45,6 +45,7 @@ def report_data(
         "figures": {f"{task}/{one.name}": one.figure.to_plotly_json() for task, some in drawn.items() for one in some},
         "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
         "networks": dict(_networks(sweep, fronts)),
+        "walls": {name: wall.axis for name, wall in WALLS.items()},
     }
 
 
@@ -106,7 +107,7 @@ def _trials(sweep: LoadedSweep, fronts: Sequence[Front]) -> dict[str, Any]:
             values = [None if value is None else " ".join(map(str, value)) for value in values]
         found.append({
             "name": field.name,
-            "title": "layers" if field.name == "channels_per_layer" else field.name,
+            "title": columns.title(field.name),
             "unit": "" if kind == "list" else columns.unit(field.name),
             "kind": kind,
             "goal": goals.get(field.name, ""),

@@ -20,8 +20,8 @@ const numbersOf = (key) => {
     const around = typeof spread === "number" ? ` ± ${worded(spread)}` : "";
     found.push([column.title + (arrows[column.goal] || ""), worded(value) + around + unit]);
   }
-  const walls = ["breadth", "depth", "time", "memory"].filter((name) => byName.get(`limited_${name}`).values[row]);
-  if (walls.length) found.push(["limited in", walls.join(", ")]);
+  const walls = Object.entries(data.walls).filter(([name]) => byName.get(name).values[row]);
+  if (walls.length) found.push(["limited in", walls.map(([, axis]) => axis).join(", ")]);
   if (point) found.push(["mean ± sd of", `${point.keys.length} seeds`]);
   return found;
 };
