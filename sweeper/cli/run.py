@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from rich.console import Console
 from sweeper.cli import look, plot, query, report, submit
 from sweeper.cli.options import (
     AddressOption,
+    AgainOption,
     HomeOption,
     JsonOption,
     LedgerOption,
@@ -110,11 +112,18 @@ def resume(
     address: AddressOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    again: AgainOption = "",
 ) -> None:
-    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again."""
+    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again.
+
+    With --again those that failed are, on request; what they ended as stays in the ledger.
+    """
+    from sweeper.ledger.again import repeatable
     from sweeper.ledger.home import Home
 
-    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address)
+    words = [word.strip() for word in again.split(",") if word.strip()]
+    repeatable(words)  # a wrong word is said before anything is looked up
+    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address, again=words)
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
@@ -142,6 +151,7 @@ def _drive(
     workers: int | None,
     address: str | None,
     takes_on: bool = False,
+    again: Sequence[str] = (),
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import tables
@@ -161,6 +171,7 @@ def _drive(
                 observe=observe,
                 should_stop=lambda: bool(stopped),
                 takes_on=takes_on,
+                again=again,
             )
         except KeyboardInterrupt:
             print_commands("interrupted at once; continue with:", again)

@@ -6,7 +6,7 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper import storage
 from sweeper.driver.driver import Driver, Observer, Summary
-from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
+from sweeper.errors import HomeError, SpecMismatchError, SweepError, UnknownSweepError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.execution.resources import ONE_CPU, Shared
 from sweeper.job import Lease
+from sweeper.ledger.again import repeatable
 from sweeper.ledger.counts import Counts
 from sweeper.ledger.home import Home, this_driver
 from sweeper.ledger.ledger import Ledger
@@ -30,6 +31,7 @@ from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec, placement_changes
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.recorder import Recorder
+from sweeper.trial import Outcome
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
@@ -80,7 +82,10 @@ class Sweep:
         return sweep
 
     def resume(self, **options: Any) -> Summary:
-        """Run what has no outcome yet, from the ledger alone; takes the options of `run`."""
+        """Run what has no outcome yet, from the ledger alone; takes the options of `run`.
+
+        With `again=("lost", "failed")` trials that ended so are tried again first.
+        """
         self._loaded = None
         return self.run(**options)
 
@@ -109,6 +114,7 @@ class Sweep:
         should_stop: Callable[[], bool] = lambda: False,
         work: Work | None = None,
         takes_on: bool = False,
+        again: Iterable[str] = (),
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
 
@@ -122,12 +128,14 @@ class Sweep:
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
             work: What trains a population; the model's training by default.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
+            again: How trials ended that are tried again, such as `lost` and `failed`; never `complete` or `pruned`.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
         from sweeper.training import forecast, train
 
+        repeated = repeatable(again)
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
@@ -141,17 +149,20 @@ class Sweep:
             knowledge = self._knowledge(loaded.spec) if former is None else {}
             recorder = recorder or self._mlflow()
             executor = executor or RayExecutor(workers, scratch=self.scratch)
-            needed = self._needs(stack, loaded.spec, tasks, executor, workers, planned)
+            needed = self._needs(stack, loaded.spec, tasks, executor, workers, planned, repeated)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
             size = needed.population
             facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
             facts |= self._places(lease, ledger) | {"population": str(size)}
             keep_shared_ledger(self._folder, facts["identity"])
             ledger.plan(loaded, size, facts, should_stop, knowledge)
+            tried_again = ledger.try_again(repeated, self._begin_anew)
             driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
             stack.callback(driver.stop)
             driver.open()
             self._say_what_changed(driver, former, loaded)
+            if repeated:
+                driver.say(_said_again(repeated, tried_again))
             self._folder.keep_storage()
             self._folder.keep_tracking_uri(self.tracking_uri)
             try:
@@ -171,6 +182,7 @@ class Sweep:
         executor: Executor,
         workers: int | None,
         planned: Ledger | None,
+        repeated: Collection[Outcome] = (),
     ) -> Needs:
         """Join the machines, where there is anything to train on them, and find out what populations need of them."""
         from sweeper.driver.needs import Needs, needs
@@ -179,11 +191,25 @@ class Sweep:
         former = planned.revisions[-1] if planned and planned.revisions else None
         is_planned = former is not None and former.spec == spec
         size = former.population_size if former and is_planned else None
-        if planned and is_planned and size and planned.counts().without_driver().waiting == 0:
+        has_work = planned and (planned.counts().without_driver().waiting or planned.ended_so(repeated))
+        if is_planned and size and not has_work:
             return Needs(size, ONE_CPU, 0)
         shared = Shared(self._folder.files, forecast.files(spec.corners()), software())
         machines = stack.enter_context(executor.joined(shared))
         return needs(spec, tasks, machines, workers, size)
+
+    def _begin_anew(self, population: str) -> None:
+        """Remove the checkpoint of a population that failed, so that it does not fail from there again."""
+        from sweeper.training.checkpoints import Checkpoints
+
+        location = self._folder.checkpoint(population)
+        try:
+            Checkpoints(location).remove()
+        except OSError as error:
+            raise HomeError(
+                f"trials that failed begin anew, but the checkpoint {storage.without_credentials(location)} cannot be "
+                f"removed: {error.strerror}. Give the rights to write there, or leave --again out."
+            ) from error
 
     def _say_what_changed(self, driver: Driver, former: LoadedSpec | None, loaded: LoadedSpec) -> None:
         if grown := differences(former.spec, loaded.spec) if former else []:
@@ -289,3 +315,11 @@ class Sweep:
             return folder.driver
         with closing(read_ledger(folder)) as ledger:
             return ledger.driver
+
+
+def _said_again(wanted: Iterable[Outcome], tried: Mapping[Outcome, int]) -> str:
+    """Return in words how many trials are tried again."""
+    if not tried:
+        return f"no trial ended {' or '.join(wanted)}: none is tried again"
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in tried.items())
+    return f"tried again, as asked for: {counted}; their former outcomes stay in the ledger"

@@ -64,7 +64,7 @@ class Recorder(Protocol):
         """Begin or go on with a sweep."""
 
     def record(self, trial: TrialRecord) -> None:
-        """Mirror a finished trial; the first finished record of a key stands for ever.
+        """Mirror a finished trial; the first finished record of a key stands, until a later attempt takes its place.
 
         Raises:
             ValueError: If the trial is not finished.
@@ -107,9 +107,11 @@ class MemoryRecorder:
         self.status = "RUNNING"
 
     def record(self, trial: TrialRecord) -> None:
-        """Keep a finished trial, unless its key is kept already."""
+        """Keep a finished trial, unless its key is kept already with this attempt or a later one."""
         require_finished(trial)
-        self._trials.setdefault(trial.key, trial)
+        kept = self._trials.get(trial.key)
+        if kept is None or kept.attempt < trial.attempt:
+            self._trials[trial.key] = trial
 
     def record_front(self, front: Front) -> Front:
         """Keep a front under the next version, unless it says the same as the last."""
