@@ -123,7 +123,7 @@ def resume(
 
     words = [word.strip() for word in again.split(",") if word.strip()]
     repeatable(words)  # a wrong word is said before anything is looked up
-    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address, again=words)
+    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address, outcomes=words)
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
@@ -151,7 +151,7 @@ def _drive(
     workers: int | None,
     address: str | None,
     takes_on: bool = False,
-    again: Sequence[str] = (),
+    outcomes: Sequence[str] = (),
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import tables
@@ -171,7 +171,7 @@ def _drive(
                 observe=observe,
                 should_stop=lambda: bool(stopped),
                 takes_on=takes_on,
-                again=again,
+                again=outcomes,
             )
         except KeyboardInterrupt:
             print_commands("interrupted at once; continue with:", again)

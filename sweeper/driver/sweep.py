@@ -186,7 +186,7 @@ class Sweep:
     ) -> Needs:
         """Join the machines, where there is anything to train on them, and find out what populations need of them."""
         from sweeper.driver.needs import Needs, needs
-        from sweeper.training import forecast
+        from sweeper.training import forecast, train
 
         former = planned.revisions[-1] if planned and planned.revisions else None
         is_planned = former is not None and former.spec == spec
@@ -194,7 +194,7 @@ class Sweep:
         has_work = planned and (planned.counts().without_driver().waiting or planned.ended_so(repeated))
         if is_planned and size and not has_work:
             return Needs(size, ONE_CPU, 0)
-        shared = Shared(self._folder.files, forecast.files(spec.corners()), software())
+        shared = Shared(self._folder.files, forecast.files(spec.corners()), software(), (train.__name__,))
         machines = stack.enter_context(executor.joined(shared))
         return needs(spec, tasks, machines, workers, size)
 
@@ -321,5 +321,5 @@ def _said_again(wanted: Iterable[Outcome], tried: Mapping[Outcome, int]) -> str:
     """Return in words how many trials are tried again."""
     if not tried:
         return f"no trial ended {' or '.join(wanted)}: none is tried again"
-    counted = ", ".join(f"{count} {outcome}" for outcome, count in tried.items())
+    counted = ", ".join(f"{tried[outcome]} {outcome}" for outcome in wanted if outcome in tried)
     return f"tried again, as asked for: {counted}; their former outcomes stay in the ledger"
