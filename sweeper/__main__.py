@@ -18,10 +18,10 @@ def main() -> None:
         from sweeper.cli.run import main as run
 
         run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that is no package may end the program
         if not (problem := import_problem(error)):
             raise
-        print(f"sweeper: {problem}. {way_out(problem, 'here')}.", file=sys.stderr)
+        print(f"sweeper: {problem}. {way_out(problem)}.", file=sys.stderr)
         sys.exit(2)
 
 

@@ -35,16 +35,17 @@ def import_problem(error: BaseException) -> str:
     return f"{name} cannot be imported from {path} ({said})" if path else f"{name} cannot be imported ({said})"
 
 
-def way_out(problem: str, there: str) -> str:
+def way_out(problem: str, there: str = "") -> str:
     """Return what to do about an import problem.
 
     Args:
         problem: As `import_problem` said.
-        there: Where, such as `on that machine`.
+        there: Where, such as `on that machine`; empty for here.
     """
+    at = f" {there}" if there else ""
     if " instead of " in problem:
-        return f"Rename or move that file, or take its folder out of PYTHONPATH {there}"
-    return f"Install what is missing or broken {there}, the same as where sweeper is started"
+        return f"Rename or move that file, or take its folder out of PYTHONPATH{at}"
+    return f"Install what is missing or broken{at}" + (", the same as where sweeper is started" if there else "")
 
 
 def _frames(error: BaseException) -> list[tuple[str, str, bool]]:

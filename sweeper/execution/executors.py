@@ -46,7 +46,7 @@ class InlineExecutor:
                 if not (problem := import_problem(error)):
                     raise
                 raise ClusterError(
-                    f"nothing can be trained here: {problem}. {way_out(problem, 'here')}, and resume the sweep: no "
+                    f"nothing can be trained here: {problem}. {way_out(problem)}, and resume the sweep: no "
                     "trial has failed of it, what has no outcome waits."
                 ) from error
             source.on_ended(job, ended)

@@ -47,7 +47,7 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
             from sweeper.execution.ray_tune import job_on_worker
 
             call, job = cloudpickle.loads(unpacked), job_on_worker(config["job"])
-        except Exception as error:  # whatever it is, nothing was trained
+        except (Exception, SystemExit) as error:  # whatever it is, nothing was trained
             tune.report({"unable": json.dumps(unable(error))})
             return
         try:
