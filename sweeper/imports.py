@@ -102,7 +102,9 @@ def _shadow(name: str) -> tuple[str, str] | None:
         parts = Path(place).parts
         return "site-packages" in parts or "dist-packages" in parts or any(place.startswith(s) for s in standard)
 
-    if not places or is_installed(places[0]):
+    # Our own package may be run from a checkout, whatever is installed.
+    is_ours = name == "sweeper" and bool(places) and Path(places[0]).with_name("imports.py").exists()
+    if not places or is_ours or is_installed(places[0]):
         return None
     meant = next((place for place in places[1:] if is_installed(place)), None)
     return (places[0], meant) if meant else None

@@ -19,18 +19,18 @@ import sweeper
 _FOLDERS = "_py_driver_sys_path"
 
 
-class _Fixed(list[str]):
-    """A list of folders that nothing is added to."""
+class _Ours(list[str]):
+    """A list of folders that takes no other than the one in which sweeper itself is."""
 
     def extend(self, more: Iterable[str]) -> None:
-        """Add nothing."""
+        """Add that folder, if it is among these: a checkout that is not installed is found by nothing else."""
+        root = str(Path(sweeper.__file__).resolve().parent.parent)
+        super().extend(folder for folder in more if os.path.realpath(folder) == root)
 
 
 def own_folders_alone() -> JobConfig:
     """Return the configuration of a job whose workers get no folder of the driver, unless sweeper itself is there."""
     config = JobConfig()
     if isinstance(getattr(config, _FOLDERS, None), list):
-        root = str(Path(sweeper.__file__).resolve().parent.parent)
-        # A checkout that is not installed is found by the folder alone in which it is started.
-        setattr(config, _FOLDERS, _Fixed([root] if root == os.path.realpath(os.curdir) else []))
+        setattr(config, _FOLDERS, _Ours())
     return config

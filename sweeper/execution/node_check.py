@@ -31,9 +31,10 @@ def look(shared: Shared, probe: str, gpus: int) -> dict[str, str]:
     Raises:
         Exception: Whatever an import raises; who asks turns it into a problem.
     """
-    for name in shared.imports:
+    problems = list(_other_software(shared.software))
+    for name in () if problems else shared.imports:  # of other versions it is no wonder if they lack something
         importlib.import_module(name)
-    problems = [*_other_software(shared.software), *_other_storage(probe), *_other_files(shared.files)]
+    problems += [*_other_storage(probe), *_other_files(shared.files)]
     return {"problem": "; ".join(problems), "gpu_problem": _gpu_problem(gpus) if gpus else ""}
 
 

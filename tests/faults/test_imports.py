@@ -21,10 +21,32 @@ TINY = (
 )
 
 #: Names that files of a project have, and packages that we or Ray import.
-TAKEN = (
-    "model search_spaces tests utils train network config data yaml numpy torch pydantic typing_extensions optuna "
-    "mlflow pyarrow sklearn typer rich click sqlalchemy pandas packaging msgpack"
-).split()
+TAKEN = [
+    "model",
+    "search_spaces",
+    "tests",
+    "utils",
+    "train",
+    "network",
+    "config",
+    "data",
+    "yaml",
+    "numpy",
+    "torch",
+    "pydantic",
+    "typing_extensions",
+    "optuna",
+    "mlflow",
+    "pyarrow",
+    "sklearn",
+    "typer",
+    "rich",
+    "click",
+    "sqlalchemy",
+    "pandas",
+    "packaging",
+    "msgpack",
+]
 
 #: Puts a folder first on the path of Ray's workers, and of no other process.
 ON_WORKERS = """
