@@ -45,7 +45,9 @@ def way_out(problem: str, there: str = "") -> str:
     at = f" {there}" if there else ""
     if " instead of " in problem:
         return f"Rename or move that file, or take its folder out of PYTHONPATH{at}"
-    return f"Install what is missing or broken{at}" + (", the same as where sweeper is started" if there else "")
+    if " cannot be imported" in problem:
+        return f"Mend or move that file, or install its package again{at}"
+    return f"Install what is missing{at}" + (", the same as where sweeper is started" if there else "")
 
 
 def _frames(error: BaseException) -> list[tuple[str, str, bool]]:

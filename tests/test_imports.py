@@ -78,7 +78,7 @@ def test_folder_that_stands_in_for_a_package_and_a_module_of_python_are_named_to
 def test_package_that_is_missing_is_said_so_and_is_to_be_installed():
     said = problem_of("import nothing_of_this_name.inside")
     assert said == ("nothing_of_this_name is missing (ModuleNotFoundError: No module named 'nothing_of_this_name')")
-    assert way_out(said, "there").startswith("Install what is missing or broken there")
+    assert way_out(said, "there").startswith("Install what is missing there, the same")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,9 @@ Traceback (most recent call last):
     actor_class = pickle.loads(pickled_class)
   File "/project/pyarrow.py", line 1, in <module>
     raise error
-{error}"""
+{error}
+
+An unexpected internal error occurred while the worker was executing a task."""
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ class WorkerCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on whose worker died, and of what."""
-        self._searcher.on_trial_error(trial.trial_id, trial.get_error())
+        self._searcher.on_trial_error(trial.trial_id, _error_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill workers that hang; Tune then says that they died."""
@@ -335,6 +335,14 @@ class SourceStopper(tune.Stopper):
     def stop_all(self) -> bool:
         """Tell whether to end the run."""
         return self._source.should_stop()
+
+
+def _error_of(trial: Trial) -> Exception | None:
+    """Return what a trial's worker died of: as Tune has just written it here, since it reaches the storage later."""
+    with suppress(Exception):  # of a class that cannot be read here, or written elsewhere
+        error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
+        return error if isinstance(error, Exception) else None
+    return trial.get_error()
 
 
 def _job_from_json(text: str) -> Job:

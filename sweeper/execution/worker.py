@@ -6,6 +6,7 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from sweeper.imports import import_problem, way_out
 
 if TYPE_CHECKING:  # a worker may not find it
     from sweeper.execution.contract import Work
+
+#: How errors of an import are told.
+_IMPORT = re.compile(r"(ModuleNotFound|Import|Syntax)Error\b")
 
 
 def packed(call: Callable[..., Any]) -> bytes:
@@ -86,21 +90,18 @@ def unable_in(text: str) -> str:
     Args:
         text: With a traceback of that worker, and its address, in Ray's own words.
     """
-    import re
-
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [n for n, line in enumerate(lines) if re.match(r"(\w+\.)*(ModuleNotFound|Import|Syntax)Error\b", line)]
-    if "failed to import on the worker" not in text and not ("creation task" in text and errors):
+    _, is_ray_sure, said = text.rpartition("failed to import on the worker")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception|Exit)\b(:|$)", line)]
+    if not errors or not (is_ray_sure or ("creation task" in text and _IMPORT.match(lines[errors[-1]]))):
         return ""
-    last = errors[-1] if errors else len(lines) - 1
-    files = [m[1] for line in lines[:last] if (m := re.match(r'File "([^"]+)"', line)) and "<frozen" not in m[1]]
-    missing = re.search(r"No module named '([^']+)'", lines[last]) if errors else None
-    where = re.search(r"\bip=([\d.:a-f]+)", text)
-    blamed = (
-        f"{missing[1]} is missing" if missing else f"{files[-1]} cannot be imported" if files else "it cannot start"
-    )
-    node = where[1] if where else "a node that Ray does not name"
-    return unable_sentence({"node": node, "problem": f"{blamed} ({lines[last]})"})
+    error = lines[errors[-1]]
+    files = [m[1] for line in lines[: errors[-1]] if (m := re.match(r'File "([^"<]+)"', line))]
+    missing = re.search(r"No module named '([^']+)'", error)
+    blamed = f"{files[-1]} cannot be imported" if files else "it cannot be set up"
+    blamed = f"{missing[1]} is missing" if missing else blamed
+    where = re.search(r"\bip[=:] ?([\d.:a-f]+\w)", text)
+    return unable_sentence({"node": where[1] if where else "a node of the cluster", "problem": f"{blamed} ({error})"})
 
 
 def asked(question: bytes) -> dict[str, str]:

@@ -320,3 +320,25 @@ def test_driver_killed_while_it_tries_again_is_followed_by_one_that_loses_and_re
     assert sorted(trained) == sorted(k for k, r in before.items() if r.state is not State.COMPLETE)
     assert home.broken() == {}
     assert set(home.runs().values()) == {1}
+
+
+@pytest.mark.slow
+def test_command_line_tries_again_on_ray_and_the_audit_there_holds(home, tmp_path):
+    """The option of `sweeper resume`, with workers of Ray Tune and the real audit."""
+    home.run(failing(Outcome.LOST, Outcome.FAILED))
+
+    def command(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "sweeper", *words, "--home", str(home.root)],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, err = command("resume", "again", "--again", "lost,nonsense")
+    assert (code, out) == (2, "")
+    assert "failed, not_finite, missing_objective, out_of_memory, timed_out, lost; but got 'nonsense'" in err
+    code, out, err = command("resume", "again", "--again", "lost, failed", "--workers", "1")
+    assert (code, "8 trials: 8 complete" in out) == (0, True), out + err
+    assert "tried again, as asked for: 2 failed, 2 lost" in out + err
+    code, out, err = command("audit", "again")
+    assert (code, "9 of 9 promises hold" in out) == (0, True), out + err
