@@ -1,5 +1,36 @@
-"""`python -m sweeper` is the same as `sweeper`."""
+"""The `sweeper` command, and `python -m sweeper`, which is the same; what cannot be imported is one sentence.
 
-from sweeper.cli.run import main
+Python puts the current folder first on the path of `python -m`. A file there that is named as a package would be
+imported in its place, so the folder is taken off again, unless sweeper itself is in it.
+"""
 
-main()
+from __future__ import annotations
+
+import os
+import sys
+
+from sweeper.imports import import_problem, way_out
+
+
+def main() -> None:
+    """Run the command line; what is missing, broken or not what it should be is one message and exit code 2."""
+    try:
+        from sweeper.cli.run import main as run
+
+        run()
+    except (Exception, SystemExit) as error:  # a file that is no package may end the program
+        if not (problem := import_problem(error)):
+            raise
+        print(f"sweeper: {problem}. {way_out(problem)}.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _leave_current_folder() -> None:
+    own = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    if not sys.flags.safe_path and sys.path and os.path.realpath(sys.path[0]) == os.getcwd() != own:
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    _leave_current_folder()
+    main()

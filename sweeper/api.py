@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +85,7 @@ def run(
 def resume(
     name: str,
     *,
+    again: Sequence[str] = (),
     home: str | Path | None = None,
     workers: int | None = None,
     tracking_uri: str | None = None,
@@ -99,6 +100,7 @@ def resume(
 
     Args:
         name: Name of the sweep.
+        again: How trials ended that are tried again, such as `["lost", "failed"]`; never `complete` or `pruned`.
         home, workers, tracking_uri, storage, ledger, address, executor, recorder, progress: As for `run`.
 
     Returns:
@@ -111,7 +113,7 @@ def resume(
     from sweeper.cli.options import known_sweep
 
     sweep = known_sweep(name, _home(home, storage, ledger), _tracking(tracking_uri))
-    return _ended(sweep, None, workers, address, executor, progress, {"recorder": recorder})
+    return _ended(sweep, None, workers, address, executor, progress, {"recorder": recorder, "again": again})
 
 
 def plan(spec: Source, *, workers: int | None = None) -> Estimate:

@@ -44,8 +44,9 @@ def ask(
     Returns:
         What was answered, and, where the process did not end well, a text that says how it ended.
     """
-    command = [sys.executable, "-m", _ANSWERED_BY[question[0]], *question]
-    folders = os.pathsep.join(folder for folder in sys.path if folder)  # the child finds what this process finds
+    # The child finds what this process finds, and nothing else: by itself it would begin with the current folder.
+    command = [sys.executable, "-P", "-m", _ANSWERED_BY[question[0]], *question]
+    folders = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     try:
         done = subprocess.run(
             command,

@@ -23,7 +23,7 @@ class State(StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Finished trials are immutable and never run again."""
+        """Finished trials are immutable; those that failed run again on request alone, as a new attempt."""
         return self in (State.COMPLETE, State.PRUNED, State.FAILED)
 
 

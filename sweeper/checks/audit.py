@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sweeper.analysis.fronts import Front, compute_fronts
 from sweeper.checks.guarantee import Promise, judged
 from sweeper.errors import SpecError, TrackingError
+from sweeper.ledger.again import attempts
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.open import read_ledger
 from sweeper.ledger.populations import population_key
@@ -25,6 +27,9 @@ from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
 from sweeper.tracking.recorder import member_keys, shortened
 from sweeper.trial import Outcome, State, TrialRecord
 
+if TYPE_CHECKING:
+    from sweeper.tracking.mlflow.client import Run
+
 _Broken = defaultdict[str, list[str]]
 
 
@@ -33,6 +38,8 @@ class Evidence:
     """All that is known of a sweep, read once.
 
     Attributes:
+        rows: Those that count.
+        former: Rows of trials that were tried again on request: their history.
         driver: Who drives the sweep, in words; None for nobody.
         mirror: What MLflow holds; the reason where it cannot be read.
     """
@@ -43,11 +50,16 @@ class Evidence:
     rows: Sequence[Row]
     driver: str | None
     mirror: Mirror | str
+    former: Sequence[Row] = ()
 
     @property
     def finished(self) -> dict[str, TrialRecord]:
         """Trials with an outcome, by key."""
         return {row.record.key: row.record for row in self.rows if row.record and row.record.state.is_finished}
+
+    def is_former(self, key: str, run: Run) -> bool:
+        """Whether a run mirrors an attempt of a trial that was tried again since."""
+        return any(r.record is not None and r.name == key and not differences(run, r.record) for r in self.former)
 
 
 def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
@@ -68,9 +80,12 @@ def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
         mirror = str(error)
     with closing(read_ledger(folder)) as ledger:
         driver = driver or folder.driver or ledger.driver
-        evidence = Evidence(folder, ledger.spec, ledger.identity, ledger.rows(), driver, mirror)
+        rows, former = attempts(ledger.rows())
+        evidence = Evidence(folder, ledger.spec, ledger.identity, rows, driver, mirror, former)
     return [
-        judged("every planned trial is in the ledger, once", planned_once(evidence.spec, evidence.rows)),
+        judged(
+            "every planned trial is in the ledger, once", planned_once(evidence.spec, evidence.rows, evidence.former)
+        ),
         judged("no trial is running without a driver, and none waits once the sweep has ended", driven(evidence)),
         judged("every finished trial has one outcome, and its row says the same", outcomes(evidence)),
         _of_mirror("no trial ran or was mirrored twice: one run in MLflow, equal to the ledger", once, evidence),
@@ -78,7 +93,7 @@ def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
         _of_mirror("every stored front is the front of the trials in the ledger", fronts, evidence, is_settled=True),
         judged("every complete trial has its network, readable and its own", networks(evidence)),
         judged("every population that has begun can go on from a checkpoint", checkpoints(evidence)),
-        judged("every trial belongs to the population it names", populations(evidence.rows)),
+        judged("every trial belongs to the population it names", populations(evidence.rows, evidence.former)),
     ]
 
 
@@ -98,8 +113,8 @@ def _of_mirror(
 # --- the ledger -----------------------------------------------------------------------------------
 
 
-def planned_once(spec: SweepSpec, rows: Sequence[Row]) -> _Broken:
-    """Compare the keys in the ledger with those that the spec plans."""
+def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = ()) -> _Broken:
+    """Compare the keys in the ledger with those that the spec plans; former attempts of a trial are no second one."""
     broken = _Broken(list)
     found = Counter(row.plan["key"] for row in rows if "key" in row.plan)
     if spec.search is None:
@@ -114,6 +129,12 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row]) -> _Broken:
             broken["a row that cannot be read"].append(row.name)
         elif Setting.from_flat(row.record.setting).key != row.record.key:
             broken["a key that is not that of its setting"].append(row.name)
+    places = Counter((row.task, row.plan["again"]) for row in (*rows, *former) if "again" in row.plan)
+    for row in former:
+        if row.state is not State.FAILED:
+            broken[f"tried again, though it was {row.state}"].append(row.name)
+        if places[row.task, row.number] > 1:
+            broken["tried again twice at a time"].append(row.name)
     return broken
 
 
@@ -152,7 +173,7 @@ def outcomes(evidence: Evidence) -> _Broken:
     """Compare what every finished row says of its end with what Optuna keeps of it."""
     broken = _Broken(list)
     names = [one.name for one in evidence.spec.objectives]
-    for row in evidence.rows:
+    for row in (*evidence.rows, *evidence.former):
         if row.state is State.WAITING and row.ended:
             broken["waiting, though it has an outcome"].append(row.name)
         if not row.state.is_finished:
@@ -177,20 +198,28 @@ def outcomes(evidence: Evidence) -> _Broken:
     return broken
 
 
-def populations(rows: Iterable[Row]) -> _Broken:
-    """Compare the key of every population with those of the trials that name it."""
+def populations(rows: Sequence[Row], former: Sequence[Row] = ()) -> _Broken:
+    """Compare the key of every population with those of the trials that name it, now or by a former attempt."""
     broken = _Broken(list)
     members: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        # A population that failed was divided: those that left it were formed with the others all the same.
-        for key in {str(row.plan.get("population", "")), *map(str, row.plan.get("former", []))}:
+        for key in _populations_of(row):
             members[key].append(row)
+    for row in former:
+        for key in _populations_of(row):
+            if row.name not in {member.name for member in members[key]}:
+                members[key].append(row)
     for key, group in members.items():
         if key != population_key(str(row.plan.get("key", "")) for row in group):
             broken["a population with other members than it was formed of"].append(key or "no name")
         elif len({_kind(row) for row in group}) > 1:
             broken["a population of several tasks, windows or trainings"].append(key)
     return broken
+
+
+def _populations_of(row: Row) -> set[str]:
+    # A population that failed was divided: those that left it were formed with the others all the same.
+    return {str(row.plan.get("population", "")), *map(str, row.plan.get("former", []))}
 
 
 def _kind(row: Row) -> tuple[str, str]:
@@ -214,6 +243,8 @@ def once(evidence: Evidence, mirror: Mirror) -> _Broken:
         elif len(runs) > 1:
             broken["several runs of one trial"].append(key)
     for key, run in sorted(mirror.committed.items()):
+        if evidence.is_former(key, run):  # it is replaced when the new attempt has ended, see `mirrored`
+            continue
         if key in finished:
             wrong = differences(run, finished[key])
             if wrong:
@@ -233,11 +264,14 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
         broken[f"another sweep of this name, from the home {mirror.home}"].append(name)
     if evidence.driver:  # its mirror may be behind
         return broken
-    missing = sorted(evidence.finished.keys() - mirror.committed.keys())
-    again = f"`sweeper mirror {name}`"
+    finished, again = evidence.finished, f"`sweeper mirror {name}`"
+    former = {key for key, run in mirror.committed.items() if key in finished and evidence.is_former(key, run)}
+    broken[f"with the run of a former attempt ({again})"] = sorted(former)
+    missing = sorted(finished.keys() - mirror.committed.keys())
     broken[f"without a run ({again})"] = [key for key in missing if key not in mirror.runs]
     broken[f"with a run that was not written to its end ({again})"] = [key for key in missing if key in mirror.runs]
-    broken[f"not in the table of trials ({again})"] = sorted(evidence.finished.keys() - mirror.in_table)
+    held = mirror.in_table
+    broken[f"not in the table of trials ({again})"] = sorted(k for k, r in finished.items() if held.get(k) != r.attempt)
     states = Counter(row.state for row in evidence.rows)
     is_open = states[State.WAITING] + states[State.RUNNING] or len(evidence.rows) < evidence.spec.planned
     wanted = "KILLED" if is_open else "FAILED" if states[State.FAILED] else "FINISHED"

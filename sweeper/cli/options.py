@@ -113,6 +113,15 @@ JobsAddressOption = Annotated[
         help="Job server of a Ray cluster, http://HEAD:8265; `here` for this machine whatever the variable says.",
     ),
 ]
+AgainOption = Annotated[
+    str,
+    typer.Option(
+        "--again",
+        metavar="OUTCOMES",
+        help="First try again what ended so, such as lost,failed; also not_finite, missing_objective, out_of_memory, "
+        "timed_out. Their former outcomes stay in the ledger.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from sweeper.cli import checks, environment, networks, plot, query, report, stat
 from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
+    AgainOption,
     HomeOption,
     JsonOption,
     LedgerOption,
@@ -108,11 +110,18 @@ def resume(
     address: AddressOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
+    again: AgainOption = "",
 ) -> None:
-    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again."""
+    """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again.
+
+    With --again those that failed are, on request; what they ended as stays in the ledger.
+    """
+    from sweeper.ledger.again import repeatable
     from sweeper.ledger.home import Home
 
-    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address)
+    words = [word.strip() for word in again.split(",") if word.strip()]
+    repeatable(words)  # a wrong word is said before anything is looked up
+    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address, outcomes=words)
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
@@ -140,6 +149,7 @@ def _drive(
     workers: int | None,
     address: str | None,
     takes_on: bool = False,
+    outcomes: Sequence[str] = (),
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import tables
@@ -150,7 +160,7 @@ def _drive(
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
     try:
-        session = run_session(sweep, loaded, workers, address, takes_on=takes_on)
+        session = run_session(sweep, loaded, workers, address, takes_on=takes_on, again=outcomes)
     except KeyboardInterrupt:
         print_commands("interrupted at once; continue with:", again)
         sys.exit(130)

@@ -162,7 +162,8 @@ class Driver:
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
         self._tally.begun(population.key, population.task, len(population.open))
         self.say("")
-        members = [self._records[key] for key in population.keys]
+        # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
+        members = [self._records[key] for key in population.keys if key in population.open]
         return Job(
             key=population.key,
             task=population.task,
@@ -229,7 +230,7 @@ class Driver:
             return False
         parts = self._ledger.retry(population, kind, apart=step is Step.APART)
         for part in parts:
-            self._records |= {record.key: record for record in self._ledger.records_in(part)}
+            self._records |= {r.key: r for r in self._ledger.records_in(part) if r.key in part.open}
         self._note(_said(population, ended[0], step, tried + 1, limits[str(kind)]))
         self._put_back(parts)
         return True

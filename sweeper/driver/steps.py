@@ -5,7 +5,7 @@ What can fail fails in the first two steps, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from sweeper.search.cells import knowledge_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, placement_changes
 from sweeper.tracking.recorder import Recorder
+from sweeper.trial import Outcome
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
@@ -92,6 +93,7 @@ class Surroundings:
         executor: Where populations are trained.
         workers: Populations at a time, where the user has said so.
         connect: Returns where outcomes are mirrored, once that is reached.
+        repeated: How trials ended that are tried again.
     """
 
     home: Home
@@ -100,6 +102,7 @@ class Surroundings:
     executor: Executor
     workers: int | None
     connect: Callable[[], Recorder]
+    repeated: Collection[Outcome] = ()
 
 
 @dataclass(frozen=True)
@@ -143,15 +146,16 @@ def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Look:
 def _needs(spec: SweepSpec, tasks: Mapping[str, TaskFacts], around: Surroundings, stack: ExitStack) -> Needs:
     """Join the machines, where there is anything to train on them, and find out what populations need of them."""
     from sweeper.driver.needs import Needs, needs
-    from sweeper.training import forecast
+    from sweeper.training import forecast, train
 
     ledger = around.ledger
     former = ledger.revisions[-1] if ledger and ledger.revisions else None
     is_planned = former is not None and former.spec == spec
     size = former.population_size if former and is_planned else None
-    if ledger and is_planned and size and ledger.counts().without_driver().waiting == 0:
+    has_work = ledger and (ledger.counts().without_driver().waiting or ledger.ended_so(around.repeated))
+    if is_planned and size and not has_work:
         return Needs(size, ONE_CPU, 0)
-    shared = Shared(around.folder.files, forecast.files(spec.corners()), software())
+    shared = Shared(around.folder.files, forecast.files(spec.corners()), software(), (train.__name__,))
     machines = stack.enter_context(around.executor.joined(shared))
     return needs(spec, tasks, machines, around.workers, size)
 

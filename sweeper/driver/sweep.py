@@ -6,7 +6,7 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,11 @@ from sweeper import storage
 from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
 from sweeper.driver.steps import Agreement, Look, Surroundings
+from sweeper.errors import HomeError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.job import Lease
+from sweeper.ledger.again import repeatable
 from sweeper.ledger.counts import Counts
 from sweeper.ledger.home import Home, this_driver
 from sweeper.ledger.ledger import Ledger
@@ -28,6 +30,7 @@ from sweeper.provenance import sweep_facts
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
 from sweeper.tracking.trackers import recorder_of
+from sweeper.trial import Outcome
 
 
 def _training() -> Work:
@@ -80,7 +83,10 @@ class Sweep:
         return sweep
 
     def resume(self, **options: Any) -> Summary:
-        """Run what has no outcome yet, from the ledger alone; takes the options of `run`."""
+        """Run what has no outcome yet, from the ledger alone; takes the options of `run`.
+
+        With `again=("lost", "failed")` trials that ended so are tried again first.
+        """
         self._loaded = None
         return self.run(**options)
 
@@ -109,6 +115,7 @@ class Sweep:
         should_stop: Callable[[], bool] = lambda: False,
         work: Work | None = None,
         takes_on: bool = False,
+        again: Iterable[str] = (),
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
 
@@ -122,10 +129,12 @@ class Sweep:
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
             work: What trains a population; the model's training by default.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
+            again: How trials ended that are tried again, such as `lost` and `failed`; never `complete` or `pruned`.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
+        repeated = repeatable(again)
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
@@ -133,13 +142,16 @@ class Sweep:
             agreed = steps.agree(self.name, loaded, planned)
             executor = executor or RayExecutor(workers, scratch=self.scratch)
             connect = self._mlflow if recorder is None else lambda: recorder
-            around = Surroundings(self._home, self._folder, planned, executor, workers, connect)
+            around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
             seen = steps.look(agreed, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
             self._plan(ledger, lease, agreed, seen, should_stop)
+            tried_again = ledger.try_again(repeated, self._begin_anew)
             driver = Driver(ledger, self._folder, lease, seen.recorder, observe, should_stop)
             stack.callback(driver.stop)
             self._open(driver, agreed)
+            if repeated:
+                driver.say(_said_again(repeated, tried_again))
             return steps.drive(driver, executor, work or _training(), seen.needs.request)
 
     def _plan(
@@ -158,6 +170,19 @@ class Sweep:
             driver.say(change)
         self._folder.keep_storage()
         self._folder.keep_tracking_uri(self.tracking_uri)
+
+    def _begin_anew(self, population: str) -> None:
+        """Remove the checkpoint of a population that failed, so that it does not fail from there again."""
+        from sweeper.training.checkpoints import Checkpoints
+
+        location = self._folder.checkpoint(population)
+        try:
+            Checkpoints(location).remove()
+        except OSError as error:
+            raise HomeError(
+                f"trials that failed begin anew, but the checkpoint {storage.without_credentials(location)} cannot be "
+                f"removed: {error.strerror}. Give the rights to write there, or leave --again out."
+            ) from error
 
     @contextmanager
     def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
@@ -217,3 +242,11 @@ class Sweep:
             return folder.driver
         with closing(read_ledger(folder)) as ledger:
             return ledger.driver
+
+
+def _said_again(wanted: Iterable[Outcome], tried: Mapping[Outcome, int]) -> str:
+    """Return in words how many trials are tried again."""
+    if not tried:
+        return f"no trial ended {' or '.join(wanted)}: none is tried again"
+    counted = ", ".join(f"{tried[outcome]} {outcome}" for outcome in wanted if outcome in tried)
+    return f"tried again, as asked for: {counted}; their former outcomes stay in the ledger"

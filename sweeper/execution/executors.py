@@ -17,6 +17,7 @@ from pathlib import Path
 from sweeper.errors import ClusterError
 from sweeper.execution.contract import JobSource, StoppedError, Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
+from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
 
 
@@ -41,6 +42,13 @@ class InlineExecutor:
                 ended = work(job, report)
             except StoppedError:
                 return
+            except Exception as error:
+                if not (problem := import_problem(error)):
+                    raise
+                raise ClusterError(
+                    f"nothing can be trained here: {problem}. {way_out(problem)}, and resume the sweep: no "
+                    "trial has failed of it, what has no outcome waits."
+                ) from error
             source.on_ended(job, ended)
 
 

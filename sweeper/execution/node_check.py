@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,14 @@ def look(shared: Shared, probe: str, gpus: int) -> dict[str, str]:
         shared: What it should find.
         probe: A file that the driver wrote, whose content is the end of its name; empty for none.
         gpus: How many Ray says it has.
+
+    Raises:
+        Exception: Whatever an import raises; who asks turns it into a problem.
     """
-    problems = [*_other_software(shared.software), *_other_storage(probe), *_other_files(shared.files)]
+    problems = list(_other_software(shared.software))
+    for name in () if problems else shared.imports:  # of other versions it is no wonder if they lack something
+        importlib.import_module(name)
+    problems += [*_other_storage(probe), *_other_files(shared.files)]
     return {"problem": "; ".join(problems), "gpu_problem": _gpu_problem(gpus) if gpus else ""}
 
 

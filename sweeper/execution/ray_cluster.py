@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -25,8 +26,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
+from sweeper.execution.driver_path import own_folders_alone
 from sweeper.execution.node_check import look
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
+from sweeper.execution.worker import asked, packed, travel_by_value
 
 #: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
 NODE_PATIENCE_S = 90.0
@@ -61,10 +64,11 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
+                job_config=own_folders_alone(),
                 object_store_memory=100 * 2**20,
             )
         else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, job_config=own_folders_alone())
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -202,17 +206,19 @@ def _looked_at(found: Sequence[Node], shared: Shared) -> list[Node]:
     """
     mark = f"probe-{uuid.uuid4().hex}"
     probe = storage.join(shared.folder, mark) if shared.folder else ""
+    travel_by_value()
     try:
         if probe:
             storage.write_bytes(probe, mark.encode())
-        asked = {}
+        told = {}
         for node in found:
             if node.has.cpus:
                 where = NodeAffinitySchedulingStrategy(node.id, soft=False)
-                task = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
-                asked[task.remote(shared, probe, int(node.has.gpus))] = node
-        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_PATIENCE_S) if asked else ([], [])
-        answers = {asked[ref].id: _answer(ref) if ref in ready else _silent() for ref in asked}
+                task = ray.remote(asked).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
+                question = packed(partial(look, shared, probe, int(node.has.gpus)))
+                told[task.remote(question)] = node
+        ready, _ = ray.wait(list(told), num_returns=len(told), timeout=NODE_PATIENCE_S) if told else ([], [])
+        answers = {told[ref].id: _answer(ref) if ref in ready else _silent() for ref in told}
     except OSError as error:
         raise ClusterError(
             f"the storage {storage.without_credentials(shared.folder)} cannot be written: {error.strerror}. "

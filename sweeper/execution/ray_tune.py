@@ -29,6 +29,7 @@ from sweeper.execution.contract import JobSource, Work
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
+from sweeper.execution.worker import trainable, travel_by_value, unable_in, unable_sentence
 from sweeper.job import Job, Lease, Progress
 from sweeper.trial import Ended, Outcome
 
@@ -57,13 +58,16 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
     # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
     for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
+    travel_by_value()
     guarded = _Guarded(source)
     waiting = Waiting(guarded, request, limit, seen, unplaced, autoscaler_says)
     first: Job | None = None
     while True:
         at_once = limit or seen().at_once(request)
         most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
-        searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most)
+        searcher = PlanSearcher(
+            guarded, most, first, lambda: waiting.at_most, lambda why: guarded.fail(ClusterError(why))
+        )
         _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
         if guarded.error:
             raise guarded.error
@@ -90,7 +94,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, 
     folder, folders = str(scratch or tempfile.mkdtemp(prefix="sweeper-tune-")), FolderCallback()
     try:
         tuner = tune.Tuner(
-            tune.with_resources(_trainable(work), request_of(room.request)),
+            tune.with_resources(trainable(work), request_of(room.request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,  # the searcher says how many at a time: that number may change
@@ -155,17 +159,10 @@ def _directory_name(trial: Trial) -> str:
     return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
 
 
-def _trainable(work: Work) -> Callable[[dict[str, str]], None]:
-    """Return what a worker runs: one job, from its text in the configuration."""
-
-    def train(config: dict[str, str]) -> None:
-        # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        job = replace(_job_from_json(config["job"]), device=device)
-        ended = work(job, lambda progress: tune.report({"progress": json.dumps(asdict(progress))}))
-        tune.report({"ended": json.dumps([asdict(member) for member in ended])})
-
-    return train
+def job_on_worker(text: str) -> Job:
+    """Return a job from its text, with what its worker was given."""
+    # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
+    return replace(_job_from_json(text), device="cuda" if ray.get_gpu_ids() else "cpu")
 
 
 class PlanSearcher(Searcher):
@@ -176,6 +173,7 @@ class PlanSearcher(Searcher):
         most: How many to hand out.
         first: A job that was taken from the source already.
         at_most: Returns how many may be handed out at a time, now.
+        on_unable: Called with what to tell the user where a worker cannot begin: its job is left as it is.
     """
 
     def __init__(
@@ -184,8 +182,10 @@ class PlanSearcher(Searcher):
         most: int,
         first: Job | None = None,
         at_most: Callable[[], int] = lambda: sys.maxsize,
+        on_unable: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
+        self._on_unable = on_unable
         self._source, self._left, self._first, self._at_most = source, most, first, at_most
         self._jobs: dict[str, Job] = {}
         self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
@@ -228,6 +228,9 @@ class PlanSearcher(Searcher):
         if "ended" in result:
             del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
             self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
+        elif "unable" in result:
+            del self._jobs[trial_id]
+            self._on_unable(unable_sentence(json.loads(result["unable"])))
         elif "progress" in result:
             self._source.on_progress(job, Progress(**json.loads(result["progress"])))
 
@@ -243,6 +246,9 @@ class PlanSearcher(Searcher):
             self._source.on_ended(job, [Ended(Outcome.TIMED_OUT, reason)] * len(job.wanted_keys))
             return
         said = f"{type(error).__name__}: {error}".strip()
+        if sentence := unable_in(said):
+            self._on_unable(sentence)
+            return
         # Ray's own monitor kills a worker before the system's memory is full, and says so.
         is_memory = isinstance(error, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in said
         outcome = Outcome.OUT_OF_MEMORY if is_memory else Outcome.LOST
@@ -287,7 +293,7 @@ class WorkerCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on whose worker died, and of what."""
-        self._searcher.on_trial_error(trial.trial_id, trial.get_error())
+        self._searcher.on_trial_error(trial.trial_id, _error_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill workers that hang; Tune then says that they died."""
@@ -342,6 +348,14 @@ class SourceStopper(tune.Stopper):
     def stop_all(self) -> bool:
         """Tell whether to end the run."""
         return self._source.should_stop()
+
+
+def _error_of(trial: Trial) -> Exception | None:
+    """Return what a trial's worker died of: as Tune has just written it here, since it reaches the storage later."""
+    with suppress(Exception):  # of a class that cannot be read here, or written elsewhere
+        error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
+        return error if isinstance(error, Exception) else None
+    return trial.get_error()
 
 
 def _job_from_json(text: str) -> Job:

@@ -173,11 +173,13 @@ class Shared:
         folder: Location of the folder for checkpoints and networks.
         files: Sizes of files that training reads, by path.
         software: Versions, by name.
+        imports: Modules that training begins with.
     """
 
     folder: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
+    imports: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

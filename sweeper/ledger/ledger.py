@@ -3,7 +3,8 @@
 The ledger is an Optuna storage with one study per sweep and task. It is the only truth about a sweep: Ray's state is
 placement, MLflow is a mirror. One driver writes it. Every trial carries these attributes:
 
-    plan     key, setting, population, and of a search what the sampler noted: written with the row itself
+    plan     key, setting, population, and of a search what the sampler noted: written with the row itself; of a trial
+             that is tried again on request also the row that it takes the place of
     claim    attempt, owner, heard_ms, retries: who works on it, and how often it was tried again
     rungs    the measurement at each rung that it has passed
     ended    outcome, reason, measurement, details, curve: written together with the row's last state
@@ -13,11 +14,12 @@ What happens to a population is written in one transaction: after a crash it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from sweeper.errors import SpecMismatchError, UnknownSweepError
+from sweeper.ledger.again import ended_so, new_attempts, newest
 from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.optuna_tables import NewRow
 from sweeper.ledger.populations import Population, form_populations
@@ -30,6 +32,7 @@ from sweeper.ledger.rows import (
     finite,
     is_waiting,
     new_row,
+    outcome_of,
     population_of,
     record_of,
     row_key,
@@ -242,10 +245,12 @@ class Ledger:
         """Return every population with a member that has no outcome, interrupted ones first, then in plan order."""
         found: list[Population] = []
         for task in self._studies.tasks:
-            rows: dict[str, list[Any]] = {}
+            # By population and key: a new attempt stands where the former one stood, in the order of the checkpoint;
+            # one that has left its population is still a member, as it ended there.
+            rows: dict[str, dict[str, FrozenTrial]] = {}
             for trial in self._studies.trials(task):
-                rows.setdefault(trial.user_attrs["plan"]["population"], []).append(trial)
-            found.extend(population_of(key, task, trials) for key, trials in rows.items())
+                rows.setdefault(trial.user_attrs["plan"]["population"], {})[row_key(trial)] = trial
+            found.extend(population_of(key, task, list(trials.values())) for key, trials in rows.items())
         found = [population for population in found if population.open]
         return sorted(found, key=lambda population: not population.interrupted)
 
@@ -326,6 +331,33 @@ class Ledger:
     def _revision(self) -> Revision:
         return self.revisions[-1]
 
+    def ended_so(self, outcomes: Collection[Outcome]) -> int:
+        """Return how many trials ended in one of these ways, by their newest attempts."""
+        return sum(len(ended_so(self._studies.trials(task), outcomes)) for task in self._studies.tasks)
+
+    def try_again(self, outcomes: Collection[Outcome], begin_anew: Callable[[str], None]) -> dict[Outcome, int]:
+        """Plan a new attempt of every trial that ended in one of these ways; the former one stays as its history.
+
+        What a crash cuts short is completed when it is asked for again: a trial that waits has not ended so.
+
+        Args:
+            outcomes: Some of `REPEATABLE`.
+            begin_anew: Called with the key of each population that must find no checkpoint, before it is planned.
+
+        Returns:
+            How many are tried again, by how they ended; without those that none did.
+        """
+        counted: Counter[Outcome] = Counter()
+        with self._studies.writing():
+            for task in self._studies.tasks:
+                ended = ended_so(self._studies.trials(task), outcomes)
+                rows, anew = new_attempts(ended)
+                for key in anew:
+                    begin_anew(key)
+                self._studies.add(task, rows)
+                counted.update(outcome for trial in ended if (outcome := outcome_of(trial)))
+        return dict(counted)
+
     # ---- outcomes ------------------------------------------------------------------------------------------------
 
     def tell(self, population: Population, key: str, ended: Ended) -> TrialRecord:
@@ -398,9 +430,9 @@ class Ledger:
     # ---- reading -------------------------------------------------------------------------------------------------
 
     def records(self, task: str | None = None) -> list[TrialRecord]:
-        """Return every trial, in plan order; of one task if asked."""
+        """Return every trial by its newest attempt, in plan order; of one task if asked."""
         tasks = self._studies.tasks if task is None else [task]
-        return [record_of(self.sweep, name, trial) for name in tasks for trial in self._studies.trials(name)]
+        return [record_of(self.sweep, name, trial) for name in tasks for trial in newest(self._studies.trials(name))]
 
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
@@ -413,7 +445,7 @@ class Ledger:
         return count(self.records(), planned.spec.planned if planned else 0)
 
     def rows(self) -> list[Row]:
-        """Return every row as it stands, also those that nothing else would show."""
+        """Return every row as it stands, also those that nothing else would show, such as former attempts."""
         return [
             row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
         ]

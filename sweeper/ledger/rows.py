@@ -129,6 +129,12 @@ def row_key(trial: FrozenTrial) -> str:
     return str(trial.user_attrs["plan"]["key"])
 
 
+def outcome_of(trial: FrozenTrial) -> Outcome | None:
+    """Return how a row ended; None where it has not, or does not say."""
+    ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
+    return Outcome(ended["outcome"]) if ended else None
+
+
 def is_waiting(trial: FrozenTrial) -> bool:
     """Return whether nobody has claimed a row yet."""
     return trial.state == TrialState.WAITING

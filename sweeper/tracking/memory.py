@@ -34,9 +34,11 @@ class MemoryRecorder:
         self.sweep, self.status = sweep, "RUNNING"
 
     def record(self, trial: TrialRecord) -> None:
-        """Keep a finished trial, unless its key is kept already."""
+        """Keep a finished trial, unless its key is kept already with this attempt or a later one."""
         require_finished(trial)
-        self.trials.setdefault(trial.key, replace(trial, reason=shortened(trial.reason)))
+        kept = self.trials.get(trial.key)
+        if kept is None or kept.attempt < trial.attempt:
+            self.trials[trial.key] = replace(trial, reason=shortened(trial.reason))
 
     def record_front(self, front: Front) -> Front:
         """Keep a front under the next version, unless it says the same as the last."""

@@ -52,7 +52,7 @@ class Recorder(Protocol):
         """Begin or go on with a sweep."""
 
     def record(self, trial: TrialRecord) -> None:
-        """Mirror a finished trial; the first finished record of a key stands for ever.
+        """Mirror a finished trial; the first finished record of a key stands, until a later attempt takes its place.
 
         Raises:
             ValueError: If the trial is not finished.

@@ -56,6 +56,16 @@ class Checkpoints:
         storage.write_bytes(self._next, save_state(state))
         self._next = self._other(self._next)
 
+    def remove(self) -> None:
+        """Remove both files, as far as they are there.
+
+        Raises:
+            OSError: If one cannot be removed.
+        """
+        for location in (self._first, self._second):
+            if storage.read_bytes(location) is not None:
+                storage.delete(location)
+
     def _other(self, location: str) -> str:
         return self._second if location == self._first else self._first
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sweeper import model, storage
+from sweeper.imports import import_problem
 from sweeper.job import Job, Lease, Progress
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
@@ -51,7 +52,8 @@ def train_population(
     Raises:
         ValueError: If a member is wanted and stopped.
         SupersededError: If the population was handed out again.
-        Exception: Whatever `report` raises: it is not the training's fault, and must not become its outcome.
+        Exception: Whatever `report` raises, or an import: it is not the training's fault, and must not become its
+            outcome.
     """
     stopped = job.stopped or (False,) * len(job.keys)
     if both := [key for key, *is_so in zip(job.keys, job.wanted, stopped, strict=True) if all(is_so)]:
@@ -78,7 +80,7 @@ def train_population(
     except SupersededError:
         raise
     except Exception as error:
-        if raised:
+        if raised or import_problem(error):
             raise
         reason = "".join(traceback.format_exception(error))
         return [Ended(_kind_of(error), reason)] * len(job.wanted_keys)

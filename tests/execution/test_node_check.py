@@ -92,3 +92,13 @@ def test_gpus_that_ray_says_and_torch_does_not_see_are_a_problem_of_their_own():
     assert found["problem"] == ""
     assert "Ray says it has 64 GPUs" in found["gpu_problem"]
     assert "placement.gpus" in found["gpu_problem"]
+
+
+def test_node_imports_what_training_begins_with_and_says_what_is_raised():
+    assert problem(imports=["json"]) == ""
+    with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        problem(imports=["nothing_of_this_name"])
+
+
+def test_node_with_other_software_is_told_of_that_and_not_of_what_it_lacks_for_it():
+    assert "it has torch" in problem(software={"torch": "1.2.3"}, imports=["nothing_of_this_name"])

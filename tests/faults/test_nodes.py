@@ -125,6 +125,28 @@ def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_clu
         wait_for_nodes(ray_cluster, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("safetensors", "safetensors is imported from"), ("sweeper", "sweeper is imported from")]
+)
+def test_node_that_imports_another_file_is_refused_with_the_file_and_nothing_is_planned(
+    new_cli, ray_cluster, tmp_path, name, said
+):
+    (tmp_path / "own").mkdir()
+    file = tmp_path / "own" / f"{name}.py"
+    file.write_text("")
+    odd = ray_cluster.add_node(PYTHONPATH=f"{file.parent}:{clusters.ROOT}")
+    try:
+        cli = new_cli(SMALL, before=ray_cluster.words)
+        code, out, err = run(cli, ray_cluster)
+        assert (code, "Traceback" in err) == (2, False), out + err
+        assert re.search(rf"127\.0\.0\.1 \(\w{{8}}\): {said} {file} instead of /", err), err
+        assert "Rename or move that file, or take its folder out of PYTHONPATH there" in err
+        assert not cli.sweep.path.exists()
+    finally:
+        ray_cluster.kill_node(odd)
+        wait_for_nodes(ray_cluster, 1)
+
+
 @pytest.mark.rare
 def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alone_otherwise(new_cli, ray_cluster):
     card = ray_cluster.add_node(gpus=1)

@@ -23,7 +23,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.optuna_tables import Change, NewRow
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import Ended, Outcome
 
 #: What a storage is asked to write, each a commit of its own.

@@ -32,6 +32,12 @@ from sweeper.trial import State
 from tests.driver.test_sweep import good
 
 # The contract of a ledger, once more: these run on the `url` of this file.
+from tests.ledger.test_again import ACTIONS as AGAIN
+from tests.ledger.test_again import (  # noqa: F401
+    test_lost_trial_waits_again_in_its_population_and_its_former_row_stays_as_it_was,
+    test_request_that_a_crash_cut_short_is_completed_when_it_is_asked_for_again,
+    try_again_through,
+)
 from tests.ledger.test_ledger import (  # noqa: F401
     ACTIONS,
     FACTS,
@@ -102,6 +108,13 @@ def a_stuck_driver(home, database):
 def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(postgres, actions):
     with tempfile.TemporaryDirectory() as folder:
         live_through(actions, Path(folder), shared_url(postgres.new_database()))
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(AGAIN)
+def test_no_history_of_requests_to_try_again_loses_a_trial_or_repeats_a_complete_one(postgres, actions):
+    with tempfile.TemporaryDirectory() as folder:
+        try_again_through(actions, Path(folder), shared_url(postgres.new_database()))
 
 
 def test_tables_made_by_many_at_once_are_made_once(url):

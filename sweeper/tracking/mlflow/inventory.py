@@ -39,7 +39,7 @@ class Mirror:
         marks: By place: what the commit mark of a front says.
         fronts: By place: the stored front, or why it cannot be read.
         members: By task: keys of the trials whose runs are tagged as being on its front.
-        in_table: Keys of the trials in the table of trials, as far as that can be read.
+        in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
     """
 
     statuses: Sequence[str] = ()
@@ -49,7 +49,7 @@ class Mirror:
     marks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     fronts: Mapping[str, Front | str] = field(default_factory=dict)
     members: Mapping[str, set[str]] = field(default_factory=dict)
-    in_table: set[str] = field(default_factory=set)
+    in_table: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def committed(self) -> dict[str, Run]:
@@ -93,11 +93,12 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
         )
 
 
-def _in_table(client: MlflowClient, parent: Run) -> set[str]:
+def _in_table(client: MlflowClient, parent: Run) -> dict[str, int]:
     try:
-        return set(read_parts(client, parent)["key"].to_pylist())
+        table = read_parts(client, parent)
     except (QueryError, TrackingError):
-        return set()
+        return {}
+    return dict(zip(table["key"].to_pylist(), table["attempt"].to_pylist(), strict=True))
 
 
 def _front(client: MlflowClient, run_id: str, mark: Mapping[str, Any]) -> Front | str:

@@ -42,6 +42,7 @@ from sweeper.tracking.mlflow.runs import (
     IDENTITY,
     LIVE,
     STATUSES,
+    attempt_of,
     front_mark,
     front_marks,
     network_path,
@@ -99,6 +100,7 @@ class MlflowRecorder:
         self._parent_id = ""
         self._runs: dict[str, str] = {}  # trial key -> run id
         self._committed: set[str] = set()
+        self._attempts: dict[str, int] = {}  # trial key -> the attempt whose outcome its committed run holds
         self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
         self._fronts: dict[str, Front] = {}  # by place
@@ -127,13 +129,21 @@ class MlflowRecorder:
             self._page = SweepPage(self._client, parent, sweep.name)
 
     def record(self, trial: TrialRecord) -> None:
-        """Mirror a finished trial as one run, unless its run carries the commit mark."""
+        """Mirror a finished trial as one run, unless its run carries the commit mark of this attempt or a later one."""
         require_finished(trial)
         self._require_open()
         with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
+            if trial.key in self._committed and self._attempts.get(trial.key, 0) < trial.attempt:
+                self._forget_run(trial.key)
             if trial.key not in self._committed:
                 self._write_run(trial)
             self._table.add(trial)
+
+    def _forget_run(self, key: str) -> None:
+        """Remove the run of a former attempt: its curve and measurements would stay among those of the new one."""
+        self._client.delete_run(self._runs[key])
+        self._committed.discard(key)
+        del self._runs[key]
 
     def _write_run(self, trial: TrialRecord) -> None:
         run_id = self._runs.get(trial.key) or self._found(trial)
@@ -144,6 +154,7 @@ class MlflowRecorder:
         write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
         self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
         self._committed.add(trial.key)
+        self._attempts[trial.key] = trial.attempt
         self._latest_ms = max(self._latest_ms, time_of(trial))
 
     def record_front(self, front: Front) -> Front:
@@ -216,6 +227,7 @@ class MlflowRecorder:
 
     def _load_runs(self) -> None:
         self._runs, self._committed, self._members, self._fronts = {}, set(), {}, {}
+        self._attempts = {}
         self._latest_ms = 0
         for run in search_runs(self._client, [self._experiment_id], **{KIND: "trial"}):
             self._note(run)
@@ -228,6 +240,7 @@ class MlflowRecorder:
         self._runs[key] = str(run.info.run_id)
         if is_committed:
             self._committed.add(key)
+            self._attempts[key] = attempt_of(run)
             self._latest_ms = max(self._latest_ms, run.info.end_time or 0)
         if task is not None:
             self._members.setdefault(task, set()).add(key)

@@ -25,6 +25,9 @@ AIMS = "sweeper.aims"
 #: The tag that says how a sweep stands while it runs.
 LIVE = "sweeper.live"
 
+#: The tag that says which attempt of a trial a run mirrors.
+ATTEMPT = "sweeper.attempt"
+
 #: The status of a trial's run, which is its commit mark.
 STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 COMMITTED = tuple(STATUSES.values())
@@ -45,11 +48,17 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
         "sweeper.reason": shortened(trial.reason),
         "sweeper.setting_key": trial.setting_key,
         "sweeper.population": trial.population,
-        "sweeper.attempt": str(trial.attempt),
+        ATTEMPT: str(trial.attempt),
     }
     for name, values in trial.details.items():
         tags[f"sweeper.{name}"] = shortened(json.dumps(list(values)))
     return {name: value for name, value in tags.items() if value}
+
+
+def attempt_of(run: Run) -> int:
+    """Return which attempt of its trial a run mirrors, as far as it says."""
+    text = run.data.tags.get(ATTEMPT, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """All finished trials of a sweep among the artifacts of its run in MLflow, as Parquet files.
 
-Searching MLflow for ten thousand runs takes it a minute; these files take milliseconds. Trials are only ever added, so
-a file is written once and never changed; small ones are taken together as new ones come, so that there are few. A tag
-on the run lists the files that count, and is its commit mark: a reader sees all of a state, or all of the former one.
+Searching MLflow for ten thousand runs takes it a minute; these files take milliseconds. Trials are added, and a file is
+written once and never changed; small ones are taken together as new ones come, so that there are few, and so is one
+with a trial that was tried again, which the new file has by its newest attempt. A tag on the run lists the files that
+count, and is its commit mark: a reader sees all of a state, or all of the former one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweeper.analysis.trials import from_parquet_bytes, joined, to_parquet_bytes, trials_table
 from sweeper.errors import QueryError, TrackingError
@@ -30,41 +32,64 @@ class TrialParts:
     """Writes the trials of one sweep; what its run holds already is read first.
 
     Attributes:
-        keys: Trials that are written, or wait to be.
+        attempts: Of the trials that are written, or wait to be, by key.
     """
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client, self._run_id = client, str(run.info.run_id)
         self._written, self._parts = _marked(run)
         self._waiting: list[TrialRecord] = []
-        self.keys: set[str] = set()
+        self.attempts: dict[str, int] = {}
+        self._paths: dict[str, str] = {}  # the file of each trial that is written
         try:
             for path, _ in self._parts:
-                self.keys.update(_part(client, self._run_id, path)["key"].to_pylist())
+                table = _part(client, self._run_id, path)
+                keys = table["key"].to_pylist()
+                self.attempts.update(zip(keys, table["attempt"].to_pylist(), strict=True))
+                self._paths.update(dict.fromkeys(keys, path))
         except (QueryError, TrackingError):  # lost, damaged or of another version: all trials are written anew
-            self._parts, self.keys = [], set()
+            self._parts, self.attempts, self._paths = [], {}, {}
 
     def add(self, trial: TrialRecord) -> None:
-        """Have a finished trial written the next time, unless it is already."""
-        if trial.key not in self.keys:
-            self.keys.add(trial.key)
+        """Have a finished trial written the next time, unless this attempt of it is already, or a later one."""
+        if self.attempts.get(trial.key, -1) < trial.attempt:
+            self.attempts[trial.key] = trial.attempt
+            self._waiting = [other for other in self._waiting if other.key != trial.key]
             self._waiting.append(replace(trial, curve=()))
 
     def write(self) -> None:
         """Write what waits. Where that fails it goes on waiting."""
         if not self._waiting:
             return
-        tables, kept = [trials_table(self._waiting)], list(self._parts)
-        rows = len(self._waiting)
-        with suppress(QueryError):  # a damaged one stays as it is, and is found when it is read
-            while kept and kept[-1][1] <= 2 * rows:
-                tables.append(_part(self._client, self._run_id, kept[-1][0]))
-                rows += kept.pop()[1]
+        table, kept = self._with_small_ones(trials_table(self._waiting))
         path = f"trials/{self._written + 1:05d}.parquet"
-        upload(self._client, self._run_id, path, to_parquet_bytes(joined(tables)))
-        written, parts = self._written + 1, [*kept, (path, rows)]
+        upload(self._client, self._run_id, path, to_parquet_bytes(table))
+        written, parts = self._written + 1, [*kept, (path, table.num_rows)]
         self._client.set_tag(self._run_id, PARTS, json.dumps({"written": written, "parts": parts}), synchronous=True)
         self._written, self._parts, self._waiting = written, parts, []
+        self._paths.update(dict.fromkeys(table["key"].to_pylist(), path))
+
+    def _with_small_ones(self, new: pa.Table) -> tuple[pa.Table, list[tuple[str, int]]]:
+        """Return new trials with those of the last files, where they are no more, and the files that stay as they are.
+
+        A file with a former attempt of one of them is taken as well, without that.
+        """
+        keys = new["key"].to_pylist()
+        former = {self._paths[key] for key in keys if key in self._paths}
+        tables, kept, rows, is_small = [new], list[tuple[str, int]](), new.num_rows, True
+        for path, count in reversed(self._parts):
+            is_small = is_small and count <= 2 * rows
+            taken = None
+            if is_small or path in former:
+                with suppress(QueryError):  # a damaged one stays as it is, and is found when it is read
+                    taken = _part(self._client, self._run_id, path)
+            if taken is None:
+                kept.insert(0, (path, count))
+                is_small = False
+                continue
+            tables.append(taken.filter(pc.invert(pc.is_in(taken["key"], pa.array(keys, pa.string())))))
+            rows += count
+        return joined(tables), kept
 
 
 def read_parts(client: MlflowClient, run: Run) -> pa.Table:
