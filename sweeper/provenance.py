@@ -12,6 +12,9 @@ from pathlib import Path
 #: Beside a copy of this package that travels with a job.
 _NOTE = "shipped.json"
 
+#: The folder of this package, in a checkout and where it is installed.
+PACKAGE = Path(__file__).parent
+
 #: The name under which pip knows this project; `sweeper` is a stranger's package there.
 DISTRIBUTION = "pareto-sweeper"
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from ray.job_config import JobConfig
 
-import sweeper
+from sweeper.provenance import PACKAGE
 
 #: Where a job's configuration keeps the folders; private: where Ray names it otherwise, it does as it is used to, and
 #: workers say what they import wrongly.
@@ -24,7 +23,7 @@ class _Ours(list[str]):
 
     def extend(self, more: Iterable[str]) -> None:
         """Add that folder, if it is among these: a checkout that is not installed is found by nothing else."""
-        root = str(Path(sweeper.__file__).resolve().parent.parent)
+        root = str(PACKAGE.resolve().parent)
         super().extend(folder for folder in more if os.path.realpath(folder) == root)
 
 

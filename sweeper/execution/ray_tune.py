@@ -65,9 +65,7 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
     while True:
         at_once = limit or seen().at_once(request)
         most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
-        searcher = PlanSearcher(
-            guarded, most, first, lambda: waiting.at_most, lambda why: guarded.fail(ClusterError(why))
-        )
+        searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most, guarded.cannot_begin)
         _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
         if guarded.error:
             raise guarded.error
@@ -140,6 +138,10 @@ class _Guarded:
 
     def should_stop(self) -> bool:
         return self.error is not None or self._source.should_stop()
+
+    def cannot_begin(self, sentence: str) -> None:
+        """End the run, since a worker cannot begin what it is given."""
+        self.fail(ClusterError(sentence))
 
     def fail(self, error: Exception) -> None:
         """End the run with an error, in order; the first one stands."""

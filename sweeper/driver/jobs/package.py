@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import sweeper
 from sweeper.errors import ClusterError
-from sweeper.provenance import write_note
+from sweeper.provenance import PACKAGE, write_note
 from sweeper.spec import DIGITS, LoadedSpec, read_yaml
 
 #: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
@@ -149,8 +148,7 @@ def packed(loaded: LoadedSpec) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sweeper-job-") as name:
         folder = Path(name)
         # In a checkout `sweeper/model` and `sweeper/search_spaces` are links: what they lead to is copied.
-        (source,) = sweeper.__path__
-        shutil.copytree(source, folder / "sweeper", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, folder / "sweeper", ignore=shutil.ignore_patterns("__pycache__"))
         write_note(folder / "sweeper")
         (folder / _SPEC).write_text(loaded.text, encoding="utf-8")
         yield folder
