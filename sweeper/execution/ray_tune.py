@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +26,12 @@ from ray.tune.search import Searcher
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
 from sweeper.execution.contract import JobSource, Work
+from sweeper.execution.job_text import ended_from, job_text
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
 from sweeper.execution.worker import trainable, travel_by_value, unable_in, unable_sentence
-from sweeper.job import Job, Lease, Progress
+from sweeper.job import Job, Progress
 from sweeper.trial import Ended, Outcome
 
 #: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
@@ -161,12 +162,6 @@ def _directory_name(trial: Trial) -> str:
     return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
 
 
-def job_on_worker(text: str) -> Job:
-    """Return a job from its text, with what its worker was given."""
-    # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
-    return replace(_job_from_json(text), device="cuda" if ray.get_gpu_ids() else "cpu")
-
-
 class PlanSearcher(Searcher):
     """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports.
 
@@ -219,7 +214,7 @@ class PlanSearcher(Searcher):
         self._left -= 1
         self._jobs[trial_id] = job
         self._live.add(trial_id)
-        return {"job": json.dumps(asdict(job))}
+        return {"job": job_text(job)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass on what a worker reports."""
@@ -229,7 +224,7 @@ class PlanSearcher(Searcher):
         self._heard.pop(trial_id, None)
         if "ended" in result:
             del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
-            self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
+            self._source.on_ended(job, [ended_from(member) for member in json.loads(result["ended"])])
         elif "unable" in result:
             del self._jobs[trial_id]
             self._on_unable(unable_sentence(json.loads(result["unable"])))
@@ -358,15 +353,3 @@ def _error_of(trial: Trial) -> Exception | None:
         error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
         return error if isinstance(error, Exception) else None
     return trial.get_error()
-
-
-def _job_from_json(text: str) -> Job:
-    values = json.loads(text)
-    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
-    lease = values["lease"] and Lease(**values["lease"])
-    return Job(**{**values, **tuples, "lease": lease})
-
-
-def _ended_from(values: dict[str, Any]) -> Ended:
-    outcome = values["outcome"]
-    return Ended(**{**values, "outcome": Outcome(outcome) if outcome else None})

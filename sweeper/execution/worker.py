@@ -48,7 +48,7 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
         from ray import cloudpickle, tune
 
         try:
-            from sweeper.execution.ray_tune import job_on_worker
+            from sweeper.execution.job_text import job_on_worker
 
             call, job = cloudpickle.loads(unpacked), job_on_worker(config["job"])
         except (Exception, SystemExit) as error:  # whatever it is, nothing was trained
