@@ -20,7 +20,7 @@ from population import STEPS, course, fresh, training
 from sweeper.model import Pressures, TaskDefinition, TrainingSettings, Window, load_task
 from sweeper.model.compute import use_threads
 from sweeper.model.growth import Extent
-from sweeper.model.population import Population
+from sweeper.model.population import TrainingPopulation
 from sweeper.model.resize import fitting_window
 from sweeper.model.shard import Course, Shard, divide, regroup
 
@@ -37,13 +37,13 @@ MADE_UP: dict[str, list[tuple[list[int], int]]] = {
 }
 
 
-def trained(epochs: int, device: str) -> Population:
+def trained(epochs: int, device: str) -> TrainingPopulation:
     """Return a population of eight that has shrunk, as it is after some epochs."""
     task = load_task(TaskDefinition(classes=10))
     settings = TrainingSettings(epochs=epochs, batch_size=BATCH, learning_rate=3e-3, solver="proximal", step_loss=0.2)
     members = [Pressures(breadth, 1e-4, time, seed) for seed, (breadth, time) in enumerate(PRESSURES)]
     window = Window((CHANNELS,) * LAYERS, STEPS_OF_WINDOW, task.image, task.classes)
-    population = Population(
+    population = TrainingPopulation(
         Course(members, settings, task.train.to(device)), window, None, torch.zeros(0, device=device)
     )
     while population.epoch < epochs:
@@ -61,7 +61,7 @@ def of_sizes(course: Course, window: Window, extents: Sequence[Extent], parts: S
     ]
 
 
-def show_shrunk(population: Population, device: str, rounds: int) -> None:
+def show_shrunk(population: TrainingPopulation, device: str, rounds: int) -> None:
     """Print how long a step takes after shrinking, and beside fresh lattices."""
     run, window, extents = population.course, population.window, population.extents
     everyone = range(len(extents))

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweeper.model import Answer, Lattice, Window, recurrence
+from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
 from sweeper.model.compute import use_threads
 from sweeper.model.time_selection import adaptive_step_dist
 
@@ -69,7 +69,7 @@ class Plain(nn.Module):
         self.hazard_bias = nn.Parameter(lattice.hazard_bias.detach().clone())
         self.hazard_sureness = nn.Parameter(lattice.hazard_sureness.detach().clone())
 
-    def forward(self, images: Tensor) -> Answer:
+    def forward(self, images: Tensor) -> LatticeAnswer:
         L, before, logits = self.window.layers, [], []
         for _ in range(self.window.steps):
             now: list[Tensor] = []
@@ -85,7 +85,9 @@ class Plain(nn.Module):
             before = now
         logits_TBPK = torch.stack(logits)[:, :, None]
         entry_TP = logits_TBPK.new_ones(len(logits), 1)
-        return Answer(logits_TBPK, adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP))
+        return LatticeAnswer(
+            logits_TBPK, adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP)
+        )
 
     def slopes(self) -> dict[str, Tensor]:
         """Return the slopes of all weights by the names that the lattice has for them."""
@@ -99,7 +101,7 @@ class Plain(nn.Module):
         }
 
 
-def loss(answer: Answer, labels_B: Tensor) -> Tensor:
+def loss(answer: LatticeAnswer, labels_B: Tensor) -> Tensor:
     """Return the mixture's loss, with that of single steps and the time cost as in training."""
     log_probs_TBK = answer.logits_TBPK[:, :, 0].log_softmax(-1)
     steps = -log_probs_TBK.gather(2, labels_B.expand(len(log_probs_TBK), -1)[..., None]).mean()

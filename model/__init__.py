@@ -9,7 +9,7 @@ from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, 
 from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
 from sweeper.model.graph import Graph, graph_of
 from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
-from sweeper.model.lattice import Answer, Lattice, Window
+from sweeper.model.lattice import Lattice, LatticeAnswer, Window
 from sweeper.model.network import Network, NetworkAnswer
 from sweeper.model.network_file import decode, encode, load, save
 from sweeper.model.population import End, Trained
@@ -20,7 +20,6 @@ from sweeper.model.training import Epoch, train
 __all__ = [
     "START_CHANNELS",
     "START_STEPS",
-    "Answer",
     "CheckpointError",
     "End",
     "Epoch",
@@ -28,6 +27,7 @@ __all__ = [
     "Growth",
     "Images",
     "Lattice",
+    "LatticeAnswer",
     "ModelError",
     "Network",
     "NetworkAnswer",

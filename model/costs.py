@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sweeper.model.lattice import Answer, Lattice
+from sweeper.model.lattice import Lattice, LatticeAnswer
 
 
 def group_norms(lattice: Lattice) -> list[Tensor]:
@@ -100,7 +100,7 @@ def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
     return torch.stack(breadth).sum(0), torch.stack(depth).sum(0)
 
 
-def time_cost(answer: Answer) -> Tensor:
+def time_cost(answer: LatticeAnswer) -> Tensor:
     """Return the mean over inputs of Σ_t t · p(t|x), in steps; shape (P,)."""
     return answer.expected_steps_BP.mean(0)
 

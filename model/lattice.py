@@ -128,7 +128,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LatticeAnswer:
     """What a lattice says about a batch.
 
     Attributes:
@@ -154,7 +154,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Connection:
+class Projection:
     """The weights between two layers, by channel: (P, channels of `to`, channels of `of`, …).
 
     Attributes:
@@ -218,17 +218,17 @@ class Lattice(nn.Module):
         """The last step that each network may take, from 1; shape (P,)."""
         return (self.entry > 0).sum(1)
 
-    def connections(self) -> list[Connection]:
+    def connections(self) -> list[Projection]:
         """Return all weights that belong to channels, biases included."""
-        found: list[Connection] = []
+        found: list[Projection] = []
         for l in range(self.window.layers):
-            found.append(Connection("bottom_up", l, self.bottom_up[l], l, l - 1 if l else None))
+            found.append(Projection("bottom_up", l, self.bottom_up[l], l, l - 1 if l else None))
             if self.window.is_recurrent:
-                found.append(Connection("lateral", l, self.lateral[l], l, l))
+                found.append(Projection("lateral", l, self.lateral[l], l, l))
             if self.window.is_recurrent and l + 1 < self.window.layers:
-                found.append(Connection("top_down", l, self.top_down[l], l, l + 1))
-            found.append(Connection("bias", l, self.bias[l], l, None))
-            found.append(Connection("readout", l, self.readout[l], None, l))
+                found.append(Projection("top_down", l, self.top_down[l], l, l + 1))
+            found.append(Projection("bias", l, self.bias[l], l, None))
+            found.append(Projection("readout", l, self.readout[l], None, l))
         return found
 
     @property
@@ -236,7 +236,7 @@ class Lattice(nn.Module):
         """Whether the step distribution depends on the image."""
         return self.window.is_adaptive
 
-    def forward(self, images: Tensor) -> Answer:
+    def forward(self, images: Tensor) -> LatticeAnswer:
         """Answer a batch of images.
 
         Args:
@@ -258,7 +258,7 @@ class Lattice(nn.Module):
         features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
-        return Answer(logits_TBPK, self._step_dist(logits_TBPK))
+        return LatticeAnswer(logits_TBPK, self._step_dist(logits_TBPK))
 
     def _no_weights(self, *shape: int) -> Tensor:
         """Return (P, …, 0): lets a lattice without layers be no special case."""

@@ -58,7 +58,7 @@ class Trained:
     thinking: Thinking = field(default_factory=Thinking)
 
 
-class Population:
+class TrainingPopulation:
     """Everything that changes while a population trains.
 
     Members keep their numbers. One that was stopped is in no shard; one that is not finite stays in its, as zeros.

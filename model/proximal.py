@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sweeper.model.costs import Prices, group_norms, scale_channels
-from sweeper.model.lattice import Connection, Lattice
+from sweeper.model.lattice import Lattice, Projection
 
 #: Newton's steps for the new norms. Four reach rounding where the metric varies little within a group; where it spans
 #: several powers of ten, eight are needed.
@@ -109,7 +109,7 @@ def _new_norm(d_PCN: Tensor, dw_PCN: Tensor, threshold_PC: Tensor, start_PC: Ten
     return norm_PC.clamp_min(1e-8)
 
 
-def _shrink(connection: Connection, d: Tensor, pulls: list[Tensor]) -> None:
+def _shrink(connection: Projection, d: Tensor, pulls: list[Tensor]) -> None:
     """Scale a weight by d / (d + τ / n) of each channel it touches; of one that it joins to itself, once."""
     extra = [1] * (d.dim() - 3)
     if connection.to is not None:

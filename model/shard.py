@@ -19,7 +19,7 @@ from torch import Tensor
 from sweeper.model.costs import group_norms, space_costs, time_cost, touching
 from sweeper.model.counting import BACKPROP_DEAD_BELOW, remove_dead
 from sweeper.model.growth import OPENING_STEPS, Extent
-from sweeper.model.lattice import Answer, Lattice, Window
+from sweeper.model.lattice import Lattice, LatticeAnswer, Window
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import MOMENTS, Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
@@ -143,7 +143,7 @@ class Shard:
             self.loss_sum_P += loss_P.detach()
             self._open_steps(answer, last - first)
 
-    def _loss(self, answer: Answer, labels_BP: Tensor) -> Tensor:
+    def _loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
         """Return each network's loss, shape (P,)."""
         settings = self.course.settings
         label_BP1 = labels_BP[..., None]
@@ -162,7 +162,7 @@ class Shard:
         return loss_P
 
     @torch.no_grad()
-    def _open_steps(self, answer: Answer, steps: int) -> None:
+    def _open_steps(self, answer: LatticeAnswer, steps: int) -> None:
         """Note what the last steps keep, and open or close those that are to be."""
         last_1P = (self.lattice.last_step - 1)[None]
         self.last_share_P += answer.step_dist_TBP.mean(1).gather(0, last_1P)[0] / steps

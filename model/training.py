@@ -11,7 +11,7 @@ import torch
 
 from sweeper.model.growth import Growth
 from sweeper.model.lattice import Window
-from sweeper.model.population import Population, Trained
+from sweeper.model.population import Trained, TrainingPopulation
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.shard import Course
 from sweeper.model.tasks import Task
@@ -92,7 +92,7 @@ def train(
     """
     course = Course(members, settings, task.train.to(device, dtype))
     test_images = task.test.to(device, dtype)
-    population = Population(course, window, growth, torch.zeros(0, device=device, dtype=dtype))
+    population = TrainingPopulation(course, window, growth, torch.zeros(0, device=device, dtype=dtype))
     if state is not None:
         population.restore(state, stopped)
     population.stop(stopped)

@@ -48,7 +48,7 @@ class ExampleImage:
     png: bytes
 
 
-class Graph(Protocol):
+class NetworkGraph(Protocol):
     """What is left of a trained network, as `model.Graph` holds it: who draws it needs no torch.
 
     Layers are listed from the image upwards; a strength is a list over targets of a list over sources.

@@ -42,9 +42,9 @@ class Front:
     is_chosen: bool = False
 
     @property
-    def place(self) -> str:
+    def key(self) -> str:
         """What this front is stored under: its task, and its objectives where they are not all of the sweep's."""
-        return front_place(self.task, [o.name for o in self.objectives] if self.is_chosen else ())
+        return front_key(self.task, [o.name for o in self.objectives] if self.is_chosen else ())
 
     def same_content(self, other: Front) -> bool:
         """Return whether both fronts say the same, whatever their versions.
@@ -192,6 +192,6 @@ def compute_fronts(
     ]
 
 
-def front_place(task: str, objectives: Sequence[str] = ()) -> str:
+def front_key(task: str, objectives: Sequence[str] = ()) -> str:
     """Return what the front of a task is stored under, over some of the objectives if they are named."""
     return "/".join([task, *objectives])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.analysis.fronts import Front, compute_fronts
-from sweeper.checks.guarantee import Promise, judged
+from sweeper.checks.guarantee import Guarantee, judged
 from sweeper.errors import SpecError, TrackingError
 from sweeper.ledger.again import attempts
 from sweeper.ledger.home import SweepFolder
@@ -62,7 +62,7 @@ class Evidence:
         return any(r.record is not None and r.name == key and not differences(run, r.record) for r in self.former)
 
 
-def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
+def audit(folder: SweepFolder, tracking_uri: str) -> list[Guarantee]:
     """Check every promise of a sweep.
 
     Args:
@@ -99,12 +99,12 @@ def audit(folder: SweepFolder, tracking_uri: str) -> list[Promise]:
 
 def _of_mirror(
     text: str, check: Callable[[Evidence, Mirror], _Broken], evidence: Evidence, is_settled: bool = False
-) -> Promise:
+) -> Guarantee:
     """Return a promise about MLflow, unknown where it cannot be read, or where it must be settled and is not."""
     if isinstance(evidence.mirror, str):
-        return Promise(text, None, reason=evidence.mirror)
+        return Guarantee(text, None, reason=evidence.mirror)
     if is_settled and evidence.driver:
-        return Promise(
+        return Guarantee(
             text, None, reason=f"the sweep is being driven by {evidence.driver}: ask again when it has ended"
         )
     return judged(text, check(evidence, evidence.mirror))
@@ -129,11 +129,11 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
             broken["a row that cannot be read"].append(row.name)
         elif Setting.from_flat(row.record.setting).key != row.record.key:
             broken["a key that is not that of its setting"].append(row.name)
-    places = Counter((row.task, row.plan["again"]) for row in (*rows, *former) if "again" in row.plan)
+    keys = Counter((row.task, row.plan["again"]) for row in (*rows, *former) if "again" in row.plan)
     for row in former:
         if row.state is not State.FAILED:
             broken[f"tried again, though it was {row.state}"].append(row.name)
-        if places[row.task, row.number] > 1:
+        if keys[row.task, row.number] > 1:
             broken["tried again twice at a time"].append(row.name)
     return broken
 
@@ -285,26 +285,26 @@ def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
     broken = _Broken(list)
     records = list(evidence.finished.values())
     with_outcome = {record.task for record in records}
-    spec, places = evidence.spec, set[str]()
+    spec, keys = evidence.spec, set[str]()
     for task in spec.tasks:
         for computed in compute_fronts(
             records, evidence.folder.name, task, spec.objectives, spec.reference_point, spec.fronts
         ):
-            place = computed.place
-            places.add(place)
-            stored = mirror.fronts.get(place)
+            key = computed.key
+            keys.add(key)
+            stored = mirror.fronts.get(key)
             if stored is None:
                 if task in with_outcome:
-                    broken["no front is stored"].append(place)
+                    broken["no front is stored"].append(key)
                 continue
             if isinstance(stored, str):
-                broken["a stored front that cannot be read"].append(f"{place} ({shortened(stored, 200)})")
+                broken["a stored front that cannot be read"].append(f"{key} ({shortened(stored, 200)})")
                 continue
-            for what in _other(stored, computed, mirror.marks[place]):
-                broken[what].append(place)
+            for what in _other(stored, computed, mirror.marks[key]):
+                broken[what].append(key)
             if not computed.is_chosen and mirror.members.get(task, set()) != set(member_keys(computed)):
                 broken["runs tagged as being on the front are others than those on it"].append(task)
-    broken["a stored front that the sweep does not have"] = sorted(mirror.fronts.keys() - places)
+    broken["a stored front that the sweep does not have"] = sorted(mirror.fronts.keys() - keys)
     return broken
 
 

@@ -26,7 +26,7 @@ _BROWSER_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
-class Place:
+class Subject:
     """What to examine.
 
     Attributes:
@@ -48,13 +48,13 @@ class Place:
     run_id: str | None = None
 
 
-def examine(place: Place) -> Iterator[Finding]:
+def examine(subject: Subject) -> Iterator[Finding]:
     """Yield what every check finds, as soon as it is known. Nothing is left behind.
 
     Raises:
         SpecError: If the search space is wrong: that is the user's mistake, and no finding.
     """
-    loaded = _loaded(place.space) if place.space else None
+    loaded = _loaded(subject.space) if subject.space else None
     asked = software.asked(software.requirements_of(DISTRIBUTION))
     yield from _guarded("python", lambda: [software.python(platform.python_version(), _requires_python())])
     yield from _guarded("name", lambda: software.names(namesake()))
@@ -63,18 +63,18 @@ def examine(place: Place) -> Iterator[Finding]:
     yield from _guarded("torch", _torch)
     jobs = software.asked(software.requirements_of("ray"), "default")
     yield from _guarded("ray jobs", lambda: [software.job_submission(jobs)])
-    yield from _guarded("machine", lambda: _machine(place))
-    if place.address:
-        address = place.address
-        yield from _guarded("ray cluster", lambda: services.cluster(address, place.auth_mode))
+    yield from _guarded("machine", lambda: _machine(subject))
+    if subject.address:
+        address = subject.address
+        yield from _guarded("ray cluster", lambda: services.cluster(address, subject.auth_mode))
     else:
-        yield from _guarded("ray auth", lambda: [services.authentication(place.auth_mode)])
+        yield from _guarded("ray auth", lambda: [services.authentication(subject.auth_mode)])
     yield from _guarded("browser", _browser)
-    yield from _guarded("tracking", lambda: _tracking(place, _versions_of("mlflow")))
+    yield from _guarded("tracking", lambda: _tracking(subject, _versions_of("mlflow")))
     if isinstance(loaded, Finding):
         yield loaded
     elif loaded is not None:
-        yield from _guarded("needs of the sweep", lambda: _needs(place, loaded))
+        yield from _guarded("needs of the sweep", lambda: _needs(subject, loaded))
 
 
 def _guarded(check: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -121,30 +121,30 @@ def _browser() -> Iterator[Finding]:
     yield software.browser(answers[0] if answers else "it said nothing")
 
 
-def _machine(place: Place) -> Iterator[Finding]:
+def _machine(subject: Subject) -> Iterator[Finding]:
     limits = machine.read_limits()
     yield machine.processors(limits)
     yield machine.memory(limits)
-    yield machine.home(place.home)
+    yield machine.home(subject.home)
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    yield machine.file_system(place.home.resolve(), mounts)
-    yield machine.disk(machine.free_bytes(place.home))
+    yield machine.file_system(subject.home.resolve(), mounts)
+    yield machine.disk(machine.free_bytes(subject.home))
 
 
-def _tracking(place: Place, versions: SpecifierSet) -> Iterator[Finding]:
-    if found := services.run_variable(place.run_id):
+def _tracking(subject: Subject, versions: SpecifierSet) -> Iterator[Finding]:
+    if found := services.run_variable(subject.run_id):
         yield found
-    uri = place.tracking_uri or Home(place.home).tracking_uri
+    uri = subject.tracking_uri or Home(subject.home).tracking_uri
     file = services.sqlite_file(uri)
-    if file is not None and file.parent != place.home.absolute():
+    if file is not None and file.parent != subject.home.absolute():
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
         yield machine.file_system(file.parent.resolve(), mounts)
     yield from services.tracking(uri, versions)
 
 
-def _needs(place: Place, loaded: LoadedSpec) -> Iterator[Finding]:
+def _needs(subject: Subject, loaded: LoadedSpec) -> Iterator[Finding]:
     from sweeper.driver.estimate import estimate
 
     limits = machine.read_limits()
-    needed = estimate(loaded, place.workers or limits.cpus)
-    yield from machine.needs(needed.memory_bytes, needed.disk_bytes, limits, machine.free_bytes(place.home))
+    needed = estimate(loaded, subject.workers or limits.cpus)
+    yield from machine.needs(needed.memory_bytes, needed.disk_bytes, limits, machine.free_bytes(subject.home))

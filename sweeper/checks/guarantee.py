@@ -25,7 +25,7 @@ class Breach:
 
 
 @dataclass(frozen=True)
-class Promise:
+class Guarantee:
     """A promise, and whether it holds.
 
     Attributes:
@@ -51,7 +51,7 @@ class Promise:
         return lines
 
 
-def judged(text: str, broken: Mapping[str, Sequence[str]]) -> Promise:
+def judged(text: str, broken: Mapping[str, Sequence[str]]) -> Guarantee:
     """Return a promise that holds where nothing is broken.
 
     Args:
@@ -59,4 +59,4 @@ def judged(text: str, broken: Mapping[str, Sequence[str]]) -> Promise:
         broken: Where it is broken, by what is wrong.
     """
     breaches = tuple(Breach(what, len(where), tuple(where[:MOST_NAMED])) for what, where in broken.items() if where)
-    return Promise(text, not breaches, breaches)
+    return Guarantee(text, not breaches, breaches)

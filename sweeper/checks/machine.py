@@ -150,12 +150,12 @@ def home(root: Path) -> Finding:
         Home(root)
     except HomeError as error:
         return problem_of("home", error)
-    place = existing(root)
-    if not place.is_dir():
-        return problem("home", f"{place} is a file and no folder", "Name another folder with --home.")
+    folder = existing(root)
+    if not folder.is_dir():
+        return problem("home", f"{folder} is a file and no folder", "Name another folder with --home.")
     doing = "written"
     try:
-        with tempfile.TemporaryDirectory(prefix=".sweeper-doctor-", dir=place) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".sweeper-doctor-", dir=folder) as scratch:
             with Path(scratch, "lock").open("w", encoding="utf-8") as file:
                 file.write("sweeper doctor")
                 file.flush()
@@ -166,9 +166,9 @@ def home(root: Path) -> Finding:
                 database.execute("CREATE TABLE probe (value)")
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        return problem("home", f"{place} cannot be {doing}: {reason}", another)
-    made = "" if place == root.absolute() else f"; {root} will be made there"
-    return fine("home", f"{place} can be written and locked{made}")
+        return problem("home", f"{folder} cannot be {doing}: {reason}", another)
+    made = "" if folder == root.absolute() else f"; {root} will be made there"
+    return fine("home", f"{folder} can be written and locked{made}")
 
 
 def file_system(path: Path, mountinfo: str) -> Finding:

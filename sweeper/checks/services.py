@@ -53,23 +53,23 @@ def cluster(address: str, mode: str | None) -> Iterator[Finding]:
         yield _job_server(address)
         return
     try:
-        place = joined(address)
+        head = joined(address)
     except ClusterError as error:
         yield problem_of("ray cluster", error)
         return
-    answer = _asked(place, "disabled")
+    answer = _asked(head, "disabled")
     wants_token = isinstance(answer, dict) and "refused" in answer
     if wants_token:
-        is_local = place.startswith(("127.", "localhost:"))
+        is_local = head.startswith(("127.", "localhost:"))
         # On the loopback sweeper switches authentication off where nothing is said; elsewhere Ray looks for a token.
         here = (mode or ("disabled" if is_local else "token")).lower()
-        answer = _asked(place, "token")
-        yield _token(place, mode, here, answer)
+        answer = _asked(head, "token")
+        yield _token(head, mode, here, answer)
         if not isinstance(answer, dict) or "refused" in answer:
             return
     elif isinstance(answer, dict) and "ray" in answer:
-        yield _no_token(place, mode)
-    yield _versions(place, answer)
+        yield _no_token(head, mode)
+    yield _versions(head, answer)
 
 
 def _job_server(address: str) -> Finding:
@@ -80,46 +80,46 @@ def _job_server(address: str) -> Finding:
     return fine("ray jobs", f"{address} answers; sweeps there: {', '.join(names) or 'none'}")
 
 
-def _asked(place: str, mode: str) -> dict[str, str] | str:
-    answers = ask(["cluster", place], _CLUSTER_TIMEOUT_S, {"RAY_AUTH_MODE": mode})
+def _asked(head: str, mode: str) -> dict[str, str] | str:
+    answers = ask(["cluster", head], _CLUSTER_TIMEOUT_S, {"RAY_AUTH_MODE": mode})
     return answers[0] if answers else "it said nothing"
 
 
-def _token(place: str, mode: str | None, here: str, answer: dict[str, str] | str) -> Finding:
+def _token(head: str, mode: str | None, here: str, answer: dict[str, str] | str) -> Finding:
     """Judge the token of this machine, for a cluster that wants one."""
     same = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token."
     if here != "token":
         said = "is not set, which means disabled on the loopback" if mode is None else f"is {mode}"
-        return problem("ray auth", f"the cluster at {place} asks for a token, but RAY_AUTH_MODE {said} here", same)
+        return problem("ray auth", f"the cluster at {head} asks for a token, but RAY_AUTH_MODE {said} here", same)
     if isinstance(answer, str):
         is_missing = "couldn't find an authentication token" in answer
         found = "none is known here" if is_missing else answer
-        return problem("ray auth", f"the cluster at {place} asks for a token, but {found}", same)
+        return problem("ray auth", f"the cluster at {head} asks for a token, but {found}", same)
     if "refused" in answer:
-        return problem("ray auth", f"the cluster at {place} asks for a token, and refuses the one known here", same)
-    return fine("ray auth", f"the cluster at {place} asks for a token, and takes the one known here")
+        return problem("ray auth", f"the cluster at {head} asks for a token, and refuses the one known here", same)
+    return fine("ray auth", f"the cluster at {head} asks for a token, and takes the one known here")
 
 
-def _no_token(place: str, mode: str | None) -> Finding:
+def _no_token(head: str, mode: str | None) -> Finding:
     if mode is not None and mode.lower() == "token":
         return warning(
             "ray auth",
-            f"RAY_AUTH_MODE is token, but the cluster at {place} asks for none: whoever reaches it may run code on it",
+            f"RAY_AUTH_MODE is token, but the cluster at {head} asks for none: whoever reaches it may run code on it",
             "Start its nodes with RAY_AUTH_MODE=token too, or set RAY_AUTH_MODE=disabled here.",
         )
-    return fine("ray auth", f"the cluster at {place} asks for no token")
+    return fine("ray auth", f"the cluster at {head} asks for no token")
 
 
-def _versions(place: str, answer: dict[str, str] | str) -> Finding:
+def _versions(head: str, answer: dict[str, str] | str) -> Finding:
     """Compare a cluster's versions of Ray and Python with those here: both must be the same to join."""
     if isinstance(answer, dict) and "unasked" in answer:
         why, _, way_out = answer["unasked"].partition(". ")
-        return warning("ray cluster", f"something listens at {place}, but {why}", way_out)
+        return warning("ray cluster", f"something listens at {head}, but {why}", way_out)
     if isinstance(answer, str) or "ray" not in answer:
         reason = answer if isinstance(answer, str) else answer.get("error", "")
         return problem(
             "ray cluster",
-            f"something listens at {place}, but no Ray head answers: {' '.join(reason.split())[:300]}",
+            f"something listens at {head}, but no Ray head answers: {' '.join(reason.split())[:300]}",
             "Name the port of `ray start --head`, 6379 by default.",
         )
     there = {"Ray": answer["ray"], "Python": answer["python"]}
@@ -128,10 +128,10 @@ def _versions(place: str, answer: dict[str, str] | str) -> Finding:
     if other:
         return problem(
             "ray cluster",
-            f"the cluster at {place} answers, with {' and '.join(other)}",
+            f"the cluster at {head} answers, with {' and '.join(other)}",
             "Install the same versions on every node and here.",
         )
-    return fine("ray cluster", f"{place} answers: Ray {there['Ray']}, Python {there['Python']}")
+    return fine("ray cluster", f"{head} answers: Ray {there['Ray']}, Python {there['Python']}")
 
 
 # --- MLflow ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from sweeper.checks.finding import Finding, Verdict
-from sweeper.checks.guarantee import Promise
+from sweeper.checks.guarantee import Guarantee
 
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
 
@@ -19,7 +19,7 @@ def finding_lines(finding: Finding) -> Text:
     return text
 
 
-def promise_lines(promise: Promise) -> Text:
+def guarantee_lines(promise: Guarantee) -> Text:
     """Return one line for a promise, and one more for each way in which it is broken."""
     verdict, style = {True: ("yes", "green"), False: ("no", "bold red"), None: ("unknown", "yellow")}[promise.holds]
     text = Text(f"{verdict:8} ", style)

@@ -42,7 +42,7 @@ def audit(
     """Check what is promised of a sweep against its ledger, its networks and MLflow. Exit code 0 if all of it holds."""
     from sweeper.checks.audit import audit as audited
     from sweeper.cli import tables
-    from sweeper.cli.check_lines import promise_lines
+    from sweeper.cli.check_lines import guarantee_lines
     from sweeper.ledger.home import Home
 
     places = Home(home, storage, ledger)
@@ -53,7 +53,7 @@ def audit(
         print_json({"name": name, "holds": holds, "promises": [asdict(promise) for promise in promises]})
     else:
         for promise in promises:
-            Console().print(promise_lines(promise), soft_wrap=True, highlight=False)
+            Console().print(guarantee_lines(promise), soft_wrap=True, highlight=False)
         count = sum(promise.holds is True for promise in promises)
         print(f"{tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
     sys.exit(0 if holds else 1)
@@ -70,13 +70,13 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Look for what keeps sweeps from running here, and name the way out. Exit code 1 if there is a problem."""
-    from sweeper.checks.doctor import Place, examine
+    from sweeper.checks.doctor import Subject, examine
     from sweeper.checks.finding import Verdict
     from sweeper.cli.check_lines import finding_lines
 
     mode, run_id = os.environ.get("RAY_AUTH_MODE"), os.environ.get("MLFLOW_RUN_ID")
     findings = []
-    for finding in examine(Place(home, tracking_uri, address, space, workers, mode, run_id)):
+    for finding in examine(Subject(home, tracking_uri, address, space, workers, mode, run_id)):
         findings.append(finding)
         if not as_json:
             Console().print(finding_lines(finding), soft_wrap=True, highlight=False)

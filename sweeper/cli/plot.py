@@ -63,7 +63,7 @@ def plot(
     from sweeper.results.plots import catalogue, files
 
     kind = files.kind_of(output)  # what cannot be is refused before anything is read
-    sheet = files.Sheet(kind, _checked_width(width, kind), dark)
+    sheet = files.PictureFormat(kind, _checked_width(width, kind), dark)
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
     sweep = load(checked(name), Sweep(name, home, tracking_uri).tracking_uri)

@@ -149,7 +149,7 @@ def pareto(
     question.check(where or ())
     chosen = _names(objectives)
     if question.asked:
-        _answer(question, _Place(uri, name, task, tuple(where or ()), chosen), target)
+        _answer(question, _Stored(uri, name, task, tuple(where or ()), chosen), target)
         return
     fronts = query.pareto(uri, name, task=task, where=where or (), objectives=chosen)
     if not fronts:
@@ -194,7 +194,7 @@ def trials(
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Stored:
     """What a question is asked of."""
 
     uri: str
@@ -204,18 +204,18 @@ class _Place:
     objectives: tuple[str, ...]
 
 
-def _answer(question: _Question, place: _Place, target: Target) -> None:
+def _answer(question: _Question, stored: _Stored, target: Target) -> None:
     """Answer a question for each task, or refuse it where no task has an answer."""
     from sweeper.cli.sheet_table import listing
     from sweeper.results import questions
     from sweeper.results.loaded_sweep import load
 
-    sweep = load(place.name, place.uri)
-    answers = _answers(question, place, sweep)
+    sweep = load(stored.name, stored.uri)
+    answers = _answers(question, stored, sweep)
     if not answers:
-        raise _no_front(place.name)
+        raise _no_front(stored.name)
     if not any(answer.is_found for answer in answers):
-        raise QueryError("; ".join(f"sweep {place.name!r}, task {a.front.task!r}: {a.says}" for a in answers))
+        raise QueryError("; ".join(f"sweep {stored.name!r}, task {a.front.task!r}: {a.says}" for a in answers))
     target.give(
         Answered(
             questions.as_table(answers),
@@ -226,31 +226,31 @@ def _answer(question: _Question, place: _Place, target: Target) -> None:
     )
 
 
-def _answers(question: _Question, place: _Place, sweep: LoadedSweep) -> list[Answer]:
+def _answers(question: _Question, stored: _Stored, sweep: LoadedSweep) -> list[Answer]:
     from sweeper.measurements import Goal
     from sweeper.results import questions
     from sweeper.results.differences import compared
     from sweeper.results.loaded_sweep import load
     from sweeper.results.objectives import front_objectives
 
-    names = front_objectives(sweep.objectives, place.objectives, sweep.name)
+    names = front_objectives(sweep.objectives, stored.objectives, sweep.name)
     if question.compare is not None:
-        other = load(checked(question.compare), place.uri)
-        return compared(sweep, other, place.task, place.objectives)
+        other = load(checked(question.compare), stored.uri)
+        return compared(sweep, other, stored.task, stored.objectives)
     key = question.dominated_by if question.dominated_by is not None else question.dominating
     if key is not None:
         record = questions.known_trial(sweep, key)
-        if place.task not in (None, record.task):
-            raise QueryError(f"trial {record.key} is of task {record.task!r}, but got --task {place.task}.")
+        if stored.task not in (None, record.task):
+            raise QueryError(f"trial {record.key} is of task {record.task!r}, but got --task {stored.task}.")
         (front,) = sweep.fronts(record.task, names)
         is_by = question.dominated_by is not None
-        return [questions.dominated(sweep, front, record, is_by=is_by, conditions=place.where)]
-    fronts = sweep.fronts(place.task, names)
+        return [questions.dominated(sweep, front, record, is_by=is_by, conditions=stored.where)]
+    fronts = sweep.fronts(stored.task, names)
     if question.seeds:
-        return [questions.spreads(sweep, front, place.where) for front in fronts]
+        return [questions.spreads(sweep, front, stored.where) for front in fronts]
     goal = Goal.MINIMIZE if question.minimize is not None else Goal.MAXIMIZE
     wish = questions.Best(question.at or "", question.minimize or question.maximize or "", goal)
-    return [questions.best(sweep, front, wish, place.where) for front in fronts]
+    return [questions.best(sweep, front, wish, stored.where) for front in fronts]
 
 
 def _tracking(name: str, home: Path, tracking_uri: str | None) -> str:

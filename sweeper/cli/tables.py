@@ -15,7 +15,7 @@ from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
 from sweeper.ledger.counts import Counts
 from sweeper.measurements import touched
-from sweeper.network import Graph, StepHistogram
+from sweeper.network import NetworkGraph, StepHistogram
 from sweeper.results.plots import scene
 from sweeper.trial import Outcome
 
@@ -151,7 +151,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
 
 
 def network_summary(
-    graph: Graph, title: str, measurement: Mapping[str, float], thought: StepHistogram | None = None
+    graph: NetworkGraph, title: str, measurement: Mapping[str, float], thought: StepHistogram | None = None
 ) -> Group:
     """Return a network in words: its counts, its layers from the deepest down to the image, and its steps.
 

@@ -89,10 +89,10 @@ def watch(
 def _submitted(server: JobServer, name: str, tracking_uri: str | None) -> Callable[[], LiveState]:
     """Return what reads how a submitted sweep stands, once its driver has begun to say it."""
     from sweeper.cli.live import leaving_signals
-    from sweeper.driver.jobs.submission import Reader
+    from sweeper.driver.jobs.submission import JobReader
 
     job = server.newest(name)
-    read = Reader(server, job, tracking_uri)
+    read = JobReader(server, job, tracking_uri)
     is_said = False
     with leaving_signals():
         while read.is_too_early():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sweeper.analysis.fronts import Front, compute_fronts
 from sweeper.analysis.trials import aims
 from sweeper.driver.mirror import Mirroring
-from sweeper.driver.progress import Tally, planned_tasks
+from sweeper.driver.progress import SweepProgress, planned_tasks
 from sweeper.driver.retry import Step, failed_together, next_step
 from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.job import Job, Lease, Progress
@@ -96,10 +96,10 @@ class Driver:
         self._times = 0  # that a population was handed out
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
-        self._tally = Tally(folder.name, planned_tasks(self._spec), self._records.values())
+        self._progress = SweepProgress(folder.name, planned_tasks(self._spec), self._records.values())
         counts = count(self._records.values(), self._spec.planned).without_driver()
-        self._snapshot = Snapshot(counts, self._tally.state)
-        self._mirror = Mirroring(recorder, self._fronts, self._tally.state)
+        self._snapshot = Snapshot(counts, self._progress.state)
+        self._mirror = Mirroring(recorder, self._fronts, self._progress.state)
 
     def open(self) -> None:
         """Begin or go on with the sweep in the mirror.
@@ -115,7 +115,7 @@ class Driver:
         self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity, what))
         with suppress(QueryError):  # of another version: hypervolumes are known with the next fronts
             if (former := self._recorder.live()) is not None:
-                self._tally.recall(former)
+                self._progress.recall(former)
 
     def begin(self) -> None:
         """Let others see how the sweep stands, from now on until it ends."""
@@ -128,15 +128,15 @@ class Driver:
 
     def _note(self, note: str) -> None:
         self._snapshot.note = note
-        self._tally.say(note)
+        self._progress.say(note)
 
     def on_workers(self, workers: int) -> None:
         """Note how many populations can be trained at a time."""
-        self._tally.has_workers(workers)
+        self._progress.has_workers(workers)
 
     def on_waiting(self, keys: Sequence[str], reason: str) -> None:
         """Note which populations have no worker yet, and say what they wait for where that takes long."""
-        self._tally.wait(keys)
+        self._progress.wait(keys)
         if reason:
             self.say(reason)
 
@@ -160,7 +160,7 @@ class Driver:
         self._ledger.claim(population, self._lease.session, _now_ms())
         self._running[population.key] = population
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
-        self._tally.begun(population.key, population.task, len(population.open))
+        self._progress.begun(population.key, population.task, len(population.open))
         self.say("")
         # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
         members = [self._records[key] for key in population.keys if key in population.open]
@@ -200,13 +200,13 @@ class Driver:
         """Note an epoch of a running population."""
         population = self._running[job.key]
         self._ledger.hear(population, _now_ms())
-        self._tally.heard(job.key, progress.epoch, progress.epochs, progress.values)
+        self._progress.heard(job.key, progress.epoch, progress.epochs, progress.values)
         self.say("; ".join(progress.notes))
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
         population = self._running.pop(job.key)
-        self._tally.left(job.key)
+        self._progress.left(job.key)
         if not self._goes_on(population, ended):
             members = dict(zip(job.wanted_keys, ended, strict=True))
             paused = {key: member for key, member in members.items() if member.outcome is None}
@@ -248,7 +248,7 @@ class Driver:
         for record in told:
             self._records[record.key] = _without_curve(record)
             self._snapshot.counts = self._snapshot.counts.ended(record)
-        self._tally.ended(told)
+        self._progress.ended(told)
         return told
 
     def _put_back(self, populations: Sequence[Population]) -> None:
@@ -269,7 +269,7 @@ class Driver:
             # Read again: what is kept here has no curves.
             records = [record for record in self._ledger.records() if record.key in missing] if missing else []
             if self._mirror.catch_up(records, self._spec.tasks):
-                self._mirror.close(state, self._tally.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
+                self._mirror.close(state, self._progress.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
         except HomeError as error:
             self._mirror.problem = str(error)
         fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
@@ -284,14 +284,14 @@ class Driver:
         with suppress(HomeError):
             self._ledger.release([*self._running.values(), *self._waiting])
         for key in self._running:
-            self._tally.left(key)
+            self._progress.left(key)
         self._running.clear()
 
     def _fronts(self, task: str) -> list[Front]:
         records = list(self._records.values())  # in one piece: the mirror's thread asks for it
         spec = self._spec
         fronts = compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
-        self._tally.front(task, fronts[0].hypervolume, fronts[0].table.num_rows)
+        self._progress.front(task, fronts[0].hypervolume, fronts[0].table.num_rows)
         return fronts
 
 

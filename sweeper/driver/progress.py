@@ -79,7 +79,7 @@ class _Training:
     waits: bool = False  # for a worker
 
 
-class Tally:
+class SweepProgress:
     """How a sweep stands, kept up with what its driver says; several threads may ask.
 
     Args:

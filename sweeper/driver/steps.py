@@ -106,7 +106,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Look:
+class Prepared:
     """What was found before the plan is written.
 
     Attributes:
@@ -122,7 +122,7 @@ class Look:
     needs: Needs
 
 
-def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Look:
+def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Prepared:
     """Look at storage, images, windows, other sweeps, the mirror and machines: what cannot work is refused now.
 
     Args:
@@ -140,7 +140,7 @@ def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Look:
     tasks = forecast.check(agreed.spec.corners())
     known = knowledge(agreed.spec, around.home) if agreed.former is None else {}
     recorder = around.connect()
-    return Look(tasks, known, recorder, _needs(agreed.spec, tasks, around, stack))
+    return Prepared(tasks, known, recorder, _needs(agreed.spec, tasks, around, stack))
 
 
 def _needs(spec: SweepSpec, tasks: Mapping[str, TaskFacts], around: Surroundings, stack: ExitStack) -> Needs:

@@ -15,7 +15,7 @@ from typing import Any
 from sweeper import storage
 from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
-from sweeper.driver.steps import Agreement, Look, Surroundings
+from sweeper.driver.steps import Agreement, Prepared, Surroundings
 from sweeper.errors import HomeError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
@@ -155,7 +155,7 @@ class Sweep:
             return steps.drive(driver, executor, work or _training(), seen.needs.request)
 
     def _plan(
-        self, ledger: Ledger, lease: Lease, agreed: Agreement, seen: Look, should_stop: Callable[[], bool]
+        self, ledger: Ledger, lease: Lease, agreed: Agreement, seen: Prepared, should_stop: Callable[[], bool]
     ) -> None:
         """Write every trial into the ledger that it does not hold yet."""
         facts = sweep_facts({label: task.fingerprint for label, task in seen.tasks.items()})

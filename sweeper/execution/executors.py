@@ -110,7 +110,7 @@ class RayExecutor:
             is_all = self._address is not None and self._workers is None
             limit = None if is_all else self._workers or here
             source.on_workers(here if limit is None else min(limit, here))
-            ray_tune.place(work, source, request, limit, self._scratch)
+            ray_tune.run_jobs(work, source, request, limit, self._scratch)
 
 
 def joined(address: str) -> str:
@@ -119,21 +119,21 @@ def joined(address: str) -> str:
     Raises:
         ClusterError: If the address is of another kind, or nothing answers there.
     """
-    place = _address_on_this_machine() if address == "auto" else address
-    if not re.fullmatch(r"[^/]+:\d{1,5}", place):
+    head = _address_on_this_machine() if address == "auto" else address
+    if not re.fullmatch(r"[^/]+:\d{1,5}", head):
         raise ClusterError(
             f"--address, or RAY_ADDRESS, takes the address of a running cluster, HOST:PORT or 'auto', but got "
             f"{address!r}. A Ray head listens on port 6379; an address that starts with http:// is for submitting jobs."
         )
-    host, _, port = place.rpartition(":")
+    host, _, port = head.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"the Ray cluster at {place} cannot be reached: {error}. Check the address, and start its head with "
+            f"the Ray cluster at {head} cannot be reached: {error}. Check the address, and start its head with "
             "`ray start --head`."
         ) from error
-    return place
+    return head
 
 
 def _address_on_this_machine() -> str:

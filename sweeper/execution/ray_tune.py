@@ -45,7 +45,7 @@ _JOBS_A_WORKER, _LEAST_JOBS = 50, 250
 _T = TypeVar("_T")
 
 
-def place(work: Work, source: JobSource, request: Request, limit: int | None, scratch: Path | None = None) -> None:
+def run_jobs(work: Work, source: JobSource, request: Request, limit: int | None, scratch: Path | None = None) -> None:
     """Run every job of a source; returns when there is none left, or the source wants to stop.
 
     Args:
@@ -67,7 +67,7 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
         at_once = limit or seen().at_once(request)
         most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
         searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most, guarded.cannot_begin)
-        _run_tune(work, searcher, guarded, Room(request, waiting), scratch)
+        _run_tune(work, searcher, guarded, Placement(request, waiting), scratch)
         if guarded.error:
             raise guarded.error
         first = guarded.next_job() if searcher.is_used_up else None
@@ -78,14 +78,14 @@ def place(work: Work, source: JobSource, request: Request, limit: int | None, sc
 
 
 @dataclass(frozen=True)
-class Room:
+class Placement:
     """What jobs are placed in: what each asks for, and who knows how many at a time and tells what waits."""
 
     request: Request
     waiting: Waiting
 
 
-def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Room, scratch: Path | None) -> None:
+def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placement, scratch: Path | None) -> None:
     """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
@@ -323,10 +323,10 @@ class FolderCallback(tune.Callback):
 
     def remove_rest(self) -> None:
         """Remove what is left of the whole run in Ray's folder, when the workers are gone."""
-        for place in self._places:
-            shutil.rmtree(place, ignore_errors=True)
+        for run_jobs in self._places:
+            shutil.rmtree(run_jobs, ignore_errors=True)
             with suppress(OSError):
-                place.parent.rmdir()  # named by the time of the run
+                run_jobs.parent.rmdir()  # named by the time of the run
 
 
 class SourceStopper(tune.Stopper):

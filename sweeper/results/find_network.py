@@ -65,27 +65,27 @@ def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri
         if tracking_uri is None:
             raise
         if sweep is None:
-            place = f"MLflow at {redacted(tracking_uri)}"
-            raise type(missing)(f"{missing} Or name its sweep with --sweep, to look in {place}.") from missing
+            searched = f"MLflow at {redacted(tracking_uri)}"
+            raise type(missing)(f"{missing} Or name its sweep with --sweep, to look in {searched}.") from missing
         return _mirrored(key, sweep, tracking_uri, missing)
 
 
 def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> NetworkContent:
     """Find the network of a trial that is or was on a front in MLflow; say what else is missing where it has none."""
-    place = f"MLflow at {redacted(tracking_uri)}"
+    searched = f"MLflow at {redacted(tracking_uri)}"
     stored = reader_of(tracking_uri, sweep).networks()
     chosen = [one for one in stored.keys if one.startswith(key)]
     if len(chosen) > 1:
-        raise QueryError(_several(key, chosen, f"sweep {sweep!r} in {place}")) from missing
+        raise QueryError(_several(key, chosen, f"sweep {sweep!r} in {searched}")) from missing
     data = stored.read(chosen[0]) if chosen else None
     if data is None:
         raise type(missing)(
-            f"{missing} {place} has not got it either: of sweep {sweep!r} it has {len(stored.keys)} networks, those "
+            f"{missing} {searched} has not got it either: of sweep {sweep!r} it has {len(stored.keys)} networks, those "
             f"that are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
         ) from missing
     from sweeper.training import network_file  # torch: reading a list of trials does without
 
-    name = f"the network of trial {chosen[0]} in {place}"
+    name = f"the network of trial {chosen[0]} in {searched}"
     if problem := network_file.content_problem(data):
         raise TrackingError(f"{name} cannot be used: it {problem}. Export it where sweep {sweep!r} ran.")
     return NetworkContent(chosen[0], sweep, name, data)
@@ -108,8 +108,8 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     if len(key) < SHORTEST_KEY:
         raise QueryError(f"a trial is named by at least {SHORTEST_KEY} characters of its key, but got {key!r}.")
     names = home.sweeps() if sweep is None else [home.known(sweep).name]
-    place = f"{home.root} (sweeps looked through: {', '.join(names) or 'none'})"
-    record = _chosen(_matches(home, key, names), key, place)
+    searched = f"{home.root} (sweeps looked through: {', '.join(names) or 'none'})"
+    record = _chosen(_matches(home, key, names), key, searched)
     if record.state is not State.COMPLETE:
         raise NoNetworkError(_incomplete(record))
     trial = f"trial {record.key} of sweep {record.sweep!r}"
@@ -162,17 +162,17 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
     return found
 
 
-def _chosen(matches: Sequence[TrialRecord], key: str, place: str) -> TrialRecord:
+def _chosen(matches: Sequence[TrialRecord], key: str, searched: str) -> TrialRecord:
     """Return the one trial that is meant; of a setting in several sweeps the one that is complete."""
     keys = sorted({record.key for record in matches})
     if not keys:
         raise UnknownSweepError(
-            f"no trial has a key that begins with {key!r} in {place}. "
+            f"no trial has a key that begins with {key!r} in {searched}. "
             "`sweeper pareto NAME` shows keys; name another folder with --home, or, where it ran on another machine, "
             "MLflow and its sweep with --tracking-uri and --sweep."
         )
     if len(keys) > 1:
-        raise QueryError(_several(key, keys, place))
+        raise QueryError(_several(key, keys, searched))
     complete = [record for record in matches if record.state is State.COMPLETE]
     if len(complete) > 1:
         sweeps = ", ".join(record.sweep for record in complete)
@@ -183,9 +183,9 @@ def _chosen(matches: Sequence[TrialRecord], key: str, place: str) -> TrialRecord
     return (complete or matches)[0]
 
 
-def _several(key: str, keys: Sequence[str], place: str) -> str:
+def _several(key: str, keys: Sequence[str], searched: str) -> str:
     shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
-    return f"{key!r} begins the keys of {len(keys)} trials ({shown}) in {place}. Give more of the key."
+    return f"{key!r} begins the keys of {len(keys)} trials ({shown}) in {searched}. Give more of the key."
 
 
 def _incomplete(record: TrialRecord) -> str:

@@ -88,7 +88,7 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
         f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), 'non-dominated network')}{chosen}{met}",
         sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives),
         (*origin_notes(front), f"Hypervolume of the whole front: {front.hypervolume:.4g}", sheet.LEGEND),
-        "-".join([front.sweep, front.place, f"v{front.version}"]),
+        "-".join([front.sweep, front.key, f"v{front.version}"]),
     )
 
 

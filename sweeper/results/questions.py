@@ -68,7 +68,7 @@ class Answer:
             f"Sweep {self.front.sweep}, task {self.front.task}: {self.says}",
             sheet.fields(rows, [*names, *seeds, *ends], self.front.objectives) if rows else (),
             origin_notes(self.front),
-            f"{self.front.sweep}-{self.front.place}-v{self.front.version}-answer",
+            f"{self.front.sweep}-{self.front.key}-v{self.front.version}-answer",
         )
 
 

@@ -11,7 +11,7 @@ from sweeper.spec.choices import Distribution, Sampler, Solver, TimeSelection, W
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
-from sweeper.spec.setting import DIGITS, LatticeSpec, Pressures, Scalar, Setting, TaskSpec, TrainingSpec
+from sweeper.spec.setting import DIGITS, LatticeSpec, PressuresSpec, Scalar, Setting, TaskSpec, TrainingSpec
 from sweeper.spec.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.spec.yaml_source import read_yaml
 
@@ -23,7 +23,7 @@ __all__ = [
     "LoadedSpec",
     "Parameter",
     "PlacementSpec",
-    "Pressures",
+    "PressuresSpec",
     "Retries",
     "Sampler",
     "Scalar",

@@ -50,8 +50,8 @@ def load_spec(
     if isinstance(source, Mapping):
         path, yaml_source = Path("sweep.yaml"), from_mapping(source)
     else:
-        path, place = _locate(source)
-        yaml_source = read_yaml(path, place)
+        path, origin = _locate(source)
+        yaml_source = read_yaml(path, origin)
     document = {"name": path.stem, **yaml_source.data}
     if name is not None:
         document["name"] = name
@@ -59,7 +59,7 @@ def load_spec(
         context = {"folder": folder or path.absolute().parent, "is_elsewhere": is_elsewhere}
         spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
-        raise spec_error(problems_of(error, SweepSpec), yaml_source.place, yaml_source.line_of) from error
+        raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error
     return LoadedSpec(spec, yaml_source.text, path)
 
 

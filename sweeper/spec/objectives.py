@@ -56,10 +56,10 @@ def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> lis
     """Return what keeps the fronts that are wanted beside the first from naming some of the objectives."""
     problems = []
     for number, chosen in enumerate(fronts):
-        unknown = [place for place, name in enumerate(chosen) if name not in names]
-        for place in unknown:
-            rule, got = "a front must name objectives of this sweep", f"but got fronts={chosen[place]}"
-            problems.append(Problem((number, place), rule, got, nearest(chosen[place], names)))
+        unknown = [index for index, name in enumerate(chosen) if name not in names]
+        for index in unknown:
+            rule, got = "a front must name objectives of this sweep", f"but got fronts={chosen[index]}"
+            problems.append(Problem((number, index), rule, got, nearest(chosen[index], names)))
         if unknown:
             continue
         if len(chosen) < 2 or len(set(chosen)) < len(chosen) or len(chosen) >= len(names):

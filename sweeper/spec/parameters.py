@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from sweeper.spec.choices import Distribution
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.problems import Loc, Problem, nearest, problem, problems_of
-from sweeper.spec.setting import SECTIONS, Frozen, Pressures, Scalar, TaskSpec
+from sweeper.spec.setting import SECTIONS, Frozen, PressuresSpec, Scalar, TaskSpec
 
 #: More settings than this are a slip of the keyboard, not a plan.
 MOST_SETTINGS = 100_000
@@ -29,7 +29,7 @@ _FIXED_FIELDS = frozenset({"test", "halve"})
 #: The owner of the parameters that stand in no section of the file.
 PRESSURES = "pressures"
 
-OWNERS: Mapping[str, type[Frozen]] = {**SECTIONS, PRESSURES: Pressures}
+OWNERS: Mapping[str, type[Frozen]] = {**SECTIONS, PRESSURES: PressuresSpec}
 
 #: Name of a parameter -> its owner, in the order in which a sweep's product is formed.
 OWNER_OF: Mapping[str, str] = {

@@ -121,18 +121,18 @@ def problems_of(error: ValidationError, model: type[BaseModel], under: Loc = ())
     ]
 
 
-def spec_error(problems: Iterable[Problem], place: str, line_of: Callable[[Loc], int] | None) -> SpecError:
+def spec_error(problems: Iterable[Problem], origin: str, line_of: Callable[[Loc], int] | None) -> SpecError:
     """Return one error that lists every problem, a line each, in the order of the file.
 
     Args:
         problems: What is wrong.
-        place: The file, or what else holds the spec, as the user knows it.
+        origin: The file, or what else holds the spec, as the user knows it.
         line_of: Line number of a place, or None where there are no lines.
     """
     lines: dict[tuple[int, str, str], None] = {}
     for found in problems:
         number = line_of(found.loc) if line_of else 0
-        where = [place, *([f"line {number}"] if number else []), *([dotted(found.loc)] if found.loc else [])]
+        where = [origin, *([f"line {number}"] if number else []), *([dotted(found.loc)] if found.loc else [])]
         text = f"{found.rule}, {found.found} in {', '.join(where)}. {found.fix}"
         lines[number, dotted(found.loc), text] = None
     return SpecError("\n".join(text for _, _, text in sorted(lines)))

@@ -195,7 +195,7 @@ class TrainingSpec(Frozen):
     step_loss: NotNegative = 0.2
 
 
-class Pressures(Frozen):
+class PressuresSpec(Frozen):
     """The price of each resource in the loss."""
 
     breadth_pressure: NotNegative = 0.0
@@ -207,7 +207,7 @@ class Pressures(Frozen):
 SECTIONS: Mapping[str, type[Frozen]] = {"task": TaskSpec, "lattice": LatticeSpec, "training": TrainingSpec}
 
 
-class Setting(Pressures):
+class Setting(PressuresSpec):
     """One full choice of everything that decides a trial's result."""
 
     task: TaskSpec = TaskSpec()
@@ -237,7 +237,7 @@ class Setting(Pressures):
             for name, value in getattr(self, section).model_dump(mode="json", exclude_none=True).items():
                 joined = ",".join(map(str, value)) if isinstance(value, list) else value
                 flat[f"{section}.{name}"] = joined
-        for name in Pressures.model_fields:
+        for name in PressuresSpec.model_fields:
             flat[name] = getattr(self, name)
         flat["seed"] = self.seed
         return flat

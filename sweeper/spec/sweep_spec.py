@@ -32,7 +32,7 @@ from sweeper.spec.setting import (
     Frozen,
     LatticeSpec,
     Number,
-    Pressures,
+    PressuresSpec,
     Scalar,
     Seed,
     Setting,
@@ -297,9 +297,9 @@ class SweepSpec(Frozen):
         for chosen in itertools.product(*axes.values()):
             yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
 
-    def _pressures(self) -> Pressures:
+    def _pressures(self) -> PressuresSpec:
         constants = {n: given.value for n, given in self.parameters.items() if given.value is not None}
-        return Pressures.model_validate(constants)
+        return PressuresSpec.model_validate(constants)
 
     def _document(self) -> dict[str, Any]:
         """Return the spec in the shape of the file; a varied field is no part of its section."""

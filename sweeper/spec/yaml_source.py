@@ -35,13 +35,13 @@ class YamlSource:
     """A parsed file.
 
     Attributes:
-        place: The file's name as the user gave it, for messages.
+        origin: The file's name as the user gave it, for messages.
         text: The whole file.
         data: Its top-level mapping.
         lines: Line number, from 1, of every key and list entry; None where there was no file.
     """
 
-    place: str
+    origin: str
     text: str
     data: Mapping[str, object]
     lines: Mapping[Loc, int] | None
@@ -55,13 +55,13 @@ class YamlSource:
         return self.lines.get(loc, 1)
 
 
-def read_yaml(path: Path, place: str) -> YamlSource:
+def read_yaml(path: Path, origin: str) -> YamlSource:
     """Read one YAML file that holds a mapping.
 
     Raises:
         SpecError: If it cannot be read or parsed, or a key stands in it twice.
     """
-    return parse_yaml(_read_text(path, place), place)
+    return parse_yaml(_read_text(path, origin), origin)
 
 
 def from_mapping(mapping: Mapping[str, object]) -> YamlSource:
@@ -109,26 +109,26 @@ def _no_yaml(rule: str, value: object, loc: Loc) -> SpecError:
     return SpecError(f"{rule}, but got {found} in {', '.join([MAPPING, *([dotted(loc)] if loc else [])])}. Convert it.")
 
 
-def parse_yaml(text: str, place: str) -> YamlSource:
-    """Parse YAML text; `place` names its origin in messages.
+def parse_yaml(text: str, origin: str) -> YamlSource:
+    """Parse YAML text; `origin` says in messages where it is from.
 
     Raises:
         SpecError: If it cannot be parsed, or a key stands in it twice.
     """
-    root = _compose(text, place)
+    root = _compose(text, origin)
     if root is None:
         raise SpecError(
-            f"a sweep must have a task and objectives, but got an empty file in {place}, line 1. "
+            f"a sweep must have a task and objectives, but got an empty file in {origin}, line 1. "
             "Start from a shipped space: `sweeper run quickstart` shows one."
         )
-    builder = _Builder(place)
+    builder = _Builder(origin)
     data = builder.build(root, (), frozenset())
     if not isinstance(data, dict):
         raise SpecError(
-            f"a sweep must be `key: value` lines, but got {shown(data)} in {place}, "
+            f"a sweep must be `key: value` lines, but got {shown(data)} in {origin}, "
             f"line {root.start_mark.line + 1}. Begin with `task:`."
         )
-    return YamlSource(place, text, data, builder.lines)
+    return YamlSource(origin, text, data, builder.lines)
 
 
 class _Loader(yaml.SafeLoader):
@@ -163,8 +163,8 @@ class _Dumper(yaml.SafeDumper):
 class _Builder:
     """Turns the parser's nodes into plain values and notes their lines."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
         self.lines: dict[Loc, int] = {}
         self._left = _MOST_VALUES
 
@@ -219,11 +219,11 @@ class _Builder:
         raise self._error(rule, f"the tag {node.tag!r}", node, loc, "Remove the tag.")
 
     def _error(self, rule: str, found: str, node: yaml.Node, loc: Loc, fix: str) -> SpecError:
-        where = [self.place, f"line {node.start_mark.line + 1}", *([dotted(loc)] if loc else [])]
+        where = [self.origin, f"line {node.start_mark.line + 1}", *([dotted(loc)] if loc else [])]
         return SpecError(f"{rule}, but got {found} in {', '.join(where)}. {fix}")
 
 
-def _read_text(path: Path, place: str) -> str:
+def _read_text(path: Path, origin: str) -> str:
     try:
         # One byte more than allowed is enough to know, however large the file is.
         with path.open("rb") as file:
@@ -231,11 +231,11 @@ def _read_text(path: Path, place: str) -> str:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SpecError(
-            f"a spec must be a readable file, but got {reason!r} in {place}. Check its permissions."
+            f"a spec must be a readable file, but got {reason!r} in {origin}. Check its permissions."
         ) from error
     if len(raw) > _LARGEST_BYTES:
         raise SpecError(
-            f"a spec must hold at most {_LARGEST_BYTES} bytes, but got more in {place}. "
+            f"a spec must hold at most {_LARGEST_BYTES} bytes, but got more in {origin}. "
             "Give the path of a sweep's YAML file."
         )
     try:
@@ -243,12 +243,12 @@ def _read_text(path: Path, place: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise SpecError(
-            f"a spec must be UTF-8 text, but got the byte 0x{raw[error.start]:02x} in {place}, line {line}. "
+            f"a spec must be UTF-8 text, but got the byte 0x{raw[error.start]:02x} in {origin}, line {line}. "
             "Save the file as UTF-8."
         ) from error
 
 
-def _compose(text: str, place: str) -> yaml.Node | None:
+def _compose(text: str, origin: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -261,6 +261,6 @@ def _compose(text: str, place: str) -> yaml.Node | None:
     except RecursionError:
         line, reason = 1, "brackets nested too deeply"
     raise SpecError(
-        f"a spec must be valid YAML, but got {reason!r} in {place}, line {line}. "
+        f"a spec must be valid YAML, but got {reason!r} in {origin}, line {line}. "
         "Look at that line and the one above: indentation, quotes, brackets."
     )

@@ -42,10 +42,10 @@ class MemoryRecorder:
 
     def record_front(self, front: Front) -> Front:
         """Keep a front under the next version, unless it says the same as the last."""
-        stored = self.fronts.get(front.place)
+        stored = self.fronts.get(front.key)
         if stored is None or not stored.same_content(front):
             stored = replace(front, version=1 if stored is None else stored.version + 1)
-            self.fronts[front.place] = stored
+            self.fronts[front.key] = stored
         if not front.is_chosen:
             for key in stored.table["key"].to_pylist():
                 if key not in self.networks and (data := self._network(key)) is not None:

@@ -12,7 +12,7 @@ from sweeper.analysis.columns_page import columns_page
 from sweeper.analysis.points import axis_column, points_table
 from sweeper.analysis.trials import trials_table
 from sweeper.measurements import MEASUREMENTS, WALLS
-from sweeper.spec.setting import SECTIONS, Pressures
+from sweeper.spec.setting import SECTIONS, PressuresSpec
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
 
 PAGE = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def test_every_column_of_points_and_trials_is_documented():
 
 
 def test_every_parameter_of_a_setting_is_documented_and_no_other():
-    names = [name for section in (*SECTIONS.values(), Pressures) for name in section.model_fields]
+    names = [name for section in (*SECTIONS.values(), PressuresSpec) for name in section.model_fields]
     assert list(AXES) == names
 
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sweeper.checks import machine, services, software
-from sweeper.checks.doctor import Place, _guarded, examine
+from sweeper.checks.doctor import Subject, _guarded, examine
 from sweeper.checks.finding import Verdict
 from sweeper.cli import run as cli
 from sweeper.errors import SpecError
@@ -468,7 +468,7 @@ def test_check_that_breaks_is_a_finding_and_not_the_end():
 
 def test_spec_that_is_wrong_is_a_mistake_and_no_finding(tmp_path):
     with pytest.raises(SpecError, match="quickstrat"):
-        next(examine(Place(tmp_path, space="quickstrat")))
+        next(examine(Subject(tmp_path, space="quickstrat")))
 
 
 @pytest.fixture

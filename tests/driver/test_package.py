@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sweeper.cli import run as cli
 from sweeper.driver.jobs import submission
-from sweeper.driver.jobs.package import Places, driver_command, packed, runtime_environment, spec_digest
+from sweeper.driver.jobs.package import Locations, driver_command, packed, runtime_environment, spec_digest
 from sweeper.driver.jobs.server import SweepJob, readable
 from sweeper.errors import ClusterError, SpecError
 from sweeper.spec import load_spec
@@ -51,7 +51,7 @@ def test_what_is_packed_runs_by_itself_and_says_what_it_was_taken_from(loaded, t
 
 
 def test_command_names_every_place_as_one_word(loaded):
-    places = Places("/data/with space", "http://mlflow:5000", "s3://bucket/a b", "postgresql://me@db/sweeps", 4)
+    places = Locations("/data/with space", "http://mlflow:5000", "s3://bucket/a b", "postgresql://me@db/sweeps", 4)
     words = shlex.split(driver_command(loaded, places))
     assert words[:5] == ["python", "-m", "sweeper", "run", "spec.yaml"]
     given = dict(zip(words[5:-1:2], words[6:-1:2], strict=True))
@@ -68,12 +68,12 @@ def test_command_names_every_place_as_one_word(loaded):
 
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text and "://" not in text))
 def test_no_home_leaves_its_place_in_the_command(text):
-    command = driver_command(load_spec("quickstart"), Places(f"/{text}"))
+    command = driver_command(load_spec("quickstart"), Locations(f"/{text}"))
     assert shlex.split(command)[-2] == f"/{text}"
 
 
 def test_home_of_the_heads_user_is_left_to_its_shell(loaded):
-    command = driver_command(loaded, Places("~/my sweeps; rm -rf /"))
+    command = driver_command(loaded, Locations("~/my sweeps; rm -rf /"))
     assert "--home ~/'my sweeps; rm -rf /' --take-on" in command
 
 
@@ -95,7 +95,7 @@ def test_home_of_the_heads_user_is_left_to_its_shell(loaded):
 )
 def test_place_that_cannot_be_meant_or_holds_a_secret_is_refused_without_repeating_it(places, said):
     with pytest.raises(ClusterError, match=said) as raised:
-        Places(**places)
+        Locations(**places)
     assert "hush" not in str(raised.value)
 
 
@@ -103,7 +103,7 @@ def test_place_that_cannot_be_meant_or_holds_a_secret_is_refused_without_repeati
     "uri", ["sqlite:////data/mlflow.db", "http://mlflow:5000", "https://me@mlflow.lab", "file:///data", "/data/x"]
 )
 def test_place_that_means_the_same_everywhere_is_taken(uri):
-    assert Places(tracking_uri=uri, storage="/data/x").facts["sweeper.tracking_uri"] == uri
+    assert Locations(tracking_uri=uri, storage="/data/x").facts["sweeper.tracking_uri"] == uri
 
 
 def test_runtime_environment_brings_packages_and_no_secret(tmp_path):
@@ -140,7 +140,7 @@ def test_images_that_only_the_cluster_has_are_taken_at_their_word(tmp_path):
     with pytest.raises(SpecError, match="that exists"):
         load_spec(tmp_path / "elsewhere.yaml")
     loaded = load_spec(tmp_path / "elsewhere.yaml", is_elsewhere=True)
-    assert f"--relative-to {tmp_path}" in driver_command(loaded, Places())
+    assert f"--relative-to {tmp_path}" in driver_command(loaded, Locations())
     folder = tmp_path / "cluster"
     folder.mkdir()
     (folder / "spec.yaml").write_text(text)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.driver.progress import SAMPLE_EVERY_S, WINDOW_S, Pace, Tally, planned_tasks
+from sweeper.driver.progress import SAMPLE_EVERY_S, WINDOW_S, Pace, SweepProgress, planned_tasks
 from sweeper.spec import load_spec
 from sweeper.tracking.live import MOST_NOTES, LiveState, Stage, TaskState
 from sweeper.trial import Outcome, State
@@ -30,9 +30,11 @@ class Clock:
         return self.now
 
 
-def a_tally(clock=None, planned=8, records=(), tasks=TASKS):
+def a_progress(clock=None, planned=8, records=(), tasks=TASKS):
     clock = clock or Clock()
-    return Tally("small", [TaskState(task, planned) for task in tasks], records, clock, lambda: int(1000 * clock.now))
+    return SweepProgress(
+        "small", [TaskState(task, planned) for task in tasks], records, clock, lambda: int(1000 * clock.now)
+    )
 
 
 def an_end(number, task, outcome=Outcome.COMPLETE, accuracy=0.5):
@@ -45,32 +47,32 @@ def an_end(number, task, outcome=Outcome.COMPLETE, accuracy=0.5):
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 80))
 def test_counts_after_any_course_are_those_of_a_recount(seed, steps):
     """Populations begin, wait for a worker, report, end, fail apart and go back, as a driver sees them."""
-    chance, tally = random.Random(seed), a_tally(planned=500)
+    chance, progress = random.Random(seed), a_progress(planned=500)
     running, ended, best, waits = {}, [], dict.fromkeys(TASKS, -1.0), set()
     for step in range(steps):
         what = chance.choice(["begin", "wait", "hear", "end", "back"])
         if what == "begin":
             running[f"p{step}"] = (chance.choice(TASKS), chance.randint(1, 5), 0.0)
-            tally.begun(f"p{step}", *running[f"p{step}"][:2])
+            progress.begun(f"p{step}", *running[f"p{step}"][:2])
         elif what == "wait":
             waits = {key for key in running if chance.random() < 0.3}
-            tally.wait(sorted(waits))
+            progress.wait(sorted(waits))
         elif running:
             key = chance.choice(list(running))
             task, members, _ = running[key]
             if what == "hear":
                 epoch, accuracy = chance.randint(1, 4), chance.random()
-                tally.heard(key, epoch, 4, [{"accuracy": accuracy}, {}])
+                progress.heard(key, epoch, 4, [{"accuracy": accuracy}, {}])
                 running[key], best[task] = (task, members, epoch / 4), max(best[task], accuracy)
                 continue
             del running[key]
-            tally.left(key)
+            progress.left(key)
             if what == "end":
                 told = [an_end(step, task, chance.choice(list(Outcome)), chance.random()) for _ in range(members)]
                 best[task] = max(best[task], *(record.measurement["accuracy"] for record in told))
-                tally.ended(told)
+                progress.ended(told)
                 ended += told
-    state = tally.state()
+    state = progress.state()
     states = Counter((record.task, record.state) for record in ended)
     for row in state.tasks:
         has_worker = [(task, members) for key, (task, members, _) in running.items() if key not in waits]
@@ -90,13 +92,13 @@ def test_what_a_former_driver_left_counts_and_what_it_left_running_waits():
         an_end(1, "digits-3", Outcome.PRUNED),
         a_trial(2, task="digits-3", state=State.RUNNING, outcome=None, measurement={}),
     ]
-    first, second = a_tally(records=records).state().tasks
+    first, second = a_progress(records=records).state().tasks
     assert (first.complete, first.best_accuracy, first.waiting) == (1, 0.75, 7)
     assert (second.pruned, second.running, second.waiting) == (1, 0, 7)
 
 
 def test_task_with_more_trials_than_planned_plans_as_many_as_it_has():
-    (row, _) = a_tally(planned=2, records=[an_end(number, "digits-10") for number in range(3)]).state().tasks
+    (row, _) = a_progress(planned=2, records=[an_end(number, "digits-10") for number in range(3)]).state().tasks
     assert (row.planned, row.waiting) == (3, 0)
 
 
@@ -110,53 +112,53 @@ def test_plan_of_a_shipped_space_adds_up_to_its_trials(name):
 
 
 def test_front_is_kept_from_before_until_there_is_a_newer_one():
-    tally = a_tally()
-    tally.recall(LiveState("small", (TaskState("digits-10", 8, hypervolume=2.5, points=3), TaskState("gone", 1))))
-    assert [(row.hypervolume, row.points) for row in tally.state().tasks] == [(2.5, 3), (None, None)]
-    tally.front("digits-10", 4.5, 2)
-    tally.front("digits-3", float("inf"), 0)
-    assert [(row.hypervolume, row.points) for row in tally.state().tasks] == [(4.5, 2), (None, 0)]
+    progress = a_progress()
+    progress.recall(LiveState("small", (TaskState("digits-10", 8, hypervolume=2.5, points=3), TaskState("gone", 1))))
+    assert [(row.hypervolume, row.points) for row in progress.state().tasks] == [(2.5, 3), (None, None)]
+    progress.front("digits-10", 4.5, 2)
+    progress.front("digits-3", float("inf"), 0)
+    assert [(row.hypervolume, row.points) for row in progress.state().tasks] == [(4.5, 2), (None, 0)]
 
 
 def test_accuracy_that_is_no_number_is_no_best_one():
-    tally = a_tally()
-    tally.begun("p", "digits-10", 2)
-    tally.heard("p", 1, 3, [{"accuracy": float("nan")}, {"accuracy": float("inf")}])
-    assert tally.state().tasks[0].best_accuracy is None
-    tally.heard("p", 2, 3, [{"accuracy": 0.0}])
-    assert tally.state().tasks[0].best_accuracy == 0.0
+    progress = a_progress()
+    progress.begun("p", "digits-10", 2)
+    progress.heard("p", 1, 3, [{"accuracy": float("nan")}, {"accuracy": float("inf")}])
+    assert progress.state().tasks[0].best_accuracy is None
+    progress.heard("p", 2, 3, [{"accuracy": 0.0}])
+    assert progress.state().tasks[0].best_accuracy == 0.0
 
 
 def test_last_few_notes_are_kept_once_with_the_time_they_were_last_said():
     clock = Clock()
-    tally = a_tally(clock)
+    progress = a_progress(clock)
     for text in ("a", "b", "", "a", "c", "d", "\x1b[31me\n"):
         clock.now += 1
-        tally.say(text)
-    assert [note.text for note in tally.state().notes] == ["c", "d", "e"]
-    assert len(tally.state().notes) == MOST_NOTES
-    tally.say("c")
-    assert [(note.text, note.said_ms) for note in tally.state().notes][-1] == ("c", int(1000 * clock.now))
+        progress.say(text)
+    assert [note.text for note in progress.state().notes] == ["c", "d", "e"]
+    assert len(progress.state().notes) == MOST_NOTES
+    progress.say("c")
+    assert [(note.text, note.said_ms) for note in progress.state().notes][-1] == ("c", int(1000 * clock.now))
 
 
 def test_state_can_be_asked_for_while_others_count():
-    tally, wrong, is_over = a_tally(planned=10_000), [], threading.Event()
+    progress, wrong, is_over = a_progress(planned=10_000), [], threading.Event()
 
     def ask():
         while not is_over.is_set():
-            total = tally.state().total
+            total = progress.state().total
             if total.running not in (0, 4) or total.planned != 20_000:
                 wrong.append(total)
 
     thread = threading.Thread(target=ask)
     thread.start()
     for number in range(2000):
-        tally.begun(f"p{number}", TASKS[number % 2], 4)
-        tally.left(f"p{number}")
-        tally.ended([an_end(number, TASKS[number % 2])])
+        progress.begun(f"p{number}", TASKS[number % 2], 4)
+        progress.left(f"p{number}")
+        progress.ended([an_end(number, TASKS[number % 2])])
     is_over.set()
     thread.join()
-    assert (wrong, tally.state().total.complete) == ([], 2000)
+    assert (wrong, progress.state().total.complete) == ([], 2000)
 
 
 def test_end_has_the_times_of_the_ledger_where_nothing_has_ended_here_and_else_its_own():
@@ -164,14 +166,14 @@ def test_end_has_the_times_of_the_ledger_where_nothing_has_ended_here_and_else_i
     records = [
         replace(an_end(number, TASKS[0]), started_ms=10 * number, ended_ms=10 * number + 7) for number in (3, 1, 2)
     ]
-    tally = a_tally(clock, records=records)
+    progress = a_progress(clock, records=records)
     now_ms = int(1000 * clock.now)
-    ended = tally.state(Stage.FINISHED)
+    ended = progress.state(Stage.FINISHED)
     assert (ended.since_ms, ended.written_ms) == (10, 37)
-    assert (tally.state().since_ms, tally.state().written_ms) == (now_ms, now_ms)
+    assert (progress.state().since_ms, progress.state().written_ms) == (now_ms, now_ms)
     clock.now += 60
-    tally.ended([an_end(4, TASKS[0])])
-    ended = tally.state(Stage.INTERRUPTED)
+    progress.ended([an_end(4, TASKS[0])])
+    ended = progress.state(Stage.INTERRUPTED)
     assert (ended.since_ms, ended.written_ms) == (now_ms, now_ms + 60_000)
 
 
@@ -184,67 +186,67 @@ def test_time_left_of_a_linear_course_is_right_from_the_second_epoch_and_falls_t
 ):
     """Populations train one after the other, an epoch every `pace` seconds."""
     clock = Clock()
-    tally = a_tally(clock, planned=populations * members, tasks=TASKS[:1])
+    progress = a_progress(clock, planned=populations * members, tasks=TASKS[:1])
     clock.now += 17  # start-up is no training and must not count
     for population in range(populations):
-        tally.begun(f"p{population}", TASKS[0], members)
+        progress.begun(f"p{population}", TASKS[0], members)
         for epoch in range(1, epochs + 1):
             clock.now += pace
-            tally.heard(f"p{population}", epoch, epochs, [])
+            progress.heard(f"p{population}", epoch, epochs, [])
             remaining = ((populations - population) * epochs - epoch) * pace
-            left = tally.state().seconds_left
+            left = progress.state().seconds_left
             assert left is None if population == 0 and epoch == 1 else left == pytest.approx(remaining, abs=1e-6)
-        tally.left(f"p{population}")
-        tally.ended([an_end(number, TASKS[0]) for number in range(members)])
-    assert tally.state().seconds_left == pytest.approx(0)
+        progress.left(f"p{population}")
+        progress.ended([an_end(number, TASKS[0]) for number in range(members)])
+    assert progress.state().seconds_left == pytest.approx(0)
 
 
 def test_time_left_of_populations_side_by_side_counts_all_of_them():
     clock = Clock()
-    tally = a_tally(clock)
+    progress = a_progress(clock)
     for key, task in zip("ab", TASKS, strict=True):
-        tally.begun(key, task, 4)
+        progress.begun(key, task, 4)
     for epoch in range(1, 4):
         clock.now += 5
         for key in "ab":
-            tally.heard(key, epoch, 4, [])
+            progress.heard(key, epoch, 4, [])
         if epoch == 1:
-            before = tally.state().work
+            before = progress.state().work
     # Two populations of four epochs take 20 s; one epoch of these is left, and as many populations again.
     assert before == 2
-    assert tally.state().seconds_left == pytest.approx(10 / (6 - 1) * (16 - 6))
+    assert progress.state().seconds_left == pytest.approx(10 / (6 - 1) * (16 - 6))
 
 
 def test_time_left_of_a_resumed_sweep_does_not_count_what_was_done_before():
     clock = Clock()
-    tally = a_tally(clock, planned=12, tasks=TASKS[:1], records=[an_end(number, TASKS[0]) for number in range(8)])
-    tally.begun("p", TASKS[0], 4)
+    progress = a_progress(clock, planned=12, tasks=TASKS[:1], records=[an_end(number, TASKS[0]) for number in range(8)])
+    progress.begun("p", TASKS[0], 4)
     for epoch in (1, 2):
         clock.now += 10
-        tally.heard("p", epoch, 4, [])
-    assert tally.state().seconds_left == pytest.approx(20)
+        progress.heard("p", epoch, 4, [])
+    assert progress.state().seconds_left == pytest.approx(20)
 
 
 def test_time_left_of_a_stalled_sweep_grows():
     clock = Clock()
-    tally = a_tally(clock, planned=1, tasks=TASKS[:1])
-    tally.begun("p", TASKS[0], 1)
+    progress = a_progress(clock, planned=1, tasks=TASKS[:1])
+    progress.begun("p", TASKS[0], 1)
     lefts = []
     for epoch in (1, 2, None, None):
         clock.now += 1
         if epoch:
-            tally.heard("p", epoch, 4, [])
-        lefts.append(tally.state().seconds_left)
+            progress.heard("p", epoch, 4, [])
+        lefts.append(progress.state().seconds_left)
     assert lefts == [None, 2, 4, 6]
 
 
 def test_sweep_whose_trials_report_no_epochs_has_a_pace_all_the_same():
     clock = Clock()
-    tally = a_tally(clock, planned=10, tasks=TASKS[:1])
+    progress = a_progress(clock, planned=10, tasks=TASKS[:1])
     for number in range(5):
-        tally.ended([an_end(number, TASKS[0])])
+        progress.ended([an_end(number, TASKS[0])])
         clock.now += 6
-    state = tally.state()
+    state = progress.state()
     assert state.seconds_left == pytest.approx(30 * 5 / 4)
     assert state.trials_per_minute == pytest.approx(4 / 0.5)
 

@@ -21,7 +21,7 @@ from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.model import Window
 from sweeper.results.loaded_sweep import load
 from sweeper.results.plots.catalogue import picture_of, pictures_of
-from sweeper.results.plots.files import Sheet, written
+from sweeper.results.plots.files import PictureFormat, written
 from sweeper.results.plots.fronts import staircase
 from sweeper.results.plots.points import best_of, levels, spread
 from sweeper.results.plots.style import PALETTE, SMALL_SIZE, NotDrawnError, themed
@@ -417,7 +417,7 @@ def test_parallel_axes_hold_every_setting_with_its_key(large):
 
 
 def test_page_holds_the_picture_and_asks_nobody(uri):
-    page = written(picture_of(loaded(uri), "digits-10", "front-time"), Sheet("html")).decode()
+    page = written(picture_of(loaded(uri), "digits-10", "front-time"), PictureFormat("html")).decode()
     assert "Accuracy against time" in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
     assert 3e6 < len(page) < 7e6
@@ -434,7 +434,7 @@ def test_svg_and_png_are_drawn_by_a_real_browser(uri, sweeper, place):  # noqa: 
         assert (place / f"front.{kind}").read_bytes().startswith(start)
     assert "accuracy ↑ (share)" in (place / "front.svg").read_text()
     for name in ("front-time", "steps", "front-3d"):
-        first, again = (written(picture_of(loaded(uri), "digits-10", name), Sheet("svg")) for _ in range(2))
+        first, again = (written(picture_of(loaded(uri), "digits-10", name), PictureFormat("svg")) for _ in range(2))
         assert first == again, name
 
 

@@ -32,7 +32,7 @@ _SPEC = "spec.yaml"
 
 
 @dataclass(frozen=True)
-class Places:
+class Locations:
     """Where a sweep is kept, seen from the head of a cluster; what is None is decided there.
 
     Attributes:
@@ -99,7 +99,7 @@ def spec_digest(loaded: LoadedSpec) -> str:
     return hashlib.sha256(loaded.spec.to_json().encode()).hexdigest()[:16]
 
 
-def driver_command(loaded: LoadedSpec, places: Places) -> str:
+def driver_command(loaded: LoadedSpec, places: Locations) -> str:
     """Return the command line that drives a sweep in a job; it finds the cluster by RAY_ADDRESS, which Ray sets.
 
     A home that begins with ~/ is the shell's to find.

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.driver.jobs.package import DEFAULT_HOME, Places, driver_command, packed, runtime_environment, spec_digest
+from sweeper.driver.jobs.package import (
+    DEFAULT_HOME,
+    Locations,
+    driver_command,
+    packed,
+    runtime_environment,
+    spec_digest,
+)
 from sweeper.driver.jobs.server import JobServer, SweepJob
 from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError, TrackingError, UnknownSweepError
 from sweeper.ledger.home import Home
@@ -44,7 +51,7 @@ def submit(
     Args:
         server: Of the cluster.
         loaded: The spec.
-        named: Where it is kept, by the names of `Places`. What is None or missing is as it was when the sweep was last
+        named: Where it is kept, by the names of `Locations`. What is None or missing is as it was when the sweep was last
             submitted, or as it is by default.
         runtime_env: YAML file of Ray's runtime environment for driver and workers.
 
@@ -52,7 +59,7 @@ def submit(
         SweepBusyError: If the sweep runs with another spec.
         ClusterError: If it cannot be submitted, or is kept elsewhere.
     """
-    Places(**_given(named))  # what cannot be meant, or holds a secret, is refused whatever the sweep does just now
+    Locations(**_given(named))  # what cannot be meant, or holds a secret, is refused whatever the sweep does just now
     name, digest = loaded.spec.name, spec_digest(loaded)
     environment = runtime_environment(runtime_env)
     jobs = server.jobs(name)
@@ -84,15 +91,15 @@ def _agreed(job: SweepJob, digest: str) -> SweepJob:
     return job
 
 
-def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Places:
+def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Locations:
     """Return where a sweep is kept: where it was, since elsewhere it would begin anew."""
     given = _given(named)
     if not jobs:
-        return Places(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
+        return Locations(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
     former = next((job for job in reversed(jobs) if not job.was_refused), jobs[-1])
     noted = {name: former.facts.get(f"sweeper.{name}") for name in ("home", "tracking_uri", "storage", "ledger")}
     kept = {name: value for name, value in noted.items() if value}
-    places = Places(**{**kept, **given})
+    places = Locations(**{**kept, **given})
     if former.was_refused:  # nothing was planned yet
         return places
     # With its ledger in a database a sweep is found again from any home.
@@ -151,7 +158,7 @@ def _seen(state: LiveState, job: SweepJob) -> LiveState:
     return replace(state, stage=Stage.RUNNING) if is_former else state
 
 
-class Reader:
+class JobReader:
     """Reads how a sweep stands again and again.
 
     Args:

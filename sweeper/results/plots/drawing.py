@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from sweeper.errors import QueryError
-from sweeper.network import Graph
+from sweeper.network import NetworkGraph
 from sweeper.results.plots import scene as scenes
-from sweeper.results.plots.scene import Place, Scene
+from sweeper.results.plots.scene import Position, Scene
 
 FORMATS = ("svg", "png")
 
@@ -65,7 +65,7 @@ def picture_format(path: Path) -> str:
     return suffix
 
 
-def draw(graph: Graph, kind: str, *, title: str = "", measurement: Mapping[str, float] | None = None) -> bytes:
+def draw(graph: NetworkGraph, kind: str, *, title: str = "", measurement: Mapping[str, float] | None = None) -> bytes:
     """Return the picture of a network; the same input gives the same bytes.
 
     Args:
@@ -85,7 +85,7 @@ def draw(graph: Graph, kind: str, *, title: str = "", measurement: Mapping[str, 
     return file.getvalue()
 
 
-def _figure(graph: Graph, title: str, measurement: Mapping[str, float]) -> Figure:
+def _figure(graph: NetworkGraph, title: str, measurement: Mapping[str, float]) -> Figure:
     """Lay out the page: title, counts, bars, scene, legend, from the top."""
     scene = scenes.scene_of(graph)
     has_told = scene.steps < len(graph.step_dist)
@@ -110,14 +110,14 @@ def _figure(graph: Graph, title: str, measurement: Mapping[str, float]) -> Figur
 class _Painter:
     """Draws one network into axes whose unit is an inch."""
 
-    def __init__(self, axes: Axes, graph: Graph, scene: Scene, origin: Place) -> None:
+    def __init__(self, axes: Axes, graph: NetworkGraph, scene: Scene, origin: Position) -> None:
         self.axes, self.graph, self.scene, self.origin = axes, graph, scene, origin
         # Steps before the answer carry it: what makes a step pale is that it is seldom reached, not p(t).
         self.vigour = [0.2 + 0.8 * reached for reached in scenes.reach(graph.step_dist)[: scene.steps]]
         self.thin = max(0.4, scene.scale)
 
-    def at(self, step: int, layer: int, place: float) -> Place:
-        x, y = self.scene.at(step, layer, place)
+    def at(self, step: int, layer: int, position: float) -> Position:
+        x, y = self.scene.at(step, layer, position)
         return self.origin[0] + x, self.origin[1] + y
 
     def paint(self) -> None:
@@ -131,7 +131,7 @@ class _Painter:
         """Lay a card behind each step."""
         pad = 0.13 * self.scene.scale
         for step, vigour in enumerate(self.vigour):
-            corners = [(layer, place) for layer, place in ((0, -1), (0, self.scene.widest), (self.scene.layers, -1))]
+            corners = list(((0, -1), (0, self.scene.widest), (self.scene.layers, -1)))
             (left, low), (right, low_right), (_, high) = (self.at(step, *corner) for corner in corners)
             rise = low_right - low
             outline = [(left, low - pad), (right, low + rise - pad), (right, high + rise + pad), (left, high + pad)]
@@ -171,20 +171,22 @@ class _Painter:
 
     def _nodes(self) -> None:
         most = max(max(layer) for layer in self.graph.readout) or 1.0
-        places, fills, edges = [], [], []
+        positions, fills, edges = [], [], []
         image, image_edges = [], []
         for step, vigour in enumerate(self.vigour):
             for layer, order in enumerate(self.scene.order):
-                places += [self.at(step, layer + 1, place) for place in range(len(order))]
+                positions += [self.at(step, layer + 1, position) for position in range(len(order))]
                 fills += [_mixed(vigour * self.graph.readout[layer][channel] / most) for channel in order]
                 edges += [_mixed(vigour)] * len(order)
-            image += [self.at(step, 0, place) for place in range(self.graph.image[0])]
+            image += [self.at(step, 0, position) for position in range(self.graph.image[0])]
             image_edges += [_mixed(vigour)] * self.graph.image[0]
-        self._marks("nodes", "o", places, fills, edges)
+        self._marks("nodes", "o", positions, fills, edges)
         self._marks("image", "s", image, [_mixed(0.0)] * len(image), image_edges)
 
-    def _marks(self, gid: str, marker: str, places: list[Place], fills: list[Colour], edges: list[Colour]) -> None:
-        x, y = zip(*places, strict=True)
+    def _marks(
+        self, gid: str, marker: str, positions: list[Position], fills: list[Colour], edges: list[Colour]
+    ) -> None:
+        x, y = zip(*positions, strict=True)
         size = ((6.2 if marker == "o" else 7.4) * self.scene.scale) ** 2
         edge = 0.8 * self.thin
         self.axes.scatter(
@@ -259,9 +261,9 @@ def _write_head(
     for line in words:
         y -= 0.22
         _write(axes, _MARGIN, y, line, size=9, color=_SOFT, gid="summary")
-    for place, (label, value) in enumerate(tiles.items()):
-        _write(axes, _MARGIN + place * _TILE, y - 0.42, value, size=13, gid="count")
-        _write(axes, _MARGIN + place * _TILE, y - 0.6, label, size=7.5, color=_SOFT)
+    for position, (label, value) in enumerate(tiles.items()):
+        _write(axes, _MARGIN + position * _TILE, y - 0.42, value, size=13, gid="count")
+        _write(axes, _MARGIN + position * _TILE, y - 0.6, label, size=7.5, color=_SOFT)
 
 
 def _write_legend(axes: Axes, kinds: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ _WAYS_OUT = "Install Chrome or Chromium, set BROWSER_PATH to the program of one,
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PictureFormat:
     """How a picture is written.
 
     Attributes:
@@ -72,7 +72,7 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def written(picture: Picture, sheet: Sheet, time_limit_s: float = TIME_LIMIT_S) -> bytes:
+def written(picture: Picture, sheet: PictureFormat, time_limit_s: float = TIME_LIMIT_S) -> bytes:
     """Return a picture as the content of a file.
 
     Raises:
@@ -137,7 +137,7 @@ def _in_script(text: str) -> str:
 # --- what a browser draws -------------------------------------------------------------------------
 
 
-def _exported(picture: Picture, sheet: Sheet, time_limit_s: float) -> bytes:
+def _exported(picture: Picture, sheet: PictureFormat, time_limit_s: float) -> bytes:
     figure = themed(picture.figure, dark=sheet.is_dark)
     figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark])
     for place, trace in enumerate(figure.data):
@@ -159,7 +159,7 @@ def _exported(picture: Picture, sheet: Sheet, time_limit_s: float) -> bytes:
     return _always_alike(data) if sheet.kind == "svg" else data
 
 
-async def _drawn(figure: go.Figure, sheet: Sheet, time_limit_s: float) -> bytes:
+async def _drawn(figure: go.Figure, sheet: PictureFormat, time_limit_s: float) -> bytes:
     # What a broken browser is worth saying is in the error; the rest is about the library's own doings.
     for name in ("choreographer", "kaleido"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -54,13 +54,13 @@ def marks(
     points: Points, rows: Sequence[Row], x: str, y: str, *, z: str | None = None, **how: Any
 ) -> go.Scatter | go.Scatter3d:
     """Return settings as markers that carry key and hover text."""
-    places: dict[str, Any] = {"x": [row[x] for row in rows], "y": [row[y] for row in rows]}
+    positions: dict[str, Any] = {"x": [row[x] for row in rows], "y": [row[y] for row in rows]}
     if z is not None:
-        places["z"] = [row[z] for row in rows]
+        positions["z"] = [row[z] for row in rows]
     texts = [hover(row, points.objectives, points.axes) for row in rows]
     common = {"mode": "markers", "customdata": [[row["key"]] for row in rows], "text": texts}
     kind = go.Scatter if z is None else go.Scatter3d
-    return kind(**places, **common, hovertemplate="%{text}<extra></extra>", **how)
+    return kind(**positions, **common, hovertemplate="%{text}<extra></extra>", **how)
 
 
 # --- two objectives -------------------------------------------------------------------------------
@@ -125,13 +125,13 @@ def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: t
         surfaces.setdefault(row["surface"], []).append((row[x.name], row[y.name]))
     sign = -1 if x.goal is Goal.MAXIMIZE else 1
     borders = {
-        name: staircase(sorted(places, key=lambda place: sign * place[0]), corner) for name, places in surfaces.items()
+        name: staircase(sorted(positions, key=lambda xy: sign * xy[0]), corner) for name, positions in surfaces.items()
     }
     bands = (("median", "worst", _DARK, "half of the seeds"), ("best", "median", _LIGHT, "one seed"))
     return [
         go.Scatter(
-            x=[place[0] for place in outline],
-            y=[place[1] for place in outline],
+            x=[position[0] for position in outline],
+            y=[position[1] for position in outline],
             mode="lines",
             line={"width": 0},
             fill="toself",
@@ -150,8 +150,8 @@ def _others(points: Points, rows: Sequence[Row], x: str, y: str) -> list[go.Scat
     return [marks(points, rows, x, y, name="other settings", marker=how)] if rows else []
 
 
-def _line(places: Sequence[tuple[float, float]], *, color: str, dash: str = "solid", **how: Any) -> go.Scatter:
-    x, y = ([place[at] for place in places] for at in (0, 1))
+def _line(positions: Sequence[tuple[float, float]], *, color: str, dash: str = "solid", **how: Any) -> go.Scatter:
+    x, y = ([position[at] for position in positions] for at in (0, 1))
     return go.Scatter(x=x, y=y, mode="lines", line={"color": color, "width": 2, "dash": dash}, hoverinfo="skip", **how)
 
 
@@ -160,18 +160,18 @@ def _worst(rows: Sequence[Row], objective: Objective) -> float:
     return float(min(values) if objective.goal is Goal.MAXIMIZE else max(values))
 
 
-def staircase(places: Sequence[tuple[float, float]], corner: tuple[float, float]) -> list[tuple[float, float]]:
+def staircase(positions: Sequence[tuple[float, float]], corner: tuple[float, float]) -> list[tuple[float, float]]:
     """Return the border of what is dominated, from the worst y over each place to the worst x.
 
     Args:
-        places: The best x first.
+        positions: The best x first.
         corner: The worst x and y; what is worse still has no border.
     """
-    steps = [(places[0][0], corner[1])]
-    for x, y in places:
+    steps = [(positions[0][0], corner[1])]
+    for x, y in positions:
         steps += [(x, steps[-1][1]), (x, y)]
     steps.append((corner[0], steps[-1][1]))
-    return [place for place, before in zip(steps, [None, *steps], strict=False) if place != before]
+    return [position for position, before in zip(steps, [None, *steps], strict=False) if position != before]
 
 
 def _counted(number: int) -> str:
@@ -253,8 +253,15 @@ def _title_in_space(objective: Objective) -> str:
 def _bar(objective: Objective) -> dict[str, Any]:
     """Return a scale of colours below the picture, so that it takes no width."""
     title = {"text": axis_title(objective.name, objective.goal), "side": "top", "font": {"size": 12}}
-    place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.02, "yanchor": "top", "len": 0.6}
-    return {**place, "thickness": 10, "title": title, "tickfont": {"size": SMALL_SIZE}, "nticks": 5, "outlinewidth": 0}
+    where = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.02, "yanchor": "top", "len": 0.6}
+    return {
+        **where,
+        "thickness": 10,
+        "title": title,
+        "tickfont": {"size": SMALL_SIZE},
+        "nticks": 5,
+        "outlinewidth": 0,
+    }
 
 
 # --- trade-offs -----------------------------------------------------------------------------------
@@ -276,12 +283,12 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
     traces = _others(points, [row for row in rows if row["key"] not in seen], x, y)
     corner = (_worst(rows, resources[1]), _worst(rows, resources[0]))
     # From the lowest level up, large to small: where settings reach several levels, all their markers are seen.
-    for place, (level, best) in enumerate(curves):
-        colour, symbol, dash = LINES[place]
+    for position, (level, best) in enumerate(curves):
+        colour, symbol, dash = LINES[position]
         name = f"accuracy ≥ {level:g}"
         group = {"legendgroup": name, "name": name}
         steps = staircase([(row[x], row[y]) for row in best], corner)
-        how = {"symbol": f"{symbol}-open", "size": 9 + 5 * (len(curves) - 1 - place), "color": colour}
+        how = {"symbol": f"{symbol}-open", "size": 9 + 5 * (len(curves) - 1 - position), "color": colour}
         line = _line(steps, color=colour, dash=dash, **group, showlegend=False)
         traces += [line, marks(points, best, x, y, marker={**how, "line": {"width": 2}}, **group)]
     figure = new_figure(
@@ -343,9 +350,9 @@ def parallel(points: Points) -> Picture:
         rangefont={"size": 1, "color": "rgba(0,0,0,0)"},  # the axes have ticks
     )
     # plotly draws the axes black, also on black; axes that are moved come to stand on these places again.
-    places = [at / (len(sides) - 1) for at in range(len(sides))]
+    positions = [at / (len(sides) - 1) for at in range(len(sides))]
     ink = {"color": PALE, "width": 1}
-    lines = [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": ink} for x in places]
+    lines = [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": ink} for x in positions]
     foot = 30 + 13 * most_lines * (1 + is_crowded)
     height = HEIGHT + 13 * most_lines * is_crowded
     figure = new_figure([trace], height, shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
@@ -362,9 +369,9 @@ def _side(column: str, name: str, values: Sequence[Any], goal: Goal | None = Non
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=str)
     if goal is None and (not is_number or len(distinct) <= _MOST_PLACES):
-        place = {value: at for at, value in enumerate(distinct)}
-        ticks = {"tickvals": list(place.values()), "ticktext": [_tick(value) for value in distinct]}
-        return {"label": label, "values": [place[value] for value in values], **ticks}
+        position = {value: at for at, value in enumerate(distinct)}
+        ticks = {"tickvals": list(position.values()), "ticktext": [_tick(value) for value in distinct]}
+        return {"label": label, "values": [position[value] for value in values], **ticks}
     if is_logarithmic(values):
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
         ticks = {"tickvals": list(range(low, high + 1)), "ticktext": [f"1e{p}" for p in range(low, high + 1)]}

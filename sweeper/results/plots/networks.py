@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from sweeper.measurements import Goal
-from sweeper.network import ExampleImage, Graph
+from sweeper.network import ExampleImage, NetworkGraph
 from sweeper.results.plots import scene as scenes
 from sweeper.results.plots.points import Points, Row, spread
 from sweeper.results.plots.scene import Scene
@@ -65,9 +65,16 @@ class _Page:
     words: list[dict[str, Any]] = field(default_factory=list)
     axes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def write(self, text: str, place: tuple[float, float], *, size: int, **how: Any) -> None:
-        """Write words at a place of the page, its top in the middle."""
-        at = {"x": place[0], "y": place[1], "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
+    def write(self, text: str, position: tuple[float, float], *, size: int, **how: Any) -> None:
+        """Write words at a position of the page, its top in the middle."""
+        at = {
+            "x": position[0],
+            "y": position[1],
+            "xref": "paper",
+            "yref": "paper",
+            "xanchor": "center",
+            "yanchor": "top",
+        }
         self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
 
     def figure(self, height: int, **layout: Any) -> go.Figure:
@@ -100,13 +107,13 @@ def networks(points: Points) -> Picture:
     columns = min(_COLUMNS, len(drawn))
     lines = -(-len(drawn) // columns)
     page = _Page()
-    for place, (row, graph, scene) in enumerate(drawn):
-        down, right = divmod(place, columns)
+    for position, (row, graph, scene) in enumerate(drawn):
+        down, right = divmod(position, columns)
         domain = ((right + 0.03) / columns, (right + 0.97) / columns)
         top = 1 - down / lines
-        _cell(page, place + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
-        _draw(page, place + 1, graph, scene)
-        _mark(page, place + 1, points, row, scene)
+        _cell(page, position + 1, scene, (domain, (top - 0.97 / lines, top - 0.3 / lines)), extent)
+        _draw(page, position + 1, graph, scene)
+        _mark(page, position + 1, points, row, scene)
         said = f"<b>{first.name} {number(row[first.name])}</b><br>{_layers(graph)}<br>{_steps(graph)}"
         page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
@@ -121,7 +128,7 @@ def networks(points: Points) -> Picture:
     return Picture("networks", "Networks along the front", caption, figure)
 
 
-def _layers(graph: Graph) -> str:
+def _layers(graph: NetworkGraph) -> str:
     """Say the channels of each layer, shortened to what stands in a third of a narrow page."""
     channels = list(graph.channels)
     if not channels:
@@ -131,7 +138,7 @@ def _layers(graph: Graph) -> str:
     return f"{' · '.join(map(str, channels))} ch."
 
 
-def _steps(graph: Graph) -> str:
+def _steps(graph: NetworkGraph) -> str:
     return f"{sum(step * p for step, p in enumerate(graph.step_dist, start=1)):.1f} steps"
 
 
@@ -151,7 +158,7 @@ def _cell(
         page.axes[f"{side}axis{number}"] = hidden
 
 
-def _draw(page: _Page, cell: int, graph: Graph, scene: Scene) -> None:
+def _draw(page: _Page, cell: int, graph: NetworkGraph, scene: Scene) -> None:
     """Draw connections as a few paths and channels as dots: a network takes few kilobytes."""
     if not graph.channels:
         return
@@ -180,15 +187,15 @@ def _draw(page: _Page, cell: int, graph: Graph, scene: Scene) -> None:
             "line": {"width": width, "color": _COLOURS[kind]},
         })
     for nodes, symbol, size in ((_channels(scene), "circle", 4), (_image(graph, scene), "square", 4)):
-        places = [(scene.at(step, layer, place), vigour[step]) for step, layer, place in nodes]
+        positions = [(scene.at(step, layer, position), vigour[step]) for step, layer, position in nodes]
         page.traces.append({
             "type": "scatter",
-            "x": [round(x, 2) for (x, _), _ in places],
-            "y": [round(y, 2) for (_, y), _ in places],
+            "x": [round(x, 2) for (x, _), _ in positions],
+            "y": [round(y, 2) for (_, y), _ in positions],
             "xaxis": f"x{suffix}",
             "yaxis": f"y{suffix}",
             "mode": "markers",
-            "marker": {"symbol": symbol, "size": size, "color": PALE, "opacity": [round(v, 2) for _, v in places]},
+            "marker": {"symbol": symbol, "size": size, "color": PALE, "opacity": [round(v, 2) for _, v in positions]},
             "hoverinfo": "skip",
         })
 
@@ -196,12 +203,12 @@ def _draw(page: _Page, cell: int, graph: Graph, scene: Scene) -> None:
 def _channels(scene: Scene) -> Iterator[tuple[int, int, int]]:
     for step in range(scene.steps):
         for layer, order in enumerate(scene.order, start=1):
-            yield from ((step, layer, place) for place in range(len(order)))
+            yield from ((step, layer, position) for position in range(len(order)))
 
 
-def _image(graph: Graph, scene: Scene) -> Iterator[tuple[int, int, int]]:
+def _image(graph: NetworkGraph, scene: Scene) -> Iterator[tuple[int, int, int]]:
     for step in range(scene.steps):
-        yield from ((step, 0, place) for place in range(graph.image[0]))
+        yield from ((step, 0, position) for position in range(graph.image[0]))
 
 
 def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> None:

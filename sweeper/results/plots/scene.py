@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sweeper.analysis.sheet import USUAL
 from sweeper.measurements import MEASUREMENTS, Measurement, touched
-from sweeper.network import Graph, StepHistogram
+from sweeper.network import NetworkGraph, StepHistogram
 
 #: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
 #: because more would fill the plane between two wide layers, and take seconds.
@@ -27,10 +27,10 @@ _STEP = (1.05, 2.2)  # from one step to the next: the least, and the most where 
 _BETWEEN_STEPS = 0.6
 _LARGEST = (18.0, 9.0)
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
 
-class Connection(NamedTuple):
+class Edge(NamedTuple):
     """A connection between two places (layer, channel's place); the source is `back` steps earlier."""
 
     strength: float
@@ -70,11 +70,11 @@ class Scene:
         """Width and height from the first node to the last."""
         return self.at(self.steps - 1, 0, self.widest - 1)[0], self.at(0, self.layers, self.widest - 1)[1]
 
-    def at(self, step: int, layer: int, place: float) -> Place:
+    def at(self, step: int, layer: int, position: float) -> Position:
         """Return where a node stands; steps and places from 0, layer 0 is the image."""
         return (
-            self.scale * (step * self.step + place * _CHANNEL[0]),
-            self.scale * (layer * _LAYER + place * _CHANNEL[1]),
+            self.scale * (step * self.step + position * _CHANNEL[0]),
+            self.scale * (layer * _LAYER + position * _CHANNEL[1]),
         )
 
     def every_step(self, room: float) -> range:
@@ -90,7 +90,7 @@ def _every(distance: float, room: float) -> int:
     return max(1, -int(-room // distance))
 
 
-def scene_of(graph: Graph) -> Scene:
+def scene_of(graph: NetworkGraph) -> Scene:
     """Return where the nodes of a network stand: on one scale for all networks, but for very large ones."""
     widest = max((graph.image[0], *graph.channels))
     step = min(_STEP[1], max(_STEP[0], (widest - 1) * _CHANNEL[0] + _BETWEEN_STEPS))
@@ -111,13 +111,13 @@ def reach(step_dist: Sequence[float]) -> list[float]:
     return [max(0.0, 1 - sum(step_dist[:step])) for step in range(len(step_dist))]
 
 
-def strongest(graph: Graph, scene: Scene) -> list[Connection]:
+def strongest(graph: NetworkGraph, scene: Scene) -> list[Edge]:
     """Return the connections that are drawn, from the strongest down."""
     most = min(MOST_CONNECTIONS, max(1, MOST_LINES // scene.steps))
     return heapq.nlargest(most, _connections(graph, scene.order))
 
 
-def count_connections(graph: Graph) -> int:
+def count_connections(graph: NetworkGraph) -> int:
     """Return how many pairs of channels are joined."""
     return sum(
         strength > 0
@@ -128,8 +128,8 @@ def count_connections(graph: Graph) -> int:
     )
 
 
-def _connections(graph: Graph, order: Sequence[Sequence[int]]) -> Iterator[Connection]:
-    places = [list(range(graph.image[0])), *([row.index(c) for c in range(len(row))] for row in order)]
+def _connections(graph: NetworkGraph, order: Sequence[Sequence[int]]) -> Iterator[Edge]:
+    positions = [list(range(graph.image[0])), *([row.index(c) for c in range(len(row))] for row in order)]
     kinds = (
         ("bottom-up", graph.bottom_up, -1, 0),
         ("lateral", graph.lateral, 0, 1),
@@ -137,14 +137,14 @@ def _connections(graph: Graph, order: Sequence[Sequence[int]]) -> Iterator[Conne
     )
     for kind, by_layer, offset, back in kinds:
         for layer, strengths in enumerate(by_layer, start=1):
-            sources = [(layer + offset, place) for place in places[layer + offset]]
-            for place, row in zip(places[layer], strengths, strict=True):
+            sources = [(layer + offset, position) for position in positions[layer + offset]]
+            for position, row in zip(positions[layer], strengths, strict=True):
                 for source, strength in zip(sources, row, strict=True):
                     if strength > 0:
-                        yield Connection(strength, kind, source, (layer, place), back)
+                        yield Edge(strength, kind, source, (layer, position), back)
 
 
-def _strongest_first(graph: Graph, layer: int) -> tuple[int, ...]:
+def _strongest_first(graph: NetworkGraph, layer: int) -> tuple[int, ...]:
     """Order a layer's channels by what they are driven by and read out with, the strongest in front."""
     totals = [
         readout**2 + sum(strength**2 for strength in row)
@@ -153,7 +153,7 @@ def _strongest_first(graph: Graph, layer: int) -> tuple[int, ...]:
     return tuple(sorted(range(len(totals)), key=lambda channel: -totals[channel]))
 
 
-def summary(graph: Graph, measurement: Mapping[str, float]) -> str:
+def summary(graph: NetworkGraph, measurement: Mapping[str, float]) -> str:
     """Return layers, channels, classes and what limited the network in one sentence."""
     classes = f"{graph.classes} classes"
     walls = touched(measurement)
@@ -174,7 +174,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def counts(graph: Graph, measurement: Mapping[str, float]) -> dict[str, str]:
+def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, str]:
     """Return a network's figures by what they are called; what was not measured is counted on the graph."""
     layers = len(graph.channels)
     known = {

@@ -11,9 +11,9 @@ import html
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from sweeper.network import Graph
+from sweeper.network import NetworkGraph
 from sweeper.results.plots import scene as scenes
-from sweeper.results.plots.scene import Place, Scene
+from sweeper.results.plots.scene import Position, Scene
 
 #: Bytes of SVG, about: for a connection, "M1234 456l-123 85", and for all else of a network.
 BYTES_A_CONNECTION, BYTES_A_NETWORK = 17, 3500
@@ -29,7 +29,9 @@ _LEFT, _ABOVE, _BELOW, _RIGHT = 4.8, 6.4, 2.6, 2.2
 _BAR = (2.6, 3.4)  # of a step that is certain
 
 
-def small_svg(graph: Graph, name: str, measurement: Mapping[str, float], most: int = scenes.MOST_CONNECTIONS) -> str:
+def small_svg(
+    graph: NetworkGraph, name: str, measurement: Mapping[str, float], most: int = scenes.MOST_CONNECTIONS
+) -> str:
     """Return an `<svg>` element; the same input gives the same text.
 
     Args:
@@ -50,7 +52,7 @@ def small_svg(graph: Graph, name: str, measurement: Mapping[str, float], most: i
 class _Sketch:
     """One network in SVG: x to the right, y downwards, 100 units an inch."""
 
-    def __init__(self, graph: Graph, scene: Scene, name: str, most: int) -> None:
+    def __init__(self, graph: NetworkGraph, scene: Scene, name: str, most: int) -> None:
         self.graph, self.scene, self.name, self.most = graph, scene, name, most
         self.reached = scenes.reach(graph.step_dist)[: scene.steps]
         self.bold = max(1.0, (scene.size[0] * _UNIT + 66) / _USUAL_WIDTH)
@@ -59,8 +61,8 @@ class _Sketch:
         self.width = self.left + round(scene.size[0] * _UNIT + _RIGHT * self.letters)
         self.height = round(_ABOVE * self.letters + scene.size[1] * _UNIT) + self.below
 
-    def at(self, step: int, layer: int, place: float) -> tuple[int, int]:
-        x, y = self.scene.at(step, layer, place)
+    def at(self, step: int, layer: int, position: float) -> tuple[int, int]:
+        x, y = self.scene.at(step, layer, position)
         return self.left + round(x * _UNIT), self.height - self.below - round(y * _UNIT)
 
     def shift(self, step: int) -> int:
@@ -112,11 +114,11 @@ class _Sketch:
         most = max(max(layer) for layer in self.graph.readout) or 1.0
         dots = ""
         by_level: dict[int, str] = defaultdict(str)
-        for place in range(self.graph.image[0]):
-            dots += _dot(self.at(0, 0, place))
+        for position in range(self.graph.image[0]):
+            dots += _dot(self.at(0, 0, position))
         for layer, order in enumerate(self.scene.order):
-            for place, channel in enumerate(order):
-                dot = _dot(self.at(0, layer + 1, place))
+            for position, channel in enumerate(order):
+                dot = _dot(self.at(0, layer + 1, position))
                 dots += dot
                 by_level[_level(self.graph.readout[layer][channel] / most)] += dot
         return dots, by_level
@@ -158,5 +160,5 @@ def _level(share: float) -> int:
     return min(_LEVELS - 1, max(0, int(share * _LEVELS)))
 
 
-def _dot(place: Place) -> str:
-    return f"M{place[0]} {place[1]}h.1"
+def _dot(position: Position) -> str:
+    return f"M{position[0]} {position[1]}h.1"

@@ -36,8 +36,8 @@ class Mirror:
         identity: Tells this sweep from another one of its name.
         home: The home it was mirrored from.
         runs: By trial key; there should be one of each.
-        marks: By place: what the commit mark of a front says.
-        fronts: By place: the stored front, or why it cannot be read.
+        marks: By a front's key: what the commit mark of a front says.
+        fronts: By a front's key: the stored front, or why it cannot be read.
         members: By task: keys of the trials whose runs are tagged as being on its front.
         in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
     """

@@ -56,7 +56,7 @@ def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str, pictures: Colle
 
 def picture_path(front: Front) -> str:
     """Return where the picture of a stored front is among the artifacts of its sweep's run."""
-    return f"fronts/{front.place}/v{front.version:04d}.png"
+    return f"fronts/{front.key}/v{front.version:04d}.png"
 
 
 def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[str]) -> str:
@@ -82,7 +82,7 @@ def _table(front: Front, most_rows: int) -> str:
     lines = [
         "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
         "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",
-        *("| " + " | ".join(_plain(f.cells[place]) for f in fields) + " |" for place in range(len(rows))),
+        *("| " + " | ".join(_plain(f.cells[index]) for f in fields) + " |" for index in range(len(rows))),
     ]
     more = [f"\nand {left} more below these: `sweeper pareto {front.sweep} --task {front.task}`"] if left else []
     return "\n".join([*lines, *more])

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from sweeper.analysis.fronts import Front, front_place
+from sweeper.analysis.fronts import Front, front_key
 from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Goal
@@ -239,7 +239,7 @@ def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
 
 def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str:
     """Return what the front over some objectives is stored under, in whichever order the spec names them."""
-    own = front_place(task, objectives)
+    own = front_key(task, objectives)
     same = [key for key in keys if key.split("/")[0] == task and sorted(key.split("/")[1:]) == sorted(objectives)]
     return own if own in same or not same else same[0]
 

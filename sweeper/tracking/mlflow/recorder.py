@@ -103,7 +103,7 @@ class MlflowRecorder:
         self._attempts: dict[str, int] = {}  # trial key -> the attempt whose outcome its committed run holds
         self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
-        self._fronts: dict[str, Front] = {}  # by place
+        self._fronts: dict[str, Front] = {}  # by key
         self._latest_ms = 0
 
     def open(self, sweep: SweepFacts) -> None:
@@ -125,7 +125,7 @@ class MlflowRecorder:
             parent = self._client.get_run(self._parent_id)
             self._table = TrialParts(self._client, parent)
             self._networks = artifact_paths(self._client, self._parent_id, "networks")
-            self._tasks = {place for place in front_marks(parent) if "/" not in place}
+            self._tasks = {key for key in front_marks(parent) if "/" not in key}
             self._page = SweepPage(self._client, parent, sweep.name)
 
     def record(self, trial: TrialRecord) -> None:
@@ -162,10 +162,10 @@ class MlflowRecorder:
         self._require_open()
         with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
             self._table.write()
-            version, stored = self._stored_front(front.place)
+            version, stored = self._stored_front(front.key)
             if stored is None or not stored.same_content(front):
                 stored = self._write_front(replace(front, version=version + 1))
-            self._fronts[front.place] = stored
+            self._fronts[front.key] = stored
             if not front.is_chosen:
                 self._tag_members(front.task, set(member_keys(stored)))
                 self._store_networks(stored)
@@ -274,24 +274,24 @@ class MlflowRecorder:
             if is_copy or (kind == "sweep" and run.info.run_id != self._parent_id):
                 self._client.delete_run(run.info.run_id)
 
-    def _stored_front(self, place: str) -> tuple[int, Front | None]:
+    def _stored_front(self, key: str) -> tuple[int, Front | None]:
         """Return the last marked version (0 for none) and its front, None where it cannot be read."""
-        if place in self._fronts:
-            return self._fronts[place].version, self._fronts[place]
-        mark = front_marks(self._client.get_run(self._parent_id)).get(place)
+        if key in self._fronts:
+            return self._fronts[key].version, self._fronts[key]
+        mark = front_marks(self._client.get_run(self._parent_id)).get(key)
         if mark is None:
             return 0, None
         try:
-            self._fronts[place] = download_front(self._client, self._parent_id, mark["path"])
-            return int(mark["version"]), self._fronts[place]
+            self._fronts[key] = download_front(self._client, self._parent_id, mark["path"])
+            return int(mark["version"]), self._fronts[key]
         except (QueryError, TrackingError):
             return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
 
     def _write_front(self, front: Front) -> Front:
-        path = f"fronts/{front.place}/v{front.version:04d}.parquet"
+        path = f"fronts/{front.key}/v{front.version:04d}.parquet"
         upload(self._client, self._parent_id, path, front.to_parquet_bytes())
         # The time of the last trial, not of the clock: mirroring again writes the same history.
-        volume = (f"hypervolume/{front.place}", front.hypervolume, front.version, self._latest_ms)
+        volume = (f"hypervolume/{front.key}", front.hypervolume, front.version, self._latest_ms)
         write_batches(self._client, self._parent_id, [volume])
         self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
         return front

@@ -78,10 +78,10 @@ def trial_metrics(trial: TrialRecord) -> list[tuple[str, float, int, int]]:
     now_ms = time_of(trial)
     metrics = [(name, float(value), 0, now_ms) for name, value in finals.items() if _is_finite(value)]
     curve = thinned(trial.curve)
-    for place, point in enumerate(curve):
-        step, beside = int(point["epoch"]), curve[max(place - 1, 0) : place + 2]
+    for index, point in enumerate(curve):
+        step, beside = int(point["epoch"]), curve[max(index - 1, 0) : index + 2]
         for name, value in point.items():
-            is_told = name in _COUNTS and 0 < place < len(curve) - 1 and all(p.get(name) == value for p in beside)
+            is_told = name in _COUNTS and 0 < index < len(curve) - 1 and all(p.get(name) == value for p in beside)
             if name != "epoch" and not is_told and _is_finite(value):
                 metrics.append((f"epoch/{name}", float(value), step, now_ms))
     return metrics
@@ -117,11 +117,11 @@ def front_mark(front: Front, path: str) -> tuple[str, str]:
         "points": front.table.num_rows,
         "hypervolume": front.hypervolume,
     }
-    return f"{FRONT}.{front.place}", json.dumps(mark)
+    return f"{FRONT}.{front.key}", json.dumps(mark)
 
 
 def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
-    """Return the committed fronts by place, as `front_mark` wrote them on the sweep's run."""
+    """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run."""
     prefix = f"{FRONT}."
     tags = parent.data.tags.items()
     return {key.removeprefix(prefix): json.loads(value) for key, value in tags if key.startswith(prefix)}
