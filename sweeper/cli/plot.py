@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, print_json, write_aside
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.results.loaded_sweep import LoadedSweep
@@ -60,15 +60,14 @@ def plot(
     if output is None:
         raise QueryError(f"{picture} is drawn into a file. Name one with -o, such as -o {picture}.svg.")
 
-    from sweeper.results.plots import catalogue, files
+    from sweeper.results.plots import files
 
     kind = files.kind_of(output)  # what cannot be is refused before anything is read
     sheet = files.PictureFormat(kind, _checked_width(width, kind), dark)
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
     sweep = load(checked(name), Sweep(name, home, tracking_uri).tracking_uri)
-    one = _one_task(sweep, task, picture)
-    drawn = catalogue.steps_of(sweep, one, key) if key is not None else catalogue.picture_of(sweep, one, picture)
+    drawn = sweep.picture(picture, task, key=key)
     write_aside(output, files.written(drawn, sheet))
     print(f"{output} shows {drawn.title[0].lower()}{drawn.title[1:]}. {drawn.caption}")
 
@@ -77,7 +76,7 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     """Print what can be drawn, by task."""
     from sweeper.results.plots import catalogue
 
-    _known(sweep, task)
+    sweep.require_task(task)
     found = [
         {"task": one, "name": drawn.name, "title": drawn.title}
         for one in ([task] if task is not None else sweep.tasks)
@@ -95,30 +94,6 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
             if one["task"] == label:
                 print(f"  {one['name']:<{widest}}  {one['title']}")
     print(f"Draw one: sweeper plot {sweep.name} {found[0]['name']} --task {found[0]['task']} -o FILE.html|svg|png|pdf")
-
-
-def _one_task(sweep: LoadedSweep, task: str | None, picture: str) -> str:
-    """Return the task that is drawn; growth is about all of them."""
-    _known(sweep, task)
-    if task is not None:
-        return task
-    if not sweep.tasks:
-        raise UnknownSweepError(
-            f"sweep {sweep.name!r} has no finished trial yet. Watch it with `sweeper status {sweep.name}`."
-        )
-    if len(sweep.tasks) > 1 and not picture.startswith("growth-"):
-        raise QueryError(
-            f"sweep {sweep.name!r} has {len(sweep.tasks)} tasks: {', '.join(sweep.tasks)}. Choose one with --task."
-        )
-    return sweep.tasks[0]
-
-
-def _known(sweep: LoadedSweep, task: str | None) -> None:
-    if task is not None and task not in sweep.tasks:
-        raise UnknownSweepError(
-            f"sweep {sweep.name!r} has no finished trial of task {task!r} "
-            f"(it has: {', '.join(sweep.tasks) or 'none'}). Name one of these."
-        )
 
 
 def _checked_width(width: int | None, kind: str) -> int:

@@ -17,15 +17,15 @@ from sweeper.analysis.indicators import coverage
 from sweeper.analysis.points import concatenated
 from sweeper.errors import QueryError
 from sweeper.measurements import Objective
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.objectives import front_objectives
 from sweeper.results.query import with_origin
 from sweeper.results.questions import Answer
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
 
 
 def compared(
-    own: LoadedSweep, other: LoadedSweep, task: str | None = None, objectives: Sequence[str] = ()
+    own: SweepTables, other: SweepTables, task: str | None = None, objectives: Sequence[str] = ()
 ) -> list[Answer]:
     """Return how the fronts of one sweep differ from those of another, an answer for each task that both have.
 
@@ -54,13 +54,13 @@ def compared(
     return [answered(own, other, _front(own, one, objectives), _front(other, one, objectives)) for one in common]
 
 
-def _front(sweep: LoadedSweep, task: str, objectives: Sequence[str]) -> Front:
+def _front(sweep: SweepTables, task: str, objectives: Sequence[str]) -> Front:
     names = front_objectives(sweep.objectives, objectives, sweep.name) if objectives else ()
     (front,) = sweep.fronts(task, names)
     return front
 
 
-def _check_same_aims(own: LoadedSweep, other: LoadedSweep, objectives: Sequence[str]) -> None:
+def _check_same_aims(own: SweepTables, other: SweepTables, objectives: Sequence[str]) -> None:
     """Refuse to compare volumes that are not bounded alike."""
     mine, theirs = _aims(own, objectives), _aims(other, objectives)
     if mine == theirs:
@@ -73,7 +73,7 @@ def _check_same_aims(own: LoadedSweep, other: LoadedSweep, objectives: Sequence[
     )
 
 
-def _aims(sweep: LoadedSweep, names: Sequence[str] = ()) -> dict[str, tuple[str, float]]:
+def _aims(sweep: SweepTables, names: Sequence[str] = ()) -> dict[str, tuple[str, float]]:
     front_objectives(sweep.objectives, names, sweep.name)
     return {
         objective.name: (str(objective.goal), sweep.reference_point[objective.name])
@@ -86,7 +86,7 @@ def _aims_text(aims: Mapping[str, tuple[str, float]]) -> str:
     return ", ".join(f"{goal} {name} from {value:g}" for name, (goal, value) in aims.items())
 
 
-def answered(own: LoadedSweep, other: LoadedSweep, mine: Front, theirs: Front) -> Answer:
+def answered(own: SweepTables, other: SweepTables, mine: Front, theirs: Front) -> Answer:
     """Return how one front differs from another of the same task, objectives and reference point.
 
     Args:
@@ -143,13 +143,13 @@ def _values(front: Front, objectives: Sequence[Objective]) -> list[tuple[float, 
     return list(zip(*(front.table[objective.name].to_pylist() for objective in objectives), strict=True))
 
 
-def _setting_keys(sweep: LoadedSweep, front: Front) -> list[str]:
+def _setting_keys(sweep: SweepTables, front: Front) -> list[str]:
     """Return what names the setting of each point, whatever its seeds; the key where its trials are not there yet."""
     settings = {record.key: record.setting_key for record in sweep.records}
     return [settings.get(key, key) for key in front.table["key"].to_pylist()]
 
 
-def _why(sweep: LoadedSweep, setting: str) -> str:
+def _why(sweep: SweepTables, setting: str) -> str:
     """Return what a sweep has of a setting that is not on its front."""
     states = {record.state for record in sweep.records if record.setting_key == setting}
     if State.COMPLETE in states:

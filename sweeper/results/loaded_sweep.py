@@ -1,220 +1,108 @@
-"""A stored sweep in Python: fronts, points and trials as Arrow tables, from its tracker alone. Nothing is written."""
+"""A stored sweep in Python: its tables, its pictures and its report, from its tracker alone."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from sweeper.analysis.attainment import SHARES, attainment_table
-from sweeper.analysis.comparison import compare_fronts
-from sweeper.analysis.conditions import where
-from sweeper.analysis.fronts import Front, compute_front
-from sweeper.analysis.history import history_table
-from sweeper.analysis.points import concatenated, points_table
-from sweeper.analysis.trials import StoredTrials
-from sweeper.errors import UnknownSweepError
-from sweeper.measurements import Objective
-from sweeper.results.objectives import chosen_objectives, listed
-from sweeper.tracking.reader import Reader
+from sweeper import storage
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.tracking.trackers import reader_of
-from sweeper.trial import TrialRecord
+
+if TYPE_CHECKING:  # plotly is loaded by whoever draws
+    from sweeper.results.plots.style import Picture
 
 
-class LoadedSweep:
+class LoadedSweep(SweepTables):
     """One sweep as its tracker holds it at the time it is first asked; load it again to see what has come since.
 
-    Args:
-        reader: Reads it back from its tracker; it may have run on another machine.
+    Example:
+        >>> from sweeper import load_sweep
+        >>> load_sweep("first").plot("front-time", task="digits-10").show()  # doctest: +SKIP
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def picture(self, name: str, task: str | None = None, *, key: str | None = None) -> Picture:
+        """Return a picture with its title and caption; see `plot`."""
+        from sweeper.results.plots import catalogue
 
-    @property
-    def name(self) -> str:
-        """Name of the sweep."""
-        return self._reader.sweep
+        one = self.task_of(name, task)
+        return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name)
 
-    @property
-    def address(self) -> str:
-        """Where its tracker is, without a password."""
-        return self._reader.address
-
-    @cached_property
-    def _stored(self) -> StoredTrials:
-        return self._reader.trials()
-
-    @cached_property
-    def records(self) -> list[TrialRecord]:
-        """The finished trials, by task and number."""
-        return self._stored.records
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        """What the sweep optimises, in the order of its spec."""
-        return self._stored.objectives
-
-    @property
-    def reference_point(self) -> dict[str, float]:
-        """The fixed corner that bounds every hypervolume: a value per objective, in its unit."""
-        return dict(self._stored.reference_point)
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Labels of the tasks that have a finished trial, sorted."""
-        return tuple(sorted(set(self._stored.table["task"].unique().to_pylist())))
-
-    @cached_property
-    def spec_text(self) -> str:
-        """The spec as its user wrote it; empty where it is not stored."""
-        return (self._reader.artifact("spec.yaml") or b"").decode()
-
-    @cached_property
-    def spec(self) -> dict[str, Any]:
-        """The spec with every default written out, as JSON holds it; empty where it is not stored."""
-        found = json.loads(self._reader.artifact("spec_resolved.json") or b"{}")
-        return found if isinstance(found, dict) else {}
-
-    @cached_property
-    def facts(self) -> dict[str, str]:
-        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
-        return self._reader.facts()
-
-    def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.
+    def plot(self, picture: str, task: str | None = None, *, key: str | None = None) -> Any:
+        """Return a picture of the sweep as a plotly figure, which a notebook shows and `write_image` writes.
 
         Args:
-            task: Label of one task; None for all.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
+            picture: Name of a picture; `sweeper plot NAME` lists those that can be drawn.
+            task: Label of its task; None where the sweep has one task, or the picture is about all of them.
+            key: With the picture `steps`: of which trial; None for the best of the front.
+
+        Raises:
+            QueryError: If there is no such picture, its task is not clear, or the trials do not allow it.
+            UnknownSweepError: If there is no such sweep, or no finished trial of that task.
+            TrackingError: If the tracker cannot be reached.
         """
-        return _chosen(self._stored.table, self._known(task), where)
-
-    def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
-        return _chosen(points_table(self.records, self.objectives), self._known(task), where)
-
-    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-        """Return the fronts, one a task, sorted by label.
-
-        Args:
-            task: Label of one task; None for all.
-            objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
-                stored for them is read, with its version; else it is computed, and its version is 0.
-        """
-        listed("objectives", objectives)
-        try:
-            if stored := self._reader.fronts(task, objectives):
-                return stored
-        except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
-            self._known(task)
-        return [
-            compute_front(
-                self.records,
-                sweep=self.name,
-                task=one,
-                objectives=self._named(objectives),
-                reference_point=self.reference_point,
-                is_chosen=bool(objectives),
+        if key is not None and picture != "steps":
+            raise QueryError(
+                f"a key names the network of the picture steps, but got the picture {picture}. Leave it out."
             )
-            for one in (self.tasks if task is None else [task])
-        ]
+        return self.picture(picture, task, key=key).figure
 
-    def front(self, task: str | None = None, *, objectives: Sequence[str] = (), where: Sequence[str] = ()) -> pa.Table:
-        """Return the points of the fronts in one table, told apart by the column `task`; columns as in `points_table`.
-
-        Args:
-            task, objectives: As for `fronts`.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
-        """
-        fronts = self.fronts(task, objectives)
-        tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
-        return _chosen(concatenated(tables), None, where)
-
-    def hypervolume_history(self, task: str, *, objectives: Sequence[str] = ()) -> pa.Table:
-        """Return how the hypervolume of a task's front changed while its trials ended.
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write one HTML file with fronts, pictures, all trials and how to repeat the sweep.
 
         Args:
-            task: Label of the task.
-            objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+            path: The file; None for the sweep's name, `.html`, in the current folder.
 
         Returns:
-            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
-            says how replicates count.
+            The file.
+
+        Raises:
+            QueryError: If no trial has finished, or the path ends in something else than `.html`.
+            TrackingError: If the tracker cannot be reached.
         """
-        return history_table(self._records_of(task), self._named(objectives), self.reference_point)
+        from sweeper.results.report.page import report
 
-    def attainment(
-        self, task: str, objectives: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES
-    ) -> pa.Table:
-        """Return the surfaces that a share of the replicates (seeds) of a task attain.
+        file = Path(path) if path is not None else Path(f"{self.name}.html")
+        if file.suffix.lower() not in (".html", ".htm"):
+            raise QueryError(f"a report is written to a file that ends in .html, but got {file}. Rename it.")
+        storage.write_bytes(str(file.absolute()), report(self).encode())
+        return file
 
-        Args:
-            task: Label of the task.
-            objectives: Names of two or three of the sweep's objectives; none for all of them.
-            shares: Name of each surface, and the share of replicates that attain it: by default `best` (one),
-                `median` (half) and `worst` (all).
+    def require_task(self, task: str | None) -> None:
+        """Refuse a task that has no finished trial.
 
-        Returns:
-            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+        Raises:
+            UnknownSweepError: With the tasks that there are.
         """
-        return attainment_table(self._records_of(task), self._named(objectives), shares)
-
-    def indicators(
-        self,
-        task: str,
-        other: LoadedSweep | None = None,
-        *,
-        objectives: Sequence[str] = (),
-        reference_point: Mapping[str, float] | None = None,
-    ) -> pa.Table:
-        """Return indicators of a task's front, compared with another sweep's front of the same task.
-
-        Args:
-            task: Label of a task that both have.
-            other: Another sweep; None for this one alone.
-            objectives: Names of the objectives to compare by; none for all of the sweep's.
-            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
-
-        Returns:
-            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
-        """
-        (own,) = self.fronts(task, objectives)
-        (others,) = other.fronts(task, objectives) if other else [None]
-        return compare_fronts(own, others, reference_point)
-
-    def network(self, key: str) -> bytes | None:
-        """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
-        return self._reader.networks().read(key)
-
-    def _records_of(self, task: str) -> list[TrialRecord]:
-        self._known(task)
-        return [record for record in self.records if record.task == task]
-
-    def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
-        return chosen_objectives(self.objectives, objectives, self.name)
-
-    def _known(self, task: str | None) -> str | None:
         if task is not None and task not in self.tasks:
             raise UnknownSweepError(
                 f"sweep {self.name!r} has no finished trial of task {task!r} "
                 f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
             )
-        return task
+
+    def task_of(self, picture: str, task: str | None) -> str:
+        """Return the task that a picture is drawn of; growth is about all of them.
+
+        Raises:
+            QueryError: If the sweep has several tasks, and none is named.
+            UnknownSweepError: If it has no finished trial, or none of the one that is named.
+        """
+        self.require_task(task)
+        if task is not None:
+            return task
+        if not self.tasks:
+            raise UnknownSweepError(
+                f"sweep {self.name!r} has no finished trial yet. Watch it with `sweeper status {self.name}`."
+            )
+        if len(self.tasks) > 1 and not picture.startswith("growth-"):
+            raise QueryError(
+                f"sweep {self.name!r} has {len(self.tasks)} tasks: {', '.join(self.tasks)}. "
+                "Choose one with --task, in Python with task=."
+            )
+        return self.tasks[0]
 
 
 def load(name: str, address: str) -> LoadedSweep:
     """Return a stored sweep by its name and its tracker's address; nothing is asked yet."""
     return LoadedSweep(reader_of(address, name))
-
-
-def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:
-    if task is not None:
-        table = table.filter(pc.equal(table["task"], task))
-    # An empty table knows no axes, so a condition on one would be refused for no reason.
-    conditions = listed("where", conditions)
-    return where(table, conditions) if table.num_rows else table

@@ -13,8 +13,8 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import concatenated
 from sweeper.analysis.sheet import Sheet
 from sweeper.analysis.trials import axes_of
-from sweeper.results.loaded_sweep import LoadedSweep, load
 from sweeper.results.objectives import front_objectives
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.tracking.trackers import reader_of
 from sweeper.trial import Outcome
 
@@ -41,7 +41,7 @@ def pareto(
         TrackingError: If MLflow cannot be reached.
     """
     if objectives:
-        loaded = load(sweep, tracking_uri)
+        loaded = SweepTables(reader_of(tracking_uri, sweep))
         fronts = loaded.fronts(task, front_objectives(loaded.objectives, objectives, sweep))
     else:
         fronts = reader_of(tracking_uri, sweep).fronts(task)
@@ -98,12 +98,12 @@ def origin_notes(front: Front) -> tuple[str, ...]:
     return (f"{version[0].upper()}{version[1:]} · reference point: {sheet.point_text(front.reference_point)}",)
 
 
-def trial_sheets(sweep: LoadedSweep, table: pa.Table, conditions: Sequence[str] = ()) -> list[Sheet]:
+def trial_sheets(sweep: SweepTables, table: pa.Table, conditions: Sequence[str] = ()) -> list[Sheet]:
     """Return finished trials as people read them, a sheet a task.
 
     Args:
         sweep: Their sweep.
-        table: As `LoadedSweep.trials` returns it, or some of its rows.
+        table: As `SweepTables.trials` returns it, or some of its rows.
         conditions: What these rows were chosen by.
     """
     tasks: dict[str, list[dict[str, object]]] = {}
@@ -121,7 +121,7 @@ def named(table: pa.Table, sweep: str) -> pa.Table:
 
 
 def _trial_sheet(
-    sweep: LoadedSweep, rows: Sequence[dict[str, object]], axes: Sequence[str], conditions: Sequence[str]
+    sweep: SweepTables, rows: Sequence[dict[str, object]], axes: Sequence[str], conditions: Sequence[str]
 ) -> Sheet:
     task = rows[0]["task"]
     fixed = {axis: rows[0][axis] for axis in axes if len({str(row[axis]) for row in rows}) == 1}

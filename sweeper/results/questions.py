@@ -17,8 +17,8 @@ from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.sheet import Sheet
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Goal, Objective
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.query import origin_notes, with_origin
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State, TrialRecord
 
 #: Characters of a key that name a trial.
@@ -92,7 +92,7 @@ class Best:
     goal: Goal
 
 
-def best(sweep: LoadedSweep, front: Front, wish: Best, conditions: Sequence[str] = ()) -> Answer:
+def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str] = ()) -> Answer:
     """Return the settings of a front's task that fulfil a wish best, all ties, and the next best with the gap.
 
     Args:
@@ -184,7 +184,7 @@ def _near_text(near: Sequence[Mapping[str, Any]]) -> str:
 
 
 def dominated(
-    sweep: LoadedSweep, front: Front, record: TrialRecord, *, is_by: bool, conditions: Sequence[str]
+    sweep: SweepTables, front: Front, record: TrialRecord, *, is_by: bool, conditions: Sequence[str]
 ) -> Answer:
     """Return the settings that a network's setting dominates, or those that dominate it.
 
@@ -219,7 +219,7 @@ def dominated(
     return Answer(front, says, _with_role(concatenated([own, others]), roles), ("role",), facts)
 
 
-def spreads(sweep: LoadedSweep, front: Front, conditions: Sequence[str] = ()) -> Answer:
+def spreads(sweep: SweepTables, front: Front, conditions: Sequence[str] = ()) -> Answer:
     """Return mean and sample standard deviation over replicates, of every objective of the sweep, on a front's points.
 
     Args:
@@ -243,7 +243,7 @@ def spreads(sweep: LoadedSweep, front: Front, conditions: Sequence[str] = ()) ->
     return Answer(front, says, _with_role(points, ["front"] * points.num_rows), shown)
 
 
-def complete_points(sweep: LoadedSweep, task: str) -> pa.Table:
+def complete_points(sweep: SweepTables, task: str) -> pa.Table:
     """Return the points of a task.
 
     Raises:
@@ -255,7 +255,7 @@ def complete_points(sweep: LoadedSweep, task: str) -> pa.Table:
     return points
 
 
-def nothing_complete(sweep: LoadedSweep, task: str) -> str:
+def nothing_complete(sweep: SweepTables, task: str) -> str:
     """Return in words that a task has no complete trial, and how many ended otherwise."""
     count = sum(record.task == task for record in sweep.records)
     ended = f"all {count} finished trials ended in another way" if count else "none has finished"
@@ -265,7 +265,7 @@ def nothing_complete(sweep: LoadedSweep, task: str) -> str:
     )
 
 
-def known_trial(sweep: LoadedSweep, key: str) -> TrialRecord:
+def known_trial(sweep: SweepTables, key: str) -> TrialRecord:
     """Return the complete trial of a sweep whose key begins so.
 
     Raises:

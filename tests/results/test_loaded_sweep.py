@@ -14,6 +14,8 @@ from sweeper.errors import HomeError, QueryError, TrackingError, UnknownSweepErr
 from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.measurements import Goal, Objective
 from sweeper.results.loaded_sweep import LoadedSweep, load
+from sweeper.results.plots.catalogue import picture_of
+from sweeper.results.report.page import report
 from sweeper.tracking.mlflow.client import connect
 from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
@@ -327,3 +329,28 @@ def test_missing_database_is_said_when_it_is_asked(tmp_path):
     with pytest.raises(TrackingError, match="no MLflow database at"):
         sweeper.load_sweep("small", home=tmp_path).front()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_and_the_report_are_the_command_lines(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figure = sweep.plot("front-time", task="digits-10")
+    assert figure.to_json() == picture_of(sweep, "digits-10", "front-time").figure.to_json()
+    file = sweep.report()
+    assert file == Path("small.html")
+    assert file.read_text("utf-8") == report(sweep)
+    assert sweep.report(tmp_path / "other.htm").read_bytes() == file.read_bytes()
+
+
+def test_picture_that_is_not_clear_is_refused(sweep):
+    with pytest.raises(
+        QueryError, match=r"2 tasks: digits-10, digits-3\. Choose one with --task, in Python with task="
+    ):
+        sweep.plot("front-time")
+    with pytest.raises(UnknownSweepError, match="no finished trial of task 'digits-11'"):
+        sweep.plot("front-time", task="digits-11")
+    with pytest.raises(QueryError, match="there is no picture 'fornt-time'.*front-time"):
+        sweep.plot("fornt-time", task="digits-10")
+    with pytest.raises(QueryError, match="but got the picture front-time"):
+        sweep.plot("front-time", task="digits-10", key="abcdef")
+    with pytest.raises(QueryError, match=r"ends in \.html, but got small\.pdf"):
+        sweep.report("small.pdf")

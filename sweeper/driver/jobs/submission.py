@@ -51,8 +51,8 @@ def submit(
     Args:
         server: Of the cluster.
         loaded: The spec.
-        named: Where it is kept, by the names of `Locations`. What is None or missing is as it was when the sweep was last
-            submitted, or as it is by default.
+        named: Where it is kept, by the names of `Locations`. What is None or missing is as it was when the sweep was
+            last submitted, or as it is by default.
         runtime_env: YAML file of Ray's runtime environment for driver and workers.
 
     Raises:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from sweeper.errors import QueryError
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
 from sweeper.results.plots.networks import networks, steps
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import NotDrawnError, Picture
+from sweeper.results.sweep_tables import SweepTables
 
 
-def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:
+def pictures_of(sweep: SweepTables, task: str) -> list[Picture]:
     """Return the pictures of one task of a sweep; those that its trials do not allow are left out."""
     found = []
     for draw in _drawn(Points(sweep, task)).values():
@@ -26,7 +26,7 @@ def pictures_of(sweep: LoadedSweep, task: str) -> list[Picture]:
     return found
 
 
-def picture_of(sweep: LoadedSweep, task: str, name: str) -> Picture:
+def picture_of(sweep: SweepTables, task: str, name: str) -> Picture:
     """Return one picture of a task.
 
     Raises:
@@ -45,7 +45,7 @@ def picture_of(sweep: LoadedSweep, task: str, name: str) -> Picture:
         ) from error
 
 
-def steps_of(sweep: LoadedSweep, task: str, key: str) -> Picture:
+def steps_of(sweep: SweepTables, task: str, key: str) -> Picture:
     """Return the picture of how long one network thinks, of a trial that is or was on the front.
 
     Raises:

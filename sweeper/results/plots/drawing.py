@@ -131,7 +131,7 @@ class _Painter:
         """Lay a card behind each step."""
         pad = 0.13 * self.scene.scale
         for step, vigour in enumerate(self.vigour):
-            corners = list(((0, -1), (0, self.scene.widest), (self.scene.layers, -1)))
+            corners = ((0, -1), (0, self.scene.widest), (self.scene.layers, -1))
             (left, low), (right, low_right), (_, high) = (self.at(step, *corner) for corner in corners)
             rise = low_right - low
             outline = [(left, low - pad), (right, low + rise - pad), (right, high + rise + pad), (left, high + pad)]

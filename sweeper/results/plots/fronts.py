@@ -118,7 +118,7 @@ _BAND_CAPTION = (
 
 
 def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[go.Scatter]:
-    """Draw what some, but not all, of the seeds attain: rows of `LoadedSweep.attainment`, none for one seed."""
+    """Draw what some, but not all, of the seeds attain: rows of `SweepTables.attainment`, none for one seed."""
     y, x = pair
     surfaces: dict[str, list[tuple[float, float]]] = {}
     for row in attained:

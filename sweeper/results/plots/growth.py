@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from sweeper.analysis.points import axis_column
 from sweeper.measurements import Goal
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.fronts import MOST_LEVELS
 from sweeper.results.plots.points import Points, Row, levels, spread
 from sweeper.results.plots.style import (
@@ -25,6 +24,7 @@ from sweeper.results.plots.style import (
     number,
     shown,
 )
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
 
 #: What grows.
@@ -39,7 +39,7 @@ _UNITS_OF_TIME = ((3 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"),
 # --- what a task needs ----------------------------------------------------------------------------
 
 
-def complexities(sweep: LoadedSweep) -> list[str]:
+def complexities(sweep: SweepTables) -> list[str]:
     """Return the axes that make tasks of a sweep differ; `data` stands for a difference that no axis tells."""
     values: dict[str, set[object]] = {}
     for record in sweep.records:

@@ -12,8 +12,8 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.pareto import non_dominated
 from sweeper.analysis.points import axis_column
 from sweeper.measurements import Goal, Objective
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots.style import NotDrawnError
+from sweeper.results.sweep_tables import SweepTables
 
 Row = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -28,7 +28,7 @@ class Points:
         task: Label of the task.
     """
 
-    sweep: LoadedSweep
+    sweep: SweepTables
     task: str
 
     @property

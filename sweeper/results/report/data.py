@@ -9,10 +9,10 @@ from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
 from sweeper.errors import SweepError
 from sweeper.measurements import MEASUREMENTS, WALLS
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots import style
 from sweeper.results.plots.scene import MOST_CONNECTIONS
 from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.training.network_file import describe_bytes
 
 #: Networks that are drawn at most, evenly over the fronts, but one of each: one takes hundredths of a second.
@@ -30,7 +30,7 @@ NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` d
 
 
 def report_data(
-    sweep: LoadedSweep, fronts: Sequence[Front], drawn: Mapping[str, Sequence[style.Picture]]
+    sweep: SweepTables, fronts: Sequence[Front], drawn: Mapping[str, Sequence[style.Picture]]
 ) -> dict[str, Any]:
     """Return everything that the page's script needs; plotly's arrays are as plotly gives them.
 
@@ -56,7 +56,7 @@ def _point(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"keys": row["keys"], "means": means, "spreads": spreads}
 
 
-def _networks(sweep: LoadedSweep, fronts: Sequence[Front]) -> Iterator[tuple[str, dict[str, str]]]:
+def _networks(sweep: SweepTables, fronts: Sequence[Front]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield of each trial on a front its key, and either its drawing or why there is none."""
     members = [front.table["key"].to_pylist() for front in fronts]
     count = sum(map(len, members))
@@ -71,7 +71,7 @@ def _networks(sweep: LoadedSweep, fronts: Sequence[Front]) -> Iterator[tuple[str
                 yield key, {"missing": f"A replicate of trial {own}, which is drawn for all of them."}
 
 
-def _drawing(sweep: LoadedSweep, key: str, name: str, most: int) -> dict[str, str]:
+def _drawing(sweep: SweepTables, key: str, name: str, most: int) -> dict[str, str]:
     try:
         data = sweep.network(key)
         if data is None:
@@ -89,7 +89,7 @@ def _spread(keys: Sequence[str], most: int) -> list[str]:
     return [keys[round(i * (len(keys) - 1) / max(1, most - 1))] for i in range(most)]
 
 
-def _trials(sweep: LoadedSweep, fronts: Sequence[Front]) -> dict[str, Any]:
+def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
     """Return all finished trials by column, with what the page needs to show, sort and filter them."""
     table = sweep.trials()
     axes = {name for record in sweep.records for name in record.axes}

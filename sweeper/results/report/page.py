@@ -22,9 +22,9 @@ from plotly.offline import get_plotlyjs
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError
-from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import Outcome, State, TrialRecord
 
 #: The parts of the page's script, in their order.
@@ -34,7 +34,7 @@ _SCRIPTS = ("basics.js", "conditions.js", "panel.js", "pictures.js", "table.js")
 _UNSAID = ("kind", "identity", "sweep", "home", "storage")
 
 
-def report(sweep: LoadedSweep) -> str:
+def report(sweep: SweepTables) -> str:
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
 
     Raises:
@@ -58,24 +58,24 @@ def report(sweep: LoadedSweep) -> str:
     return _page(sweep.name, "\n".join(body), report_data(sweep, fronts, drawn))
 
 
-def _whole_fronts(sweep: LoadedSweep) -> list[Front]:
+def _whole_fronts(sweep: SweepTables) -> list[Front]:
     """Return the front of every task; where none is stored, as of a task whose trials all failed, it is computed."""
     stored = {front.task: front for front in sweep.fronts()}
     return [stored.get(task) or sweep.fronts(task)[0] for task in sorted({*stored, *sweep.tasks})]
 
 
-def _chosen_fronts(sweep: LoadedSweep, task: str) -> list[Front]:
+def _chosen_fronts(sweep: SweepTables, task: str) -> list[Front]:
     """Return the fronts over some of the objectives that the spec asks for."""
     known = {objective.name for objective in sweep.objectives}
     wanted = [names for names in sweep.spec.get("fronts", ()) if set(names) <= known]
     return [sweep.fronts(task, names)[0] for names in wanted] if _is_complete(sweep, task) else []
 
 
-def _is_complete(sweep: LoadedSweep, task: str) -> bool:
+def _is_complete(sweep: SweepTables, task: str) -> bool:
     return any(record.state is State.COMPLETE for record in sweep.records if record.task == task)
 
 
-def _pictures(sweep: LoadedSweep, task: str) -> list[style.Picture]:
+def _pictures(sweep: SweepTables, task: str) -> list[style.Picture]:
     return catalogue.pictures_of(sweep, task) if _is_complete(sweep, task) else []
 
 
@@ -140,7 +140,7 @@ def _plain(value: Any) -> Any:
 # --- parts of the page ----------------------------------------------------------------------------
 
 
-def _head(sweep: LoadedSweep, fronts: Sequence[Front]) -> str:
+def _head(sweep: SweepTables, fronts: Sequence[Front]) -> str:
     outcomes = Counter(record.outcome for record in sweep.records)
     counts = "".join(
         f"<div><dt>{_words(kind)}</dt><dd>{outcomes[kind]:,}</dd></div>" for kind in Outcome if outcomes[kind]
@@ -166,7 +166,7 @@ in the product of the objectives' units. Replicates of a setting are one point: 
 </header>"""
 
 
-def _summary_row(sweep: LoadedSweep, front: Front) -> str:
+def _summary_row(sweep: SweepTables, front: Front) -> str:
     states = Counter(record.state for record in sweep.records if record.task == front.task)
     ends = "".join(f"<td class=number>{states[s]:,}</td>" for s in (State.COMPLETE, State.PRUNED, State.FAILED))
     return (
@@ -185,7 +185,7 @@ def _when(records: Sequence[TrialRecord]) -> str:
     return f"<div><dt>trained</dt><dd>{first} to {last} UTC</dd></div>"
 
 
-def _made_with(sweep: LoadedSweep) -> str:
+def _made_with(sweep: SweepTables) -> str:
     """Return the versions that matter most, and where all of this was read."""
     facts = sweep.facts
     names = [name for name in ("sweeper", "torch", "python") if f"version.{name}" in facts]
@@ -259,7 +259,7 @@ def _trials_section() -> str:
 </section>"""
 
 
-def _failures(sweep: LoadedSweep) -> str:
+def _failures(sweep: SweepTables) -> str:
     failed = [r for r in sweep.records if r.state is State.FAILED]
     pruned = sum(r.state is State.PRUNED for r in sweep.records)
     cut = f"<p>{sheet.counted(pruned, 'trial')} stopped early, because others did better: no failures.</p>" * (
@@ -291,7 +291,7 @@ def _reason(line: str, records: Sequence[TrialRecord]) -> str:
     )
 
 
-def _repeating(sweep: LoadedSweep) -> str:
+def _repeating(sweep: SweepTables) -> str:
     facts = {name: value for name, value in sorted(sweep.facts.items()) if name not in _UNSAID}
     rows = "".join(
         f"<tr><th scope=row>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()

@@ -1,0 +1,214 @@
+"""A stored sweep as Arrow tables: fronts, points and trials, from its tracker alone. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweeper.analysis.attainment import SHARES, attainment_table
+from sweeper.analysis.comparison import compare_fronts
+from sweeper.analysis.conditions import where
+from sweeper.analysis.fronts import Front, compute_front
+from sweeper.analysis.history import history_table
+from sweeper.analysis.points import concatenated, points_table
+from sweeper.analysis.trials import StoredTrials
+from sweeper.errors import UnknownSweepError
+from sweeper.measurements import Objective
+from sweeper.results.objectives import chosen_objectives, listed
+from sweeper.tracking.reader import Reader
+from sweeper.trial import TrialRecord
+
+
+class SweepTables:
+    """One sweep as its tracker holds it at the time it is first asked; load it again to see what has come since.
+
+    Args:
+        reader: Reads it back from its tracker; it may have run on another machine.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep."""
+        return self._reader.sweep
+
+    @property
+    def address(self) -> str:
+        """Where its tracker is, without a password."""
+        return self._reader.address
+
+    @cached_property
+    def _stored(self) -> StoredTrials:
+        return self._reader.trials()
+
+    @cached_property
+    def records(self) -> list[TrialRecord]:
+        """The finished trials, by task and number."""
+        return self._stored.records
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the sweep optimises, in the order of its spec."""
+        return self._stored.objectives
+
+    @property
+    def reference_point(self) -> dict[str, float]:
+        """The fixed corner that bounds every hypervolume: a value per objective, in its unit."""
+        return dict(self._stored.reference_point)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Labels of the tasks that have a finished trial, sorted."""
+        return tuple(sorted(set(self._stored.table["task"].unique().to_pylist())))
+
+    @cached_property
+    def spec_text(self) -> str:
+        """The spec as its user wrote it; empty where it is not stored."""
+        return (self._reader.artifact("spec.yaml") or b"").decode()
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The spec with every default written out, as JSON holds it; empty where it is not stored."""
+        found = json.loads(self._reader.artifact("spec_resolved.json") or b"{}")
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
+        return self._reader.facts()
+
+    def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
+        """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.
+
+        Args:
+            task: Label of one task; None for all.
+            where: Conditions that a row must meet; see `sweeper.table.where`.
+        """
+        return _chosen(self._stored.table, self._known(task), where)
+
+    def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
+        """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
+        return _chosen(points_table(self.records, self.objectives), self._known(task), where)
+
+    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+        """Return the fronts, one a task, sorted by label.
+
+        Args:
+            task: Label of one task; None for all.
+            objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
+                stored for them is read, with its version; else it is computed, and its version is 0.
+        """
+        listed("objectives", objectives)
+        try:
+            if stored := self._reader.fronts(task, objectives):
+                return stored
+        except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
+            self._known(task)
+        return [
+            compute_front(
+                self.records,
+                sweep=self.name,
+                task=one,
+                objectives=self._named(objectives),
+                reference_point=self.reference_point,
+                is_chosen=bool(objectives),
+            )
+            for one in (self.tasks if task is None else [task])
+        ]
+
+    def front(self, task: str | None = None, *, objectives: Sequence[str] = (), where: Sequence[str] = ()) -> pa.Table:
+        """Return the points of the fronts in one table, told apart by the column `task`; columns as in `points_table`.
+
+        Args:
+            task, objectives: As for `fronts`.
+            where: Conditions that a row must meet; see `sweeper.table.where`.
+        """
+        fronts = self.fronts(task, objectives)
+        tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
+        return _chosen(concatenated(tables), None, where)
+
+    def hypervolume_history(self, task: str, *, objectives: Sequence[str] = ()) -> pa.Table:
+        """Return how the hypervolume of a task's front changed while its trials ended.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+
+        Returns:
+            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
+            says how replicates count.
+        """
+        return history_table(self._records_of(task), self._named(objectives), self.reference_point)
+
+    def attainment(
+        self, task: str, objectives: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES
+    ) -> pa.Table:
+        """Return the surfaces that a share of the replicates (seeds) of a task attain.
+
+        Args:
+            task: Label of the task.
+            objectives: Names of two or three of the sweep's objectives; none for all of them.
+            shares: Name of each surface, and the share of replicates that attain it: by default `best` (one),
+                `median` (half) and `worst` (all).
+
+        Returns:
+            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+        """
+        return attainment_table(self._records_of(task), self._named(objectives), shares)
+
+    def indicators(
+        self,
+        task: str,
+        other: SweepTables | None = None,
+        *,
+        objectives: Sequence[str] = (),
+        reference_point: Mapping[str, float] | None = None,
+    ) -> pa.Table:
+        """Return indicators of a task's front, compared with another sweep's front of the same task.
+
+        Args:
+            task: Label of a task that both have.
+            other: Another sweep; None for this one alone.
+            objectives: Names of the objectives to compare by; none for all of the sweep's.
+            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
+
+        Returns:
+            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
+        """
+        (own,) = self.fronts(task, objectives)
+        (others,) = other.fronts(task, objectives) if other else [None]
+        return compare_fronts(own, others, reference_point)
+
+    def network(self, key: str) -> bytes | None:
+        """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
+        return self._reader.networks().read(key)
+
+    def _records_of(self, task: str) -> list[TrialRecord]:
+        self._known(task)
+        return [record for record in self.records if record.task == task]
+
+    def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
+        return chosen_objectives(self.objectives, objectives, self.name)
+
+    def _known(self, task: str | None) -> str | None:
+        if task is not None and task not in self.tasks:
+            raise UnknownSweepError(
+                f"sweep {self.name!r} has no finished trial of task {task!r} "
+                f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
+            )
+        return task
+
+
+def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:
+    if task is not None:
+        table = table.filter(pc.equal(table["task"], task))
+    # An empty table knows no axes, so a condition on one would be refused for no reason.
+    conditions = listed("where", conditions)
+    return where(table, conditions) if table.num_rows else table
