@@ -343,12 +343,12 @@ def test_pictures_and_the_report_are_the_command_lines(sweep, tmp_path, monkeypa
 
 def test_picture_that_is_not_clear_is_refused(sweep):
     with pytest.raises(
-        QueryError, match=r"2 tasks: digits-10, digits-3\. Choose one with --task, in Python with task="
+        QueryError, match=r"3 tasks: broken, digits-10, digits-3\. Choose one with --task, in Python with task="
     ):
         sweep.plot("front-time")
     with pytest.raises(UnknownSweepError, match="no finished trial of task 'digits-11'"):
         sweep.plot("front-time", task="digits-11")
-    with pytest.raises(QueryError, match="there is no picture 'fornt-time'.*front-time"):
+    with pytest.raises(QueryError, match=r"there is no picture 'fornt-time'.*front-time"):
         sweep.plot("fornt-time", task="digits-10")
     with pytest.raises(QueryError, match="but got the picture front-time"):
         sweep.plot("front-time", task="digits-10", key="abcdef")
