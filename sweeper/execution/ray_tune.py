@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unp
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
 from sweeper.execution.worker import trainable, travel_by_value, unable_in, unable_sentence
-from sweeper.job import Job, Lease, Progress
+from sweeper.job import Job, Progress
 from sweeper.trial import Ended, Outcome
 
 #: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
@@ -154,12 +154,6 @@ class _Guarded:
 
 def _directory_name(trial: Trial) -> str:
     return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
-
-
-def job_on_worker(text: str) -> Job:
-    """Return a job from its text, with what its worker was given."""
-    # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
-    return replace(_job_from_json(text), device="cuda" if ray.get_gpu_ids() else "cpu")
 
 
 class PlanSearcher(Searcher):
@@ -343,13 +337,6 @@ def _error_of(trial: Trial) -> Exception | None:
         error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
         return error if isinstance(error, Exception) else None
     return trial.get_error()
-
-
-def _job_from_json(text: str) -> Job:
-    values = json.loads(text)
-    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
-    lease = values["lease"] and Lease(**values["lease"])
-    return Job(**{**values, **tuples, "lease": lease})
 
 
 def _ended_from(values: dict[str, Any]) -> Ended:
