@@ -104,9 +104,10 @@ def _shadow(name: str) -> tuple[str, str] | None:
         parts = Path(place).parts
         return "site-packages" in parts or "dist-packages" in parts or any(place.startswith(s) for s in standard)
 
-    # Our own package may be run from a checkout, whatever is installed.
-    is_ours = name == "sweeper" and bool(places) and Path(places[0]).with_name("imports.py").exists()
-    if not places or is_ours or is_installed(places[0]):
+    def is_ours(place: str) -> bool:  # it may be run from a checkout, whatever is installed
+        return name == "sweeper" and Path(place).with_name("imports.py").exists()
+
+    if not places or is_ours(places[0]) or is_installed(places[0]):
         return None
-    meant = next((place for place in places[1:] if is_installed(place)), None)
+    meant = next((place for place in places[1:] if is_installed(place) or is_ours(place)), None)
     return (places[0], meant) if meant else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,14 @@ class Job:
     def wanted_keys(self) -> tuple[str, ...]:
         """Trial keys of the members that still need an outcome, in order."""
         return tuple(key for key, is_wanted in zip(self.keys, self.wanted, strict=True) if is_wanted)
+
+
+def job_from_json(text: str) -> Job:
+    """Return a job from its fields as JSON."""
+    values = json.loads(text)
+    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
+    lease = values["lease"] and Lease(**values["lease"])
+    return Job(**{**values, **tuples, "lease": lease})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +26,6 @@ from ray.tune.search import Searcher
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
 from sweeper.execution.contract import JobSource, Work
-from sweeper.execution.job_text import ended_from, job_text
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
@@ -214,7 +213,7 @@ class PlanSearcher(Searcher):
         self._left -= 1
         self._jobs[trial_id] = job
         self._live.add(trial_id)
-        return {"job": job_text(job)}
+        return {"job": json.dumps(asdict(job))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass on what a worker reports."""
@@ -224,7 +223,7 @@ class PlanSearcher(Searcher):
         self._heard.pop(trial_id, None)
         if "ended" in result:
             del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
-            self._source.on_ended(job, [ended_from(member) for member in json.loads(result["ended"])])
+            self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
         elif "unable" in result:
             del self._jobs[trial_id]
             self._on_unable(unable_sentence(json.loads(result["unable"])))
@@ -353,3 +352,8 @@ def _error_of(trial: Trial) -> Exception | None:
         error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
         return error if isinstance(error, Exception) else None
     return trial.get_error()
+
+
+def _ended_from(values: dict[str, Any]) -> Ended:
+    outcome = values["outcome"]
+    return Ended(**{**values, "outcome": Outcome(outcome) if outcome else None})

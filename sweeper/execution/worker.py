@@ -7,6 +7,7 @@ imports what it needs when it runs.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,8 @@ def travel_by_value() -> None:
     """Have what is here sent whole to workers, and not by its name."""
     from ray import cloudpickle
 
-    from sweeper import imports
-    from sweeper.execution import worker
-
-    for module in (imports, worker):
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]  # ray has no types here
+    for name in ("sweeper.imports", __name__):
+        cloudpickle.register_pickle_by_value(sys.modules[name])  # type: ignore[no-untyped-call]  # ray has no types here
 
 
 def trainable(work: Work) -> Callable[[dict[str, str]], None]:
@@ -43,14 +41,17 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
 
     def train(config: dict[str, str]) -> None:
         import json
-        from dataclasses import asdict
+        from dataclasses import asdict, replace
 
+        import ray
         from ray import cloudpickle, tune
 
         try:
-            from sweeper.execution.job_text import job_on_worker
+            from sweeper.job import job_from_json
 
-            call, job = cloudpickle.loads(unpacked), job_on_worker(config["job"])
+            # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
+            job = replace(job_from_json(config["job"]), device="cuda" if ray.get_gpu_ids() else "cpu")
+            call = cloudpickle.loads(unpacked)
         except (Exception, SystemExit) as error:  # whatever it is, nothing was trained
             tune.report({"unable": json.dumps(unable(error))})
             return
