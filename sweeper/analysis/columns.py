@@ -1,4 +1,4 @@
-"""What the columns of fronts and trials mean, and in which units: docs/columns.md in a form that programs can ask."""
+"""What the columns of fronts and trials mean, and in which units: docs/reference/columns.md is made of it."""
 
 from __future__ import annotations
 

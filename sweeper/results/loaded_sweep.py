@@ -75,11 +75,11 @@ class LoadedSweep:
         return read_facts(self.tracking_uri, self.name)
 
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.
+        """Return the finished trials, one row each; columns as in docs/reference/columns.md.
 
         Args:
             task: Label of one task; None for all.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
+            where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
         return _chosen(self._stored.table, self._known(task), where)
 
@@ -117,8 +117,9 @@ class LoadedSweep:
         """Return the points of the fronts in one table, told apart by the column `task`; columns as in `points_table`.
 
         Args:
-            task, objectives: As for `fronts`.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
+            task: Label of one task; None for all.
+            objectives: As for `fronts`.
+            where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
         fronts = self.fronts(task, objectives)
         tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
@@ -132,8 +133,8 @@ class LoadedSweep:
             objectives: Names of those of the sweep's objectives to compare by; none for all of them.
 
         Returns:
-            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
-            says how replicates count.
+            One row for each finished trial, in order of ending; columns as in
+            `sweeper.analysis.history.history_table`, which says how replicates count.
         """
         return history_table(self._records_of(task), self._named(objectives), self.reference_point)
 
@@ -149,7 +150,7 @@ class LoadedSweep:
                 `median` (half) and `worst` (all).
 
         Returns:
-            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+            One row for each corner of a surface; columns as in `sweeper.analysis.attainment.attainment_table`.
         """
         return attainment_table(self._records_of(task), self._named(objectives), shares)
 
@@ -170,7 +171,7 @@ class LoadedSweep:
             reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
 
         Returns:
-            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
+            One row a sweep; columns as in `sweeper.analysis.comparison.compare_fronts`.
         """
         (own,) = self.fronts(task, objectives)
         (others,) = other.fronts(task, objectives) if other else [None]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import sweeper
 from sweeper import model
 from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import a_trial
 from tests.contracts.recorder import a_failed_trial
 from tests.support.stored import store
 
-PAGE = (Path(__file__).parent.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "notebooks.md").read_text(encoding="utf-8")
 OBJECTIVES = (
     Objective("accuracy", Goal.MAXIMIZE),
     Objective("time", Goal.MINIMIZE),
@@ -70,6 +71,7 @@ def folder(empty_database, tmp_path_factory):
 def run_examples(folder, monkeypatch):
     """Run all blocks in one namespace; return what each printed."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sweeper, "load_network", model.load, raising=False)
     namespace, printed = {}, []
     for code, _ in EXAMPLES:
         with redirect_stdout(io.StringIO()) as output:

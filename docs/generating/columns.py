@@ -1,0 +1,26 @@
+"""Tables of columns and measurements, from where the program itself looks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from docs.generating.markdown import table as markdown_table
+from sweeper.analysis import columns
+from sweeper.measurements import MEASUREMENTS
+
+#: The word in a mark -> what it lists.
+REGISTRIES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "ORIGIN": columns.ORIGIN,
+    "POINT": columns.POINT,
+    "TRIAL": columns.TRIAL,
+    "AXES": columns.AXES,
+    "MEASUREMENTS": MEASUREMENTS,
+    "WALLS": columns.WALL_COLUMNS,
+    "ANSWER": columns.ANSWER,
+}
+
+
+def table(name: str) -> str:
+    """Return the table of one registry: name, unit and meaning of each entry."""
+    rows = [[f"`{entry}`", unit or "–", meaning] for entry, (unit, meaning) in REGISTRIES[name].items()]
+    return markdown_table(["column", "unit", "meaning"], rows)
