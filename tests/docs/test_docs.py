@@ -6,6 +6,7 @@ import ast
 import io
 import re
 import shlex
+import shutil
 import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -209,8 +210,10 @@ def run_without_training(spec, name=None, home="sweeps"):
     return sweep.run(loaded, executor=InlineExecutor(), work=work, recorder=recorder)
 
 
-def test_readme_runs_from_its_yaml_to_its_front(tmp_path, monkeypatch):
+def test_readme_runs_from_its_yaml_to_its_front(empty_database, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("sweeps").mkdir()
+    shutil.copy(empty_database, "sweeps/mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("SWEEPER_HOME", raising=False)
     monkeypatch.setattr(sweeper, "run", run_without_training, raising=False)
