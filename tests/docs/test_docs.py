@@ -92,7 +92,7 @@ def test_every_path_of_this_repository_that_a_document_names_exists(name):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_whoever_installs_it_is_told_the_name_of_the_distribution(name):
-    assert re.findall(r"pip install [^\n`]*?['\" ]sweeper(?=[\[`'\" \n])", TEXTS[name]) == []
+    assert re.findall(r"pip install\b[^\n`]*?['\" ]sweeper(?=[\[`'\" \n])", TEXTS[name]) == []
 
 
 #: What a newcomer looks for first.

@@ -143,10 +143,17 @@ def test_place_in_the_site_and_path_in_the_repository_name_the_same_file(path):
     assert site.path_of(site.place_of(path)) == path
 
 
-def test_files_beside_the_pages_are_found_through_each_other():
-    found = site.linked_files(["docs/how-to/clusters.md"])
-    assert {"cluster/kuberay/README.md", "cluster/local/cluster.py", "SECURITY.md"} <= set(found)
-    assert not any(path.startswith("docs/") for path in found)
+def test_files_beside_the_pages_are_found_through_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "ROOT", tmp_path)
+    for path, text in {
+        "docs/a.md": "[b](../b.md), [c](c.md), [web](https://example.org), [out](../../d.md), [gone](../e.md)",
+        "docs/c.md": "",
+        "b.md": "[code](src/f.py), [back](docs/a.md), [itself](b.md)",
+        "src/f.py": "",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert site.linked_files(["docs/a.md", "docs/c.md"]) == ["b.md", "src/f.py"]
 
 
 @pytest.mark.parametrize("path", ["docs/how-to/clusters.md", "docs/tutorial.md", "cluster/README.md", "docs/index.md"])
