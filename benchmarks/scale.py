@@ -20,8 +20,9 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.studies import create_ledger
 from sweeper.measurements import MEASUREMENTS
 from sweeper.spec import LoadedSpec, load_spec
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
-from sweeper.tracking.recorder import MemoryRecorder, SweepFacts
+from sweeper.tracking.recorder import SweepFacts
 from sweeper.trial import Ended, Outcome, TrialRecord
 
 SPEC = """\

@@ -26,7 +26,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.search.sampling import Known, Question, propose
 from sweeper.spec import LoadedSpec, Sampler, SweepSpec
 from sweeper.spec.search_spec import GP_MOST_TRIALS
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.forecast import MemoryBudget
 from sweeper.trial import State
 

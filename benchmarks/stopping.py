@@ -22,7 +22,7 @@ from sweeper.measurements import Objective
 from sweeper.search.halving import goes_on
 from sweeper.spec import LoadedSpec
 from sweeper.spec.search_spec import EarlyStopping
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.train import train_population
 from sweeper.trial import Ended
 

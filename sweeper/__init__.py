@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sweeper import errors
+    from sweeper.api import load_network, load_spec, load_sweep, plan, resume, run
+    from sweeper.driver.driver import Summary
+    from sweeper.driver.estimate import Estimate
+    from sweeper.execution.contract import Executor
+    from sweeper.model import Network
     from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.spec import LoadedSpec
+    from sweeper.tracking.reader import Reader
+    from sweeper.tracking.recorder import Recorder
 
-__all__ = ["load_sweep"]
+    __version__: str
+
+__all__ = [
+    "Estimate",
+    "Executor",
+    "LoadedSpec",
+    "LoadedSweep",
+    "Network",
+    "Reader",
+    "Recorder",
+    "Summary",
+    "__version__",
+    "errors",
+    "load_network",
+    "load_spec",
+    "load_sweep",
+    "plan",
+    "resume",
+    "run",
+]
+
+#: Where each public name is; its file is loaded when the name is first used.
+_HOMES = {
+    "load_network": "sweeper.api",
+    "load_spec": "sweeper.api",
+    "load_sweep": "sweeper.api",
+    "plan": "sweeper.api",
+    "resume": "sweeper.api",
+    "run": "sweeper.api",
+    "Estimate": "sweeper.driver.estimate",
+    "Executor": "sweeper.execution.contract",
+    "LoadedSpec": "sweeper.spec",
+    "LoadedSweep": "sweeper.results.loaded_sweep",
+    "Network": "sweeper.model",
+    "Reader": "sweeper.tracking.reader",
+    "Recorder": "sweeper.tracking.recorder",
+    "Summary": "sweeper.driver.driver",
+}
 
 
-def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path = "sweeps") -> LoadedSweep:
-    """Return a stored sweep: its fronts, points and trials as Arrow tables, from MLflow alone.
+def __getattr__(name: str) -> object:
+    """Return a public name, loading what it needs; nothing heavy is loaded before."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "errors":
+        return importlib.import_module("sweeper.errors")
+    if name == "__version__":
+        return importlib.import_module("sweeper.provenance").own_version()
+    raise AttributeError(f"module 'sweeper' has no attribute {name!r}")
 
-    Nothing is written, and nothing is read before it is asked for.
 
-    Args:
-        name: Name of the sweep.
-        tracking_uri: Where MLflow is, such as `http://mlflow.example:5000` or `sqlite:///mlflow.db`. None: where the
-            sweep was last mirrored, as its home says, or a database in the home.
-        home: Folder that holds sweeps; of no account where a tracking URI is named.
-
-    Raises:
-        TrackingError: If the sweep was mirrored to an address with a password, which is not kept.
-        HomeError: If the home has a path that database addresses cannot hold.
-
-    Example:
-        >>> load_sweep("first").front("digits-10", where=["accuracy >= 0.9"]).to_pandas()  # doctest: +SKIP
-    """
-    # Imported here: whoever imports sweeper for something else needs neither tables nor MLflow.
-    from sweeper.ledger.home import Home
-    from sweeper.results.loaded_sweep import LoadedSweep
-
-    return LoadedSweep(name, Home(Path(home)).tracking_uri_of(name, tracking_uri))
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

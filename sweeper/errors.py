@@ -10,10 +10,15 @@ SweepError               base: the command line prints it in one piece and exits
 ├── PictureError         (RuntimeError)  what draws picture files is missing or fails
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
 ├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
-└── HomeError            (OSError)       the home folder cannot be read or written
+├── HomeError            (OSError)       the home folder cannot be read or written
+└── EndedError           (RuntimeError)  in Python alone: a sweep has not ended as it should
+    ├── TrialsFailedError        every trial has an outcome, and some have failed
+    └── SweepInterruptedError    trials are left; resuming goes on where they are
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class SweepError(Exception):
@@ -58,3 +63,23 @@ class ClusterError(SweepError, RuntimeError):
 
 class HomeError(SweepError, OSError):
     """The home folder cannot be read or written."""
+
+
+class EndedError(SweepError, RuntimeError):
+    """A sweep has not ended as it should.
+
+    Attributes:
+        summary: How it has ended, a `sweeper.Summary`.
+    """
+
+    def __init__(self, message: str, summary: Any) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+class TrialsFailedError(EndedError):
+    """Every trial has an outcome, and some have failed."""
+
+
+class SweepInterruptedError(EndedError):
+    """Trials are left without an outcome; resuming goes on where they are."""

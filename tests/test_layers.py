@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 #: The ground floor: words and small records that all rooms share, and files on any storage.
 GROUND = "ground"
 
-#: The room of what stands in `sweeper/__init__.py` and `sweeper/__main__.py`: the doors of the house.
+#: The room of `sweeper/__init__.py`, `__main__.py` and `api.py`: the doors of the house.
 FRONT = "front door"
 
 #: The network that is swept: the folder `model/` of this repository, imported as `sweeper.model`.
@@ -55,7 +55,7 @@ ROOMS = {
     "results": room("tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
     "checks": room("spec analysis execution search training tracking ledger driver", "packaging ray kaleido"),
     "cli": room("spec analysis execution training tracking ledger driver results checks", "typer rich"),
-    FRONT: room("spec driver results ledger cli"),
+    FRONT: room("spec driver results ledger cli execution tracking model"),
 }
 
 #: Files that may import more than their room, and the only files of their room that may import a package.
@@ -78,7 +78,7 @@ def room_of(path: str) -> str | None:
     if first == MODEL:
         return MODEL
     if len(rest) == 1:
-        return FRONT if rest[0] in ("__init__.py", "__main__.py") else GROUND
+        return FRONT if rest[0] in ("__init__.py", "__main__.py", "api.py") else GROUND
     return rest[0] if rest[0] in ROOMS else None
 
 

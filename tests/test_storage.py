@@ -19,7 +19,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.results.find_network import find_network
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.train import train_population
 from tests.results.test_find_network import Idle
 

@@ -11,7 +11,7 @@ from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.populations import form_populations
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 
 SPEC = """
 name: tour
@@ -50,7 +50,7 @@ def test_tour_from_a_file_to_a_front(tmp_path):
     summary = sweep.run(executor=InlineExecutor(), recorder=recorder, observe=lambda s: seen.append(s.counts.complete))
     assert (summary.counts.planned, summary.counts.complete, summary.is_finished) == (4, 4, True)
     assert seen == sorted(seen)
-    assert {trial.key for trial in recorder.trials()} == {setting.key for setting in settings}
+    assert recorder.trials.keys() == {setting.key for setting in settings}
 
     # A front holds the networks that no other one beats in every objective, with its reference point.
     easy, hard = sorted(summary.fronts, key=lambda front: front.task)

@@ -139,7 +139,7 @@ def artifacts(asked: argparse.Namespace) -> tuple[str, dict[str, str]]:
 
 def missing(package: str, purpose: str) -> NoReturn:
     """Say which package is not there."""
-    lines = "'sweeper[server]', or cluster/tracking/requirements.txt"
+    lines = "'pareto-sweeper[server]', or cluster/tracking/requirements.txt"
     fail(f"{purpose} needs the package {package}, which {sys.executable} does not have. Install it: {lines}.")
 
 

@@ -16,6 +16,7 @@ from sweeper.checks.finding import Finding, problem, problem_of
 from sweeper.errors import SweepError
 from sweeper.isolated import ask
 from sweeper.ledger.home import Home
+from sweeper.provenance import DISTRIBUTION, namesake
 
 if TYPE_CHECKING:  # loaded where it is used: it needs what may be broken
     from sweeper.spec import LoadedSpec
@@ -54,8 +55,9 @@ def examine(place: Place) -> Iterator[Finding]:
         SpecError: If the search space is wrong: that is the user's mistake, and no finding.
     """
     loaded = _loaded(place.space) if place.space else None
-    asked = software.asked(software.requirements_of("sweeper"))
+    asked = software.asked(software.requirements_of(DISTRIBUTION))
     yield from _guarded("python", lambda: [software.python(platform.python_version(), _requires_python())])
+    yield from _guarded("name", lambda: software.names(namesake()))
     yield from _guarded("packages", lambda: software.packages(asked))
     yield from _guarded("imports", lambda: software.imports(software.modules_of(asked)))
     yield from _guarded("torch", _torch)
@@ -99,13 +101,13 @@ def _loaded(space: str) -> LoadedSpec | Finding:
 
 def _requires_python() -> str:
     try:
-        return importlib.metadata.metadata("sweeper")["Requires-Python"] or ""
+        return importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
     except (importlib.metadata.PackageNotFoundError, KeyError):
         return ""
 
 
 def _versions_of(name: str) -> SpecifierSet:
-    asked = software.requirements_of("sweeper")
+    asked = software.requirements_of(DISTRIBUTION)
     return next((one.specifier for one in asked if one.name == name), SpecifierSet())
 
 

@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from sweeper.checks.finding import Finding, fine, problem, warning
 from sweeper.isolated import PENDING, ask
+from sweeper.provenance import DISTRIBUTION
 
 #: Where a package is imported under another name than it is installed by, and what else of it is needed.
 _MODULES = {
@@ -80,6 +81,17 @@ def python(version: str, requires: str) -> Finding:
         f"Python is {version}, but sweeper needs {requires}",
         "Make an environment with another one: make PYTHON=python3.12 quickstart.",
     )
+
+
+def names(namesake: str | None) -> Iterator[Finding]:
+    """Find another package of the same import name, whose files lie among ours."""
+    if namesake:
+        yield problem(
+            "name",
+            f"{namesake}, is installed in this environment: its files and ours share the folder `sweeper`",
+            f"Remove it, and install this project again: pip uninstall sweeper; pip install --force-reinstall "
+            f"--no-deps {DISTRIBUTION}.",
+        )
 
 
 def packages(requirements: Sequence[Requirement]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.cli import environment
 from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -18,14 +19,34 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.driver.sweep import Sweep
     from sweeper.ledger.home import Home
 
-Space = Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped search space.")]
-Name = Annotated[str, typer.Argument(help="Name of the sweep.")]
-HomeOption = Annotated[Path, typer.Option("--home", envvar="SWEEPER_HOME", help="Folder that holds sweeps.")]
+
+def _spaces(incomplete: str) -> list[str]:
+    """Return what a shell may complete a space to: shipped ones, and YAML files."""
+    from sweeper.spec import shipped_spaces
+
+    patterns = [f"{incomplete}{ending}" for ending in ("*.yaml", "*.yml", "*/")]
+    files = [str(path) for pattern in patterns for path in sorted(Path().glob(pattern))]
+    return [name for name in shipped_spaces() if name.startswith(incomplete)] + files
+
+
+def _sweeps(incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of a sweep to: those of the home that its variable names."""
+    from sweeper.ledger.home import Home
+
+    home = environment.named(None, environment.HOME) or environment.DEFAULT_HOME
+    return [name for name in Home(Path(home)).sweeps() if name.startswith(incomplete)]
+
+
+Space = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped search space.", autocompletion=_spaces)
+]
+Name = Annotated[str, typer.Argument(help="Name of the sweep.", autocompletion=_sweeps)]
+HomeOption = Annotated[Path, typer.Option("--home", envvar=environment.HOME, help="Folder that holds sweeps.")]
 TrackingOption = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
+        envvar=environment.TRACKING_URI,
         help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
     ),
 ]
@@ -33,7 +54,7 @@ NetworkTrackingOption = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
+        envvar=environment.TRACKING_URI,
         help="Where MLflow is, to read a network of a front from that is not in this home; takes --sweep. "
         "Default: look in the home alone.",
     ),
@@ -42,7 +63,7 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        envvar="SWEEPER_STORAGE",
+        envvar=environment.STORAGE,
         metavar="URI",
         help="Where checkpoints and networks are: a folder, or a URI such as s3://bucket/folder. "
         "Default: where the sweep's are, or the home.",
@@ -52,17 +73,20 @@ LedgerOption = Annotated[
     str | None,
     typer.Option(
         "--ledger",
-        envvar="SWEEPER_LEDGER",
+        envvar=environment.LEDGER,
         metavar="URL",
         help="A PostgreSQL database for ledgers, postgresql://user@host/db. "
         "Default: where the sweep's ledger is, or SQLite in the home.",
     ),
 ]
 
+#: How a wrong number of workers is refused.
+WRONG_WORKERS = "workers must be a whole number of at least 1, but got {}. Use 1 or more."
+
 
 def _workers(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"workers must be a whole number of at least 1, but got {text}. Use 1 or more.")
+        raise typer.BadParameter(WRONG_WORKERS.format(text))
     return int(text)
 
 
@@ -76,7 +100,7 @@ AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
-        envvar="RAY_ADDRESS",
+        envvar=environment.ADDRESS,
         help="A running Ray cluster, HOST:PORT or 'auto'. Default: start one here.",
     ),
 ]
@@ -84,7 +108,7 @@ JobsAddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
-        envvar="RAY_API_SERVER_ADDRESS",
+        envvar=environment.JOBS_ADDRESS,
         metavar="URL",
         help="Job server of a Ray cluster, http://HEAD:8265; `here` for this machine whatever the variable says.",
     ),

@@ -13,6 +13,8 @@ from sweeper.errors import QueryError, UnknownSweepError
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.results.loaded_sweep import LoadedSweep
 
+    pass
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file, with its example."""
@@ -42,7 +44,7 @@ def plot(
 ) -> None:
     """Draw fronts, trade-offs, growth and networks of a sweep, for papers and pages; or list what can be drawn."""
     from sweeper.driver.sweep import Sweep
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
 
     if picture is None:
         for option, value in (("-o", output), ("--width", width), ("--key", key)):
@@ -51,7 +53,7 @@ def plot(
                     f"{option} {value} needs a picture: sweeper plot {name} PICTURE. "
                     f"`sweeper plot {name}` lists what can be drawn."
                 )
-        _list(LoadedSweep(checked(name), Sweep(name, home, tracking_uri).tracking_uri), task, as_json)
+        _list(load(checked(name), Sweep(name, home, tracking_uri).tracking_uri), task, as_json)
         return
     if as_json:
         raise QueryError("--json lists what can be drawn, without a picture. Leave out the one or the other.")
@@ -64,7 +66,7 @@ def plot(
     sheet = files.Sheet(kind, _checked_width(width, kind), dark)
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
-    sweep = LoadedSweep(checked(name), Sweep(name, home, tracking_uri).tracking_uri)
+    sweep = load(checked(name), Sweep(name, home, tracking_uri).tracking_uri)
     one = _one_task(sweep, task, picture)
     drawn = catalogue.steps_of(sweep, one, key) if key is not None else catalogue.picture_of(sweep, one, picture)
     write_aside(output, files.written(drawn, sheet))

@@ -176,11 +176,11 @@ def trials(
     """List the finished trials of a sweep, whatever their outcome, read from MLflow alone."""
     from sweeper.cli.sheet_table import listing
     from sweeper.results import query
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
 
     uri = _tracking(name, home, tracking_uri)
     target = Target.of(format, as_json, output, "trials are")
-    sweep = LoadedSweep(name, uri)
+    sweep = load(name, uri)
     if not sweep.records:
         raise UnknownSweepError(
             f"sweep {name!r} has no finished trial yet. "
@@ -208,9 +208,9 @@ def _answer(question: _Question, place: _Place, target: Target) -> None:
     """Answer a question for each task, or refuse it where no task has an answer."""
     from sweeper.cli.sheet_table import listing
     from sweeper.results import questions
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
 
-    sweep = LoadedSweep(place.name, place.uri)
+    sweep = load(place.name, place.uri)
     answers = _answers(question, place, sweep)
     if not answers:
         raise _no_front(place.name)
@@ -230,12 +230,12 @@ def _answers(question: _Question, place: _Place, sweep: LoadedSweep) -> list[Ans
     from sweeper.measurements import Goal
     from sweeper.results import questions
     from sweeper.results.differences import compared
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
     from sweeper.results.query import some_objectives
 
     names = some_objectives(sweep.objectives, place.objectives, sweep.name)
     if question.compare is not None:
-        other = LoadedSweep(checked(question.compare), place.uri)
+        other = load(checked(question.compare), place.uri)
         return compared(sweep, other, place.task, place.objectives)
     key = question.dominated_by if question.dominated_by is not None else question.dominating
     if key is not None:

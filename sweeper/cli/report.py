@@ -33,22 +33,22 @@ def report(
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
     from sweeper.driver.sweep import Sweep
-    from sweeper.results.loaded_sweep import LoadedSweep
+    from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
     from sweeper.tracking.mlflow.recorder import store_report
     from sweeper.tracking.redaction import redacted
 
-    sweep = LoadedSweep(name, Sweep(name, home, tracking_uri).tracking_uri)
-    page = made(sweep).encode()
+    uri = Sweep(name, home, tracking_uri).tracking_uri
+    page = made(load(name, uri)).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"
     )
     if log:
         try:
-            store_report(sweep.tracking_uri, name, page)
+            store_report(uri, name, page)
         except SweepError as error:
             raise TrackingError(
                 f"{path} is written, but not stored in MLflow ({error}) Try again, or leave MLflow out with --no-log."
             ) from None
-        print(f"it is also stored as report.html in {redacted(sweep.tracking_uri)}; --no-log leaves MLflow as it is")
+        print(f"it is also stored as report.html in {redacted(uri)}; --no-log leaves MLflow as it is")

@@ -1,7 +1,7 @@
-"""The command line: parse, call, print, exit code. The only room that prints and that reads the environment.
+"""The command line: the program, its exit codes, and the commands that run sweeps.
 
-Here are the commands that run sweeps; those that look are in `cli_look`, those that ask stored sweeps in `cli_query`,
-what all share is in `cli_options`.
+Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
+`checks`. What all share is in `options`.
 
 Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
 the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli import look, plot, query, report, submit
+from sweeper.cli import checks, environment, networks, plot, query, report, status, submit
+from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
     HomeOption,
@@ -41,12 +42,9 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.spec import LoadedSpec
 
 app = typer.Typer(
-    help="Map how a neural network trades breadth, depth and time against each other.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    add_completion=False,
+    cls=Groups, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=True
 )
+app.callback()(options_of_the_program)
 
 
 @app.command(epilog="Example: sweeper plan quickstart --workers 2")
@@ -131,7 +129,7 @@ def mirror(
     summary = sweep.mirror()
     from sweeper.cli import tables
 
-    _refuse_unmirrored(summary)
+    summary.require_mirrored()
     print(f"{tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
 
 
@@ -145,35 +143,27 @@ def _drive(
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import tables
-    from sweeper.cli.live import progress, stop_signals
-    from sweeper.execution.executors import RayExecutor
+    from sweeper.cli.session import run_session
 
     console = Console()
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    elsewhere = f" --home {home}" if home != Path(environment.DEFAULT_HOME) else ""
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
-    with stop_signals() as stopped, progress() as observe:
-        try:
-            summary = sweep.run(
-                loaded,
-                executor=RayExecutor(workers, address, sweep.scratch),
-                workers=workers,
-                observe=observe,
-                should_stop=lambda: bool(stopped),
-                takes_on=takes_on,
-            )
-        except KeyboardInterrupt:
-            print_commands("interrupted at once; continue with:", again)
-            sys.exit(130)
+    try:
+        session = run_session(sweep, loaded, workers, address, takes_on=takes_on)
+    except KeyboardInterrupt:
+        print_commands("interrupted at once; continue with:", again)
+        sys.exit(130)
+    summary = session.summary
     for front in summary.fronts:
         if front.table.num_rows:
             console.print(tables.front_table(front, console.width), crop=False)
             console.print()
     print(tables.outcome_line(summary.counts))
     if not summary.is_finished:
-        print_commands(f"{'interrupted' if stopped else 'not finished'}; continue with:", again)
-        sys.exit(128 + stopped[0] if stopped else 1)
-    _refuse_unmirrored(summary)
+        print_commands(f"{'interrupted' if session.signal else 'not finished'}; continue with:", again)
+        sys.exit(128 + session.signal if session.signal else 1)
+    summary.require_mirrored()
     _print_next_steps(sweep, summary, elsewhere)
     sys.exit(1 if summary.counts.failed else 0)
 
@@ -190,16 +180,6 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
     print_commands("\nLook further:", [*commands, *([command] if command else []), page])
 
 
-def _refuse_unmirrored(summary: Summary) -> None:
-    if not summary.is_mirrored:
-        from sweeper.errors import TrackingError
-
-        raise TrackingError(
-            f"every outcome is safe in the ledger, but MLflow does not hold all of them: {summary.unmirrored} "
-            f"Once it answers again, run `sweeper mirror {summary.name}`."
-        )
-
-
 def _shown_uri(sweep: Sweep) -> str:
     from sweeper.tracking.redaction import redacted
 
@@ -210,7 +190,9 @@ submit.register(app)
 query.register(app)
 plot.register(app)
 report.register(app)
-look.register(app)
+status.register(app)
+networks.register(app)
+checks.register(app)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +66,7 @@ def watch(
     from sweeper.cli.live import leaving_signals
     from sweeper.driver.sweep import Sweep
     from sweeper.results.watcher import Watcher
-    from sweeper.tracking.mlflow.reader import read_live
+    from sweeper.tracking.trackers import reader_of
 
     checked(name)
     if (server := job_server(address)) is not None:
@@ -75,7 +74,7 @@ def watch(
     else:
         uri = Sweep(name, home, tracking_uri).tracking_uri
         elsewhere = f" --home {home}" if home != Path("sweeps") else ""
-        watcher = Watcher(partial(read_live, uri, name), f"sweeper resume {name}{elsewhere}")
+        watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
     with leaving_signals(), _quiet_end():
         view = watcher.look()  # a mistake ends here
         if not once:

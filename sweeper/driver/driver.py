@@ -12,7 +12,7 @@ from sweeper.analysis.trials import aims
 from sweeper.driver.mirror import Mirroring
 from sweeper.driver.progress import Tally, planned_tasks
 from sweeper.driver.retry import Step, failed_together, next_step
-from sweeper.errors import HomeError, QueryError
+from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.job import Job, Lease, Progress
 from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.home import SweepFolder
@@ -59,6 +59,18 @@ class Summary:
     def is_mirrored(self) -> bool:
         """Whether MLflow holds every outcome."""
         return not self.unmirrored
+
+    def require_mirrored(self) -> None:
+        """Refuse a run that MLflow does not hold all of.
+
+        Raises:
+            TrackingError: If it does not, with the command that writes what is missing.
+        """
+        if not self.is_mirrored:
+            raise TrackingError(
+                f"every outcome is safe in the ledger, but MLflow does not hold all of them: {self.unmirrored} "
+                f"Once it answers again, run `sweeper mirror {self.name}`."
+            )
 
 
 Observer = Callable[[Snapshot], None]

@@ -6,34 +6,34 @@ ledger first and is then mirrored. Running and resuming are the same: what has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeper import storage
+from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
-from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
+from sweeper.driver.steps import Agreement, Look, Surroundings
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
-from sweeper.execution.resources import ONE_CPU, Shared
 from sweeper.job import Lease
 from sweeper.ledger.counts import Counts
 from sweeper.ledger.home import Home, this_driver
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
 from sweeper.ledger.studies import create_ledger
-from sweeper.provenance import software, sweep_facts
-from sweeper.search.cells import knowledge_for
-from sweeper.search.sampling import Known
-from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, load_spec, placement_changes
-from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from sweeper.provenance import sweep_facts
+from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
+from sweeper.tracking.trackers import recorder_of
 
-if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
-    from sweeper.driver.needs import Needs
-    from sweeper.training.forecast import TaskFacts
+
+def _training() -> Work:
+    from sweeper.training.train import train_population  # torch: whoever only looks at a sweep does without
+
+    return train_population
 
 
 class Sweep:
@@ -126,70 +126,38 @@ class Sweep:
         Raises:
             SweepError: For everything a user can mend; no training is started then.
         """
-        from sweeper.training import forecast, train
-
         loaded = loaded or self._loaded
         if loaded is None:
             self._home.known(self.name)
         with self._driving(takes_on or loaded is None) as (lease, planned), ExitStack() as stack:
-            # What can fail before the plan is written fails first: storage, images, windows, the tracking server.
-            if self._folder.has_files_elsewhere:
-                storage.check(self._folder.files)
-            former = planned.planned_spec if planned else None
-            loaded = self._agreed(loaded, planned)
-            tasks = forecast.check(loaded.spec.corners())
-            knowledge = self._knowledge(loaded.spec) if former is None else {}
-            recorder = recorder or self._mlflow()
+            agreed = steps.agree(self.name, loaded, planned)
             executor = executor or RayExecutor(workers, scratch=self.scratch)
-            needed = self._needs(stack, loaded.spec, tasks, executor, workers, planned)
+            connect = self._mlflow if recorder is None else lambda: recorder
+            around = Surroundings(self._home, self._folder, planned, executor, workers, connect)
+            seen = steps.look(agreed, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
-            size = needed.population
-            facts = sweep_facts({label: task.fingerprint for label, task in tasks.items()})
-            facts |= self._places(lease, ledger) | {"population": str(size)}
-            keep_shared_ledger(self._folder, facts["identity"])
-            ledger.plan(loaded, size, facts, should_stop, knowledge)
-            driver = Driver(ledger, self._folder, lease, recorder, observe, should_stop)
+            self._plan(ledger, lease, agreed, seen, should_stop)
+            driver = Driver(ledger, self._folder, lease, seen.recorder, observe, should_stop)
             stack.callback(driver.stop)
-            driver.open()
-            self._say_what_changed(driver, former, loaded)
-            self._folder.keep_storage()
-            self._folder.keep_tracking_uri(self.tracking_uri)
-            try:
-                if driver.has_work and not should_stop():
-                    driver.begin()
-                    executor.run(work or train.train_population, driver, needed.request)
-            except SweepError:
-                driver.finish()
-                raise
-            return driver.finish()
+            self._open(driver, agreed)
+            return steps.drive(driver, executor, work or _training(), seen.needs.request)
 
-    def _needs(
-        self,
-        stack: ExitStack,
-        spec: SweepSpec,
-        tasks: Mapping[str, TaskFacts],
-        executor: Executor,
-        workers: int | None,
-        planned: Ledger | None,
-    ) -> Needs:
-        """Join the machines, where there is anything to train on them, and find out what populations need of them."""
-        from sweeper.driver.needs import Needs, needs
-        from sweeper.training import forecast
+    def _plan(
+        self, ledger: Ledger, lease: Lease, agreed: Agreement, seen: Look, should_stop: Callable[[], bool]
+    ) -> None:
+        """Write every trial into the ledger that it does not hold yet."""
+        facts = sweep_facts({label: task.fingerprint for label, task in seen.tasks.items()})
+        facts |= self._kept_at(lease, ledger) | {"population": str(seen.needs.population)}
+        keep_shared_ledger(self._folder, facts["identity"])
+        ledger.plan(agreed.loaded, seen.needs.population, facts, should_stop, seen.known)
 
-        former = planned.revisions[-1] if planned and planned.revisions else None
-        is_planned = former is not None and former.spec == spec
-        size = former.population_size if former and is_planned else None
-        if planned and is_planned and size and planned.counts().without_driver().waiting == 0:
-            return Needs(size, ONE_CPU, 0)
-        shared = Shared(self._folder.files, forecast.files(spec.corners()), software())
-        machines = stack.enter_context(executor.joined(shared))
-        return needs(spec, tasks, machines, workers, size)
-
-    def _say_what_changed(self, driver: Driver, former: LoadedSpec | None, loaded: LoadedSpec) -> None:
-        if grown := differences(former.spec, loaded.spec) if former else []:
-            driver.say(f"the spec has grown since this sweep was planned: {'; '.join(grown)}")
-        if moved := placement_changes(former.spec, loaded.spec) if former else []:
-            driver.say(f"it runs otherwise than it was planned: {'; '.join(moved)}")
+    def _open(self, driver: Driver, agreed: Agreement) -> None:
+        """Begin in the mirror, say what is other than it was planned, and keep where everything is."""
+        driver.open()
+        for change in agreed.changes:
+            driver.say(change)
+        self._folder.keep_storage()
+        self._folder.keep_tracking_uri(self.tracking_uri)
 
     @contextmanager
     def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
@@ -203,7 +171,7 @@ class Sweep:
                 if ledger:
                     ledger.close()
 
-    def _places(self, lease: Lease, ledger: Ledger) -> dict[str, str]:
+    def _kept_at(self, lease: Lease, ledger: Ledger) -> dict[str, str]:
         """Return which sweep this is, and where it is kept, as noted when it is first planned."""
         folder = self._folder
         identity = ledger.identity or folder.shared_ledger.get("identity") or lease.session
@@ -222,7 +190,7 @@ class Sweep:
     def _mlflow(self) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
         root = None if is_sqlite else self._home.artifact_root
-        return MlflowRecorder(self.tracking_uri, root, self._network_bytes)
+        return recorder_of(self.tracking_uri, root, self._network_bytes)
 
     def _network_bytes(self, key: str) -> bytes | None:
         try:
@@ -233,46 +201,6 @@ class Sweep:
     def _new_ledger(self) -> Ledger:
         self._folder.make_ledger(create_ledger)
         return Ledger(self._folder.ledger_url, self.name, this_driver())
-
-    def _knowledge(self, spec: SweepSpec) -> dict[str, list[Known]]:
-        """Return what the sampler is to be told of other sweeps, by cell.
-
-        Raises:
-            SweepError: If there is no such sweep, or it is about something else.
-        """
-        found: dict[str, list[Known]] = {}
-        for name in spec.search.warm_start if spec.search else ():
-            check_name(name)
-            with closing(read_ledger(self._home.known(name))) as ledger:
-                other, records = ledger.spec, ledger.records()
-            if other.objectives != spec.objectives:
-                goals = [", ".join(f"{o.goal} {o.name}" for o in one.objectives) for one in (spec, other)]
-                raise SpecMismatchError(
-                    f"search.warm_start must name sweeps with the same objectives ({goals[0]}), but {name!r} has "
-                    f"{goals[1]}. Take it out of warm_start."
-                )
-            here = knowledge_for(spec, records)
-            if not here:
-                raise SpecMismatchError(
-                    f"search.warm_start must name sweeps with trials of the same tasks and within the searched ranges, "
-                    f"but {name!r} has none (its tasks: {', '.join(other.tasks)}). Take it out of warm_start."
-                )
-            for cell, known in here.items():
-                found.setdefault(cell, []).extend(known)
-        return found
-
-    def _agreed(self, loaded: LoadedSpec | None, ledger: Ledger | None) -> LoadedSpec:
-        """Return the spec to run: the given one, which the planned one must equal or have grown into, or that."""
-        planned = ledger.planned_spec if ledger else None
-        if planned is None:
-            if loaded is None:
-                raise UnknownSweepError(
-                    f"sweep {self.name!r} was never planned to the end. Start it again with `sweeper run`."
-                )
-            return loaded
-        if loaded is not None and ledger is not None:
-            ledger.refuse_other(loaded)
-        return loaded or planned
 
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sweeper.errors import HomeError, SweepBusyError
 from sweeper.ledger.optuna_tables import newest_tables
+from sweeper.provenance import extra
 
 #: How long a reader or writer waits for the SQLite file while another one writes.
 SQLITE_TIMEOUT_S = 60
@@ -236,7 +237,7 @@ def _shared_problem(reason: str, error: BaseException) -> tuple[str, str]:
     """Return reason and way out of a failure to open a shared database."""
     told = reason.lower()
     if isinstance(error, ImportError):
-        return "the PostgreSQL driver is not installed", "Install it: pip install 'sweeper[postgres]'"
+        return "the PostgreSQL driver is not installed", f"Install it: pip install {extra('postgres')!r}"
     if isinstance(error, RuntimeError) and "optuna" in told:
         return _outdated(reason)
     if "password" in told or "authentication" in told or "pg_hba" in told or ("role" in told and "not exist" in told):

@@ -11,8 +11,8 @@ from sweeper import storage
 from sweeper.errors import HomeError, NoNetworkError, QueryError, SweepError, TrackingError, UnknownSweepError
 from sweeper.ledger.home import Home
 from sweeper.ledger.open import read_ledger
-from sweeper.tracking.mlflow.reader import StoredNetworks
 from sweeper.tracking.redaction import redacted
+from sweeper.tracking.trackers import reader_of
 from sweeper.trial import State, TrialRecord
 
 #: So many characters of a key must be given at least: fewer may soon fit another trial too.
@@ -73,7 +73,7 @@ def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri
 def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> NetworkContent:
     """Find the network of a trial that is or was on a front in MLflow; say what else is missing where it has none."""
     place = f"MLflow at {redacted(tracking_uri)}"
-    stored = StoredNetworks(tracking_uri, sweep)
+    stored = reader_of(tracking_uri, sweep).networks()
     chosen = [one for one in stored.keys if one.startswith(key)]
     if len(chosen) > 1:
         raise QueryError(_several(key, chosen, f"sweep {sweep!r} in {place}")) from missing

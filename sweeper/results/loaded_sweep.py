@@ -1,4 +1,4 @@
-"""A stored sweep in Python: fronts, points and trials as Arrow tables, from MLflow alone. Nothing is ever written."""
+"""A stored sweep in Python: fronts, points and trials as Arrow tables, from its tracker alone. Nothing is written."""
 
 from __future__ import annotations
 
@@ -19,24 +19,34 @@ from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Objective
-from sweeper.tracking.mlflow.reader import StoredNetworks, read_artifact, read_facts, read_front, read_trials
+from sweeper.tracking.reader import Reader
+from sweeper.tracking.trackers import reader_of
 from sweeper.trial import TrialRecord
 
 
 class LoadedSweep:
-    """One sweep as MLflow holds it at the time it is first asked; load it again to see what has come since.
+    """One sweep as its tracker holds it at the time it is first asked; load it again to see what has come since.
 
     Args:
-        name: Name of the sweep.
-        tracking_uri: Where MLflow is; the sweep may have run on another machine.
+        reader: Reads it back from its tracker; it may have run on another machine.
     """
 
-    def __init__(self, name: str, tracking_uri: str) -> None:
-        self.name, self.tracking_uri = name, tracking_uri
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep."""
+        return self._reader.sweep
+
+    @property
+    def address(self) -> str:
+        """Where its tracker is, without a password."""
+        return self._reader.address
 
     @cached_property
     def _stored(self) -> StoredTrials:
-        return read_trials(self.tracking_uri, self.name)
+        return self._reader.trials()
 
     @cached_property
     def records(self) -> list[TrialRecord]:
@@ -61,18 +71,18 @@ class LoadedSweep:
     @cached_property
     def spec_text(self) -> str:
         """The spec as its user wrote it; empty where it is not stored."""
-        return (read_artifact(self.tracking_uri, self.name, "spec.yaml") or b"").decode()
+        return (self._reader.artifact("spec.yaml") or b"").decode()
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The spec with every default written out, as JSON holds it; empty where it is not stored."""
-        found = json.loads(read_artifact(self.tracking_uri, self.name, "spec_resolved.json") or b"{}")
+        found = json.loads(self._reader.artifact("spec_resolved.json") or b"{}")
         return found if isinstance(found, dict) else {}
 
     @cached_property
     def facts(self) -> dict[str, str]:
         """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
-        return read_facts(self.tracking_uri, self.name)
+        return self._reader.facts()
 
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the finished trials, one row each; columns as in docs/reference/columns.md.
@@ -97,7 +107,7 @@ class LoadedSweep:
         """
         _listed("objectives", objectives)
         try:
-            if stored := read_front(self.tracking_uri, self.name, task, objectives):
+            if stored := self._reader.fronts(task, objectives):
                 return stored
         except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
             self._known(task)
@@ -178,12 +188,8 @@ class LoadedSweep:
         return compare_fronts(own, others, reference_point)
 
     def network(self, key: str) -> bytes | None:
-        """Return the file of the network of a trial that is or was on a front; None if MLflow has none."""
-        return self._networks.read(key)
-
-    @cached_property
-    def _networks(self) -> StoredNetworks:
-        return StoredNetworks(self.tracking_uri, self.name)
+        """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
+        return self._reader.networks().read(key)
 
     def _records_of(self, task: str) -> list[TrialRecord]:
         self._known(task)
@@ -209,6 +215,11 @@ class LoadedSweep:
                 f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
             )
         return task
+
+
+def load(name: str, address: str) -> LoadedSweep:
+    """Return a stored sweep by its name and its tracker's address; nothing is asked yet."""
+    return LoadedSweep(reader_of(address, name))
 
 
 def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:

@@ -16,8 +16,8 @@ from sweeper.analysis.sheet import Sheet
 from sweeper.analysis.trials import axes_of
 from sweeper.errors import QueryError
 from sweeper.measurements import Objective
-from sweeper.results.loaded_sweep import LoadedSweep
-from sweeper.tracking.mlflow.reader import read_front
+from sweeper.results.loaded_sweep import LoadedSweep, load
+from sweeper.tracking.trackers import reader_of
 from sweeper.trial import Outcome
 
 
@@ -43,10 +43,10 @@ def pareto(
         TrackingError: If MLflow cannot be reached.
     """
     if objectives:
-        loaded = LoadedSweep(sweep, tracking_uri)
+        loaded = load(sweep, tracking_uri)
         fronts = loaded.fronts(task, some_objectives(loaded.objectives, objectives, sweep))
     else:
-        fronts = read_front(tracking_uri, sweep, task)
+        fronts = reader_of(tracking_uri, sweep).fronts(task)
     # An empty front knows no axis columns, so a condition on one would be refused for no reason.
     return [replace(front, table=rows_where(front.table, where)) if front.table.num_rows else front for front in fronts]
 

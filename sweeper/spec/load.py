@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from sweeper.errors import SpecError
 from sweeper.spec.problems import problems_of, spec_error
 from sweeper.spec.sweep_spec import SweepSpec, check_name
-from sweeper.spec.yaml_source import read_yaml
+from sweeper.spec.yaml_source import from_mapping, read_yaml
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,17 @@ class LoadedSpec:
 
 
 def load_spec(
-    source: str | Path, *, name: str | None = None, folder: Path | None = None, is_elsewhere: bool = False
+    source: str | Path | Mapping[str, object],
+    *,
+    name: str | None = None,
+    folder: Path | None = None,
+    is_elsewhere: bool = False,
 ) -> LoadedSpec:
-    """Read a sweep from a YAML file, or from a shipped space by its bare name.
+    """Read a sweep from a YAML file, from a shipped space by its bare name, or from a mapping that is the YAML.
 
     Args:
-        source: Path of a file (which wins), or a name such as `quickstart`.
+        source: Path of a file (which wins), a name such as `quickstart`, or a mapping; one without a name is called
+            `sweep`, and relative paths in it are meant from the current folder.
         name: Takes the place of the name in the file.
         folder: What relative paths in it are meant from; None takes the file's own folder.
         is_elsewhere: Whether it is to run on other machines, so that the files it names need not be on this one.
@@ -41,8 +47,11 @@ def load_spec(
     """
     if name is not None:
         check_name(name)
-    path, place = _locate(source)
-    yaml_source = read_yaml(path, place)
+    if isinstance(source, Mapping):
+        path, yaml_source = Path("sweep.yaml"), from_mapping(source)
+    else:
+        path, place = _locate(source)
+        yaml_source = read_yaml(path, place)
     document = {"name": path.stem, **yaml_source.data}
     if name is not None:
         document["name"] = name
@@ -50,7 +59,7 @@ def load_spec(
         context = {"folder": folder or path.absolute().parent, "is_elsewhere": is_elsewhere}
         spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
-        raise spec_error(problems_of(error, SweepSpec), place, yaml_source.line_of) from error
+        raise spec_error(problems_of(error, SweepSpec), yaml_source.place, yaml_source.line_of) from error
     return LoadedSpec(spec, yaml_source.text, path)
 
 

@@ -6,15 +6,21 @@ Differs from `yaml.safe_load` where that would surprise a scientist: `1e-3` is a
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 import yaml
 
 from sweeper.errors import SpecError
 from sweeper.spec.problems import Loc, dotted, shown
+
+#: What a mapping of Python is called in messages.
+MAPPING = "the given mapping"
 
 _LARGEST_BYTES = 1_000_000
 
@@ -32,16 +38,18 @@ class YamlSource:
         place: The file's name as the user gave it, for messages.
         text: The whole file.
         data: Its top-level mapping.
-        lines: Line number, from 1, of every key and list entry.
+        lines: Line number, from 1, of every key and list entry; None where there was no file.
     """
 
     place: str
     text: str
     data: Mapping[str, object]
-    lines: Mapping[Loc, int]
+    lines: Mapping[Loc, int] | None
 
     def line_of(self, loc: Loc) -> int:
-        """Return the line of `loc`, or of the nearest enclosing key when it is not in the file."""
+        """Return the line of `loc`, or of the nearest enclosing key when it is not in the file; 0 without a file."""
+        if self.lines is None:
+            return 0
         while loc and loc not in self.lines:
             loc = loc[:-1]
         return self.lines.get(loc, 1)
@@ -54,6 +62,51 @@ def read_yaml(path: Path, place: str) -> YamlSource:
         SpecError: If it cannot be read or parsed, or a key stands in it twice.
     """
     return parse_yaml(_read_text(path, place), place)
+
+
+def from_mapping(mapping: Mapping[str, object]) -> YamlSource:
+    """Return a mapping of Python as the YAML file that it stands for; it has no lines to name.
+
+    Tuples become lists, paths texts, and numpy's numbers plain ones.
+
+    Raises:
+        SpecError: If a key is no text, or a value is nothing that YAML writes.
+    """
+    try:
+        plain = _plain(mapping, ())
+    except RecursionError:
+        raise SpecError(f"a spec must not hold itself, but {MAPPING} does. Write its values out.") from None
+    text = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return replace(parse_yaml(text, MAPPING), lines=None)
+
+
+def _plain(value: object, loc: Loc) -> object:
+    """Return a value as YAML can hold it."""
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "shape", None) == ():  # a number of numpy or torch
+        value = item()
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        # The type itself: YAML has no subclasses.
+        kinds = (bool, int, float, str)
+        return value if value is None else next(kind(value) for kind in kinds if isinstance(value, kind))
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise _no_yaml("a key must be a word", key, loc)
+        return {str(key): _plain(one, (*loc, key)) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_plain(one, (*loc, number)) for number, one in enumerate(value)]
+    rule = "a value must be text, a number, True, False, None, a list or a mapping"
+    raise _no_yaml(rule, value, loc)
+
+
+def _no_yaml(rule: str, value: object, loc: Loc) -> SpecError:
+    found = f"{type(value).__name__} {reprlib.repr(value)}"
+    return SpecError(f"{rule}, but got {found} in {', '.join([MAPPING, *([dotted(loc)] if loc else [])])}. Convert it.")
 
 
 def parse_yaml(text: str, place: str) -> YamlSource:
@@ -95,6 +148,16 @@ _Loader.add_implicit_resolver(
     ),
     list("-+.0123456789"),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts so that `_Loader` reads them as texts again."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Write a value out wherever it stands."""
+        return True
 
 
 class _Builder:

@@ -1,9 +1,9 @@
-"""What every recorder promises, what it is given and gives back, and the recorder that keeps all in memory."""
+"""What every recorder promises, what it is given, and the rules that all of them keep."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper.analysis.fronts import Front
@@ -19,12 +19,12 @@ class SweepFacts:
     """What is kept of a sweep beside its trials.
 
     Attributes:
-        name: The sweep's name, and exactly the name of its MLflow experiment.
+        name: The sweep's name, and exactly the name of its experiment in MLflow.
         spec_text: The YAML file as written.
         spec_json: The resolved spec as JSON.
         facts: Short texts by name: git revision, versions, data hashes, seeds, home folder.
         identity: Tells this sweep from another of the same name in another home.
-        aims: What it optimises, as `sweeper.trials.aims` writes it.
+        aims: What it optimises, as `sweeper.analysis.trials.aims` writes it.
     """
 
     name: str
@@ -33,18 +33,6 @@ class SweepFacts:
     facts: Mapping[str, str]
     identity: str = ""
     aims: str = ""
-
-
-@dataclass(frozen=True)
-class StoredTrial:
-    """One trial as a recorder gives it back; `on_front` says whether its point is on the task's front."""
-
-    key: str
-    task: str
-    state: str
-    outcome: str
-    reason: str
-    on_front: bool
 
 
 @dataclass(frozen=True)
@@ -85,71 +73,6 @@ class Recorder(Protocol):
         Raises:
             QueryError: If it is damaged or of a newer format.
         """
-
-    def trials(self) -> list[StoredTrial]:
-        """Return the mirrored trials, by key."""
-
-    def fronts(self) -> list[Front]:
-        """Return the current front of each task over all objectives, by task."""
-
-
-class MemoryRecorder:
-    """Keeps everything in this process: for tests, and for sweeps that nobody tracks."""
-
-    def __init__(self) -> None:
-        self.status = ""
-        self._trials: dict[str, TrialRecord] = {}
-        self._fronts: dict[str, Front] = {}
-        self._live: LiveState | None = None
-
-    def open(self, sweep: SweepFacts) -> None:
-        """Begin or go on with a sweep."""
-        self.status = "RUNNING"
-
-    def record(self, trial: TrialRecord) -> None:
-        """Keep a finished trial, unless its key is kept already."""
-        require_finished(trial)
-        self._trials.setdefault(trial.key, trial)
-
-    def record_front(self, front: Front) -> Front:
-        """Keep a front under the next version, unless it says the same as the last."""
-        stored = self._fronts.get(front.place)
-        if stored is not None and stored.same_content(front):
-            return stored
-        version = 1 if stored is None else stored.version + 1
-        self._fronts[front.place] = replace(front, version=version)
-        return self._fronts[front.place]
-
-    def record_live(self, state: LiveState) -> None:
-        """Keep how the sweep stands."""
-        self._live = state
-
-    def live(self) -> LiveState | None:
-        """Return how the sweep last stood."""
-        return self._live
-
-    def close(self, state: str) -> None:
-        """Note how the sweep ended."""
-        self.status = checked_closing(state)
-
-    def trials(self) -> list[StoredTrial]:
-        """Return the kept trials, by key."""
-        members = {key for front in self.fronts() for key in member_keys(front)}
-        return [
-            StoredTrial(
-                key=trial.key,
-                task=trial.task,
-                state=trial.state.value,
-                outcome=trial.outcome.value if trial.outcome else "",
-                reason=shortened(trial.reason),
-                on_front=trial.key in members,
-            )
-            for _, trial in sorted(self._trials.items())
-        ]
-
-    def fronts(self) -> list[Front]:
-        """Return the current front of each task, by task."""
-        return [front for _, front in sorted(self._fronts.items()) if not front.is_chosen]
 
 
 # --- rules that all recorders keep ---------------------------------------------------------------

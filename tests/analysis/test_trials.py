@@ -25,7 +25,7 @@ from sweeper.analysis.trials import (
 from sweeper.errors import QueryError, TrackingError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.tracking.mlflow.client import connect
-from sweeper.tracking.mlflow.reader import StoredNetworks, read_artifact, read_front, read_trials
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
@@ -152,14 +152,14 @@ def parts_of(uri):  # noqa: F811
 def test_trials_are_read_from_mlflow_with_their_aims(recorder, uri):  # noqa: F811
     trials = [a_late_trial(0), a_failed_trial(1, started_ms=5, ended_ms=9)]
     tell(recorder, *trials)
-    stored = read_trials(uri, "small")
+    stored = MlflowReader(uri, "small").trials()
     assert stored.records == [as_stored(trial) for trial in in_order(trials)]
     assert (stored.objectives, stored.reference_point) == (tuple(OBJECTIVES), REFERENCE)
     assert stored.table["outcome"].to_pylist().count(str(Outcome.OUT_OF_MEMORY)) == 1
 
 
 def test_sweep_without_a_finished_trial_has_an_empty_table(recorder, uri):  # noqa: F811
-    assert read_trials(uri, "small").records == []
+    assert MlflowReader(uri, "small").trials().records == []
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_trials_added_one_at_a_time_stand_in_few_files(recorder, uri):  # noqa: 
         tell(recorder, a_late_trial(number))
     assert len(parts_of(uri)) <= 4
     assert sum(rows for _, rows in parts_of(uri)) == 20
-    assert [record.number for record in read_trials(uri, "small").records] == list(range(20))
+    assert [record.number for record in MlflowReader(uri, "small").trials().records] == list(range(20))
 
 
 def test_trial_recorded_again_by_another_driver_stands_in_the_table_once(recorder, uri):  # noqa: F811
@@ -176,17 +176,17 @@ def test_trial_recorded_again_by_another_driver_stands_in_the_table_once(recorde
     again = MlflowRecorder(uri)
     again.open(FULL_FACTS)
     tell(again, a_late_trial(0), a_late_trial(1))
-    assert [record.number for record in read_trials(uri, "small").records] == [0, 1]
+    assert [record.number for record in MlflowReader(uri, "small").trials().records] == [0, 1]
 
 
 def test_trial_whose_driver_died_before_the_table_was_written_is_added_by_the_next(recorder, uri):  # noqa: F811
     recorder.record(a_late_trial(0))  # its run is there, the table is not
-    assert read_trials(uri, "small").records == []
+    assert MlflowReader(uri, "small").trials().records == []
     again = MlflowRecorder(uri)
     again.open(FULL_FACTS)
     again.record(a_late_trial(0))
     again.close("FINISHED")
-    assert [record.number for record in read_trials(uri, "small").records] == [0]
+    assert [record.number for record in MlflowReader(uri, "small").trials().records] == [0]
 
 
 def test_reader_sees_the_former_state_until_the_mark_is_set(recorder, uri, monkeypatch):  # noqa: F811
@@ -200,7 +200,7 @@ def test_reader_sees_the_former_state_until_the_mark_is_set(recorder, uri, monke
         patched.setattr(type(recorder._client), "set_tag", killed)
         with pytest.raises(KeyboardInterrupt):
             recorder.record_front(a_front(a_late_trial(0), a_late_trial(1)))
-    assert [record.number for record in read_trials(uri, "small").records] == [0]
+    assert [record.number for record in MlflowReader(uri, "small").trials().records] == [0]
 
 
 def test_lost_file_of_the_table_is_said_by_its_name_and_written_anew_by_the_next_driver(
@@ -213,20 +213,20 @@ def test_lost_file_of_the_table_is_said_by_its_name_and_written_anew_by_the_next
     (file,) = tmp_path.glob(f"artifacts/small/*/artifacts/{path}")
     file.unlink()
     with pytest.raises(TrackingError, match=path):
-        read_trials(uri, "small")
+        MlflowReader(uri, "small").trials()
     again = MlflowRecorder(uri)
     again.open(FULL_FACTS)
     tell(again, a_late_trial(0))
-    assert [record.number for record in read_trials(uri, "small").records] == [0]
+    assert [record.number for record in MlflowReader(uri, "small").trials().records] == [0]
 
 
 def test_sweep_mirrored_by_an_older_version_is_told_apart_from_none(uri):  # noqa: F811
     MlflowRecorder(uri).open(FACTS)
     connect(uri).delete_tag(parent_of(uri).info.run_id, "sweeper.aims")
     with pytest.raises(QueryError, match=r"'small' .* older version .* `sweeper mirror small`"):
-        read_trials(uri, "small")
+        MlflowReader(uri, "small").trials()
     with pytest.raises(UnknownSweepError, match=r"no sweep 'smal' .*known: small"):
-        read_trials(uri, "smal")
+        MlflowReader(uri, "smal").trials()
 
 
 def test_networks_of_a_front_are_stored_once_and_read_back(uri):  # noqa: F811
@@ -242,11 +242,11 @@ def test_networks_of_a_front_are_stored_once_and_read_back(uri):  # noqa: F811
     tell(recorder, *trials)
     tell(recorder, *trials)
     assert sorted(asked) == sorted([trial.key for trial in trials] + [trials[1].key]), "what was missing is asked again"
-    stored = StoredNetworks(uri, "small")
+    stored = MlflowReader(uri, "small").networks()
     assert stored.read(trials[0].key) == f"network {trials[0].key}".encode()
     assert stored.read(trials[1].key) is None
-    assert read_artifact(uri, "small", "spec.yaml") == FACTS.spec_text.encode()
-    assert read_artifact(uri, "small", "nothing/at.all") is None
+    assert MlflowReader(uri, "small").artifact("spec.yaml") == FACTS.spec_text.encode()
+    assert MlflowReader(uri, "small").artifact("nothing/at.all") is None
 
 
 def test_chosen_front_is_stored_beside_the_whole_one(recorder, uri):  # noqa: F811
@@ -258,12 +258,12 @@ def test_chosen_front_is_stored_beside_the_whole_one(recorder, uri):  # noqa: F8
     whole = recorder.record_front(compute_front(trials, objectives=three, **facts))
     chosen = recorder.record_front(compute_front(trials, objectives=OBJECTIVES, is_chosen=True, **facts))
     assert (whole.version, chosen.version) == (1, 1)
-    assert [front.same_content(whole) for front in read_front(uri, "small")] == [True]
+    assert [front.same_content(whole) for front in MlflowReader(uri, "small").fronts()] == [True]
     names = [objective.name for objective in OBJECTIVES]
-    (read,) = read_front(uri, "small", "digits-10", names)
+    (read,) = MlflowReader(uri, "small").fronts("digits-10", names)
     assert read.same_content(chosen)
     assert read.is_chosen
-    assert read_front(uri, "small", "digits-10", ["accuracy", "depth"]) == []
+    assert MlflowReader(uri, "small").fronts("digits-10", ["accuracy", "depth"]) == []
     assert len([run for run in all_runs(uri) if "sweeper.front" in run.data.tags]) == whole.table.num_rows
 
 

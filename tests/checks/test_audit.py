@@ -23,7 +23,7 @@ from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.client import connect
-from sweeper.tracking.mlflow.reader import read_front
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.training.checkpoints import beside
 from sweeper.trial import Ended, Outcome
 
@@ -168,7 +168,7 @@ def test_torn_file_is_named_and_the_next_driver_removes_it(swept, name):
 
 def off_front(swept):
     """Return the key of a trial that is on no front."""
-    members = {key for front in read_front(swept.uri, "smoke") for key in front.table["key"].to_pylist()}
+    members = {key for front in MlflowReader(swept.uri, "smoke").fronts() for key in front.table["key"].to_pylist()}
     return next(record.key for record in swept.ledger.records() if record.key not in members)
 
 
@@ -249,7 +249,7 @@ def test_empty_mlflow_holds_nothing_of_what_it_should(swept, empty_database):
 def store_front(swept, content, mark=None):
     """Put other bytes in the place of a stored front, under a path of its own; return the task."""
     parent = swept.runs()[0]
-    front = read_front(swept.uri, "smoke")[0]
+    front = MlflowReader(swept.uri, "smoke").fronts()[0]
     path = swept.home / "other.parquet"
     path.write_bytes(content(front))
     swept.client.log_artifact(parent.info.run_id, str(path), f"fronts/{swept.home.parent.name}")
@@ -279,7 +279,7 @@ def test_damaged_front_is_named(swept):
 
 
 def test_lost_tag_of_a_run_on_the_front_is_named(swept):
-    front = read_front(swept.uri, "smoke")[0]
+    front = MlflowReader(swept.uri, "smoke").fronts()[0]
     swept.client.delete_tag(swept.runs(front.table["key"][0].as_py())[0].info.run_id, "sweeper.front")
     said = f"1 × runs tagged as being on the front are others than those on it: {front.task}"
     assert swept.broken() == {FRONTS: [said]}

@@ -23,6 +23,7 @@ from sweeper.checks.finding import Verdict
 from sweeper.cli import run as cli
 from sweeper.errors import SpecError
 from sweeper.isolated import ask
+from sweeper.provenance import DISTRIBUTION, namesake, own_version
 from tests.support.local_cluster import local_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def test_extra_of_a_package_is_looked_into(tmp_path, monkeypatch):
 
 
 def test_what_sweeper_asks_for_is_read_from_its_own_metadata():
-    names = {one.name for one in software.asked(software.requirements_of("sweeper"))}
+    names = {one.name for one in software.asked(software.requirements_of(DISTRIBUTION))}
     assert {"ray", "mlflow", "optuna"} <= names
     assert "pytest" not in names, "what developers need is no need of users"
     assert software.modules_of([Requirement("pillow"), Requirement("scikit-learn"), Requirement("ray[tune]")]) == [
@@ -80,6 +81,27 @@ def test_what_sweeper_asks_for_is_read_from_its_own_metadata():
         "ray",
         "ray.tune",
     ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "named"),
+    [
+        ("Find and delete duplicate files", "sweeper 9.9, a stranger's package that deletes duplicate files"),
+        ("Maps how a neural network trades breadth, depth and time: durable sweeps", "under its former name"),
+    ],
+)
+def test_stranger_of_the_same_name_is_a_problem_with_the_way_out(tmp_path, monkeypatch, summary, named):
+    assert list(software.names(None)) == []
+    (tmp_path / "sweeper-9.9.dist-info").mkdir()
+    (tmp_path / "sweeper-9.9.dist-info" / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: sweeper\nVersion: 9.9\nSummary: {summary}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = software.names(namesake())
+    assert (found.verdict, named in found.found) == ("problem", True)
+    assert "pip uninstall sweeper; pip install --force-reinstall --no-deps pareto-sweeper" in found.way_out
+    assert software.version_of("sweeper") == "9.9"
+    assert own_version() != "9.9"
 
 
 def test_import_that_fails_is_named_with_its_true_error_and_hides_no_other(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ import pytest
 
 from sweeper import model
 from sweeper.cli import run as cli
+from sweeper.cli.groups import GROUPS
 from sweeper.cli.options import print_commands
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
@@ -28,9 +29,10 @@ from sweeper.job import Progress
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.measurements import MEASUREMENTS
+from sweeper.provenance import own_version
 from sweeper.spec import load_spec
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
-from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.training.train import train_population
 from sweeper.trial import Ended, Outcome
 
@@ -71,7 +73,7 @@ reference_point: {accuracy: 0, time: 7}
 STUCK = """
 import sys, time
 from sweeper.execution.executors import InlineExecutor
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.driver.sweep import Sweep
 
@@ -202,10 +204,16 @@ def a_stuck_driver(home):
 # --- help -------------------------------------------------------------------------------------------
 
 
-def test_help_lists_every_command_that_is_tested_here(sweeper):
+def test_help_lists_every_command_once_in_its_group_and_cuts_no_sentence(sweeper):
     said = sweeper("--help")
     assert said.code == 0
-    assert re.findall(r"^  (\w+)  ", said.out.split("Commands:")[1], re.MULTILINE) == list(COMMANDS)
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
+    for title, names in GROUPS.items():
+        assert f"\n{title}:\n" in said.out
+        for name in names:
+            assert len(re.findall(rf"^  {name} ", said.out, re.M)) == 1
+    assert "..." not in said.out.partition("Options:")[2]
+    assert "More:" not in said.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -606,7 +614,7 @@ def test_script_without_a_command_shows_its_help_and_loads_nothing_heavy():
     code = "import sys; sys.argv = ['sweeper', '--help']\nfrom sweeper.cli.run import main\ntry: main()\nexcept SystemExit: print(sorted({'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.endswith("[]\n")
-    assert "Commands:" in done.stdout
+    assert "Run a sweep:" in done.stdout
 
 
 @pytest.mark.parametrize(("found", "lines"), [("/bin/sweeper", 2), (None, 3)])
@@ -616,3 +624,35 @@ def test_printed_commands_say_how_to_reach_the_program_where_it_is_not_on_the_pa
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == lines
     assert ("/bin/activate" in printed[1]) == (found is None)
+
+
+def test_version_names_the_program_and_its_version(sweeper):
+    said = sweeper("--version")
+    assert said.code == 0
+    assert re.fullmatch(rf"sweeper {re.escape(own_version())}( \([0-9a-f]{{12}}\))?\n", said.out)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("sweeper resume ti", ["tiny"]), ("sweeper run smo", ["smoke"]), ("sweeper plan mi", ["mine.yaml"])],
+)
+def test_shell_completes_sweeps_shipped_spaces_and_files(tmp_path, monkeypatch, words, offered):
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "homes" / "tiny").mkdir(parents=True)
+    (tmp_path / "homes" / "tiny" / "ledger.db").touch()
+    done = subprocess.run(
+        [SCRIPT],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "_SWEEPER_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": "2",
+            "SWEEPER_HOME": str(tmp_path / "homes"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == offered, done.stderr

@@ -14,7 +14,7 @@ from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.model import Window
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.network_file import describe, describe_bytes
 from tests.cli.test_run import contents, mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.model.populations import lattice_of

@@ -31,7 +31,7 @@ from sweeper.job import Progress
 from sweeper.results.watcher import Watcher
 from sweeper.spec import load_spec
 from sweeper.tracking.live import STALE_AFTER_S, LiveState, Note, Stage, TaskState, View
-from sweeper.tracking.mlflow.reader import read_front, read_live
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.trial import Ended, Outcome
 from tests.contracts.recorder import FACTS
@@ -76,7 +76,7 @@ class ThreadedSweep:
         until = time.monotonic() + 120
         while time.monotonic() < until:
             with suppress(QueryError, UnknownSweepError):
-                if (total := read_live(self.uri, "smoke").total).ended and total.running:
+                if (total := MlflowReader(self.uri, "smoke").live().total).ended and total.running:
                     return
             time.sleep(0.2)
         raise AssertionError("the driver never said that it trains")
@@ -322,7 +322,7 @@ def test_sweep_that_has_ended_is_shown_with_its_final_counts_and_hypervolumes(en
     assert (code, err) == (0, "")
     assert not CONTROL.search(out)
     assert "smoke  8/8 trials done, 0 running, 0 failed\n" in out
-    for front in read_front(ended.uri, "smoke"):
+    for front in MlflowReader(ended.uri, "smoke").fronts():
         assert re.search(rf"{front.task} +4/4 +0\.500 +{front.hypervolume:.4g} +{front.table.num_rows} ", out)
 
 
@@ -404,17 +404,17 @@ def test_mirroring_again_says_how_a_sweep_stands_whose_database_was_lost(tmp_pat
     sweep.go_on()
     sweep._thread.start()
     sweep.end()
-    before = read_live(sweep.uri, "smoke")
+    before = MlflowReader(sweep.uri, "smoke").live()
     shutil.copy(empty_database, sweep.home / "mlflow.db")
     shutil.rmtree(sweep.home / "artifacts")
     with pytest.raises(UnknownSweepError, match="'smoke'"):
-        read_live(sweep.uri, "smoke")
+        MlflowReader(sweep.uri, "smoke").live()
     assert Sweep("smoke", sweep.home).mirror().is_mirrored
-    after = read_live(sweep.uri, "smoke")
+    after = MlflowReader(sweep.uri, "smoke").live()
     assert (after.stage, after.tasks) == (Stage.FINISHED, before.tasks)
     assert before.since_ms <= after.since_ms <= after.written_ms <= before.written_ms, "the times of the ledger"
     assert Sweep("smoke", sweep.home).mirror().is_mirrored
-    assert read_live(sweep.uri, "smoke") == after
+    assert MlflowReader(sweep.uri, "smoke").live() == after
 
 
 def test_hypervolume_that_the_driver_has_not_computed_anew_is_that_of_the_stored_front(opened, uri):
@@ -423,17 +423,17 @@ def test_hypervolume_that_the_driver_has_not_computed_anew_is_that_of_the_stored
     front = opened.record_front(a_front(a_trial(0)))
     rows = (TaskState("digits-10", 8, complete=3), TaskState("digits-3", 8, complete=1))
     opened.record_live(a_state(tasks=rows))
-    first, second = read_live(uri, "small").tasks
+    first, second = MlflowReader(uri, "small").live().tasks
     assert (first.hypervolume, first.points) == (front.hypervolume, front.table.num_rows)
     assert (second.hypervolume, second.points) == (None, None)
     opened.record_live(a_state(tasks=(replace(rows[0], hypervolume=99.0, points=1),)))
-    assert read_live(uri, "small").tasks[0].hypervolume == 99.0, "the driver's own is newer"
+    assert MlflowReader(uri, "small").live().tasks[0].hypervolume == 99.0, "the driver's own is newer"
 
 
 def test_whoever_looks_lets_go_of_the_file_so_that_its_driver_makes_a_single_one_of_it(opened, uri, tmp_path):
     opened.record_live(a_state())
     elsewhere = f"sqlite:///{tmp_path}/../{tmp_path.name}/mlflow.db"  # connections of its own, as another process has
-    assert read_live(elsewhere, "small").sweep == "small"
+    assert MlflowReader(elsewhere, "small").live().sweep == "small"
     opened.close("FINISHED")
     assert (tmp_path / "mlflow.db").read_bytes()[18:20] == b"\x01\x01", "its head says that nothing is written ahead"
     assert not (tmp_path / "mlflow.db-wal").exists()
@@ -520,7 +520,7 @@ def test_server_that_is_away_from_the_beginning_is_a_mistake():
 
 def test_database_that_is_moved_away_and_back_is_lost_and_found_again(opened, uri, tmp_path):
     opened.record_live(a_state())
-    watcher = Watcher(lambda: read_live(uri, "small"))
+    watcher = Watcher(lambda: MlflowReader(uri, "small").live())
     first = watcher.look()
     assert not first.trouble
     (tmp_path / "mlflow.db").rename(tmp_path / "away.db")
@@ -555,7 +555,7 @@ def test_notes_are_written_at_once_and_once():
 
 
 def test_state_in_a_tag_holds_notes_without_what_a_terminal_would_obey(driven):
-    (note,) = read_live(driven.uri, "smoke").notes
+    (note,) = MlflowReader(driven.uri, "smoke").live().notes
     assert note == Note(note.said_ms, "a checkpoint was torn")
 
 
@@ -564,10 +564,11 @@ RUN = """
 import sys
 from sweeper.execution.executors import InlineExecutor
 from sweeper.cli.live import progress
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.driver.sweep import Sweep
-from sweeper.trial import Ended, Outcome, Progress
+from sweeper.job import Progress
+from sweeper.trial import Ended, Outcome
 
 def work(job, report):
     for epoch in (1, 2, 3):

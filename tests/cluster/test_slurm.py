@@ -144,7 +144,7 @@ def new_job(tmp_path):
 def test_script_is_one_that_shellcheck_accepts(script):
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if shellcheck is None:
-        pytest.skip("shellcheck is not installed: pip install 'sweeper[dev]'")
+        pytest.skip("shellcheck is not installed: pip install 'pareto-sweeper[dev]'")
     done = subprocess.run([shellcheck, script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     code = re.sub(r"#.*", "", script.read_text(encoding="utf-8"))

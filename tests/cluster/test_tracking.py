@@ -23,7 +23,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.client import connect
-from sweeper.tracking.mlflow.reader import read_front, read_trials
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.checks.test_doctor import VERSIONS
 from tests.driver.test_sweep import good
@@ -81,7 +81,7 @@ def team(postgres, tmp_path_factory):
     """A server with all that there is to it, as a team would run it; alice has mirrored a sweep to it."""
     for package in ("moto", "flask_wtf", "boto3"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'sweeper[dev]'")
+            pytest.skip(f"{package} is not installed: pip install 'pareto-sweeper[dev]'")
     folder = tmp_path_factory.mktemp("team")
     database = postgres.new_database()
     with (
@@ -347,7 +347,7 @@ def test_sweep_at_the_command_line_leaves_its_login_with_no_worker_and_no_file(t
     assert team.uri.encode() in kept, "what is sought would be found"
     assert [one for one in forms(USERS["alice"], "alice") if one in kept] == []
     become("alice")
-    assert read_trials(team.uri, "typed").table.num_rows == 8
+    assert MlflowReader(team.uri, "typed").trials().table.num_rows == 8
 
 
 @pytest.mark.rare
@@ -374,7 +374,7 @@ def test_driver_goes_on_when_the_server_was_away(team, become, tmp_path):
     driver.join(servers.PATIENCE_S)
     (summary,) = summaries
     assert (summary.counts.complete, summary.unmirrored) == (8, "")
-    assert read_trials(team.uri, "patient").table.num_rows == 8
+    assert MlflowReader(team.uri, "patient").trials().table.num_rows == 8
 
 
 def test_doctor_names_a_login_that_does_not_do(team, become):
@@ -441,7 +441,7 @@ def test_tables_are_upgraded_with_the_password_in_no_argument(team, become):
     assert done.returncode == 0, done.stderr
     assert DATABASE_SECRET.encode() not in done.stdout + done.stderr
     become("bob")
-    assert len(read_trials(team.uri, "smoke").table) == 8
+    assert len(MlflowReader(team.uri, "smoke").trials().table) == 8
 
 
 # --- from SQLite to PostgreSQL, and the smaller servers ------------------------------------------------
@@ -457,16 +457,16 @@ def test_sweep_moves_from_a_sqlite_file_to_the_server_by_its_ledger(team, become
     become("alice")
     code, out, err = sweeper("mirror", "moved", "--home", home, "--tracking-uri", team.uri)
     assert (code, f"mirrored to {team.uri}" in out) == (0, True), err
-    old, new = (read_front(uri, "moved") for uri in (before, team.uri))
+    old, new = (MlflowReader(uri, "moved").fronts() for uri in (before, team.uri))
     assert [front.table for front in old] == [front.table for front in new]
-    old, new = (read_trials(uri, "moved").table.sort_by("key") for uri in (before, team.uri))
+    old, new = (MlflowReader(uri, "moved").trials().table.sort_by("key") for uri in (before, team.uri))
     assert old.equals(new)
 
 
 def test_server_without_options_keeps_all_in_its_folder_and_asks_nobody(tmp_path):
     with servers.tracking(tmp_path / "served") as server:
         assert run(tmp_path / "home", server.uri).is_mirrored
-        assert len(read_front(server.uri, "smoke")) == 2
+        assert len(MlflowReader(server.uri, "smoke").fronts()) == 2
         assert {path.name for path in server.folder.iterdir()} == {"mlflow.db", "artifacts"}
         assert {path.stat().st_mode & 0o077 for path in server.folder.iterdir()} == {0}
         listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=False).stdout
@@ -480,7 +480,7 @@ def test_server_without_options_keeps_all_in_its_folder_and_asks_nobody(tmp_path
 @pytest.mark.rare
 def test_login_with_sqlite_is_made_up_once_and_asked_for(tmp_path, become):
     if importlib.util.find_spec("flask_wtf") is None:
-        pytest.skip("Flask-WTF is not installed: pip install 'sweeper[dev]'")
+        pytest.skip("Flask-WTF is not installed: pip install 'pareto-sweeper[dev]'")
     with servers.tracking(tmp_path / "served", "--auth") as server:
         password = (server.folder / "admin-password").read_text().strip()
         assert password not in server.log.read_text()

@@ -108,7 +108,7 @@ def test_secret_that_is_not_there_is_refused(refused, tmp_path, file):
     )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("flask_wtf") is None, reason="pip install 'sweeper[server]'")
+@pytest.mark.skipif(importlib.util.find_spec("flask_wtf") is None, reason="pip install 'pareto-sweeper[server]'")
 def test_password_of_the_administrator_that_mlflow_would_refuse_is_refused(refused, tmp_path):
     file = tmp_path / "password"
     file.write_text("short")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 import shlex
@@ -193,6 +194,16 @@ def test_python_of_the_documents_can_be_read(name):
         ast.parse(block)
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_python_of_the_documents_calls_what_the_package_offers(name):
+    for block in blocks(TEXTS[name], "py(?:thon)?"):
+        for call in [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]:
+            if re.fullmatch(r"sweeper\.\w+", ast.unparse(call.func)):
+                offered = getattr(sweeper, ast.unparse(call.func).removeprefix("sweeper."))
+                keywords = {str(given.arg): given.value for given in call.keywords}
+                inspect.signature(offered).bind(*call.args, **keywords)  # a TypeError where it takes none of these
+
+
 def run_without_training(spec, name=None, home="sweeps"):
     """Run a sweep as `sweeper.run` does, but for the training: every network is right for 95 of 100 images."""
     from sweeper.driver.sweep import Sweep
@@ -216,7 +227,7 @@ def test_readme_runs_from_its_yaml_to_its_front(empty_database, tmp_path, monkey
     shutil.copy(empty_database, "sweeps/mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("SWEEPER_HOME", raising=False)
-    monkeypatch.setattr(sweeper, "run", run_without_training, raising=False)
+    monkeypatch.setattr(sweeper, "run", run_without_training)
     (spec,), (code,) = blocks(README, "yaml"), blocks(README, "python")
     Path("first.yaml").write_text(spec)
     printed = []
@@ -226,7 +237,6 @@ def test_readme_runs_from_its_yaml_to_its_front(empty_database, tmp_path, monkey
 
 def test_python_of_the_page_about_networks_uses_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweeper, "load_network", model.load, raising=False)
     window = model.Window((2,), 3, (1, 8, 8), 10)
     model.save(model.Lattice(window, [0]), {"setting": "s", "measurement": "m"}, "network.safetensors")
     (code,) = blocks(TEXTS["docs/how-to/networks.md"], "python")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import sweeper
 from sweeper import model
 from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import a_trial
@@ -71,7 +70,6 @@ def folder(empty_database, tmp_path_factory):
 def run_examples(folder, monkeypatch):
     """Run all blocks in one namespace; return what each printed."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sweeper, "load_network", model.load, raising=False)
     namespace, printed = {}, []
     for code, _ in EXAMPLES:
         with redirect_stdout(io.StringIO()) as output:

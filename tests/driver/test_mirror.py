@@ -13,7 +13,7 @@ from sweeper.driver.mirror import FRONT_EVERY_S, FRONT_SHARE, Mirroring
 from sweeper.errors import TrackingError
 from sweeper.measurements import Goal, Objective
 from sweeper.tracking.live import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState, Stage
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from tests.contracts.recorder import a_late_trial
 
 OBJECTIVES = [Objective("accuracy", Goal.MAXIMIZE)]
@@ -64,7 +64,7 @@ def test_everything_put_is_mirrored_when_it_is_finished():
     for number in range(50):
         bench.tell(number)
     bench.mirror.finish()
-    assert {stored.key for stored in bench.recorder.trials()} == bench.keys == bench.mirror.done
+    assert bench.recorder.trials.keys() == bench.keys == bench.mirror.done
     assert "mirroring" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -171,7 +171,7 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
     assert tell_and_wait(7) == 3
     task = bench.told[0].task
     assert bench.mirror.catch_up([], [task])
-    assert bench.recorder.fronts()[0].same_content(bench.front(task)[0])
+    assert bench.recorder.fronts[task].same_content(bench.front(task)[0])
 
 
 # --- how the sweep stands -----------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_how_the_sweep_stands_is_said_before_anything_has_ended():
     bench.mirror.begin()
     bench.recorder.wait_for(1)
     bench.mirror.stop()
-    assert (bench.recorder.live(), bench.recorder.trials()) == (bench.live(), [])
+    assert (bench.recorder.live(), bench.recorder.trials) == (bench.live(), {})
 
 
 def test_driver_speaks_now_and_then_also_while_nothing_ends(monkeypatch):

@@ -28,7 +28,7 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.results.find_network import find_network
 from sweeper.spec import PlacementSpec, Setting, load_spec
 from sweeper.tracking.live import Stage
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.train import SupersededError, train_population
 from sweeper.trial import Ended, Outcome, State
 
@@ -156,7 +156,7 @@ def test_tracking_server_that_goes_away_does_not_stop_the_sweep_and_is_caught_up
 
     summary = run(sweep, loaded, recorder=recorder, observe=back_at_last)
     assert summary.is_mirrored
-    assert len(recorder.trials()) == 8
+    assert len(recorder.trials) == 8
     assert "the server is away" in notes
 
 
@@ -166,8 +166,8 @@ def test_tracking_server_that_stays_away_is_said_and_mirroring_later_catches_up(
     assert "away" in summary.unmirrored
     recorder = MemoryRecorder()
     assert sweep.mirror(recorder).is_mirrored
-    assert len(recorder.trials()) == 8
-    assert {front.task for front in recorder.fronts()} == set(loaded.spec.tasks)
+    assert len(recorder.trials) == 8
+    assert recorder.fronts.keys() == set(loaded.spec.tasks)
 
 
 def test_progress_shows_epochs_best_accuracy_and_ends_with_everything_done(sweep, loaded):
@@ -194,7 +194,7 @@ def test_progress_shows_epochs_best_accuracy_and_ends_with_everything_done(sweep
 
 def test_sweep_that_is_let_go_of_says_so_and_goes_on_with_what_it_knew(sweep, loaded):
     recorder, seen = MemoryRecorder(), []
-    run(sweep, loaded, workers=4, recorder=recorder, should_stop=lambda: bool(recorder.trials()))
+    run(sweep, loaded, workers=4, recorder=recorder, should_stop=lambda: bool(recorder.trials))
     first = recorder.live()
     assert first.stage is Stage.INTERRUPTED
     assert 0 < first.total.ended < 8

@@ -11,7 +11,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from tests.faults.rig import GRID, Cli
 
 
@@ -37,7 +37,7 @@ def undisturbed(tmp_path_factory):
     sweep = Sweep("fragile", folder / "sweeps")
     sweep.run(load_spec(folder / "fragile.yaml"), executor=InlineExecutor(), recorder=recorder)
     ledger = Ledger(Home(folder / "sweeps").sweep("fragile").ledger_url, "fragile")
-    return {record.key: record for record in ledger.records()}, {front.task: front for front in recorder.fronts()}
+    return {record.key: record for record in ledger.records()}, recorder.fronts
 
 
 @pytest.fixture

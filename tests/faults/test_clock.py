@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.tracking.mlflow.reader import read_front
+from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.faults.rig import HALF, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.rare]
@@ -76,7 +76,7 @@ def test_clock_set_back_in_the_middle_and_again_before_a_resume_changes_nothing(
     assert max(ended_ms) > min(ended_ms) + HOUR_S * 500, "the clock was not set back"
     assert any(record.ended_ms < record.started_ms for record in known.values()), "no trial met the change of the clock"
     assert_undisturbed(cli)
-    for front in read_front(cli.tracking_uri, "fragile"):
+    for front in MlflowReader(cli.tracking_uri, "fragile").fronts():
         assert front.table.equals(undisturbed[1][front.task].table)
         assert front.hypervolume == undisturbed[1][front.task].hypervolume
     cli.audit()

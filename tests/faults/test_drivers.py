@@ -11,7 +11,7 @@ from collections import Counter
 import mlflow
 import pytest
 
-from sweeper.tracking.mlflow.reader import read_front
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.trial import State
 from tests.faults.rig import HALF, SEARCH
 
@@ -46,7 +46,7 @@ def test_driver_of_a_grid_killed_three_times_ends_with_the_sweep_of_one_that_was
     assert records.keys() == expected.keys()
     assert_undisturbed(cli)
     assert max(record.attempt for record in records.values()) > 1
-    for front in read_front(cli.tracking_uri, "fragile"):
+    for front in MlflowReader(cli.tracking_uri, "fragile").fronts():
         assert front.table.equals(fronts[front.task].table)
         assert front.hypervolume == fronts[front.task].hypervolume
     cli.audit()

@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.results.watcher import Watcher
 from sweeper.tracking.live import LiveState, Stage, TaskState
-from sweeper.tracking.mlflow.reader import read_front, read_live
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.contracts.recorder import FACTS
 from tests.faults.rig import GRID, HALF
@@ -77,12 +77,12 @@ def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_la
 def test_deleted_database_comes_back_from_the_ledger(new_cli):
     cli = new_cli(HALF)
     cli.end(cli.start("run", "fragile.yaml", "--workers", "2"))
-    before = {front.task: front.table for front in read_front(cli.tracking_uri, "fragile")}
+    before = {front.task: front.table for front in MlflowReader(cli.tracking_uri, "fragile").fronts()}
     for path in cli.home.glob("mlflow.db*"):
         path.unlink()
     code, out, err = cli.run("mirror", "fragile")
     assert (code, "4 complete" in out) == (0, True), err
-    after = {front.task: front.table for front in read_front(cli.tracking_uri, "fragile")}
+    after = {front.task: front.table for front in MlflowReader(cli.tracking_uri, "fragile").fronts()}
     assert before.keys() == after.keys()
     assert all(before[task].equals(after[task]) for task in before)
     cli.audit()
@@ -94,7 +94,7 @@ def test_server_that_is_killed_while_a_sweep_is_watched_is_missed_until_it_is_ba
     recorder.open(FACTS)
     state = LiveState(FACTS.name, (TaskState("digits-10", 8, complete=3),), written_ms=time.time_ns() // 1_000_000)
     recorder.record_live(state)
-    watcher = Watcher(lambda: read_live(server.uri, FACTS.name))
+    watcher = Watcher(lambda: MlflowReader(server.uri, FACTS.name).live())
     assert (watcher.look().state, watcher.look().trouble) == (state, "")
     server.stop(signal.SIGKILL)
     view = watcher.look()

@@ -27,7 +27,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import read_ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import State
 from tests.driver.test_sweep import good
 
@@ -51,7 +51,7 @@ from tests.results.test_find_network import Idle
 STUCK = """
 import sys, time
 from sweeper.execution.executors import InlineExecutor
-from sweeper.tracking.recorder import MemoryRecorder
+from sweeper.tracking.memory import MemoryRecorder
 from sweeper.spec import load_spec
 from sweeper.driver.sweep import Sweep
 

@@ -18,9 +18,9 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.results import find_network as networks
 from sweeper.results.find_network import find_network, network_content
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.reader import StoredNetworks
+from sweeper.tracking.memory import MemoryRecorder
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
-from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.trial import Ended, Outcome
 
 ENDS = {
@@ -199,7 +199,7 @@ def elsewhere(tmp_path_factory, empty_database):
         return folder.network_here(key).read_bytes()
 
     run(home, "far", ["complete", "failed"], recorder=MlflowRecorder(home.tracking_uri, network=stored))
-    keys = StoredNetworks(home.tracking_uri, "far").keys
+    keys = MlflowReader(home.tracking_uri, "far").networks().keys
     assert keys == sorted(record.key for record in records(home, "far") if record.outcome is Outcome.COMPLETE)
     return home, keys
 

@@ -13,8 +13,9 @@ from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, QueryError, TrackingError, UnknownSweepError
 from sweeper.ledger.home import NOT_KEPT, Home
 from sweeper.measurements import Goal, Objective
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import LoadedSweep, load
 from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
 from tests.contracts.recorder import a_failed_trial, a_late_trial
 from tests.support.stored import store
@@ -62,7 +63,7 @@ def uri(empty_database, tmp_path_factory):
 
 @pytest.fixture
 def sweep(uri):
-    return LoadedSweep("small", uri)
+    return load("small", uri)
 
 
 def a_front_of(trials, objectives=THREE, task="digits-10"):
@@ -98,7 +99,7 @@ def test_front_reduced_by_conditions(sweep):
 
 
 def test_stored_front_is_read_without_the_table_of_trials(sweep, monkeypatch):
-    monkeypatch.setattr("sweeper.results.loaded_sweep.read_trials", None)
+    monkeypatch.setattr(MlflowReader, "trials", None)
     assert sweep.front("digits-10").num_rows
     assert sweep.front().num_rows
 
@@ -138,7 +139,7 @@ def test_attainment_of_one_seed_is_refused(sweep):
 
 
 def test_indicators_against_another_sweep(sweep, uri):
-    first, second = sweep.indicators("digits-10", LoadedSweep("other", uri)).to_pylist()
+    first, second = sweep.indicators("digits-10", load("other", uri)).to_pylist()
     assert (first["sweep"], second["sweep"]) == ("small", "other")
     assert first["hypervolume"] == pytest.approx(sweep.fronts("digits-10")[0].hypervolume)
     assert (first["reference_macs"], first["ideal_macs"], second["ideal_macs"]) == (100.0, 0.0, 0.0)
@@ -150,16 +151,16 @@ def test_sweeps_that_cannot_be_compared_are_refused_with_both_values(sweep, uri)
     with pytest.raises(
         QueryError, match=r"'small' has accuracy 0, time 10, macs 100, and sweep 'smaller corner' has .*macs 50"
     ):
-        sweep.indicators("digits-10", LoadedSweep("smaller corner", uri))
+        sweep.indicators("digits-10", load("smaller corner", uri))
     with pytest.raises(
         QueryError, match="minimize macs and sweep 'two objectives' has maximize accuracy, minimize time"
     ):
-        sweep.indicators("digits-10", LoadedSweep("two objectives", uri))
+        sweep.indicators("digits-10", load("two objectives", uri))
     with pytest.raises(UnknownSweepError, match=r"'other' has no finished trial of task 'digits-3'.*digits-10"):
-        sweep.indicators("digits-3", LoadedSweep("other", uri))
-    some = sweep.indicators("digits-10", LoadedSweep("two objectives", uri), objectives=["time", "accuracy"])
+        sweep.indicators("digits-3", load("other", uri))
+    some = sweep.indicators("digits-10", load("two objectives", uri), objectives=["time", "accuracy"])
     assert some.num_rows == 2
-    given = sweep.indicators("digits-10", LoadedSweep("smaller corner", uri), reference_point=CORNER)
+    given = sweep.indicators("digits-10", load("smaller corner", uri), reference_point=CORNER)
     assert set(given["reference_macs"].to_pylist()) == {100.0}
 
 
@@ -198,7 +199,7 @@ def test_conditions_in_one_text_are_refused_with_what_is_meant(sweep, ask):
 def test_unknown_sweep_is_refused_by_whatever_is_asked(uri):
     for ask in ("front", "trials", "points"):
         with pytest.raises(UnknownSweepError, match=r"no sweep 'smal'.*small"):
-            getattr(LoadedSweep("smal", uri), ask)()
+            getattr(load("smal", uri), ask)()
 
 
 # --- sweeps with nothing to show ------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ def test_unknown_sweep_is_refused_by_whatever_is_asked(uri):
 
 @pytest.mark.parametrize("name", ["empty", "all failed"])
 def test_sweep_without_a_complete_trial_has_empty_tables_with_all_columns(uri, sweep, name):
-    loaded = LoadedSweep(name, uri)
+    loaded = load(name, uri)
     for table, full in ((loaded.front(), sweep.front()), (loaded.points(), sweep.points())):
         assert table.num_rows == 0
         assert set(table.column_names) == set(full.column_names) - {"time_pressure"}
@@ -220,13 +221,13 @@ def test_questions_about_a_task_of_an_empty_sweep_are_answered_in_words(uri):
         with pytest.raises(
             UnknownSweepError, match=r"'empty' has no finished trial of task 'digits-10' \(it has: none\)"
         ):
-            getattr(LoadedSweep("empty", uri), ask)("digits-10")
+            getattr(load("empty", uri), ask)("digits-10")
     with pytest.raises(QueryError, match="task 'digits-10' of sweep 'all failed' has no point"):
-        LoadedSweep("all failed", uri).indicators("digits-10")
+        load("all failed", uri).indicators("digits-10")
 
 
 def test_one_trial_is_a_front(uri):
-    loaded = LoadedSweep("one trial", uri)
+    loaded = load("one trial", uri)
     assert loaded.front().num_rows == 1
     (row,) = loaded.hypervolume_history("digits-10").to_pylist()
     assert row["hypervolume"] == pytest.approx(loaded.fronts()[0].hypervolume)
@@ -235,7 +236,7 @@ def test_one_trial_is_a_front(uri):
 
 
 def test_equal_points_are_all_on_the_front_and_attain_alike(uri):
-    loaded = LoadedSweep("all equal", uri)
+    loaded = load("all equal", uri)
     assert loaded.front().num_rows == 3
     assert loaded.attainment("digits-10").num_rows == 3, "one corner a surface"
     assert len(set(loaded.hypervolume_history("digits-10")["hypervolume"].to_pylist())) == 1
@@ -247,7 +248,7 @@ def test_sweep_of_an_older_version_shows_its_stored_fronts(uri, tmp_path):
     shutil.copy(uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
     older = f"sqlite:///{tmp_path / 'mlflow.db'}"
     connect(older).delete_tag(parent_of(older).info.run_id, "sweeper.aims")
-    loaded = LoadedSweep("small", older)
+    loaded = load("small", older)
     assert loaded.front().num_rows
     with pytest.raises(QueryError, match="older version"):
         loaded.hypervolume_history("digits-10")
@@ -280,7 +281,7 @@ def test_every_table_becomes_a_data_frame(sweep, ask):
 def test_sweep_is_loaded_by_name_and_address(uri):
     loaded = sweeper.load_sweep("small", uri)
     assert isinstance(loaded, LoadedSweep)
-    assert loaded.front("digits-10").equals(LoadedSweep("small", uri).front("digits-10"))
+    assert loaded.front("digits-10").equals(load("small", uri).front("digits-10"))
 
 
 def test_signature_is_known_to_type_checkers():
@@ -294,13 +295,13 @@ def test_address_is_the_one_named_or_the_last_or_the_homes_as_for_a_sweep(tmp_pa
     home = Home(Path("homes"))
     for name, named in [("never", None), ("never", "sqlite:///other.db"), ("never", "http://host:5000/")]:
         expected = Sweep(name, "homes", named).tracking_uri
-        assert sweeper.load_sweep(name, named, "homes").tracking_uri == expected
-    assert sweeper.load_sweep("never", home="homes").tracking_uri == f"sqlite:///{tmp_path}/homes/mlflow.db"
-    assert sweeper.load_sweep("never").tracking_uri == f"sqlite:///{tmp_path}/sweeps/mlflow.db"
+        assert sweeper.load_sweep(name, named, "homes").address == expected
+    assert sweeper.load_sweep("never", home="homes").address == f"sqlite:///{tmp_path}/homes/mlflow.db"
+    assert sweeper.load_sweep("never").address == f"sqlite:///{tmp_path}/sweeps/mlflow.db"
     assert not Path("homes").exists(), "nothing is written"
     home.sweep("kept").path.mkdir(parents=True)
     home.sweep("kept").keep_tracking_uri("http://127.0.0.1:5555")
-    assert sweeper.load_sweep("kept", home="homes").tracking_uri == "http://127.0.0.1:5555"
+    assert sweeper.load_sweep("kept", home="homes").address == "http://127.0.0.1:5555"
 
 
 def test_address_that_was_not_kept_is_asked_for(tmp_path):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sweeper import model
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.model import Window
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import load
 from sweeper.results.plots.catalogue import picture_of, pictures_of
 from sweeper.results.plots.files import Sheet, written
 from sweeper.results.plots.fronts import staircase
@@ -87,7 +87,7 @@ def uri(tmp_path_factory, empty_database):
 
 
 def loaded(uri, name="first"):
-    return LoadedSweep(name, uri)
+    return load(name, uri)
 
 
 def plain(picture):
@@ -477,11 +477,11 @@ def test_missing_browser_is_named_with_the_ways_out(uri, mistaken, monkeypatch):
 _ASK = """
 import os, sys
 from sweeper.errors import PictureError
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import load
 from sweeper.results.plots.files import Sheet, written
 from sweeper.results.plots.catalogue import picture_of
 
-picture = picture_of(LoadedSweep("seeds", sys.argv[1]), "digits-10", "hypervolume-trials")
+picture = picture_of(load("seeds", sys.argv[1]), "digits-10", "hypervolume-trials")
 for os.environ["BROWSER_PATH"] in sys.argv[2:]:
     try:
         written(picture, Sheet("png"), time_limit_s=2.0)

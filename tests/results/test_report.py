@@ -19,10 +19,10 @@ from sweeper import model
 from sweeper.analysis.trials import aims
 from sweeper.errors import QueryError
 from sweeper.model import Window
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import LoadedSweep, load
 from sweeper.results.report.data import NOT_DRAWN, NOT_STORED
 from sweeper.results.report.page import report
-from sweeper.tracking.mlflow.reader import read_artifact
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.trial import Outcome, State
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_trial
@@ -102,13 +102,13 @@ class Parts(HTMLParser):
 
 
 def parsed(uri, name="first"):
-    parts = Parts(report(LoadedSweep(name, uri)))
+    parts = Parts(report(load(name, uri)))
     return parts, json.loads(parts.scripts[0])
 
 
 def test_report_holds_every_trial_and_every_front_with_its_reference_point(uri):
     parts, data = parsed(uri)
-    sweep = LoadedSweep("first", uri)
+    sweep = load("first", uri)
     columns = {column["name"]: column["values"] for column in data["trials"]["columns"]}
     assert columns["key"] == sweep.trials()["key"].to_pylist()
     assert columns["accuracy"] == sweep.trials()["accuracy"].to_pylist()
@@ -144,7 +144,7 @@ def test_network_that_is_not_drawn_is_said_to_be_so_and_why(uri, monkeypatch):
     monkeypatch.setattr("sweeper.results.report.data.MOST_NETWORKS", 2)
     _, data = parsed(uri)
     count = 0
-    for front in LoadedSweep("first", uri).fronts():
+    for front in load("first", uri).fronts():
         drawn = ["svg" in data["networks"][key] for key in front.table["key"].to_pylist()]
         assert drawn[0], "something of each front is drawn"
         count += sum(drawn)
@@ -157,7 +157,7 @@ def test_network_that_is_not_drawn_is_said_to_be_so_and_why(uri, monkeypatch):
 
 def test_network_that_cannot_be_read_is_named_and_the_rest_is_reported(uri, monkeypatch):
     stored = LoadedSweep.network
-    bad = LoadedSweep("first", uri).front()["key"].to_pylist()[0]
+    bad = load("first", uri).front()["key"].to_pylist()[0]
     monkeypatch.setattr(LoadedSweep, "network", lambda self, key: b"damaged" if key == bad else stored(self, key))
     _, data = parsed(uri)
     assert [key for key, network in data["networks"].items() if "svg" not in network] == [bad]
@@ -169,7 +169,7 @@ def test_replicates_of_a_front_setting_are_on_the_front_with_their_mean_and_spre
     assert data["trials"]["members"] == ["00", "01", "10", "11"]
     assert sorted(key for key, network in data["networks"].items() if "svg" in network) == ["00", "10"]
     assert data["networks"]["11"]["missing"] == "A replicate of trial 10, which is drawn for all of them."
-    row = LoadedSweep("replicates", uri).front().to_pylist()[0]
+    row = load("replicates", uri).front().to_pylist()[0]
     point = data["points"][row["key"]]
     assert point["keys"] == row["keys"]
     assert point["means"]["accuracy"] == row["accuracy"]
@@ -229,7 +229,7 @@ def test_hostile_words_are_text_and_nothing_else(uri):
 
 
 def test_report_needs_nothing_from_elsewhere_and_says_how_to_repeat_it(uri):
-    page = report(LoadedSweep("first", uri))
+    page = report(load("first", uri))
     parts = Parts(page)
     assert not any({"src", "href"} & attrs.keys() for _, attrs in parts.elements)
     assert "default-src 'none'" in page
@@ -239,20 +239,20 @@ def test_report_needs_nothing_from_elsewhere_and_says_how_to_repeat_it(uri):
 
 
 def test_same_sweep_gives_the_same_page(uri):
-    assert report(LoadedSweep("first", uri)) == report(LoadedSweep("first", uri))
+    assert report(load("first", uri)) == report(load("first", uri))
 
 
 @pytest.mark.parametrize("name", ["single", "alike", "failed"])
 def test_little_is_reported_as_it_is(uri, name):
     parts, data = parsed(uri, name)
-    assert data["trials"]["rows"] == len(LoadedSweep(name, uri).records)
+    assert data["trials"]["rows"] == len(load(name, uri).records)
     if name == "failed":
         assert "No trial of this task is complete." in parts.text
 
 
 def test_sweep_without_a_finished_trial_is_refused_with_what_to_do(uri):
     with pytest.raises(QueryError, match=r"'empty' has no finished trial yet.*`sweeper resume empty`"):
-        report(LoadedSweep("empty", uri))
+        report(load("empty", uri))
 
 
 @pytest.mark.slow
@@ -291,14 +291,14 @@ def test_command_writes_the_file_and_stores_it_in_mlflow(uri, sweeper, place):  
     assert said.code == 0, said.err
     assert re.match(r"single\.html is the report of sweep single \(\d\.\d MB\)", said.out)
     assert "report.html" in said.out
-    assert (place / "single.html").read_bytes() == read_artifact(uri, "single", "report.html")
+    assert (place / "single.html").read_bytes() == MlflowReader(uri, "single").artifact("report.html")
 
 
 def test_command_leaves_mlflow_alone_when_told_so(uri, sweeper, place):  # noqa: F811
     said = sweeper("report", "alike", "--tracking-uri", uri, "--no-log", "-o", "some.html")
     assert said.code == 0, said.err
     assert (place / "some.html").is_file()
-    assert read_artifact(uri, "alike", "report.html") is None
+    assert MlflowReader(uri, "alike").artifact("report.html") is None
 
 
 def test_file_is_kept_where_mlflow_does_not_take_it(uri, sweeper, place):  # noqa: F811

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sweeper.errors import QueryError
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import load
 from sweeper.results.report.page import report
 from tests.contracts.recorder import a_failed_trial
 from tests.results.test_report import HOSTILE, a_network, some_trials
@@ -37,7 +37,7 @@ def file(tmp_path_factory, empty_database):
         for place, trial in enumerate(trials)
     ]
     store(f"sqlite:///{folder}/mlflow.db", "first", trials, network=a_network)
-    (folder / "first.html").write_text(report(LoadedSweep("first", f"sqlite:///{folder}/mlflow.db")), "utf-8")
+    (folder / "first.html").write_text(report(load("first", f"sqlite:///{folder}/mlflow.db")), "utf-8")
     return folder / "first.html"
 
 
@@ -277,7 +277,7 @@ ASKED = [
 
 
 def test_conditions_mean_on_the_page_what_they_mean_on_the_command_line(opened, file):
-    one, sweep = opened(), LoadedSweep("first", f"sqlite:///{file.parent}/mlflow.db")
+    one, sweep = opened(), load("first", f"sqlite:///{file.parent}/mlflow.db")
     for text in ASKED:
         try:
             wanted = sweep.trials(where=[text])["key"].to_pylist()

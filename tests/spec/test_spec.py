@@ -6,6 +6,7 @@ import math
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from sweeper.spec import (
     refused_differences,
     shipped_spaces,
 )
+from sweeper.spec.yaml_source import from_mapping
 
 GOOD = """\
 task: {data: digits}
@@ -644,3 +646,69 @@ def test_objective_that_is_wrong_is_not_also_called_missing(tmp_path):
         load_spec(path)
     assert "name=acuracy" in str(error.value)
     assert "must not be empty" not in str(error.value)
+
+
+# A mapping is the YAML
+
+
+MAPPING = {
+    "name": "mapped",
+    "task": {"data": "digits", "train_images": 50, "test_images": 50},
+    "lattice": {"channels": 2, "layers": 1, "steps": 2},
+    "parameters": {"breadth_pressure": {"values": [0, 1e-3]}},
+    "objectives": [{"name": "accuracy", "goal": "maximize"}, {"name": "time", "goal": "minimize"}],
+    "reference_point": {"accuracy": 0, "time": 3},
+}
+
+
+def test_mapping_gives_the_spec_of_the_yaml_it_stands_for(tmp_path):
+    loaded = load_spec(MAPPING)
+    (tmp_path / "any.yaml").write_text(loaded.text)
+    assert load_spec(tmp_path / "any.yaml").spec == loaded.spec
+    assert [s.breadth_pressure for s in loaded.spec.settings()] == [0, 1e-3]
+    assert load_spec(MAPPING, name="other").spec.name == "other"
+
+
+def test_numbers_of_numpy_tuples_enums_and_paths_are_what_they_stand_for():
+    given = MAPPING | {
+        "parameters": {"breadth_pressure": {"values": tuple(np.array([0.0, 1e-3]))}},
+        "training": {"epochs": np.int64(3)},
+        "objectives": [{"name": "accuracy", "goal": Goal.MAXIMIZE}, {"name": "time", "goal": Goal.MINIMIZE}],
+    }
+    assert load_spec(given).spec == load_spec(MAPPING | {"training": {"epochs": 3}}).spec
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**9), 10**9)
+        | st.floats(allow_nan=False)
+        | st.text(
+            st.characters(
+                codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="\ufeff\ufffe\uffff"
+            )
+        ),
+        lambda below: (
+            st.lists(below, max_size=3) | st.dictionaries(st.text("abc01.e-+ ", min_size=1), below, max_size=3)
+        ),
+        max_leaves=10,
+    )
+)
+def test_any_mapping_reads_back_from_its_yaml_as_it_was(value):
+    assert from_mapping({"key": value}).data == {"key": value}
+
+
+def test_mistake_in_a_mapping_is_named_by_its_keys_and_not_by_a_line():
+    with pytest.raises(
+        SpecError, match=r"time_presure.* in the given mapping, parameters.time_presure\..*time_pressure"
+    ):
+        load_spec(MAPPING | {"parameters": {"time_presure": {"values": [1]}}})
+    with pytest.raises(SpecError, match=r"got object <object.*> in the given mapping, task\.data"):
+        load_spec(MAPPING | {"task": {"data": object()}})
+    with pytest.raises(SpecError, match=r"a key must be a word, but got int 3 in the given mapping, task"):
+        load_spec(MAPPING | {"task": {3: "digits"}})
+    own = {}
+    own["task"] = own
+    with pytest.raises(SpecError, match="must not hold itself"):
+        load_spec(own)

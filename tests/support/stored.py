@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sweeper.analysis.fronts import compute_fronts
-from sweeper.analysis.trials import StoredTrials, aims, trials_table
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.analysis.trials import aims
+from sweeper.results.loaded_sweep import LoadedSweep, load
+from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
 from tests.contracts.recorder import FACTS
@@ -26,7 +27,7 @@ def store(uri, name, trials, objectives=OBJECTIVES, reference_point=REFERENCE, c
         for front in compute_fronts(trials, name, task, objectives, reference_point, chosen):
             recorder.record_front(front)
     recorder.close("FINISHED")
-    return LoadedSweep(name, uri)
+    return load(name, uri)
 
 
 def _timed(trial):
@@ -34,12 +35,11 @@ def _timed(trial):
 
 
 def in_memory(trials, name="small", objectives=OBJECTIVES, reference_point=REFERENCE):
-    """Return a sweep whose trials were read already, and its front over all objectives for each task.
-
-    What would be read from MLflow is put where it is kept once it was read: nothing is asked any more.
-    """
+    """Return a sweep that is kept in this process, and its front over all objectives for each task."""
+    recorder = MemoryRecorder()
+    recorder.open(replace(FACTS, name=name, aims=aims(objectives, reference_point)))
     trials = [replace(trial, sweep=name) for trial in trials]
-    sweep = LoadedSweep(name, "nowhere")
-    vars(sweep)["_stored"] = StoredTrials(name, trials_table(trials), tuple(objectives), reference_point)
-    fronts = [compute_fronts(trials, name, task, objectives, reference_point)[0] for task in sweep.tasks]
-    return sweep, fronts
+    for trial in trials:
+        recorder.record(trial)
+    sweep = LoadedSweep(MemoryReader(recorder, name))
+    return sweep, [compute_fronts(trials, name, task, objectives, reference_point)[0] for task in sweep.tasks]

@@ -21,14 +21,16 @@ from hypothesis import strategies as st
 
 from sweeper.errors import TrackingError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS
+from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.tracking.mlflow.client import artifact_location, connect
-from sweeper.tracking.mlflow.reader import page_hint, read_front, read_sweeps
+from sweeper.tracking.mlflow.reader import MlflowReader, page_hint, read_sweeps
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import thinned, trial_metrics
-from sweeper.tracking.recorder import MemoryRecorder
 from sweeper.tracking.redaction import redacted
+from sweeper.tracking.trackers import reader_of
 from tests.analysis.test_fronts import a_front, a_trial
 from tests.checks.test_doctor import a_server
+from tests.contracts.reader import ReaderContract
 from tests.contracts.recorder import FACTS, RecorderContract, a_failed_trial, a_late_trial
 
 
@@ -45,16 +47,67 @@ def opened(uri):
     return recorder
 
 
-class TestMemoryRecorder(RecorderContract):
+class InMemory:
     @pytest.fixture
     def recorder(self):
-        return MemoryRecorder()
+        return MemoryRecorder(network=str.encode)
+
+    @pytest.fixture
+    def reader(self, recorder):
+        return MemoryReader(recorder, FACTS.name)
+
+    @pytest.fixture
+    def other_reader(self, recorder):
+        return MemoryReader(recorder, "other")
 
 
-class TestMlflowRecorder(RecorderContract):
+class TestMemoryRecorder(InMemory, RecorderContract):
+    pass
+
+
+class TestMemoryReader(InMemory, ReaderContract):
+    pass
+
+
+class InMlflow:
     @pytest.fixture
     def recorder(self, uri):
-        return MlflowRecorder(uri)
+        return MlflowRecorder(uri, network=str.encode)
+
+    @pytest.fixture
+    def reader(self, uri):
+        return reader_of(uri, FACTS.name)
+
+    @pytest.fixture
+    def other_reader(self, uri):
+        return reader_of(uri, "other")
+
+
+class TestMlflowRecorder(InMlflow, RecorderContract):
+    def test_tag_keeps_more_of_a_long_reason_than_the_table(self, recorder, uri):
+        recorder.open(FACTS)
+        trial = a_failed_trial(reason="start " + "x" * 10_000 + " the cause")
+        recorder.record(trial)
+        assert len(run_of(uri, trial).data.tags["sweeper.reason"]) == 5000
+
+    def test_members_of_a_front_are_tagged_all_replicates_included_and_old_ones_leave_it(self, recorder, uri):
+        recorder.open(FACTS)
+        first, better = a_late_trial(0, accuracy=0.5, time=1.0), a_late_trial(1, accuracy=0.9, time=1.0)
+        twins = [a_late_trial(n, setting="s", seed=n) for n in (2, 3)]
+        for trial in (first, better, *twins):
+            recorder.record(trial)
+        for members in ([first], [better], [first], twins):
+            recorder.record_front(a_front(*members))
+            assert on_front(uri) == {trial.key for trial in members}
+
+
+class TestMlflowReader(InMlflow, ReaderContract):
+    pass
+
+
+def on_front(uri):
+    """Return the keys of the trials whose runs are tagged as being on a front."""
+    return {run.data.tags["sweeper.trial_key"] for run in all_runs(uri) if "sweeper.front" in run.data.tags}
 
 
 def all_runs(uri, sweep="small"):
@@ -251,7 +304,7 @@ def test_crash_before_the_commit_mark_is_completed_without_a_second_run(uri, mon
 
     resumed = MlflowRecorder(uri)
     resumed.open(FACTS)
-    assert resumed.trials() == [], "without its commit mark a run is no trial"
+    assert MlflowReader(uri, "small").trials().records == []
     resumed.record(trial)
     run = run_of(uri, trial)
     assert (run.info.status, run.info.end_time) == ("FINISHED", trial.ended_ms)
@@ -297,7 +350,8 @@ def test_run_whose_creation_failed_on_the_way_back_is_found_and_not_repeated(uri
     monkeypatch.undo()
     recorder.record(trial)
     assert len(all_runs(uri)) == 2
-    assert [stored.key for stored in recorder.trials()] == [trial.key]
+    recorder.close("FINISHED")
+    assert [stored.key for stored in MlflowReader(uri, "small").trials().records] == [trial.key]
 
 
 def test_front_without_its_commit_mark_is_not_seen_and_is_written_again(opened, uri, monkeypatch):
@@ -312,7 +366,7 @@ def test_front_without_its_commit_mark_is_not_seen_and_is_written_again(opened, 
     monkeypatch.setattr(opened._client, "set_tag", die)
     with pytest.raises(CrashError):
         opened.record_front(a_front(first, better))
-    (front,) = read_front(uri, "small")
+    (front,) = MlflowReader(uri, "small").fronts()
     assert front.same_content(a_front(first)), "readers go on seeing the whole old front"
 
     resumed = MlflowRecorder(uri)
@@ -338,7 +392,7 @@ def test_crash_between_mark_and_member_tags_is_mended_by_the_next_call(opened, u
     resumed = MlflowRecorder(uri)
     resumed.open(FACTS)
     assert resumed.record_front(a_front(first, better)).version == 2
-    assert [trial.on_front for trial in resumed.trials()] == [False, True]
+    assert on_front(uri) == {better.key}
 
 
 def test_lost_front_artifact_is_replaced_by_the_next_version(opened, uri, tmp_path):
@@ -346,11 +400,11 @@ def test_lost_front_artifact_is_replaced_by_the_next_version(opened, uri, tmp_pa
     (file,) = tmp_path.rglob("v0001.parquet")
     file.unlink()
     with pytest.raises(TrackingError, match=r"fronts/digits-10/v0001.parquet.*cannot be read"):
-        read_front(uri, "small")
+        MlflowReader(uri, "small").fronts()
     resumed = MlflowRecorder(uri)
     resumed.open(FACTS)
     assert resumed.record_front(a_front(a_trial(0))).version == 2
-    assert read_front(uri, "small")[0].version == 2
+    assert MlflowReader(uri, "small").fronts()[0].version == 2
 
 
 def refuse(*_, **__):
@@ -386,7 +440,7 @@ def test_odd_but_legal_sweep_name_works_throughout(uri, name):
     front = replace(a_front(a_late_trial(1)), sweep=name, task="t.a_b-1")
     recorder.record_front(front)
     assert [(stored.name, dict(stored.points)) for stored in read_sweeps(uri)] == [(name, {"t.a_b-1": 1})]
-    (read,) = read_front(uri, name, "t.a_b-1")
+    (read,) = MlflowReader(uri, name).fronts("t.a_b-1")
     assert read.same_content(front)
 
 
@@ -395,7 +449,7 @@ def test_artifacts_lie_below_the_given_root(uri, tmp_path):
     recorder.open(FACTS)
     recorder.record_front(a_front(a_trial(0)))
     assert list((tmp_path / "my files" / "small").rglob("spec.yaml"))
-    assert len(read_front(uri, "small")) == 1
+    assert len(MlflowReader(uri, "small").fronts()) == 1
 
 
 def test_sweeps_in_one_database_stay_apart(uri):
@@ -439,22 +493,22 @@ def test_unknown_sweep_is_refused_with_the_nearest_names_first(uri):
     for name in ("zebra", "digits-small"):
         MlflowRecorder(uri).open(replace(FACTS, name=name))
     with pytest.raises(UnknownSweepError, match=r"no sweep 'digit-small'.*known: digits-small, zebra"):
-        read_front(uri, "digit-small")
+        MlflowReader(uri, "digit-small").fronts()
     with pytest.raises(UnknownSweepError, match=r"known: digits-small, zebra"):
         page_hint(uri, "digit-small")
 
 
 def test_unknown_task_is_refused_with_the_known_ones(opened, uri):
     with pytest.raises(UnknownSweepError, match=r"no front of task 'digits-10' \(it has: none\)"):
-        read_front(uri, "small", "digits-10")
+        MlflowReader(uri, "small").fronts("digits-10")
     opened.record_front(a_front(a_trial(0)))
     with pytest.raises(UnknownSweepError, match=r"'digits-11' \(it has: digits-10\)"):
-        read_front(uri, "small", "digits-11")
+        MlflowReader(uri, "small").fronts("digits-11")
 
 
 def test_reading_a_missing_database_does_not_create_it(tmp_path):
     missing = tmp_path / "not here" / "mlflow.db"
-    for read in (read_sweeps, lambda uri: read_front(uri, "small"), lambda uri: page_hint(uri, "small")):
+    for read in (read_sweeps, lambda uri: MlflowReader(uri, "small").fronts(), lambda uri: page_hint(uri, "small")):
         with pytest.raises(TrackingError, match=r"no MLflow database at .*not here/mlflow\.db"):
             read(f"sqlite:///{missing}")
     assert list(tmp_path.iterdir()) == []
@@ -465,7 +519,7 @@ def test_reading_changes_no_byte_of_the_database(opened, uri, tmp_path):
     opened.record_front(a_front(a_late_trial(1)))
     opened.close("FINISHED")
     before = (tmp_path / "mlflow.db").read_bytes()
-    read_front(uri, "small")
+    MlflowReader(uri, "small").fronts()
     read_sweeps(uri)
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
@@ -562,7 +616,8 @@ def test_redacted_hides_names_and_passwords_of_every_uri_in_a_text():
     )
 
 
-def test_page_hint_for_a_database_says_how_to_serve_it(opened, uri):
+def test_page_hint_for_a_database_says_how_to_serve_it(uri):
+    MlflowRecorder(uri).open(replace(FACTS, aims=""))
     command, url = page_hint(uri, "small")
     assert command == (
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 "
@@ -573,7 +628,7 @@ def test_page_hint_for_a_database_says_how_to_serve_it(opened, uri):
 
 @pytest.mark.slow
 def test_first_connection_is_quiet_and_leaves_no_folder_behind(tmp_path):
-    code = f"from sweeper.tracking.mlflow.recorder import connect; connect('sqlite:///{tmp_path}/new.db')"
+    code = f"from sweeper.tracking.mlflow.client import connect; connect('sqlite:///{tmp_path}/new.db')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -637,7 +692,7 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    (front,) = read_front(server, "small")
+    (front,) = MlflowReader(server, "small").fronts()
     assert (front.version, front.same_content(a_front(*trials))) == (1, True)
     assert [(stored.name, stored.status) for stored in read_sweeps(server)] == [("small", "FINISHED")]
     assert page_hint(server + "/", "small") == (None, f"{server}/#/experiments/1/runs")
@@ -645,7 +700,7 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
     assert not list(elsewhere.iterdir())
     assert set(MEASUREMENTS) <= set(front.table.column_names)
     with pytest.raises(UnknownSweepError, match=r"known: small"):
-        read_front(server, "smal")
+        MlflowReader(server, "smal").fronts()
 
 
 def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, uri):
@@ -663,7 +718,7 @@ def test_runs_that_a_request_sent_twice_has_left_are_removed_at_the_end(opened, 
 @pytest.mark.slow
 def test_database_whose_maker_was_killed_is_made_by_the_next_one(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    connecting = "import sys; from sweeper.tracking.mlflow.recorder import connect; connect(sys.argv[1])"
+    connecting = "import sys; from sweeper.tracking.mlflow.client import connect; connect(sys.argv[1])"
     process = subprocess.Popen([sys.executable, "-c", connecting, uri])
 
     def sizes():

@@ -13,7 +13,7 @@ from sweeper.analysis.fronts import compute_front
 from sweeper.tracking.mlflow.client import connect
 from sweeper.tracking.mlflow.front_image import draw_front
 from sweeper.tracking.mlflow.notes import NOTE, experiment_note, picture_path, sweep_note
-from sweeper.tracking.mlflow.reader import download_front, page_hint, read_front
+from sweeper.tracking.mlflow.reader import MlflowReader, download_front, page_hint
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
 from tests.analysis.test_trials import FULL_FACTS
@@ -103,7 +103,7 @@ def test_description_has_all_tasks_also_when_one_is_told_again_by_another_driver
 
 def test_picture_is_there_for_every_front_that_the_description_shows(uri, tmp_path):
     store(uri, "small", some_trials())
-    (front,) = read_front(uri, "small")
+    (front,) = MlflowReader(uri, "small").fronts()
     found = list(tmp_path.glob(f"artifacts/small/*/artifacts/{picture_path(front)}"))
     assert [file.read_bytes() for file in found] == [draw_front(front)]
 
@@ -114,7 +114,7 @@ def test_front_that_cannot_be_drawn_is_stored_all_the_same(uri, monkeypatch):
 
     monkeypatch.setattr("sweeper.tracking.mlflow.front_image.draw_front", fail)
     store(uri, "small", some_trials())
-    assert [front.version for front in read_front(uri, "small")] == [1]
+    assert [front.version for front in MlflowReader(uri, "small").fronts()] == [1]
     assert "get-artifact" not in parent_of(uri).data.tags[NOTE], "no picture that is not there"
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from sweeper.errors import ClusterError, UnknownSweepError
+from sweeper.provenance import extra
 
 if TYPE_CHECKING:  # Ray reads its environment when it is imported
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -224,7 +225,7 @@ class JobServer:
             yield
         except ImportError as error:
             raise ClusterError(
-                f"what talks to job servers is not installed ({error}). Install it: pip install 'sweeper[cluster]'"
+                f"what talks to job servers is not installed ({error}). Install it: pip install {extra('cluster')!r}"
             ) from error
         except Exception as error:
             if type(error).__name__ == "AuthenticationError":

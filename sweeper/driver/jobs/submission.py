@@ -15,7 +15,7 @@ from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError,
 from sweeper.ledger.home import Home
 from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage
-from sweeper.tracking.mlflow.reader import read_facts, read_live
+from sweeper.tracking.trackers import reader_of
 
 #: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
 _BEGINS_WITHIN_S = 120.0
@@ -111,7 +111,7 @@ def _mirrored_places(sweep: str, tracking_uri: str | None) -> dict[str, str]:
     if tracking_uri is None:
         return {}
     try:
-        facts = read_facts(tracking_uri, sweep)
+        facts = reader_of(tracking_uri, sweep).facts()
     except SweepError:  # there is none yet; or the driver will say what is wrong
         return {}
     return {name: facts[name] for name in ("home", "storage") if facts.get(name)}
@@ -138,7 +138,7 @@ def tracking_uri_of(job: SweepJob, named: str | None = None) -> str:
 def live_state(job: SweepJob, tracking_uri: str | None = None) -> LiveState | None:
     """Return how a sweep's trials stand; None where that cannot be read here."""
     try:
-        return _seen(read_live(tracking_uri_of(job, tracking_uri), job.sweep), job)
+        return _seen(reader_of(tracking_uri_of(job, tracking_uri), job.sweep).live(), job)
     except SweepError:
         return None
 
@@ -174,7 +174,7 @@ class Reader:
         """
         with suppress(ClusterError, UnknownSweepError):  # a head that is restarted: MLflow knows all the same
             self._job = self._server.newest(self._job.sweep)
-        return _seen(read_live(self._uri, self._job.sweep), self._job)
+        return _seen(reader_of(self._uri, self._job.sweep).live(), self._job)
 
     def is_too_early(self) -> bool:
         """Whether MLflow does not know the sweep yet, though it was submitted: a driver takes a while to begin."""

@@ -25,7 +25,6 @@ from sweeper.errors import QueryError
 from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
-from sweeper.tracking.redaction import redacted
 from sweeper.trial import Outcome, State, TrialRecord
 
 #: The parts of the page's script, in their order.
@@ -193,7 +192,7 @@ def _made_with(sweep: LoadedSweep) -> str:
     versions = ", ".join(f"{name} {facts[f'version.{name}']}" for name in names)
     revision = f" at {facts['git.revision'][:12]}" if facts.get("git.revision") else ""
     with_what = f"<div><dt>with</dt><dd>{escape(versions + revision)}</dd></div>" if versions else ""
-    where = escape(redacted(sweep.tracking_uri))
+    where = escape(sweep.address)
     return f"{with_what}<div><dt>read from</dt><dd>MLflow at {where}, experiment {escape(sweep.name)}</dd></div>"
 
 

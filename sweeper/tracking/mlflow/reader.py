@@ -1,14 +1,15 @@
-"""Reading sweeps back from MLflow alone. Nothing is written."""
+"""Reads sweeps back from MLflow alone. Nothing is written."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from sweeper.analysis.fronts import Front, front_place
@@ -37,78 +38,112 @@ if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Experiment, MlflowClient, Run
 
 
-def read_front(tracking_uri: str, sweep: str, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-    """Return the stored fronts of a sweep, from MLflow alone.
+class MlflowReader:
+    """Reads one sweep back from MLflow; the sweep may have run on another machine.
+
+    Nothing is written, no database is created, and nothing is asked before a method is called. Every method raises
+    `UnknownSweepError` if there is no such sweep, and `TrackingError` if MLflow cannot be reached.
 
     Args:
-        tracking_uri: Where MLflow is. Nothing is written, and no database is created.
+        tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
         sweep: Name of the sweep.
-        task: Label of one task cell; None for all, sorted by label.
-        objectives: Names of those a front was chosen for in the spec; none for the fronts over all of them.
-
-    Returns:
-        One front a task; none where objectives are named that no front was chosen for.
-
-    Raises:
-        UnknownSweepError: If there is no such sweep, or no front of that task.
-        TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
-        QueryError: If a stored front is damaged or of a newer format.
     """
-    with _reading(tracking_uri, sweep, "read the fronts of") as (client, run):
-        marks = front_marks(run) if run else {}
-        tasks = sorted(place for place in marks if "/" not in place)
-        if task is not None and task not in tasks:
-            raise UnknownSweepError(
-                f"sweep '{sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
-                "Name one of these, or wait until a trial of that task is complete."
-            )
-        places = [_place(marks, one, objectives) for one in (tasks if task is None else [task])]
-        if run is None or not all(place in marks for place in places):
-            return []
-        return [download_front(client, str(run.info.run_id), marks[place]["path"]) for place in places]
 
+    def __init__(self, tracking_uri: str, sweep: str) -> None:
+        self._uri, self._sweep = tracking_uri, sweep
 
-def read_trials(tracking_uri: str, sweep: str) -> StoredTrials:
-    """Return all finished trials of a sweep as one table, from MLflow alone.
+    @property
+    def sweep(self) -> str:
+        """Name of the sweep."""
+        return self._sweep
 
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached, or an artifact cannot be read.
-        QueryError: If what is stored is damaged, or of another version of sweeper.
-    """
-    with _reading(tracking_uri, sweep, "read the trials of") as (client, run):
-        aims = run.data.tags.get(AIMS) if run else None
-        if run is None or aims is None:
+    @property
+    def address(self) -> str:
+        """Where MLflow is, without a password."""
+        return redacted(self._uri)
+
+    def facts(self) -> dict[str, str]:
+        """Return what is kept of the sweep in short texts, by name."""
+        with self._reading("read the facts of") as (_, run):
+            tags = run.data.tags if run else {}
+            left_out = (AIMS, PARTS, LIVE)
+            kept = {n: value for n, value in tags.items() if n not in left_out and not n.startswith(f"{FRONT}.")}
+            return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
+
+    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+        """Return the stored fronts; see `Reader.fronts`."""
+        with self._reading("read the fronts of") as (client, run):
+            marks = front_marks(run) if run else {}
+            tasks = sorted(key for key in marks if "/" not in key)
+            if task is not None and task not in tasks:
+                raise UnknownSweepError(
+                    f"sweep '{self._sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
+                    "Name one of these, or wait until a trial of that task is complete."
+                )
+            keys = [_stored_as(marks, one, objectives) for one in (tasks if task is None else [task])]
+            if run is None or not all(key in marks for key in keys):
+                return []
+            return [download_front(client, str(run.info.run_id), marks[key]["path"]) for key in keys]
+
+    def trials(self) -> StoredTrials:
+        """Return all finished trials as one table; see `Reader.trials`."""
+        with self._reading("read the trials of") as (client, run):
+            aims = run.data.tags.get(AIMS) if run else None
+            if run is None or aims is None:
+                raise QueryError(
+                    f"sweep '{self._sweep}' in {self.address} was mirrored by an older version of sweeper, which "
+                    f"stored no table of its trials. Store it with `sweeper mirror {self._sweep}`."
+                )
+            return StoredTrials(self._sweep, read_parts(client, run), *read_aims(aims))
+
+    def live(self) -> LiveState:
+        """Return how the sweep stands, or last stood; see `Reader.live`.
+
+        Whoever watches asks again and again, so the connection is closed each time.
+        """
+        client = connect(self._uri, is_reading=True)
+        try:
+            with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
+                run = sweep_run(client, self._uri, self._sweep)
+        finally:
+            disconnect(client, self._uri)
+        text = run.data.tags.get(LIVE) if run else None
+        if run is None or text is None:
             raise QueryError(
-                f"sweep '{sweep}' in {redacted(tracking_uri)} was mirrored by an older version of sweeper, which "
-                f"stored no table of its trials. Store it with `sweeper mirror {sweep}`."
+                f"sweep '{self._sweep}' in {self.address} does not say how it stands: it has only just begun, or an "
+                "older version of sweeper drives it. Try again, or have it written with "
+                f"`sweeper mirror {self._sweep}`."
             )
-        return StoredTrials(sweep, read_parts(client, run), *read_aims(aims))
+        return _with_stored_volumes(LiveState.from_json(text), front_marks(run))
+
+    @cached_property
+    def _networks(self) -> MlflowNetworks:
+        with self._reading("list the networks of") as (client, run):
+            run_id = str(run.info.run_id) if run else ""
+            return MlflowNetworks(client, run_id, artifact_paths(client, run_id, "networks") if run else set())
+
+    def networks(self) -> MlflowNetworks:
+        """Return the networks that are stored; see `Reader.networks`."""
+        return self._networks
+
+    def artifact(self, path: str) -> bytes | None:
+        """Return a file that is kept of the sweep itself, such as `spec.yaml`; None if there is none."""
+        with self._reading(f"read {path} of") as (client, run):
+            folder = path.rpartition("/")[0]
+            if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
+                return None
+            return downloaded(client, str(run.info.run_id), path)
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[tuple[MlflowClient, Run | None]]:
+        """Give a client and the run of the sweep, and say what was being done where MLflow fails."""
+        client = connect(self._uri, is_reading=True)
+        with translated(self._uri, f"{doing} sweep '{self._sweep}'"):
+            yield client, sweep_run(client, self._uri, self._sweep)
 
 
-def read_live(tracking_uri: str, sweep: str) -> LiveState:
-    """Return how a sweep stands, or last stood, by its driver's word.
-
-    Hypervolumes that its driver has not computed anew are those of the stored fronts.
-
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached.
-        QueryError: If it does not say how it stands, or in a way that cannot be read.
-    """
-    client = connect(tracking_uri, is_reading=True)
-    try:
-        with translated(tracking_uri, f"read how sweep '{sweep}' stands"):
-            run = sweep_run(client, tracking_uri, sweep)
-    finally:
-        disconnect(client, tracking_uri)
-    text = run.data.tags.get(LIVE) if run else None
-    if run is None or text is None:
-        raise QueryError(
-            f"sweep '{sweep}' in {redacted(tracking_uri)} does not say how it stands: it has only just begun, or an "
-            f"older version of sweeper drives it. Try again, or have it written with `sweeper mirror {sweep}`."
-        )
-    state, marks = LiveState.from_json(text), front_marks(run)
+def _with_stored_volumes(state: LiveState, marks: Mapping[str, Mapping[str, Any]]) -> LiveState:
+    """Return how a sweep stands, with hypervolumes of stored fronts where its driver has computed none anew."""
     rows = [
         replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
         if row.points is None and row.ended and (mark := marks.get(row.task))
@@ -118,45 +153,11 @@ def read_live(tracking_uri: str, sweep: str) -> LiveState:
     return replace(state, tasks=tuple(rows))
 
 
-def read_facts(tracking_uri: str, sweep: str) -> dict[str, str]:
-    """Return what is kept of a sweep in short texts: versions, data hashes, seeds and the like, by name.
+class MlflowNetworks:
+    """The networks of a sweep in MLflow: which there are was asked once, and all are read over one connection."""
 
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached.
-    """
-    with _reading(tracking_uri, sweep, "read the facts of") as (_, run):
-        tags = run.data.tags if run else {}
-        kept = {n: value for n, value in tags.items() if n not in (AIMS, PARTS, LIVE) and not n.startswith(f"{FRONT}.")}
-        return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
-
-
-def read_artifact(tracking_uri: str, sweep: str, path: str) -> bytes | None:
-    """Return an artifact of a sweep's run, such as `spec.yaml`; None if there is none.
-
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached.
-    """
-    with _reading(tracking_uri, sweep, f"read {path} of") as (client, run):
-        folder = path.rpartition("/")[0]
-        if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
-            return None
-        return downloaded(client, str(run.info.run_id), path)
-
-
-class StoredNetworks:
-    """The networks of a sweep in MLflow: which there are is asked once, and all are read over one connection.
-
-    Raises:
-        UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow cannot be reached.
-    """
-
-    def __init__(self, tracking_uri: str, sweep: str) -> None:
-        with _reading(tracking_uri, sweep, "list the networks of") as (client, run):
-            self._client, self._run_id = client, str(run.info.run_id) if run else ""
-            self._paths = artifact_paths(client, self._run_id, "networks") if run else set()
+    def __init__(self, client: MlflowClient, run_id: str, paths: set[str]) -> None:
+        self._client, self._run_id, self._paths = client, run_id, paths
 
     @property
     def keys(self) -> list[str]:
@@ -236,21 +237,11 @@ def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
     return Front.from_parquet_bytes(downloaded(client, run_id, path))
 
 
-def _place(places: Iterable[str], task: str, objectives: Sequence[str]) -> str:
-    """Return where the front over some objectives is stored, in whichever order the spec names them."""
+def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str:
+    """Return what the front over some objectives is stored under, in whichever order the spec names them."""
     own = front_place(task, objectives)
-    same = [
-        place for place in places if place.split("/")[0] == task and sorted(place.split("/")[1:]) == sorted(objectives)
-    ]
+    same = [key for key in keys if key.split("/")[0] == task and sorted(key.split("/")[1:]) == sorted(objectives)]
     return own if own in same or not same else same[0]
-
-
-@contextmanager
-def _reading(uri: str, sweep: str, doing: str) -> Iterator[tuple[MlflowClient, Run | None]]:
-    """Give a client and the run of a sweep, and say what was being done where MLflow fails."""
-    client = connect(uri, is_reading=True)
-    with translated(uri, f"{doing} sweep '{sweep}'"):
-        yield client, sweep_run(client, uri, sweep)
 
 
 def sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:

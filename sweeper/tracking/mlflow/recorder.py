@@ -34,7 +34,6 @@ from sweeper.tracking.mlflow.notes import NOTE, experiment_note
 from sweeper.tracking.mlflow.page import SweepPage
 from sweeper.tracking.mlflow.reader import (
     download_front,
-    read_front,
     sweep_run,
 )
 from sweeper.tracking.mlflow.runs import (
@@ -46,7 +45,6 @@ from sweeper.tracking.mlflow.runs import (
     front_mark,
     front_marks,
     network_path,
-    stored_trial,
     time_of,
     trial_metrics,
     trial_params,
@@ -54,7 +52,6 @@ from sweeper.tracking.mlflow.runs import (
 )
 from sweeper.tracking.mlflow.trial_files import TrialParts
 from sweeper.tracking.recorder import (
-    StoredTrial,
     SweepFacts,
     checked_closing,
     member_keys,
@@ -185,19 +182,6 @@ class MlflowRecorder:
             self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
-
-    def trials(self) -> list[StoredTrial]:
-        """Return the trials whose runs carry the commit mark, by key."""
-        self._require_open()
-        with translated(self._uri, f"read the trials of sweep '{self._sweep}'"):
-            runs = search_runs(self._client, [self._experiment_id], **{KIND: "trial"})
-            by_key = {run.data.tags[TRIAL_KEY]: run for run in runs if run.info.status in COMMITTED}
-            return [stored_trial(run) for _, run in sorted(by_key.items())]
-
-    def fronts(self) -> list[Front]:
-        """Return the current front of each task, by task."""
-        self._require_open()
-        return read_front(self._uri, self._sweep)
 
     def _require_open(self) -> None:
         if not self._parent_id:

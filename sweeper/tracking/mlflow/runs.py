@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import axis_column
-from sweeper.tracking.mlflow.client import FRONT, TRIAL_KEY
-from sweeper.tracking.recorder import StoredTrial, shortened
+from sweeper.tracking.mlflow.client import FRONT
+from sweeper.tracking.recorder import shortened
 from sweeper.trial import State, TrialRecord
 
 if TYPE_CHECKING:
@@ -93,19 +93,6 @@ def thinned(curve: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
         return list(curve)
     last, gaps = len(curve) - 1, _MOST_CURVE_POINTS - 1
     return [curve[round(i * last / gaps)] for i in range(_MOST_CURVE_POINTS)]
-
-
-def stored_trial(run: Run) -> StoredTrial:
-    """Return the trial that a run mirrors."""
-    tags = run.data.tags
-    return StoredTrial(
-        key=tags[TRIAL_KEY],
-        task=tags.get("sweeper.task", ""),
-        state=tags.get("sweeper.state", ""),
-        outcome=tags.get("sweeper.outcome", ""),
-        reason=tags.get("sweeper.reason", ""),
-        on_front=FRONT in tags,
-    )
 
 
 def network_path(key: str) -> str:

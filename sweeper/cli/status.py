@@ -1,0 +1,68 @@
+"""The commands that say how sweeps stand: `status` counts once, `watch` goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sweeper.cli.options import (
+    HomeOption,
+    JobsAddressOption,
+    JsonOption,
+    LedgerOption,
+    TrackingOption,
+    checked,
+    job_server,
+    print_json,
+)
+from sweeper.cli.submit import jobs_as_values
+from sweeper.cli.watch import watch
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file, each with its example."""
+    app.command(epilog="Example: sweeper status quickstart --json")(status)
+    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
+    home: HomeOption = Path("sweeps"),
+    ledger: LedgerOption = None,
+    address: JobsAddressOption = None,
+    tracking_uri: TrackingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count a sweep's trials: planned, complete, running, waiting, and every kind of failure.
+
+    With --address: of the sweeps that were submitted to a cluster, as far as MLflow knows.
+    """
+    from sweeper.cli import tables
+
+    if (server := job_server(address)) is not None:
+        jobs = jobs_as_values(server, name and checked(name), tracking_uri)
+        if as_json:
+            print_json(jobs[0] if name is not None else jobs)
+        elif jobs:
+            Console().print(tables.jobs_table(jobs))
+        else:
+            print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
+        return
+    from sweeper.driver.sweep import Sweep
+    from sweeper.ledger.home import Home
+
+    names = [checked(name)] if name is not None else Home(home).sweeps()
+    sweeps = [Sweep(one, home, ledger=ledger) for one in names]
+    rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
+    if as_json:
+        found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
+        print_json(found[0] if name is not None else found)
+    elif name is not None:
+        Console().print(tables.status_table(*rows[0]))
+    elif rows:
+        Console().print(tables.sweeps_table(rows))
+    else:
+        print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")

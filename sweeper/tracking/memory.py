@@ -1,0 +1,149 @@
+"""Keeps a sweep in this process: for tests, and for sweeps that nobody tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from sweeper.analysis.fronts import Front
+from sweeper.analysis.trials import StoredTrials, read_aims, trials_table
+from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.tracking.live import LiveState
+from sweeper.tracking.recorder import SweepFacts, checked_closing, require_finished, shortened
+from sweeper.trial import TrialRecord
+
+
+class MemoryRecorder:
+    """Keeps one sweep in this process; a `MemoryReader` reads it back.
+
+    Args:
+        network: Returns the file of a complete trial's network by its key, None where there is none.
+    """
+
+    def __init__(self, network: Callable[[str], bytes | None] = lambda _: None) -> None:
+        self._network = network
+        self.status = ""
+        self.sweep: SweepFacts | None = None
+        self.trials: dict[str, TrialRecord] = {}
+        self.fronts: dict[str, Front] = {}
+        self.networks: dict[str, bytes] = {}
+        self._live: LiveState | None = None
+
+    def open(self, sweep: SweepFacts) -> None:
+        """Begin or go on with a sweep."""
+        self.sweep, self.status = sweep, "RUNNING"
+
+    def record(self, trial: TrialRecord) -> None:
+        """Keep a finished trial, unless its key is kept already."""
+        require_finished(trial)
+        self.trials.setdefault(trial.key, replace(trial, reason=shortened(trial.reason)))
+
+    def record_front(self, front: Front) -> Front:
+        """Keep a front under the next version, unless it says the same as the last."""
+        stored = self.fronts.get(front.place)
+        if stored is None or not stored.same_content(front):
+            stored = replace(front, version=1 if stored is None else stored.version + 1)
+            self.fronts[front.place] = stored
+        if not front.is_chosen:
+            for key in stored.table["key"].to_pylist():
+                if key not in self.networks and (data := self._network(key)) is not None:
+                    self.networks[key] = data
+        return stored
+
+    def record_live(self, state: LiveState) -> None:
+        """Keep how the sweep stands."""
+        self._live = state
+
+    def live(self) -> LiveState | None:
+        """Return how the sweep last stood."""
+        return self._live
+
+    def close(self, state: str) -> None:
+        """Note how the sweep ended."""
+        self.status = checked_closing(state)
+
+
+class MemoryNetworks:
+    """The networks that a recorder keeps."""
+
+    def __init__(self, networks: Mapping[str, bytes]) -> None:
+        self._networks = networks
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the trials whose networks are kept, sorted."""
+        return sorted(self._networks)
+
+    def read(self, key: str) -> bytes | None:
+        """Return the file of the network of a trial; None if none is kept."""
+        return self._networks.get(key)
+
+
+class MemoryReader:
+    """Reads back what a recorder of this process keeps.
+
+    Args:
+        recorder: Keeps the sweep.
+        sweep: Its name.
+    """
+
+    address = "memory"
+
+    def __init__(self, recorder: MemoryRecorder, sweep: str) -> None:
+        self._recorder, self._sweep = recorder, sweep
+
+    @property
+    def sweep(self) -> str:
+        """Name of the sweep."""
+        return self._sweep
+
+    def facts(self) -> dict[str, str]:
+        """Return what is kept of the sweep in short texts, by name."""
+        return dict(self._known().facts)
+
+    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+        """Return the kept fronts; see `Reader.fronts`."""
+        self._known()
+        kept = [front for _, front in sorted(self._recorder.fronts.items())]
+        tasks = {front.task for front in kept}
+        if task is not None and task not in tasks:
+            raise UnknownSweepError(
+                f"sweep {self._sweep!r} has no front of task {task!r} (it has: {', '.join(sorted(tasks)) or 'none'})."
+            )
+        wanted = sorted(objectives)
+        return [
+            front
+            for front in kept
+            if task in (None, front.task)
+            and front.is_chosen is bool(wanted)
+            and (not wanted or sorted(objective.name for objective in front.objectives) == wanted)
+        ]
+
+    def trials(self) -> StoredTrials:
+        """Return all finished trials as one table; see `Reader.trials`."""
+        aims = read_aims(self._known().aims)
+        return StoredTrials(self._sweep, trials_table(self._recorder.trials.values()), *aims)
+
+    def live(self) -> LiveState:
+        """Return how the sweep last stood; see `Reader.live`."""
+        self._known()
+        if (state := self._recorder.live()) is None:
+            raise QueryError(f"sweep {self._sweep!r} does not say how it stands: it has only just begun.")
+        return state
+
+    def networks(self) -> MemoryNetworks:
+        """Return the networks that are kept."""
+        self._known()
+        return MemoryNetworks(self._recorder.networks)
+
+    def artifact(self, path: str) -> bytes | None:
+        """Return the spec, as written or as JSON; None for any other path."""
+        known = self._known()
+        return {"spec.yaml": known.spec_text.encode(), "spec_resolved.json": known.spec_json.encode()}.get(path)
+
+    def _known(self) -> SweepFacts:
+        kept = self._recorder.sweep
+        if kept is None or kept.name != self._sweep:
+            have = "none" if kept is None else kept.name
+            raise UnknownSweepError(f"there is no sweep {self._sweep!r} in memory (known: {have}).")
+        return kept

@@ -1,0 +1,36 @@
+"""Which tracker an address means: the one place that a new tracker is named in, beside its own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sweeper.tracking.reader import Reader
+from sweeper.tracking.recorder import Recorder
+
+
+def reader_of(address: str, sweep: str) -> Reader:
+    """Return what reads a sweep back; nothing is asked yet.
+
+    Args:
+        address: An MLflow tracking URI.
+        sweep: Name of the sweep.
+    """
+    from sweeper.tracking.mlflow.reader import MlflowReader
+
+    return MlflowReader(address, sweep)
+
+
+def recorder_of(address: str, artifacts: str | None, network: Callable[[str], bytes | None]) -> Recorder:
+    """Return what mirrors a sweep.
+
+    Args:
+        address: An MLflow tracking URI.
+        artifacts: URI of the folder for artifacts where the address is a database; None for beside a SQLite file.
+        network: Returns the file of a complete trial's network by its key, None where there is none.
+
+    Raises:
+        TrackingError: If the tracker cannot be reached.
+    """
+    from sweeper.tracking.mlflow.recorder import MlflowRecorder
+
+    return MlflowRecorder(address, artifacts, network)

@@ -1,0 +1,147 @@
+"""What is installed: one import package, the same in a checkout, an editable install and a wheel; found by one name."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sweeper.provenance import DISTRIBUTION
+
+ROOT = Path(__file__).parents[1]
+
+#: How a stranger's package would be installed: an extra of that name, or a command of pip.
+STRANGER = re.compile(r"(?<![\w-])sweeper\[[\w,]+\]|pip\d? install[^\n]*?\s['\"]?sweeper(?=['\"\s\[]|$)", re.M)
+
+#: Modules that users' projects have.
+THEIRS = ("model", "search_spaces", "tests", "utils", "train", "benchmarks", "cluster")
+
+
+def python(*words, executable=sys.executable, cwd=None, **variables):
+    """Run Python in a folder, without the variables that change what it imports; return what it printed."""
+    hidden = ("PYTHON", "SWEEPER_", "MLFLOW_", "RAY_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    done = subprocess.run(
+        [executable, *map(str, words)],
+        cwd=cwd,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    pytest.importorskip("hatchling", reason="what builds the wheel is not installed: pip install 'pareto-sweeper[dev]'")
+    folder = tmp_path_factory.mktemp("dist")
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The Python of an environment that holds the wheel, and beside it only what it needs."""
+    folder = tmp_path_factory.mktemp("installed") / "env"
+    python("-m", "venv", "--without-pip", folder)
+    executable = folder / "bin" / "python"
+    python("-m", "pip", "--python", executable, "install", "-q", "--no-deps", "--no-index", wheel)
+    packages = Path(
+        python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))", executable=executable).strip()
+    )
+    # A folder that is only named is searched, but an editable install in it is not followed.
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
+    found = python("-c", "import sweeper; print(sweeper.__file__)", executable=executable, cwd=folder)
+    assert Path(found).is_relative_to(packages)
+    return executable
+
+
+def contents(wheel):
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
+@pytest.mark.slow
+def test_wheel_holds_one_import_package_with_the_model_and_the_spaces_in_it(wheel):
+    assert wheel.name.startswith("pareto_sweeper-")
+    assert {name.split("/")[0] for name in contents(wheel)} == {"sweeper"}
+    for folder in ("model", "search_spaces"):
+        here = {f"sweeper/{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.is_file()}
+        assert here == {name for name in contents(wheel) if name.startswith(f"sweeper/{folder}/")}
+    assert {"sweeper/py.typed", "sweeper/model/py.typed"} <= contents(wheel)
+
+
+@pytest.mark.slow
+def test_wheel_of_the_source_distribution_is_the_same(wheel, tmp_path):
+    python("-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=ROOT)
+    (source,) = tmp_path.glob("*.tar.gz")
+    subprocess.run(["tar", "xzf", source, "-C", tmp_path], check=True)
+    (unpacked,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=unpacked)
+    (again,) = tmp_path.glob("*.whl")
+    assert contents(again) == contents(wheel)
+
+
+def test_this_environment_imports_none_of_the_names_that_users_have(tmp_path):
+    """In an editable install, too, of which every folder could be imported otherwise."""
+    code = "import importlib.util, sys; print([n for n in sys.argv[1:] if importlib.util.find_spec(n)])"
+    assert python("-c", code, *THEIRS, cwd=tmp_path) == "[]\n"
+    assert python("-c", "import sweeper.model; print('ours')", cwd=tmp_path) == "ours\n"
+
+
+def test_checkout_imports_them_as_parts_of_sweeper_without_an_installation(tmp_path):
+    code = "import sweeper.model, sweeper.spec; print(sweeper.model.__file__, sweeper.spec.shipped_spaces())"
+    found = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert found.startswith(f"{ROOT}/sweeper/model/__init__.py ['adaptive'")
+
+
+@pytest.fixture(params=["modules of these names", "a folder model without __init__.py"])
+def project(request, tmp_path):
+    """A user's project with names that were ours once."""
+    if "folder" in request.param:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "nets.py").write_text("X = 'mine'")
+    else:
+        for name in THEIRS:
+            (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('the {name}.py of the user was imported')")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_smoke_runs_from_the_wheel_in_a_project_with_names_of_its_own(installed, project):
+    said = python(installed.with_name("sweeper"), "run", "smoke", "--workers", "2", executable=installed, cwd=project)
+    assert "8 trials: 8 complete" in said
+    said = python(installed.with_name("sweeper"), "audit", "smoke", executable=installed, cwd=project)
+    assert "9 of 9 promises hold" in said
+    if (project / "model").is_dir():
+        assert python("-c", "import model.nets; print(model.nets.X)", executable=installed, cwd=project) == "mine\n"
+
+
+def test_every_instruction_installs_this_project_and_no_stranger():
+    """A stranger's package is called `sweeper` on the package index."""
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pyproject.toml", ROOT / "Makefile"]
+    for folder in ("sweeper", "model", "docs", "cluster", "tests", "benchmarks"):
+        texts += [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".png")]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path in texts
+        for found in STRANGER.finditer(path.read_text(encoding="utf-8", errors="replace"))
+        if path != Path(__file__)
+    ]
+    assert wrong == []
+    assert f'name = "{DISTRIBUTION}"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("text", ["pip install 'sweeper[postgres]'", "pip install sweeper", "`sweeper[dev]`"])
+def test_check_of_instructions_can_fail(text):
+    assert STRANGER.search(text)
+    assert not STRANGER.search(text.replace("sweeper", "pareto-sweeper"))
