@@ -4,6 +4,7 @@
 # make check        the same as make test without the slow tests (Ray)
 # make lowest       the fast tests with the lowest versions that pyproject.toml admits, in an environment of their own
 # make browser      a Chromium for the tests that look at pages, where there is none; they are skipped without one
+# make docs        the documentation as a site, in build/site; installs what that needs when it is first asked for
 # make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
 
@@ -15,9 +16,10 @@ TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Written when the environment is complete, so that an interrupted installation is taken up again.
 STAMP := .venv/.installed
 LOWEST := .venv-lowest
+DOCS_STAMP := .venv/.installed-docs
 
 .DEFAULT_GOAL := check
-.PHONY: quickstart test faults check lint lowest browser benchmark clean
+.PHONY: quickstart test faults check lint lowest browser docs benchmark clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +62,17 @@ browser:
 			apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null \
 			|| echo "Chromium could not be installed: tests of pages will be skipped." >&2; \
 	else echo "There is no Chromium or Chrome here: install one, or tests of pages are skipped." >&2; fi
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,docs]"
+	@touch $@
+
+# Strict: a link that leads nowhere, or a page without a place in the contents, ends it. Nothing is fetched.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --clean
+	@echo "The documentation is in build/site: open build/site/index.html (its search needs a server, such as" \
+		"$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site)"
 
 benchmark: $(STAMP)
 	@echo "Run one with $(BIN)/python, from here:"

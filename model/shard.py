@@ -172,7 +172,7 @@ class Shard:
     def prune(self) -> list[Tensor]:
         """Take out what is dead and what no path leads to, and return what is kept: by layer, bool, (P, C_l)."""
         self._clear_closed_steps()
-        # Without a path from the image or to the answer a channel is dead too; see docs/design.md.
+        # Without a path from the image or to the answer a channel is dead too; see docs/explanation/lattice.md.
         kept = remove_dead(self.lattice)
         self._bury([~alive_PC for alive_PC in kept])
         return kept

@@ -210,9 +210,9 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
 
     @cache
     def chain(module: str) -> tuple[str, ...]:
-        return (module, *max((chain(other) for other in graph[module]), key=len, default=()))
+        return (module, *max((chain(other) for other in sorted(graph[module])), key=len, default=()))
 
-    return list(max((chain(module) for module in graph), key=len))
+    return list(max((chain(module) for module in sorted(graph)), key=len))
 
 
 def test_no_files_import_each_other_in_a_circle():

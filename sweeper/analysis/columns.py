@@ -1,6 +1,6 @@
 """What the columns of fronts and trials mean, and in which units: written once, here and in `sweeper.measurements`.
 
-Tables, pictures, files for other programs and docs/columns.md take it from here.
+Tables, pictures, files for other programs and docs/reference/columns.md take it from here.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
     """Return how many networks to train side by side.
 
     `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
-    nothing on a CPU (figures in docs/design.md), and to what fits in memory.
+    nothing on a CPU (figures in docs/explanation/clusters.md), and to what fits in memory.
 
     Args:
         spec: Its `placement.population` decides where it is a number.

@@ -1,6 +1,6 @@
 """A Ray cluster: started or joined, what its nodes have, and whether they are fit to train a sweep.
 
-Imported by `sweeper.execute` once Ray's environment is set.
+Imported by `executors.py` once Ray's environment is set.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One run of Ray Tune over a source's jobs, on the cluster that `sweeper.cluster` has joined.
 
-Imported by `sweeper.execute` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
+Imported by `executors.py` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
 never read here: the classes below leave their state out.
 """
 

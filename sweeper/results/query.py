@@ -28,7 +28,7 @@ def pareto(
         tracking_uri: Where MLflow is; the sweep may have run on another machine.
         sweep: Name of the sweep.
         task: Label of one task cell; None for all, sorted by label.
-        where: Conditions such as `accuracy >= 0.95`; see `sweeper.table.where`.
+        where: Conditions such as `accuracy >= 0.95`; see `sweeper.analysis.conditions`.
         objectives: Names of those of the sweep's objectives to compare by; none for all. A front over some of them that
             was not stored is computed from the sweep's trials.
 

@@ -85,11 +85,11 @@ class SweepTables:
         return self._reader.facts()
 
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return the finished trials, one row each; columns as in `sweeper.trials.trials_table`.
+        """Return the finished trials, one row each; columns as in docs/reference/columns.md.
 
         Args:
             task: Label of one task; None for all.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
+            where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
         return _chosen(self._stored.table, self._known(task), where)
 
@@ -128,7 +128,7 @@ class SweepTables:
 
         Args:
             task, objectives: As for `fronts`.
-            where: Conditions that a row must meet; see `sweeper.table.where`.
+            where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
         fronts = self.fronts(task, objectives)
         tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
@@ -142,8 +142,8 @@ class SweepTables:
             objectives: Names of those of the sweep's objectives to compare by; none for all of them.
 
         Returns:
-            One row for each finished trial, in order of ending; columns as in `sweeper.history.history_table`, which
-            says how replicates count.
+            One row for each finished trial, in order of ending; columns as in
+            `sweeper.analysis.history.history_table`, which says how replicates count.
         """
         return history_table(self._records_of(task), self._named(objectives), self.reference_point)
 
@@ -159,7 +159,7 @@ class SweepTables:
                 `median` (half) and `worst` (all).
 
         Returns:
-            One row for each corner of a surface; columns as in `sweeper.attainment.attainment_table`.
+            One row for each corner of a surface; columns as in `sweeper.analysis.attainment.attainment_table`.
         """
         return attainment_table(self._records_of(task), self._named(objectives), shares)
 
@@ -180,7 +180,7 @@ class SweepTables:
             reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
 
         Returns:
-            One row a sweep; columns as in `sweeper.comparison.compare_fronts`.
+            One row a sweep; columns as in `sweeper.analysis.comparison.compare_fronts`.
         """
         (own,) = self.fronts(task, objectives)
         (others,) = other.fronts(task, objectives) if other else [None]

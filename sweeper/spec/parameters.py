@@ -43,7 +43,7 @@ class Parameter(Frozen):
     Attributes:
         values: The values of a grid axis, or the choices of a searched one, in the order of the file.
         value: The constant.
-        distribution: How a searched parameter is spread; None where nothing is searched.
+        distribution: How a searched parameter is spread; left out beside `min` and `max`, it is `uniform`.
         min, max: Bounds of a searched number, both included.
     """
 

@@ -67,10 +67,10 @@ class TaskSpec(Frozen):
     Attributes:
         data: `digits`, or the path of a local Parquet image file.
         test: Parquet file of the held-out images; without it a share of `data` is held out.
-        classes: Use only so many classes; None uses all of them.
+        classes: Use only so many classes; left out, all of them.
         occlusion: Share of each image that is hidden.
         noise: Standard deviation of the Gaussian noise on each pixel.
-        train_images, test_images: Use only so many images; None uses all of them.
+        train_images, test_images: Use only so many images; left out, all of them.
     """
 
     data: str = DIGITS

@@ -73,8 +73,8 @@ class SweepSpec(Frozen):
         description: One line for people.
         task, lattice, training: The sections; a varied field stands at its first value.
         parameters: The axes, in file order, and the pressures that are constant.
-        search: How the parameters with a range are searched, in every cell of the grid; None for a plain grid.
-        early_stopping: When trials are given up; None trains every one to its end.
+        search: How the parameters with a range are searched, in every cell of the grid; left out, it is a plain grid.
+        early_stopping: When trials are given up; left out, every one is trained to its end.
         replicates: Settings are repeated so many times, with the seeds `seed`, `seed` + 1, ...
         seed: The first seed.
         placement: Where, not what: no part of the identity.

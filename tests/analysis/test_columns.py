@@ -1,33 +1,15 @@
-"""Columns and their units: the page that documents them and the tables say the same."""
+"""Columns and their units: what is documented and what the tables hold are the same."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 import pytest
 
 from sweeper.analysis.columns import ANSWER, AXES, ORIGIN, POINT, TRIAL, WALL_COLUMNS, unit
-from sweeper.analysis.columns_page import columns_page
 from sweeper.analysis.points import axis_column, points_table
 from sweeper.analysis.trials import trials_table
 from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.spec.setting import SECTIONS, PressuresSpec
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
-
-PAGE = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
-
-
-def test_page_is_the_one_that_is_made_from_the_columns():
-    said = "write it again with `python -m sweeper.analysis.columns_page > docs/columns.md`"
-    assert columns_page() == PAGE, said
-
-
-def test_page_documents_every_column_once_with_unit_and_meaning():
-    found = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", PAGE, re.MULTILINE)
-    every = [column for names in (ORIGIN, POINT, TRIAL, AXES) for column in names.values()]
-    every += [*MEASUREMENTS.values(), *WALL_COLUMNS.values(), *ANSWER.values()]
-    assert found == [(column.name, column.unit or "–", column.meaning) for column in every]
 
 
 @pytest.mark.parametrize("names", [ORIGIN, POINT, TRIAL, AXES, WALL_COLUMNS, ANSWER, MEASUREMENTS, WALLS])

@@ -97,7 +97,7 @@ class JobServer:
         _refuse_silence(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if urlsplit(self.address).hostname in {"127.0.0.1", "localhost"}:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # as `execute` has it for clusters on this machine
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # as `executors.py` has it for clusters on this machine
         with self._asking("ask for its jobs"):
             self._client = _client(self.address)
             self._client.list_jobs()

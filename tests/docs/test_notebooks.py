@@ -15,7 +15,7 @@ from tests.analysis.test_fronts import a_trial
 from tests.contracts.recorder import a_failed_trial
 from tests.support.stored import store
 
-PAGE = (Path(__file__).parent.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "notebooks.md").read_text(encoding="utf-8")
 OBJECTIVES = (
     Objective("accuracy", Goal.MAXIMIZE),
     Objective("time", Goal.MINIMIZE),

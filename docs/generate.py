@@ -1,0 +1,78 @@
+"""Writes the generated parts of the documentation: `python -m docs.generate`, from the top of the repository.
+
+A page is written by hand but for the parts between two marks, which this script owns:
+
+    <!-- generated: columns POINT -->
+    …
+    <!-- end of generated -->
+
+The first word names what is written, the others say about what. `--check` writes nothing: it names what this
+script would write anew, and ends with 1 if there is anything.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.generating import columns, commands, imports, python_interface, rooms, spec
+
+DOCS = Path(__file__).parent
+
+#: What stands between marks: first word of the mark -> what writes it, given the other words.
+PARTS: Mapping[str, Callable[..., str]] = {
+    "chain": rooms.chain,
+    "columns": columns.table,
+    "commands": commands.reference,
+    "environment": commands.variables,
+    "python": python_interface.reference,
+    "rooms": rooms.table,
+    "spaces": spec.shipped,
+    "spec": spec.reference,
+}
+
+#: Files that are generated as a whole: path below `docs/` -> what they hold.
+FILES: Mapping[str, Callable[[], str]] = {"images/imports.svg": imports.picture}
+
+_PART = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """Return a page with what stands between its marks written anew.
+
+    Raises:
+        KeyError: If a mark names a part that there is not.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        name, *about = match[2].split()
+        return f"{match[1]}\n{PARTS[name](*about).strip()}\n\n{match[3]}"
+
+    return _PART.sub(part, page)
+
+
+def wanted() -> dict[Path, str]:
+    """Return what each page, and each file that is generated as a whole, should hold."""
+    pages = {path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.rglob("*.md"))}
+    return pages | {DOCS / name: make() for name, make in FILES.items()}
+
+
+def stale() -> list[Path]:
+    """Return the files that do not hold what they should."""
+    return [path for path, text in wanted().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+
+
+def main() -> None:
+    """Write what is stale; with `--check` only say it, and end with 1 if there is any."""
+    found, is_check = wanted(), "--check" in sys.argv
+    for path in (stale_files := stale()):
+        print(f"{path.relative_to(DOCS.parent)} {'is stale' if is_check else 'is written anew'}")
+        if not is_check:
+            path.write_text(found[path], encoding="utf-8")
+    sys.exit(1 if is_check and stale_files else 0)
+
+
+if __name__ == "__main__":
+    main()

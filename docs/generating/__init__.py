@@ -1,0 +1,1 @@
+"""What pages and pictures of the documentation take from the program; `docs/generate.py` writes it into them."""

@@ -1,0 +1,27 @@
+"""Tables of columns and measurements, from where the program itself looks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from docs.generating.markdown import table as markdown_table
+from sweeper.analysis import columns
+from sweeper.analysis.columns import Column
+from sweeper.measurements import MEASUREMENTS, Measurement
+
+#: The word in a mark -> what it lists.
+REGISTRIES: Mapping[str, Mapping[str, Column | Measurement]] = {
+    "ORIGIN": columns.ORIGIN,
+    "POINT": columns.POINT,
+    "TRIAL": columns.TRIAL,
+    "AXES": columns.AXES,
+    "MEASUREMENTS": MEASUREMENTS,
+    "WALLS": columns.WALL_COLUMNS,
+    "ANSWER": columns.ANSWER,
+}
+
+
+def table(name: str) -> str:
+    """Return the table of one registry: name, unit and meaning of each entry."""
+    rows = [[f"`{entry.name}`", entry.unit or "–", entry.meaning] for entry in REGISTRIES[name].values()]
+    return markdown_table(["column", "unit", "meaning"], rows)

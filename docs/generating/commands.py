@@ -1,0 +1,59 @@
+"""The reference of commands, and of the variables that take the place of their options, from typer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperArgument, TyperGroup, TyperOption
+
+from docs.generating.markdown import table
+from sweeper.cli.run import app
+
+
+def all_commands() -> Mapping[str, Any]:
+    """Return the commands by name, in the order of `sweeper --help`."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return group.commands
+
+
+def reference() -> str:
+    """Return a section for each command: its line, what it does, its arguments and options, and an example."""
+    return "\n\n".join(_section(name, command) for name, command in all_commands().items())
+
+
+def variables() -> str:
+    """Return the environment variables that stand for options, and the commands that read them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, command in all_commands().items():
+        for option in command.params:
+            if isinstance(option.envvar, str):
+                found.setdefault(option.envvar, {}).setdefault(option.opts[0], []).append(name)
+    rows = [
+        [f"`{variable}`", f"`{option}`", ", ".join(f"[`{name}`](commands.md#sweeper-{name})" for name in names)]
+        for variable, options in sorted(found.items())
+        for option, names in options.items()
+    ]
+    return table(["variable", "the same as", "of the commands"], rows)
+
+
+def _section(name: str, command: Any) -> str:
+    context = typer.Context(command, info_name=name)
+    parts = [
+        f"## sweeper {name}",
+        f"```text\nsweeper {name} {' '.join(command.collect_usage_pieces(context))}\n```",
+        *_paragraphs(command.help or ""),
+    ]
+    for kind, word in ((TyperArgument, "argument"), (TyperOption, "option")):
+        records = [one.get_help_record(context) for one in command.params if isinstance(one, kind)]
+        rows = [[f"`{record[0]}`", record[1]] for record in records if record is not None]  # None: hidden
+        parts += [table([word, "meaning"], rows)] if rows else []
+    if command.epilog:
+        parts.append(f"Example: `{command.epilog.removeprefix('Example: ')}`")
+    return "\n\n".join(parts)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]

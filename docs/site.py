@@ -1,0 +1,77 @@
+"""Lets pages of the site link to files beside `docs/`, as they do in the repository: a hook of mkdocs.
+
+A link such as `../../cluster/README.md` is right in the repository, and leads out of the site. Every file that a page
+links to in this way becomes part of the site, below `repository/`: Markdown as a page, anything else as it is. Links
+between all of them follow.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what is below is tested where mkdocs is not installed
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).parent.parent
+
+_LINK = re.compile(r"(\]\()((?!https?:|mailto:|#)[^)#\s]+)([^)]*\))")
+_FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+
+
+def links_of(text: str) -> list[str]:
+    """Return what a page in Markdown links to within the repository, without what stands in its blocks of code."""
+    return [match[2] for part in _FENCED.split(text)[::2] for match in _LINK.finditer(part)]
+
+
+def place_of(path: str) -> str:
+    """Return where a file of the repository stands in the site."""
+    return path.removeprefix("docs/") if path.startswith("docs/") else f"repository/{path}"
+
+
+def path_of(place: str) -> str:
+    """Return which file of the repository stands at a place of the site."""
+    return place.removeprefix("repository/") if place.startswith("repository/") else f"docs/{place}"
+
+
+def target_of(path: str, link: str) -> str:
+    """Return the path, from the top of the repository, that a link of the file at `path` leads to."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+
+
+def linked_files(pages: list[str]) -> list[str]:
+    """Return the files beside `docs/` that pages lead to, one after the other until nothing new comes."""
+    found: dict[str, None] = {}
+    while pages:
+        path = pages.pop()
+        for link in links_of((ROOT / path).read_text(encoding="utf-8")):
+            target = target_of(path, link)
+            if target.startswith(("docs/", "../")) or target in found or not (ROOT / target).is_file():
+                continue
+            found[target] = None
+            pages += [target] if target.endswith(".md") else []
+    return sorted(found)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the files that pages link to."""
+    from mkdocs.structure.files import File
+
+    for path in linked_files([path_of(page.src_uri) for page in files.documentation_pages()]):
+        files.append(File.generated(config, place_of(path), abs_src_path=str(ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Turn links between files of the repository into links between places of the site."""
+    own = page.file.src_uri
+
+    def moved(match: re.Match[str]) -> str:
+        place = place_of(target_of(path_of(own), match[2]))
+        return f"{match[1]}{os.path.relpath(place, posixpath.dirname(own) or '.')}{match[3]}"
+
+    parts = _FENCED.split(markdown)
+    return "".join(part if at % 2 else _LINK.sub(moved, part) for at, part in enumerate(parts))
