@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from docs.generating.markdown import table as markdown_table
 from sweeper.analysis import columns
 from sweeper.analysis.columns import Column
-from sweeper.measurements import MEASUREMENTS, Measurement
 
 #: The word in a mark -> what it lists.
-REGISTRIES: Mapping[str, Mapping[str, Column | Measurement]] = {
+REGISTRIES: Mapping[str, Mapping[str, Column]] = {
     "ORIGIN": columns.ORIGIN,
     "POINT": columns.POINT,
     "TRIAL": columns.TRIAL,
     "AXES": columns.AXES,
-    "MEASUREMENTS": MEASUREMENTS,
+    "MEASUREMENTS": columns.MEASURED,
     "WALLS": columns.WALL_COLUMNS,
     "ANSWER": columns.ANSWER,
 }

@@ -21,7 +21,7 @@ from sweeper.spec import (
     LatticeSpec,
     Parameter,
     PlacementSpec,
-    Pressures,
+    PressuresSpec,
     Retries,
     SearchSpec,
     SweepSpec,
@@ -37,7 +37,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "task": TaskSpec,
     "lattice": LatticeSpec,
     "training": TrainingSpec,
-    "The pressures": Pressures,
+    "The pressures": PressuresSpec,
     "A parameter": Parameter,
     "search": SearchSpec,
     "early_stopping": EarlyStopping,
@@ -94,7 +94,7 @@ def _section_of(key: str) -> str | None:
 def _meaning_of(model: type[BaseModel], key: str) -> str:
     if (section := _section_of(key)) is not None:
         return _summary(SECTIONS[section])
-    if key in Pressures.model_fields:  # their class says it of all three; columns say it of each
+    if key in PressuresSpec.model_fields:  # their class says it of all three; columns say it of each
         return AXES[key].meaning
     return documented(model)[key]
 

@@ -74,9 +74,10 @@ def plot(
 
 def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     """Print what can be drawn, by task."""
+    from sweeper.results.loaded_sweep import require_task
     from sweeper.results.plots import catalogue
 
-    sweep.require_task(task)
+    require_task(sweep, task)
     found = [
         {"task": one, "name": drawn.name, "title": drawn.title}
         for one in ([task] if task is not None else sweep.tasks)

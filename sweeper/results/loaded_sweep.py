@@ -26,7 +26,7 @@ class LoadedSweep(SweepTables):
         """Return a picture with its title and caption; see `plot`."""
         from sweeper.results.plots import catalogue
 
-        one = self.task_of(name, task)
+        one = _task_of(self, name, task)
         return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name)
 
     def plot(self, picture: str, task: str | None = None, *, key: str | None = None) -> Any:
@@ -69,38 +69,40 @@ class LoadedSweep(SweepTables):
         storage.write_bytes(str(file.absolute()), report(self).encode())
         return file
 
-    def require_task(self, task: str | None) -> None:
-        """Refuse a task that has no finished trial.
 
-        Raises:
-            UnknownSweepError: With the tasks that there are.
-        """
-        if task is not None and task not in self.tasks:
-            raise UnknownSweepError(
-                f"sweep {self.name!r} has no finished trial of task {task!r} "
-                f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
-            )
+def require_task(sweep: SweepTables, task: str | None) -> None:
+    """Refuse a task that has no finished trial.
 
-    def task_of(self, picture: str, task: str | None) -> str:
-        """Return the task that a picture is drawn of; growth is about all of them.
+    Raises:
+        UnknownSweepError: With the tasks that there are.
+    """
+    if task is not None and task not in sweep.tasks:
+        raise UnknownSweepError(
+            f"sweep {sweep.name!r} has no finished trial of task {task!r} "
+            f"(it has: {', '.join(sweep.tasks) or 'none'}). Name one of these."
+        )
 
-        Raises:
-            QueryError: If the sweep has several tasks, and none is named.
-            UnknownSweepError: If it has no finished trial, or none of the one that is named.
-        """
-        self.require_task(task)
-        if task is not None:
-            return task
-        if not self.tasks:
-            raise UnknownSweepError(
-                f"sweep {self.name!r} has no finished trial yet. Watch it with `sweeper status {self.name}`."
-            )
-        if len(self.tasks) > 1 and not picture.startswith("growth-"):
-            raise QueryError(
-                f"sweep {self.name!r} has {len(self.tasks)} tasks: {', '.join(self.tasks)}. "
-                "Choose one with --task, in Python with task=."
-            )
-        return self.tasks[0]
+
+def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
+    """Return the task that a picture is drawn of; growth is about all of them.
+
+    Raises:
+        QueryError: If the sweep has several tasks, and none is named.
+        UnknownSweepError: If it has no finished trial, or none of the one that is named.
+    """
+    require_task(sweep, task)
+    if task is not None:
+        return task
+    if not sweep.tasks:
+        raise UnknownSweepError(
+            f"sweep {sweep.name!r} has no finished trial yet. Watch it with `sweeper status {sweep.name}`."
+        )
+    if len(sweep.tasks) > 1 and not picture.startswith("growth-"):
+        raise QueryError(
+            f"sweep {sweep.name!r} has {len(sweep.tasks)} tasks: {', '.join(sweep.tasks)}. "
+            "Choose one with --task, in Python with task=."
+        )
+    return sweep.tasks[0]
 
 
 def load(name: str, address: str) -> LoadedSweep:

@@ -89,6 +89,11 @@ def test_examples_print_what_the_page_shows(folder, monkeypatch):
 def test_page_shows_each_method_that_answers():
     from sweeper.results.loaded_sweep import LoadedSweep
 
-    methods = [name for name, value in vars(LoadedSweep).items() if callable(value) and not name.startswith("_")]
+    methods = [
+        name
+        for cls in (LoadedSweep, *LoadedSweep.__bases__)
+        for name, value in vars(cls).items()
+        if callable(value) and not name.startswith("_")
+    ]
     assert [name for name in methods if f".{name}(" not in PAGE] == []
     assert len(EXAMPLES) >= 8
