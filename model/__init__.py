@@ -2,20 +2,29 @@
 
 Knows nothing of sweeps: `train` takes a task, a window, and the pressures of a population, and hands each
 epoch's measurements to a callable.
+
+The file of a name is loaded when the name is first used: who takes the way in which files are written, and no network,
+does without torch.
 """
 
-from sweeper.model.counting import cut, evaluate, measure, remove_dead
-from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
-from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
-from sweeper.model.graph import Graph, graph_of
-from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
-from sweeper.model.lattice import Lattice, LatticeAnswer, Window
-from sweeper.model.network import Network, NetworkAnswer
-from sweeper.model.network_file import decode, encode, load, save
-from sweeper.model.population import End, Trained
-from sweeper.model.settings import Pressures, TrainingSettings
-from sweeper.model.tasks import Images, Task, TaskDefinition, load_task
-from sweeper.model.training import Epoch, train
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.model.counting import cut, evaluate, measure, remove_dead
+    from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
+    from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
+    from sweeper.model.graph import Graph, graph_of
+    from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
+    from sweeper.model.lattice import Lattice, LatticeAnswer, Window
+    from sweeper.model.network import Network, NetworkAnswer
+    from sweeper.model.network_file import decode, encode, load, save
+    from sweeper.model.population import End, Trained
+    from sweeper.model.settings import Pressures, TrainingSettings
+    from sweeper.model.tasks import Images, Task, TaskDefinition, load_task
+    from sweeper.model.training import Epoch, train
 
 __all__ = [
     "START_CHANNELS",
@@ -56,3 +65,56 @@ __all__ = [
     "thinking_entries",
     "train",
 ]
+
+#: Where each public name is.
+_HOMES = {
+    "START_CHANNELS": "growth",
+    "START_STEPS": "growth",
+    "LatticeAnswer": "lattice",
+    "CheckpointError": "errors",
+    "End": "population",
+    "Epoch": "training",
+    "Graph": "graph",
+    "Growth": "growth",
+    "Images": "tasks",
+    "Lattice": "lattice",
+    "ModelError": "errors",
+    "Network": "network",
+    "NetworkAnswer": "network",
+    "NetworkFileError": "errors",
+    "Pressures": "settings",
+    "Task": "tasks",
+    "TaskDefinition": "tasks",
+    "TaskError": "errors",
+    "Thinking": "examples",
+    "Trained": "population",
+    "TrainingSettings": "settings",
+    "Window": "lattice",
+    "WindowError": "errors",
+    "cut": "counting",
+    "decode": "network_file",
+    "encode": "network_file",
+    "evaluate": "counting",
+    "graph_of": "graph",
+    "load": "network_file",
+    "load_task": "tasks",
+    "measure": "counting",
+    "most_bytes": "examples",
+    "png_problem": "examples",
+    "remove_dead": "counting",
+    "save": "network_file",
+    "thinking_entries": "examples",
+    "train": "training",
+}
+
+if not TYPE_CHECKING:  # whoever checks types sees the imports above, and that no other name is here
+
+    def __getattr__(name: str) -> object:
+        """Return a public name, loading its file."""
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, so that no reader ever meets half of it, and a crash leaves the former one.
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the same folder, and rename what was made there at the end, when it is on the disk.
 
-    What is written goes to a temporary name in the same folder, which is made where it is missing; it is synced and
-    renamed at the end, or removed where writing it raises.
+    No reader ever meets half a file, and a crash leaves the former one. Where making it raises, nothing is left of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
+        aside.unlink(missing_ok=True)  # one that was killed may have had the same process id
+        yield aside
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being made is the error that counts
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write, as `replaced` does; its folder must be there."""
+    with replaced(path) as aside, aside.open("wb") as file:
+        yield file

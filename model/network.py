@@ -15,7 +15,7 @@ from sweeper.model.lattice import Lattice, Window
 
 @dataclass(frozen=True)
 class NetworkAnswer:
-    """What a network says about a batch; a class that `torch.export` knows.
+    """What a network says about a batch; a class that `torch.export` knows once this file is loaded.
 
     Attributes:
         log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), the network's answer; shape (B, K).

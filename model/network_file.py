@@ -62,6 +62,7 @@ def save(network: Lattice, description: Mapping[str, Any], path: str | Path) -> 
         OSError: If the file cannot be written.
     """
     data = encode(network, description)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with written_aside(Path(path)) as file:
         file.write(data)
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from sweeper.errors import HomeError
+from sweeper.model.aside import replaced as replaced  # the one way in which local files are written, for all rooms
+from sweeper.model.aside import written_aside
 
 if TYPE_CHECKING:  # pyarrow.fs starts the clients of object stores: whoever stays on local paths does without
     from pyarrow.fs import FileSystem
@@ -101,10 +103,8 @@ def write_bytes(location: str, data: bytes) -> None:
         OSError: If it cannot be written.
     """
     if is_local(location):
-        from sweeper.model.aside import written_aside  # workers, who write, have loaded the model anyway
-
-        with written_aside(Path(location)) as file:
-            file.write(data)
+        Path(location).parent.mkdir(parents=True, exist_ok=True)
+        write_local(Path(location), data)
         return
     with _reached(location) as (system, path):
         is_whole_at_once = system.type_name in _OBJECT_STORES
@@ -115,6 +115,16 @@ def write_bytes(location: str, data: bytes) -> None:
             file.write(data)  # in one piece: closing a stream would complete the upload of half a file
         if not is_whole_at_once:
             system.move(target, path)
+
+
+def write_local(path: Path, data: bytes) -> None:
+    """Write a file in a folder of this machine that is there, so that no reader ever meets half of it.
+
+    Raises:
+        OSError: If it cannot be written; the former file stays, and nothing beside it.
+    """
+    with written_aside(path) as file:
+        file.write(data)
 
 
 def delete(location: str) -> None:

@@ -316,9 +316,25 @@ def test_spec_loads_nothing_heavy():
 
 
 def test_model_loads_nothing_of_sweeps():
-    assert loaded("import sweeper.model", FOREIGN_TO_MODEL) == set()
+    names = [path for path in source_files() if room_of(path) == MODEL and path != "model/__init__.py"]
+    files = ", ".join(f"sweeper.{name.removesuffix('.py').replace('/', '.')}" for name in names)
+    assert loaded(f"import {files}", FOREIGN_TO_MODEL) == set()
+
+
+#: What the files of the model import, scikit-learn aside, which is for one task alone.
+NEEDED_TO_TRAIN = ("torch", "numpy", "pyarrow", "safetensors", "PIL")
+
+
+def test_way_in_which_files_are_written_loads_nothing_of_the_model():
+    assert loaded("import sweeper.storage, sweeper.ledger.home, sweeper.model", NEEDED_TO_TRAIN) == set()
+
+
+def test_training_loads_all_that_it_needs_before_it_starts():
+    """Nodes of a cluster import this one file to find out what they lack."""
+    assert loaded("import sweeper.training.train", NEEDED_TO_TRAIN) == set(NEEDED_TO_TRAIN)
 
 
 def test_fresh_interpreter_check_sees_what_is_loaded():
     assert loaded("import optuna", HEAVY_FOR_HELP) >= {"optuna"}
     assert loaded("import sweeper.errors", FOREIGN_TO_MODEL) == {"sweeper.errors"}
+    assert "torch" in loaded("from sweeper.model import load", HEAVY_FOR_HELP)

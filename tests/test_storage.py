@@ -67,6 +67,15 @@ def test_check_of_a_usable_folder_leaves_nothing(root):
         assert system.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True)) == []
 
 
+def test_local_file_is_written_in_a_folder_that_is_there_and_makes_none(tmp_path):
+    storage.write_local(tmp_path / "a.txt", b"one")
+    storage.write_local(tmp_path / "a.txt", b"another")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.txt", b"another")]
+    with pytest.raises(FileNotFoundError):
+        storage.write_local(tmp_path / "nowhere" / "a.txt", b"")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_local_write_that_fails_in_the_middle_leaves_the_former_file(tmp_path, monkeypatch):
     location = storage.join(str(tmp_path), "a.pt")
     storage.write_bytes(location, b"whole")

@@ -13,6 +13,7 @@ import typer
 
 from sweeper.cli import environment
 from sweeper.errors import QueryError
+from sweeper.storage import write_local
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.jobs.server import JobServer
@@ -149,13 +150,14 @@ def checked(name: str) -> str:
 
 
 def write_aside(output: Path, data: bytes) -> None:
-    """Write a file so that no reader ever meets half of it."""
+    """Write a file so that no reader ever meets half of it, and no other file is touched."""
     if output.is_dir():
         raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
-    aside = output.with_name(output.name + ".tmp")
     try:
-        aside.write_bytes(data)
-        aside.replace(output)
+        if output.exists() and not output.is_file():  # a pipe or a device, which nothing may take the place of
+            output.write_bytes(data)
+        else:
+            write_local(Path(os.path.realpath(output)), data)  # a link stays one
     except OSError as error:
         raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
 

@@ -181,14 +181,8 @@ class SweepFolder:
         Args:
             create: Called with the URL of the file to make.
         """
-        with self._writing():
-            aside = self.path / f"ledger.{os.getpid()}.tmp"
-            aside.unlink(missing_ok=True)
-            try:
-                create(f"sqlite:///{aside}")
-                aside.replace(self.path / "ledger.db")
-            finally:
-                aside.unlink(missing_ok=True)
+        with self._writing(), storage.replaced(self.path / "ledger.db") as aside:
+            create(f"sqlite:///{aside}")
 
     @property
     def files(self) -> str:
@@ -255,9 +249,7 @@ class SweepFolder:
 
     def _keep(self, name: str, text: str) -> None:
         with self._writing():
-            aside = self.path / f"{name}.{os.getpid()}.tmp"
-            aside.write_text(text + "\n", encoding="utf-8")
-            aside.replace(self.path / name)
+            storage.write_local(self.path / name, f"{text}\n".encode())
 
     @contextmanager
     def drive(self) -> Iterator[Lease]:
@@ -356,6 +348,8 @@ class SweepFolder:
     def _writing(self) -> Iterator[None]:
         try:
             yield
+        except HomeError:
+            raise  # an OSError too, which says already what was wrong
         except OSError as error:
             raise HomeError(
                 f"the sweep's folder {self.path} cannot be written: {error.strerror}. "

@@ -14,6 +14,10 @@ from typing import Any
 from sweeper import model, storage
 from sweeper.imports import import_problem
 from sweeper.job import Job, Lease, Progress
+
+# By name, so that its files are loaded, and what a machine lacks is known, before anything is trained.
+from sweeper.model import encode, thinking_entries
+from sweeper.model import train as train_networks
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
 from sweeper.spec import Setting
@@ -117,7 +121,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     task = load_task(settings[0].task)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
-        return model.train(
+        return train_networks(
             task,
             window_of(settings[0], task),
             members_of(settings),
@@ -196,10 +200,10 @@ def _save_networks(
             "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
             "step_dist": result.step_dist,
             **known,
-            **model.thinking_entries(result.thinking, task.test),
+            **thinking_entries(result.thinking, task.test),
         }
         try:
-            storage.write_bytes(job.networks[member], model.encode(result.network, description))
+            storage.write_bytes(job.networks[member], encode(result.network, description))
         except OSError as error:
             if error.errno in _DISK_FULL:
                 raise

@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -317,6 +318,49 @@ def test_ledger_is_whole_before_anyone_can_see_it(tmp_path):
     folder.make_ledger(create)
     assert folder.is_planned
     assert [path.name for path in folder.path.iterdir()] == ["ledger.db"]
+
+
+def test_ledger_that_cannot_be_made_leaves_nothing(tmp_path):
+    folder = Home(tmp_path).sweep("mine")
+    folder.path.mkdir()
+
+    def create(url):
+        Path(url.removeprefix("sqlite:///")).write_text("half")
+        raise HomeError("the disk is full")
+
+    with pytest.raises(HomeError, match=r"^the disk is full"):
+        folder.make_ledger(create)
+    assert list(folder.path.iterdir()) == []
+
+
+def test_ledger_begins_anew_where_a_killed_process_of_the_same_id_left_half_of_one(tmp_path):
+    folder = Home(tmp_path).sweep("mine")
+    folder.path.mkdir()
+
+    def killed(url):
+        Path(url.removeprefix("sqlite:///")).write_text("half")
+        raise SystemExit
+
+    with mock.patch("pathlib.Path.unlink"), suppress(SystemExit):
+        folder.make_ledger(killed)
+    assert folder.leftovers()
+    folder.make_ledger(lambda url: Path(url.removeprefix("sqlite:///")).open("x").close())
+    assert [path.name for path in folder.path.iterdir()] == ["ledger.db"]
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_note_that_cannot_be_written_leaves_the_former_one_and_nothing_beside_it(home, monkeypatch, is_full):
+    folder = planned(home, "mine")
+    folder.keep_tracking_uri("http://before:1")
+    if is_full:
+        monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    else:
+        (folder.path / "tracking.txt").unlink()
+        (folder.path / "tracking.txt").mkdir()
+    with pytest.raises(HomeError, match=r"cannot be written: (No space left|Is a directory)"):
+        folder.keep_tracking_uri("http://host:5000")
+    assert folder.tracking_uri == ("http://before:1" if is_full else None)
+    assert {path.name for path in folder.path.iterdir()} == {"ledger.db", "tracking.txt"}
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "network"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +24,8 @@ from sweeper.model.network_file import _digest
 from tests.model.populations import images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+ROOT = Path(__file__).parents[2]
 
 WINDOW = Window((3, 2), 3, (1, 6, 7), 4, halve=(2,))
 
@@ -189,6 +194,19 @@ def test_exported_program_is_saved_and_loaded_by_torch(tmp_path):
     program = export(network, (images,), dynamic_shapes={"images": {0: Dim("batch")}})
     torch.export.save(program, tmp_path / "network.pt2")
     assert_same_answers(answers(network, images), answers(torch.export.load(tmp_path / "network.pt2").module(), images))
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_known"),
+    [("from sweeper.model import NetworkAnswer", True), ("import sweeper; sweeper.Network", True), ("", False)],
+)
+def test_saved_program_is_loaded_in_another_process_once_the_answer_is_imported(tmp_path, statement, is_known):
+    program = export(network_of(), (pixels_of(WINDOW),), dynamic_shapes={"images": {0: Dim("batch")}})
+    torch.export.save(program, tmp_path / "network.pt2")
+    code = f"{statement}\nimport torch\ntorch.export.load({str(tmp_path / 'network.pt2')!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is is_known, done.stderr
+    assert is_known or "sweeper.NetworkAnswer" in done.stderr
 
 
 # Files that hold no network
