@@ -97,7 +97,7 @@ def fields(
 
     Args:
         rows: Rows of a table.
-        names: Names of columns, or `wall`; those that no row has are left out, and none where there are no rows.
+        names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
         objectives: Whose directions are shown.
     """
     goals = {objective.name: objective.goal for objective in objectives}
