@@ -55,6 +55,11 @@ class Field:
         """Whether cells are sentences, which may go on in the next line."""
         return self.title == "reason"
 
+    @property
+    def is_list(self) -> bool:
+        """Whether cells are numbers in a row, which may go on in the next line after each."""
+        return self.title == "layers"
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -92,7 +97,7 @@ def fields(
 
     Args:
         rows: Rows of a table.
-        names: Names of columns, or `wall`; those that no row has are left out.
+        names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
         objectives: Whose directions are shown.
     """
     goals = {objective.name: objective.goal for objective in objectives}
@@ -100,7 +105,7 @@ def fields(
     for name in dict.fromkeys(names):
         if name == "wall":
             found.append(Field("wall", tuple(_wall(row) for row in rows)))
-        elif any(name in row for row in rows) or (name in goals and not rows):
+        elif not rows or any(name in row for row in rows):
             cells = tuple(_cell(name, row) for row in rows)
             is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
             found.append(Field(title(name), cells, unit(name), goals.get(name), is_number))

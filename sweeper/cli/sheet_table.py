@@ -17,25 +17,24 @@ from sweeper.analysis.sheet import Field, Sheet
 _LEAST_PROSE = 24
 
 
-def listing(sheet: Sheet, width: int = 80) -> Group:
+def listing(sheet: Sheet, width: int = 80, headline: Text | None = None) -> Group:
     """Return a sheet as a table. Nothing in it is cut, the key above all, which other commands take.
 
-    Where the width is too small, titles and spreads go on in the next line and columns stand closer; then reasons go
-    below the table, by their keys. What is wider even then must be printed without cropping.
+    Where the width is too small, layers and spreads go on in the next line; if need be, columns stand closer, and then
+    titles go on too; then reasons go below the table, by their keys. What is wider even then must be printed without
+    cropping.
 
     Args:
         sheet: What to show.
         width: Columns of the terminal.
+        headline: Takes the place of the sheet's.
     """
-    shown = [_Column(field, field.head, field.cells) for field in sheet.fields]
-    gap, below = 2, []
-    if _width(shown, gap) > width:
-        gap, shown = 1, [column.narrowed() for column in shown]
+    (shown, gap), below = _laid_out(sheet.fields, width), []
     if _width(shown, gap) > width and any(column.field.title == "key" for column in shown):
         below = _prose(sheet.fields)
         shown = [column for column in shown if not column.field.is_prose]
     texts = [Text(text) for text in (*below, *sheet.notes)]
-    return Group(Text(sheet.headline), *([_table(shown, gap, width)] if shown else []), *texts)
+    return Group(headline or Text(sheet.headline), *([_table(shown, gap, width)] if shown else []), *texts)
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,26 @@ class _Column:
     @property
     def width(self) -> int:
         """Columns of the terminal that it needs at least."""
-        longest = max((len(line) for text in (self.title, *self.cells) for line in text.splitlines()), default=0)
+        cells = [" ".join(self.cells).replace(" ", "\n")] if self.field.is_list else self.cells
+        longest = max((len(line) for text in (self.title, *cells) for line in text.splitlines()), default=0)
         return min(longest, _LEAST_PROSE) if self.field.is_prose else longest
 
-    def narrowed(self) -> _Column:
-        """Return the column with title and spreads in two lines."""
-        title = re.sub(r"([_.]| (?=[↑↓]))(?=.)", r"\1\n", self.title)
-        return replace(self, title=title, cells=[cell.replace(" ±", "\n±") for cell in self.cells])
+    def with_spreads_below(self) -> _Column:
+        """Return the column with spreads in a second line."""
+        return replace(self, cells=[cell.replace(" ±", "\n±") for cell in self.cells])
+
+    def with_title_broken(self) -> _Column:
+        """Return the column with its title in several lines."""
+        return replace(self, title=re.sub(r"([_.]| (?=[↑↓]))(?=.)", r"\1\n", self.title))
+
+
+def _laid_out(fields: Sequence[Field], width: int) -> tuple[list[_Column], int]:
+    """Return columns and the gap between them: as wide as fits, or as narrow as they get."""
+    whole = [_Column(field, field.head, field.cells) for field in fields]
+    below = [column.with_spreads_below() for column in whole]
+    broken = [column.with_title_broken() for column in below]
+    ways = [(whole, 2), (below, 2), (below, 1), (broken, 1)]
+    return next((way for way in ways if _width(*way) <= width), ways[-1])
 
 
 def _table(shown: Sequence[_Column], gap: int, width: int) -> Table:
@@ -63,7 +75,7 @@ def _table(shown: Sequence[_Column], gap: int, width: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 0), width=least if least > width else None)
     for column in shown:
         justify = "right" if column.field.is_number else "left"
-        is_fixed = not column.field.is_prose
+        is_fixed = not (column.field.is_prose or column.field.is_list)
         table.add_column(Text(column.title), justify=justify, no_wrap=is_fixed, overflow="fold")  # type: ignore[arg-type]
     for row in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*map(Text, row))
@@ -71,7 +83,7 @@ def _table(shown: Sequence[_Column], gap: int, width: int) -> Table:
 
 
 def _width(shown: Sequence[_Column], gap: int) -> int:
-    return gap + sum(gap + column.width for column in shown)  # one more at the edges
+    return sum(column.width + gap for column in shown) + 2 - gap  # the edges take one each, whatever the gap
 
 
 def _prose(fields: Sequence[Field]) -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, JustifyMethod
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
+from sweeper.cli.sheet_table import listing
 from sweeper.ledger.counts import Counts
-from sweeper.measurements import touched
 from sweeper.network import NetworkGraph, StepHistogram
 from sweeper.results.plots import scene
 from sweeper.trial import Outcome
@@ -29,33 +29,17 @@ _BAR_CELLS = 30
 def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
     """Return a front as a table: a row a network, from the worst to the best in the first objective.
 
-    Nothing in it is cut, the key above all, which other commands take. Where the width is too small, spreads and
-    layers go on in the next line; what is wider even then must be printed without cropping.
+    It is laid out as any sheet is, see `listing`.
 
     Args:
         front: The front, or the part of it that meets `conditions`.
         width: Columns of the terminal.
         conditions: What the shown part was chosen by.
     """
-    numbers, words = _front_columns(front)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    caption = Text(
-        f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}\n"
-        f"{sheet.LEGEND}"
-    )
-    columns = {**numbers, **words}
-    least = {title: _longest([title, *cells], "\n" if title != "layers" else None) for title, cells in columns.items()}
-    if _width(least) > width:
-        for title, cells in numbers.items():
-            columns[title] = [cell.replace(" ±", "\n±") for cell in cells]
-            least[title] = _longest([title, *columns[title]], "\n")
-        table.width = _width(least) if _width(least) > width else None
-    for title in columns:
-        justify: JustifyMethod = "right" if title in numbers else "left"
-        table.add_column(title, justify=justify, no_wrap=title != "layers")
-    for row_cells in zip(*columns.values(), strict=True):
-        table.add_row(*row_cells)
-    return Group(_headline(front, conditions), table, caption)
+    rows = front.table.to_pylist()
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
+    origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
+    return listing(sheet.Sheet("", fields, (origin, sheet.LEGEND)), width, _headline(front, conditions))
 
 
 def _headline(front: Front, conditions: Sequence[str]) -> Text:
@@ -66,33 +50,6 @@ def _headline(front: Front, conditions: Sequence[str]) -> Text:
     whole = "hypervolume of the whole front" if conditions else "hypervolume"
     words = f": {count}, {whole} {front.hypervolume:.4g}"
     return Text.assemble(f"{front.sweep}, ", (front.task, "bold"), words)
-
-
-def _front_columns(front: Front) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the cells of a front by column title: numbers, then words."""
-    rows = front.table.to_pylist()
-    arrows = {o.name: f" {o.goal.arrow}" for o in front.objectives}
-    names = [name for name in {**dict.fromkeys(sheet.USUAL), **arrows} if name in front.table.column_names]
-    numbers = {
-        name + arrows.get(name, ""): [sheet.number(name, row[name], row.get(f"{name}_sd")) for row in rows]
-        for name in names
-    }
-    if any(row["replicates"] > 1 for row in rows):
-        numbers["seeds"] = [str(row["replicates"]) for row in rows]
-    words = {
-        "layers": [" ".join(map(str, row.get("channels_per_layer") or ())) or "none" for row in rows],
-        "wall": ["".join(wall.axis[0] for wall in touched(row)) for row in rows],
-        "key": [row["key"] for row in rows],
-    }
-    return numbers, words
-
-
-def _longest(texts: Iterable[str], separator: str | None) -> int:
-    return max(len(part) for text in texts for part in text.split(separator) or [""])
-
-
-def _width(columns: Mapping[str, int]) -> int:
-    return sum(columns.values()) + 2 * len(columns)  # two between columns, one at each edge
 
 
 def outcome_line(counts: Counts) -> str:

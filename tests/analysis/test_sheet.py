@@ -171,30 +171,57 @@ def test_latex_compiles(tmp_path):
 WORDS = st.text("abcdefgh0123456789.", min_size=1, max_size=20)
 
 
-@given(
-    st.integers(1, 4).flatmap(
-        lambda rows: st.lists(
-            st.builds(
-                Field,
-                st.sampled_from(["key", "breadth_pressure", "accuracy", "reason", "layers", "setting.channels"]),
-                st.lists(WORDS, min_size=rows, max_size=rows).map(tuple),
-                st.just(""),
-                st.none() | st.sampled_from(Goal),
-                st.booleans(),
-            ),
-            min_size=1,
-            max_size=8,
-            unique_by=lambda field: field.title,
-        ).map(tuple)
-    ),
-    st.integers(40, 160),
+COLUMNS = st.integers(1, 4).flatmap(
+    lambda rows: st.lists(
+        st.builds(
+            Field,
+            st.sampled_from(["key", "breadth_pressure", "accuracy", "reason", "layers", "setting.channels"]),
+            st.lists(WORDS, min_size=rows, max_size=rows).map(tuple),
+            st.just(""),
+            st.none() | st.sampled_from(Goal),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda field: field.title,
+    ).map(tuple)
 )
+
+
+@given(COLUMNS, st.integers(40, 160))
 def test_listing_never_cuts_a_word(columns, width):
     text = shown(listing(Sheet("What it shows", columns), width), width, crop=False)
     assert "…" not in text
     assert {cell for field in columns if field.title not in ("reason", "layers") for cell in field.cells} <= words_of(
         text
     )
+
+
+@given(COLUMNS)
+def test_listing_in_a_terminal_that_is_just_wide_enough_is_laid_out_as_in_a_wide_one(columns):
+    sheet = Sheet("s", tuple(field for field in columns if field.title not in ("reason", "layers")))
+    wide = shown(listing(sheet, 1000), 1000)
+    width = max(len(line) for line in wide.splitlines()) + 1  # at the right edge stands a space
+    assert shown(listing(sheet, width), width, crop=False) == wide
+
+
+def test_listing_that_is_too_wide_for_spreads_alone_leaves_its_titles_whole():
+    spreads = [Field(f"exit_{n}", ("0.953 ±0.010",), goal=Goal.MAXIMIZE, is_number=True) for n in range(4)]
+    sheet = Sheet("s", (Field("key", ("aeecc87b3c866fd3",)), *spreads))
+    text = shown(listing(sheet, 64), 64, crop=False)
+    assert max(map(len, text.splitlines())) <= 64
+    assert "key               exit_0 ↑  exit_1 ↑" in text
+    assert "0.953     0.953     0.953     0.953\n" in text
+    assert "±0.010    ±0.010" in text
+
+
+def test_layers_go_on_in_the_next_line_before_anything_else_does():
+    layers = Field("layers", (" ".join(map(str, range(100, 130))),))
+    sheet = Sheet("s", (Field("key", ("aeecc87b3c866fd3",)), Field("cost_depth", ("0.5 ±0.1",)), layers))
+    text = shown(listing(sheet, 60), 60, crop=False)
+    assert max(map(len, text.splitlines())) <= 60
+    assert {"cost_depth", *map(str, range(100, 130))} <= words_of(text)
+    assert "aeecc87b3c866fd3  0.5 ±0.1    100 101 102" in text
 
 
 def test_listing_that_is_too_wide_breaks_titles_and_spreads_and_then_fits():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -102,11 +103,16 @@ def test_front_of_the_usual_objectives_fits_the_terminal_and_nothing_is_cut(seed
     layers=st.lists(st.integers(0, 1024), max_size=12),
     scale=st.sampled_from([1.0, 1e3, 1e8]),
 )
-def test_front_of_any_objectives_shows_every_key_and_name_whole_where_it_is_not_cropped(names, seeds, layers, scale):
+def test_front_of_any_objectives_shows_every_key_whole_and_names_in_parts_at_most_where_it_is_not_cropped(
+    names, seeds, layers, scale
+):
     front = a_front(("accuracy", "time", *(set(names) - {"accuracy", "time"})), seeds=seeds, layers=layers, scale=scale)
     text = shown(front_table(front, 80), 80, crop=False)
-    assert set(front.table["key"].to_pylist()) | {*names, "layers", "wall", "key"} <= words_of(text)
+    words = words_of(text)
+    assert set(front.table["key"].to_pylist()) | {"layers", "wall", "key"} <= words
+    assert all(name in words or set(re.findall("[^_]+_?", name)) <= words for name in names)
     assert "…" not in text
+    assert set(names) <= words_of(shown(front_table(front, 1000), 1000))
 
 
 def test_front_says_task_volume_version_and_reference_point():
@@ -139,6 +145,21 @@ def test_front_of_replicates_in_a_narrow_terminal_shows_spreads_below_their_mean
     assert lines[at].index("0.260") + len("0.260") == lines[at + 1].index("±0.010") + len("±0.010")
 
 
+def test_front_that_fits_with_its_titles_in_lines_alone_has_them_so():
+    front = a_front(("accuracy", "time", "cost_breadth", "exit_accuracy"))
+    text = shown(front_table(front, 80), 80, crop=False)
+    assert max(map(len, text.splitlines())) <= 80
+    assert {"cost_", "exit_", "↑", *front.table["key"].to_pylist()} <= words_of(text)
+    assert {"cost_breadth", "exit_accuracy"} <= words_of(shown(front_table(front, 100), 100))
+
+
+def test_front_has_its_task_in_bold_and_no_markup():
+    front = replace(a_front(), task="[red]a")
+    headline = front_table(front).renderables[0]
+    (span,) = headline.spans
+    assert (headline.plain[span.start : span.end], span.style) == ("[red]a", "bold")
+
+
 def test_front_without_networks_still_shows_its_columns():
     front = a_front(("accuracy", "time"))
     empty = compute_front(
@@ -146,7 +167,7 @@ def test_front_without_networks_still_shows_its_columns():
     )
     text = shown(front_table(empty))
     assert "digits-10: 0 non-dominated networks, hypervolume 0" in text
-    assert {"accuracy", "time", "layers", "key"} <= words_of(text)
+    assert {*USUAL, "layers", "wall", "key"} <= words_of(text)
 
 
 def test_front_without_known_layers_or_values_says_so():
