@@ -26,7 +26,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
-from sweeper.execution.driver_path import own_folders_alone
 from sweeper.execution.node_check import look
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
@@ -64,11 +63,16 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                job_config=own_folders_alone(),
+                job_config=ray_private.own_folders_alone(),
                 object_store_memory=100 * 2**20,
             )
         else:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, job_config=own_folders_alone())
+            ray.init(
+                address=address,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                job_config=ray_private.own_folders_alone(),
+            )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

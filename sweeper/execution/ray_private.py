@@ -10,13 +10,16 @@ Imported once Ray's environment is set.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from sweeper.errors import ClusterError
+from sweeper.provenance import PACKAGE
 
 #: Versions of Ray that the tests pass with: the bounds of `pyproject.toml`.
 TESTED = ">=2.52.1,<2.61"
@@ -48,6 +51,33 @@ def start(**settings: Any) -> None:
         if "_memory" not in str(error):  # an unknown argument is refused before anything is started
             raise
         ray.init(**settings)
+
+
+# --- the import path of workers: Ray puts the folders of the driver and its script first, and has no setting for it -----
+
+#: Where a job's configuration keeps the folders; private: where Ray names it otherwise, it does as it is used to, and
+#: workers say what they import wrongly.
+_FOLDERS = "_py_driver_sys_path"
+
+
+class _Ours(list[str]):
+    """A list of folders that takes no other than the one in which sweeper itself is."""
+
+    def extend(self, more: Iterable[str]) -> None:
+        """Add that folder, if it is among these: a checkout that is not installed is found by nothing else."""
+        root = str(PACKAGE.resolve().parent)
+        super().extend(folder for folder in more if os.path.realpath(folder) == root)
+
+
+def own_folders_alone() -> JobConfig:
+    """Return the configuration of a job whose workers get no folder of the driver, unless sweeper itself is there.
+
+    A file there that is named as a package (`yaml.py`) would be imported in its place.
+    """
+    config = JobConfig()
+    if isinstance(getattr(config, _FOLDERS, None), list):
+        setattr(config, _FOLDERS, _Ours())
+    return config
 
 
 # --- the autoscaler: without it a cluster has the nodes that it has ----------------------------------------

@@ -7,7 +7,7 @@ import inspect
 import ray
 from ray.job_config import JobConfig
 
-from sweeper.execution.driver_path import _FOLDERS, own_folders_alone
+from sweeper.execution.ray_private import _FOLDERS, own_folders_alone
 from tests.faults.rig import ROOT
 
 
