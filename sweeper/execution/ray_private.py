@@ -53,7 +53,7 @@ def start(**settings: Any) -> None:
         ray.init(**settings)
 
 
-# --- the import path of workers: Ray puts the folders of the driver and its script first, and has no setting for it -----
+# --- the import path of workers: Ray puts the folders of the driver first on it, and has no setting for that ---------------
 
 #: Where a job's configuration keeps the folders; private: where Ray names it otherwise, it does as it is used to, and
 #: workers say what they import wrongly.
