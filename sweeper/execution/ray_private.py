@@ -53,7 +53,7 @@ def start(**settings: Any) -> None:
         ray.init(**settings)
 
 
-# --- the import path of workers: Ray puts the folders of the driver first on it, and has no setting for that ---------------
+# --- the import path of workers, on which Ray puts the folders of the driver first ------------------------
 
 #: Where a job's configuration keeps the folders; private: where Ray names it otherwise, it does as it is used to, and
 #: workers say what they import wrongly.
