@@ -97,17 +97,17 @@ def _shadow(name: str) -> tuple[str, str] | None:
 
     loaded = sys.modules.get(name)
     path = getattr(loaded, "__file__", None)
-    places = [*([path] if path else []), *_places(name)]
+    paths = [*([path] if path else []), *_places(name)]
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
 
-    def is_installed(place: str) -> bool:
-        parts = Path(place).parts
-        return "site-packages" in parts or "dist-packages" in parts or any(place.startswith(s) for s in standard)
+    def is_installed(path: str) -> bool:
+        parts = Path(path).parts
+        return "site-packages" in parts or "dist-packages" in parts or any(path.startswith(s) for s in standard)
 
-    def is_ours(place: str) -> bool:  # it may be run from a checkout, whatever is installed
-        return name == "sweeper" and Path(place).with_name("imports.py").exists()
+    def is_ours(path: str) -> bool:  # it may be run from a checkout, whatever is installed
+        return name == "sweeper" and Path(path).with_name("imports.py").exists()
 
-    if not places or is_ours(places[0]) or is_installed(places[0]):
+    if not paths or is_ours(paths[0]) or is_installed(paths[0]):
         return None
-    meant = next((place for place in places[1:] if is_installed(place) or is_ours(place)), None)
-    return (places[0], meant) if meant else None
+    meant = next((path for path in paths[1:] if is_installed(path) or is_ours(path)), None)
+    return (paths[0], meant) if meant else None

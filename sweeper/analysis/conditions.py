@@ -128,19 +128,19 @@ def holds(table: pa.Table, condition: Condition, text: str = "") -> Any:
     return reduce(pc.and_ if condition.word == "and" else pc.or_, masks)
 
 
-def known_column(table: pa.Table, name: str, place: str) -> pa.ChunkedArray:
+def known_column(table: pa.Table, name: str, context: str) -> pa.ChunkedArray:
     """Return a column, or refuse its name with the nearest known ones.
 
     Args:
         table: Any table.
         name: Name of a column.
-        place: Where the name was met, as a message goes on after it.
+        context: Where the name was met, as a message goes on after it.
     """
     if name in table.column_names:
         return table[name]
     near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
     hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
-    raise QueryError(f"no column {name!r}, {place}. {hint}")
+    raise QueryError(f"no column {name!r}, {context}. {hint}")
 
 
 class _Reader:

@@ -115,13 +115,13 @@ def completed(table: pa.Table) -> pa.Table:
     kinds = {**dict.fromkeys(MEASUREMENTS, pa.float64()), **dict.fromkeys(WALLS, pa.bool_())}
     for names in (MEASUREMENTS, WALLS):
         known = [at for at, name in enumerate(table.column_names) if name in names]
-        place = known[0] if known else table.num_columns
+        index = known[0] if known else table.num_columns
         for name in names:
             if name in table.column_names:
-                place = table.column_names.index(name) + 1
+                index = table.column_names.index(name) + 1
             else:
-                table = table.add_column(place, name, pa.nulls(table.num_rows, kinds[name]))
-                place += 1
+                table = table.add_column(index, name, pa.nulls(table.num_rows, kinds[name]))
+                index += 1
     return table
 
 

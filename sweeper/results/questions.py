@@ -212,8 +212,8 @@ def dominated(
     others = where(others, conditions)
     verb = "dominates" if is_by else "is dominated by"
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
-    place = "on the front" if own["on_front"][0].as_py() else "not on the front"
-    says = f"{record.key}, {place}, {verb} {others.num_rows} of {sheet.counted(count, 'other setting')}{met}"
+    standing = "on the front" if own["on_front"][0].as_py() else "not on the front"
+    says = f"{record.key}, {standing}, {verb} {others.num_rows} of {sheet.counted(count, 'other setting')}{met}"
     roles = ["asked", *["dominated" if is_by else "dominating"] * others.num_rows]
     facts = {"key": record.key, "count": others.num_rows, "others": count}
     return Answer(front, says, _with_role(concatenated([own, others]), roles), ("role",), facts)

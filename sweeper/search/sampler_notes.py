@@ -48,8 +48,8 @@ class NotedStudy:
             return {}
         noted = {name: value for name, value in of_trial.items() if not name.startswith(_CONSTRAINTS)}
         # What is no number there is a cache that the genetic algorithms fill again.
-        place = {name: value for name, value in of_study.items() if isinstance(value, int)}
-        return {name: part for name, part in (("trial", noted), ("study", place)) if part}
+        position = {name: value for name, value in of_study.items() if isinstance(value, int)}
+        return {name: part for name, part in (("trial", noted), ("study", position)) if part}
 
     @property
     def _id(self) -> Any:

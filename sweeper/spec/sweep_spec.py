@@ -281,13 +281,15 @@ class SweepSpec(Frozen):
         Raises:
             SpecError: If the text is not a spec.
         """
-        place = "the stored spec"
+        origin = "the stored spec"
         try:
             return cls.model_validate(json.loads(text))
         except ValidationError as error:
-            raise spec_error(problems_of(error, cls), place, None) from error
+            raise spec_error(problems_of(error, cls), origin, None) from error
         except ValueError as error:
-            raise SpecError(f"a stored spec must be JSON, but got {error} in {place}. Plan the sweep again.") from error
+            raise SpecError(
+                f"a stored spec must be JSON, but got {error} in {origin}. Plan the sweep again."
+            ) from error
 
     def _variants(self, owner: str, searched: Mapping[str, tuple[Scalar, ...]] | None = None) -> Iterator[Any]:
         """Yield the owner's part of the settings, one per combination of the owner's axes and these values."""

@@ -63,11 +63,11 @@ class Locations:
         _refuse_secret("--tracking-uri", self.tracking_uri, "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
         _refuse_secret("--storage", self.storage, "what its file system reads, such as AWS_SECRET_ACCESS_KEY")
         _refuse_secret("--ledger", self.ledger, "PGPASSWORD, or in ~/.pgpass there")
-        for option, place in (("--tracking-uri", self.tracking_uri), ("--storage", self.storage)):
-            form = re.fullmatch(r"(?:sqlite:///|file://)?(?P<path>[^:]*)", place or "")
-            if place and form and not form["path"].startswith("/"):
+        for option, uri in (("--tracking-uri", self.tracking_uri), ("--storage", self.storage)):
+            form = re.fullmatch(r"(?:sqlite:///|file://)?(?P<path>[^:]*)", uri or "")
+            if uri and form and not form["path"].startswith("/"):
                 raise ClusterError(
-                    f"{option} must mean the same on every machine of the cluster, but got {place}. Name an address, "
+                    f"{option} must mean the same on every machine of the cluster, but got {uri}. Name an address, "
                     "or a whole path that begins with /."
                 )
 
@@ -99,7 +99,7 @@ def spec_digest(loaded: LoadedSpec) -> str:
     return hashlib.sha256(loaded.spec.to_json().encode()).hexdigest()[:16]
 
 
-def driver_command(loaded: LoadedSpec, places: Locations) -> str:
+def driver_command(loaded: LoadedSpec, locations: Locations) -> str:
     """Return the command line that drives a sweep in a job; it finds the cluster by RAY_ADDRESS, which Ray sets.
 
     A home that begins with ~/ is the shell's to find.
@@ -108,13 +108,13 @@ def driver_command(loaded: LoadedSpec, places: Locations) -> str:
     words = {
         "--name": loaded.spec.name,
         "--relative-to": str(loaded.path.absolute().parent) if has_files else None,
-        "--tracking-uri": places.tracking_uri,
-        "--storage": places.storage,
-        "--ledger": places.ledger,
-        "--workers": places.workers and str(places.workers),
+        "--tracking-uri": locations.tracking_uri,
+        "--storage": locations.storage,
+        "--ledger": locations.ledger,
+        "--workers": locations.workers and str(locations.workers),
     }
-    tilde = "~/" if places.home.startswith("~/") else ""
-    home = tilde + shlex.quote(places.home.removeprefix(tilde))
+    tilde = "~/" if locations.home.startswith("~/") else ""
+    home = tilde + shlex.quote(locations.home.removeprefix(tilde))
     options = " ".join(f"{option} {shlex.quote(word)}" for option, word in words.items() if word)
     return f"python -m sweeper run {_SPEC} {options} --home {home} --take-on"
 

@@ -59,8 +59,8 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
     pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
     grown = {
-        f"growth-{resource}{f'-{axis}' if place else ''}": partial(growth, points, resource, axis)
-        for place, axis in enumerate(complexities(points.sweep) or [None])
+        f"growth-{resource}{f'-{axis}' if index else ''}": partial(growth, points, resource, axis)
+        for index, axis in enumerate(complexities(points.sweep) or [None])
         for resource in RESOURCES
     }
     return {

@@ -140,8 +140,8 @@ def _in_script(text: str) -> str:
 def _exported(picture: Picture, sheet: PictureFormat, time_limit_s: float) -> bytes:
     figure = themed(picture.figure, dark=sheet.is_dark)
     figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark])
-    for place, trace in enumerate(figure.data):
-        trace.uid = f"{place:06d}"  # else plotly draws lots, and no SVG would be as the one before
+    for index, trace in enumerate(figure.data):
+        trace.uid = f"{index:06d}"  # else plotly draws lots, and no SVG would be as the one before
     try:
         data = asyncio.run(_drawn(figure, sheet, time_limit_s))
     except ChromeNotFoundError as error:

@@ -69,8 +69,8 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     names = dict.fromkeys(axis for record in sweep.records for axis in record.axes)
     columns = {axis_column(name): name for name in names}
     traces = []
-    for place, (name, unsorted) in enumerate(lines):
-        colour, symbol, dash = LINES[place]
+    for index, (name, unsorted) in enumerate(lines):
+        colour, symbol, dash = LINES[index]
         rows = sorted(unsorted, key=lambda row: _order(row[column]))
         traces.append(
             go.Scatter(
@@ -78,7 +78,7 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
                 y=[row[resource] for row in rows],
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": dash},
-                marker={"symbol": f"{symbol}-open", "size": 9 + 5 * (len(lines) - 1 - place), "line": {"width": 2}},
+                marker={"symbol": f"{symbol}-open", "size": 9 + 5 * (len(lines) - 1 - index), "line": {"width": 2}},
                 customdata=[[row["key"]] for row in rows],
                 text=[f"<b>{shown(row['task'])}</b><br>{hover(row, sweep.objectives, columns)}" for row in rows],
                 hovertemplate="%{text}<extra></extra>",

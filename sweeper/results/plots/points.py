@@ -109,7 +109,7 @@ def levels(values: Sequence[float], most: int) -> list[float]:
     """
     distinct = sorted(set(values))
     chosen = spread(list(enumerate(distinct)), most)
-    return [_shortest(distinct[place - 1] if place else -math.inf, value) for place, value in chosen]
+    return [_shortest(distinct[index - 1] if index else -math.inf, value) for index, value in chosen]
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:

@@ -63,9 +63,9 @@ def _networks(sweep: SweepTables, fronts: Sequence[Front]) -> Iterator[tuple[str
     chosen = {key for keys in members for key in _spread(keys, max(1, MOST_NETWORKS * len(keys) // max(1, count)))}
     room = _DRAWN // max(1, min(count, MOST_NETWORKS)) - BYTES_A_NETWORK
     most = min(MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, room // BYTES_A_CONNECTION))
-    for place, row in enumerate(row for front in fronts for row in front.table.select(["key", "keys"]).to_pylist()):
+    for index, row in enumerate(row for front in fronts for row in front.table.select(["key", "keys"]).to_pylist()):
         own = row["key"]
-        yield own, _drawing(sweep, own, f"n{place}", most) if own in chosen else {"missing": NOT_DRAWN}
+        yield own, _drawing(sweep, own, f"n{index}", most) if own in chosen else {"missing": NOT_DRAWN}
         for key in row["keys"]:
             if key != own:
                 yield key, {"missing": f"A replicate of trial {own}, which is drawn for all of them."}

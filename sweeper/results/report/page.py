@@ -223,11 +223,11 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 
 
 def _figure(task: str, one: style.Picture) -> str:
-    title, place = escape(one.title), escape(f"{task}/{one.name}")
+    title, figure = escape(one.title), escape(f"{task}/{one.name}")
     label = f"{title}. Arrow keys go from point to point, Enter keeps one."
     return (
         f'<figure><h3>{title}</h3><div class="plot" tabindex="0" role="group" aria-label="{label}" '
-        f'data-figure="{place}"></div><figcaption>{escape(one.caption)}</figcaption></figure>'
+        f'data-figure="{figure}"></div><figcaption>{escape(one.caption)}</figcaption></figure>'
     )
 
 
@@ -237,8 +237,8 @@ def _front_table(front: Front) -> str:
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
     heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []
-    for place, row in enumerate(rows):
-        cells = "".join(f"<td{' class=number' if f.is_number else ''}>{escape(f.cells[place])}</td>" for f in fields)
+    for index, row in enumerate(rows):
+        cells = "".join(f"<td{' class=number' if f.is_number else ''}>{escape(f.cells[index])}</td>" for f in fields)
         lines.append(f'<tr tabindex="0" data-key="{escape(row["key"])}">{cells}</tr>')
     return f'<table class="front"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 

@@ -33,8 +33,8 @@ def draw_front(front: Front) -> bytes:
         matplotlib.rcParams.update({"font.size": 8, "axes.edgecolor": _INK, "text.parse_math": False})
         panels = max(1, len(others))
         figure = Figure(figsize=(_PANEL[0] * panels, _PANEL[1]), dpi=_DPI, facecolor="white", layout="constrained")
-        for place, other in enumerate(others or [first]):
-            _panel(figure.add_subplot(1, panels, place + 1), front, other, first)
+        for index, other in enumerate(others or [first]):
+            _panel(figure.add_subplot(1, panels, index + 1), front, other, first)
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
