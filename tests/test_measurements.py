@@ -20,7 +20,7 @@ from sweeper.ledger.home import Home
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Measurement, Objective, Wall
 from sweeper.model.counting import measure
 from sweeper.results import query, questions
-from sweeper.results.loaded_sweep import LoadedSweep
+from sweeper.results.loaded_sweep import load
 from sweeper.results.plots.catalogue import pictures_of
 from sweeper.results.report.page import report
 from sweeper.spec import load_spec
@@ -141,7 +141,7 @@ def test_what_a_new_measurement_says_of_itself_is_taken_from_its_entry(one_more)
 def read_everywhere(home):
     """Ask a stored sweep all that can be asked, and return it."""
     uri = Home(home).tracking_uri
-    sweep = LoadedSweep("smoke", uri)
+    sweep = load("smoke", uri)
     fronts = [front for front in query.pareto(uri, "smoke") if front.table.num_rows]
     assert fronts
     query.exported(fronts)

@@ -171,10 +171,15 @@ def dangerous(source):
     return found
 
 
+#: What Ray carries from the driver to its own workers, and unpickles itself where we did not; nothing of it is stored.
+WITHIN_A_RUN = {"sweeper/execution/worker.py": {"cloudpickle.loads"}}
+
+
 def test_nothing_that_is_read_is_run():
     files = [file for folder in ("sweeper", "model") for file in (ROOT / folder).rglob("*.py")]
     assert len(files) > 100
-    assert {str(file): found for file in files if (found := dangerous(file.read_text(encoding="utf-8")))} == {}
+    found = {str(file.relative_to(ROOT)): set(dangerous(file.read_text(encoding="utf-8"))) for file in files}
+    assert {file: names for file, names in found.items() if names} == WITHIN_A_RUN
 
 
 @pytest.mark.parametrize(

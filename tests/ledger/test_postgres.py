@@ -331,7 +331,7 @@ def test_missing_password_says_where_to_put_it(database, tmp_path, monkeypatch, 
 
 def test_missing_driver_says_how_to_install_it(database, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(HomeError, match=r"driver is not installed.*pip install 'sweeper\[postgres\]'"):
+    with pytest.raises(HomeError, match=r"driver is not installed.*pip install 'pareto-sweeper\[postgres\]'"):
         run(tmp_path, database)
 
 

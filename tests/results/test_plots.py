@@ -478,13 +478,13 @@ _ASK = """
 import os, sys
 from sweeper.errors import PictureError
 from sweeper.results.loaded_sweep import load
-from sweeper.results.plots.files import Sheet, written
+from sweeper.results.plots.files import PictureFormat, written
 from sweeper.results.plots.catalogue import picture_of
 
 picture = picture_of(load("seeds", sys.argv[1]), "digits-10", "hypervolume-trials")
 for os.environ["BROWSER_PATH"] in sys.argv[2:]:
     try:
-        written(picture, Sheet("png"), time_limit_s=2.0)
+        written(picture, PictureFormat("png"), time_limit_s=2.0)
     except PictureError as error:
         print(error)
 """
