@@ -6,6 +6,7 @@ What a file imports counts wherever it stands: at the top, inside a function, un
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+import sweeper
 
 ROOT = Path(__file__).parent.parent
 
@@ -157,6 +160,25 @@ def test_table_has_no_way_round_in_a_circle():
         for name in leaves:
             del open_rooms[name]
     assert not open_rooms, f"these rooms reach each other: {sorted(open_rooms)}"
+
+
+def unknown_modules(text: str) -> list[str]:
+    """Return what is named in backticks as a module of ours, or a name in one, and leads to none."""
+    known = set(import_graph()) | {"sweeper.model", "sweeper.search_spaces"}
+    named = set(re.findall(r"`(sweeper(?:\.\w+)+)[`(]", text))
+    public = {f"sweeper.{name}" for name in sweeper.__all__}
+    return sorted(one for one in named - public if not {one, one.rpartition(".")[0]} & (known - {"sweeper"}))
+
+
+@pytest.mark.parametrize("path", source_files())
+def test_file_names_no_module_that_is_not_there(path):
+    # Tags of MLflow look like modules, and are stored data.
+    tags = {"sweeper.live", "sweeper.front", "sweeper.trials", "sweeper.spec"}
+    assert set(unknown_modules((ROOT / path).read_text())) <= tags
+
+
+def test_check_of_named_modules_can_fail():
+    assert unknown_modules("see `sweeper.plan.Ledger` and `sweeper.ledger.ledger.Ledger`") == ["sweeper.plan.Ledger"]
 
 
 def test_driver_and_results_touch_nowhere():

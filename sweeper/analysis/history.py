@@ -71,7 +71,7 @@ def _volumes(
 
 
 def _mean(group: Sequence[TrialRecord], objectives: Sequence[Objective]) -> list[float] | None:
-    """Return the mean of each objective over replicates, as `sweeper.table.points_table` does; None without values."""
+    """Return the mean of each objective over replicates, as `points_table` does; None without values."""
     columns = [[record.measurement.get(objective.name, math.nan) for record in group] for objective in objectives]
     if not all(math.isfinite(value) for column in columns for value in column):
         return None

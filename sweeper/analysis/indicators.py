@@ -216,7 +216,7 @@ def hypervolume_history(
             the volume may fall. None where every row is another's: then it never does.
 
     Returns:
-        Shape (N,), the product of the objectives' units; equal to `sweeper.front.hypervolume` up to rounding.
+        Shape (N,), the product of the objectives' units; equal to `pareto.hypervolume` up to rounding.
 
     Raises:
         ValueError: If a shape does not fit the goals, names are not as many as points, or a value is NaN or infinite.

@@ -54,7 +54,7 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
     Returns:
         Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
         `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); the axes, under
-        `sweeper.table.axis_column`; each name in `MEASUREMENTS` (in its own unit, null where not measured); each name
+        `points.axis_column`; each name in `MEASUREMENTS` (in its own unit, null where not measured); each name
         in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say which columns are axes.
     """
     rows = sorted(records, key=lambda record: (record.task, record.number, record.key))

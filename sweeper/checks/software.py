@@ -184,7 +184,7 @@ def browser(facts: Mapping[str, Any] | str) -> Finding:
     """Say whether there is a browser that draws pictures as SVG, PNG and PDF.
 
     Args:
-        facts: As `sweeper.probe.browser` answers; why not, where it could not be asked.
+        facts: As `sweeper.checks.probe.browser` answers; why not, where it could not be asked.
     """
     way_out = (
         "Needed only for pictures as .svg, .png and .pdf: install Chrome or Chromium, or set BROWSER_PATH to the "

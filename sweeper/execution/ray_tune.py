@@ -1,4 +1,4 @@
-"""One run of Ray Tune over a source's jobs, on the cluster that `sweeper.cluster` has joined.
+"""One run of Ray Tune over a source's jobs, on the cluster that `ray_cluster` has joined.
 
 Imported by `executors.py` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
 never read here: the classes below leave their state out.

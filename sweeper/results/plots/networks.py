@@ -39,7 +39,7 @@ _ROW = 190  # pixels
 #: Lines of one network: a small picture shows the strongest, and a page holds many pictures.
 _MOST_LINES = 150
 
-#: The colours of `sweeper.drawing`.
+#: The colours of `drawing`.
 _COLOURS = {"bottom-up": BLUE, "lateral": VERMILLION, "top-down": GREEN}
 
 #: From the strongest: what share of the most strength and vigour a line has at least, its width and its opacity.
