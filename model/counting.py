@@ -6,6 +6,7 @@ figure is measured on the cut network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -105,6 +106,22 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
     return assembled(window, [Source(lattice, member, kept)])
 
 
+def count_space(channels: Sequence[int]) -> dict[str, float]:
+    """Return how far a network reaches in space, and the total of its channels.
+
+    Breadth is the extent of the window that is used, as depth and time are: none of them falls when a channel, a layer
+    or a step is added. (The mean over layers, for one, falls when a thin layer is laid on top.)
+
+    Args:
+        channels: Living channels of each living layer.
+    """
+    return {
+        "breadth": float(max(channels, default=0)),
+        "depth": float(len(channels)),  # no layer lives above a dead one: it would see no image
+        "channels": float(sum(channels)),
+    }
+
+
 def count_parameters(lattice: Lattice) -> int:
     """Return the number of weights of one network of the population."""
     return sum(parameter[0].numel() for parameter in lattice.parameters())
@@ -194,9 +211,7 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
     return {
         "accuracy": float(seen.is_right.double().mean()),
         "loss": -float(seen.log_likelihood.mean()),
-        "breadth": sum(left.channels) / left.layers if left.layers else 0.0,
-        "channels": float(sum(left.channels)),
-        "depth": float(left.layers),
+        **count_space(left.channels),
         "time": time,
         "time_p95": float(seen.expected_steps.flatten().quantile(0.95)),
         "exit_time": float(seen.exit_step.double().mean()),

@@ -11,7 +11,15 @@ from typing import Any
 import torch
 
 from sweeper.model.costs import group_norms
-from sweeper.model.counting import BACKPROP_DEAD_BELOW, cut, evaluate, living_channels, measure, remove_dead
+from sweeper.model.counting import (
+    BACKPROP_DEAD_BELOW,
+    count_space,
+    cut,
+    evaluate,
+    living_channels,
+    measure,
+    remove_dead,
+)
 from sweeper.model.errors import CheckpointError
 from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
@@ -238,9 +246,7 @@ class TrainingPopulation:
                         "loss": -float(seen.log_likelihood[:, row].mean()),
                         "accuracy": float(seen.is_right[:, row].double().mean()),
                         "time": float(seen.expected_steps[:, row].mean()),
-                        "breadth": sum(channels) / len(channels) if channels else 0.0,
-                        "depth": len(channels),  # no layer lives above a dead one: it would see no image
-                        "channels": sum(channels),
+                        **count_space(channels),
                     }
         return found
 

@@ -68,7 +68,12 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         Measurement("accuracy", "share", "share of held-out test images answered right", digits=3),
         Measurement("loss", "nats", "mean negative log-likelihood of the test labels", digits=3),
         Measurement(
-            "breadth", "channels", "mean number of living channels over living layers", label="breadth, channels"
+            "breadth",
+            "channels",
+            "living channels of the widest living layer",
+            digits=1,
+            is_whole=True,
+            label="breadth, channels",
         ),
         Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True),
         Measurement("depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers"),

@@ -124,7 +124,7 @@ def test_latex_of_a_front_has_units_rounded_numbers_and_its_origin():
         "(share) & (channels) & (layers) & (steps) & (multiply-accumulates per image) & (count) & (channels) &  &"
         in text
     )
-    assert r"$0.255 \pm 0.007$ & $10{,}000.06$" in text
+    assert r"$0.255 \pm 0.007$ & $10{,}000.1$" in text
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
 
 

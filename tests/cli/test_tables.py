@@ -130,7 +130,7 @@ def test_front_marks_the_direction_of_its_objectives_only():
 def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
     front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
     (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
-    assert line.split() == ["0.250", "1.00", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
+    assert line.split() == ["0.250", "1.0", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
 
 
 def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
@@ -289,7 +289,7 @@ def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step()
         r"digits-10 · trial abc",
         r"2 layers of 3 \+ 2 channels",
         r"accuracy +0.927",
-        r"breadth, channels +2.50",
+        r"breadth, channels +3\b",
         r"time, steps +1.75",
         r"parameters +321",
         r"2 +2 +4×4\s+1 +3 +8×8\s+image +1 +8×8",

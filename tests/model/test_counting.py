@@ -231,3 +231,67 @@ def test_cut_network_without_layers_costs_nothing_in_space():
     kill(lattice, [(l, c) for l in (0, 1) for c in (0, 1)])
     remove_dead(lattice)
     assert [cost_P.tolist() for cost_P in space_costs(cut(lattice))] == [[0.0], [0.0]]
+
+
+#: What more of a network never lowers.
+RESOURCES = ("breadth", "depth", "time", "channels", "parameters", "macs", "cost_breadth", "cost_depth", "cost_time")
+
+
+def resources_of(lattice):
+    """Return what a network uses, in the order of `RESOURCES`."""
+    remove_dead(lattice)
+    left = cut(lattice)
+    pixels = images_of(lattice.window, count=4)
+    measured = measure(left, evaluate(left, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64))))
+    return [measured[name] for name in RESOURCES]
+
+
+def assert_no_less(more, less):
+    fallen = [name for name, a, b in zip(RESOURCES, more, less, strict=True) if a < b * (1 - 1e-12)]
+    assert fallen == []
+
+
+def with_steps_of_their_own(window):
+    """Return a network whose step distribution does not depend on its answers, which any other channel changes."""
+    lattice = lattice_of(window)
+    if lattice.is_adaptive:
+        lattice.hazard_sureness.data.zero_()
+    return lattice
+
+
+@quick
+@given(partly_dead(), st.data())
+def test_another_living_channel_lowers_no_resource(given_window, data):
+    window, dead = given_window
+    fewer, more = with_steps_of_their_own(window), with_steps_of_their_own(window)
+    every = [(l, c) for l, channels in enumerate(window.channels) for c in range(channels)]
+    kill(more, dead)
+    kill(fewer, [*dead, data.draw(st.sampled_from(every))])
+    assert_no_less(resources_of(more), resources_of(fewer))
+
+
+@quick
+@given(windows(min_layers=2, max_layers=4))
+def test_another_living_layer_lowers_no_resource(window):
+    deeper, shallower = with_steps_of_their_own(window), with_steps_of_their_own(window)
+    kill(shallower, [(window.layers - 1, c) for c in range(window.channels[-1])])
+    more, less = resources_of(deeper), resources_of(shallower)
+    assert_no_less(more, less)
+    assert more[RESOURCES.index("depth")] == less[RESOURCES.index("depth")] + 1
+
+
+@quick
+@given(windows())
+def test_another_step_lowers_no_resource(window):
+    window = replace(window, steps=window.steps + 1)
+    longer, shorter = lattice_of(window), lattice_of(window)
+    stopping_after(shorter, 0, window.steps - 1)
+    more, less = resources_of(longer), resources_of(shorter)
+    assert_no_less(more, less)
+    assert more[RESOURCES.index("time")] > less[RESOURCES.index("time")]
+
+
+def test_breadth_is_the_width_of_the_widest_layer():
+    left = lattice_of(Window((5, 2, 3), 2, (1, 6, 6), 3))
+    measured = measure(left, evaluate(left, Images(images_of(left.window), torch.zeros(3, dtype=torch.int64))))
+    assert (measured["breadth"], measured["depth"], measured["channels"]) == (5, 3, 10)

@@ -176,10 +176,9 @@ def counted(number: int, noun: str) -> str:
 
 def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, str]:
     """Return a network's figures by what they are called; what was not measured is counted on the graph."""
-    layers = len(graph.channels)
     known = {
-        "breadth": sum(graph.channels) / layers if layers else 0.0,
-        "depth": layers,
+        "breadth": max(graph.channels, default=0),
+        "depth": len(graph.channels),
         "time": sum(step * p for step, p in enumerate(graph.step_dist, start=1)),
         "parameters": graph.parameters,
         **measurement,
@@ -189,7 +188,8 @@ def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, s
 
 
 def _figure(measurement: Measurement, value: float) -> str:
-    is_counted = measurement.is_whole or not measurement.digits
+    # Earlier versions measured some of what is whole now as a mean.
+    is_counted = not measurement.digits or (measurement.is_whole and float(value).is_integer())
     return _short(value) if is_counted else f"{value:.{measurement.digits}f}"
 
 
