@@ -7,9 +7,11 @@ killed in the middle: 4 of 16 trials complete, 4 stopped early, 8 open.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import tarfile
 from collections import Counter
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,16 @@ import torch
 
 import sweeper
 from sweeper.checks.audit import audit
+from sweeper.cli.run import main
 from sweeper.driver.sweep import Sweep
+from sweeper.errors import SpecMismatchError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.open import read_ledger
 from sweeper.results.find_network import find_network
 from sweeper.results.report.page import report
+from sweeper.rules import earlier_rules
+from sweeper.spec import load_spec
 from sweeper.trial import State
 
 #: Where the home was when it was written.
@@ -52,6 +58,21 @@ def _move(connection, folder):
                 f'WHERE typeof("{column}") = \'text\' AND instr("{column}", ?)',
                 (WRITTEN_AT, folder, WRITTEN_AT),
             )
+
+
+@pytest.fixture
+def command(home, monkeypatch):
+    """Runs a command line in this process, and returns what it exits with."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["sweeper", *words, "--home", str(home.root)])
+        try:
+            main()
+        except SystemExit as ended:
+            return ended.code or 0
+        return 0
+
+    return run
 
 
 def resumed(home, name):
@@ -103,18 +124,49 @@ def test_resuming_a_complete_sweep_trains_nothing(home):
     assert records(home, "grid") == before
 
 
-@pytest.mark.slow
-def test_interrupted_search_is_resumed_to_its_end_audited_and_reported(home):
+def test_interrupted_search_is_not_mixed_with_trials_of_todays_rules(home, tmp_path, command, capsys):
     before = records(home, "search")
-    finished = {key: record for key, record in before.items() if record.state.is_finished}
-    assert Counter(record.state for record in finished.values()) == {State.COMPLETE: 4, State.PRUNED: 4}
-    counts = resumed(home, "search").counts
-    assert (counts.planned, counts.waiting, counts.running, counts.failed) == (16, 0, 0, 0)
-    after = records(home, "search")
-    assert {key: after[key] for key in finished} == finished, "what was finished stays as it was"
-    assert before.keys() <= after.keys()
-    all_promises_hold(home, "search")
-    assert "search" in report(sweeper.load_sweep("search", home=home.root))
+    states = Counter(record.state for record in before.values())
+    assert (states[State.COMPLETE], states[State.PRUNED]) == (4, 4)
+    refused = "sweep 'search' is measured by the rules of version 0.1.* 8 of its 16 trials have no outcome"
+    with pytest.raises(SpecMismatchError, match=refused):
+        resumed(home, "search")
+    spec = tmp_path / "search.yaml"
+    spec.write_text(sweeper.load_sweep("search", home=home.root).spec_text)
+    for words in (["resume", "search"], ["run", str(spec)]):
+        assert command(*words) == 2
+        said = capsys.readouterr().err
+        assert "under another name with --name" in said
+        assert "Traceback" not in said
+    assert records(home, "search") == before
+
+
+@pytest.mark.slow
+def test_interrupted_search_is_mirrored_audited_and_reported_as_it_is(home):
+    before = records(home, "search")
+    assert Sweep("search", home.root).mirror().is_mirrored
+    assert records(home, "search") == before
+    broken = {p.text: p.said for p in audit(home.known("search"), home.tracking_uri_of("search", None)) if not p.holds}
+    assert list(broken) == ["no trial is running without a driver, and none waits once the sweep has ended"]
+    loaded = sweeper.load_sweep("search", home=home.root)
+    assert str(earlier_rules(2)) in unescape(report(loaded))
+    assert loaded.facts["measured"] == str(earlier_rules(2))
+
+
+def test_complete_grid_that_is_to_grow_is_refused(home, tmp_path):
+    text = sweeper.load_sweep("grid", home=home.root).spec_text
+    assert "replicates" not in text
+    (tmp_path / "grid.yaml").write_text(f"replicates: 2\n{text}")
+    with pytest.raises(SpecMismatchError, match="the spec given is another one"):
+        Sweep("grid", home.root).run(load_spec(tmp_path / "grid.yaml"), executor=InlineExecutor())
+
+
+def test_status_says_by_which_rules_a_sweep_is_measured(home, command, capsys):
+    for words in (["status", "grid"], ["pareto", "grid"], ["show", "9f0b26ba842784d7"]):
+        assert command(*words) == 0
+        assert str(earlier_rules(2)) in capsys.readouterr().err
+    assert command("status", "grid", "--json") == 0
+    assert str(earlier_rules(2)) in capsys.readouterr().out
 
 
 @pytest.mark.slow

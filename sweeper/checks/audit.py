@@ -6,6 +6,8 @@ works.
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,14 +17,15 @@ from typing import TYPE_CHECKING
 
 from sweeper.analysis.fronts import Front, compute_fronts
 from sweeper.checks.guarantee import Guarantee, judged
-from sweeper.errors import SpecError, TrackingError
+from sweeper.errors import TrackingError
 from sweeper.ledger.again import attempts
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.open import read_ledger
 from sweeper.ledger.populations import population_key
 from sweeper.ledger.rows import Row
+from sweeper.rules import RULES, rules_in
 from sweeper.search.cells import cells_of
-from sweeper.spec import Setting, SweepSpec
+from sweeper.spec import SweepSpec, keys_of
 from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
 from sweeper.tracking.recorder import member_keys, shortened
 from sweeper.trial import Outcome, State, TrialRecord
@@ -117,7 +120,9 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
     """Compare the keys in the ledger with those that the spec plans; former attempts of a trial are no second one."""
     broken = _Broken(list)
     found = Counter(row.plan["key"] for row in rows if "key" in row.plan)
-    if spec.search is None:
+    if spec.search is None and any(rules_in(row.plan) != RULES for row in rows):
+        _planned_by_earlier_rules(spec, rows, broken)
+    elif spec.search is None:
         planned = {setting.key for setting in spec.settings()}
         broken["planned, but not in the ledger"] = sorted(planned - found.keys())
         broken["in the ledger, but not planned"] = sorted(found.keys() - planned)
@@ -127,7 +132,7 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
     for row in rows:
         if row.record is None:
             broken["a row that cannot be read"].append(row.name)
-        elif Setting.from_flat(row.record.setting).key != row.record.key:
+        elif keys_of(row.record.setting, rules_in(row.plan)).key != row.record.key:
             broken["a key that is not that of its setting"].append(row.name)
     keys = Counter((row.task, row.plan["again"]) for row in (*rows, *former) if "again" in row.plan)
     for row in former:
@@ -136,6 +141,19 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
         if keys[row.task, row.number] > 1:
             broken["tried again twice at a time"].append(row.name)
     return broken
+
+
+def _planned_by_earlier_rules(spec: SweepSpec, rows: Sequence[Row], broken: _Broken) -> None:
+    """Compare what a grid varies with what was planned: today's settings have other names, and so other keys."""
+    axes, tasks = list(spec.axes), len(spec.tasks)
+    planned = {json.dumps([*values, seed]) for values in itertools.product(*spec.axes.values()) for seed in spec.seeds}
+    found = {
+        json.dumps([*(row.record.axes.get(axis) for axis in axes), row.record.seed]): row for row in rows if row.record
+    }
+    broken["planned, but not in the ledger"] = sorted(planned - found.keys())
+    broken["in the ledger, but not planned"] = sorted(found[each].name for each in found.keys() - planned)
+    if (seen := len({row.task for row in rows})) != tasks:
+        broken[f"trials of {seen} tasks, not of {tasks}"].append(", ".join(sorted({row.task for row in rows})))
 
 
 def _searched_once(spec: SweepSpec, records: Sequence[TrialRecord], broken: _Broken) -> None:
@@ -224,8 +242,8 @@ def _populations_of(row: Row) -> set[str]:
 
 def _kind(row: Row) -> tuple[str, str]:
     try:
-        return row.task, Setting.from_flat(row.plan["setting"]).group_key if row.record else ""
-    except (SpecError, KeyError):
+        return row.task, keys_of(row.plan["setting"], rules_in(row.plan)).group_key if row.record else ""
+    except KeyError:
         return row.task, ""
 
 

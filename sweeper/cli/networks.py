@@ -16,6 +16,7 @@ from sweeper.cli.options import (
     checked,
     write_aside,
 )
+from sweeper.cli.output import say_earlier
 from sweeper.errors import QueryError
 
 
@@ -65,6 +66,7 @@ def show(
     else:
         write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
         print(f"{output} shows {shown.title}")
+    say_earlier(shown.earlier)
 
 
 def export(

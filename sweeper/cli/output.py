@@ -18,6 +18,7 @@ from sweeper.errors import QueryError
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.analysis.formats import ArrowTable
     from sweeper.analysis.sheet import Sheet
+    from sweeper.rules import EarlierRules
 
 _KINDS = ("table", "json", "csv", "parquet", "latex")
 
@@ -28,6 +29,12 @@ FormatOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")]
+
+
+def say_earlier(earlier: EarlierRules | None) -> None:
+    """Say by which rules a sweep is measured where they are not today's; beside the answer, which programs may read."""
+    if earlier:
+        print(f"note: {earlier}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, print_json, write_aside
+from sweeper.cli.output import say_earlier
 from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -69,6 +70,7 @@ def plot(
     sweep = load(checked(name), Sweep(name, home, tracking_uri).tracking_uri)
     drawn = sweep.picture(picture, task, key=key)
     write_aside(output, files.written(drawn, sheet))
+    say_earlier(sweep.earlier)
     print(f"{output} shows {drawn.title[0].lower()}{drawn.title[1:]}. {drawn.caption}")
 
 

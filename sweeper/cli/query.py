@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked
-from sweeper.cli.output import Answered, FormatOption, OutputOption, Target
+from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
 from sweeper.errors import QueryError, UnknownSweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -142,6 +142,7 @@ def pareto(
     """
     from sweeper.cli import tables
     from sweeper.results import query
+    from sweeper.results.loaded_sweep import load
 
     uri = _tracking(name, home, tracking_uri)
     target = Target.of(format, as_json, output, "a front is")
@@ -154,6 +155,7 @@ def pareto(
     fronts = query.pareto(uri, name, task=task, where=where or (), objectives=chosen)
     if not fronts:
         raise _no_front(name)
+    say_earlier(load(name, uri).earlier)
     target.give(
         Answered(
             query.exported(fronts),
@@ -186,6 +188,7 @@ def trials(
             f"sweep {name!r} has no finished trial yet. "
             f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
         )
+    say_earlier(sweep.earlier)
     table = sweep.trials(task, where=where or ())
     sheets = query.trial_sheets(sweep, table, where or ())
     target.give(
@@ -216,6 +219,7 @@ def _answer(question: _Question, stored: _Stored, target: Target) -> None:
         raise _no_front(stored.name)
     if not any(answer.is_found for answer in answers):
         raise QueryError("; ".join(f"sweep {stored.name!r}, task {a.front.task!r}: {a.says}" for a in answers))
+    say_earlier(sweep.earlier)
     target.give(
         Answered(
             questions.as_table(answers),

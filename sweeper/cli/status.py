@@ -18,6 +18,7 @@ from sweeper.cli.options import (
     job_server,
     print_json,
 )
+from sweeper.cli.output import say_earlier
 from sweeper.cli.submit import jobs_as_values
 from sweeper.cli.watch import watch
 
@@ -59,9 +60,12 @@ def status(
     rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
     if as_json:
         found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
+        if name is not None and (earlier := sweeps[0].earlier):
+            found[0]["measured"] = str(earlier)
         print_json(found[0] if name is not None else found)
     elif name is not None:
         Console().print(tables.status_table(*rows[0]))
+        say_earlier(sweeps[0].earlier)
     elif rows:
         Console().print(tables.sweeps_table(rows))
     else:

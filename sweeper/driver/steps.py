@@ -19,6 +19,7 @@ from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import read_ledger
 from sweeper.provenance import software
+from sweeper.rules import earlier_rules
 from sweeper.search.cells import knowledge_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, placement_changes
@@ -80,6 +81,35 @@ def agree(name: str, given: LoadedSpec | None, ledger: Ledger | None) -> Agreeme
     if given is not None and ledger is not None:
         ledger.refuse_other(given)
     return Agreement(given or planned, planned)
+
+
+def has_had_its_day(name: str, given: LoadedSpec | None, ledger: Ledger | None, repeated: Collection[Outcome]) -> bool:
+    """Tell whether a sweep is of earlier rules, and has nothing left to train.
+
+    Args:
+        name: Name of the sweep.
+        given: The spec that the user names; None resumes what was planned.
+        ledger: The sweep's ledger; None where it has none yet.
+        repeated: How trials ended that are tried again.
+
+    Raises:
+        SpecMismatchError: If it is of earlier rules, and something of it would have to be trained by today's.
+    """
+    earlier = earlier_rules(ledger.rules) if ledger else None
+    if ledger is None or earlier is None:
+        return False
+    counts, planned = ledger.counts().without_driver(), ledger.planned_spec
+    again = ledger.ended_so(repeated)
+    has_grown = given is not None and planned is not None and given.spec != planned.spec
+    if not counts.waiting and not again and not has_grown:
+        return True
+    left = f"{counts.waiting} of its {counts.planned} trials have no outcome" if counts.waiting else ""
+    more = left or (f"{again} of its trials would be trained again" if again else "the spec given is another one")
+    raise SpecMismatchError(
+        f"sweep {name!r} is {earlier}; {more}, and they can be trained by today's rules alone, which one sweep must "
+        f"not mix with others. Read it as it is (`sweeper pareto {name}`, `sweeper report {name}`), and train its spec "
+        "anew under another name with --name."
+    )
 
 
 @dataclass(frozen=True)
@@ -170,7 +200,12 @@ def knowledge(spec: SweepSpec, home: Home) -> dict[str, list[Known]]:
     for name in spec.search.warm_start if spec.search else ():
         check_name(name)
         with closing(read_ledger(home.known(name))) as ledger:
-            other, records = ledger.spec, ledger.records()
+            other, records, rules = ledger.spec, ledger.records(), ledger.rules
+        if earlier := earlier_rules(rules):
+            raise SpecMismatchError(
+                f"search.warm_start must name sweeps that are measured by today's rules, but {name!r} is {earlier}. "
+                "Take it out of warm_start."
+            )
         if other.objectives != spec.objectives:
             goals = [", ".join(f"{o.goal} {o.name}" for o in one.objectives) for one in (spec, other)]
             raise SpecMismatchError(

@@ -27,6 +27,7 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
 from sweeper.ledger.studies import create_ledger
 from sweeper.provenance import sweep_facts
+from sweeper.rules import EarlierRules, earlier_rules
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
 from sweeper.tracking.trackers import recorder_of
@@ -139,6 +140,8 @@ class Sweep:
         if loaded is None:
             self._home.known(self.name)
         with self._driving(takes_on or loaded is None) as (lease, planned), ExitStack() as stack:
+            if planned and steps.has_had_its_day(self.name, loaded, planned, repeated):
+                return self._mirror(planned, lease, recorder)
             agreed = steps.agree(self.name, loaded, planned)
             executor = executor or RayExecutor(workers, scratch=self.scratch)
             connect = self._mlflow if recorder is None else lambda: recorder
@@ -207,10 +210,12 @@ class Sweep:
         """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
         self._home.known(self.name)
         with self._driving() as (lease, planned):
-            ledger = planned or read_ledger(self._folder)
-            driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
-            driver.open()
-            return driver.finish()
+            return self._mirror(planned or read_ledger(self._folder), lease, recorder)
+
+    def _mirror(self, ledger: Ledger, lease: Lease, recorder: Recorder | None) -> Summary:
+        driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
+        driver.open()
+        return driver.finish()
 
     def _mlflow(self) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
@@ -233,6 +238,12 @@ class Sweep:
         with closing(read_ledger(folder)) as ledger:
             counts = ledger.counts()
             return counts if folder.driver or ledger.driver else counts.without_driver()
+
+    @property
+    def earlier(self) -> EarlierRules | None:
+        """The rules that it is trained and measured by, where they are not today's."""
+        with closing(read_ledger(self._home.known(self.name))) as ledger:
+            return earlier_rules(ledger.rules)
 
     @property
     def driver(self) -> str | None:

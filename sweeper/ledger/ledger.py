@@ -3,8 +3,8 @@
 The ledger is an Optuna storage with one study per sweep and task. It is the only truth about a sweep: Ray's state is
 placement, MLflow is a mirror. One driver writes it. Every trial carries these attributes:
 
-    plan     key, setting, population, and of a search what the sampler noted: written with the row itself; of a trial
-             that is tried again on request also the row that it takes the place of
+    plan     key, the number of the rules, setting, population, and of a search what the sampler noted: written with
+             the row itself; of a trial that is tried again on request also the row that it takes the place of
     claim    attempt, owner, heard_ms, retries: who works on it, and how often it was tried again
     rungs    the measurement at each rung that it has passed
     ended    outcome, reason, measurement, details, curve: written together with the row's last state
@@ -40,6 +40,7 @@ from sweeper.ledger.rows import (
 )
 from sweeper.ledger.studies import RowChange, Studies
 from sweeper.measurements import Objective
+from sweeper.rules import RULES, rules_in
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
@@ -119,6 +120,11 @@ class Ledger:
         for revision in self.revisions:
             facts = {**revision.facts, **facts}
         return facts
+
+    @property
+    def rules(self) -> int:
+        """The number of the rules that its trials are trained and measured by; today's where nothing is planned."""
+        return rules_in(self.facts) if self.revisions else RULES
 
     def refuse_other(self, loaded: LoadedSpec) -> None:
         """Check that this sweep was planned from the same spec, or from one that has grown into this, or not at all.

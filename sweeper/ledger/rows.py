@@ -16,8 +16,9 @@ from sweeper.errors import SpecError
 from sweeper.ledger.optuna_tables import NewRow as NewRow
 from sweeper.ledger.populations import Population
 from sweeper.measurements import Objective
+from sweeper.rules import FACT, RULES, rules_in
 from sweeper.search.distributions import distribution_of
-from sweeper.spec import Setting, SweepSpec
+from sweeper.spec import Setting, SweepSpec, keys_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 _STATES = {
@@ -33,7 +34,13 @@ def new_row(spec: SweepSpec, population: Population, setting: Setting, note: obj
     """Return the row of a planned setting; a search gives what the sampler noted."""
     axes = spec.axes_of(setting)
     ranges = {n: r for n, r in distributions_of(spec).items() if n in axes or n == "seed"}
-    plan: dict[str, Any] = {"key": setting.key, "setting": setting.flat(), "axes": axes, "population": population.key}
+    plan: dict[str, Any] = {
+        "key": setting.key,
+        FACT: RULES,
+        "setting": setting.flat(),
+        "axes": axes,
+        "population": population.key,
+    }
     if note:
         plan["note"] = note
     varied = {**axes, "seed": setting.seed}
@@ -45,17 +52,19 @@ def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
     # An outcome counts once the row is finished: both are written together.
     ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
-    setting = Setting.from_flat(plan["setting"])
+    setting, rules = plan["setting"], rules_in(plan)
+    if rules == RULES:
+        Setting.from_flat(setting)  # refuses what is damaged; what is of other rules is taken at its word
     return TrialRecord(
         key=plan["key"],
         sweep=sweep,
         task=task,
         number=trial.number,
         state=_STATES[trial.state],
-        setting=plan["setting"],
+        setting=setting,
         axes=plan["axes"],
-        setting_key=setting.setting_key,
-        seed=setting.seed,
+        setting_key=keys_of(setting, rules).setting_key,
+        seed=setting["seed"],
         population=plan["population"],
         attempt=claim.get("attempt", 0),
         outcome=Outcome(ended["outcome"]) if ended else None,

@@ -21,6 +21,7 @@ from sweeper.results.objectives import front_objectives
 from sweeper.results.query import with_origin
 from sweeper.results.questions import Answer
 from sweeper.results.sweep_tables import SweepTables
+from sweeper.rules import rules_in, said_of
 from sweeper.trial import State
 
 
@@ -117,7 +118,11 @@ def answered(own: SweepTables, other: SweepTables, mine: Front, theirs: Front) -
         _rows(mine, gained, "gained", [_why(other, my_keys[number]) for number in gained]),
         _rows(theirs, lost, "lost", [_why(own, their_keys[number]) for number in lost]),
     ]
-    return Answer(mine, _text(facts, theirs), concatenated(rows), ("role",), facts)
+    says = _text(facts, theirs)
+    if own.earlier != other.earlier:
+        facts["measured"], facts["other_measured"] = (said_of(rules_in(sweep.facts)) for sweep in (own, other))
+        says += f"; NOT BY THE SAME RULES: {own.name} is {facts['measured']}; {other.name} is {facts['other_measured']}"
+    return Answer(mine, says, concatenated(rows), ("role",), facts)
 
 
 def _scaled(mine: Front, theirs: Front) -> dict[str, float | None]:

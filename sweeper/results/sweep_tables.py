@@ -20,6 +20,7 @@ from sweeper.analysis.trials import StoredTrials
 from sweeper.errors import UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
+from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.tracking.reader import Reader
 from sweeper.trial import TrialRecord
 
@@ -81,8 +82,18 @@ class SweepTables:
 
     @cached_property
     def facts(self) -> dict[str, str]:
-        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
-        return self._reader.facts()
+        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name.
+
+        Where its numbers do not mean what they mean today, `measured` says what they mean.
+        """
+        facts = self._reader.facts()
+        earlier = earlier_rules(rules_in(facts))
+        return facts | ({"measured": str(earlier)} if earlier else {})
+
+    @property
+    def earlier(self) -> EarlierRules | None:
+        """The rules that it was trained and measured by, where they are not today's."""
+        return earlier_rules(rules_in(self.facts))
 
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the finished trials, one row each; columns as in docs/reference/columns.md.

@@ -11,7 +11,16 @@ from sweeper.spec.choices import Distribution, Sampler, Solver, TimeSelection, W
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
-from sweeper.spec.setting import DIGITS, LatticeSpec, PressuresSpec, Scalar, Setting, TaskSpec, TrainingSpec
+from sweeper.spec.setting import (
+    DIGITS,
+    LatticeSpec,
+    PressuresSpec,
+    Scalar,
+    Setting,
+    TaskSpec,
+    TrainingSpec,
+    keys_of,
+)
 from sweeper.spec.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.spec.yaml_source import read_yaml
 
@@ -37,6 +46,7 @@ __all__ = [
     "WindowKind",
     "check_name",
     "differences",
+    "keys_of",
     "load_spec",
     "place_of",
     "placement_changes",

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,13 +23,14 @@ from pydantic import (
     model_serializer,
 )
 
+from sweeper.rules import RULES
 from sweeper.spec.choices import Solver, TimeSelection, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
 
-#: Part of every key: a new number here makes every trial a new one.
-SCHEMA = 2
+#: Part of every key: what is trained or measured by other rules is another trial.
+SCHEMA = RULES
 
 LARGEST_SEED = 2**31 - 1
 
@@ -218,17 +220,17 @@ class Setting(PressuresSpec):
     @property
     def key(self) -> str:
         """The trial's identity everywhere: 16 hexadecimal digits."""
-        return digest(self.flat())
+        return keys_of(self.flat()).key
 
     @property
     def setting_key(self) -> str:
         """What replicates share: the key without the seed."""
-        return digest({name: value for name, value in self.flat().items() if name != "seed"})
+        return keys_of(self.flat()).setting_key
 
     @property
     def group_key(self) -> str:
         """What members of one population must share: task, lattice and training."""
-        return digest({name: value for name, value in self.flat().items() if "." in name})
+        return keys_of(self.flat()).group_key
 
     def flat(self) -> dict[str, Scalar]:
         """Return the setting as dotted names and plain values; unset fields are left out."""
@@ -282,7 +284,30 @@ def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
     return str(path)
 
 
-def digest(flat: Mapping[str, Scalar]) -> str:
-    """Return 16 hexadecimal digits that stand for these names and values in this version of settings."""
-    canonical = json.dumps({"schema": SCHEMA, **flat}, sort_keys=True, separators=(",", ":"))
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a setting; see the properties of `Setting` of these names."""
+
+    key: str
+    setting_key: str
+    group_key: str
+
+
+def keys_of(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> Keys:
+    """Return the keys of a setting as it is stored: with the names and in the words of its time.
+
+    Args:
+        flat: As `Setting.flat` returned it.
+        schema: That of its time.
+    """
+    return Keys(
+        digest(flat, schema),
+        digest({name: value for name, value in flat.items() if name != "seed"}, schema),
+        digest({name: value for name, value in flat.items() if "." in name}, schema),
+    )
+
+
+def digest(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> str:
+    """Return 16 hexadecimal digits that stand for these names and values in a version of settings."""
+    canonical = json.dumps({"schema": schema, **flat}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 from sweeper import model, storage
 from sweeper.errors import QueryError, SpecError
 from sweeper.network import ExampleImage, StepHistogram
+from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.spec import Setting
 
 #: Beyond, an integer is no count, and no float holds it exactly.
@@ -39,6 +40,7 @@ class Described:
         measurement: What the file says was measured on it.
         steps: Histogram over the test images; None in older files.
         examples: Test images, the fastest and the slowest; empty in older files, and where all take the same steps.
+        earlier: The rules that it was trained and measured by, where they are not today's.
     """
 
     graph: model.Graph
@@ -46,6 +48,7 @@ class Described:
     measurement: Mapping[str, float]
     steps: StepHistogram | None = None
     examples: tuple[ExampleImage, ...] = ()
+    earlier: EarlierRules | None = None
 
 
 def describe(path: Path) -> Described:
@@ -90,6 +93,7 @@ def _described(network: model.Network, path: Path) -> Described:
         measurement={name: value for name, value in numbers if _is_number(value)},
         steps=_histogram(description.get("steps"), path),
         examples=_examples(description.get("examples"), network.window, path),
+        earlier=earlier_rules(rules_in(description)) if "key" in description else None,  # else it is of no sweep
     )
 
 

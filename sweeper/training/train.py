@@ -20,6 +20,7 @@ from sweeper.model import encode, thinking_entries
 from sweeper.model import train as train_networks
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
+from sweeper.rules import FACT, RULES
 from sweeper.spec import Setting
 from sweeper.training.checkpoints import Checkpoints
 from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
@@ -188,7 +189,7 @@ def _save_networks(
     Raises:
         OSError: If a disk is full: that passes, and a trial that is complete should have its network.
     """
-    known = {"classes": task.classes, "data": task.fingerprint, "software": software()}
+    known = {FACT: RULES, "classes": task.classes, "data": task.fingerprint, "software": software()}
     failed: list[OSError] = []
     for member in wanted:
         result = trained[member]

@@ -193,6 +193,7 @@ def _made_with(sweep: SweepTables) -> str:
     revision = f" at {facts['git.revision'][:12]}" if facts.get("git.revision") else ""
     with_what = f"<div><dt>with</dt><dd>{escape(versions + revision)}</dd></div>" if versions else ""
     where = escape(sweep.address)
+    with_what += f"<div><dt>rules</dt><dd>{escape(str(sweep.earlier))}</dd></div>" if sweep.earlier else ""
     return f"{with_what}<div><dt>read from</dt><dd>MLflow at {where}, experiment {escape(sweep.name)}</dd></div>"
 
 

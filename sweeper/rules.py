@@ -1,0 +1,62 @@
+"""The rules by which a sweep trains and measures, so that what is stored says what its numbers mean.
+
+A sweep keeps the number of its rules beside its plan. Numbers of different rules are not comparable, and no sweep mixes
+them: one of earlier rules is read, shown and exported as it is, and trained no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: The rules of today: a number is part of every key, so that a new one makes every trial a new one.
+RULES = 3
+
+#: Under what name a sweep keeps the number of its rules; sweeps that say nothing are older than these numbers.
+FACT = "rules"
+
+_FIRST_SAID = 2
+
+
+@dataclass(frozen=True)
+class EarlierRules:
+    """Rules that are not today's.
+
+    Attributes:
+        name: Whose they are.
+        meaning: What a number meant, where it means something else today.
+    """
+
+    name: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"measured by the rules of {self.name}: {self.meaning}"
+
+
+_EARLIER: Mapping[int, EarlierRules] = {
+    2: EarlierRules(
+        "version 0.1",
+        "accuracy and time are those of the mixture of all steps, on the test images, which early stopping and "
+        "samplers read too; breadth is the mean number of channels per living layer",
+    ),
+}
+
+
+def rules_in(values: Mapping[str, object]) -> int:
+    """Return the number of the rules that stored values, such as a sweep's facts, say they are by."""
+    said = values.get(FACT, _FIRST_SAID)
+    return int(said) if isinstance(said, int | str) and str(said).isdecimal() else _FIRST_SAID
+
+
+def earlier_rules(number: int) -> EarlierRules | None:
+    """Return what rules of a number are, in words; None for today's."""
+    if number == RULES:
+        return None
+    whose = "a later version" if number > RULES else "an earlier version"
+    return _EARLIER.get(number, EarlierRules(whose, "its changelog says what its numbers mean"))
+
+
+def said_of(number: int) -> str:
+    """Return by which rules was measured, in a sentence of its own kind: `measured by the rules of …`."""
+    return str(earlier_rules(number) or f"measured by rules {number}, today's")
