@@ -55,7 +55,7 @@ def training(shards: Iterable[Shard]) -> Callable[[], None]:
 
     def run() -> None:
         for each in shards:
-            each.advance(0, 0, STEPS)
+            each.advance(0, STEPS)
 
     return run
 

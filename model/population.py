@@ -49,7 +49,7 @@ class Trained:
         measurement: Values by name, see `model.counting.measure`; of a network that was interrupted only those of an
             epoch, and otherwise empty where there is no network.
         channels_per_layer: Living channels of each living layer.
-        curve: At most `CURVE_POINTS` mappings with `epoch` and the epoch's values.
+        curve: At most `CURVE_POINTS` mappings with `epoch`, the number of the round, and its values.
         reason: Why there is no network.
         step_dist: Mean over the held-out images of p(t|x), from step 1.
         end: How its training ended.
@@ -81,7 +81,7 @@ class TrainingPopulation:
     def __init__(self, course: Course, window: Window, growth: Growth | None, like: torch.Tensor) -> None:
         self.course, self.window, self.growth, self.like = course, window, growth, like
         count = len(course.members)
-        self.epoch = 0
+        self.epoch = 0  # rounds that are done
         self.is_interrupted = False
         self.lost_at: list[int | None] = [None] * count  # epoch at which a member stopped being finite
         self.curves: list[list[dict[str, float]]] = [[] for _ in range(count)]
@@ -157,22 +157,21 @@ class TrainingPopulation:
         self.shards = regroup(self.shards, held, self.extents, parts, self.window)
 
     def run_epoch(self, is_over: Callable[[], bool] = lambda: False) -> dict[int, str]:
-        """Train for one epoch, or until it is over.
+        """Train for one round, or until it is over.
 
         Returns:
-            Members that the memory limit kept from growing in this epoch, and their sizes in words.
+            Members that the memory limit kept from growing in this round, and their sizes in words.
         """
-        steps_per_epoch = self.course.steps_per_epoch
         were_full = [extent.is_full for extent in self.extents]
-        for first, last in segments(steps_per_epoch, LOOK_EVERY):
+        for first, last in segments(self.course.begin(self.epoch), self.course.begin(self.epoch + 1), LOOK_EVERY):
             if is_over():
                 self.is_interrupted = True
                 return {}
             for shard in self.shards:
-                shard.advance(self.epoch, first, last)
+                shard.advance(first, last)
                 for member in shard.drop_not_finite():
                     self.lost_at[member] = self.lost_at[member] or self.epoch + 1
-            self._look(self.epoch * steps_per_epoch + last)
+            self._look(last)
         self.epoch += 1
         return {
             member: f"{' + '.join(map(str, extent.channels))} channels × {extent.steps} steps"
@@ -203,7 +202,7 @@ class TrainingPopulation:
                     last_share=float(shard.last_share_P[row]),
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,
-                    done=now / (self.course.steps_per_epoch * self.course.settings.epochs),
+                    done=now / self.course.updates,
                 )
                 before = (extent.steps, extent.opening)
                 shrink(extent, look)
@@ -270,10 +269,11 @@ class TrainingPopulation:
         """Return the result of a member that has no network."""
         lost_at = self.lost_at[member]
         if lost_at is not None:
-            reason = f"loss or weights became infinite or NaN in epoch {lost_at}; a lower learning_rate may help"
+            when = self.course.at(lost_at)
+            reason = f"loss or weights became infinite or NaN in {when}; a lower learning_rate may help"
             end = End.NOT_FINITE
         elif member in self.training:
-            reason = f"interrupted in epoch {self.epoch + 1} of {self.course.settings.epochs}"
+            reason = f"interrupted in {self.course.at(self.epoch + 1)} of {self.course.rounds}"
             end = End.INTERRUPTED
         else:
             reason, end = "stopped early", End.STOPPED
@@ -285,6 +285,8 @@ class TrainingPopulation:
         last_share = float(seen.last_step_share.mean())
         limits = walls(self.extents[member], self.window, channels, last_share, self.growth is not None)
         step_dist = seen.step_dist.mean((0, 1)).tolist()
-        values, curve = {**measure(network, seen), **limits}, self.curves[member]
+        updates = self.course.begin(self.epoch)
+        used = {"updates": float(updates), "epochs": self.course.passes(updates)}
+        values, curve = {**measure(network, seen), **used, **limits}, self.curves[member]
         thinking = thinking_of(seen, images.labels, network.window.steps)
         return Trained(network, values, list(channels), curve, step_dist=step_dist, thinking=thinking)

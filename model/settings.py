@@ -19,13 +19,21 @@ class Pressures:
 class TrainingSettings:
     """How to train; shared by a population.
 
+    A training is divided into rounds: each is a pass over the images, or so many updates as are said.
+
     Attributes:
+        epochs: Passes over the images, a round each. None where `updates` are given.
+        batch_size: Images per update.
         solver: `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
         step_loss: Weight of the mean loss of every single step's own answer.
+        updates: Steps of the optimizer in all; None where `epochs` are given.
+        round_updates: Updates of a round, the last one of which may have fewer. None: a pass over the images.
     """
 
-    epochs: int
+    epochs: int | None
     batch_size: int
     learning_rate: float
     solver: str
     step_loss: float
+    updates: int | None = None
+    round_updates: int | None = None

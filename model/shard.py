@@ -56,18 +56,42 @@ class Course:
         return min(self.settings.batch_size, len(self.images))
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Training steps of an epoch; what is left of the images waits for the next one."""
+    def updates_per_pass(self) -> int:
+        """Training steps of a pass over the images; what is left of them waits for the next one."""
         return len(self.images) // self.batch_size
+
+    @property
+    def updates(self) -> int:
+        """Training steps in all."""
+        settings = self.settings
+        return settings.updates if settings.updates is not None else (settings.epochs or 0) * self.updates_per_pass
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the training steps are divided into."""
+        return math.ceil(self.updates / (self.settings.round_updates or self.updates_per_pass))
+
+    def begin(self, number: int) -> int:
+        """Return how many training steps are made before a round; rounds are numbered from 0."""
+        return min(number * (self.settings.round_updates or self.updates_per_pass), self.updates)
+
+    def passes(self, update: int) -> float:
+        """Return how often the images have been passed over after so many training steps."""
+        whole, part = divmod(update, self.updates_per_pass)
+        return whole + part / self.updates_per_pass
+
+    def at(self, number: int) -> str:
+        """Return what a round is called, numbered from 1."""
+        return f"epoch {number}" if self.settings.round_updates is None else f"round {number}"
 
     @property
     def is_proximal(self) -> bool:
         """Whether the costs act after each step of the optimizer, not through the loss."""
         return self.settings.solver == "proximal"
 
-    def order(self, member: int, epoch: int) -> Tensor:
-        """Return the data order of an epoch: a stream of its own for each seed and epoch."""
-        stream = (self.members[member].seed * 1_000_003 + epoch + 1) * 2 + 1
+    def order(self, member: int, number: int) -> Tensor:
+        """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
+        stream = (self.members[member].seed * 1_000_003 + number + 1) * 2 + 1
         return torch.randperm(len(self.images), generator=torch.Generator().manual_seed(stream))
 
 
@@ -120,16 +144,16 @@ class Shard:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def advance(self, epoch: int, first: int, last: int) -> None:
-        """Make the training steps from `first` to before `last` of an epoch."""
+    def advance(self, first: int, last: int) -> None:
+        """Make the training steps from `first` to before `last`, numbered from 0 over the whole training."""
         course, images = self.course, self.course.images
-        order_NP = torch.stack([course.order(member, epoch) for member in self.members], dim=1)
-        order_NP = order_NP.to(images.labels.device)
         self.loss_sum_P.zero_()
         self.last_share_P.zero_()
-        for step in range(first, last):
-            done = (epoch + step / course.steps_per_epoch) / course.settings.epochs
-            learning_rate = course.settings.learning_rate * _rate(done)
+        for update in range(first, last):
+            step = update % course.updates_per_pass
+            if update == first or step == 0:
+                order_NP = self._order(update // course.updates_per_pass)
+            learning_rate = course.settings.learning_rate * _rate(course.passes(update) / course.passes(course.updates))
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
@@ -142,6 +166,11 @@ class Shard:
                 self._bury(proximal_step(self.lattice, self.breadth_P, self.depth_P, self.optimizer))
             self.loss_sum_P += loss_P.detach()
             self._open_steps(answer, last - first)
+
+    def _order(self, number: int) -> Tensor:
+        """Return the data order of a pass, shape (N, P)."""
+        order_NP = torch.stack([self.course.order(member, number) for member in self.members], dim=1)
+        return order_NP.to(self.course.images.labels.device)
 
     def _loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
         """Return each network's loss, shape (P,)."""
@@ -329,8 +358,9 @@ def _rate(done: float) -> float:
     return 1.0 if done < RATE_FALLS else 1 - 0.95 * (done - RATE_FALLS) / (1 - RATE_FALLS)
 
 
-def segments(steps_per_epoch: int, every: int) -> list[tuple[int, int]]:
-    """Divide an epoch into about equal parts of at most `every` steps."""
-    parts = math.ceil(steps_per_epoch / every)
-    ends = [steps_per_epoch * part // parts for part in range(parts + 1)]
+def segments(begin: int, end: int, every: int) -> list[tuple[int, int]]:
+    """Divide the training steps from `begin` to before `end` into about equal parts of at most `every`."""
+    steps = end - begin
+    parts = math.ceil(steps / every)
+    ends = [begin + steps * part // parts for part in range(parts + 1)]
     return list(pairwise(ends))

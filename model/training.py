@@ -22,11 +22,11 @@ CURVE_POINTS = 50
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is handed out after each epoch.
+    """What is handed out after each epoch, or each round where a training is given by its updates.
 
     Attributes:
-        epoch: Epochs done, from 1.
-        epochs: Epochs in all.
+        epoch: Rounds done, from 1.
+        epochs: Rounds in all.
         values: By member: `loss`, `accuracy`, `time`, `channels` on the held-out images; empty where not finite or
             stopped.
         full: Members whose window could not grow for want of memory, since this epoch, and their sizes in words.
@@ -61,7 +61,7 @@ def train(
     differed from those trained alone by 4e-16 in float64, but by up to 2e-2 in float32 (`benchmarks/rounding.py`).
 
     Deterministic given the seeds and torch's thread count. Every random stream is derived from the member's seed
-    and the epoch, so a state taken between two epochs holds the streams and the data order by its epoch number.
+    and the number of the pass over the images, so a state taken between two rounds holds them by its own number.
 
     A training may pause and go on from the state that was reported last: it ends, to the last bit, as one that never
     paused. Members may be stopped on the way: the computation goes on without them, and the others train as before up
@@ -73,10 +73,10 @@ def train(
         members: Pressures and seed of each network.
         settings: Shared by all.
         growth: Lets windows grow, to a limit. None: `window` is all there is.
-        report: Called after each epoch; what it raises ends the training.
+        report: Called after each round; what it raises ends the training.
         state: Where to go on, as handed to `report` before. None starts anew.
-        until: Epochs after which to pause, with every member measured as it is then; schedules such as the learning
-            rate follow `settings.epochs` all the same. A state that is there already is measured and not reported
+        until: Rounds after which to pause, with every member measured as it is then; schedules such as the learning
+            rate follow the whole training all the same. A state that is there already is measured and not reported
             again; one that is further is measured where it is. None trains to the end.
         stopped: Numbers of the members that are not trained any further. Those of former calls are named again.
         is_over: Asked again and again in each epoch, before the next steps; once true the training ends where it is,
@@ -96,15 +96,15 @@ def train(
     if state is not None:
         population.restore(state, stopped)
     population.stop(stopped)
-    keep_every = math.ceil(settings.epochs / CURVE_POINTS)
-    last = settings.epochs if until is None else min(until, settings.epochs)
+    keep_every = math.ceil(course.rounds / CURVE_POINTS)
+    last = course.rounds if until is None else min(until, course.rounds)
     while population.epoch < last and population.training:
         full = population.run_epoch(is_over)
         if population.is_interrupted:
             break
         values = population.values(test_images)
-        if population.epoch % keep_every == 0 or population.epoch == settings.epochs:
+        if population.epoch % keep_every == 0 or population.epoch == course.rounds:
             for curve, value in zip(population.curves, values, strict=True):
                 curve.extend([{"epoch": population.epoch, **value}] if value else [])
-        report(Epoch(population.epoch, settings.epochs, values, full, population.state))
+        report(Epoch(population.epoch, course.rounds, values, full, population.state))
     return population.results(test_images)

@@ -71,8 +71,8 @@ class Progress:
     """What a worker says of a population after each epoch.
 
     Attributes:
-        epoch: Epochs done.
-        epochs: Epochs in all.
+        epoch: Rounds done: epochs, or parts of a training that is given by its updates.
+        epochs: Rounds in all.
         values: By wanted member: the values measured after this epoch; empty where not finite, or with a last note.
         notes: What the user should know, such as a checkpoint that could not be read.
     """

@@ -83,6 +83,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         Measurement("exit_accuracy", "share", "share right when stopping at half of the step distribution", digits=3),
         Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
         Measurement("macs", "multiply-accumulates per image", "at the expected time", digits=0, label="MACs per image"),
+        Measurement("updates", "count", "training steps that it took", digits=0, is_whole=True),
+        Measurement("epochs", "epochs", "passes over the training images that it took", digits=1),
         Measurement("cost_breadth", "cost", "breadth cost of the trained weights"),
         Measurement("cost_depth", "cost", "depth cost of the trained weights"),
         Measurement("cost_time", "cost", "time cost over test images"),

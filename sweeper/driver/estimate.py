@@ -51,7 +51,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         if kind not in probes:
             probes[kind] = forecast.probe(population.settings)
         checkpoint_bytes += probes[kind].checkpoint_bytes
-        ends[ends.index(min(ends))] += probes[kind].epoch_s * population.settings[0].training.epochs
+        ends[ends.index(min(ends))] += probes[kind].round_s * population.settings[0].training.rounds
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
     grows = spec.lattice.window is WindowKind.AUTO
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())

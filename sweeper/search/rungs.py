@@ -26,12 +26,12 @@ class Rungs:
             self._objectives = (Objective(search.single, Goal.MAXIMIZE if search.maximize else Goal.MINIMIZE),)
 
     def next_rung(self, members: Sequence[TrialRecord]) -> int | None:
-        """Return the epochs after which a population pauses next; None where it is trained to the end."""
+        """Return the rounds after which a population pauses next; None where it is trained to the end."""
         going = [record for record in members if not record.state.is_finished]
         if self._rule is None or not going:
             return None
-        epochs = Setting.from_flat(going[0].setting).training.epochs
-        left = [rung for rung in self._rule.rungs(epochs) if any(rung not in record.rungs for record in going)]
+        rounds = Setting.from_flat(going[0].setting).training.rounds
+        left = [rung for rung in self._rule.rungs(rounds) if any(rung not in record.rungs for record in going)]
         return left[0] if left else None
 
     def going_on(self, newcomers: Sequence[TrialRecord], epoch: int, records: Iterable[TrialRecord]) -> Collection[str]:

@@ -13,6 +13,7 @@ from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
 from sweeper.spec.setting import (
     DIGITS,
+    ROUND_UPDATES,
     LatticeSpec,
     PressuresSpec,
     Scalar,
@@ -26,6 +27,7 @@ from sweeper.spec.yaml_source import read_yaml
 
 __all__ = [
     "DIGITS",
+    "ROUND_UPDATES",
     "Distribution",
     "EarlyStopping",
     "LatticeSpec",

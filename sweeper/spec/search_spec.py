@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from sweeper.measurements import MEASUREMENTS, Bound
 from sweeper.spec.choices import Sampler
 from sweeper.spec.problems import broken_rule, nearest
-from sweeper.spec.setting import Count, Frozen, Positive
+from sweeper.spec.setting import ROUND_UPDATES, Count, Frozen, Positive
 
 #: A Gaussian process thinks while workers wait: with four objectives and six settings being tried, one proposal takes
 #: 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).
@@ -100,17 +100,28 @@ class EarlyStopping(Frozen):
     """Successive halving: of the trials that reach a rung, the worse ones are stopped.
 
     Attributes:
-        min_epochs: Epochs after which a trial may first be stopped.
+        min_epochs: Epochs after which a trial may first be stopped, where trainings are given by their epochs.
+        min_updates: Updates after which it may, where they are given by their updates; counted in whole rounds of 100.
         factor: About one in so many goes on from each rung, and rungs are so many times as far apart.
     """
 
-    min_epochs: Count
+    min_epochs: Count | None = None
+    min_updates: Count | None = None
     factor: Annotated[int, Field(ge=2, le=10)] = 3
 
-    def rungs(self, epochs: int) -> tuple[int, ...]:
-        """Return the epochs after which trials of so many epochs are compared."""
-        found, rung = [], self.min_epochs
-        while rung < epochs:
+    @model_validator(mode="after")
+    def _check_one_beginning(self) -> Self:
+        if (self.min_epochs is None) == (self.min_updates is None):
+            raise broken_rule(
+                "early_stopping must have one of min_epochs and min_updates",
+                "Give the one in which `training` is given, such as `min_epochs: 5`.",
+            )
+        return self
+
+    def rungs(self, rounds: int) -> tuple[int, ...]:
+        """Return the rounds after which trials of so many rounds are compared; see `TrainingSpec.rounds`."""
+        found, rung = [], self.min_epochs or -(-(self.min_updates or 1) // ROUND_UPDATES)
+        while rung < rounds:
             found.append(rung)
             rung *= self.factor
         return tuple(found)

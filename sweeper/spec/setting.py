@@ -32,6 +32,9 @@ Scalar = str | int | float | bool
 #: Part of every key: what is trained or measured by other rules is another trial.
 SCHEMA = RULES
 
+#: A training that is given by its updates is divided into rounds of so many: after each there is a checkpoint.
+ROUND_UPDATES = 100
+
 LARGEST_SEED = 2**31 - 1
 
 #: The image data that comes with scikit-learn and needs no file, and its number of classes.
@@ -183,6 +186,7 @@ class TrainingSpec(Frozen):
     """How a network is trained.
 
     Attributes:
+        updates: Steps of the optimizer, in place of `epochs`: so tasks with different numbers of images are compared.
         epochs: Passes over the training images.
         batch_size: Images per update.
         learning_rate: Step size of the optimizer.
@@ -190,11 +194,32 @@ class TrainingSpec(Frozen):
         step_loss: Weight of the loss on every single step's answer.
     """
 
+    updates: Count | None = None
     epochs: Count = 30
     batch_size: Count = 64
     learning_rate: Positive = 3e-3
     solver: Annotated[Solver, Field(strict=False)] = Solver.PROXIMAL
     step_loss: NotNegative = 0.2
+
+    @field_validator("epochs")  # a default is not looked at: `epochs` was given
+    @classmethod
+    def _check_one_budget(cls, epochs: int, info: ValidationInfo) -> int:
+        if (updates := info.data.get("updates")) is not None:
+            raise broken_rule(f"epochs must be left out where updates are given ({updates})", "Keep one of the two.")
+        return epochs
+
+    @model_serializer(mode="wrap")
+    def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = "updates" if self.updates is None else "epochs"
+        return {name: value for name, value in handler(self).items() if name != unused}
+
+    @property
+    def rounds(self) -> int:
+        """How many parts the training has: after each there is a checkpoint and a point of the curve.
+
+        A pass over the images is one, or so many updates as `ROUND_UPDATES`, the last ones maybe fewer.
+        """
+        return self.epochs if self.updates is None else -(-self.updates // ROUND_UPDATES)
 
 
 class PressuresSpec(Frozen):

@@ -146,6 +146,17 @@ class SweepSpec(Frozen):
         return fronts
 
     @model_validator(mode="after")
+    def _check_early_stopping(self) -> Self:
+        """Refuse rungs in another unit than the trainings are given in."""
+        rule = self.early_stopping
+        unit = "epochs" if self.training.updates is None else "updates"
+        if rule is not None and getattr(rule, f"min_{unit}") is None:
+            said = f"early_stopping must have min_{unit}, because trainings are given by their {unit}"
+            given = rule.model_dump(mode="json", exclude_unset=True)
+            refuse(type(self), [problem(("early_stopping",), said, given, f"Give min_{unit} in place of the other.")])
+        return self
+
+    @model_validator(mode="after")
     def _check_search(self) -> Self:
         """Refuse a search of nothing, ranges that nothing searches, and more trials than there are settings."""
         if self.search is None and self.searched:

@@ -143,7 +143,7 @@ def heaviest(settings: Sequence[Setting]) -> Setting:
 class Probe:
     """A short training's measure of a population: an estimate, on this machine, with one thread."""
 
-    epoch_s: float
+    round_s: float
     memory_bytes: int
     checkpoint_bytes: int
 
@@ -173,7 +173,7 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         if not sizes:
             sizes.append(len(save_state(epoch.state())))
 
-    training = replace(training_of(first), epochs=batches)
+    training = replace(training_of(first), epochs=batches, updates=None, round_updates=None)
     model.train(
         few,
         window_of(first, task),
@@ -182,8 +182,10 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         growth=growth_of(first),
         report=on_epoch,
     )
-    # One probe epoch is one batch of training and one of testing; training costs about three times testing.
+    # One probe round is one batch of training and one of testing; training costs about three times testing.
     per_batch = (ends[-1] - ends[0]) / (batches - 1)
-    epoch_s = per_batch * (0.75 * (len(task.train) // size) + 0.25 * len(task.test) / size)
+    updates = first.training.updates
+    per_round = len(task.train) // size if updates is None else updates / first.training.rounds
+    round_s = per_batch * (0.75 * per_round + 0.25 * len(task.test) / size)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Probe(epoch_s, memory, sizes[0])
+    return Probe(round_s, memory, sizes[0])

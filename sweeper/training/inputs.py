@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sweeper import model
-from sweeper.spec import Setting, TaskSpec, WindowKind
+from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind
 
 
 def load_task(task: TaskSpec) -> model.Task:
@@ -33,7 +33,10 @@ def members_of(settings: Sequence[Setting]) -> list[model.Pressures]:
 
 def training_of(setting: Setting) -> model.TrainingSettings:
     """Return what a population is trained with."""
-    return model.TrainingSettings(**setting.training.model_dump(mode="json"))
+    given = setting.training.model_dump(mode="json")
+    if setting.training.updates is None:
+        return model.TrainingSettings(**given)
+    return model.TrainingSettings(epochs=None, round_updates=ROUND_UPDATES, **given)
 
 
 def window_of(setting: Setting, task: model.Task) -> model.Window:

@@ -137,14 +137,14 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
         )
 
     trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
-    epochs = settings[0].training.epochs
-    last = epochs if job.until is None else min(job.until, epochs)
-    if job.networks and last == epochs:  # what has only paused is no network yet
+    rounds = settings[0].training.rounds
+    last = rounds if job.until is None else min(job.until, rounds)
+    if job.networks and last == rounds:  # what has only paused is no network yet
         _refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
     if notes:
-        report(Progress(last, epochs, [{}] * len(wanted), tuple(notes)))
-    complete = Outcome.COMPLETE if last == epochs else None
+        report(Progress(last, rounds, [{}] * len(wanted), tuple(notes)))
+    complete = Outcome.COMPLETE if last == rounds else None
     return [_ended(trained[member], complete, job.time_limit_s) for member in wanted]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.model import Window
+from sweeper.model import Images, Window
 from sweeper.model.growth import Extent
-from sweeper.model.shard import divide, segments, work
+from sweeper.model.shard import Course, divide, segments, work
+from tests.model.populations import training_settings
 
 quick = settings(max_examples=100, deadline=None)
 
@@ -79,10 +81,25 @@ def test_networks_of_about_one_size_share_a_lattice():
 
 
 @quick
-@given(st.integers(1, 200), st.integers(1, 40))
-def test_epoch_is_divided_into_about_equal_parts_without_a_gap(steps, every):
-    parts = segments(steps, every)
-    assert [step for first, last in parts for step in range(first, last)] == list(range(steps))
+@given(st.integers(0, 500), st.integers(1, 200), st.integers(1, 40))
+def test_round_is_divided_into_about_equal_parts_without_a_gap(begin, steps, every):
+    parts = segments(begin, begin + steps, every)
+    assert [step for first, last in parts for step in range(first, last)] == list(range(begin, begin + steps))
     lengths = [last - first for first, last in parts]
     assert max(lengths) <= every
     assert max(lengths) - min(lengths) <= 1
+
+
+@quick
+@given(st.integers(1, 50), st.integers(1, 60), st.integers(1, 300), st.integers(1, 100))
+def test_rounds_hold_every_update_once(batch_size, images, updates, round_updates):
+    some = Images(torch.zeros(images, 1, 2, 2), torch.zeros(images, dtype=torch.int64))
+    given = training_settings(batch_size=batch_size, epochs=None, updates=updates, round_updates=round_updates)
+    course = Course([], given, some)
+    ends = [course.begin(number) for number in range(course.rounds + 1)]
+    assert ends == sorted(set(ends))
+    assert (ends[0], ends[-1]) == (0, updates)
+    assert course.passes(updates) == pytest.approx(updates / course.updates_per_pass)
+    by_epochs = Course([], training_settings(batch_size=batch_size, epochs=updates), some)
+    assert by_epochs.rounds == updates == by_epochs.passes(by_epochs.updates)
+    assert by_epochs.begin(updates) == by_epochs.updates

@@ -118,9 +118,15 @@ def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(t
         assert_same_weights(states[0], i, alone_states[0], rtol=1e-4, atol=1e-5)
 
 
+#: Rounds that begin and end within passes over the images, of which each has five updates.
+IN_ROUNDS = training_settings(epochs=None, updates=13, round_updates=4)
+
+
+@pytest.mark.parametrize("settings", [SHORT, IN_ROUNDS], ids=["epochs", "updates"])
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_training_that_went_on_from_a_checkpoint_ends_with_the_same_weights(task, stop_after):
-    whole, whole_states = states_of(task, MEMBERS)
+def test_training_that_went_on_from_a_checkpoint_ends_with_the_same_weights(task, stop_after, settings):
+    whole, whole_states = states_of(task, MEMBERS, settings)
+    assert len(whole_states) == {3: 3, None: 4}[settings.epochs]
     saved = []
 
     def save_then_stop(epoch):
@@ -129,12 +135,36 @@ def test_training_that_went_on_from_a_checkpoint_ends_with_the_same_weights(task
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train(task, window_for(task), MEMBERS, SHORT, report=save_then_stop)
-    rest, rest_states = states_of(task, MEMBERS, state=load_state(saved[-1]))
-    assert len(rest_states) == SHORT.epochs - stop_after
+        train(task, window_for(task), MEMBERS, settings, report=save_then_stop)
+    rest, rest_states = states_of(task, MEMBERS, settings, state=load_state(saved[-1]))
+    assert len(rest_states) == len(whole_states) - stop_after
     assert_equal_states(whole_states[-1], rest_states[-1])
     assert [r.measurement for r in rest] == [r.measurement for r in whole]
     assert [r.curve for r in rest] == [r.curve for r in whole]
+
+
+def test_updates_train_as_so_many_epochs_do_however_they_are_divided(task):
+    """The images come in the same order, and the learning rate falls at the same updates."""
+    epochs, states = states_of(task, MEMBERS)
+    for round_updates, is_equal in ((5, True), (4, False)):
+        settings = training_settings(epochs=None, updates=15, round_updates=round_updates)
+        updates, other_states = states_of(task, MEMBERS, settings)
+        if is_equal:
+            assert_equal_states(states[-1], other_states[-1])
+        assert [r.measurement["updates"] for r in updates] == [r.measurement["updates"] for r in epochs] == [15] * 3
+        losses = [[r.measurement["loss"] for r in results] for results in (updates, epochs)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_trial_records_what_it_used(task):
+    for result in train(task, window_for(task), MEMBERS, IN_ROUNDS):
+        assert (result.measurement["updates"], result.measurement["epochs"]) == (13, 2.6)
+    for result in train(task, window_for(task), MEMBERS, IN_ROUNDS, until=2):
+        assert (result.measurement["updates"], result.measurement["epochs"]) == (8, 1.6)
+
+
+def test_member_of_a_population_with_updates_trains_as_alone(task):
+    assert_trains_as_alone(task, MEMBERS, replace(IN_ROUNDS, learning_rate=3e-2))
 
 
 def test_training_twice_gives_the_same_measurements(task):

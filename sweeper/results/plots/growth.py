@@ -33,6 +33,11 @@ RESOURCES = ("breadth", "depth", "time")
 #: Axes of a sweep that make a task more or less complex, the ones that matter most first. Data files have no order.
 COMPLEXITIES = ("classes", "noise", "occlusion", "train_images", "data")
 
+#: Trainings whose numbers of updates differ by no more are compared without a word.
+_ALIKE = 1.02
+
+_UPPER_BOUND = "<br>the smallest tried: an upper bound"
+
 _UNITS_OF_TIME = ((3 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"))
 
 
@@ -68,38 +73,79 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     lines = _by_other_axes(by_task, resource, others) if others else _by_level(by_task, resource)
     names = dict.fromkeys(axis for record in sweep.records for axis in record.axes)
     columns = {axis_column(name): name for name in names}
-    traces = []
+    smallest = {task: min(row[resource] for row in rows) for task, rows in by_task.items()}
+    traces, bounds = [], list[Row]()
     for index, (name, unsorted) in enumerate(lines):
         colour, symbol, dash = LINES[index]
         rows = sorted(unsorted, key=lambda row: _order(row[column]))
+        is_bound = [row[resource] <= smallest[row["task"]] for row in rows]
+        bounds += [row for row, is_one in zip(rows, is_bound, strict=True) if is_one]
         traces.append(
             go.Scatter(
                 x=[_place(row[column]) for row in rows],
                 y=[row[resource] for row in rows],
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": dash},
-                marker={"symbol": f"{symbol}-open", "size": 9 + 5 * (len(lines) - 1 - index), "line": {"width": 2}},
+                marker={
+                    "symbol": [f"{symbol}-open" if is_one else symbol for is_one in is_bound],
+                    "size": 9 + 5 * (len(lines) - 1 - index),
+                    "line": {"width": 2},
+                },
                 customdata=[[row["key"]] for row in rows],
-                text=[f"<b>{shown(row['task'])}</b><br>{hover(row, sweep.objectives, columns)}" for row in rows],
+                text=[
+                    f"<b>{shown(row['task'])}</b>{_UPPER_BOUND * is_one}<br>{hover(row, sweep.objectives, columns)}"
+                    for row, is_one in zip(rows, is_bound, strict=True)
+                ],
                 hovertemplate="%{text}<extra></extra>",
                 name=name,
             )
         )
     drawn = [row for _, rows in lines for row in rows]
     figure = new_figure(
-        traces,
+        [*traces, *([_bound_in_legend()] if bounds else [])],
         showlegend=True,
         xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
         yaxis=axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE),
+        annotations=[_arrow(_place(row[column]), row[resource]) for row in bounds],
     )
     each = f"an accuracy that all tasks reach, a line for each {' and '.join(others)}" if others else "some accuracies"
     caption = (
         f"The least {resource} of all settings that reach {each}, over the {complexity} of the task. "
-        "A line has no point where no setting reaches the accuracy."
-    )
+        "A line has no point where no setting reaches the accuracy. An open point with an arrow is the smallest that was "
+        "tried: an upper bound of the need, not the need."
+    ) + _unequal(drawn)
     suffix = "" if complexity == complexities(sweep)[0] else f"-{complexity}"
     title = f"{resource.capitalize()} needed over {complexity}"
     return Picture(f"growth-{resource}{suffix}", title, caption, figure)
+
+
+def _bound_in_legend() -> go.Scatter:
+    """Return a trace without a point, which says what an open one with an arrow is."""
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 9, "color": PALE, "line": {"width": 2}},
+        name="open, with an arrow: the smallest tried",
+        hoverinfo="skip",
+    )
+
+
+def _arrow(x: object, y: float) -> dict[str, Any]:
+    """Return an arrow down from a point: what is needed may be less."""
+    shape = {"arrowhead": 2, "arrowsize": 1, "arrowwidth": 1.5, "standoff": 0}
+    return {"x": x, "y": y, "text": "", "showarrow": True, "ax": 0, "ay": -18, "yshift": -26, **shape}
+
+
+def _unequal(rows: Sequence[Row]) -> str:
+    """Return what keeps these settings from being compared: trainings of different length; empty for nothing."""
+    used = [row["updates"] for row in rows if row.get("updates") is not None]
+    if not used or max(used) <= _ALIKE * min(used):
+        return ""
+    return (
+        f" Not at equal budgets: these networks took from {min(used):,.0f} to {max(used):,.0f} training steps, which "
+        "alone can make one task seem to need more. Equal `training.updates` compare tasks."
+    )
 
 
 Line = tuple[str, list[Row]]
