@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -25,10 +25,11 @@ from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Offer, offer_channels
+from sweeper.model.settling import History, Round
 from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored, segments
 from sweeper.model.tasks import Images
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 
 
 class End(StrEnum):
@@ -86,6 +87,8 @@ class TrainingPopulation:
         self.lost_at: list[int | None] = [None] * count  # epoch at which a member stopped being finite
         self.curves: list[list[dict[str, float]]] = [[] for _ in range(count)]
         self.extents = [Extent.of(window) for _ in range(count)]
+        self.ends = [course.rounds] * count  # rounds after which each one's training ends
+        self.histories = [History() for _ in range(count)]
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
@@ -94,6 +97,16 @@ class TrainingPopulation:
         """Numbers of the members that are neither stopped nor not finite."""
         here = (member for shard in self.shards for member in shard.members)
         return sorted(member for member in here if self.lost_at[member] is None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to train: every member has ended, was stopped or is not finite."""
+        return all(self.ends[member] <= self.epoch for member in self.training)
+
+    @property
+    def _at_work(self) -> list[Shard]:
+        """Shards whose networks are still trained; the others keep theirs as they ended."""
+        return [shard for shard in self.shards if shard.end > self.epoch]
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to go on from here; tensors, numbers and lists only."""
@@ -104,6 +117,8 @@ class TrainingPopulation:
             "lost_at": list(self.lost_at),
             "curves": [list(curve) for curve in self.curves],
             "extents": [extent.to_state() for extent in self.extents],
+            "ends": list(self.ends),
+            "histories": [history.to_state() for history in self.histories],
             "shards": [shard.state() for shard in self.shards],
         }
 
@@ -129,7 +144,9 @@ class TrainingPopulation:
             )
         try:
             extents = [Extent.from_state(extent) for extent in state["extents"]]
-            shards = [restored(self.course, shard, extents, self.like) for shard in state["shards"]]
+            ends = [int(end) for end in state["ends"]]
+            histories = [History.from_state(history) for history in state["histories"]]
+            shards = [restored(self.course, shard, extents, ends, self.like) for shard in state["shards"]]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the training state is damaged: {str(error).splitlines()[0]}") from error
         here = {member for shard in shards for member in shard.members}
@@ -138,7 +155,7 @@ class TrainingPopulation:
                 f"the training state was taken after the members {', '.join(map(str, missing))} had been stopped, "
                 "but they are to be trained. Train from the start."
             )
-        self.extents, self.shards = extents, shards
+        self.extents, self.shards, self.ends, self.histories = extents, shards, ends, histories
         self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
         self.curves = [list(curve) for curve in state["curves"]]
 
@@ -151,10 +168,23 @@ class TrainingPopulation:
         here = {member for shard in self.shards for member in shard.members}
         if here.isdisjoint(stopped):
             return
-        held = {member: channels for shard in self.shards for member, channels in shard.held().items()}
-        left = sorted(here.difference(stopped))
-        parts, _ = divide(self.window, self.extents, self.course.batch_size, left)
-        self.shards = regroup(self.shards, held, self.extents, parts, self.window)
+        self._divide_anew(self.shards, here.difference(stopped))
+
+    def _divide_anew(self, shards: Sequence[Shard], members: Collection[int]) -> None:
+        """Assemble some members of shards anew, without pruning, in the place of these shards."""
+        held = {member: channels for shard in shards for member, channels in shard.held().items()}
+        parts, _ = self._parts(members)
+        others = [shard for shard in self.shards if shard not in shards]
+        self.shards = others + regroup(shards, held, self.extents, parts, self.window, self.ends)
+
+    def _parts(self, members: Collection[int]) -> tuple[list[list[int]], float]:
+        """Divide members into parts whose trainings end together, and return the work of all of them, see `divide`."""
+        found, work = list[list[int]](), 0.0
+        for end in sorted({self.ends[member] for member in members}):
+            alike = sorted(member for member in members if self.ends[member] == end)
+            parts, least = divide(self.window, self.extents, self.course.batch_size, alike)
+            found, work = found + parts, work + least
+        return found, work
 
     def run_epoch(self, is_over: Callable[[], bool] = lambda: False) -> dict[int, str]:
         """Train for one round, or until it is over.
@@ -163,15 +193,19 @@ class TrainingPopulation:
             Members that the memory limit kept from growing in this round, and their sizes in words.
         """
         were_full = [extent.is_full for extent in self.extents]
+        sums = dict.fromkeys(self.training, (0.0, 0.0))
         for first, last in segments(self.course.begin(self.epoch), self.course.begin(self.epoch + 1), LOOK_EVERY):
             if is_over():
                 self.is_interrupted = True
                 return {}
-            for shard in self.shards:
+            for shard in self._at_work:
                 shard.advance(first, last)
+                self._note(shard, sums)
                 for member in shard.drop_not_finite():
                     self.lost_at[member] = self.lost_at[member] or self.epoch + 1
             self._look(last)
+        if self.course.may_settle:
+            self._settle(sums)
         self.epoch += 1
         return {
             member: f"{' + '.join(map(str, extent.channels))} channels × {extent.steps} steps"
@@ -179,13 +213,41 @@ class TrainingPopulation:
             if extent.is_full and not was_full
         }
 
+    def _note(self, shard: Shard, sums: dict[int, tuple[float, float]]) -> None:
+        """Add what a shard has just minimised, and its expected time, to the sums of the round by member."""
+        if self.course.may_settle:  # reading a number waits for a GPU
+            for member, loss, steps in zip(
+                shard.members, shard.loss_sum_P.tolist(), shard.steps_sum_P.tolist(), strict=True
+            ):
+                before = sums.get(member, (0.0, 0.0))
+                sums[member] = (before[0] + loss, before[1] + steps)
+
+    def _settle(self, sums: Mapping[int, tuple[float, float]]) -> None:
+        """At the end of a round: let the learning rate of networks fall that have settled, each for itself."""
+        course, done = self.course, self.epoch + 1
+        updates = course.begin(done) - course.begin(self.epoch)
+        shards, has_changed = self._at_work, False
+        for shard in shards:
+            living = living_channels(shard.lattice)
+            for row, member in enumerate(shard.members):
+                if self.lost_at[member] is not None or self.ends[member] < course.rounds:
+                    continue
+                counts = tuple(int(alive_PC[row].sum()) for alive_PC in living)
+                loss, steps = (total / updates for total in sums[member])
+                self.histories[member].add(Round(updates, loss, steps, tuple(count for count in counts if count)))
+                if self.histories[member].is_settled:
+                    self.ends[member] = course.end_of_settled(done)
+                    has_changed |= self.ends[member] < course.rounds
+        if has_changed:
+            self._divide_anew(shards, [member for shard in shards for member in shard.members])
+
     @torch.no_grad()
     def _look(self, now: int) -> None:
         """Look at every network's window, and move the networks where that is needed or saves work."""
         kept: dict[int, list[torch.Tensor]] = {}
         added: dict[int, list[int]] = {}
         steps = [extent.steps for extent in self.extents]
-        for shard in self.shards:
+        for shard in self._at_work:
             alive = shard.prune()
             norms = group_norms(shard.lattice)
             used = shard.used(alive, norms)
@@ -202,7 +264,7 @@ class TrainingPopulation:
                     last_share=float(shard.last_share_P[row]),
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,
-                    done=now / self.course.updates,
+                    done=now / self.course.begin(shard.end),
                 )
                 before = (extent.steps, extent.opening)
                 shrink(extent, look)
@@ -217,13 +279,14 @@ class TrainingPopulation:
         self._move(kept, added, now, must=has_grown or has_opened)
 
     def _move(self, kept: dict[int, list[torch.Tensor]], added: dict[int, list[int]], now: int, must: bool) -> None:
-        batch_size = self.course.batch_size
-        parts, least = divide(self.window, self.extents, batch_size, sorted(kept))
-        if not must and least > (1 - WORTH_MOVING) * sum(shard.work for shard in self.shards):
+        shards = self._at_work
+        parts, least = self._parts(kept)
+        if not must and least > (1 - WORTH_MOVING) * sum(shard.work for shard in shards):
             return
         counts = {member: [len(k) for k in kept[member]] for member in kept}
-        self.shards = regroup(self.shards, kept, self.extents, parts, self.window)
-        for shard in self.shards:
+        anew = regroup(shards, kept, self.extents, parts, self.window, self.ends)
+        self.shards = [shard for shard in self.shards if shard not in shards] + anew
+        for shard in anew:
             for row, member in enumerate(shard.members):
                 for layer, more in enumerate(added[member]):
                     if more:
@@ -285,7 +348,7 @@ class TrainingPopulation:
         last_share = float(seen.last_step_share.mean())
         limits = walls(self.extents[member], self.window, channels, last_share, self.growth is not None)
         step_dist = seen.step_dist.mean((0, 1)).tolist()
-        updates = self.course.begin(self.epoch)
+        updates = self.course.begin(min(self.epoch, self.ends[member]))
         used = {"updates": float(updates), "epochs": self.course.passes(updates)}
         values, curve = {**measure(network, seen), **used, **limits}, self.curves[member]
         thinking = thinking_of(seen, images.labels, network.window.steps)

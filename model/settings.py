@@ -28,6 +28,7 @@ class TrainingSettings:
         step_loss: Weight of the mean loss of every single step's own answer.
         updates: Steps of the optimizer in all; None where `epochs` are given.
         round_updates: Updates of a round, the last one of which may have fewer. None: a pass over the images.
+        until: `budget` trains all of it; `settled` as far as each network needs, see `model.settling`.
     """
 
     epochs: int | None
@@ -37,3 +38,4 @@ class TrainingSettings:
     step_loss: float
     updates: int | None = None
     round_updates: int | None = None
+    until: str = "budget"

@@ -71,6 +71,19 @@ class Course:
         """How many rounds the training steps are divided into."""
         return math.ceil(self.updates / (self.settings.round_updates or self.updates_per_pass))
 
+    @property
+    def may_settle(self) -> bool:
+        """Whether a network's training may end before the budget does."""
+        return self.settings.until == "settled"
+
+    def end_of_settled(self, number: int) -> int:
+        """Return after how many rounds a network's training ends that has settled after so many.
+
+        Its learning rate has been constant, and falls from now on as it would at the end of a training of that length.
+        """
+        least = self.begin(number) / RATE_FALLS
+        return next((end for end in range(number, self.rounds) if self.begin(end) >= least), self.rounds)
+
     def begin(self, number: int) -> int:
         """Return how many training steps are made before a round; rounds are numbered from 0."""
         return min(number * (self.settings.round_updates or self.updates_per_pass), self.updates)
@@ -104,12 +117,20 @@ class Shard:
         lattice: Their weights.
         openings: By row: 1 while the network's last step opens, −1 while it closes, else 0.
         steps: By row: the network's steps, the one that opens included.
+        end: Rounds after which the training of all of them ends; by default the whole course.
     """
 
     def __init__(
-        self, course: Course, members: Sequence[int], lattice: Lattice, openings: Sequence[int], steps: Sequence[int]
+        self,
+        course: Course,
+        members: Sequence[int],
+        lattice: Lattice,
+        openings: Sequence[int],
+        steps: Sequence[int],
+        end: int | None = None,
     ) -> None:
         self.course, self.members, self.lattice = course, list(members), lattice
+        self.end = course.rounds if end is None else end
         self.optimizer = torch.optim.Adam(lattice.parameters(), lr=course.settings.learning_rate, fused=True)
         reference = lattice.readout_bias
         self.breadth_P, self.depth_P, self.time_P = (
@@ -119,6 +140,7 @@ class Shard:
         self.has_space_pressure = bool(torch.any(self.breadth_P > 0) | torch.any(self.depth_P > 0))
         self.dead: list[Tensor] = []
         self.loss_sum_P, self.last_share_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
+        self.steps_sum_P = torch.zeros_like(self.time_P)
         self.ramp_PT = torch.zeros_like(lattice.entry)
         for row, (opening, step) in enumerate(zip(openings, steps, strict=True)):
             self.set_opening(row, step, opening)
@@ -148,12 +170,14 @@ class Shard:
         """Make the training steps from `first` to before `last`, numbered from 0 over the whole training."""
         course, images = self.course, self.course.images
         self.loss_sum_P.zero_()
+        self.steps_sum_P.zero_()
         self.last_share_P.zero_()
+        whole = course.passes(course.begin(self.end))
         for update in range(first, last):
             step = update % course.updates_per_pass
             if update == first or step == 0:
                 order_NP = self._order(update // course.updates_per_pass)
-            learning_rate = course.settings.learning_rate * _rate(course.passes(update) / course.passes(course.updates))
+            learning_rate = course.settings.learning_rate * _rate(course.passes(update) / whole)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
@@ -165,6 +189,8 @@ class Shard:
             if course.is_proximal and self.has_space_pressure:
                 self._bury(proximal_step(self.lattice, self.breadth_P, self.depth_P, self.optimizer))
             self.loss_sum_P += loss_P.detach()
+            if course.may_settle:
+                self.steps_sum_P += time_cost(answer).detach()
             self._open_steps(answer, last - first)
 
     def _order(self, number: int) -> Tensor:
@@ -260,13 +286,16 @@ class Shard:
         return [self.members[row] for row in rows]
 
 
-def restored(course: Course, state: dict[str, Any], extents: Sequence[Extent], like: Tensor) -> Shard:
+def restored(
+    course: Course, state: dict[str, Any], extents: Sequence[Extent], ends: Sequence[int], like: Tensor
+) -> Shard:
     """Return the shard of a state."""
     window = Window(**state["window"])
     lattice = Lattice(window, [0] * len(state["members"])).to(like)
     lattice.load_state_dict(state["lattice"])
     its = [extents[member] for member in state["members"]]
-    shard = Shard(course, state["members"], lattice, [e.opening for e in its], [e.steps for e in its])
+    openings, steps = [extent.opening for extent in its], [extent.steps for extent in its]
+    shard = Shard(course, state["members"], lattice, openings, steps, ends[state["members"][0]])
     shard.optimizer.load_state_dict(state["optimizer"])
     return shard
 
@@ -324,6 +353,7 @@ def regroup(
     extents: Sequence[Extent],
     parts: Sequence[Sequence[int]],
     window: Window,
+    ends: Sequence[int] | None = None,
 ) -> list[Shard]:
     """Assemble a population anew.
 
@@ -333,6 +363,7 @@ def regroup(
         extents: By member, the size it is to have.
         parts: Members of each new shard.
         window: Of the networks' kind.
+        ends: By member, the rounds after which its training ends: alike within a part. None: after the whole course.
     """
     places = {member: (shard, row) for shard in shards for row, member in enumerate(shard.members)}
     found = []
@@ -341,7 +372,7 @@ def regroup(
         sources = [Source(places[m][0].lattice, places[m][1], kept[m]) for m in part]
         lattice = assembled(whole, sources)
         openings, steps = [extents[m].opening for m in part], [extents[m].steps for m in part]
-        shard = Shard(shards[0].course, part, lattice, openings, steps)
+        shard = Shard(shards[0].course, part, lattice, openings, steps, ends[part[0]] if ends else None)
         move_moments(sources, [places[m][0].optimizer for m in part], lattice, shard.optimizer)
         found.append(shard)
     return found

@@ -98,13 +98,13 @@ def train(
     population.stop(stopped)
     keep_every = math.ceil(course.rounds / CURVE_POINTS)
     last = course.rounds if until is None else min(until, course.rounds)
-    while population.epoch < last and population.training:
+    while population.epoch < last and not population.is_done:
         full = population.run_epoch(is_over)
         if population.is_interrupted:
             break
         values = population.values(test_images)
-        if population.epoch % keep_every == 0 or population.epoch == course.rounds:
-            for curve, value in zip(population.curves, values, strict=True):
-                curve.extend([{"epoch": population.epoch, **value}] if value else [])
+        for curve, value, end in zip(population.curves, values, population.ends, strict=True):
+            is_kept = population.epoch == end or (population.epoch % keep_every == 0 and population.epoch < end)
+            curve.extend([{"epoch": population.epoch, **value}] if value and is_kept else [])
         report(Epoch(population.epoch, course.rounds, values, full, population.state))
     return population.results(test_images)

@@ -111,6 +111,7 @@ AXES: Mapping[str, Column] = _columns(
     Column("time_selection", "", "how a network decides after which step to answer"),
     Column("updates", "count", "training steps"),
     Column("epochs", "epochs", "passes over the training images"),
+    Column("until", "", "whether a network's training ends with the budget or once it has settled"),
     Column("batch_size", "count", "images per update"),
     Column("learning_rate", "", "step size of the optimizer"),
     Column("solver", "", "how breadth and depth pressures act on the weights"),

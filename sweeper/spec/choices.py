@@ -26,6 +26,13 @@ class Solver(StrEnum):
     BACKPROP = "backprop"
 
 
+class Until(StrEnum):
+    """When a training ends."""
+
+    BUDGET = "budget"
+    SETTLED = "settled"
+
+
 class Distribution(StrEnum):
     """How the values of a searched parameter are spread, in W&B's words."""
 

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from sweeper.rules import RULES
-from sweeper.spec.choices import Solver, TimeSelection, WindowKind
+from sweeper.spec.choices import Solver, TimeSelection, Until, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -188,6 +188,7 @@ class TrainingSpec(Frozen):
     Attributes:
         updates: Steps of the optimizer, in place of `epochs`: so tasks with different numbers of images are compared.
         epochs: Passes over the training images.
+        until: When a network's training ends: with the budget; or once it has settled, with the budget at the latest.
         batch_size: Images per update.
         learning_rate: Step size of the optimizer.
         solver: How breadth and depth pressures act on the weights.
@@ -196,6 +197,7 @@ class TrainingSpec(Frozen):
 
     updates: Count | None = None
     epochs: Count = 30
+    until: Annotated[Until, Field(strict=False)] = Until.BUDGET
     batch_size: Count = 64
     learning_rate: Positive = 3e-3
     solver: Annotated[Solver, Field(strict=False)] = Solver.PROXIMAL

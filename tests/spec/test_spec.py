@@ -76,7 +76,7 @@ trainings = st.builds(
     learning_rate=positive,
     solver=st.sampled_from(Solver),
     step_loss=prices,
-) | st.builds(TrainingSpec, updates=counts, batch_size=counts)
+) | st.builds(TrainingSpec, updates=counts, until=st.sampled_from(["budget", "settled"]))
 settings_of_any_kind = st.builds(
     Setting,
     task=tasks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -111,9 +112,9 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     each = f"an accuracy that all tasks reach, a line for each {' and '.join(others)}" if others else "some accuracies"
     caption = (
         f"The least {resource} of all settings that reach {each}, over the {complexity} of the task. "
-        "A line has no point where no setting reaches the accuracy. An open point with an arrow is the smallest that was "
-        "tried: an upper bound of the need, not the need."
-    ) + _unequal(drawn)
+        "A line has no point where no setting reaches the accuracy. An open point with an arrow is the smallest that "
+        "was tried: an upper bound of the need, not the need."
+    ) + _unequal(drawn, sweep.spec.get("training", {}))
     suffix = "" if complexity == complexities(sweep)[0] else f"-{complexity}"
     title = f"{resource.capitalize()} needed over {complexity}"
     return Picture(f"growth-{resource}{suffix}", title, caption, figure)
@@ -137,14 +138,23 @@ def _arrow(x: object, y: float) -> dict[str, Any]:
     return {"x": x, "y": y, "text": "", "showarrow": True, "ax": 0, "ay": -18, "yshift": -26, **shape}
 
 
-def _unequal(rows: Sequence[Row]) -> str:
-    """Return what keeps these settings from being compared: trainings of different length; empty for nothing."""
+def _unequal(rows: Sequence[Row], training: Mapping[str, Any]) -> str:
+    """Return what keeps these settings from being compared: trainings that are neither settled nor equally long.
+
+    Args:
+        rows: The settings.
+        training: That section of the sweep's spec, as JSON holds it.
+    """
     used = [row["updates"] for row in rows if row.get("updates") is not None]
+    if training.get("until") == "settled":
+        unit = "epochs" if training.get("updates") is None else "updates"
+        going = sum(row[unit] is not None and row[unit] >= training.get(unit, math.inf) for row in rows)
+        return f" {going} of these {len(rows)} networks had not settled when their budget ended." if going else ""
     if not used or max(used) <= _ALIKE * min(used):
         return ""
     return (
         f" Not at equal budgets: these networks took from {min(used):,.0f} to {max(used):,.0f} training steps, which "
-        "alone can make one task seem to need more. Equal `training.updates` compare tasks."
+        "alone can make one task seem to need more. Equal `training.updates`, or `until: settled`, compare tasks."
     )
 
 
