@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeper.analysis.columns import title, unit
+from sweeper.analysis.columns import AXES, title, unit
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, touched
 
 #: Decimals of a number that is no measurement of ours.
@@ -112,10 +112,29 @@ def fields(
     return tuple(found)
 
 
-def front_names(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> list[str]:
-    """Return which columns of a front people read."""
+def front_names(
+    rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], *, with_axes: bool = False
+) -> list[str]:
+    """Return which columns of a front people read.
+
+    Args:
+        rows: Rows of the front.
+        objectives: What it is over.
+        with_axes: Also what made each network: the axes of the sweep in which its rows differ.
+    """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
-    return [*USUAL, *(o.name for o in objectives), *seeds, "channels_per_layer", "wall", "key"]
+    axes = _axes_in(rows) if with_axes else []
+    return [*USUAL, *(o.name for o in objectives), *axes, *seeds, "channels_per_layer", "wall", "key"]
+
+
+def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the columns of axes in which rows differ; of a single row all pressures."""
+    names = (
+        [name for name in rows[0] if name not in MEASUREMENTS and name.removeprefix("setting.") in AXES] if rows else []
+    )
+    if len(rows) == 1:
+        return [name for name in names if name.endswith("_pressure")]
+    return [name for name in names if len({row[name] for row in rows}) > 1]
 
 
 def counted(count: int, noun: str) -> str:

@@ -165,11 +165,11 @@ def _drive(
         print_commands("interrupted at once; continue with:", again)
         sys.exit(130)
     summary = session.summary
+    print(tables.outcome_line(summary.counts))
     for front in summary.fronts:
         if front.table.num_rows:
-            console.print(tables.front_table(front, console.width), crop=False)
             console.print()
-    print(tables.outcome_line(summary.counts))
+            console.print(tables.front_table(front, console.width, with_axes=True), crop=False)
     if not summary.is_finished:
         print_commands(f"{'interrupted' if session.signal else 'not finished'}; continue with:", again)
         sys.exit(128 + session.signal if session.signal else 1)
@@ -182,12 +182,12 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
     from sweeper.tracking.mlflow.reader import page_hint
 
     command, page = page_hint(sweep.tracking_uri, summary.name)
-    task = summary.fronts[0].task
-    commands = [
-        f'sweeper pareto {summary.name} --task {task} --where "accuracy >= 0.9"{elsewhere}',
-        f"sweeper status {summary.name}{elsewhere}",
-    ]
-    print_commands("\nLook further:", [*commands, *([command] if command else []), page])
+    commands = [f'sweeper pareto {summary.name} --where "accuracy >= 0.9"{elsewhere}', *([command] if command else [])]
+    commands += [page, f"sweeper report {summary.name}{elsewhere}"]
+    if keys := [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]:
+        # A front is sorted: its last network is the best one in the first objective.
+        commands.append(f"sweeper show {keys[0]} -o {keys[0]}.svg{elsewhere}")
+    print_commands("\nLook further:", commands)
 
 
 def _shown_uri(sweep: Sweep) -> str:

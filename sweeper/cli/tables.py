@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # it loads torch, which commands that only look do without
 _BAR_CELLS = 30
 
 
-def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
+def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *, with_axes: bool = False) -> Group:
     """Return a front as a table: a row a network, from the worst to the best in the first objective.
 
     It is laid out as any sheet is, see `listing`.
@@ -35,9 +35,10 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -
         front: The front, or the part of it that meets `conditions`.
         width: Columns of the terminal.
         conditions: What the shown part was chosen by.
+        with_axes: Whether to show what made each network, see `sheet.front_names`.
     """
     rows = front.table.to_pylist()
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, with_axes=with_axes), front.objectives)
     origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
     return listing(sheet.Sheet("", fields, (origin, sheet.LEGEND)), width, _headline(front, conditions))
 

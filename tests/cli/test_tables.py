@@ -127,6 +127,16 @@ def test_front_marks_the_direction_of_its_objectives_only():
     assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +layers", text)
 
 
+def test_front_shows_what_made_its_networks_where_that_is_asked_for():
+    front = a_front()
+    pressures = front.table["time_pressure"].to_pylist()
+    assert len(set(pressures)) == NETWORKS
+    text = shown(front_table(front, 120, with_axes=True), 120)
+    assert re.search(r"time ↓ +time_pressure +layers", text), text
+    assert all(f" {pressure:g} " in text for pressure in pressures)
+    assert "time_pressure" not in shown(front_table(front, 120), 120)
+
+
 def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
     front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
     (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
