@@ -42,7 +42,7 @@ def _blind(logits_TBPK: Tensor) -> Tensor:
 
 #: What is replaced in the model to leave an ingredient out; a bound far away is none.
 REPLACED: dict[str, tuple[str, object]] = {
-    "sureness": ("sweeper.model.time_selection.sureness", _blind),
+    "sureness": ("sweeper.model.lattice.sureness", _blind),
     "bound": ("sweeper.model.time_selection.HAZARD_BOUND", 1e6),
 }
 
@@ -63,13 +63,13 @@ def figures(network: Lattice, whole: Images, hidden: dict[float, Images]) -> Row
     def shares(seen: Evaluation) -> Row:
         return {
             "steps": float(seen.expected_steps.double().mean()),
-            "accuracy": float(seen.is_right.double().mean()),
-            "exit_steps": float(seen.exit_step.double().mean()),
-            "exit_accuracy": float(seen.exit_is_right.double().mean()),
+            "accuracy": float(seen.mixture_is_right.double().mean()),
+            "exit_steps": float(seen.step.double().mean()),
+            "exit_accuracy": float(seen.is_right.double().mean()),
         }
 
     seen = evaluate(network, whole)
-    steps, right = seen.expected_steps[:, 0].double(), seen.is_right[:, 0]
+    steps, right = seen.expected_steps[:, 0].double(), seen.mixture_is_right[:, 0]
     wrong_longer = float(steps[~right].mean() - steps[right].mean()) if 0 < right.sum() < len(right) else 0.0
     row: Row = {"spread": float(steps.std()), "wrong_longer": wrong_longer, **shares(seen)}
     row |= {"last_step": float(seen.last_step_share.mean()), "channels": float(sum(network.window.channels))}

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
 from sweeper.model.compute import use_threads
-from sweeper.model.time_selection import adaptive_step_dist
+from sweeper.model.time_selection import adaptive_step_dist, sureness
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
 #: Images, the layers that halve them, and how many times faster than plain a step is meant to be.
@@ -85,9 +85,8 @@ class Plain(nn.Module):
             before = now
         logits_TBPK = torch.stack(logits)[:, :, None]
         entry_TP = logits_TBPK.new_ones(len(logits), 1)
-        return LatticeAnswer(
-            logits_TBPK, adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP)
-        )
+        hazard_logit_TBP = self.hazard_bias + self.hazard_sureness * sureness(logits_TBPK)
+        return LatticeAnswer(logits_TBPK, adaptive_step_dist(hazard_logit_TBP, entry_TP))
 
     def slopes(self) -> dict[str, Tensor]:
         """Return the slopes of all weights by the names that the lattice has for them."""

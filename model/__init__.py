@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
     from sweeper.model.graph import Graph, graph_of
     from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
+    from sweeper.model.halting import HaltedAnswer
     from sweeper.model.lattice import Lattice, LatticeAnswer, Window
     from sweeper.model.network import Network, NetworkAnswer
     from sweeper.model.network_file import decode, encode, load, save
@@ -34,6 +35,7 @@ __all__ = [
     "Epoch",
     "Graph",
     "Growth",
+    "HaltedAnswer",
     "Images",
     "Lattice",
     "LatticeAnswer",
@@ -76,6 +78,7 @@ _HOMES = {
     "Epoch": "training",
     "Graph": "graph",
     "Growth": "growth",
+    "HaltedAnswer": "halting",
     "Images": "tasks",
     "Lattice": "lattice",
     "ModelError": "errors",

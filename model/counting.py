@@ -6,8 +6,9 @@ figure is measured on the cut network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from sweeper.model.costs import group_norms, scale_channels, space_costs
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Source, assembled
 from sweeper.model.tasks import Images
-from sweeper.model.time_selection import early_exit
+from sweeper.model.time_selection import halting_step
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).
@@ -150,14 +151,30 @@ def count_macs(window: Window, steps: float) -> float:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a population does on a set of images, by image and network; (N, P), `step_dist` (N, P, T)."""
+    """What a population does on a set of images, by image and network: each (N, P), but for `step_dist`.
 
-    log_likelihood: Tensor
+    Attributes:
+        step: Step at which the network halts by its own rule, from 1; whole numbers. The next four are of its readout.
+        choice: Class that it answers.
+        is_right: Whether that is the label.
+        confidence: Probability that it gives to its answer.
+        log_likelihood: Log-probability that it gives to the label.
+        expected_steps: Σ_t t · p(t|x).
+        mixture_log_likelihood, mixture_is_right: The same of the mixture Σ_t p(t|x) softmax(z[t]) of all steps.
+        last_is_right: The same of the readout of the last step that the network may take.
+        last_step_share: p(t|x) of that step.
+        step_dist: p(t|x), shape (N, P, T).
+    """
+
+    step: Tensor
     choice: Tensor
     is_right: Tensor
+    confidence: Tensor
+    log_likelihood: Tensor
     expected_steps: Tensor
-    exit_step: Tensor
-    exit_is_right: Tensor
+    mixture_log_likelihood: Tensor
+    mixture_is_right: Tensor
+    last_is_right: Tensor
     last_step_share: Tensor
     step_dist: Tensor
 
@@ -166,33 +183,50 @@ class Evaluation:
 def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluation:
     """Answer every image with every network of the population.
 
+    Every step is computed, for what is said of the mixture and of the last step. `halting.halted` gives the same
+    answers at the same steps, and computes no more than they need.
+
     Args:
         lattice: Any population.
         images: N images, the same for all networks.
         batch_size: Images at once; bounds the memory, not the result.
     """
-    parts: list[tuple[Tensor, ...]] = []
-    for start in range(0, len(images), batch_size):
-        labels_B1 = images.labels[start : start + batch_size, None]
-        answer = lattice(images.pixels[start : start + batch_size])
-        log_probs_BPK = answer.log_probs_BPK
-        exit_BP = early_exit(answer.step_dist_TBP)
-        choice_TBP = answer.logits_TBPK.argmax(-1)
-        exit_choice_BP = choice_TBP.gather(0, (exit_BP - 1)[None])[0]
-        choice_BP = log_probs_BPK.argmax(-1)
-        index_BP1 = labels_B1[..., None].expand(-1, lattice.population, 1)
-        last_TBP = (lattice.last_step - 1).expand(1, *exit_BP.shape)
-        parts.append((
-            log_probs_BPK.gather(2, index_BP1)[..., 0],
-            choice_BP,
-            choice_BP == labels_B1,
-            answer.expected_steps_BP,
-            exit_BP,
-            exit_choice_BP == labels_B1,
-            answer.step_dist_TBP.gather(0, last_TBP)[0],
-            answer.step_dist_TBP.permute(1, 2, 0),
-        ))
-    return Evaluation(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    parts = [
+        _evaluated(lattice, images.pixels[start : start + batch_size], images.labels[start : start + batch_size])
+        for start in range(0, len(images), batch_size)
+    ]
+    return Evaluation(**{
+        field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Evaluation)
+    })
+
+
+def _evaluated(lattice: Lattice, pixels_BCHW: Tensor, labels_B: Tensor) -> Evaluation:
+    answer = lattice(pixels_BCHW)
+    dist_TBP, mixture_BPK = answer.step_dist_TBP, answer.log_probs_BPK
+    labels_BP = labels_B[:, None].expand(dist_TBP.shape[1:])
+    step_BP = halting_step(dist_TBP)
+    last_BP = lattice.last_step.expand_as(step_BP)
+    said_BPK = _readout_at(answer.logits_TBPK, step_BP).log_softmax(-1)
+    confidence_BP, choice_BP = said_BPK.max(-1)
+    return Evaluation(
+        step=step_BP,
+        choice=choice_BP,
+        is_right=choice_BP == labels_BP,
+        confidence=confidence_BP.exp(),
+        log_likelihood=said_BPK.gather(2, labels_BP[..., None])[..., 0],
+        expected_steps=answer.expected_steps_BP,
+        mixture_log_likelihood=mixture_BPK.gather(2, labels_BP[..., None])[..., 0],
+        mixture_is_right=mixture_BPK.argmax(-1) == labels_BP,
+        last_is_right=_readout_at(answer.logits_TBPK, last_BP).argmax(-1) == labels_BP,
+        last_step_share=dist_TBP.gather(0, last_BP[None] - 1)[0],
+        step_dist=dist_TBP.permute(1, 2, 0),
+    )
+
+
+def _readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
+    """Return each image's readout at a step of its own, numbered from 1; shape (B, P, K)."""
+    index_1BPK = (step_BP - 1)[None, ..., None].expand(1, *logits_TBPK.shape[1:])
+    return logits_TBPK.gather(0, index_1BPK)[0]
 
 
 @torch.no_grad()
@@ -204,21 +238,35 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         seen: What it does on held-out images.
 
     Returns:
-        Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts.
+        Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts. Those
+        without a prefix are of the network as it is used: each image halts by the network's own rule.
     """
     left, (breadth_P, depth_P) = cut_network.window, space_costs(cut_network)
-    time = float(seen.expected_steps.double().mean())
+    time, expected_time = (float(steps.double().mean()) for steps in (seen.step, seen.expected_steps))
     return {
-        "accuracy": float(seen.is_right.double().mean()),
+        "accuracy": _share(seen.is_right),
         "loss": -float(seen.log_likelihood.mean()),
         **count_space(left.channels),
         "time": time,
-        "time_p95": float(seen.expected_steps.flatten().quantile(0.95)),
-        "exit_time": float(seen.exit_step.double().mean()),
-        "exit_accuracy": float(seen.exit_is_right.double().mean()),
+        "time_p95": float(_reached_by(seen.step, 0.95)),
+        "expected_time": expected_time,
+        "mixture_accuracy": _share(seen.mixture_is_right),
+        "mixture_loss": -float(seen.mixture_log_likelihood.mean()),
+        "last_accuracy": _share(seen.last_is_right),
         "parameters": float(count_parameters(cut_network)),
+        # Linear in the steps, so that this is the mean over images of what each of them took.
         "macs": count_macs(left, time),
         "cost_breadth": float(breadth_P.sum()),
         "cost_depth": float(depth_P.sum()),
-        "cost_time": time,
+        "cost_time": expected_time,
     }
+
+
+def _share(is_so: Tensor) -> float:
+    return float(is_so.double().mean())
+
+
+def _reached_by(values: Tensor, share: float) -> Tensor:
+    """Return the least of the values that at least this share of them does not exceed."""
+    flat = values.flatten()
+    return flat.kthvalue(max(1, math.ceil(share * len(flat)))).values

@@ -2,7 +2,7 @@
 
 Both are taken from the one evaluation that measures a trained network, and kept in the description of its file:
 
-    steps     {"edges": B + 1 numbers, "right": B counts, "wrong": B counts}: expected steps by test image
+    steps     {"edges": B + 1 numbers, "right": B counts, "wrong": B counts}: steps until halting, by test image
     examples  at most eight images, see `thinking_entries`
 
 The counts take up to 1 KB. Eight images take 2.5 KB where they have 8 × 8 grey pixels, 4 KB of 28 × 28, 25 KB of
@@ -31,15 +31,11 @@ from torch import Tensor
 from sweeper.model.counting import Evaluation
 from sweeper.model.tasks import Images
 
-#: Steps between two edges of a histogram, and the most parts it has: beyond, edges are twice as far from each other.
-#: The edges of a longer window are therefore among those of a shorter one, as far as that reaches.
-FINEST, MOST_PARTS = 0.25, 60
+#: The most parts of a histogram; each is one step, where the window has no more, and otherwise two, four, …
+MOST_PARTS = 60
 
 #: Images of each kind: right or wrong, and the soonest or the latest answered.
 OF_A_KIND = 2
-
-#: Expected steps that differ by less are equal but for rounding: such a network does not choose by the image.
-SAME_STEPS = 1e-4
 
 #: Pixels of the longest side of an image that is kept.
 LONGEST_SIDE = 48
@@ -49,10 +45,10 @@ FASTEST, SLOWEST = "fastest", "slowest"
 
 @dataclass(frozen=True)
 class StepCounts:
-    """Histogram of the expected steps over images.
+    """Histogram of the steps until halting over images.
 
     Attributes:
-        edges: Ascending; a part holds its lower edge, and the last one its upper edge too. Unit: steps.
+        edges: Ascending, halfway between two steps. Unit: steps.
         right, wrong: Images of each part that were answered right, and wrong.
     """
 
@@ -70,7 +66,7 @@ class Example:
         is_right: Whether the answer is its label.
         image: Its number in the test set, from 0.
         label, answer: Classes, from 0.
-        steps: Expected steps.
+        steps: Steps until it was answered.
     """
 
     kind: str
@@ -78,7 +74,7 @@ class Example:
     image: int
     label: int
     answer: int
-    steps: float
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Thinking:
     """How long one network thinks about which image.
 
     Attributes:
-        steps: Over all images; None where a number of steps is not finite.
+        steps: Over all images; None where a network's probabilities are not finite.
         examples: Empty where all images take the same steps.
     """
 
@@ -102,43 +98,47 @@ def thinking_of(seen: Evaluation, labels: Tensor, window_steps: int) -> Thinking
         labels: Their labels, shape (N,).
         window_steps: T, steps of its window.
     """
-    steps_N = seen.expected_steps[:, 0].double().cpu().numpy()
-    if not np.isfinite(steps_N).all():
+    expected_N, steps_N = (steps[:, 0].cpu().numpy() for steps in (seen.expected_steps, seen.step))
+    if not np.isfinite(expected_N).all():
         return Thinking()
     is_right_N = seen.is_right[:, 0].cpu().numpy()
     counts = _counted(steps_N, is_right_N, edges_of(window_steps))
-    if not len(steps_N) or np.ptp(steps_N) < SAME_STEPS:
+    if not len(steps_N) or not np.ptp(steps_N):
         return Thinking(counts)
     answer_N = seen.choice[:, 0].cpu().numpy()
     examples = [
-        Example(kind, is_right, int(i), int(labels[i]), int(answer_N[i]), float(steps_N[i]))
+        Example(kind, is_right, int(i), int(labels[i]), int(answer_N[i]), int(steps_N[i]))
         for is_right in (True, False)
-        for kind, chosen in _ends(steps_N, np.flatnonzero(is_right_N == is_right))
+        for kind, chosen in _ends(steps_N, expected_N, np.flatnonzero(is_right_N == is_right))
         for i in chosen
     ]
     return Thinking(counts, tuple(examples))
 
 
 def edges_of(window_steps: int) -> tuple[float, ...]:
-    """Return the edges of a histogram over a window of T steps: from 1 to T, or the first one behind T."""
-    span, width = max(window_steps - 1, FINEST), FINEST
-    while math.ceil(span / width) > MOST_PARTS:
+    """Return the edges of a histogram over a window of T steps: from half a step before the first one on."""
+    width = 1
+    while math.ceil(window_steps / width) > MOST_PARTS:
         width *= 2
-    return tuple(1 + part * width for part in range(math.ceil(span / width) + 1))
+    return tuple(0.5 + part * width for part in range(math.ceil(window_steps / width) + 1))
 
 
-def _counted(steps_N: NDArray[np.float64], is_right_N: NDArray[np.bool_], edges: tuple[float, ...]) -> StepCounts:
-    # Rounding may leave the expected steps a little below 1 or above T. Widths are powers of two: no other rounding.
-    part_N = np.clip((steps_N - 1) // (edges[1] - edges[0]), 0, len(edges) - 2).astype(np.int64)
+def _counted(steps_N: NDArray[np.int64], is_right_N: NDArray[np.bool_], edges: tuple[float, ...]) -> StepCounts:
+    part_N = np.searchsorted(edges, steps_N) - 1
     right, wrong = (np.bincount(part_N[which], minlength=len(edges) - 1) for which in (is_right_N, ~is_right_N))
     return StepCounts(edges, tuple(right.tolist()), tuple(wrong.tolist()))
 
 
-def _ends(steps_N: NDArray[np.float64], among: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
-    """Return the soonest and the latest answered of some images; of equal ones the first, and none twice."""
-    soonest = among[np.argsort(steps_N[among], kind="stable")][: min(OF_A_KIND, -(-len(among) // 2))]
+def _ends(
+    steps_N: NDArray[np.int64], expected_N: NDArray[np.floating], among: NDArray[np.int64]
+) -> list[tuple[str, NDArray[np.int64]]]:
+    """Return the soonest and the latest answered of some images, none twice.
+
+    Of those that take equal steps the ones that were expected to take least, or most; of equal ones the first.
+    """
+    soonest = among[np.lexsort((expected_N[among], steps_N[among]))][: min(OF_A_KIND, -(-len(among) // 2))]
     rest = np.setdiff1d(among, soonest)
-    return [(FASTEST, soonest), (SLOWEST, rest[np.argsort(-steps_N[rest], kind="stable")][:OF_A_KIND])]
+    return [(FASTEST, soonest), (SLOWEST, rest[np.lexsort((-expected_N[rest], -steps_N[rest]))][:OF_A_KIND])]
 
 
 def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Graph:
         classes: Number of classes.
         channels: Living channels of each layer; empty where the answer is constant.
         sides: Height and width of each layer's state.
-        step_dist: Mean probability of answering after exactly step 1, 2, …
+        step_dist: Share of images that are answered after exactly step 1, 2, …
         bottom_up: Of each layer, from the layer below; of the first layer, from the image.
         lateral: Of each layer, from itself one step before. Empty with a single step.
         top_down: Of each layer but the deepest, from the layer above one step before. Empty with a single step.
@@ -57,7 +57,7 @@ def graph_of(network: Lattice, step_dist: Sequence[float]) -> Graph:
 
     Args:
         network: A lattice with P = 1, as `cut` returns it: everything in it is alive.
-        step_dist: Mean over images of p(t|x), a probability for each step of its window.
+        step_dist: Share of images answered after each step of its window, or a mean of p(t|x).
 
     Raises:
         WindowError: If there is more than one network, or the probabilities are not those of its steps.

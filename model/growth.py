@@ -224,7 +224,8 @@ def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: f
         extent: Its window at the end.
         window: The window it began with, which is all it has where nothing grows.
         channels: Living channels by layer.
-        last_share: Mean probability of its last step.
+        last_share: How much it uses its last step: the share of images that are answered there, or its mean probability
+            where that is more.
         grows: Whether windows grow.
     """
     if grows:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from sweeper.model.errors import WindowError
 from sweeper.model.recurrence import Geometry, Weights, unroll
-from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist
+from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist, sureness
 
 
 @dataclass(frozen=True)
@@ -236,6 +236,17 @@ class Lattice(nn.Module):
         """Whether the step distribution depends on the image."""
         return self.window.is_adaptive
 
+    def hazard_logit(self, logits: Tensor) -> Tensor:
+        """Return the hazard's logit before its bound, of one step or of many.
+
+        Args:
+            logits: Readout, shape (…, P, K).
+
+        Returns:
+            Shape (…, P).
+        """
+        return self.hazard_bias + self.hazard_sureness * sureness(logits)
+
     def forward(self, images: Tensor) -> LatticeAnswer:
         """Answer a batch of images.
 
@@ -280,7 +291,7 @@ class Lattice(nn.Module):
         entry_TP = self.entry.T
         if not self.is_adaptive:
             return fixed_step_dist(self.step_logits.T, entry_TP)[:, None, :].expand(T, B, P)
-        return adaptive_step_dist(logits_TBPK, self.hazard_bias, self.hazard_sureness, entry_TP)
+        return adaptive_step_dist(self.hazard_logit(logits_TBPK), entry_TP)
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:

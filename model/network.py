@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.model.errors import WindowError
+from sweeper.model.halting import HaltedAnswer, halted
 from sweeper.model.lattice import Lattice, Window
 
 
 @dataclass(frozen=True)
 class NetworkAnswer:
-    """What a network says about a batch; a class that `torch.export` knows once this file is loaded.
+    """What all steps of a network say about a batch; a class that `torch.export` knows once this file is loaded.
 
     Attributes:
-        log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), the network's answer; shape (B, K).
+        log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), which takes every step; shape (B, K).
         expected_steps: Σ_t t · p(t|x), in steps; shape (B,).
         step_dist: Probability p(t|x) of answering after exactly step t; shape (B, T), rows sum to 1.
         logits: The instantaneous readout z[t] of each step; shape (B, T, K).
@@ -65,7 +66,7 @@ class Network(nn.Module):
         return self.lattice.window
 
     def forward(self, images: Tensor) -> NetworkAnswer:
-        """Answer a batch of images.
+        """Run every step of the window for every image: what training needs, and who looks at single steps.
 
         Args:
             images: Shape (B, C, H, W) of the window's size, of the weights' type; pixels from 0 to 1, plus the noise
@@ -74,6 +75,31 @@ class Network(nn.Module):
         Raises:
             WindowError: If the images have another shape or type.
         """
+        self._check(images)
+        answer = self.lattice(images)
+        return NetworkAnswer(
+            log_probs=answer.log_probs_BPK[:, 0],
+            expected_steps=answer.expected_steps_BP[:, 0],
+            step_dist=answer.step_dist_TBP[..., 0].T,
+            logits=answer.logits_TBPK[:, :, 0].transpose(0, 1),
+        )
+
+    def halting(self, images: Tensor) -> HaltedAnswer:
+        """Run the network as it is used: each image halts by the network's own rule, and is computed no further.
+
+        An image halts at the first step at which the cumulated probability of its step distribution reaches ½, and is
+        answered with that step's readout. The measurements `accuracy`, `time` and `macs` are of this. No gradients.
+
+        Args:
+            images: As for a call of the network.
+
+        Raises:
+            WindowError: If the images have another shape or type.
+        """
+        self._check(images)
+        return halted(self.lattice, images)
+
+    def _check(self, images: Tensor) -> None:
         expected, weights = self.window.image, self.lattice.readout_bias
         if images.dim() != 4 or tuple(images.shape[1:]) != expected:
             size = ", ".join(str(side) for side in expected)
@@ -86,10 +112,3 @@ class Network(nn.Module):
                 f"the network takes pixels from 0 to 1 as {weights.dtype}, but got {images.dtype}. "
                 f"Convert them with `.to({weights.dtype})`, and divide by 255 where they go from 0 to 255."
             )
-        answer = self.lattice(images)
-        return NetworkAnswer(
-            log_probs=answer.log_probs_BPK[:, 0],
-            expected_steps=answer.expected_steps_BP[:, 0],
-            step_dist=answer.step_dist_TBP[..., 0].T,
-            logits=answer.logits_TBPK[:, :, 0].transpose(0, 1),
-        )

@@ -52,7 +52,7 @@ class Trained:
         channels_per_layer: Living channels of each living layer.
         curve: At most `CURVE_POINTS` mappings with `epoch`, the number of the round, and its values.
         reason: Why there is no network.
-        step_dist: Mean over the held-out images of p(t|x), from step 1.
+        step_dist: Share of the held-out images that are answered after exactly step 1, 2, …; its mean is `time`.
         end: How its training ended.
         thinking: How long it thinks about which held-out image.
     """
@@ -307,7 +307,7 @@ class TrainingPopulation:
                     found[member] = {
                         "loss": -float(seen.log_likelihood[:, row].mean()),
                         "accuracy": float(seen.is_right[:, row].double().mean()),
-                        "time": float(seen.expected_steps[:, row].mean()),
+                        "time": float(seen.step[:, row].double().mean()),
                         **count_space(channels),
                     }
         return found
@@ -345,9 +345,12 @@ class TrainingPopulation:
     def _result(self, lattice: Lattice, row: int, member: int, images: Images) -> Trained:
         network = cut(lattice, row)
         channels, seen = network.window.channels, evaluate(network, images)
-        last_share = float(seen.last_step_share.mean())
+        # Limited in time is who would go on: by what it does, or by what it would rather do.
+        halts_last = float((seen.step == network.last_step).double().mean())
+        last_share = max(halts_last, float(seen.last_step_share.mean()))
         limits = walls(self.extents[member], self.window, channels, last_share, self.growth is not None)
-        step_dist = seen.step_dist.mean((0, 1)).tolist()
+        halted_N = seen.step[:, 0] - 1
+        step_dist = (torch.bincount(halted_N, minlength=network.window.steps) / len(halted_N)).tolist()
         updates = self.course.begin(min(self.epoch, self.ends[member]))
         used = {"updates": float(updates), "epochs": self.course.passes(updates)}
         values, curve = {**measure(network, seen), **used, **limits}, self.curves[member]

@@ -6,6 +6,10 @@ arXiv 2107.05407). Its hazard reads from the state how sure the answer is, hazar
 with a bounded logit, and nothing else: what else it might read lets it collapse to one step
 (`benchmarks/adaptive_time.py`). This is the project's own definition.
 
+A network is used with one rule: for each image it halts at the first step at which the cumulated probability reaches
+`HALT_LEVEL`, the median of p(t|x), and answers with that step's readout. Everything that is reported as `accuracy`,
+`time` or `macs` is of a network used so.
+
 `entry` says how far each step is open. A step with entry 0 is not there, one with entry 1 is a step of its own; in
 between, it takes that share of what it would take, and the step before keeps the rest.
 """
@@ -19,8 +23,8 @@ from torch import Tensor
 #: networks stop at their first step before they have learned anything.
 HAZARD_BOUND = 3.0
 
-#: Level of the cumulated probability at which a hard early exit stops.
-EXIT_LEVEL = 0.5
+#: Level of the cumulated probability at which an image halts: at ½ it halts at the median of its step distribution.
+HALT_LEVEL = 0.5
 
 
 def fixed_step_dist(step_logits_TP: Tensor, entry_TP: Tensor) -> Tensor:
@@ -28,35 +32,37 @@ def fixed_step_dist(step_logits_TP: Tensor, entry_TP: Tensor) -> Tensor:
     return (step_logits_TP + entry_TP.log()).softmax(dim=0)
 
 
-def sureness(logits_TBPK: Tensor) -> Tensor:
-    """Return the log-odds of the most likely class, shape (T, B, P); no gradient flows through it."""
-    log_p_TBP = logits_TBPK.detach().log_softmax(-1).amax(-1).clamp_max(-1e-6)
-    return log_p_TBP - torch.log(-torch.expm1(log_p_TBP))
+def sureness(logits: Tensor) -> Tensor:
+    """Return the log-odds of the most likely class, (…, P) from (…, P, K); no gradient flows through it."""
+    log_p = logits.detach().log_softmax(-1).amax(-1).clamp_max(-1e-6)
+    return log_p - torch.log(-torch.expm1(log_p))
 
 
-def adaptive_step_dist(logits_TBPK: Tensor, bias_P: Tensor, weight_P: Tensor, entry_TP: Tensor) -> Tensor:
-    """Return p(t|x) from how sure the readout is at each step.
+def going_on(hazard_logit: Tensor) -> Tensor:
+    """Return the probability 1 − hazard of going on to the next step, given the hazard's logit before its bound."""
+    return torch.sigmoid(-HAZARD_BOUND * torch.tanh(hazard_logit / HAZARD_BOUND))
+
+
+def adaptive_step_dist(hazard_logit_TBP: Tensor, entry_TP: Tensor) -> Tensor:
+    """Return p(t|x) from the hazard of each step.
 
     Args:
-        logits_TBPK: Readout of each step.
-        bias_P, weight_P: Hazard's logit is bias + weight · sureness, before its bound.
+        hazard_logit_TBP: The hazard's logit, before its bound.
         entry_TP: How far each step is open, 0 to 1, falling over T; the first step is always open.
 
     Returns:
         Shape (T, B, P), sums to 1 over T; exactly 0 where entry is 0.
     """
-    logit_TBP = bias_P + weight_P * sureness(logits_TBPK)
-    going_on_TBP = torch.sigmoid(-HAZARD_BOUND * torch.tanh(logit_TBP / HAZARD_BOUND))
     # Who goes on needs a step to go to: the window's last step takes what is left.
     next_entry_TP = torch.cat([entry_TP[1:], torch.zeros_like(entry_TP[:1])])
-    going_on_TBP = going_on_TBP * next_entry_TP[:, None, :]
+    going_on_TBP = going_on(hazard_logit_TBP) * next_entry_TP[:, None, :]
     survival_TBP = torch.cat([torch.ones_like(going_on_TBP[:1]), torch.cumprod(going_on_TBP, dim=0)])
     return survival_TBP[:-1] - survival_TBP[1:]
 
 
-def early_exit(step_dist_TBP: Tensor, level: float = EXIT_LEVEL) -> Tensor:
+def halting_step(step_dist_TBP: Tensor, level: float = HALT_LEVEL) -> Tensor:
     """Return the step, from 1, at which the cumulated probability first reaches `level`; shape (B, P)."""
-    # Rounding may leave the full sum a hair below 1; the last step always stops.
-    has_stopped_TBP = step_dist_TBP.cumsum(0) >= level
-    has_stopped_TBP[-1] = True
-    return has_stopped_TBP.int().argmax(0) + 1
+    # Rounding may leave the full sum a hair below 1; at the last step every image halts.
+    has_halted_TBP = step_dist_TBP.cumsum(0) >= level
+    has_halted_TBP[-1] = True
+    return has_halted_TBP.int().argmax(0) + 1

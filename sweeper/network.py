@@ -9,10 +9,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class StepHistogram:
-    """How many test images took how many expected recurrent steps.
+    """How many test images took how many recurrent steps until they were answered.
 
     Attributes:
-        edges: Ascending, one more than there are counts; a part holds its lower edge, the last part both. Unit: steps.
+        edges: Ascending, one more than there are counts; halfway between two steps, but in older files, which count
+            expected steps: there a part holds its lower edge, the last part both. Unit: steps.
         right, wrong: Images of each part that were answered right, and wrong.
     """
 
@@ -25,6 +26,18 @@ class StepHistogram:
         """Number of test images."""
         return sum(self.right) + sum(self.wrong)
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether expected steps were counted, which need not be whole."""
+        return any(edge % 1 != 0.5 for edge in self.edges)
+
+    def steps_of(self, part: int) -> str:
+        """Return how many steps the images of a part took: `3`, or from where to where."""
+        low, high = self.edges[part : part + 2]
+        if not self.is_expected:
+            low, high = low + 0.5, high - 0.5
+        return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
 
 @dataclass(frozen=True)
 class ExampleImage:
@@ -35,7 +48,7 @@ class ExampleImage:
         is_right: Whether `answer` is `label`.
         image: Its number in the test set, from 0.
         label, answer: Classes, from 0.
-        steps: Expected recurrent steps.
+        steps: Recurrent steps until it was answered; in older files the expected ones.
         png: The image as the network saw it, as a small PNG.
     """
 
@@ -72,7 +85,7 @@ class NetworkGraph(Protocol):
 
     @property
     def step_dist(self) -> Sequence[float]:
-        """Mean probability of answering after exactly step 1, 2, …"""
+        """Share of images that are answered after exactly step 1, 2, …; in older files the mean probability."""
 
     @property
     def bottom_up(self) -> Sequence[Sequence[Sequence[float]]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, field_validator
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, ValidationInfo, field_validator
 
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.spec.problems import Problem, broken_rule, nearest, problem, problems_of, refuse
-from sweeper.spec.setting import Frozen
+from sweeper.spec.setting import Frozen, is_stored
 
 
 class _ObjectiveEntry(Frozen):
@@ -20,17 +20,17 @@ class _ObjectiveEntry(Frozen):
 
     @field_validator("name")
     @classmethod
-    def _is_measured(cls, name: str) -> str:
-        if name not in MEASUREMENTS:
+    def _is_measured(cls, name: str, info: ValidationInfo) -> str:
+        if name not in MEASUREMENTS and not is_stored(info):
             raise broken_rule("an objective must name a measurement", nearest(name, MEASUREMENTS))
         return name
 
 
-def _read_objective(entry: object) -> Objective:
+def _read_objective(entry: object, info: ValidationInfo) -> Objective:
     if isinstance(entry, Objective):
         entry = {"name": entry.name, "goal": entry.goal}
     try:
-        read = _ObjectiveEntry.model_validate(entry)
+        read = _ObjectiveEntry.model_validate(entry, context=info.context)
     except ValidationError as error:
         refuse(_ObjectiveEntry, problems_of(error, _ObjectiveEntry))
     return Objective(read.name, read.goal)

@@ -48,6 +48,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def is_stored(info: ValidationInfo) -> bool:
+    """Whether a spec is read that was valid when it was stored: it may name what only other versions measure."""
+    return bool((info.context or {}).get("is_stored"))
+
+
 def _without_minus_zero(number: float) -> float:
     # -0.0 equals 0.0 but is written differently, and keys are made of what is written.
     return number + 0.0

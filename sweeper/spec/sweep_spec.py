@@ -294,7 +294,7 @@ class SweepSpec(Frozen):
         """
         origin = "the stored spec"
         try:
-            return cls.model_validate(json.loads(text))
+            return cls.model_validate(json.loads(text), context={"is_stored": True})
         except ValidationError as error:
             raise spec_error(problems_of(error, cls), origin, None) from error
         except ValueError as error:

@@ -156,11 +156,11 @@ def test_front_of_replicates_in_a_narrow_terminal_shows_spreads_below_their_mean
 
 
 def test_front_that_fits_with_its_titles_in_lines_alone_has_them_so():
-    front = a_front(("accuracy", "time", "cost_breadth", "exit_accuracy"))
+    front = a_front(("accuracy", "time", "cost_breadth", "last_accuracy"))
     text = shown(front_table(front, 80), 80, crop=False)
     assert max(map(len, text.splitlines())) <= 80
-    assert {"cost_", "exit_", "↑", *front.table["key"].to_pylist()} <= words_of(text)
-    assert {"cost_breadth", "exit_accuracy"} <= words_of(shown(front_table(front, 100), 100))
+    assert {"cost_", "last_", "↑", *front.table["key"].to_pylist()} <= words_of(text)
+    assert {"cost_breadth", "last_accuracy"} <= words_of(shown(front_table(front, 100), 100))
 
 
 def test_front_has_its_task_in_bold_and_no_markup():
@@ -326,14 +326,14 @@ def test_network_summary_of_no_layer_says_so():
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))
 def test_network_summary_says_the_medians_of_right_and_wrong_answers(counts):
     right, wrong = zip(*counts, strict=True)
-    edges = tuple(1 + 0.25 * part for part in range(len(counts) + 1))
+    edges = tuple(0.5 + part for part in range(len(counts) + 1))
     text = shown(network_summary(a_graph(), "digits-10", {}, StepHistogram(edges, right, wrong)), 200)
     for how, its in (("right", right), ("wrong", wrong)):
         images = sorted(part for part, count in enumerate(its) for _ in range(count))
         if images:
             median = images[(len(images) - 1) // 2]
             noun = "image" if len(images) == 1 else "images"
-            assert f"{how} {edges[median]:g}–{edges[median + 1]:g} ({len(images)} {noun})" in text
+            assert f"{how} {median + 1} ({len(images)} {noun})" in text
         else:
             assert f"{how} " not in text.rpartition("median steps")[2]
     assert ("median steps" in text) is (sum(right) + sum(wrong) > 0)
@@ -341,6 +341,20 @@ def test_network_summary_says_the_medians_of_right_and_wrong_answers(counts):
 
 def test_network_of_an_older_file_has_no_line_about_medians():
     assert "median" not in shown(network_summary(a_graph(), "digits-10", {}))
+
+
+@pytest.mark.parametrize(
+    ("edges", "said"),
+    [
+        ((0.5, 1.5, 2.5), ("1", "2")),
+        ((0.5, 2.5, 4.5), ("1–2", "3–4")),
+        ((1.0, 1.25, 1.5), ("1–1.25", "1.25–1.5")),  # an older file's: expected steps
+        ((1.0, 1.5, 2.0), ("1–1.5", "1.5–2")),
+    ],
+)
+def test_medians_are_whole_steps_but_in_older_files_which_count_expected_ones(edges, said):
+    text = shown(network_summary(a_graph(), "digits-10", {}, StepHistogram(edges, (2, 0), (0, 2))), 200)
+    assert f"median steps: right {said[0]} (2 images), wrong {said[1]} (2 images)" in text
 
 
 def test_line_about_medians_fits_the_terminal():

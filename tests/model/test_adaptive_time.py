@@ -8,13 +8,13 @@ import torch
 
 from sweeper.model import Images, Pressures, TaskDefinition, Window, evaluate, load_task, train
 from sweeper.model.tasks import occlude
-from sweeper.model.time_selection import adaptive_step_dist
+from sweeper.model.time_selection import adaptive_step_dist, sureness
 from tests.model.populations import training_settings
 
 
 def expected_steps(logits_TBPK, weight):
     entry_TP = torch.ones(len(logits_TBPK), 1)
-    dist_TBP = adaptive_step_dist(logits_TBPK, torch.tensor([-1.0]), torch.tensor([weight]), entry_TP)
+    dist_TBP = adaptive_step_dist(weight * sureness(logits_TBPK) - 1, entry_TP)
     return (torch.arange(1.0, len(dist_TBP) + 1)[:, None, None] * dist_TBP).sum(0).flatten()
 
 
@@ -55,9 +55,7 @@ def test_hidden_images_take_more_steps_in_every_seed_unless_the_hazard_is_blind(
     networks = trained(task, 1e-5, (0, 1), epochs=15)
     assert min(rises(networks, task.test, hidden)) > 0.04  # 0.11 to 0.19 in four seeds
     assert min(float(evaluate(one, task.test).expected_steps.std()) for one in networks) > 0.15  # 0.27 to 0.35
-    monkeypatch.setattr(
-        "sweeper.model.time_selection.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0])
-    )
+    monkeypatch.setattr("sweeper.model.lattice.sureness", lambda logits_TBPK: torch.zeros_like(logits_TBPK[..., 0]))
     assert rises(networks, task.test, hidden) == pytest.approx([0.0, 0.0], abs=1e-4)
 
 

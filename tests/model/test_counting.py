@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweeper.model import Images, Network, Window, cut, evaluate, load, measure, remove_dead, save
 from sweeper.model.costs import group_norms, space_costs
 from sweeper.model.counting import count_macs, count_parameters, living_channels
+from sweeper.model.halting import halted
 from tests.model.populations import images_of, kill, lattice_of, partly_dead, stopping_after, windows
 
 quick = settings(max_examples=40, deadline=None)
@@ -142,6 +143,79 @@ def test_counted_macs_and_parameters_agree_with_the_exported_program(tmp_path, w
     assert count_macs(window, window.steps) == pytest.approx(macs_by_profiler(program.module(), images), rel=0.01)
     exported = sum(program.state_dict[name].numel() for name in program.graph_signature.parameters)
     assert count_parameters(network.lattice) == exported
+
+
+def halting_lattice(window, spread):
+    """Return three networks with random weights, whose last step is open by less and less."""
+    lattice = lattice_of(window, (0, 1, 2))
+    with torch.no_grad():
+        for name, parameter in lattice.named_parameters():
+            if name in {"hazard_bias", "hazard_sureness", "step_logits"} or name.startswith("readout"):
+                parameter.mul_(spread)  # so that images halt at different steps
+    lattice.entry[1, -1] = 0.5 if window.is_recurrent else 1.0
+    stopping_after(lattice, 2, max(1, window.steps - 1))
+    return lattice
+
+
+@quick
+@given(windows(min_layers=0), st.integers(0, 4), st.sampled_from([0.5, 2.0, 5.0]))
+def test_what_is_reported_is_what_a_network_does_and_multiplies_that_really_stops(window, more, spread):
+    """P = 3 evaluated over all steps against each network alone, whose images leave when they halt."""
+    window = replace(window, steps=window.steps + more)
+    lattice, pixels = halting_lattice(window, spread), images_of(window, 12)
+    images = Images(pixels, torch.arange(12) % window.classes)
+    seen = evaluate(lattice, images, batch_size=5)
+    for member in range(3):
+        left = cut(lattice, member)
+        with FlopCounterMode(display=False) as profiler:
+            answer = halted(left, pixels)
+        assert torch.equal(answer.steps, seen.step[:, member])
+        assert torch.equal(answer.log_probs.argmax(1), seen.choice[:, member])
+        confidence = answer.log_probs.amax(1).exp()
+        torch.testing.assert_close(confidence, seen.confidence[:, member])
+        right = answer.log_probs.gather(1, images.labels[:, None])[:, 0]
+        torch.testing.assert_close(right, seen.log_likelihood[:, member])
+        measured = measure(left, evaluate(left, images))
+        assert measured["time"] == pytest.approx(float(answer.steps.double().mean()))
+        assert measured["accuracy"] == pytest.approx(
+            float((answer.log_probs.argmax(1) == images.labels).double().mean())
+        )
+        assert measured["loss"] == pytest.approx(-float(right.mean()))
+        # A multiply-accumulate is two operations; every convolution and every readout that was made is seen.
+        assert measured["macs"] == pytest.approx(profiler.get_total_flops() / 2 / 12)
+
+
+def test_images_that_halted_are_computed_no_further():
+    window = Window((2,), 6, (1, 5, 6), 3)
+    lattice = halting_lattice(window, 5.0)
+    answer = halted(cut(lattice), images_of(window, 40))
+    assert len(answer.steps.unique()) > 1  # or the comparison of costs has compared nothing
+    mean = Network(cut(lattice)).halting(images_of(window, 40)).steps.double().mean()
+    assert 1 < mean < 6
+
+
+@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+def test_figures_of_mixture_last_step_and_halting_are_told_apart(time_selection):
+    window = Window((3,), 4, (1, 5, 6), 3, time_selection=time_selection)
+    lattice, pixels = halting_lattice(window, 5.0), images_of(window, 50)
+    images = Images(pixels, torch.arange(50) % 3)
+    left = cut(lattice)
+    with torch.no_grad():
+        measured, answer = measure(left, evaluate(left, images)), left(pixels)
+    steps = torch.arange(1, 5, dtype=torch.float64)
+    labels = images.labels
+    share = lambda choice: pytest.approx(float((choice == labels).double().mean()))  # noqa: E731  # a word for it
+    assert measured["mixture_accuracy"] == share(answer.log_probs_BPK[:, 0].argmax(1))
+    assert measured["last_accuracy"] == share(answer.logits_TBPK[-1, :, 0].argmax(1))
+    mixture = (answer.step_dist_TBP[:, :, 0, None] * answer.logits_TBPK[:, :, 0].softmax(-1)).sum(0)
+    assert measured["mixture_loss"] == pytest.approx(-float(mixture[torch.arange(50), labels].log().mean()))
+    expected = float((steps[:, None] * answer.step_dist_TBP[:, :, 0]).sum(0).mean())
+    assert measured["expected_time"] == measured["cost_time"] == pytest.approx(expected)
+    halting = (answer.step_dist_TBP[:, :, 0].cumsum(0) < 0.5).sum(0) + 1
+    assert measured["time"] == pytest.approx(float(halting.double().mean()))
+    by = int(measured["time_p95"])
+    assert int((halting <= by).sum()) >= 0.95 * 50 > int((halting < by).sum())
+    assert measured["accuracy"] == share(answer.logits_TBPK[halting - 1, torch.arange(50), 0].argmax(1))
 
 
 @quick

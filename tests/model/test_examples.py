@@ -9,6 +9,7 @@ import math
 import re
 import struct
 import zlib
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,15 +34,14 @@ from sweeper.model import (
 )
 from sweeper.model.counting import Evaluation
 from sweeper.model.examples import (
-    FINEST,
     LONGEST_SIDE,
     MOST_PARTS,
-    SAME_STEPS,
     edges_of,
     most_bytes,
     png_of,
     thinking_of,
 )
+from sweeper.model.halting import halted
 from sweeper.model.tasks import occlude
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
@@ -54,26 +54,32 @@ quick = settings(max_examples=60, deadline=None)
 DATA = next((up / "shared" / "data" for up in Path(__file__).parents if (up / "shared" / "data").is_dir()), None)
 
 
-def seen_of(steps, choices):
+def seen_of(steps, choices, expected=None):
     """Return an evaluation in which only steps and answers are filled in."""
-    nothing = torch.zeros(len(steps), 1)
+    nothing = dict.fromkeys((field.name for field in fields(Evaluation)), torch.zeros(len(steps), 1))
     choice = torch.tensor(choices, dtype=torch.int64).reshape(-1, 1)
-    steps = torch.tensor(steps, dtype=torch.float32).reshape(-1, 1)
-    return Evaluation(nothing, choice, choice == 0, steps, nothing, nothing, nothing, nothing)
+    steps = torch.tensor(steps, dtype=torch.int64).reshape(-1, 1)
+    expected = steps.double() if expected is None else torch.tensor(expected, dtype=torch.float64).reshape(-1, 1)
+    return Evaluation(**{
+        **nothing,
+        "step": steps,
+        "choice": choice,
+        "is_right": choice == 0,
+        "expected_steps": expected,
+    })
 
 
 @st.composite
 def thoughts(draw):
-    """Draw steps with many ties, and answers 0 to 2 to images that are all labelled 0."""
+    """Draw steps, expected ones too, with many ties, and answers 0 to 2 to images that are all labelled 0."""
     last = draw(st.integers(1, 70))
-    few = draw(st.lists(st.floats(1, last, width=32), min_size=1, max_size=4))
-    any_steps = st.sampled_from(few) | st.floats(1, last, width=32)
-    pairs = draw(st.lists(st.tuples(any_steps, st.integers(0, 2)), min_size=1, max_size=40))
-    return last, *zip(*pairs, strict=True)
+    few = draw(st.lists(st.floats(1, last), min_size=1, max_size=4))
+    image = st.tuples(st.integers(1, last), st.integers(0, 2), st.sampled_from(few) | st.floats(1, last))
+    return last, *zip(*draw(st.lists(image, min_size=1, max_size=40)), strict=True)
 
 
-def thinking(last, steps, choices):
-    return thinking_of(seen_of(steps, choices), torch.zeros(len(steps), dtype=torch.int64), last)
+def thinking(last, steps, choices, expected=None):
+    return thinking_of(seen_of(steps, choices, expected), torch.zeros(len(steps), dtype=torch.int64), last)
 
 
 def soonest_and_latest(steps, members):
@@ -84,7 +90,7 @@ def soonest_and_latest(steps, members):
         while left and len(chosen[kind]) < count:
             best = left[0]
             for image in left:
-                if sign * steps[image] < sign * steps[best]:
+                if (sign < 0 and steps[image] > steps[best]) or (sign > 0 and steps[image] < steps[best]):
                     best = image
             chosen[kind].append(best)
             left.remove(best)
@@ -95,24 +101,23 @@ def soonest_and_latest(steps, members):
 
 
 @given(st.integers(1, 5000))
-def test_edges_ascend_evenly_from_the_first_step_to_the_last_and_are_few(last):
+def test_edges_ascend_evenly_around_the_steps_of_the_window_and_are_few(last):
     edges = edges_of(last)
     widths = {high - low for low, high in pairwise(edges)}
     assert len(widths) == 1
     (width,) = widths
-    assert width >= FINEST
     assert math.log2(width).is_integer()
-    assert edges[0] == 1
-    assert last <= edges[-1] < max(last, 1 + FINEST) + width
+    assert edges[0] == 0.5
+    assert last < edges[-1] < last + 0.5 + width
     assert len(edges) - 1 <= MOST_PARTS
-    assert width == FINEST or (last - 1) / (width / 2) > MOST_PARTS
+    assert width == 1 or last / (width / 2) > MOST_PARTS
 
 
-def test_edges_of_usual_windows_are_quarters_of_a_step():
-    assert edges_of(1) == (1, 1.25)
-    assert edges_of(3) == (1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3)
-    assert len(edges_of(16)) == 61
-    assert edges_of(17)[:3] == (1, 1.5, 2)
+def test_parts_of_usual_windows_are_single_steps():
+    assert edges_of(1) == (0.5, 1.5)
+    assert edges_of(3) == (0.5, 1.5, 2.5, 3.5)
+    assert len(edges_of(60)) == 61
+    assert edges_of(61)[:3] == (0.5, 2.5, 4.5)
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
@@ -124,7 +129,7 @@ def test_edges_of_a_longer_window_are_among_those_of_a_shorter_one(last, more):
 @quick
 @given(thoughts())
 def test_counts_are_those_of_every_image_taken_one_by_one(thought):
-    last, steps, choices = thought
+    last, steps, choices, _ = thought
     counts = thinking(*thought).steps
     assert sum(counts.right) + sum(counts.wrong) == len(steps)
     assert sum(counts.right) == choices.count(0)
@@ -132,20 +137,15 @@ def test_counts_are_those_of_every_image_taken_one_by_one(thought):
         expected, edges = [0] * (len(counts.edges) - 1), counts.edges
         for step, choice in zip(steps, choices, strict=True):
             if (choice == 0) is which:
-                at = next(i for i in range(len(expected)) if step < edges[i + 1] or i == len(expected) - 1)
+                at = next(i for i in range(len(expected)) if edges[i] < step < edges[i + 1])
                 expected[at] += 1
         assert list(found) == expected
     assert counts.edges == edges_of(last)
 
 
-def test_steps_that_rounding_moved_out_of_the_window_are_counted_at_its_edges():
-    counts = thinking(2, [np.nextafter(np.float32(1), np.float32(0)), 2.0000002, 1.5], [0, 0, 1]).steps
-    assert (counts.right, counts.wrong) == ((1, 0, 0, 1), (0, 0, 1, 0))
-
-
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_network_whose_steps_are_not_finite_has_no_entry(broken):
-    found = thinking(3, [1, broken, 2], [0, 1, 0])
+    found = thinking(3, [1, 2, 2], [0, 1, 0], [1, broken, 2])
     assert (found.steps, found.examples) == (None, ())
     assert thinking_entries(found, Images(torch.zeros(3, 1, 4, 4), torch.zeros(3))) == {"examples": []}
 
@@ -156,14 +156,14 @@ def test_network_whose_steps_are_not_finite_has_no_entry(broken):
 @quick
 @given(thoughts())
 def test_examples_are_the_soonest_and_the_latest_answers_and_none_twice(thought):
-    _, steps, choices = thought
+    _, steps, choices, expected_steps = thought
     found = thinking(*thought).examples
-    if max(steps) - min(steps) < SAME_STEPS:
+    if max(steps) == min(steps):
         assert found == ()
         return
     for is_right in (True, False):
         members = [image for image, choice in enumerate(choices) if (choice == 0) is is_right]
-        expected = soonest_and_latest(steps, members)
+        expected = soonest_and_latest(list(zip(steps, expected_steps, strict=True)), members)
         for kind, chosen in expected.items():
             assert [e.image for e in found if (e.kind, e.is_right) == (kind, is_right)] == chosen
     assert len({example.image for example in found}) == len(found) == sum(min(4, n) for n in counts_of(choices))
@@ -179,8 +179,13 @@ def counts_of(choices):
 
 
 def test_of_equal_images_the_first_are_chosen():
-    found = thinking(3, [2, 1, 1, 1, 2, 2, 1.5], [0] * 7).examples
+    found = thinking(3, [3, 1, 1, 1, 3, 3, 2], [0] * 7).examples
     assert [(e.kind, e.image) for e in found] == [("fastest", 1), ("fastest", 2), ("slowest", 0), ("slowest", 4)]
+
+
+def test_of_images_of_equal_steps_the_least_and_the_most_expected_are_chosen():
+    found = thinking(3, [3, 1, 1, 1, 3, 3, 2], [0] * 7, [2.8, 1.4, 1.3, 1.2, 2.6, 2.9, 2]).examples
+    assert [(e.kind, e.image) for e in found] == [("fastest", 3), ("fastest", 2), ("slowest", 5), ("slowest", 0)]
 
 
 def test_single_image_is_the_fastest_and_of_two_one_is_each():
@@ -208,10 +213,10 @@ def test_what_is_said_of_a_network_is_what_it_does_image_by_image(window, count)
     found = thinking_of(evaluate(lattice, images, batch_size=5), images.labels, window.steps)
     assert sum(found.steps.right) + sum(found.steps.wrong) == count
     for example in found.examples:
-        answer = answered(lattice, images.pixels[example.image][None])
-        assert int(answer.log_probs_BPK[0, 0].argmax()) == example.answer
+        answer = halted(lattice, images.pixels[example.image][None])
+        assert int(answer.log_probs[0].argmax()) == example.answer
         assert int(images.labels[example.image]) == example.label
-        assert float(answer.expected_steps_BP[0, 0]) == pytest.approx(example.steps, rel=1e-9)
+        assert int(answer.steps) == example.steps
 
 
 def images_of_window(window, count):
@@ -277,7 +282,7 @@ def test_images_are_not_changed():
 @given(st.sampled_from([1, 2, 3]), st.integers(1, 200), st.integers(1, 200), st.integers(2, 70))
 def test_entries_of_noise_take_no_more_than_is_foretold(channels, height, width, last):
     pixels = torch.rand((9, channels, height, width), generator=torch.Generator().manual_seed(0))
-    choices, steps = [0, 1] * 4 + [0], [1 + (last - 1) * image / 9.01 for image in range(9)]
+    choices, steps = [0, 1] * 4 + [0], [1 + (last - 1) * (image % 3) // 2 for image in range(9)]
     entry = thinking_entries(thinking(last, steps, choices), Images(pixels, torch.zeros(9)))
     assert len(entry["examples"]) == 8
     assert len(json.dumps(entry)) <= most_bytes((channels, height, width))
@@ -344,34 +349,24 @@ def test_changed_bytes_of_a_picture_are_refused_or_read_and_raise_nothing(data):
 # Real data
 
 
-@torch.no_grad()
-def answered(network, images):
-    return network(images)
-
-
 def assert_true_of(result, task: Task):
     """Compare what is said of a trained network with what it does with the test images, one by one."""
     network, entry = result.network, thinking_entries(result.thinking, task.test)
-    steps, right = [], []
-    for at in range(0, len(task.test), 500):
-        answer = answered(network, task.test.pixels[at : at + 500])
-        steps += answer.expected_steps_BP[:, 0].tolist()
-        right += (answer.log_probs_BPK[:, 0].argmax(1) == task.test.labels[at : at + 500]).tolist()
+    answer = halted(network, task.test.pixels)
+    steps, right = answer.steps.tolist(), (answer.log_probs.argmax(1) == task.test.labels).tolist()
     assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["accuracy"] * len(task.test))
     assert sum(entry["steps"]["wrong"]) == len(right) - sum(right)
-    middles = [(low + high) / 2 for low, high in pairwise(entry["steps"]["edges"])]
     counts = zip(entry["steps"]["right"], entry["steps"]["wrong"], strict=True)
-    mean = sum(m * sum(both) for m, both in zip(middles, counts, strict=True)) / len(right)
-    assert mean == pytest.approx(result.measurement["time"], abs=FINEST / 2)
+    assert [sum(both) for both in counts] == [steps.count(step) for step in range(1, network.window.steps + 1)]
     for is_right in (True, False):
         members = [image for image, its in enumerate(right) if its is is_right]
-        expected = soonest_and_latest(steps, members if max(steps) - min(steps) > SAME_STEPS else [])
-        for kind, chosen in expected.items():
+        chosen = soonest_and_latest(steps, members if max(steps) > min(steps) else [])
+        for kind, its in chosen.items():
             found = [e for e in entry["examples"] if (e["kind"], e["is_right"]) == (kind, is_right)]
-            assert [e["steps"] for e in found] == pytest.approx([steps[image] for image in chosen], abs=1e-5)
+            assert [e["steps"] for e in found] == [steps[image] for image in its]
     for example in entry["examples"]:
         pixels = task.test.pixels[example["image"]]
-        assert example["steps"] == pytest.approx(steps[example["image"]], abs=1e-5)
+        assert example["steps"] == steps[example["image"]]
         assert (example["answer"] == example["label"]) is example["is_right"] is right[example["image"]]
         _, found = picture(base64.b64decode(example["png"]))
         shown = (pixels.clamp(0, 1) * 255).round().numpy().transpose(1, 2, 0)

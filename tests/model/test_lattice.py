@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Window, WindowError
-from sweeper.model.time_selection import early_exit
+from sweeper.model.time_selection import halting_step
 from tests.model.populations import entries, images_of, lattice_of, stopping_after, windows
 
 quick = settings(max_examples=25, deadline=None)
@@ -196,10 +196,10 @@ def test_step_that_opens_takes_its_share_from_the_step_before_alone(window, entr
     torch.testing.assert_close(ajar[:-2], wide[:-2])
 
 
-def test_early_exit_stops_when_the_cumulated_probability_reaches_the_level():
+def test_network_halts_when_the_cumulated_probability_reaches_the_level():
     dist_TBP = torch.tensor([[0.2, 0.6], [0.2, 0.1], [0.6, 0.3]])[..., None]
-    assert early_exit(dist_TBP).flatten().tolist() == [3, 1]
-    assert early_exit(dist_TBP, level=1.0).flatten().tolist() == [3, 3]
+    assert halting_step(dist_TBP).flatten().tolist() == [3, 1]
+    assert halting_step(dist_TBP, level=1.0).flatten().tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(

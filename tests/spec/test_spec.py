@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import groupby
 from pathlib import Path
@@ -744,3 +745,17 @@ def test_mistake_in_a_mapping_is_named_by_its_keys_and_not_by_a_line():
     own["task"] = own
     with pytest.raises(SpecError, match="must not hold itself"):
         load_spec(own)
+
+
+def test_stored_spec_that_names_measurements_of_another_version_is_read_and_a_new_one_is_refused():
+    searched = {"breadth_pressure": {"min": 0.0, "max": 1.0}}
+    stored = json.loads(SweepSpec.model_validate(REST | {"parameters": searched, "search": {"trials": 3}}).to_json())
+    stored["objectives"] = [{"name": "exit_accuracy", "goal": "maximize"}, {"name": "time", "goal": "minimize"}]
+    stored["reference_point"] = {"exit_accuracy": 0.0, "time": 10.0}
+    stored["search"] = {"trials": 3, "minimize": "energy", "subject_to": ["exit_accuracy >= 0.9"]}
+    read = SweepSpec.from_json(json.dumps(stored))
+    assert [objective.name for objective in read.objectives] == ["exit_accuracy", "time"]
+    assert (read.search.minimize, str(read.search.subject_to[0])) == ("energy", "exit_accuracy >= 0.9")
+    assert SweepSpec.from_json(read.to_json()) == read
+    with pytest.raises(ValidationError, match="3 validation errors"):
+        SweepSpec.model_validate(stored)

@@ -258,7 +258,8 @@ def steps(points: Points, key: str | None = None) -> Picture:
         )
     who = f"the front's best in {first.name}, trial {wanted}" if wanted == best["key"] else f"trial {wanted}"
     caption = (
-        f"Recurrent steps that {who}, is expected to take for each of {found.steps.images:,} test images."
+        f"Recurrent steps that {who}, {'is expected to take' if found.steps.is_expected else 'takes'} for each of "
+        f"{found.steps.images:,} test images{'' if found.steps.is_expected else ' until it halts'}."
         f"{_EXAMPLES if found.examples else ''}"
     )
     return Picture("steps", "Steps per image", caption, _thinking(found))
@@ -283,7 +284,7 @@ def _thinking(found: Described) -> go.Figure:
             width=[high - low for low, high in parts],
             name=f"{name} ({sum(counts):,})",
             marker={"color": colour, "line": {"width": 0}, **pattern},
-            hovertext=[f"{low:g}–{high:g} steps" for low, high in parts],
+            hovertext=[f"{histogram.steps_of(part)} steps" for part in range(len(parts))],
             hovertemplate=f"%{{y}} {name}, %{{hovertext}}<extra></extra>",
         )
         for name, counts, colour, pattern in (
@@ -306,7 +307,13 @@ def _thinking(found: Described) -> go.Figure:
         showlegend=True,
         legend={"traceorder": "normal"},
         margin={"t": 36, "b": 48 if not rows else 8},
-        xaxis={"title": {"text": axis_title("time").replace("time", "expected steps of an image")}},
+        xaxis={
+            "title": {
+                "text": axis_title("time").replace(
+                    "time", f"{'expected ' if histogram.is_expected else ''}time of an image"
+                )
+            }
+        },
         yaxis={"title": {"text": "test images (count)"}, "domain": [(below + 56) / plot if rows else 0, 1]},
     )
 
@@ -331,7 +338,7 @@ def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float
             "source": f"data:image/png;base64,{base64.b64encode(example.png).decode('ascii')}",
             "xaxis": f"x{cell}",
             "yaxis": f"y{cell}",
-            "hovertemplate": f"image {example.image}: {answered}, {example.steps:.2f} steps, {how}<extra></extra>",
+            "hovertemplate": f"image {example.image}: {answered}, {example.steps:.3g} steps, {how}<extra></extra>",
             "zsmooth": False,
         })
         hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
@@ -339,4 +346,4 @@ def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float
         upright = {"anchor": f"x{cell}", "scaleanchor": f"x{cell}", "autorange": "reversed"}
         page.axes[f"yaxis{cell}"] = {**hidden, "domain": y, **upright}
         page.write(f"{example.kind}, {how}", (middle, top), size=LEAST_SIZE)
-        page.write(f"{answered}<br>{example.steps:.2f} steps", (middle, y[0]), size=LEAST_SIZE)
+        page.write(f"{answered}<br>{example.steps:.3g} steps", (middle, y[0]), size=LEAST_SIZE)

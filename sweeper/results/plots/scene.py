@@ -194,13 +194,12 @@ def _figure(measurement: Measurement, value: float) -> str:
 
 
 def median_steps(histogram: StepHistogram) -> str:
-    """Return between which steps the median of the right answers is, and that of the wrong; empty without any."""
+    """Return at which step the median of the right answers is, and that of the wrong; empty without any."""
     parts = []
     for counts, how in ((histogram.right, "right"), (histogram.wrong, "wrong")):
         if total := sum(counts):
             middle = next(part for part, upto in enumerate(accumulate(counts)) if 2 * upto >= total)
-            low, high = histogram.edges[middle : middle + 2]
-            parts.append(f"{how} {low:g}–{high:g} ({counted(total, 'image')})")
+            parts.append(f"{how} {histogram.steps_of(middle)} ({counted(total, 'image')})")
     return f"median steps: {', '.join(parts)}" if parts else ""
 
 

@@ -1,0 +1,122 @@
+"""A network run as it is used: step by step, and an image that has halted is computed no further.
+
+This is the definition of `model.lattice` written out for one step at a time. `Lattice.forward` computes every step of
+the window for every image, which training needs; here nothing is computed that the answer does not need, so that what
+an image costs is what `counting.count_macs` says of its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sweeper.model.lattice import Lattice
+from sweeper.model.time_selection import HALT_LEVEL, fixed_step_dist, going_on
+
+
+@dataclass(frozen=True)
+class HaltedAnswer:
+    """What a network says about a batch when each image halts by the network's own rule.
+
+    Attributes:
+        log_probs: Log-probabilities of the readout at the step at which the image halted; shape (B, K).
+        steps: That step, from 1; shape (B,), whole numbers.
+    """
+
+    log_probs: Tensor
+    steps: Tensor
+
+
+@torch.no_grad()
+def halted(lattice: Lattice, images: Tensor) -> HaltedAnswer:
+    """Answer a batch of images, each as soon as it halts.
+
+    Args:
+        lattice: A population of one.
+        images: Shape (B, C, H, W), of the window's size and the weights' type.
+    """
+    recurrence = _Recurrence(lattice, images)
+    has_halted = _halting_rule(lattice)
+    left_B = torch.arange(len(images), device=images.device)  # numbers of the images that go on
+    log_probs_BK = images.new_zeros(len(images), lattice.window.classes)
+    steps_B = torch.zeros_like(left_B)
+    readout_KF = torch.cat([*(weight[0] for weight in lattice.readout), images.new_zeros(lattice.window.classes, 0)], 1)
+    step = 0
+    while len(left_B):
+        step += 1
+        logits_BK = F.linear(recurrence.next_features(), readout_KF, lattice.readout_bias[0])
+        halts_B = has_halted(logits_BK, step)
+        log_probs_BK[left_B[halts_B]] = logits_BK[halts_B].log_softmax(-1)
+        steps_B[left_B[halts_B]] = step
+        recurrence.keep(~halts_B)
+        left_B = left_B[~halts_B]
+    return HaltedAnswer(log_probs_BK, steps_B)
+
+
+def _halting_rule(lattice: Lattice) -> Callable[[Tensor, int], Tensor]:
+    """Return what says which images halt at a step, given their readout (B, K) and the step; asked step by step."""
+    last, entry_T = int(lattice.last_step), lattice.entry[0]
+    if lattice.window.is_recurrent and not lattice.is_adaptive:
+        reached_T = fixed_step_dist(lattice.step_logits.T, lattice.entry.T)[:, 0].cumsum(0)
+        return lambda logits_BK, step: (reached_T[step - 1] >= HALT_LEVEL).expand(len(logits_BK)) | (step == last)
+    survival_B: Tensor | None = None
+
+    def has_halted(logits_BK: Tensor, step: int) -> Tensor:
+        nonlocal survival_B
+        if step == last:
+            return torch.ones_like(logits_BK[:, 0], dtype=torch.bool)
+        going_on_B = going_on(lattice.hazard_logit(logits_BK[:, None])[:, 0]) * entry_T[step]
+        reached_B = going_on_B if survival_B is None else survival_B * going_on_B
+        halts_B = 1 - reached_B >= HALT_LEVEL
+        survival_B = reached_B[~halts_B]
+        return halts_B
+
+    return has_halted
+
+
+class _Recurrence:
+    """The states of one network's layers for the images that are left.
+
+    Args:
+        lattice: A population of one.
+        images: Shape (B, C, H, W).
+    """
+
+    def __init__(self, lattice: Lattice, images: Tensor) -> None:
+        self.lattice, self.window = lattice, lattice.window
+        self.states: list[Tensor] = []
+        self.nothing = images.new_zeros(len(images), 0)
+        if self.window.layers:
+            self.image_drive = self._up(images, 0)
+
+    def next_features(self) -> Tensor:
+        """Compute the next step, and return the pooled activations of all layers, shape (B, F)."""
+        before, self.states = self.states, []
+        for l in range(self.window.layers):
+            drive = self._up(self.states[l - 1], l) if l else self.image_drive
+            if before:
+                drive = drive + self._convolved(before[l], self.lattice.lateral[l])
+            if before and l + 1 < self.window.layers:
+                down = self._convolved(before[l + 1], self.lattice.top_down[l])
+                drive = drive + F.interpolate(down, size=drive.shape[-2:], mode="nearest")
+            self.states.append(drive.relu())
+        return torch.cat([*(state.mean((-2, -1)) for state in self.states), self.nothing], 1)
+
+    def keep(self, is_left_B: Tensor) -> None:
+        """Go on with some of the images only."""
+        self.states = [state[is_left_B] for state in self.states]
+        self.nothing = self.nothing[is_left_B]
+        if self.window.layers:
+            self.image_drive = self.image_drive[is_left_B]
+
+    def _up(self, below: Tensor, l: int) -> Tensor:
+        bottom_up, bias = self.lattice.bottom_up[l][0], self.lattice.bias[l][0]
+        stride = 2 if l + 1 in self.window.halve else 1
+        return F.conv2d(below, bottom_up, bias, stride=stride, padding=self.window.kernel // 2)
+
+    def _convolved(self, state: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(state, weight[0], padding=self.window.kernel // 2)
