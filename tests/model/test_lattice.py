@@ -39,14 +39,15 @@ def plain_logits(lattice, image):
     """Return z[t] of a single network, (T, B, K), one connection at a time and differentiated by torch alone."""
     window, pad = lattice.window, lattice.window.kernel // 2
     L = window.layers
-    h = {(l, 0): None for l in range(1, L + 2)}
+    h = {(0, t): image for t in range(window.steps + 1)}
+    h |= {(l, 0): image.new_zeros(len(image), c, *window.side(l)) for l, c in enumerate(window.channels, start=1)}
     logits = []
     for t in range(1, window.steps + 1):
-        h[0, t] = image
         for l in range(1, L + 1):
             stride = 2 if l in window.halve else 1
-            drive = F.conv2d(h[l - 1, t], lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
-            if t > 1:
+            below = h[l - 1, t - 1 if window.bottom_up == "next" else t]
+            drive = F.conv2d(below, lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
+            if window.steps > 1:
                 drive = drive + F.conv2d(h[l, t - 1], lattice.lateral[l - 1][0], padding=pad)
                 if l < L:
                     top_down = F.conv2d(h[l + 1, t - 1], lattice.top_down[l - 1][0], padding=pad)
@@ -74,6 +75,7 @@ def test_backward_pass_gives_the_slopes_of_the_equations_written_out(window):
         torch.autograd.grad(logits.flatten() @ weighed, wanted, allow_unused=True)
         for logits in (lattice(image).logits_TBPK[:, :, 0], plain_logits(lattice, image))
     )
+    assert [one is None for one in found] == [other is None for other in right]
     for one, other in zip(found, right, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
