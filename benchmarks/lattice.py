@@ -1,10 +1,11 @@
 """What the written-out recurrence gains over a straightforward PyTorch version of the same equations.
 
-    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,ideas]
+    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,conventions,ideas]
 
 `same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps; `ideas` takes single ideas and choices back. CPU: time of this process alone, which neighbours disturb
-little; GPU: wall time, synchronised. The versions take turns, and the least of all rounds counts.
+training steps; `conventions` those of bottom-up input within the step and at the next one, side by side; `ideas` takes
+single ideas and choices back. CPU: time of this process alone, which neighbours disturb little; GPU: wall time,
+synchronised. The versions take turns, and the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 
 from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
 from sweeper.model.compute import use_threads
+from sweeper.model.counting import count_macs
 from sweeper.model.time_selection import adaptive_step_dist, sureness
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
@@ -40,6 +43,7 @@ KINDS = [
     ((3, 32, 32), (2, 3), 1.0),
 ]
 CHANNELS = (8, 16)
+CONVENTIONS = ("within", "next")
 #: Largest difference that counts as rounding, relative to the largest number of its tensor.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-3}
 
@@ -71,10 +75,14 @@ class Plain(nn.Module):
 
     def forward(self, images: Tensor) -> LatticeAnswer:
         L, before, logits = self.window.layers, [], []
+        if self.window.up_delay:
+            sides = [(c, *self.window.side(l)) for l, c in enumerate(self.window.channels, start=1)]
+            before = [images.new_zeros(len(images), *side) for side in sides]
         for _ in range(self.window.steps):
             now: list[Tensor] = []
             for l in range(L):
-                drive = self.bottom_up[l](now[l - 1] if l else images)
+                below = before if self.window.up_delay else now
+                drive = self.bottom_up[l](below[l - 1] if l else images)
                 if before:
                     drive = drive + self.lateral[l](before[l])
                 if before and l + 1 < L:
@@ -203,9 +211,13 @@ def show_same(device: str) -> bool:
     heads = [f"{what}, {str(dtype)[6:]}" for dtype in formats for what in ("answers", "slopes")]
     print("| window |", " | ".join(heads), "|\n|---|" + "---:|" * len(heads))
     is_same = True
-    for name, window, _ in windows():
+    both = ((name, window, bottom_up) for name, window, _ in windows() for bottom_up in CONVENTIONS)
+    for name, window, bottom_up in both:
+        window = replace(window, bottom_up=bottom_up)
         found = [differences(window, device, dtype) for dtype in formats]
-        print(f"| {name} |", " | ".join(f"{value:.0e}" for pair in found for value in pair), "|", flush=True)
+        print(
+            f"| {name}, {bottom_up} |", " | ".join(f"{value:.0e}" for pair in found for value in pair), "|", flush=True
+        )
         is_same &= all(max(pair) < TOLERANCE[dtype] for pair, dtype in zip(found, formats, strict=True))
     print("\nThey are the same to rounding.\n" if is_same else "\nTHEY ARE NOT THE SAME.\n")
     return is_same
@@ -221,6 +233,22 @@ def show_speed(device: str, rounds: int) -> None:
         ratio = ms["plain"] / ms["lattice"]
         verdict = f"{aim}, {'reached' if ratio >= aim else 'missed'}"
         print(f"| {name} | {ms['plain']:.1f} | {ms['lattice']:.1f} | {ratio:.2f} | {verdict} |", flush=True)
+    print()
+
+
+def show_conventions(device: str, rounds: int) -> None:
+    """Print milliseconds of a training step of both conventions, and multiply-accumulates of a whole answer."""
+    print("| window | within, ms | next, ms | times faster | multiply-accumulates |\n|---|---:|---:|---:|---:|")
+    for name, window, _ in windows():
+        by_convention = {bottom_up: replace(window, bottom_up=bottom_up) for bottom_up in CONVENTIONS}
+        steps = {}
+        for bottom_up, its in by_convention.items():
+            lattice, *batch = example(its, device)
+            steps[bottom_up] = training_step(lattice, *batch)
+        ms = fastest(steps, device, rounds)
+        macs = [count_macs(its, its.steps) for its in by_convention.values()]
+        times = f"{ms['within']:.1f} | {ms['next']:.1f} | {ms['within'] / ms['next']:.2f}"
+        print(f"| {name} | {times} | {macs[1] / macs[0]:.2f} of within |", flush=True)
     print()
 
 
@@ -276,13 +304,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", default="same,speed,ideas")
+    parser.add_argument("--parts", default="same,speed,conventions,ideas")
     given = parser.parse_args()
     use_threads(1)
     parts = given.parts.split(",")
     print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, P = 1, best of {given.rounds}\n")
     is_same = show_same(given.device) if "same" in parts else True
-    for part, show in {"speed": show_speed, "ideas": show_ideas}.items():
+    for part, show in {"speed": show_speed, "conventions": show_conventions, "ideas": show_ideas}.items():
         if part in parts:
             show(given.device, given.rounds)
     return 0 if is_same else 1

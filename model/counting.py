@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +29,9 @@ BACKPROP_DEAD_BELOW = 0.1
 def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     """Tell which channels are alive and on a path from the image to the answer.
 
+    A path must fit in the steps that its network may take: bottom-up input takes none, or one where the window says
+    so; lateral and top-down input takes one each.
+
     Args:
         lattice: Any population.
         dead_below: A channel whose group norm is not above this is dead.
@@ -39,40 +43,61 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     if not alive:
         return []
     joins = _joins(lattice)
-    from_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
-    from_image[0] = _any(lattice.bottom_up[0]).any(2)
-    to_answer = [(readout != 0).any(1) for readout in lattice.readout]
-    from_image = _closure(from_image, alive, joins)
-    to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
-    return [a & b for a, b in zip(from_image, to_answer, strict=True)]
+    sees_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
+    sees_image[0] = _any(lattice.bottom_up[0]).any(2)
+    is_read = [(readout != 0).any(1) for readout in lattice.readout]
+    first_steps = _least_steps(sees_image, alive, joins, 1)
+    steps_left = _least_steps(is_read, alive, [_Join(j.source, j.target, j.steps, j.is_PTS.mT) for j in joins], 0)
+    last_P1 = lattice.last_step[:, None]
+    return [first_PC + left_PC <= last_P1 for first_PC, left_PC in zip(first_steps, steps_left, strict=True)]
 
 
 def _any(weight: Tensor) -> Tensor:
     return (weight != 0).any(-1).any(-1)
 
 
-def _joins(lattice: Lattice) -> list[tuple[int, int, Tensor]]:
-    """List (target layer, source layer, which target joins which source (P, C_target, C_source))."""
-    layers = range(lattice.window.layers)
-    joins = [(l, l - 1, _any(lattice.bottom_up[l])) for l in layers[1:]]
+class _Join(NamedTuple):
+    """Which channels of a layer take what which channels of another said so many steps before, (P, target, source)."""
+
+    target: int
+    source: int
+    steps: int
+    is_PTS: Tensor
+
+
+def _joins(lattice: Lattice) -> list[_Join]:
+    layers, up_delay = range(lattice.window.layers), lattice.window.up_delay
+    joins = [_Join(l, l - 1, up_delay, _any(lattice.bottom_up[l])) for l in layers[1:]]
     if lattice.window.is_recurrent:
-        # Nothing flows through the recurrent weights of a network that stops at its first step.
-        goes_on_P11 = (lattice.last_step > 1)[:, None, None]
-        joins += [(l, l, _any(lattice.lateral[l]) & goes_on_P11) for l in layers]
-        joins += [(l, l + 1, _any(lattice.top_down[l]) & goes_on_P11) for l in layers[:-1]]
+        joins += [_Join(l, l, 1, _any(lattice.lateral[l])) for l in layers]
+        joins += [_Join(l, l + 1, 1, _any(lattice.top_down[l])) for l in layers[:-1]]
     return joins
 
 
-def _closure(start: list[Tensor], alive: list[Tensor], joins: list[tuple[int, int, Tensor]]) -> list[Tensor]:
-    """Spread `start` along the joins, through living channels only, until nothing changes."""
-    reached = [s & a for s, a in zip(start, alive, strict=True)]
+def _least_steps(starts: list[Tensor], alive: list[Tensor], joins: list[_Join], first: int) -> list[Tensor]:
+    """Return the length in steps of the shortest path from `starts` to each channel, through living channels only.
+
+    Args:
+        starts: By layer, bool, (P, C): where a path may begin, of length `first`.
+        alive: By layer, bool, (P, C).
+        joins: Where a path may go on.
+        first: Length there.
+
+    Returns:
+        By layer, (P, C); infinite where no path leads.
+    """
+    steps = [
+        torch.where(start_PC & alive_PC, float(first), math.inf)
+        for start_PC, alive_PC in zip(starts, alive, strict=True)
+    ]
     while True:
-        count = sum(int(r.sum()) for r in reached)
-        for target, source, join_PTS in joins:
-            arrives_PT = (join_PTS & reached[source][:, None, :]).any(2)
-            reached[target] = reached[target] | (arrives_PT & alive[target])
-        if sum(int(r.sum()) for r in reached) == count:
-            return reached
+        before = steps.copy()
+        for join in joins:
+            arrives_PT = torch.where(join.is_PTS, steps[join.source][:, None, :], math.inf).amin(2) + join.steps
+            arrives_PT = torch.where(alive[join.target], arrives_PT, math.inf)
+            steps[join.target] = torch.minimum(steps[join.target], arrives_PT)
+        if all(torch.equal(a, b) for a, b in zip(steps, before, strict=True)):
+            return steps
 
 
 @torch.no_grad()
@@ -131,22 +156,24 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed: the image's drive once; bottom-up and readout at every step; lateral and
-    top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
+    Counted as computed by what stops at that step: the image's drive once; readout at every step; lateral and top-down
+    input from the second step on, and bottom-up input at every step, or from the second on where it takes a step. What
+    layers say that the image has not reached yet is computed too. Kernels count in full at the image's border. Pooling
+    is not counted.
     """
     k2 = window.kernel**2
-    once = every_step = recurrent = 0
+    once = readout = rising = recurrent = 0
     for layer, c in enumerate(window.channels, start=1):
         height, width = window.side(layer)
         pixels = height * width
         below = window.channels[layer - 2] if layer > 1 else window.image[0]
         bottom_up = k2 * c * below * pixels
-        once, every_step = (bottom_up, every_step) if layer == 1 else (once, every_step + bottom_up)
+        once, rising = (bottom_up, rising) if layer == 1 else (once, rising + bottom_up)
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        every_step += c * window.classes
-    return once + steps * every_step + max(0.0, steps - 1) * recurrent
+        readout += c * window.classes
+    return once + steps * readout + max(0.0, steps - window.up_delay) * rising + max(0.0, steps - 1) * recurrent
 
 
 @dataclass(frozen=True)

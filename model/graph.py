@@ -37,6 +37,7 @@ class Graph:
         top_down: Of each layer but the deepest, from the layer above one step before. Empty with a single step.
         readout: Of each layer, the norm of each channel's weights to the classes.
         parameters: Number of weights.
+        up_delay: Steps that bottom-up input takes, 0 or 1; that from the image none, which is there at every step.
     """
 
     image: tuple[int, int, int]
@@ -49,6 +50,7 @@ class Graph:
     top_down: tuple[Strengths, ...]
     readout: tuple[tuple[float, ...], ...]
     parameters: int
+    up_delay: int = 0
 
 
 @torch.no_grad()
@@ -82,6 +84,7 @@ def graph_of(network: Lattice, step_dist: Sequence[float]) -> Graph:
         top_down=tuple(map(_strengths, network.top_down)),
         readout=tuple(tuple(weight[0].norm(dim=0).tolist()) for weight in network.readout),
         parameters=count_parameters(network),
+        up_delay=window.up_delay,
     )
 
 

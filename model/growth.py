@@ -3,7 +3,8 @@
 The lattice is infinite; a window shows the part that a network uses. Every `LOOK_EVERY` steps it is looked at:
 
 - the weakest channel of a layer is alive and does not weaken: the layer is offered half as many channels again;
-- the deepest layer is alive, and its strongest channel does not weaken: another one is laid on top;
+- the deepest layer is alive, and its strongest channel does not weaken: another one is laid on top, once the steps
+  are there in which the image reaches it;
 - the last step keeps more than `WANTED_SHARE` of the probability: another step opens;
 - channels and layers that are dead leave the window, and the last step closes when it keeps less than `DEAD_SHARE`.
 
@@ -192,7 +193,10 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
             if fits(wider, extent.steps):
                 extent.channels = wider
     has_depth = bool(look.used) and look.used[-1] > 0 and _holds(extent.depth, look.strongest[-1], look.now)
-    if look.now >= extent.depth.due and has_depth:
+    lasting_steps = extent.steps - (extent.opening < 0)
+    if not window.reaches(len(extent.channels) + 1, lasting_steps):
+        extent.depth.is_hungry = False  # it is the network's steps that limit it, and those have an axis of their own
+    elif look.now >= extent.depth.due and has_depth:
         extent.depth.was_taken(look.now)
         if fits([*extent.channels, START_CHANNELS], extent.steps):
             extent.channels.append(START_CHANNELS)

@@ -6,11 +6,19 @@ steps t = 1, 2, …). Every network of the population obeys
     h[l,t] = relu( b[l] + U[l] * h[l-1,t] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] ),   h[0,t] = the image
     z[t]   = r0 + Σ_l R[l] · pool(h[l,t])
 
-with 2-D convolutions `*`, h[l,0] = 0 and nothing above the deepest layer. U is bottom-up and taken within
-the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
+with 2-D convolutions `*`, h[l,0] = 0 for every layer and nothing above the deepest one. U is bottom-up and taken
+within the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
 lateral; D is top-down, up-sampled where the layer above has a smaller image. With a single step nothing
 would ever flow through W and D, and there is no step to choose: a lattice over a window of one step has
 neither, nor weights for time selection.
+
+A window may ask for the other convention, in which bottom-up input takes a step as lateral and top-down input do:
+
+    h[l,t] = relu( b[l] + U[l] * h[l-1,t-1] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] ),   h[0,t] = the image, t = 0, 1, …
+
+The image is there before the first step, so the first layer sees it at every step, from the first on. The image
+reaches layer l at step l. Until then the layer is what the equation makes of zeros: h[l,1] = relu(b[l]), the same for
+every image, and read out and passed on like any other state. A layer deeper than there are steps never sees the image.
 
 Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
 layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
@@ -45,6 +53,7 @@ class Window:
         kernel: Side of every convolution's kernel, odd.
         halve: Layers, numbered from 1, whose image has half the side of the layer below.
         time_selection: `adaptive` or `fixed`.
+        bottom_up: When a layer takes what the layer below says: `within` the same step, or at the `next` one.
     """
 
     channels: tuple[int, ...]
@@ -54,6 +63,7 @@ class Window:
     kernel: int = 3
     halve: tuple[int, ...] = ()
     time_selection: str = "adaptive"
+    bottom_up: str = "within"
 
     def __post_init__(self) -> None:
         if any(c < 1 for c in self.channels):
@@ -67,6 +77,10 @@ class Window:
         if self.time_selection not in {"adaptive", "fixed"}:
             raise WindowError(
                 f"time selection is 'adaptive' or 'fixed', but got time_selection={self.time_selection!r}"
+            )
+        if self.bottom_up not in {"within", "next"}:
+            raise WindowError(
+                f"bottom-up input is taken 'within' the step or at the 'next', but got bottom_up={self.bottom_up!r}"
             )
         for layer in range(1, len(self.channels) + 1):
             below, above = self.side(layer - 1), self.side(layer)
@@ -91,6 +105,11 @@ class Window:
         """Whether the step distribution depends on the image; with a single step there is nothing to choose."""
         return self.time_selection == "adaptive" and self.is_recurrent
 
+    @property
+    def up_delay(self) -> int:
+        """Steps that bottom-up input takes: 0, or 1 where each layer sees the image a step after the one below."""
+        return int(self.bottom_up == "next")
+
     def side(self, layer: int) -> tuple[int, int]:
         """Return height and width of a layer's state; layer 0 is the image."""
         _, height, width = self.image
@@ -98,6 +117,10 @@ class Window:
             if halved in self.halve:
                 height, width = -(-height // 2), -(-width // 2)
         return height, width
+
+    def reaches(self, layer: int, steps: int) -> bool:
+        """Tell whether the image gets to a layer, numbered from 1, in so many steps."""
+        return layer <= steps if self.up_delay else steps > 0
 
     def resized(self, channels: tuple[int, ...], steps: int) -> Window:
         """Return a window of the same kind and another size; only its own layers are halved."""
@@ -124,7 +147,7 @@ class Window:
         layers = range(1, self.layers + 1)
         strides = tuple(2 if layer in self.halve else 1 for layer in layers)
         sides = tuple(self.side(layer) for layer in layers)
-        return Geometry(population, self.steps, self.channels, strides, sides, self.kernel)
+        return Geometry(population, self.steps, self.channels, strides, sides, self.kernel, self.up_delay)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The tensors are the state of the lattice by name, in float32. The metadata hold one entry, `sweeper`, with JSON:
 
-    format        1; a reader refuses a newer one
+    format        2; a reader refuses a newer one, and 1 lacks the window's bottom_up, which was `within`
     window        the fields of `Window`
     description   whatever the writer knows of the network
     sha256        of all of this and of every tensor: it finds damage, it is no signature
@@ -28,7 +28,7 @@ from sweeper.model.errors import ModelError, NetworkFileError
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.network import Network
 
-FORMAT = 1
+FORMAT = 2
 
 #: The one entry of the metadata.
 ENTRY = "sweeper"
@@ -176,7 +176,9 @@ def _content_of(text: str, path: Path) -> dict[str, Any]:
 
 
 def _window_of(content: Mapping[str, Any], path: Path) -> Window:
-    values, types = content["window"], get_type_hints(Window)
+    values, types = dict(content["window"]), get_type_hints(Window)
+    if content["format"] == 1:
+        values.setdefault("bottom_up", "within")
     wrong = sorted(values.keys() ^ {field.name for field in fields(Window)})
     if wrong:
         is_known = wrong[0] in types

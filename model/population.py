@@ -20,7 +20,7 @@ from sweeper.model.counting import (
     measure,
     remove_dead,
 )
-from sweeper.model.errors import CheckpointError
+from sweeper.model.errors import CheckpointError, WindowError
 from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice, Window
@@ -138,7 +138,7 @@ class TrainingPopulation:
                 f"the training state has format {state.get('format')} and {len(state.get('lost_at', []))} members, "
                 f"but format {STATE_FORMAT} and {count} members are needed. Train from the start."
             )
-        if state.get("window") != asdict(self.window):
+        if not self._is_of_window(state.get("window")):
             raise CheckpointError(
                 f"the training state is of another window: {state.get('window')}. Train from the start."
             )
@@ -158,6 +158,13 @@ class TrainingPopulation:
         self.extents, self.shards, self.ends, self.histories = extents, shards, ends, histories
         self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
         self.curves = [list(curve) for curve in state["curves"]]
+
+    def _is_of_window(self, stored: Any) -> bool:
+        """Tell whether stored fields are those of the window; fields that are newer than the state have defaults."""
+        try:
+            return Window(**stored) == self.window
+        except (TypeError, WindowError):
+            return False
 
     def stop(self, stopped: Collection[int]) -> None:
         """Take members out of the computation, at the beginning of an epoch; the others are assembled anew.

@@ -1,8 +1,9 @@
 """The recurrence of a population, unrolled over the steps of its window, with a backward pass of its own.
 
-    h[l,t] = relu( b[l] + U[l] * h[l-1,t] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] )
+    h[l,t] = relu( b[l] + U[l] * h[l-1,t-d] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] )
 
-What leaves a layer's state at step t goes to three places: the layer above (U), itself (W) and the layer below (D) at
+Here d is the `up_delay`: 0 where bottom-up input is taken within the step, 1 where it takes a step. What leaves a
+layer's state at step t goes to three places: the layer above (U) at step t + d, itself (W) and the layer below (D) at
 the next step. All three convolve the same state, so they are one convolution whose output is divided, and so is the
 way back. The image's drive of the first layer is computed once. A weight's gradient sums over the steps: the
 states and slopes of all steps are laid side by side, so that it is one convolution and not one a step. States are kept
@@ -39,6 +40,7 @@ class Geometry:
         strides: Stride of each layer's bottom-up convolution, 1 or 2.
         sides: Height and width of each layer's state.
         kernel: Side of the kernels.
+        up_delay: Steps from a layer's state to the input of the layer above, 0 or 1.
     """
 
     population: int
@@ -47,6 +49,7 @@ class Geometry:
     strides: tuple[int, ...]
     sides: tuple[tuple[int, int], ...]
     kernel: int
+    up_delay: int = 0
 
     @property
     def layers(self) -> int:
@@ -170,12 +173,17 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
     joined = weights.joined(geometry) if T > 1 else []
     apart = geometry.apart
     image_drive = geometry.convolve(images, weights.bottom_up[0], weights.bias[0], geometry.strides[0])
+    bottom_up = {0: apart(image_drive)}
+    if geometry.up_delay:  # h[l,0] = 0: at the first step only the image has anything to say
+        bottom_up |= {l: _everywhere(weights.bias[l], geometry, l, B) for l in range(1, L)}
     lateral: dict[int, Tensor] = {}
     top_down: dict[int, Tensor] = {}
     features: list[Tensor] = []
     for t in range(T):
-        drive = apart(image_drive)
+        # Within a step a layer takes what the one below has just handed up; else what was there before the step.
+        arriving = dict(bottom_up) if geometry.up_delay else bottom_up
         for l in range(L):
+            drive = arriving[l]
             if t:  # h[l,0] = 0: the first step has neither lateral nor top-down input
                 drive = drive + lateral[l]
                 if l + 1 < L:
@@ -189,13 +197,18 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
                 lateral[l] = ways[:, :, parts["lateral"]]
                 if l:
                     top_down[l - 1] = _upsampled(ways[:, :, parts["down"]], geometry, l)
-            if l + 1 < L:
+            if l + 1 < L and t + geometry.up_delay < T:
                 if t + 1 < T and geometry.is_up_joined(l):
-                    drive = ways[:, :, parts["up"]]
+                    bottom_up[l + 1] = ways[:, :, parts["up"]]
                 else:
                     up = (weights.bottom_up[l + 1], weights.bias[l + 1], geometry.strides[l + 1])
-                    drive = apart(geometry.convolve(state, *up))
+                    bottom_up[l + 1] = apart(geometry.convolve(state, *up))
     return torch.stack([torch.cat(features[t * L : (t + 1) * L], -1) for t in range(T)])
+
+
+def _everywhere(bias: Tensor, geometry: Geometry, l: int, batch: int) -> Tensor:
+    """View a layer's bias (P, C) as the same for every image and pixel, (B, P, C, H, W)."""
+    return bias[None, :, :, None, None].expand(batch, -1, -1, *geometry.sides[l])
 
 
 def _upsampled(down: Tensor, geometry: Geometry, l: int) -> Tensor:
@@ -236,7 +249,8 @@ class _Backward:
 
     `ways[l]` holds, step by step, the slopes of the outputs of layer l's joined convolution: what the layers that it
     fed at this step and the next have handed back. `ups[l]` holds those of its way up where that is not joined, and
-    `last_up[l]` that of the last step, after which nothing goes sideways or down.
+    `last_up[l]` that of the last step, after which nothing goes sideways or down. Where what goes up takes a step,
+    nothing leaves the last step at all, and `first_bias[l]` is what only the bias of layer l gets: its first step's.
     """
 
     def __init__(self, geometry: Geometry, weights: Weights, states: Sequence[Tensor], batch: int) -> None:
@@ -245,12 +259,14 @@ class _Backward:
         self.joined = [kernels for kernels, _ in weights.joined(geometry)] if T > 1 else []
         outputs = [kernels.shape[1] for kernels in self.joined]
         self.ways = [geometry.empty(T - 1, batch, l, o, states[0]) for l, o in enumerate(outputs)]
+        self.rises = T - geometry.up_delay  # steps whose states the layers above take
         self.ups: dict[int, Tensor] = {
-            l: geometry.empty(T, batch, l + 1, geometry.channels[l + 1], states[0])
+            l: geometry.empty(self.rises, batch, l + 1, geometry.channels[l + 1], states[0])
             for l in range(L - 1)
             if not geometry.is_up_joined(l)
         }
         self.last_up: dict[int, Tensor] = {}
+        self.first_bias: dict[int, Tensor] = {}
         self.image_drive_slope: Tensor | None = None
         self.features = _slices(geometry.channels)
 
@@ -265,7 +281,7 @@ class _Backward:
         slope: Tensor | None = None
         if t + 1 < geometry.steps:
             slope = geometry.slopes(self._step(self.ways[l], t), state, self.joined[l], 1, "input")[0]
-        if l in self.ups or (l + 1 < geometry.layers and t + 1 == geometry.steps):
+        if t < self.rises and (l in self.ups or (l + 1 < geometry.layers and t + 1 == geometry.steps)):
             up = self._step(self.ups[l], t) if l in self.ups else self.last_up[l]
             way_up = (self.weights.bottom_up[l + 1], geometry.strides[l + 1], "input")
             from_above = geometry.slopes(up, state, *way_up)[0]
@@ -275,17 +291,19 @@ class _Backward:
 
     def _hand_back(self, t: int, l: int, slope: Tensor) -> None:
         geometry, (T, L) = self.geometry, (self.geometry.steps, self.geometry.layers)
-        slope_5d = geometry.apart(slope)
+        slope_5d, risen = geometry.apart(slope), t - geometry.up_delay
         if l == 0:
             # The image's drive is the same at every step: its slope is their sum.
             before = self.image_drive_slope
             self.image_drive_slope = slope if before is None else before.add_(slope)
+        elif risen < 0:
+            self.first_bias[l] = slope_5d.sum((0, 3, 4))
         elif l - 1 in self.ups:
-            self._step(self.ups[l - 1], t).copy_(slope)
-        elif t + 1 == T:
+            self._step(self.ups[l - 1], risen).copy_(slope)
+        elif risen + 1 == T:
             self.last_up[l - 1] = slope
         else:
-            self._way(l - 1, t, "up").copy_(slope_5d)
+            self._way(l - 1, risen, "up").copy_(slope_5d)
         if t == 0:
             return
         self._way(l, t - 1, "lateral").copy_(slope_5d)
@@ -311,11 +329,16 @@ class _Backward:
         assert self.image_drive_slope is not None
         found = Weights([], [], [], [])
         self._append(found, self.image_drive_slope, images, 0)
-        for l in range(L):
-            if l in self.ups:
-                self._append(found, self.ups[l], self.states[l], l + 1)
-            elif l + 1 < L:
+        for l in range(L - 1):
+            if l in self.ups and self.rises:
+                self._append(found, self.ups[l], self.states[l][: self.rises * self.batch], l + 1)
+            elif l in self.last_up:
                 self._append(found, self.last_up[l], self._step(self.states[l], T - 1), l + 1)
+            else:
+                found.bottom_up.append(torch.zeros_like(self.weights.bottom_up[l + 1]))
+                found.bias.append(torch.zeros_like(self.weights.bias[l + 1]))
+        for l, slope in self.first_bias.items():
+            found.bias[l].add_(slope)
         for l in range(L if T > 1 else 0):
             before = self.states[l][: (T - 1) * self.batch]
             _, kernels, bias = geometry.slopes(self.ways[l], before, self.joined[l], 1, "weight")

@@ -106,3 +106,7 @@ class NetworkGraph(Protocol):
     @property
     def parameters(self) -> int:
         """Number of weights."""
+
+    @property
+    def up_delay(self) -> int:
+        """Steps that bottom-up input from one layer to the next takes, 0 or 1; that from the image takes none."""

@@ -7,7 +7,7 @@ Must not know: how settings are searched, placed, trained or stored.
 """
 
 from sweeper.spec.changes import differences, placement_changes, refused_differences
-from sweeper.spec.choices import Distribution, Sampler, Solver, TimeSelection, WindowKind
+from sweeper.spec.choices import BottomUp, Distribution, Sampler, Solver, TimeSelection, WindowKind
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
@@ -28,6 +28,7 @@ from sweeper.spec.yaml_source import read_yaml
 __all__ = [
     "DIGITS",
     "ROUND_UPDATES",
+    "BottomUp",
     "Distribution",
     "EarlyStopping",
     "LatticeSpec",

@@ -12,6 +12,13 @@ class TimeSelection(StrEnum):
     FIXED = "fixed"
 
 
+class BottomUp(StrEnum):
+    """When a layer of a lattice takes what the layer below says."""
+
+    WITHIN = "within"
+    NEXT = "next"
+
+
 class WindowKind(StrEnum):
     """Whether the window of a lattice is given, or found while training."""
 

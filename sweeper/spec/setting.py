@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from sweeper.rules import RULES
-from sweeper.spec.choices import Solver, TimeSelection, Until, WindowKind
+from sweeper.spec.choices import BottomUp, Solver, TimeSelection, Until, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -143,6 +143,8 @@ class LatticeSpec(Frozen):
         kernel: Side of the convolutions, in pixels.
         halve: Numbers of the layers whose image side is half of the layer below, from 2.
         time_selection: How the network decides after which step to answer.
+        bottom_up: When a layer takes what the layer below says: `within` the same step, so that every step is a whole
+            sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
     """
 
     window: Annotated[WindowKind, Field(strict=False)] = WindowKind.FIXED
@@ -153,6 +155,7 @@ class LatticeSpec(Frozen):
     kernel: Annotated[Count, AfterValidator(_check_kernel)] = 3
     halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
     time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.ADAPTIVE
+    bottom_up: Annotated[BottomUp, Field(strict=False)] = BottomUp.WITHIN
 
     @field_validator("channels", "layers", "steps", "memory_mib")
     @classmethod

@@ -51,6 +51,7 @@ def window_of(setting: Setting, task: model.Task) -> model.Window:
         kernel=lattice.kernel,
         halve=lattice.halve,
         time_selection=str(lattice.time_selection),
+        bottom_up=str(lattice.bottom_up),
     )
 
 

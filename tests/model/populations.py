@@ -21,6 +21,7 @@ def windows(draw, time_selection=None, min_layers=1, max_layers=3):
         kernel=draw(st.sampled_from([1, 3])),
         halve=tuple(layer for layer in range(2, layers + 1) if draw(st.booleans())),
         time_selection=time_selection or draw(st.sampled_from(["adaptive", "fixed"])),
+        bottom_up=draw(st.sampled_from(["within", "next"])),
     )
 
 

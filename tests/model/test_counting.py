@@ -43,8 +43,9 @@ def test_cut_network_keeps_exactly_the_living_channels(given_window):
     kill(lattice, dead)
     remove_dead(lattice)
     alive = [[(l, c) not in dead for c in range(channels)] for l, channels in enumerate(window.channels)]
-    # Above a layer without living channels nothing sees the image.
+    # Above a layer without living channels nothing sees the image, nor where it arrives after the last step.
     depth = next((l for l, layer in enumerate(alive) if not any(layer)), window.layers)
+    depth = min(depth, window.steps) if window.bottom_up == "next" else depth
     assert cut(lattice).window.channels == tuple(sum(layer) for layer in alive[:depth])
 
 
@@ -255,7 +256,8 @@ def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_t
     left = cut(lattice, 1)
     assert (left.window.steps, len(left.lateral), len(left.top_down)) == (1, 0, 0)
     torch.testing.assert_close(lattice(images).log_probs_BPK[:, 1], left(images).log_probs_BPK[:, 0])
-    assert len(cut(lattice, 0).lateral) == window.layers
+    reached = min(window.layers, window.steps) if window.bottom_up == "next" else window.layers
+    assert len(cut(lattice, 0).lateral) == reached
 
 
 @quick
@@ -263,6 +265,8 @@ def test_cut_network_that_stops_at_its_first_step_has_no_recurrent_weights_and_t
 def test_every_counted_weight_moves_what_is_said(window):
     window = replace(window, kernel=1)  # a larger kernel's rim meets nothing but padding on an image of one pixel
     lattice = lattice_of(window)
+    remove_dead(lattice)
+    lattice = cut(lattice)
     with torch.no_grad():
         for name, parameter in lattice.named_parameters():
             if not name.startswith("hazard"):
@@ -369,3 +373,56 @@ def test_breadth_is_the_width_of_the_widest_layer():
     left = lattice_of(Window((5, 2, 3), 2, (1, 6, 6), 3))
     measured = measure(left, evaluate(left, Images(images_of(left.window), torch.zeros(3, dtype=torch.int64))))
     assert (measured["breadth"], measured["depth"], measured["channels"]) == (5, 3, 10)
+
+
+NEXT = Window((2, 2, 2), 4, (1, 6, 6), 3, bottom_up="next")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_layer_that_the_image_does_not_reach_in_the_steps_is_dead(steps):
+    lattice = lattice_of(NEXT, (0, 1))
+    stopping_after(lattice, 1, steps)
+    layers = [[bool(alive_PC[member].all()) for alive_PC in living_channels(lattice)] for member in (0, 1)]
+    assert layers == [[True] * 3, [layer <= steps for layer in (1, 2, 3)]]
+    assert living_channels(lattice)[2][1].any() == (steps >= 3)
+
+
+def test_channel_whose_word_would_come_after_the_last_step_is_dead():
+    lattice = lattice_of(NEXT)
+    with torch.no_grad():
+        for readout in lattice.readout[1:]:
+            readout[:] = 0  # what layers 2 and 3 see comes back to layer 1 at steps 3 and 5
+    assert [alive_PC.all() for alive_PC in living_channels(lattice)] == [True, True, False]
+    stopping_after(lattice, 0, 2)
+    assert [alive_PC.all() for alive_PC in living_channels(lattice)] == [True, False, False]
+
+
+@quick
+@given(windows(), st.data())
+def test_living_channels_are_those_that_let_the_image_through_to_the_answer(window, data):
+    """Positive weights and states everywhere: a channel is on a path exactly where the answer's slope says so."""
+    lattice = lattice_of(window)
+    with torch.no_grad():
+        for weight in (*lattice.bottom_up, *lattice.lateral, *lattice.top_down, *lattice.readout):
+            kept = data.draw(st.lists(st.booleans(), min_size=(n := weight[0].shape[:2].numel()), max_size=n))
+            mask = torch.tensor(kept, dtype=weight.dtype).view(1, *weight.shape[1:3], *[1] * (weight.dim() - 3))
+            weight.abs_().mul_(mask)
+        for bias in lattice.bias:
+            bias.abs_()
+    living = living_channels(lattice)
+    for l, c in ((l, c) for l, channels in enumerate(window.channels) for c in range(channels)):
+        assert bool(living[l][0, c]) == lets_through(lattice, l, c)
+
+
+def lets_through(lattice, layer, channel):
+    """Tell whether an image moves a readout through a channel: less of it reaches the answer where the channel is cut."""
+    images = images_of(lattice.window)
+
+    def moved(network):
+        answers = [network(image).logits_TBPK.sum(-1) for image in (images, images + 1)]
+        return answers[1] - answers[0]
+
+    without = lattice_of(lattice.window)
+    without.load_state_dict(lattice.state_dict())
+    kill(without, [(layer, channel)])
+    return not torch.allclose(moved(lattice), moved(without), rtol=1e-12, atol=0)

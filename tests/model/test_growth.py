@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -39,9 +40,9 @@ def look(extent, now=PATIENCE, *, kept=None, used=None, norm=1.0, last_share=0.0
     return Look(kept, list(kept) if used is None else used, norms, norms, last_share, last_entry, now, done)
 
 
-def looked(extent, seen, growth=UNLIMITED):
+def looked(extent, seen, growth=UNLIMITED, window=WINDOW):
     shrink(extent, seen)
-    grow(extent, seen, WINDOW, BATCH, growth)
+    grow(extent, seen, window, BATCH, growth)
 
 
 def due_at(extent, now):
@@ -87,6 +88,31 @@ def test_layer_is_laid_on_top_and_waits_for_its_turn():
     assert extent.breadth[2].due == 2 * PATIENCE
     looked(extent, look(extent, PATIENCE + LOOK_EVERY))
     assert extent.channels == [4, 3, START_CHANNELS]
+
+
+NEXT = replace(WINDOW, bottom_up="next")
+
+
+@pytest.mark.parametrize(
+    ("steps", "opening", "is_offered"), [(2, 0, False), (3, 0, True), (3, 1, True), (3, -1, False)]
+)
+def test_layer_is_laid_on_top_only_where_the_image_reaches_it_in_steps_that_stay(steps, opening, is_offered):
+    extent = replace(Extent.of(NEXT), steps=steps, opening=opening)
+    extent.depth.is_hungry = True
+    due_at(extent, PATIENCE)
+    for axis in extent.breadth:
+        axis.due = NOT_DUE
+    looked(extent, look(extent, last_share=WANTED_SHARE / 2, last_entry=0.5), window=NEXT)
+    assert extent.channels == [4, 3, *([START_CHANNELS] if is_offered else [])]
+    assert extent.depth.is_hungry == is_offered  # where it is not, the steps are what limits it
+
+
+def test_layer_that_waited_for_a_step_is_laid_on_top_once_it_opens():
+    extent = Extent.of(NEXT)
+    looked(extent, look(extent, last_share=1.0), window=NEXT)
+    assert (len(extent.channels), extent.steps) == (2, 3)
+    looked(extent, look(extent, PATIENCE + LOOK_EVERY, last_entry=0.5), window=NEXT)
+    assert (len(extent.channels), extent.steps) == (3, 3)
 
 
 def test_network_without_layers_is_offered_none():

@@ -39,14 +39,15 @@ def plain_logits(lattice, image):
     """Return z[t] of a single network, (T, B, K), one connection at a time and differentiated by torch alone."""
     window, pad = lattice.window, lattice.window.kernel // 2
     L = window.layers
-    h = {(l, 0): None for l in range(1, L + 2)}
+    h = {(0, t): image for t in range(window.steps + 1)}
+    h |= {(l, 0): image.new_zeros(len(image), c, *window.side(l)) for l, c in enumerate(window.channels, start=1)}
     logits = []
     for t in range(1, window.steps + 1):
-        h[0, t] = image
         for l in range(1, L + 1):
             stride = 2 if l in window.halve else 1
-            drive = F.conv2d(h[l - 1, t], lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
-            if t > 1:
+            below = h[l - 1, t - 1 if window.bottom_up == "next" else t]
+            drive = F.conv2d(below, lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
+            if window.steps > 1:
                 drive = drive + F.conv2d(h[l, t - 1], lattice.lateral[l - 1][0], padding=pad)
                 if l < L:
                     top_down = F.conv2d(h[l + 1, t - 1], lattice.top_down[l - 1][0], padding=pad)
@@ -74,8 +75,67 @@ def test_backward_pass_gives_the_slopes_of_the_equations_written_out(window):
         torch.autograd.grad(logits.flatten() @ weighed, wanted, allow_unused=True)
         for logits in (lattice(image).logits_TBPK[:, :, 0], plain_logits(lattice, image))
     )
+    assert [one is None for one in found] == [other is None for other in right]
     for one, other in zip(found, right, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+@quick
+@given(windows())
+def test_backward_pass_agrees_with_finite_differences(window):
+    """Along a random direction of all weights at once; states must not be near the kink of a relu."""
+    lattice, image = lattice_of(window), images_of(window)
+    weights = [w for w in lattice.parameters() if w.numel()]
+    generator = torch.Generator().manual_seed(2)
+    directions = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights]
+    with torch.no_grad():
+        for bias in lattice.bias:
+            bias.abs_().add_(1)
+        for weight in (*lattice.bottom_up, *lattice.lateral, *lattice.top_down):
+            weight.mul_(0.1)
+
+    def value():
+        return lattice(image).logits_TBPK.square().sum()
+
+    slopes = torch.autograd.grad(value(), weights, allow_unused=True)
+    slope = sum(float((g * d).sum()) for g, d in zip(slopes, directions, strict=True) if g is not None)
+    values = []
+    for step in (1e-6, -2e-6):
+        with torch.no_grad():
+            for weight, direction in zip(weights, directions, strict=True):
+                weight.add_(direction, alpha=step)
+            values.append(float(value()))
+    assert (values[0] - values[1]) / 2e-6 == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+@quick
+@given(windows())
+def test_layer_says_the_same_of_every_image_until_the_step_at_which_one_reaches_it(window):
+    lattice, image = lattice_of(window), images_of(window, 2)
+    with torch.no_grad():
+        for weight in (*lattice.bottom_up, *lattice.lateral, *lattice.top_down, *lattice.bias):
+            weight.abs_()  # what reaches a layer is seen
+        for readout in lattice.readout:
+            readout.zero_()
+    for l, readout in enumerate(lattice.readout):
+        with torch.no_grad():
+            readout.fill_(1)
+            said_TBK = lattice(image).logits_TBPK[:, :, 0]
+            readout.zero_()
+        differs = [not torch.allclose(one, other, rtol=1e-12, atol=0) for one, other in said_TBK]
+        first = l + 1 if window.bottom_up == "next" else 1
+        assert differs == [t >= first for t in range(1, window.steps + 1)]
+
+
+def test_layer_that_no_image_has_reached_says_what_its_bias_does():
+    window = Window((1, 1), 2, (1, 4, 4), 2, time_selection="fixed", bottom_up="next")
+    lattice = lattice_of(window)
+    with torch.no_grad():
+        lattice.readout_bias.zero_()
+        lattice.readout[0].zero_()
+        lattice.readout[1].fill_(1)
+        lattice.bias[1].fill_(0.7)
+    assert lattice(images_of(window)).logits_TBPK[0].flatten().tolist() == pytest.approx([0.7] * 6)
 
 
 @quick
@@ -210,6 +270,7 @@ def test_network_halts_when_the_cumulated_probability_reaches_the_level():
         ({"classes": 1}, "classes=1"),
         ({"kernel": 2}, "kernel=2"),
         ({"time_selection": "never"}, "'never'"),
+        ({"bottom_up": "later"}, "bottom_up='later'"),
         ({"image": (1, 1, 1), "channels": (1, 1), "halve": (2,)}, "layer 2 cannot halve an image of 1×1"),
     ],
 )

@@ -20,7 +20,7 @@ from torch.export import Dim, export
 
 from sweeper.model import Lattice, NetworkFileError, Window, WindowError, cut, decode, encode, load, remove_dead, save
 from sweeper.model.network import Network
-from sweeper.model.network_file import _digest
+from sweeper.model.network_file import FORMAT, _digest
 from tests.model.populations import images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -32,6 +32,7 @@ WINDOW = Window((3, 2), 3, (1, 6, 7), 4, halve=(2,))
 #: One of each kind.
 KINDS = {
     "adaptive": WINDOW,
+    "bottom-up at the next step": Window((3, 2), 3, (1, 6, 7), 4, halve=(2,), bottom_up="next"),
     "fixed": Window((3, 2), 3, (3, 6, 7), 4, time_selection="fixed"),
     "one step": Window((3, 2), 1, (1, 6, 7), 4, halve=(1, 2)),
     "one step, fixed": Window((3,), 1, (1, 6, 7), 4, time_selection="fixed"),
@@ -299,7 +300,11 @@ def forge(path, window=WINDOW, *, drop=(), entry=None, **changes):
     lattice = lattice_of(WINDOW).float()
     tensors = {name: tensor for name, tensor in lattice.state_dict().items() if name not in drop}
     tensors |= changes.pop("tensors", {})
-    content = {"format": 1, "window": asdict(window), "description": {}} | changes
+    content = {
+        "format": FORMAT,
+        "window": window if isinstance(window, dict) else asdict(window),
+        "description": {},
+    } | changes
     content["window"] = {**content["window"], **changes.get("fields", {})}
     content.pop("fields", None)
     content = {name: value for name, value in content.items() if value is not None}
@@ -323,7 +328,8 @@ def test_description_that_is_none_is_refused(path, entry):
 
 
 def test_newer_format_is_refused_with_its_number(path):
-    assert "has format 2, but this version of sweeper reads formats up to 1" in refusal(forge(path, format=2))
+    told = f"has format {FORMAT + 1}, but this version of sweeper reads formats up to {FORMAT}"
+    assert told in refusal(forge(path, format=FORMAT + 1))
     assert "at least 1, but is 0" in refusal(forge(path, format=0))
 
 
@@ -367,6 +373,7 @@ def test_file_without_a_part_is_refused(path, part):
         ({"kernel": 5}, "bottom_up.0"),
         ({"time_selection": "sometimes"}, "'sometimes'"),
         ({"time_selection": "fixed"}, "hazard"),
+        ({"bottom_up": "later"}, "'later'"),
         ({"colour": 1}, "unknown field 'colour'"),
     ],
     ids=str,
@@ -375,10 +382,18 @@ def test_window_that_does_not_fit_is_refused_with_what_is_wrong(path, fields, na
     assert named in refusal(forge(path, fields=fields))
 
 
-def test_window_that_lacks_a_field_is_refused(path):
-    values = {name: value for name, value in asdict(WINDOW).items() if name != "kernel"}
-    entry = json.dumps({"format": 1, "window": values, "description": {}})
-    assert "lacks 'kernel'" in refusal(forge(path, entry=entry))
+@pytest.mark.parametrize(("format_", "lacks"), [(1, "kernel"), (FORMAT, "kernel"), (FORMAT, "bottom_up")])
+def test_window_that_lacks_a_field_is_refused(path, format_, lacks):
+    values = {name: value for name, value in asdict(WINDOW).items() if name != lacks}
+    entry = json.dumps({"format": format_, "window": values, "description": {}})
+    assert f"lacks {lacks!r}" in refusal(forge(path, entry=entry))
+
+
+def test_file_from_before_bottom_up_was_a_choice_takes_it_within_the_step(path):
+    values = {name: value for name, value in asdict(WINDOW).items() if name != "bottom_up"}
+    network = load(forge(path, format=1, window=values))
+    assert network.window == WINDOW
+    assert network.window.bottom_up == "within"
 
 
 @pytest.mark.parametrize("name", list(Lattice(WINDOW, [0]).state_dict()))

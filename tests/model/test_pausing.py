@@ -23,14 +23,14 @@ def task():
     return load_task(TaskDefinition(classes=3, train_images=160, test_images=60))
 
 
-def kind(task, solver, grows):
+def kind(task, solver, grows, bottom_up="within"):
     """Return members, settings and window of a training with a fixed window, or with one that grows."""
     settings = training_settings(
         epochs=10 if grows else 6, solver=solver, learning_rate=3e-2
     )  # channels die on the way
     if grows:
-        return UNEQUAL, settings, {"window": start_for(task), "growth": Growth(400_000)}
-    return MEMBERS, settings, {"window": window_for(task)}
+        return UNEQUAL, settings, {"window": start_for(task, bottom_up=bottom_up), "growth": Growth(400_000)}
+    return MEMBERS, settings, {"window": window_for(task, bottom_up=bottom_up)}
 
 
 def trained(task, members, settings, window, keep=deepcopy, **how):
@@ -62,8 +62,9 @@ solvers = pytest.mark.parametrize("solver", ["proximal", "backprop"])
 
 @solvers
 @kinds
-def test_training_paused_twice_ends_to_the_last_bit_as_one_that_was_never_paused(task, hasty, solver, grows):
-    members, settings, how = kind(task, solver, grows)
+@pytest.mark.parametrize("bottom_up", ["within", "next"])
+def test_training_paused_twice_ends_to_the_last_bit_as_one_that_was_never_paused(task, hasty, solver, grows, bottom_up):
+    members, settings, how = kind(task, solver, grows, bottom_up)
     whole, whole_states = trained(task, members, settings, **how)
     state = None
     for until in (2, 5, settings.epochs):

@@ -168,7 +168,8 @@ def test_training_without_its_moments_goes_on_elsewhere():
 def offers(draw):
     """Draw a population, one of its networks, and new channels in one of its layers or in a new one."""
     window = draw(windows())
-    layer, added = draw(st.integers(0, window.layers)), draw(st.integers(1, 3))
+    offered = [layer for layer in range(window.layers + 1) if window.reaches(layer + 1, window.steps)]
+    layer, added = draw(st.sampled_from(offered)), draw(st.integers(1, 3))
     return window, Offer(draw(st.integers(0, 1)), layer, list(window.channels), added, draw(st.integers(0, 5)))
 
 

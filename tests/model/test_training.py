@@ -102,11 +102,12 @@ def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, t
 
 @pytest.mark.parametrize("solver", ["proximal", "backprop"])
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
-@pytest.mark.parametrize("steps", [1, 3])
-def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps):
+@pytest.mark.parametrize(("steps", "bottom_up"), [(1, "within"), (3, "within"), (3, "next")])
+def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps, bottom_up):
     """In float64, where training has too little rounding to amplify: any other difference shows."""
     settings = training_settings(epochs=6, solver=solver, learning_rate=3e-2)  # channels die on the way
-    states = assert_trains_as_alone(task, MEMBERS, settings, time_selection=time_selection, steps=steps)
+    window = window_for(task, time_selection, steps, bottom_up)
+    states = assert_trains_as_alone(task, MEMBERS, settings, window=window)
     assert states[-1]["shards"][0]["lattice"]["readout_bias"].dtype == torch.float64
 
 
@@ -252,17 +253,21 @@ def sizes_in(states):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["proximal", "backprop"])
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize(
+    ("time_selection", "bottom_up"), [("adaptive", "within"), ("fixed", "within"), ("adaptive", "next")]
+)
 def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as_alone(
-    task, hasty, solver, time_selection
+    task, hasty, solver, time_selection, bottom_up
 ):
     settings = training_settings(epochs=20, learning_rate=2e-2, solver=solver)
-    how = {"window": start_for(task, time_selection), "growth": Growth(10**7)}
+    how = {"window": start_for(task, time_selection, bottom_up=bottom_up), "growth": Growth(10**7)}
     states = assert_trains_as_alone(task, UNEQUAL, settings, **how)
     sizes = sizes_in(states)
     assert len({str(size) for size in sizes[-1]}) > 1  # or this has shown nothing of members of different sizes
     assert len(sizes[-1][0][0]) > 1
     assert {opening for epoch in sizes for _, _, opening in epoch} == {-1, 0, 1}
+    if bottom_up == "next":
+        assert all(len(channels) <= steps for epoch in sizes for channels, steps, _ in epoch)
     if solver == "proximal":
         assert len({str([shard["members"] for shard in state["shards"]]) for state in states}) > 1  # regrouped
 
@@ -362,11 +367,30 @@ def test_torn_or_foreign_checkpoint_is_refused(task):
         train(task, window_for(task), MEMBERS[:2], SHORT, state=states[0])
 
 
-@pytest.mark.parametrize("change", [{"halve": ()}, {"kernel": 1}, {"time_selection": "fixed"}, {"image": (1, 9, 9)}])
+@pytest.mark.parametrize(
+    "change", [{"halve": ()}, {"kernel": 1}, {"time_selection": "fixed"}, {"bottom_up": "next"}, {"image": (1, 9, 9)}]
+)
 def test_checkpoint_of_another_kind_of_window_is_refused(task, change):
     _, states = states_of(task, MEMBERS, stop_after=1)
     with pytest.raises(CheckpointError, match="another window"):
         train(task, replace(window_for(task), **change), MEMBERS, SHORT, state=states[0])
+
+
+def test_checkpoint_from_before_bottom_up_was_a_choice_goes_on_within_the_step(task):
+    whole, states = states_of(task, MEMBERS)
+    for window in (states[0]["window"], *(shard["window"] for shard in states[0]["shards"])):
+        del window["bottom_up"]
+    rest, rest_states = states_of(task, MEMBERS, state=states[0])
+    assert_equal_states(states[-1], rest_states[-1])
+    assert [r.measurement for r in rest] == [r.measurement for r in whole]
+
+
+def test_layers_beyond_the_steps_that_lead_to_them_are_gone_at_the_first_look(task):
+    window = window_for(task, steps=1, bottom_up="next")
+    (result,), states = states_of(task, [Pressures(0, 0, 0, 0)], window=window)
+    assert [state["extents"][0]["channels"] for state in states] == [[4]] * SHORT.epochs
+    assert result.channels_per_layer == [4]
+    assert result.measurement["limited_depth"] == 0
 
 
 def test_curves_of_a_state_do_not_grow_when_training_goes_on_from_it(task):

@@ -66,8 +66,19 @@ def test_picture_holds_every_living_node_and_connection_in_every_step(window):
     assert len(picture.marks("nodes")) == window.steps * sum(window.channels)
     assert len(picture.marks("image")) == window.steps * window.image[0]
     for kind in KINDS:
-        times = window.steps if kind == "bottom-up" else window.steps - 1
-        assert len(picture.lines(kind)) == times * connections(graph, kind)
+        every_step = 0 if kind != "bottom-up" else connections(graph, kind)
+        if window.bottom_up == "next":  # what goes up takes a step too, but the image is there at every step
+            every_step = min(every_step, window.image[0] * window.channels[0])
+        later = connections(graph, kind) - every_step
+        assert len(picture.lines(kind)) == window.steps * every_step + (window.steps - 1) * later
+
+
+@pytest.mark.parametrize(("bottom_up", "said"), [("within", "bottom-up"), ("next", "bottom-up, to the next step")])
+def test_bottom_up_lines_lead_where_the_network_takes_them(bottom_up, said):
+    graph = graph_of(lattice_of(Window((1, 1), 3, (1, 4, 4), 4, bottom_up=bottom_up)), [1 / 3] * 3)
+    edges = [edge for edge in scene.strongest(graph, scene.scene_of(graph)) if edge.kind == "bottom-up"]
+    assert {edge.source[0]: edge.back for edge in edges} == {0: 0, 1: int(bottom_up == "next")}
+    assert said in Picture(graph).words
 
 
 def test_picture_says_what_was_counted():

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sweeper.errors import SpecError
 from sweeper.measurements import Goal, Objective
 from sweeper.spec import (
+    BottomUp,
     LatticeSpec,
     Setting,
     Solver,
@@ -69,6 +70,7 @@ lattices = st.builds(
     kernel=st.sampled_from([1, 3, 5]),
     halve=st.sets(st.integers(2, 5)).map(tuple),
     time_selection=st.sampled_from(TimeSelection),
+    bottom_up=st.sampled_from(BottomUp),
 )
 trainings = st.builds(
     TrainingSpec,
@@ -458,6 +460,7 @@ ADDED = [
     ("lattice: {halve: [2, 2]}", ["halve=[2, 2]", "once"]),
     ("lattice: {halve: 2}", ["halve=2", "must be a list"]),
     ("lattice: {time_selection: adaptiv}", ["time_selection=adaptiv", "adaptive or fixed"]),
+    ("lattice: {bottom_up: nxt}", ["bottom_up=nxt", "within or next"]),
     ("lattice: {chanels: 3}", ["'chanels'", "line 8, lattice.chanels", "Did you mean 'channels'?"]),
     ("lattice: 3", ["lattice=3", "line 8, lattice"]),
     ("training: {epochs: 0}", ["epochs=0"]),

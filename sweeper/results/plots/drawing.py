@@ -38,11 +38,6 @@ _INK, _SOFT, _CARD, _EDGE = "#1f2933", "#6b7785", "#eef2f6", "#cbd5e0"
 #: Okabe and Ito's colours, which colour-blind readers tell apart too.
 _COLOURS = {"bottom-up": "#0072B2", "lateral": "#D55E00", "top-down": "#009E73"}
 _BAR_COLOUR = "#CC79A7"
-_LEGEND = {
-    "bottom-up": "bottom-up",
-    "lateral": "lateral, to the next step",
-    "top-down": "top-down, to the next step",
-}
 
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -162,7 +157,8 @@ class _Painter:
                 lines = LineCollection(segments, linewidths=widths, colors=colour, alpha=alphas, zorder=2, gid=kind)
                 lines.set_capstyle("round")
                 self.axes.add_collection(lines)
-        _write_legend(self.axes, [kind for kind in _COLOURS if any(c.kind == kind for c in drawn)])
+        waits = {kind: any(c.back for c in drawn if c.kind == kind) for kind in {c.kind for c in drawn}}
+        _write_legend(self.axes, {k: f"{k}, to the next step" if waits[k] else k for k in _COLOURS if k in waits})
         of = scenes.count_connections(self.graph)
         some = f"the {len(drawn):,} strongest of {of:,} connections are drawn"
         every = "its only connection is drawn" if of == 1 else f"all {of:,} connections are drawn"
@@ -266,12 +262,12 @@ def _write_head(
         _write(axes, _MARGIN + position * _TILE, y - 0.6, label, size=7.5, color=_SOFT)
 
 
-def _write_legend(axes: Axes, kinds: Sequence[str]) -> None:
+def _write_legend(axes: Axes, kinds: Mapping[str, str]) -> None:
     x = _MARGIN
-    for kind in kinds:
+    for kind, words in kinds.items():
         axes.plot([x, x + 0.3], [0.78, 0.78], color=_COLOURS[kind], linewidth=2, solid_capstyle="round")
-        _write(axes, x + 0.38, 0.78, _LEGEND[kind], size=8, va="center")
-        x += 0.38 + 0.059 * len(_LEGEND[kind]) + 0.3
+        _write(axes, x + 0.38, 0.78, words, size=8, va="center")
+        x += 0.38 + 0.059 * len(words) + 0.3
     words = "Pale: seldom reached, because most answers come before."
     _write(axes, _MARGIN, 0.32, words, size=8, color=_SOFT, va="center")
     corner = (axes.get_xlim()[1] - 1.25, 0.36)

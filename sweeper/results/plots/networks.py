@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,9 +123,18 @@ def networks(points: Points) -> Picture:
     caption = (
         f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "
         "right, layers upwards from the image's squares, channels away into the page. Lateral and top-down connections "
-        "lead to the next step; only the strongest are drawn, and steps that are seldom reached are pale."
+        f"{_and_up(graph for _, graph, _ in drawn)}lead to the next step; only the strongest are drawn, and steps that "
+        "are seldom reached are pale."
     )
     return Picture("networks", "Networks along the front", caption, figure)
+
+
+def _and_up(graphs: Iterable[NetworkGraph]) -> str:
+    """Name the networks whose bottom-up connections lead to the next step too, as part of a sentence."""
+    waits = [bool(graph.up_delay) for graph in graphs]
+    if not any(waits):
+        return ""
+    return "and bottom-up ones between layers " if all(waits) else "and, with bottom_up: next, bottom-up ones "
 
 
 def _layers(graph: NetworkGraph) -> str:

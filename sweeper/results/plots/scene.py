@@ -131,7 +131,7 @@ def count_connections(graph: NetworkGraph) -> int:
 def _connections(graph: NetworkGraph, order: Sequence[Sequence[int]]) -> Iterator[Edge]:
     positions = [list(range(graph.image[0])), *([row.index(c) for c in range(len(row))] for row in order)]
     kinds = (
-        ("bottom-up", graph.bottom_up, -1, 0),
+        ("bottom-up", graph.bottom_up, -1, graph.up_delay),
         ("lateral", graph.lateral, 0, 1),
         ("top-down", graph.top_down, 1, 1),
     )
@@ -141,7 +141,8 @@ def _connections(graph: NetworkGraph, order: Sequence[Sequence[int]]) -> Iterato
             for position, row in zip(positions[layer], strengths, strict=True):
                 for source, strength in zip(sources, row, strict=True):
                     if strength > 0:
-                        yield Edge(strength, kind, source, (layer, position), back)
+                        is_image = source[0] == 0  # it is there at every step
+                        yield Edge(strength, kind, source, (layer, position), 0 if is_image else back)
 
 
 def _strongest_first(graph: NetworkGraph, layer: int) -> tuple[int, ...]:
