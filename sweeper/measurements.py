@@ -30,6 +30,7 @@ class Measurement:
         digits: Decimals that people read; programs get all of them.
         is_whole: Whether each network has a whole number of it; a mean over networks need not be one.
         label: What it is called beside a picture of one network.
+        decides: Whether anything may be decided by it: what is measured on the test images is reported, and no more.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Measurement:
     digits: int = 2
     is_whole: bool = False
     label: str = ""
+    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,62 @@ class Wall:
         return self.name.removeprefix("limited_")
 
 
-#: What a trained network is measured by, by name. Any of them may be an objective. A new one needs an entry here, and
-#: its value in what a training returns; sweeps that were stored without it read as null.
+#: What a trained network is measured by, by name. Any that `decides` may be an objective. A new one needs an entry
+#: here, and its value in what a training returns; sweeps that were stored without it read as null.
 MEASUREMENTS: Mapping[str, Measurement] = {
     one.name: one
     for one in (
-        Measurement("accuracy", "share", "share of held-out test images answered right", digits=3),
-        Measurement("loss", "nats", "mean negative log-likelihood of the test labels", digits=3),
+        Measurement(
+            "accuracy", "share", "share of validation images answered right", digits=3, label="accuracy, validation"
+        ),
+        Measurement("loss", "nats", "mean negative log-likelihood of the validation labels", digits=3),
         Measurement(
             "breadth", "channels", "mean number of living channels over living layers", label="breadth, channels"
         ),
         Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True),
         Measurement("depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers"),
-        Measurement("time", "steps", "mean expected number of recurrent steps over test images", label="time, steps"),
-        Measurement("time_p95", "steps", "95th percentile of the expected steps over test images"),
+        Measurement(
+            "time", "steps", "mean expected number of recurrent steps over validation images", label="time, steps"
+        ),
+        Measurement("time_p95", "steps", "95th percentile of the expected steps over validation images"),
         Measurement("exit_time", "steps", "mean steps when stopping at half of the step distribution"),
         Measurement("exit_accuracy", "share", "share right when stopping at half of the step distribution", digits=3),
         Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
         Measurement("macs", "multiply-accumulates per image", "at the expected time", digits=0, label="MACs per image"),
         Measurement("cost_breadth", "cost", "breadth cost of the trained weights"),
         Measurement("cost_depth", "cost", "depth cost of the trained weights"),
-        Measurement("cost_time", "cost", "time cost over test images"),
+        Measurement("cost_time", "cost", "time cost over validation images"),
+        Measurement(
+            "test_accuracy",
+            "share",
+            "share of test images answered right",
+            digits=3,
+            label="accuracy, test",
+            decides=False,
+        ),
+        Measurement(
+            "test_accuracy_se",
+            "share",
+            "standard error of `test_accuracy` for the number of test images; of a point: mean over the replicates",
+            digits=3,
+            decides=False,
+        ),
+        Measurement("test_loss", "nats", "mean negative log-likelihood of the test labels", digits=3, decides=False),
+        Measurement("test_time", "steps", "what `time` is, over test images", decides=False),
     )
 }
+
+
+#: What may be optimised, bounded or asked for the best of, by name.
+DECIDING: Mapping[str, Measurement] = {name: one for name, one in MEASUREMENTS.items() if one.decides}
+
+#: Why the others may not.
+DECIDES_NOTHING = "it is measured on the test images, which decide nothing"
+
+
+def deciding_twin(name: str) -> str:
+    """Return what is measured on the validation images as `name` is on the test images."""
+    return name.removeprefix("test_").removesuffix("_se")
 
 
 #: What bounds a network beside the pressures, by name.

@@ -357,7 +357,7 @@ def assert_true_of(result, task: Task):
         answer = answered(network, task.test.pixels[at : at + 500])
         steps += answer.expected_steps_BP[:, 0].tolist()
         right += (answer.log_probs_BPK[:, 0].argmax(1) == task.test.labels[at : at + 500]).tolist()
-    assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["accuracy"] * len(task.test))
+    assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["test_accuracy"] * len(task.test))
     assert sum(entry["steps"]["wrong"]) == len(right) - sum(right)
     middles = [(low + high) / 2 for low, high in pairwise(entry["steps"]["edges"])]
     counts = zip(entry["steps"]["right"], entry["steps"]["wrong"], strict=True)

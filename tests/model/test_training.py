@@ -143,9 +143,11 @@ def test_training_twice_gives_the_same_measurements(task):
 
 
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
-def test_step_distribution_of_a_result_is_the_mean_over_test_images_and_has_the_measured_time(task, time_selection):
+def test_step_distribution_of_a_result_is_the_mean_over_validation_images_and_has_the_measured_time(
+    task, time_selection
+):
     for result in train(task, window_for(task, time_selection), MEMBERS, SHORT):
-        answer = result.network(task.test.pixels)
+        answer = result.network(task.validation.pixels)
         assert result.step_dist == pytest.approx(answer.step_dist_TBP[..., 0].mean(1).tolist(), abs=1e-6)
         steps = range(1, result.network.window.steps + 1)
         expected = sum(step * share for step, share in zip(steps, result.step_dist, strict=True))
@@ -197,9 +199,8 @@ def test_population_of_which_nothing_is_finite_stops_early(task):
 
 
 def test_curve_is_bounded_however_many_epochs_there_are(task):
-    few = Task(
-        Images(task.train.pixels[:8], task.train.labels[:8]), Images(task.test.pixels[:4], task.test.labels[:4]), 3, ""
-    )
+    parts = ((task.train, 8), (task.validation, 4), (task.test, 4))
+    few = Task(*(Images(part.pixels[:count], part.labels[:count]) for part, count in parts), 3, "")
     result = train(few, Window((1,), 1, task.image, 3), [MEMBERS[0]], training_settings(epochs=120, batch_size=8))
     epochs = [point["epoch"] for point in result[0].curve]
     assert len(epochs) <= 50
