@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -47,14 +48,15 @@ class Trained:
 
     Attributes:
         network: What is left of it, cut; None unless it was trained as far as it was to be.
-        measurement: Values by name, see `model.counting.measure`; of a network that was interrupted only those of an
-            epoch, and otherwise empty where there is no network.
+        measurement: Values by name on the validation images, see `model.counting.measure`; those of a complete network
+            on the test images too, see `_tested`. Of a network that was interrupted only those of an epoch, and
+            otherwise empty where there is no network.
         channels_per_layer: Living channels of each living layer.
         curve: At most `CURVE_POINTS` mappings with `epoch`, the number of the round, and its values.
         reason: Why there is no network.
-        step_dist: Share of the held-out images that are answered after exactly step 1, 2, …; its mean is `time`.
+        step_dist: Share of the validation images that are answered after exactly step 1, 2, …; its mean is `time`.
         end: How its training ended.
-        thinking: How long it thinks about which held-out image.
+        thinking: How long it thinks about which test image; empty until it is complete.
     """
 
     network: Lattice | None
@@ -319,11 +321,16 @@ class TrainingPopulation:
                     }
         return found
 
-    def results(self, images: Images) -> list[Trained]:
-        """Cut what is left of every network, and measure it; nothing here is changed."""
+    def results(self, validation: Images, test: Images | None = None) -> list[Trained]:
+        """Cut what is left of every network, and measure it; nothing here is changed.
+
+        Args:
+            validation: What decisions are taken by.
+            test: What is reported of complete networks; None while they are not.
+        """
         found = [self._unfinished(member) for member in range(len(self.curves))]
         if self.is_interrupted:
-            values = self.values(images)
+            values = self.values(validation)
             return [replace(result, measurement=values[member]) for member, result in enumerate(found)]
         for shard in self.shards:
             lattice = shard.lattice
@@ -332,7 +339,7 @@ class TrainingPopulation:
                 remove_dead(lattice, BACKPROP_DEAD_BELOW)
             for row, member in enumerate(shard.members):
                 if self.lost_at[member] is None:
-                    found[member] = self._result(lattice, row, member, images)
+                    found[member] = self._result(cut(lattice, row), member, validation, test)
         return found
 
     def _unfinished(self, member: int) -> Trained:
@@ -349,9 +356,8 @@ class TrainingPopulation:
             reason, end = "stopped early", End.STOPPED
         return Trained(None, {}, [], self.curves[member], reason, end=end)
 
-    def _result(self, lattice: Lattice, row: int, member: int, images: Images) -> Trained:
-        network = cut(lattice, row)
-        channels, seen = network.window.channels, evaluate(network, images)
+    def _result(self, network: Lattice, member: int, validation: Images, test: Images | None) -> Trained:
+        channels, seen = network.window.channels, evaluate(network, validation)
         # Limited in time is who would go on: by what it does, or by what it would rather do.
         halts_last = float((seen.step == network.last_step).double().mean())
         last_share = max(halts_last, float(seen.last_step_share.mean()))
@@ -360,6 +366,26 @@ class TrainingPopulation:
         step_dist = (torch.bincount(halted_N, minlength=network.window.steps) / len(halted_N)).tolist()
         updates = self.course.begin(min(self.epoch, self.ends[member]))
         used = {"updates": float(updates), "epochs": self.course.passes(updates)}
-        values, curve = {**measure(network, seen), **used, **limits}, self.curves[member]
-        thinking = thinking_of(seen, images.labels, network.window.steps)
-        return Trained(network, values, list(channels), curve, step_dist=step_dist, thinking=thinking)
+        values = {**measure(network, seen), **used, **limits}
+        thinking = Thinking()
+        if test is not None:
+            tested = evaluate(network, test)
+            values |= _tested(measure(network, tested), len(test))
+            thinking = thinking_of(tested, test.labels, network.window.steps)
+        return Trained(network, values, list(channels), self.curves[member], step_dist=step_dist, thinking=thinking)
+
+
+def _tested(measured: Mapping[str, float], count: int) -> dict[str, float]:
+    """Return what is reported of a network on the test images.
+
+    Args:
+        measured: What `measure` returned for them.
+        count: How many there are; the standard error is that of a share of so many, √(p (1 − p) / n).
+    """
+    share = measured["accuracy"]
+    return {
+        "test_accuracy": share,
+        "test_accuracy_se": math.sqrt(share * (1 - share) / count),
+        "test_loss": measured["loss"],
+        "test_time": measured["time"],
+    }

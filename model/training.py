@@ -27,7 +27,7 @@ class Epoch:
     Attributes:
         epoch: Rounds done, from 1.
         epochs: Rounds in all.
-        values: By member: `loss`, `accuracy`, `time`, `channels` on the held-out images; empty where not finite or
+        values: By member: `loss`, `accuracy`, `time`, `channels` on the validation images; empty where not finite or
             stopped.
         full: Members whose window could not grow for want of memory, since this epoch, and their sizes in words.
         state: Returns all that is needed to go on from here; tensors, numbers and lists only.
@@ -68,7 +68,8 @@ def train(
     to rounding.
 
     Args:
-        task: Images to learn and images held out.
+        task: Images to learn, and images held out: what is handed out after each epoch is measured on those for
+            validation, and those for testing are looked at once, when a network is complete.
         window: What every network may use; where windows grow, what they begin with.
         members: Pressures and seed of each network.
         settings: Shared by all.
@@ -91,7 +92,7 @@ def train(
         CheckpointError: If `state` belongs to another population, or lacks a member that is not stopped.
     """
     course = Course(members, settings, task.train.to(device, dtype))
-    test_images = task.test.to(device, dtype)
+    validation = task.validation.to(device, dtype)
     population = TrainingPopulation(course, window, growth, torch.zeros(0, device=device, dtype=dtype))
     if state is not None:
         population.restore(state, stopped)
@@ -102,9 +103,10 @@ def train(
         full = population.run_epoch(is_over)
         if population.is_interrupted:
             break
-        values = population.values(test_images)
+        values = population.values(validation)
         for curve, value, end in zip(population.curves, values, population.ends, strict=True):
             is_kept = population.epoch == end or (population.epoch % keep_every == 0 and population.epoch < end)
             curve.extend([{"epoch": population.epoch, **value}] if value and is_kept else [])
         report(Epoch(population.epoch, course.rounds, values, full, population.state))
-    return population.results(test_images)
+    is_complete = population.epoch == course.rounds or population.is_done
+    return population.results(validation, task.test.to(device, dtype) if is_complete else None)

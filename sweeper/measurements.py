@@ -30,6 +30,7 @@ class Measurement:
         digits: Decimals that people read; programs get all of them.
         is_whole: Whether each network has a whole number of it; a mean over networks need not be one.
         label: What it is called beside a picture of one network.
+        decides: Whether anything may be decided by it: what is measured on the test images is reported, and no more.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Measurement:
     digits: int = 2
     is_whole: bool = False
     label: str = ""
+    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,21 @@ class Wall:
         return self.name.removeprefix("limited_")
 
 
-#: What a trained network is measured by, by name. Any of them may be an objective. A new one needs an entry here, and
-#: its value in what a training returns; sweeps that were stored without it read as null.
+#: What a trained network is measured by, by name. Any that `decides` may be an objective. A new one needs an entry
+#: here, and its value in what a training returns; sweeps that were stored without it read as null.
 MEASUREMENTS: Mapping[str, Measurement] = {
     one.name: one
     for one in (
         # Those that have no other word for it are of the network as it is used: each image halts by the network's own
         # rule, at the first step at which half of its step distribution is reached.
-        Measurement("accuracy", "share", "share of held-out test images answered right at halting", digits=3),
-        Measurement("loss", "nats", "mean negative log-likelihood of the test labels at halting", digits=3),
+        Measurement(
+            "accuracy",
+            "share",
+            "share of validation images answered right at halting",
+            digits=3,
+            label="accuracy, validation",
+        ),
+        Measurement("loss", "nats", "mean negative log-likelihood of the validation labels at halting", digits=3),
         Measurement(
             "breadth",
             "channels",
@@ -80,10 +88,14 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True),
         Measurement("depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers"),
         Measurement(
-            "time", "steps", "mean number of recurrent steps over test images until halting", label="time, steps"
+            "time", "steps", "mean number of recurrent steps over validation images until halting", label="time, steps"
         ),
-        Measurement("time_p95", "steps", "number of steps by which 95 % of the test images have halted", is_whole=True),
-        Measurement("expected_time", "steps", "mean over test images of the expected step, which training prices"),
+        Measurement(
+            "time_p95", "steps", "number of steps by which 95 % of the validation images have halted", is_whole=True
+        ),
+        Measurement(
+            "expected_time", "steps", "mean over validation images of the expected step, which training prices"
+        ),
         Measurement(
             "mixture_accuracy",
             "share",
@@ -100,9 +112,38 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         Measurement("epochs", "epochs", "passes over the training images that it took", digits=1),
         Measurement("cost_breadth", "cost", "breadth cost of the trained weights"),
         Measurement("cost_depth", "cost", "depth cost of the trained weights"),
-        Measurement("cost_time", "cost", "time cost over test images: the expected step"),
+        Measurement("cost_time", "cost", "time cost over validation images: the expected step"),
+        Measurement(
+            "test_accuracy",
+            "share",
+            "share of test images answered right",
+            digits=3,
+            label="accuracy, test",
+            decides=False,
+        ),
+        Measurement(
+            "test_accuracy_se",
+            "share",
+            "standard error of `test_accuracy` for the number of test images; of a point: mean over the replicates",
+            digits=3,
+            decides=False,
+        ),
+        Measurement("test_loss", "nats", "mean negative log-likelihood of the test labels", digits=3, decides=False),
+        Measurement("test_time", "steps", "what `time` is, over test images", decides=False),
     )
 }
+
+
+#: What may be optimised, bounded or asked for the best of, by name.
+DECIDING: Mapping[str, Measurement] = {name: one for name, one in MEASUREMENTS.items() if one.decides}
+
+#: Why the others may not.
+DECIDES_NOTHING = "it is measured on the test images, which decide nothing"
+
+
+def deciding_twin(name: str) -> str:
+    """Return what is measured on the validation images as `name` is on the test images."""
+    return name.removeprefix("test_").removesuffix("_se")
 
 
 #: What bounds a network beside the pressures, by name.

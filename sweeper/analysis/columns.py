@@ -95,12 +95,14 @@ ANSWER: Mapping[str, Column] = _columns(
 #: taken by a column above.
 AXES: Mapping[str, Column] = _columns(
     Column("data", "", "`digits`, or the file of the images"),
-    Column("test", "", "the file of the held-out images"),
+    Column("validation", "", "the file of the images that decide"),
+    Column("test", "", "the file of the images that are reported and decide nothing"),
     Column("classes", "count", "classes to tell apart"),
     Column("occlusion", "share", "share of each image that is hidden"),
     Column("noise", "pixel value", "standard deviation of the noise on each pixel, whose values are 0 to 1"),
     Column("train_images", "count", "images trained on"),
-    Column("test_images", "count", "held-out images"),
+    Column("validation_images", "count", "images that decide"),
+    Column("test_images", "count", "images that are reported and decide nothing"),
     Column("window", "", "whether the window is fixed or grows"),
     Column("channels", "channels", "channels of a layer in the window"),
     Column("layers", "layers", "layers of the window"),

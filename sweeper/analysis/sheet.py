@@ -18,13 +18,17 @@ _DIGITS = 2
 #: Columns that are shown of every network, besides the objectives.
 USUAL = ("accuracy", "breadth", "depth", "time")
 
+#: And what is told of it beside: measured on the test images, and nothing that it was chosen by.
+TESTED = ("test_accuracy",)
+
 
 def _letters(*, is_window: bool) -> str:
     return " ".join(wall.axis[0] for wall in WALLS.values() if wall.is_window is is_window)
 
 
-#: What two of the columns of a front mean.
+#: What columns of a front mean.
 LEGEND = (
+    "on validation images; test_accuracy ± its standard error on test images · "
     f"layers: living channels · wall: limited by the window ({_letters(is_window=True)}) "
     f"or by memory ({_letters(is_window=False)})"
 )
@@ -123,8 +127,9 @@ def front_names(
         with_axes: Also what made each network: the axes of the sweep in which its rows differ.
     """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
+    tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     axes = _axes_in(rows) if with_axes else []
-    return [*USUAL, *(o.name for o in objectives), *axes, *seeds, "channels_per_layer", "wall", "key"]
+    return [*USUAL, *(o.name for o in objectives), *tested, *axes, *seeds, "channels_per_layer", "wall", "key"]
 
 
 def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -175,7 +180,7 @@ def value_text(name: str, value: object) -> str:
 def _cell(name: str, row: Mapping[str, Any]) -> str:
     value = row.get(name)
     if name in MEASUREMENTS:
-        return number(name, value, row.get(f"{name}_sd"))
+        return number(name, value, row.get(f"{name}_se" if name in TESTED else f"{name}_sd"))
     if name == "channels_per_layer" and not value:
         return "none"
     return value_text(name, last_line(value or "") if name == "reason" else value)

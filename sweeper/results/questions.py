@@ -16,7 +16,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.sheet import Sheet
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.measurements import Goal, Objective
+from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, Goal, Objective, deciding_twin
 from sweeper.results.query import origin_notes, with_origin
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State, TrialRecord
@@ -109,6 +109,7 @@ def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str]
     if not (pa.types.is_floating(wanted.type) or pa.types.is_integer(wanted.type)):
         raise QueryError(f"--{wish.goal} {wish.name} asks for the best of words. Name a measurement or a number.")
     condition = parsed(wish.at)
+    _check_decides([wish.name, *(one.name for one in comparisons(condition))])
     met = points.filter(pc.and_(holds(points, condition, wish.at), pc.is_valid(wanted)))
     facts: dict[str, Any] = {"at": wish.at, str(wish.goal): wish.name}
     if met.num_rows == 0:
@@ -126,6 +127,13 @@ def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str]
     says = _best_text(wish, ranks, roles.count("best"))
     shown = ("role", wish.name, *(one.name for one in comparisons(condition)))
     return Answer(front, says, _with_role(met, roles), tuple(n for n in shown if n != "key"), facts)
+
+
+def _check_decides(names: Sequence[str]) -> None:
+    """Refuse to choose a network by what it was measured as on the test images."""
+    for name in names:
+        if name in MEASUREMENTS and name not in DECIDING:
+            raise QueryError(f"the best cannot be chosen by {name}: {DECIDES_NOTHING}. Use {deciding_twin(name)}.")
 
 
 def _best_text(wish: Best, ranks: Sequence[float], count: int) -> str:

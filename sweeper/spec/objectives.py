@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, ValidationInfo, field_validator
 
-from sweeper.measurements import MEASUREMENTS, Goal, Objective
-from sweeper.spec.problems import Problem, broken_rule, nearest, problem, problems_of, refuse
-from sweeper.spec.setting import Frozen, is_stored
+from sweeper.measurements import Goal, Objective
+from sweeper.spec.problems import Problem, nearest, problem, problems_of, refuse
+from sweeper.spec.setting import Frozen, measured
 
 
 class _ObjectiveEntry(Frozen):
@@ -21,9 +21,7 @@ class _ObjectiveEntry(Frozen):
     @field_validator("name")
     @classmethod
     def _is_measured(cls, name: str, info: ValidationInfo) -> str:
-        if name not in MEASUREMENTS and not is_stored(info):
-            raise broken_rule("an objective must name a measurement", nearest(name, MEASUREMENTS))
-        return name
+        return measured(name, "an objective must name a measurement", info)
 
 
 def _read_objective(entry: object, info: ValidationInfo) -> Objective:

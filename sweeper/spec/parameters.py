@@ -24,7 +24,7 @@ from sweeper.spec.setting import SECTIONS, Frozen, PressuresSpec, Scalar, TaskSp
 MOST_SETTINGS = 100_000
 
 #: Fields that belong to one data file or one shape, and so cannot be varied.
-_FIXED_FIELDS = frozenset({"test", "halve"})
+_FIXED_FIELDS = frozenset({"validation", "test", "halve"})
 
 #: The owner of the parameters that stand in no section of the file.
 PRESSURES = "pressures"

@@ -23,6 +23,7 @@ from pydantic import (
     model_serializer,
 )
 
+from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, deciding_twin
 from sweeper.rules import RULES
 from sweeper.spec.choices import BottomUp, Solver, TimeSelection, Until, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
@@ -64,6 +65,23 @@ def _check_kernel(kernel: int) -> int:
     return kernel
 
 
+def measured(name: str, rule: str, info: ValidationInfo) -> str:
+    """Return the name of a measurement that something may be decided by, or refuse it.
+
+    Args:
+        name: As the file has it.
+        rule: What must be, as a message begins.
+        info: Of the spec: one that was stored may name what only other versions measure.
+    """
+    if is_stored(info):
+        return name
+    if name not in MEASUREMENTS:
+        raise broken_rule(rule, nearest(name, DECIDING))
+    if name not in DECIDING:
+        raise broken_rule(f"{rule} that may decide: {DECIDES_NOTHING}", f"Use {deciding_twin(name)}.")
+    return name
+
+
 Number = Annotated[float, AfterValidator(_without_minus_zero)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -76,19 +94,23 @@ class TaskSpec(Frozen):
 
     Attributes:
         data: `digits`, or the path of a local Parquet image file.
-        test: Parquet file of the held-out images; without it a share of `data` is held out.
+        validation: Parquet file of the images that decide; without it a fifth of the images for training is held out.
+        test: Parquet file of the images that decide nothing and are reported; without it a quarter of `data` is held
+            out.
         classes: Use only so many classes; left out, all of them.
         occlusion: Share of each image that is hidden.
         noise: Standard deviation of the Gaussian noise on each pixel.
-        train_images, test_images: Use only so many images; left out, all of them.
+        train_images, validation_images, test_images: Use only so many images; left out, all of them.
     """
 
     data: str = DIGITS
+    validation: str | None = None
     test: str | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
     occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
     noise: NotNegative = 0.0
     train_images: Count | None = None
+    validation_images: Count | None = None
     test_images: Count | None = None
 
     @field_validator("data")
@@ -96,17 +118,25 @@ class TaskSpec(Frozen):
     def _find_data(cls, data: str, info: ValidationInfo) -> str:
         return data if data == DIGITS else _parquet(data, info, "data must be 'digits' or a Parquet file")
 
-    @field_validator("test")
+    @field_validator("validation", "test")
     @classmethod
-    def _find_test(cls, test: str | None, info: ValidationInfo) -> str | None:
-        if test is None:
+    def _find_held_out(cls, file: str | None, info: ValidationInfo) -> str | None:
+        name = info.field_name
+        if file is None:
             return None
         if info.data.get("data") == DIGITS:
             raise broken_rule(
-                "test must go with a Parquet file in task.data ('digits' holds out its own share)",
-                "Remove `test`.",
+                f"{name} must go with a Parquet file in task.data ('digits' holds out its own share)",
+                f"Remove `{name}`.",
             )
-        return _parquet(test, info, "test must be a Parquet file")
+        found = _parquet(file, info, f"{name} must be a Parquet file")
+        for other in ("data", "validation"):
+            if other != name and info.data.get(other) == found:
+                raise broken_rule(
+                    f"{name} must be another file than {other}, since what is learned from or decides is no test",
+                    f"Name another file, or remove `{name}`: a share of `data` is held out.",
+                )
+        return found
 
     @field_validator("classes")
     @classmethod
@@ -114,6 +144,12 @@ class TaskSpec(Frozen):
         if classes is not None and classes > _DIGITS_CLASSES and info.data.get("data") == DIGITS:
             raise broken_rule("classes must be at most 10 for the data 'digits'", "Use 2 to 10.")
         return classes
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of its image files; none for the data that come with scikit-learn."""
+        named = (self.data, self.validation, self.test)
+        return tuple(file for file in named if file is not None and file != DIGITS)
 
     @property
     def label(self) -> str:
@@ -128,6 +164,8 @@ class TaskSpec(Frozen):
             parts.append(f"noise{self.noise!r}")
         if self.train_images is not None:
             parts.append(f"train{self.train_images}")
+        if self.validation_images is not None:
+            parts.append(f"validation{self.validation_images}")
         if self.test_images is not None:
             parts.append(f"test{self.test_images}")
         return "-".join(parts)

@@ -21,7 +21,7 @@ class TaskFacts:
     """What is known of a task before training.
 
     Attributes:
-        train_images, test_images: How many.
+        train_images, validation_images, test_images: How many.
         image: Channels, height and width.
         classes: How many.
         fingerprint: Hash of the data.
@@ -29,6 +29,7 @@ class TaskFacts:
     """
 
     train_images: int
+    validation_images: int
     test_images: int
     image: tuple[int, int, int]
     classes: int
@@ -67,7 +68,13 @@ def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
         if label in facts:
             network_bytes = max(network_bytes, facts[label].network_bytes)
         facts[label] = TaskFacts(
-            len(task.train), len(task.test), task.image, task.classes, task.fingerprint, network_bytes
+            len(task.train),
+            len(task.validation),
+            len(task.test),
+            task.image,
+            task.classes,
+            task.fingerprint,
+            network_bytes,
         )
     return facts
 
@@ -129,7 +136,7 @@ def memory_bytes() -> int:
 
 def files(settings: Sequence[Setting]) -> dict[str, int]:
     """Return the sizes of the image files that training reads, by absolute path."""
-    named = {name for setting in settings for name in (setting.task.data, setting.task.test) if name}
+    named = {name for setting in settings for name in setting.task.files}
     return {str(path.absolute()): path.stat().st_size for path in map(Path, sorted(named)) if path.is_file()}
 
 
@@ -161,7 +168,8 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
     size = min(first.training.batch_size, len(task.train))
     few = model.Task(
         model.Images(task.train.pixels[:size], task.train.labels[:size]),
-        model.Images(task.test.pixels[:size], task.test.labels[:size]),
+        model.Images(task.validation.pixels[:size], task.validation.labels[:size]),
+        model.Images(task.test.pixels[:1], task.test.labels[:1]),
         task.classes,
         task.fingerprint,
     )
@@ -182,10 +190,10 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         growth=growth_of(first),
         report=on_epoch,
     )
-    # One probe round is one batch of training and one of testing; training costs about three times testing.
+    # One probe round is one batch of training and one of validation; training costs about three times as much.
     per_batch = (ends[-1] - ends[0]) / (batches - 1)
     updates = first.training.updates
     per_round = len(task.train) // size if updates is None else updates / first.training.rounds
-    round_s = per_batch * (0.75 * per_round + 0.25 * len(task.test) / size)
+    round_s = per_batch * (0.75 * per_round + 0.25 * len(task.validation) / size)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Probe(round_s, memory, sizes[0])

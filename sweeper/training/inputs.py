@@ -16,7 +16,7 @@ def load_task(task: TaskSpec) -> model.Task:
     Raises:
         TaskError: Of the model, if images or labels cannot be read, or classes are missing.
     """
-    files = [Path(file) for file in (task.data, task.test) if file]
+    files = map(Path, task.files)
     return _load_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
 
 

@@ -24,7 +24,7 @@ from sweeper.cli.tables import (
 )
 from sweeper.driver.estimate import Estimate
 from sweeper.ledger.counts import Counts
-from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.measurements import DECIDING, MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.model import Graph
 from sweeper.network import StepHistogram
 from sweeper.trial import Outcome
@@ -38,14 +38,15 @@ def a_key(text):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def a_front(names=USUAL, *, seeds=1, layers=(8, 8, 8), scale=1.0, walls=(), version=1):
+def a_front(names=USUAL, *, seeds=1, layers=(8, 8, 8), scale=1.0, walls=(), version=1, tested=None):
     """Return a front whose networks buy accuracy with everything else, with keys as the ledger makes them."""
     objectives = [Objective(name, Goal.MAXIMIZE if "accuracy" in name else Goal.MINIMIZE) for name in names]
     trials = []
     for number in range(NETWORKS):
         for seed in range(seeds):
-            values = dict.fromkeys(MEASUREMENTS, scale * (number + 1) + seed / 8)
+            values = dict.fromkeys(DECIDING if tested is None else MEASUREMENTS, scale * (number + 1) + seed / 8)
             values["accuracy"] = 0.25 * (number + 1) + seed / 100
+            values |= tested or {}
             trials.append(
                 a_trial(
                     number * seeds + seed,
@@ -98,7 +99,7 @@ def test_front_of_the_usual_objectives_fits_the_terminal_and_nothing_is_cut(seed
 
 
 @given(
-    names=st.permutations(list(MEASUREMENTS)).flatmap(lambda names: st.integers(1, 14).map(lambda n: names[:n])),
+    names=st.permutations(list(DECIDING)).flatmap(lambda names: st.integers(1, 14).map(lambda n: names[:n])),
     seeds=st.integers(1, 3),
     layers=st.lists(st.integers(0, 1024), max_size=12),
     scale=st.sampled_from([1.0, 1e3, 1e8]),
@@ -143,8 +144,16 @@ def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
     assert line.split() == ["0.250", "1.0", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
 
 
+def test_front_shows_test_accuracy_with_its_standard_error_beside_what_was_decided_by():
+    tested = {"test_accuracy": 0.95, "test_accuracy_se": 0.0103}
+    text = shown(front_table(a_front(("accuracy", "time"), tested=tested), 100), 100)
+    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +test_accuracy +layers", text)
+    assert text.count("0.950 ±0.010") == NETWORKS
+    assert "on validation images; test_accuracy ± its standard error on test images" in text
+
+
 def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
-    assert "±" not in shown(front_table(a_front()))
+    assert not re.search(r"±\d", shown(front_table(a_front())))
     wide = shown(front_table(a_front(seeds=3), 200), 200)
     assert re.search(r"0\.260 ±0\.010 .* 3  8 8 8", wide)
 
@@ -298,7 +307,7 @@ def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step()
     for line in (
         r"digits-10 · trial abc",
         r"2 layers of 3 \+ 2 channels",
-        r"accuracy +0.927",
+        r"accuracy, validation +0.927",
         r"breadth, channels +3\b",
         r"time, steps +1.75",
         r"parameters +321",

@@ -253,7 +253,7 @@ def test_python_of_the_page_about_data_writes_a_file_that_can_be_trained_on(tmp_
     exec(compile(code, "own-data.md", "exec"), {})
     assert pq.read_table("cells.parquet").num_rows == 100
     task = model.load_task(model.TaskDefinition("cells.parquet"))
-    assert (task.image, task.classes, len(task.train) + len(task.test)) == ((1, 16, 16), 4, 100)
+    assert (task.image, task.classes, len(task.train) + len(task.validation) + len(task.test)) == ((1, 16, 16), 4, 100)
 
 
 def test_front_of_the_tutorial_is_that_of_the_front_page():

@@ -354,7 +354,7 @@ def assert_true_of(result, task: Task):
     network, entry = result.network, thinking_entries(result.thinking, task.test)
     answer = halted(network, task.test.pixels)
     steps, right = answer.steps.tolist(), (answer.log_probs.argmax(1) == task.test.labels).tolist()
-    assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["accuracy"] * len(task.test))
+    assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["test_accuracy"] * len(task.test))
     assert sum(entry["steps"]["wrong"]) == len(right) - sum(right)
     counts = zip(entry["steps"]["right"], entry["steps"]["wrong"], strict=True)
     assert [sum(both) for both in counts] == [steps.count(step) for step in range(1, network.window.steps + 1)]

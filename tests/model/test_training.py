@@ -177,7 +177,7 @@ def test_training_twice_gives_the_same_measurements(task):
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
 def test_step_distribution_of_a_result_is_that_of_the_steps_taken_and_has_the_measured_time(task, time_selection):
     for result in train(task, window_for(task, time_selection), MEMBERS, SHORT):
-        taken = Network(result.network).halting(task.test.pixels).steps
+        taken = Network(result.network).halting(task.validation.pixels).steps
         assert result.step_dist == pytest.approx([
             float((taken == step).float().mean()) for step in range(1, result.network.window.steps + 1)
         ])
@@ -231,9 +231,8 @@ def test_population_of_which_nothing_is_finite_stops_early(task):
 
 
 def test_curve_is_bounded_however_many_epochs_there_are(task):
-    few = Task(
-        Images(task.train.pixels[:8], task.train.labels[:8]), Images(task.test.pixels[:4], task.test.labels[:4]), 3, ""
-    )
+    parts = ((task.train, 8), (task.validation, 4), (task.test, 4))
+    few = Task(*(Images(part.pixels[:count], part.labels[:count]) for part, count in parts), 3, "")
     result = train(few, Window((1,), 1, task.image, 3), [MEMBERS[0]], training_settings(epochs=120, batch_size=8))
     epochs = [point["epoch"] for point in result[0].curve]
     assert len(epochs) <= 50

@@ -60,6 +60,7 @@ tasks = st.builds(
     occlusion=st.floats(0, 0.99),
     noise=prices,
     train_images=st.none() | counts,
+    validation_images=st.none() | counts,
     test_images=st.none() | counts,
 )
 lattices = st.builds(
@@ -239,7 +240,10 @@ def test_setting_is_immutable():
         (TaskSpec(data="/d/mnist_train.parquet", classes=10), "mnist-10"),
         (TaskSpec(data="/d/my images.parquet"), "my_images"),
         (TaskSpec(classes=3, occlusion=0.25, noise=0.1), "digits-3-occluded0.25-noise0.1"),
-        (TaskSpec(classes=3, train_images=500, test_images=100), "digits-3-train500-test100"),
+        (
+            TaskSpec(classes=3, train_images=500, validation_images=80, test_images=100),
+            "digits-3-train500-validation80-test100",
+        ),
     ],
 )
 def test_task_label_names_what_differs_from_the_default(task, label):
@@ -545,6 +549,7 @@ CHANGED = [
     ("data: digits", "data: digts", ["data=digts", "line 1, task.data", "Did you mean 'digits'?"]),
     ("data: digits", "classes: 3", ["classes=", "one place", "task.classes", "line 3"]),
     ("data: digits", "test: a.parquet", ['test="a.parquet"', "task.test"]),
+    ("data: digits", "validation: a.parquet", ['validation="a.parquet"', "task.validation"]),
     ("data: digits", "occlusion: 1", ["occlusion=1", "less than 1"]),
     ("data: digits", "noise: -0.5", ["noise=-0.5"]),
     ("data: digits", "train_images: 0", ["train_images=0"]),

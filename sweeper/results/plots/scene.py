@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from sweeper.analysis.sheet import USUAL
+from sweeper.analysis.sheet import TESTED, USUAL
 from sweeper.measurements import MEASUREMENTS, Measurement, touched
 from sweeper.network import NetworkGraph, StepHistogram
 
@@ -184,7 +184,7 @@ def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, s
         "parameters": graph.parameters,
         **measurement,
     }
-    shown = [MEASUREMENTS[name] for name in (*USUAL, "parameters", "macs") if name in known]
+    shown = [MEASUREMENTS[name] for name in (*USUAL, *TESTED, "parameters", "macs") if name in known]
     return {one.label or one.name: _figure(one, known[one.name]) for one in shown}
 
 

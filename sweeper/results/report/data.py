@@ -94,7 +94,7 @@ def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
     table = sweep.trials()
     axes = {name for record in sweep.records for name in record.axes}
     shown = {"key", "task", "outcome", "seed", "channels_per_layer", *axes, *(f"setting.{axis}" for axis in axes)}
-    shown |= {o.name for o in sweep.objectives} | set(sheet.USUAL)
+    shown |= {o.name for o in sweep.objectives} | {*sheet.USUAL, *sheet.TESTED}
     goals = {objective.name: objective.goal.value for objective in sweep.objectives}
     members = {key for front in fronts for keys in front.table["keys"].to_pylist() for key in keys}
     found = []
