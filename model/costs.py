@@ -9,12 +9,16 @@ but shrinks and dies with its channel.
     depth   = Σ_l l · Σ_c g[l,c]
     time    = mean over inputs of Σ_t t · p(t|x)
 
-What a channel of norm 1 costs, k and l, is written once, in `Prices`: what is measured, the loss of one solver and the
-proximal step of the other take it from there.
+These are what the solvers `backprop` and `proximal` put on weights. The solver `elimination` counts instead of
+weighing: a channel that is there costs what one of norm 1 does, and one that is gone nothing.
+
+What a channel of norm 1 costs, k and l, is written once, in `Prices`: what is measured, and every solver, take it from
+there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +102,24 @@ def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
     costs = [Prices.of(group_PC, layer).costs(group_PC) for layer, group_PC in enumerate(groups, start=1)]
     breadth, depth = zip(*costs, strict=True)
     return torch.stack(breadth).sum(0), torch.stack(depth).sum(0)
+
+
+def counted_costs(living: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what channels cost that are counted, and not weighed: each that lives as one of norm 1.
+
+    Args:
+        living: By layer, which channels live, bool, shape (P, C_l).
+        like: Shape (P,); of its type and device.
+
+    Returns:
+        Breadth Σ_l Σ_k k and depth Σ_l l · n_l over the n_l living channels of each layer; each of shape (P,).
+    """
+    breadth_P, depth_P = torch.zeros_like(like), torch.zeros_like(like)
+    for layer, alive_PC in enumerate(living, start=1):
+        presence_PC = alive_PC.to(like)
+        costs = Prices.of(presence_PC, layer).costs(presence_PC)
+        breadth_P, depth_P = breadth_P + costs[0], depth_P + costs[1]
+    return breadth_P, depth_P
 
 
 def time_cost(answer: LatticeAnswer) -> Tensor:

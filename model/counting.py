@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sweeper.model.costs import group_norms, scale_channels, space_costs
+from sweeper.model.costs import group_norms, scale_channels
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Source, assembled
 from sweeper.model.tasks import Images
@@ -258,7 +258,7 @@ def _readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
-    """Return everything that is reported for one trained network but whether its window limited it.
+    """Return what is counted and measured of one trained network on some images.
 
     Args:
         cut_network: What `cut` returned.
@@ -268,7 +268,7 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts. Those
         without a prefix are of the network as it is used: each image halts by the network's own rule.
     """
-    left, (breadth_P, depth_P) = cut_network.window, space_costs(cut_network)
+    left = cut_network.window
     time, expected_time = (float(steps.double().mean()) for steps in (seen.step, seen.expected_steps))
     return {
         "accuracy": _share(seen.is_right),
@@ -283,9 +283,6 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         "parameters": float(count_parameters(cut_network)),
         # Linear in the steps, so that this is the mean over images of what each of them took.
         "macs": count_macs(left, time),
-        "cost_breadth": float(breadth_P.sum()),
-        "cost_depth": float(depth_P.sum()),
-        "cost_time": expected_time,
     }
 
 

@@ -15,6 +15,7 @@ window settles. A fixed window is never offered anything, and shrinks in the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -132,6 +133,9 @@ class Look:
         last_entry: How far its last step is open.
         now: Optimizer steps made.
         done: Share of the training done.
+        ends: Share of it after which nothing grows.
+        worth: What its channels are worth on average, in nats of the loss; infinite where they need not pay.
+        channel_prices: By layer, what another channel costs, and last what one of another layer does; in nats.
     """
 
     kept: Sequence[int]
@@ -142,6 +146,13 @@ class Look:
     last_entry: float
     now: int
     done: float
+    ends: float = GROWTH_ENDS
+    worth: float = math.inf
+    channel_prices: Sequence[float] = ()
+
+    def pays(self, layer: int) -> bool:
+        """Tell whether another channel of a layer, from 0, may be worth its price; it will hardly be above the mean."""
+        return math.isinf(self.worth) or self.channel_prices[layer] <= self.worth
 
 
 def shrink(extent: Extent, look: Look) -> None:
@@ -177,7 +188,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
         batch_size: Images of a training step.
         growth: The limit.
     """
-    if look.done >= GROWTH_ENDS:
+    if look.done >= look.ends:
         return
 
     def fits(channels: Sequence[int], steps: int) -> bool:
@@ -187,7 +198,9 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
 
     for l, axis in enumerate(extent.breadth):
         is_wanted = _holds(axis, look.weakest[l], look.now) and look.used[l] == extent.channels[l]
-        if look.now >= axis.due and is_wanted:
+        if not look.pays(l):
+            axis.is_hungry = False  # its price limits it, and not the window
+        elif look.now >= axis.due and is_wanted:
             axis.was_taken(look.now)
             wider = [c + (c + 1) // 2 if i == l else c for i, c in enumerate(extent.channels)]
             if fits(wider, extent.steps):
@@ -196,6 +209,8 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
     lasting_steps = extent.steps - (extent.opening < 0)
     if not window.reaches(len(extent.channels) + 1, lasting_steps):
         extent.depth.is_hungry = False  # it is the network's steps that limit it, and those have an axis of their own
+    elif not look.pays(len(look.used)):
+        extent.depth.is_hungry = False
     elif look.now >= extent.depth.due and has_depth:
         extent.depth.was_taken(look.now)
         if fits([*extent.channels, START_CHANNELS], extent.steps):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sweeper.model.costs import group_norms
+from sweeper.model.costs import counted_costs, group_norms, space_costs
 from sweeper.model.counting import (
     BACKPROP_DEAD_BELOW,
     count_space,
@@ -21,16 +21,20 @@ from sweeper.model.counting import (
     measure,
     remove_dead,
 )
+from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, Path, counted_objective
 from sweeper.model.errors import CheckpointError, WindowError
 from sweeper.model.examples import Thinking, thinking_of
-from sweeper.model.growth import LOOK_EVERY, Extent, Growth, Look, grow, shrink, walls
+from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
-from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored, segments
+from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored
 from sweeper.model.tasks import Images
 
-STATE_FORMAT = 3
+#: Training images that the objective of a complete network is measured on, or all if there are fewer.
+PRICED_ON = 5000
+
+STATE_FORMAT = 4
 
 
 class End(StrEnum):
@@ -69,6 +73,40 @@ class Trained:
     thinking: Thinking = field(default_factory=Thinking)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A network that is kept aside.
+
+    Attributes:
+        shard: The network alone, with its optimizer's moments.
+        extent: Its window.
+    """
+
+    shard: Shard
+    extent: Extent
+
+    def state(self) -> dict[str, Any]:
+        """Return it as tensors, numbers and lists only."""
+        return {"shard": self.shard.state(), "extent": self.extent.to_state()}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of a network at the end of a stage of its elimination.
+
+    Attributes:
+        loss: On the images that are judged by, with the cost of its time; in nats.
+        objective: The same with the prices of its channels.
+        is_empty: Whether no channel is left.
+        is_last: Whether no stage is left.
+    """
+
+    loss: float
+    objective: float
+    is_empty: bool
+    is_last: bool
+
+
 class TrainingPopulation:
     """Everything that changes while a population trains.
 
@@ -91,6 +129,8 @@ class TrainingPopulation:
         self.extents = [Extent.of(window) for _ in range(count)]
         self.ends = [course.rounds] * count  # rounds after which each one's training ends
         self.histories = [History() for _ in range(count)]
+        self.paths = [Path() for _ in range(count)]
+        self.bests: dict[int, Kept] = {}
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
@@ -122,6 +162,8 @@ class TrainingPopulation:
             "ends": list(self.ends),
             "histories": [history.to_state() for history in self.histories],
             "shards": [shard.state() for shard in self.shards],
+            "paths": [path.to_state() for path in self.paths],
+            "bests": {member: best.state() for member, best in self.bests.items()},
         }
 
     def restore(self, state: dict[str, Any], stopped: Collection[int]) -> None:
@@ -149,6 +191,8 @@ class TrainingPopulation:
             ends = [int(end) for end in state["ends"]]
             histories = [History.from_state(history) for history in state["histories"]]
             shards = [restored(self.course, shard, extents, ends, self.like) for shard in state["shards"]]
+            paths = [Path(**path) for path in state["paths"]]
+            bests = {member: self._kept_of(best, ends) for member, best in state["bests"].items()}
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the training state is damaged: {str(error).splitlines()[0]}") from error
         here = {member for shard in shards for member in shard.members}
@@ -158,8 +202,15 @@ class TrainingPopulation:
                 "but they are to be trained. Train from the start."
             )
         self.extents, self.shards, self.ends, self.histories = extents, shards, ends, histories
+        self.paths, self.bests = paths, bests
         self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
         self.curves = [list(curve) for curve in state["curves"]]
+
+    def _kept_of(self, state: dict[str, Any], ends: Sequence[int]) -> Kept:
+        """Return what was kept aside, from its state."""
+        extent = Extent.from_state(state["extent"])
+        extents = [extent] * len(self.course.members)
+        return Kept(restored(self.course, state["shard"], extents, ends, self.like), extent)
 
     def _is_of_window(self, stored: Any) -> bool:
         """Tell whether stored fields are those of the window; fields that are newer than the state have defaults."""
@@ -177,14 +228,23 @@ class TrainingPopulation:
         here = {member for shard in self.shards for member in shard.members}
         if here.isdisjoint(stopped):
             return
+        for member in stopped:
+            self.bests.pop(member, None)
         self._divide_anew(self.shards, here.difference(stopped))
 
-    def _divide_anew(self, shards: Sequence[Shard], members: Collection[int]) -> None:
-        """Assemble some members of shards anew, without pruning, in the place of these shards."""
-        held = {member: channels for shard in shards for member, channels in shard.held().items()}
+    def _divide_anew(self, shards: Sequence[Shard], members: Collection[int], instead: Sequence[Shard] = ()) -> None:
+        """Assemble some members of shards anew, without pruning, in the place of these shards.
+
+        Args:
+            shards: What is replaced.
+            members: Those that are assembled.
+            instead: Shards that some of the members are taken from in place of their own.
+        """
+        sources = [*shards, *instead]  # the last one counts
+        held = {member: channels for shard in sources for member, channels in shard.held().items()}
         parts, _ = self._parts(members)
         others = [shard for shard in self.shards if shard not in shards]
-        self.shards = others + regroup(shards, held, self.extents, parts, self.window, self.ends)
+        self.shards = others + regroup(sources, held, self.extents, parts, self.window, self.ends)
 
     def _parts(self, members: Collection[int]) -> tuple[list[list[int]], float]:
         """Divide members into parts whose trainings end together, and return the work of all of them, see `divide`."""
@@ -203,7 +263,7 @@ class TrainingPopulation:
         """
         were_full = [extent.is_full for extent in self.extents]
         sums = dict.fromkeys(self.training, (0.0, 0.0))
-        for first, last in segments(self.course.begin(self.epoch), self.course.begin(self.epoch + 1), LOOK_EVERY):
+        for first, last in self.course.looks(self.epoch):
             if is_over():
                 self.is_interrupted = True
                 return {}
@@ -212,7 +272,9 @@ class TrainingPopulation:
                 self._note(shard, sums)
                 for member in shard.drop_not_finite():
                     self.lost_at[member] = self.lost_at[member] or self.epoch + 1
-            self._look(last)
+            self._look(last, last - first)
+            if last in self.course.schedule.decisions:
+                self._eliminate(last)
         if self.course.may_settle:
             self._settle(sums)
         self.epoch += 1
@@ -241,6 +303,8 @@ class TrainingPopulation:
             for row, member in enumerate(shard.members):
                 if self.lost_at[member] is not None or self.ends[member] < course.rounds:
                     continue
+                if course.schedule.decisions and not self.paths[member].is_over:
+                    continue
                 counts = tuple(int(alive_PC[row].sum()) for alive_PC in living)
                 loss, steps = (total / updates for total in sums[member])
                 self.histories[member].add(Round(updates, loss, steps, tuple(count for count in counts if count)))
@@ -251,8 +315,13 @@ class TrainingPopulation:
             self._divide_anew(shards, [member for shard in shards for member in shard.members])
 
     @torch.no_grad()
-    def _look(self, now: int) -> None:
-        """Look at every network's window, and move the networks where that is needed or saves work."""
+    def _look(self, now: int, updates: int) -> None:
+        """Look at every network's window, and move the networks where that is needed or saves work.
+
+        Args:
+            now: Training steps made.
+            updates: Those since the last look.
+        """
         kept: dict[int, list[torch.Tensor]] = {}
         added: dict[int, list[int]] = {}
         steps = [extent.steps for extent in self.extents]
@@ -274,6 +343,8 @@ class TrainingPopulation:
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,
                     done=now / self.course.begin(shard.end),
+                    ends=self.course.growth_ends,
+                    **self._payment(member, [len(k) for k in kept[member]], float(shard.loss_sum_P[row]) / updates),
                 )
                 before = (extent.steps, extent.opening)
                 shrink(extent, look)
@@ -286,6 +357,74 @@ class TrainingPopulation:
         has_grown = any(any(more) for more in added.values())
         has_opened = any(extent.steps > before for extent, before in zip(self.extents, steps, strict=True))
         self._move(kept, added, now, must=has_grown or has_opened)
+
+    def _payment(self, member: int, channels: list[int], loss: float) -> dict[str, Any]:
+        """Return what a network's channels are worth on average, and what more cost; empty where none need pay."""
+        course = self.course
+        if not (self.growth and course.is_eliminating and channels):
+            return {}
+        pressures = course.members[member]
+        of_chance = (1 + course.settings.step_loss) * math.log(self.window.classes) + pressures.time
+        counts = [*channels, 0]
+        return {
+            "worth": max(0.0, of_chance - loss) / sum(channels),
+            "channel_prices": [
+                pressures.breadth * (count + 1) + pressures.depth * layer for layer, count in enumerate(counts, start=1)
+            ],
+        }
+
+    @torch.no_grad()
+    def _eliminate(self, now: int) -> None:
+        """Judge the stage that ends here, bring back networks whose way is over, and let the next channels fade."""
+        course, is_last = self.course, self.course.schedule.stages_left(now) == 0
+        judged, back = course.sample(JUDGED_ON), list[int]()
+        for shard in self._at_work:
+            shard.fading = []
+            on_the_way = [member for member in shard.members if not self.paths[member].is_over]
+            if not on_the_way:
+                continue
+            living = living_channels(shard.lattice)
+            loss_P = shard.loss_on(judged)
+            objective_P = counted_objective(loss_P, living, shard.breadth_P, shard.depth_P)
+            for row, member in enumerate(shard.members):
+                if member in on_the_way:
+                    is_empty = not any(bool(alive_PC[row].any()) for alive_PC in living)
+                    seen = Seen(float(loss_P[row]), float(objective_P[row]), is_empty, is_last)
+                    if self._judge(shard, member, seen):
+                        back.append(member)
+        if back:
+            shards = [shard for shard in self._at_work if not set(back).isdisjoint(shard.members)]
+            instead = [self.bests.pop(member) for member in back]
+            for member, best in zip(back, instead, strict=True):
+                self.extents[member] = best.extent
+            members = [member for shard in shards for member in shard.members]
+            self._divide_anew(shards, members, [best.shard for best in instead])
+        for shard in self._at_work:
+            on_the_way_P = torch.tensor([not self.paths[member].is_over for member in shard.members])
+            if on_the_way_P.any():
+                shard.fading = shard.next_to_fade(
+                    on_the_way_P, course.sample(CHOSEN_ON), course.schedule.stages_left(now)
+                )
+
+    def _judge(self, shard: Shard, member: int, seen: Seen) -> bool:
+        """Keep a network aside that is the best so far, and tell whether a better one from before is to come back."""
+        path, pressures = self.paths[member], self.course.members[member]
+        is_free = not (pressures.breadth or pressures.depth)
+        if is_free or self.lost_at[member] is not None:
+            path.is_over = True
+            return False
+        is_best = seen.objective <= path.best
+        if is_best:
+            path.best = seen.objective
+            held = {member: shard.held()[member]}
+            extent = deepcopy(self.extents[member])
+            extents = [extent] * len(self.extents)
+            (alone,) = regroup([shard], held, extents, [[member]], self.window, self.ends)
+            self.bests[member] = Kept(alone, extent)
+        path.is_over = seen.is_last or seen.is_empty or seen.loss > path.best
+        if path.is_over and is_best:
+            del self.bests[member]  # it is what there is
+        return path.is_over and not is_best
 
     def _move(self, kept: dict[int, list[torch.Tensor]], added: dict[int, list[int]], now: int, must: bool) -> None:
         shards = self._at_work
@@ -334,7 +473,7 @@ class TrainingPopulation:
             return [replace(result, measurement=values[member]) for member, result in enumerate(found)]
         for shard in self.shards:
             lattice = shard.lattice
-            if not self.course.is_proximal:
+            if self.course.is_in_loss:
                 lattice = deepcopy(lattice)  # whoever holds the state that was reported last may go on from it
                 remove_dead(lattice, BACKPROP_DEAD_BELOW)
             for row, member in enumerate(shard.members):
@@ -366,13 +505,29 @@ class TrainingPopulation:
         step_dist = (torch.bincount(halted_N, minlength=network.window.steps) / len(halted_N)).tolist()
         updates = self.course.begin(min(self.epoch, self.ends[member]))
         used = {"updates": float(updates), "epochs": self.course.passes(updates)}
-        values = {**measure(network, seen), **used, **limits}
+        values = {**measure(network, seen), **self._priced(network, member), **used, **limits}
         thinking = Thinking()
         if test is not None:
             tested = evaluate(network, test)
             values |= _tested(measure(network, tested), len(test))
             thinking = thinking_of(tested, test.labels, network.window.steps)
         return Trained(network, values, list(channels), self.curves[member], step_dist=step_dist, thinking=thinking)
+
+    @torch.no_grad()
+    def _priced(self, network: Lattice, member: int) -> dict[str, float]:
+        """Return the total that a network's training was to make small, and its parts, as its solver prices them."""
+        course, pressures = self.course, self.course.members[member]
+        alone = Shard(course, [member], network, [0], [network.window.steps])
+        loss_P, time_P = alone.task_loss_on(course.sample(PRICED_ON))
+        costs = counted_costs(living_channels(network), loss_P) if course.is_eliminating else space_costs(network)
+        loss, breadth, depth, time = (float(value_P[0]) for value_P in (loss_P, *costs, time_P))
+        return {
+            "objective": loss + pressures.breadth * breadth + pressures.depth * depth + pressures.time * time,
+            "training_loss": loss,
+            "cost_breadth": breadth,
+            "cost_depth": depth,
+            "cost_time": time,
+        }
 
 
 def _tested(measured: Mapping[str, float], count: int) -> dict[str, float]:

@@ -24,7 +24,8 @@ class TrainingSettings:
     Attributes:
         epochs: Passes over the images, a round each. None where `updates` are given.
         batch_size: Images per update.
-        solver: `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
+        solver: `elimination` takes channels out and keeps what has the lowest objective, see `model.elimination`;
+            `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
         step_loss: Weight of the mean loss of every single step's own answer.
         updates: Steps of the optimizer in all; None where `epochs` are given.
         round_updates: Updates of a round, the last one of which may have fewer. None: a pass over the images.

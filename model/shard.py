@@ -8,8 +8,9 @@ beside whom changes rounding and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -17,8 +18,19 @@ import torch
 from torch import Tensor
 
 from sweeper.model.costs import group_norms, space_costs, time_cost, touching
-from sweeper.model.counting import BACKPROP_DEAD_BELOW, remove_dead
-from sweeper.model.growth import OPENING_STEPS, Extent
+from sweeper.model.counting import BACKPROP_DEAD_BELOW, living_channels, remove_dead
+from sweeper.model.elimination import (
+    BEGINS,
+    Schedule,
+    chosen,
+    fading_count,
+    outgoing,
+    prices,
+    silent,
+    weakest,
+    without_fading,
+)
+from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
 from sweeper.model.lattice import Lattice, LatticeAnswer, Window
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import MOMENTS, Source, assembled, fitting_window, move_moments
@@ -27,6 +39,9 @@ from sweeper.model.tasks import Images
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
+
+#: Images that are answered at once where there is nothing to learn; bounds the memory, not the result.
+EVALUATED_AT_ONCE = 500
 
 #: Another division of a population must save this share of the work to be worth the moving.
 WORTH_MOVING = 0.1
@@ -98,9 +113,42 @@ class Course:
         return f"epoch {number}" if self.settings.round_updates is None else f"round {number}"
 
     @property
+    def is_eliminating(self) -> bool:
+        """Whether channels are priced by being taken out, and not by their weights."""
+        return self.settings.solver == "elimination"
+
+    @property
     def is_proximal(self) -> bool:
-        """Whether the costs act after each step of the optimizer, not through the loss."""
+        """Whether the costs act on the weights after each step of the optimizer."""
         return self.settings.solver == "proximal"
+
+    @property
+    def is_in_loss(self) -> bool:
+        """Whether the costs are part of the loss: no weight is exactly zero then, so that dead takes a threshold."""
+        return self.settings.solver == "backprop"
+
+    def looks(self, number: int) -> list[tuple[int, int]]:
+        """Return the training steps of a round in parts, after each of which the networks are looked at."""
+        return segments(self.begin(number), self.begin(number + 1), LOOK_EVERY)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """When channels are eliminated; empty where they are not."""
+        if not self.is_eliminating:
+            return Schedule(())
+        ends = [last for number in range(self.rounds) for _, last in self.looks(number)]
+        return Schedule.of(ends, self.updates)
+
+    @property
+    def growth_ends(self) -> float:
+        """Share of the training after which no window grows: what is taken apart must not grow."""
+        return BEGINS if self.is_eliminating else GROWTH_ENDS
+
+    def sample(self, count: int) -> Images:
+        """Return so many of the training images, or all if there are fewer; always the same, in the same order."""
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))[:count]
+        order = order.to(self.images.labels.device)
+        return Images(self.images.pixels[order], self.images.labels[order])
 
     def order(self, member: int, number: int) -> Tensor:
         """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
@@ -137,6 +185,7 @@ class Shard:
             reference.new_tensor([getattr(course.members[m], axis) for m in members])
             for axis in ("breadth", "depth", "time")
         )
+        self.fading: list[Tensor] = []  # by layer, which channels fade in this stage, (P, C_l); empty for none
         self.has_space_pressure = bool(torch.any(self.breadth_P > 0) | torch.any(self.depth_P > 0))
         self.dead: list[Tensor] = []
         self.loss_sum_P, self.last_share_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
@@ -164,6 +213,7 @@ class Shard:
             "window": asdict(self.lattice.window),
             "lattice": self.lattice.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "fading": self.fading,
         }
 
     def advance(self, first: int, last: int) -> None:
@@ -188,6 +238,8 @@ class Shard:
             self.optimizer.step()
             if course.is_proximal and self.has_space_pressure:
                 self._bury(proximal_step(self.lattice, self.breadth_P, self.depth_P, self.optimizer))
+            if self.fading:
+                self._fade(course.schedule.fade(update))
             self.loss_sum_P += loss_P.detach()
             if course.may_settle:
                 self.steps_sum_P += time_cost(answer).detach()
@@ -198,8 +250,72 @@ class Shard:
         order_NP = torch.stack([self.course.order(member, number) for member in self.members], dim=1)
         return order_NP.to(self.course.images.labels.device)
 
+    @torch.no_grad()
+    def _fade(self, share: float) -> None:
+        """Leave this share of what is heard of the channels that fade."""
+        for l, fading_PC in enumerate(self.fading):
+            if bool(fading_PC.any()):
+                for weight in outgoing(self.lattice, l):
+                    weight.mul_(without_fading(weight, fading_PC, share))
+
+    @torch.no_grad()
+    def next_to_fade(self, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
+        """Return which channels fade next: by layer, bool, (P, C_l); those of one layer in each network.
+
+        Args:
+            may_fade_P: Networks in which any may.
+            images: What channels are worth is measured on.
+            stages: How many stages are left.
+        """
+        living, order = living_channels(self.lattice), weakest(self.lattice)
+        loss_P = self.loss_on(images)
+        worth, fading = [], [torch.zeros_like(alive_PC) for alive_PC in living]
+        for l, alive_PC in enumerate(living):
+            with silent(self.lattice, l, torch.zeros_like(alive_PC).scatter_(1, order[l][:, :1], True)):
+                worth.append(torch.where(alive_PC.any(1), self.loss_on(images) - loss_P, torch.inf))
+        if not worth:
+            return []
+        layer_P = chosen(torch.stack(worth), torch.stack(prices(living, self.breadth_P, self.depth_P)))
+        counts_P = torch.stack([alive_PC.sum(1) for alive_PC in living]).sum(0)
+        for row, (layer, count) in enumerate(zip(layer_P.tolist(), counts_P.tolist(), strict=True)):
+            if count and may_fade_P[row]:
+                here = int(living[layer][row].sum())
+                fading[layer][row, order[layer][row, : min(here, fading_count(count, stages))]] = True
+        return fading
+
+    @torch.no_grad()
+    def loss_on(self, images: Images) -> Tensor:
+        """Return each network's loss on images, with what its time costs and nothing else; shape (P,), in nats."""
+        return self._answered(images, lambda answer, labels_BP: self._timed_loss(answer, labels_BP))
+
+    @torch.no_grad()
+    def task_loss_on(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Return each network's loss on images without any cost, in nats, and what its time costs; each (P,)."""
+        loss_P = self._answered(images, self._task_loss)
+        return loss_P, self._answered(images, lambda answer, _: time_cost(answer))
+
+    def _answered(self, images: Images, value: Callable[[LatticeAnswer, Tensor], Tensor]) -> Tensor:
+        """Return the mean over images of a value of shape (P,) that is itself a mean over those of a batch."""
+        total_P = torch.zeros_like(self.time_P)
+        for start in range(0, len(images), EVALUATED_AT_ONCE):
+            labels_B = images.labels[start : start + EVALUATED_AT_ONCE]
+            answer = self.lattice(images.pixels[start : start + EVALUATED_AT_ONCE])
+            total_P += value(answer, labels_B[:, None].expand(-1, len(self.members))) * len(labels_B)
+        return total_P / len(images)
+
     def _loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
-        """Return each network's loss, shape (P,)."""
+        """Return what training minimises of each network, shape (P,)."""
+        loss_P = self._timed_loss(answer, labels_BP)
+        if self.course.is_in_loss and self.has_space_pressure:
+            breadth_cost_P, depth_cost_P = space_costs(self.lattice)
+            loss_P = loss_P + self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
+        return loss_P
+
+    def _timed_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
+        return self._task_loss(answer, labels_BP) + self.time_P * time_cost(answer)
+
+    def _task_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
+        """Return each network's loss before anything is priced, shape (P,)."""
         settings = self.course.settings
         label_BP1 = labels_BP[..., None]
         loss_P = -answer.log_probs_BPK.gather(2, label_BP1)[..., 0].mean(0)
@@ -210,10 +326,6 @@ class Shard:
             # A step that is not there has no loss, and adds none to the mean over the steps that are.
             weight_TP = self.lattice.entry.T / self.lattice.entry.sum(1)
             loss_P = loss_P + settings.step_loss * (loss_TP * weight_TP).sum(0)
-        loss_P = loss_P + self.time_P * time_cost(answer)
-        if not self.course.is_proximal and self.has_space_pressure:
-            breadth_cost_P, depth_cost_P = space_costs(self.lattice)
-            loss_P = loss_P + self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
         return loss_P
 
     @torch.no_grad()
@@ -256,7 +368,7 @@ class Shard:
 
     def used(self, kept: list[Tensor], norms: list[Tensor]) -> list[Tensor]:
         """Return which of the kept channels count as alive, given the group norms of all."""
-        if self.course.is_proximal:
+        if not self.course.is_in_loss:
             return kept
         return [k & (norm_PC > BACKPROP_DEAD_BELOW) for k, norm_PC in zip(kept, norms, strict=True)]
 
@@ -297,6 +409,7 @@ def restored(
     openings, steps = [extent.opening for extent in its], [extent.steps for extent in its]
     shard = Shard(course, state["members"], lattice, openings, steps, ends[state["members"][0]])
     shard.optimizer.load_state_dict(state["optimizer"])
+    shard.fading = list(state["fading"])
     return shard
 
 
@@ -374,8 +487,20 @@ def regroup(
         openings, steps = [extents[m].opening for m in part], [extents[m].steps for m in part]
         shard = Shard(shards[0].course, part, lattice, openings, steps, ends[part[0]] if ends else None)
         move_moments(sources, [places[m][0].optimizer for m in part], lattice, shard.optimizer)
+        shard.fading = _moved([places[m] for m in part], [kept[m] for m in part], lattice)
         found.append(shard)
     return found
+
+
+def _moved(places: Sequence[tuple[Shard, int]], kept: Sequence[list[Tensor]], lattice: Lattice) -> list[Tensor]:
+    """Return which channels fade in an assembled lattice; empty for none."""
+    if not any(shard.fading for shard, _ in places):
+        return []
+    fading = [torch.zeros_like(bias_PC, dtype=torch.bool) for bias_PC in lattice.bias]
+    for row, ((shard, old_row), its) in enumerate(zip(places, kept, strict=True)):
+        for l, channels in enumerate(its if shard.fading else []):
+            fading[l][row, : len(channels)] = shard.fading[l][old_row][channels]
+    return fading
 
 
 def moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:

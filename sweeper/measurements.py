@@ -110,9 +110,18 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ),
         Measurement("updates", "count", "training steps that it took", digits=0, is_whole=True),
         Measurement("epochs", "epochs", "passes over the training images that it took", digits=1),
-        Measurement("cost_breadth", "cost", "breadth cost of the trained weights"),
-        Measurement("cost_depth", "cost", "depth cost of the trained weights"),
-        Measurement("cost_time", "cost", "time cost over validation images: the expected step"),
+        Measurement(
+            "objective",
+            "nats",
+            "what training is to make small: `training_loss`, and each cost times its pressure",
+            digits=3,
+        ),
+        Measurement(
+            "training_loss", "nats", "what the training images lose, on which nothing is decided but training", digits=3
+        ),
+        Measurement("cost_breadth", "cost", "what channels cost by their rank in their layer, as the solver prices it"),
+        Measurement("cost_depth", "cost", "what channels cost by the number of their layer, as the solver prices it"),
+        Measurement("cost_time", "cost", "what time costs: the mean expected step over training images"),
         Measurement(
             "test_accuracy",
             "share",

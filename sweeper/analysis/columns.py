@@ -117,7 +117,7 @@ AXES: Mapping[str, Column] = _columns(
     Column("until", "", "whether a network's training ends with the budget or once it has settled"),
     Column("batch_size", "count", "images per update"),
     Column("learning_rate", "", "step size of the optimizer"),
-    Column("solver", "", "how breadth and depth pressures act on the weights"),
+    Column("solver", "", "how breadth and depth pressures act on a network"),
     Column("step_loss", "", "weight of the loss of every single step's answer"),
     Column("breadth_pressure", "nats", "price of a channel of norm 1, times its rank"),
     Column("depth_pressure", "nats", "price of a channel of norm 1, times the number of its layer"),

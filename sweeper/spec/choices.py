@@ -27,8 +27,9 @@ class WindowKind(StrEnum):
 
 
 class Solver(StrEnum):
-    """How breadth and depth pressures act on the weights."""
+    """How breadth and depth pressures act on a network."""
 
+    ELIMINATION = "elimination"
     PROXIMAL = "proximal"
     BACKPROP = "backprop"
 

@@ -237,7 +237,7 @@ class TrainingSpec(Frozen):
         until: When a network's training ends: with the budget; or once it has settled, with the budget at the latest.
         batch_size: Images per update.
         learning_rate: Step size of the optimizer.
-        solver: How breadth and depth pressures act on the weights.
+        solver: How breadth and depth pressures act on a network.
         step_loss: Weight of the loss on every single step's answer.
     """
 
@@ -246,7 +246,7 @@ class TrainingSpec(Frozen):
     until: Annotated[Until, Field(strict=False)] = Until.BUDGET
     batch_size: Count = 64
     learning_rate: Positive = 3e-3
-    solver: Annotated[Solver, Field(strict=False)] = Solver.PROXIMAL
+    solver: Annotated[Solver, Field(strict=False)] = Solver.ELIMINATION
     step_loss: NotNegative = 0.2
 
     @field_validator("epochs")  # a default is not looked at: `epochs` was given

@@ -25,9 +25,9 @@ def task():
 
 def kind(task, solver, grows, bottom_up="within"):
     """Return members, settings and window of a training with a fixed window, or with one that grows."""
-    settings = training_settings(
-        epochs=10 if grows else 6, solver=solver, learning_rate=3e-2
-    )  # channels die on the way
+    # Channels die on the way. Where they are eliminated, windows grow in the first third of the training only.
+    epochs = (20 if solver == "elimination" else 10) if grows else 6
+    settings = training_settings(epochs=epochs, solver=solver, learning_rate=3e-2)
     if grows:
         return UNEQUAL, settings, {"window": start_for(task, bottom_up=bottom_up), "growth": Growth(400_000)}
     return MEMBERS, settings, {"window": window_for(task, bottom_up=bottom_up)}
@@ -54,7 +54,7 @@ def channels_in(states):
 
 
 kinds = pytest.mark.parametrize("grows", [False, True], ids=["fixed window", "growing window"])
-solvers = pytest.mark.parametrize("solver", ["proximal", "backprop"])
+solvers = pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 
 
 # Pausing
@@ -265,7 +265,7 @@ def test_division_of_some_members_is_that_of_a_population_of_them_alone(task):
 
 @pytest.mark.parametrize("asked", [1, 2, 5])
 def test_training_that_is_over_ends_where_it_is_with_values_and_curve(task, monkeypatch, asked):
-    monkeypatch.setattr("sweeper.model.population.LOOK_EVERY", 2)  # three segments in an epoch
+    monkeypatch.setattr("sweeper.model.shard.LOOK_EVERY", 2)  # three segments in an epoch
     questions, members = [], [*MEMBERS, BROKEN]
 
     def is_over():

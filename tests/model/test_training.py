@@ -100,7 +100,7 @@ def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, t
     assert {depth for _, depth in counts} == {0, 1, 2}
 
 
-@pytest.mark.parametrize("solver", ["proximal", "backprop"])
+@pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 @pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
 @pytest.mark.parametrize(("steps", "bottom_up"), [(1, "within"), (3, "within"), (3, "next")])
 def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps, bottom_up):
@@ -111,7 +111,7 @@ def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver
     assert states[-1]["shards"][0]["lattice"]["readout_bias"].dtype == torch.float64
 
 
-@pytest.mark.parametrize("solver", ["proximal", "backprop"])
+@pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(task, solver):
     settings = training_settings(epochs=6, solver=solver)
     _, states = states_of(task, MEMBERS, settings, stop_after=1)
@@ -251,7 +251,7 @@ def sizes_in(states):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", ["proximal", "backprop"])
+@pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 @pytest.mark.parametrize(
     ("time_selection", "bottom_up"), [("adaptive", "within"), ("fixed", "within"), ("adaptive", "next")]
 )

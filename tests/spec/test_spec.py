@@ -94,7 +94,7 @@ settings_of_any_kind = st.builds(
 
 AXES = {
     "time_pressure": prices,
-    "solver": st.sampled_from(["proximal", "backprop"]),
+    "solver": st.sampled_from(["elimination", "proximal", "backprop"]),
     "classes": st.integers(2, 10),
     "steps": st.integers(1, 256),
     "occlusion": st.floats(0, 0.9),
@@ -478,7 +478,7 @@ ADDED = [
     ("lattice: {window: auto, memory_mib: 0}", ["memory_mib=0", "at least 1"]),
     ("lattice: {memory_mib: 64}", ["memory_mib must go with a window that grows", "window: auto"]),
     ("lattice: {window: fixed, memory_mib: 64}", ["memory_mib=64"]),
-    ("training: {solver: adam}", ["solver=adam", "proximal or backprop"]),
+    ("training: {solver: adam}", ["solver=adam", "elimination, proximal or backprop"]),
     ("training: {<<: 1}", ["'<<'"]),
     ("replicates: 0", ["replicates=0", "line 8, replicates"]),
     ("replicates: 99999", ["2 classes × 99999 replicates = 199998", "100000"]),

@@ -1,0 +1,203 @@
+"""Channels that fade one after another: when, which, what comes back, and what is said of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeper.model import Lattice, Pressures, TaskDefinition, Window, load_task, train
+from sweeper.model.costs import counted_costs
+from sweeper.model.elimination import BEGINS, ENDS, STAGES, Schedule, chosen, fading_count, prices, silent, weakest
+from sweeper.model.population import TrainingPopulation
+from tests.model.populations import training_settings
+from tests.model.trainings import window_for
+
+SETTINGS = training_settings(epochs=40, solver="elimination", learning_rate=2e-2)
+WINDOW = (4, 3)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task(TaskDefinition(classes=3, train_images=160, validation_images=60, test_images=60))
+
+
+# When
+
+
+@given(st.integers(1, 3000), st.integers(1, 60))
+def test_stages_lie_in_their_share_of_the_training_and_are_no_more_than_there_are_looks(updates, every):
+    looks = [*range(every, updates, every), updates]
+    schedule = Schedule.of(looks, updates)
+    assert list(schedule.decisions) == sorted(set(schedule.decisions))
+    assert set(schedule.decisions) <= set(looks)
+    assert all(BEGINS * updates <= now <= ENDS * updates for now in schedule.decisions)
+    assert len(schedule.decisions) != 1
+    assert len(schedule.decisions) <= STAGES + 1
+    within = [now for now in looks if BEGINS * updates <= now <= ENDS * updates]
+    if len(within) > 1:
+        assert (schedule.decisions[0], schedule.decisions[-1]) == (within[0], within[-1])
+
+
+@given(st.integers(50, 3000), st.integers(1, 30))
+def test_what_fades_falls_by_equal_parts_to_nothing_in_every_stage(updates, every):
+    schedule = Schedule.of([*range(every, updates, every), updates], updates)
+    for begin, end in zip(schedule.decisions, schedule.decisions[1:], strict=False):
+        left = [1.0]
+        for update in range(begin, end):
+            left.append(left[-1] * schedule.fade(update))
+        assert left == pytest.approx([1 - i / (end - begin) for i in range(end - begin + 1)], abs=1e-12)
+        assert left[-1] == 0
+
+
+@given(st.integers(1, 300), st.integers(1, STAGES))
+def test_few_channels_are_left_after_all_stages(channels, stages):
+    left = channels
+    for stage in range(stages):
+        if left:
+            fading = fading_count(left, stages - stage)
+            assert 1 <= fading <= left
+            left -= fading
+    assert left <= max(1, round(channels * 0.1), channels - stages)
+    assert channels < 3 or left < channels
+
+
+# Which
+
+
+def test_layer_whose_weakest_channel_is_worth_least_for_its_price_is_chosen():
+    worth_LP = torch.tensor([[0.3, 0.1, math.inf], [0.2, 0.1, 0.5]])
+    price_LP = torch.tensor([[0.1, 0.1, 0.0], [0.1, 0.2, 0.1]])
+    assert chosen(worth_LP, price_LP).tolist() == [1, 1, 1]
+
+
+def test_price_of_the_last_channel_is_the_slope_of_the_counted_costs():
+    living = [torch.tensor([[True, True, True], [True, False, False]]), torch.tensor([[True, True], [True, True]])]
+    breadth_P, depth_P = torch.tensor([0.5, 0.25]), torch.tensor([2.0, 3.0])
+
+    def total(sets):
+        breadth_cost_P, depth_cost_P = counted_costs(sets, breadth_P)
+        return breadth_P * breadth_cost_P + depth_P * depth_cost_P
+
+    assert total(living).tolist() == [0.5 * (6 + 3) + 2 * (3 + 4), 0.25 * (1 + 3) + 3 * (1 + 4)]
+    for l, price_P in enumerate(prices(living, breadth_P, depth_P)):
+        fewer = [alive_PC.clone() for alive_PC in living]
+        for row in range(2):
+            fewer[l][row, int(fewer[l][row].sum()) - 1] = False
+        torch.testing.assert_close(total(living) - total(fewer), price_P)
+
+
+def test_silence_is_that_of_a_lattice_without_the_channel_and_ends_with_nothing_changed():
+    lattice = Lattice(Window((3, 2), 3, (1, 5, 5), 3), [0, 1]).double()
+    images = torch.rand(4, 1, 5, 5, dtype=torch.float64)
+    before, state = lattice(images).logits_TBPK, {k: v.clone() for k, v in lattice.state_dict().items()}
+    silent_PC = torch.tensor([[True, False, False], [False, False, False]])
+    with silent(lattice, 0, silent_PC):
+        within = lattice(images).logits_TBPK
+    assert not torch.equal(within[:, :, 0], before[:, :, 0])
+    torch.testing.assert_close(within[:, :, 1], before[:, :, 1])
+    assert all(torch.equal(value, state[name]) for name, value in lattice.state_dict().items())
+    with torch.no_grad():
+        lattice.bottom_up[0][0, 0] = 0  # the channel says nothing, to nobody
+        lattice.lateral[0][0, 0] = 0
+        lattice.top_down[0][0, 0] = 0
+        lattice.bias[0][0, 0] = 0
+    torch.testing.assert_close(lattice(images).logits_TBPK[:, :, 0], within[:, :, 0])
+
+
+def test_weakest_channels_come_first_and_those_that_are_gone_last():
+    lattice = Lattice(Window((3,), 2, (1, 4, 4), 2), [0])
+    with torch.no_grad():
+        for c, scale in enumerate((2.0, 0.0, 0.5)):
+            for weight in (lattice.bottom_up[0], lattice.lateral[0]):
+                weight[0, c] *= scale
+            lattice.lateral[0][0, :, c] *= scale
+            lattice.readout[0][0, :, c] *= scale
+    assert weakest(lattice)[0].tolist() == [[2, 0, 1]]
+
+
+# What comes back
+
+
+def judged(task, members, monkeypatch, settings=SETTINGS):
+    """Train, and return the results and what was seen of each member at the end of each stage, in order."""
+    seen = {member: [] for member in range(len(members))}
+    judge = TrainingPopulation._judge
+
+    def noting(self, shard, member, view):
+        if not self.paths[member].is_over:
+            counts = tuple(len(channels) for channels in shard.held().get(member, []))
+            seen[member].append((view.objective, counts))
+        return judge(self, shard, member, view)
+
+    monkeypatch.setattr(TrainingPopulation, "_judge", noting)
+    return train(task, replace(window_for(task), channels=WINDOW, halve=()), members, settings), seen
+
+
+def test_network_with_the_lowest_objective_comes_back(task, monkeypatch):
+    members = [Pressures(b, b / 2, 0.02, seed) for b in (1e-4, 0.02, 0.3) for seed in (0, 1)]
+    results, seen = judged(task, members, monkeypatch)
+    kept = [min(seen[member], key=lambda view: view[0])[1] for member in range(len(members))]
+    assert [tuple(result.channels_per_layer) for result in results] == kept
+    assert len(set(kept)) > 2
+    assert any(view[0] > min(seen[member])[0] for member in seen for view in seen[member][-1:]), "none came back"
+
+
+def test_higher_pressure_never_keeps_more(task, monkeypatch):
+    members = [Pressures(pressure, pressure / 2, 0.02, 3) for pressure in (0, 1e-3, 1e-2, 0.1, 1.0)]
+    results, _ = judged(task, members, monkeypatch)
+    prices_of = [sum(c * (c + 1) / 2 for c in result.channels_per_layer) for result in results]
+    assert prices_of == sorted(prices_of, reverse=True)
+    assert prices_of[0] == 10 + 6
+    assert prices_of[-1] < prices_of[0]
+
+
+def test_network_that_pays_nothing_for_channels_trains_as_if_none_could_be_eliminated(task):
+    window = window_for(task)
+    (free,) = train(task, window, [Pressures(0, 0, 0.02, 0)], SETTINGS)
+    (other,) = train(task, window, [Pressures(0, 0, 0.02, 0)], replace(SETTINGS, solver="proximal"))
+    for one, same in zip(free.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(one, same)
+
+
+def test_training_with_too_few_looks_eliminates_nothing(task):
+    settings = replace(SETTINGS, epochs=1)
+    (result,) = train(task, window_for(task), [Pressures(1.0, 1.0, 0.02, 0)], settings)
+    assert result.channels_per_layer == [4, 3]
+
+
+# What is said of it
+
+
+@pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
+def test_objective_is_the_loss_and_the_costs_times_their_pressures(task, solver):
+    members = [Pressures(0.01, 0.02, 0.3, 0), Pressures(0, 0, 0, 1)]
+    for member, result in zip(members, train(task, window_for(task), members, replace(SETTINGS, solver=solver)), strict=True):  # fmt: skip
+        found = result.measurement
+        assert found["objective"] == pytest.approx(
+            found["training_loss"]
+            + member.breadth * found["cost_breadth"]
+            + member.depth * found["cost_depth"]
+            + member.time * found["cost_time"]
+        )
+        if solver == "elimination":
+            counts = result.channels_per_layer
+            assert found["cost_breadth"] == sum(c * (c + 1) / 2 for c in counts)
+            assert found["cost_depth"] == sum(layer * c for layer, c in enumerate(counts, start=1))
+
+
+def test_loss_of_an_objective_is_what_training_minimises_over_the_training_images(task):
+    settings = training_settings(epochs=4, solver="elimination")
+    (result,) = train(task, window_for(task), [Pressures(0, 0, 0.02, 0)], settings)
+    answer = result.network(task.train.pixels)
+    labels = task.train.labels
+    mixture = -answer.log_probs_BPK[:, 0].gather(1, labels[:, None]).mean()
+    every_step = -answer.logits_TBPK[:, :, 0].log_softmax(-1).gather(2, labels[None, :, None].expand(3, -1, 1)).mean()
+    assert result.measurement["training_loss"] == pytest.approx(
+        float(mixture + settings.step_loss * every_step), rel=1e-5
+    )
+    assert result.measurement["cost_time"] == pytest.approx(float(answer.expected_steps_BP.mean()), rel=1e-5)
