@@ -10,9 +10,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Most slow tests wait for Ray, so two files at a time take little longer than one; in the order of their names, since
-# those that take longest come first then.
+# Two files at a time, since most slow tests wait for Ray; files with slow tests come first, see tests/conftest.py.
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Compiled code is kept, whatever the environment says: each process that a test starts would compile it anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Written when the environment is complete, so that an interrupted installation is taken up again.
 STAMP := .venv/.installed
 LOWEST := .venv-lowest
@@ -40,8 +41,10 @@ lint: $(STAMP)
 test: lint
 	$(TESTS) -m "not rare"
 
+# Every file with a test that is marked `rare`, as tests/test_suite.py makes sure.
 faults: $(STAMP)
-	$(TESTS) tests/faults tests/cluster tests/ledger/test_postgres.py tests/cli/test_watch.py
+	$(TESTS) tests/faults tests/cluster tests/cli/test_watch.py tests/driver/test_again.py tests/ledger/test_postgres.py \
+		tests/test_distribution.py
 
 check: lint
 	$(TESTS) -m "not slow and not rare"

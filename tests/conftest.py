@@ -1,12 +1,25 @@
 """What several test files share."""
 
+import fcntl
 import importlib.util
+import os
 
 import pytest
 from hypothesis import settings
 
 from sweeper.tracking.mlflow.client import connect
 from tests.support import servers
+
+# What drivers set for a Ray on this machine: Ray reads it when it is imported, which any test file may do first.
+for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}.items():
+    os.environ.setdefault(name, value)
+
+
+def pytest_collection_modifyitems(items):
+    """Put files with slow tests first: what is begun last should not keep one of two processes waiting for the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 # Machines are busy at times: how long an example takes says nothing of it.
 settings.register_profile("untimed", parent=settings(), deadline=None)
@@ -15,9 +28,16 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
-    """One MLflow database without sweeps; making it takes seconds, copying it nothing."""
-    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    connect(f"sqlite:///{file}")
+    """One MLflow database without sweeps; making it takes seconds, copying it nothing. All test processes share it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the whole run
+    file = folder / "mlflow" / "empty.db"
+    file.parent.mkdir(exist_ok=True)
+    with (file.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            connect(f"sqlite:///{file}")
     return file
 
 

@@ -108,7 +108,12 @@ def test_checkout_imports_them_as_parts_of_sweeper_without_an_installation(tmp_p
     assert found.startswith(f"{ROOT}/sweeper/model/__init__.py ['adaptive'")
 
 
-@pytest.fixture(params=["modules of these names", "a folder model without __init__.py"])
+@pytest.fixture(
+    params=[
+        pytest.param("modules of these names", marks=pytest.mark.rare),
+        "a folder model without __init__.py",
+    ]
+)
 def project(request, tmp_path):
     """A user's project with names that were ours once."""
     if "folder" in request.param:

@@ -234,6 +234,7 @@ def undisturbed(tmp_path_factory):
     return {record.key: record.measurement for record in records(home)}
 
 
+@pytest.mark.slow
 def test_sweep_killed_in_the_middle_goes_on_from_its_checkpoints_there_and_ends_the_same(root, tmp_path, undisturbed):
     def killed(job, report):
         def report_then_die(progress):
@@ -260,6 +261,7 @@ def test_sweep_killed_in_the_middle_goes_on_from_its_checkpoints_there_and_ends_
         assert model.load(find_network(Home(tmp_path / "home"), record.key).path).description["key"] == record.key
 
 
+@pytest.mark.slow
 def test_network_is_copied_once_or_where_the_copy_is_damaged_and_read_without_its_storage_after_that(root, tmp_path):
     home = tmp_path / "home"
     run(Sweep("smoke", home, storage=root))
@@ -276,6 +278,7 @@ def test_network_is_copied_once_or_where_the_copy_is_damaged_and_read_without_it
         find_network(Home(home), two)
 
 
+@pytest.mark.slow
 def test_storage_that_goes_away_fails_no_trial_and_says_so(s3, tmp_path):
     notes = []
     gone = Sweep("smoke", tmp_path, storage=s3)
@@ -295,6 +298,7 @@ def test_storage_that_goes_away_fails_no_trial_and_says_so(s3, tmp_path):
     assert any("networks could not be written to s3://bucket/smoke" in n for n in notes)
 
 
+@pytest.mark.slow
 def test_credentials_in_a_storage_uri_reach_the_workers_and_are_never_kept(s3, tmp_path):
     uri = s3.replace("s3://", "s3://someone:hunter2hunter2@")
     seen = []

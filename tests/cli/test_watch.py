@@ -284,7 +284,9 @@ def test_terminal_shows_a_table_that_is_drawn_anew_and_gets_its_cursor_back(driv
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "names", [{"NO_COLOR": "1", "TERM": "xterm-256color"}, {"TERM": "dumb"}], ids=["plain", "dumb"]
+    "names",
+    [{"NO_COLOR": "1", "TERM": "xterm-256color"}, pytest.param({"TERM": "dumb"}, marks=pytest.mark.rare)],
+    ids=["plain", "dumb"],
 )
 def test_terminal_whose_user_wants_no_colour_or_that_knows_none_gets_plain_lines(driven, names):
     terminal = Terminal(driven.home, **names)

@@ -171,7 +171,7 @@ def test_other_error_of_a_start_is_not_tried_twice(monkeypatch):
 
 
 @pytest.mark.slow
-def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_no_outcome(monkeypatch):
+def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_no_outcome(ray_head, monkeypatch):
     from dataclasses import replace
 
     from sweeper.execution import ray_tune
@@ -181,19 +181,19 @@ def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_
     monkeypatch.setattr(ray_private, "actor_of", lambda trial: actor_of(SimpleNamespace(trial_id=trial.trial_id)))
     source = Source([replace(a_job(1), time_limit_s=0.1)])
     with pytest.raises(ClusterError, match=r"has no Trial\.temporary_state\.ray_actor"):
-        RayExecutor(workers=1).run(hang_at_the_first, source)
+        RayExecutor(1, ray_head).run(hang_at_the_first, source)
     assert source.ended == {}
 
 
 @pytest.mark.slow
-def test_sweep_runs_on_a_ray_that_has_none_of_what_it_can_do_without(monkeypatch):
+def test_sweep_runs_on_a_ray_that_has_none_of_what_it_can_do_without(ray_head, monkeypatch):
     for way in ("_key_value_store", "_second_generation"):  # Ray itself needs the names within
         monkeypatch.setattr(ray_private, way, lambda: None)
     monkeypatch.setattr(ray_private, "folders_of", lambda trial: (None, ()))
     source = Source([a_job(n) for n in range(3)])
-    with ray_cluster.connected(None, 2):
+    with ray_cluster.connected(ray_head):
         machines = ray_cluster.machines()
     assert machines.has_autoscaler
     assert [node.has.cpus for node in machines.nodes] == [2]
-    RayExecutor(workers=2).run(count_to_three, source)
+    RayExecutor(2, ray_head).run(count_to_three, source)
     assert {its[0].outcome for its in source.ended.values()} == {Outcome.COMPLETE}

@@ -52,6 +52,7 @@ def test_driver_of_a_grid_killed_three_times_ends_with_the_sweep_of_one_that_was
     cli.audit()
 
 
+@pytest.mark.rare
 def test_driver_of_a_search_killed_three_times_tries_every_setting_of_every_cell_once(new_cli):
     """What is proposed depends on the order of outcomes, so nothing is compared with an undisturbed search."""
     cli = new_cli(SEARCH)

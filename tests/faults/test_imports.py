@@ -81,9 +81,16 @@ def test_project_with_files_named_as_packages_is_swept_all_the_same(new_cli):
     ("name", "text", "said"),
     [
         ("safetensors", "", "Error: "),
-        ("torch", "raise OSError('libtorch.so: cannot open shared object file')\n", "OSError: libtorch.so: cannot"),
-        ("pydantic", "def broken(:\n", "SyntaxError: "),
-        ("sweeper", "", "No module named 'sweeper."),
+        pytest.param(
+            *(
+                "torch",
+                "raise OSError('libtorch.so: cannot open shared object file')\n",
+                "OSError: libtorch.so: cannot",
+            ),
+            marks=pytest.mark.rare,
+        ),
+        pytest.param("pydantic", "def broken(:\n", "SyntaxError: ", marks=pytest.mark.rare),
+        pytest.param("sweeper", "", "No module named 'sweeper.", marks=pytest.mark.rare),
         ("pyarrow", "raise RuntimeError('of another make')\n", "RuntimeError: of another make"),
     ],
     ids=["half", "raising", "syntax", "ours", "ray's own"],
@@ -109,6 +116,7 @@ def test_what_workers_import_wrongly_ends_the_run_with_its_file_and_the_trials_w
         cli.audit()
 
 
+@pytest.mark.rare
 def test_file_that_is_imported_first_when_a_training_has_begun_is_no_outcome_either(new_cli, shadows):
     folder, site = shadows
     cli = new_cli(TINY)

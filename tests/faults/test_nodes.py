@@ -126,7 +126,11 @@ def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_clu
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("safetensors", "safetensors is imported from"), ("sweeper", "sweeper is imported from")]
+    ("name", "said"),
+    [
+        ("safetensors", "safetensors is imported from"),
+        pytest.param("sweeper", "sweeper is imported from", marks=pytest.mark.rare),
+    ],
 )
 def test_node_that_imports_another_file_is_refused_with_the_file_and_nothing_is_planned(
     new_cli, ray_cluster, tmp_path, name, said

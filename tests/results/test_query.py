@@ -1,5 +1,6 @@
 """Questions to MLflow: fronts filtered by conditions, and all of them in one table."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -20,9 +21,10 @@ def two_points(**axes):
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
+def uri(tmp_path_factory, empty_database):
     """A database with one sweep of three tasks, one of them without a complete trial."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('query')}/mlflow.db"
+    file = shutil.copy(empty_database, tmp_path_factory.mktemp("query") / "mlflow.db")
+    uri = f"sqlite:///{file}"
     recorder = MlflowRecorder(uri)
     recorder.open(FACTS)
     recorder.record_front(two_points())

@@ -31,6 +31,25 @@ def kill_all(process):
     process.wait(timeout=60)
 
 
+#: How often a node is started where it takes longer than Ray allows.
+STARTS = 4
+
+
+def started(command, environment, said, is_there):
+    """Start a node, and return its process when `is_there` says so; what it prints goes to the file `said`.
+
+    Ray gives a node 30 s to start, whatever the machine has to do beside: it is tried again where that was too short.
+    """
+    for _ in range(STARTS):
+        with said.open("w") as log:  # no pipe: nobody would read it
+            node = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        eventually(lambda node=node: is_there() or node.poll() is not None)
+        if node.poll() is None:
+            return node
+        assert "timed out during startup" in said.read_text(), said.read_text()
+    raise AssertionError(f"started {STARTS} times in vain: {said.read_text()}")
+
+
 #: What the autoscaler's settings must name, and what nodes on this machine need nothing of.
 _NOTHING_TO_DO = (
     *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
@@ -108,14 +127,10 @@ class Cluster:
         size = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={memory_mib * 2**20}"]
         how = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
         command = [*self.words, *before, str(Path(sys.executable).with_name("ray")), "start", *role, *size, *how]
-        said = self._folder / f"node-{len(self._nodes)}.log"  # no pipe: nobody would read it
-        with said.open("w") as log:
-            node = subprocess.Popen(
-                command, env={**self._environment, **more}, stdout=log, stderr=log, start_new_session=True
-            )
+        said = self._folder / f"node-{len(self._nodes)}.log"
+        node = started(command, {**self._environment, **more}, said, lambda: "Ray runtime started" in said.read_text())
         self._nodes.append(node)
-        eventually(lambda: "Ray runtime started" in said.read_text(), node)  # the head knows of it by then
-        return node
+        return node  # the head knows of it by now
 
     def kill_node(self, node):
         """Let a node vanish without a word."""
@@ -151,6 +166,27 @@ class Cluster:
         for node in reversed(self._nodes):
             if node.poll() is None:
                 kill_all(node)
+
+
+@contextmanager
+def head(cpus):
+    """Give the address of a Ray head on the loopback, for drivers in this process; it is ended afterwards."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # then Ray keeps to the loopback
+    environment |= {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    program = str(Path(sys.executable).with_name("ray"))
+    command = [program, "start", "--head", "--block", "--port=0", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}"]
+    command += ["--include-dashboard=false", "--object-store-memory=104857600"]
+    with tempfile.TemporaryDirectory(prefix="r-") as folder:  # a short path: Ray puts sockets into it
+        environment["RAY_TMPDIR"] = folder
+        said, note = Path(folder, "said"), Path(folder, "ray/ray_current_cluster")
+        process = started(command, environment, said, lambda: note.exists() and note.read_text())
+        try:
+            yield note.read_text().strip()
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE_S)
 
 
 def hiding(folder):

@@ -650,7 +650,8 @@ def in_repository():
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "server.db")  # which saves seconds
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from importlib.metadata import version
@@ -21,8 +22,14 @@ TABLES = ["create_sqlalchemy_engine", "_get_schema_version", "_get_latest_schema
 
 
 @pytest.fixture
-def uri(tmp_path):
-    return f"sqlite:///{tmp_path}/mlflow.db"
+def new(tmp_path):
+    """Address of a database that is not there yet: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path}/new.db"
+
+
+@pytest.fixture
+def uri(empty_database, tmp_path):
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture
@@ -39,13 +46,14 @@ def test_versions_that_an_error_names_are_those_of_the_project():
     assert SpecifierSet(private.TESTED).contains(version("mlflow"))
 
 
-def test_pinned_mlflow_makes_tables_and_tells_their_version(uri):
-    connect(f"{uri}.in-place").search_experiments()
-    assert private.make_tables(uri)
-    found, wanted = private.schema_versions(uri)
+@pytest.mark.slow
+def test_pinned_mlflow_makes_tables_and_tells_their_version(new):
+    connect(f"{new}.in-place").search_experiments()
+    assert private.make_tables(new)
+    found, wanted = private.schema_versions(new)
     assert found == wanted
     assert found
-    assert schema_problem(uri) == ""
+    assert schema_problem(new) == ""
 
 
 def test_pinned_mlflow_shows_its_engine(uri):
@@ -59,15 +67,16 @@ def test_tables_of_another_version_are_told(uri):
     assert "are of another version of MLflow (older, but" in schema_problem(uri)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["create_sqlalchemy_engine", "_initialize_tables"])
-def test_without_its_names_mlflow_makes_its_tables_itself(uri, monkeypatch, name):
+def test_without_its_names_mlflow_makes_its_tables_itself(new, monkeypatch, name):
     with monkeypatch.context() as without:
         without.delattr(f"mlflow.store.db.utils.{name}")
-        assert not private.make_tables(f"{uri}.other")
+        assert not private.make_tables(f"{new}.other")
     monkeypatch.setattr("sweeper.tracking.mlflow.client.make_tables", lambda _: False)
-    client = connect(uri)
+    client = connect(new)
     assert client.create_experiment("any")
-    assert [found.name for found in connect(uri, is_reading=True).search_experiments()] == ["any", "Default"]
+    assert [found.name for found in connect(new, is_reading=True).search_experiments()] == ["any", "Default"]
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -101,11 +110,12 @@ def test_without_its_engine_a_client_reads_writes_and_lets_go(uri, monkeypatch, 
     assert [found.name for found in again.search_experiments()] == ["any", "Default"]
 
 
-def test_client_without_an_engine_to_show_writes_as_mlflow_does_by_itself(uri, monkeypatch):
+@pytest.mark.slow
+def test_client_without_an_engine_to_show_writes_as_mlflow_does_by_itself(new, monkeypatch):
     monkeypatch.setattr("sweeper.tracking.mlflow.client.engine_of", lambda _: None)
-    client = connect(uri)
+    client = connect(new)
     assert client.create_experiment("any")
-    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+    with closing(sqlite3.connect(new.removeprefix("sqlite:///"))) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
