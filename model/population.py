@@ -92,6 +92,7 @@ class TrainingPopulation:
         self.ends = [course.rounds] * count  # rounds after which each one's training ends
         self.histories = [History() for _ in range(count)]
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
+        lattice.set_pixel_statistics(course.images.pixels)
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
     @property

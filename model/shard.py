@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.model.costs import group_norms, space_costs, time_cost, touching
 from sweeper.model.counting import BACKPROP_DEAD_BELOW, remove_dead
+from sweeper.model.degradations import Degradation, degraded
 from sweeper.model.growth import OPENING_STEPS, Extent
 from sweeper.model.lattice import Lattice, LatticeAnswer, Window
 from sweeper.model.proximal import proximal_step
@@ -27,6 +31,9 @@ from sweeper.model.tasks import Images
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
+
+#: Tells the streams of degradations from others of the same seed.
+_DEGRADING = 2
 
 #: Another division of a population must save this share of the work to be worth the moving.
 WORTH_MOVING = 0.1
@@ -44,11 +51,13 @@ class Course:
         members: Pressures and seed of each.
         settings: Shared by all.
         images: What they learn.
+        degradations: What makes them harder to see, drawn anew each time that they are shown.
     """
 
     members: Sequence[Pressures]
     settings: TrainingSettings
     images: Images
+    degradations: Sequence[Degradation] = ()
 
     @property
     def batch_size(self) -> int:
@@ -106,6 +115,30 @@ class Course:
         """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
         stream = (self.members[member].seed * 1_000_003 + number + 1) * 2 + 1
         return torch.randperm(len(self.images), generator=torch.Generator().manual_seed(stream))
+
+    def pixels(self, members: Sequence[int], index_BP: Tensor, update: int) -> Tensor:
+        """Return what members are shown in a step, shape (B, P, C, H, W).
+
+        Degradations are drawn from a stream of its own for each seed and step: a member sees the same whoever trains
+        beside it, and whenever training goes on.
+
+        Args:
+            members: Numbers of P members.
+            index_BP: Which images.
+            update: Number of the training step, from 0 over the whole training.
+        """
+        if not self.degradations:
+            return self.images.pixels[index_BP]
+        shown = []
+        for row, member in enumerate(members):
+            rng = np.random.default_rng([_DEGRADING, self.members[member].seed, update])
+            shown.append(degraded(self._clean[index_BP[:, row].cpu().numpy()], self.degradations, rng))
+        return torch.from_numpy(np.stack(shown, 1)).to(self.images.pixels)
+
+    @cached_property
+    def _clean(self) -> NDArray[np.float32]:
+        """The images where numpy has them, which draws degradations."""
+        return self.images.pixels.float().cpu().numpy()
 
 
 class Shard:
@@ -181,7 +214,7 @@ class Shard:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
-            answer = self.lattice(images.pixels[index_BP])
+            answer = self.lattice(course.pixels(self.members, index_BP, update))
             loss_P = self._loss(answer, images.labels[index_BP])
             self.optimizer.zero_grad()
             loss_P.sum().backward()  # type: ignore[no-untyped-call]  # networks share no weight: each gets its own gradient
