@@ -21,8 +21,9 @@ from torch import Tensor
 
 from sweeper.model import Pressures, Task, TaskDefinition, TrainingSettings, Window, load_task, train
 from sweeper.model.counting import Evaluation, evaluate
+from sweeper.model.degradations import occlude_grey
 from sweeper.model.lattice import Lattice
-from sweeper.model.tasks import Images, occlude
+from sweeper.model.tasks import Images
 
 DIGITS = "digits"
 
@@ -53,7 +54,7 @@ WEIGHTS = {"step_loss": 0.2}
 def hidden_images(images: Images, share: float) -> Images:
     """Return every image `PLACES` times, with a square hidden at another place each time."""
     rng = np.random.default_rng([1, round(share * 100)])
-    pixels = np.concatenate([occlude(images.pixels.numpy(), share, rng) for _ in range(PLACES)])
+    pixels = np.concatenate([occlude_grey(images.pixels.numpy(), share, rng) for _ in range(PLACES)])
     return Images(torch.from_numpy(pixels), images.labels.repeat(PLACES))
 
 

@@ -40,6 +40,9 @@ from sweeper.model.errors import WindowError
 from sweeper.model.recurrence import Geometry, Weights, unroll
 from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist, sureness
 
+#: Pixels of an image whose standard deviation is less are not spread to 1: it is blank, but for rounding.
+LEAST_STD = 1e-3
+
 
 @dataclass(frozen=True)
 class Window:
@@ -54,6 +57,8 @@ class Window:
         halve: Layers, numbered from 1, whose image has half the side of the layer below.
         time_selection: `adaptive` or `fixed`.
         bottom_up: When a layer takes what the layer below says: `within` the same step, or at the `next` one.
+        standardize: What is done to pixels first: `images`, by mean and standard deviation of each channel over the
+            training images; `each`, by those of the image itself; or `none`.
     """
 
     channels: tuple[int, ...]
@@ -64,6 +69,7 @@ class Window:
     halve: tuple[int, ...] = ()
     time_selection: str = "adaptive"
     bottom_up: str = "within"
+    standardize: str = "none"
 
     def __post_init__(self) -> None:
         if any(c < 1 for c in self.channels):
@@ -82,6 +88,8 @@ class Window:
             raise WindowError(
                 f"bottom-up input is taken 'within' the step or at the 'next', but got bottom_up={self.bottom_up!r}"
             )
+        if self.standardize not in {"images", "each", "none"}:
+            raise WindowError(f"pixels are standardized by images, each or none, but got {self.standardize!r}")
         for layer in range(1, len(self.channels) + 1):
             below, above = self.side(layer - 1), self.side(layer)
             if layer in self.halve and min(below) < 2:
@@ -230,6 +238,12 @@ class Lattice(nn.Module):
         # shrinks in time opens or closes its last step gradually, see `model.growth`.
         self.entry: Tensor
         self.register_buffer("entry", torch.ones(P, T))
+        # Of each network's training images; here, so that whoever has the network needs nothing else.
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        if window.standardize == "images":
+            self.register_buffer("pixel_mean", torch.zeros(P, window.image[0]))
+            self.register_buffer("pixel_std", torch.ones(P, window.image[0]))
         if window.is_adaptive:
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
@@ -289,10 +303,32 @@ class Lattice(nn.Module):
             )
         if images.dim() == 4:
             images = images[:, None].expand(-1, self.population, -1, -1, -1)
+        images = self._standardized(images)
         features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
         return LatticeAnswer(logits_TBPK, self._step_dist(logits_TBPK))
+
+    @torch.no_grad()
+    def set_pixel_statistics(self, pixels: Tensor) -> None:
+        """Have all networks standardise by these training images, where their window says so.
+
+        Args:
+            pixels: Shape (N, C, H, W).
+        """
+        if self.window.standardize == "images":
+            std_C, mean_C = torch.std_mean(pixels.double(), (0, 2, 3), correction=0)
+            self.pixel_mean.copy_(mean_C.expand(self.population, -1))
+            # A channel that is the same everywhere says nothing, whatever it is divided by.
+            self.pixel_std.copy_(std_C.where(std_C > 0, 1.0).expand(self.population, -1))
+
+    def _standardized(self, images_BPCHW: Tensor) -> Tensor:
+        if self.window.standardize == "images":
+            return (images_BPCHW - self.pixel_mean[..., None, None]) / self.pixel_std[..., None, None]
+        if self.window.standardize == "each":
+            std, mean = torch.std_mean(images_BPCHW, (2, 3, 4), correction=0, keepdim=True)
+            return (images_BPCHW - mean) / std.clamp_min(LEAST_STD)
+        return images_BPCHW
 
     def _no_weights(self, *shape: int) -> Tensor:
         """Return (P, …, 0): lets a lattice without layers be no special case."""

@@ -30,6 +30,9 @@ from sweeper.model.network import Network
 
 FORMAT = 2
 
+#: Fields of a window that files of format 1 lack, and what they were then.
+_ADDED: Mapping[str, Any] = {"bottom_up": "within", "standardize": "none"}
+
 #: The one entry of the metadata.
 ENTRY = "sweeper"
 
@@ -178,7 +181,7 @@ def _content_of(text: str, path: Path) -> dict[str, Any]:
 def _window_of(content: Mapping[str, Any], path: Path) -> Window:
     values, types = dict(content["window"]), get_type_hints(Window)
     if content["format"] == 1:
-        values.setdefault("bottom_up", "within")
+        values = {**_ADDED, **values}
     wrong = sorted(values.keys() ^ {field.name for field in fields(Window)})
     if wrong:
         is_known = wrong[0] in types
@@ -202,7 +205,7 @@ def _window_of(content: Mapping[str, Any], path: Path) -> Window:
 
 def _claimed(window: Window) -> int:
     """Return how many numbers the lattice of a window holds at most."""
-    claimed, below = window.steps + window.classes + 2, window.image[0]
+    claimed, below = window.steps + window.classes + 2 + 2 * window.image[0], window.image[0]
     for layer, c in enumerate(window.channels):
         above = window.channels[layer + 1] if layer + 1 < window.layers else 0
         claimed += c * (window.kernel**2 * (below + c + above) + window.classes + 1)

@@ -28,11 +28,8 @@ from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
-from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored
+from sweeper.model.shard import MOST_JUDGED, WORTH_MOVING, Course, Shard, divide, regroup, restored
 from sweeper.model.tasks import Images
-
-#: Training images that the objective of a complete network is measured on, or all if there are fewer.
-PRICED_ON = 5000
 
 STATE_FORMAT = 4
 
@@ -132,6 +129,7 @@ class TrainingPopulation:
         self.paths = [Path() for _ in range(count)]
         self.bests: dict[int, Kept] = {}
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
+        lattice.set_pixel_statistics(course.images.pixels)
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
     @property
@@ -518,7 +516,7 @@ class TrainingPopulation:
         """Return the total that a network's training was to make small, and its parts, as its solver prices them."""
         course, pressures = self.course, self.course.members[member]
         alone = Shard(course, [member], network, [0], [network.window.steps])
-        loss_P, time_P = alone.task_loss_on(course.sample(PRICED_ON))
+        loss_P, time_P = alone.task_loss_on(course.sample(MOST_JUDGED))
         costs = counted_costs(living_channels(network), loss_P) if course.is_eliminating else space_costs(network)
         loss, breadth, depth, time = (float(value_P[0]) for value_P in (loss_P, *costs, time_P))
         return {

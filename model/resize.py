@@ -55,6 +55,9 @@ def assembled(window: Window, sources: Sequence[Source]) -> Lattice:
             _copy(new.data[row], old.data[source.row], piece)
         steps = min(window.steps, source.lattice.window.steps)
         lattice.entry[row, :steps] = source.lattice.entry[source.row, :steps]
+        if window.standardize == "images":
+            lattice.pixel_mean[row] = source.lattice.pixel_mean[source.row]
+            lattice.pixel_std[row] = source.lattice.pixel_std[source.row]
     return lattice
 
 

@@ -14,11 +14,14 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.model.costs import group_norms, space_costs, time_cost, touching
 from sweeper.model.counting import BACKPROP_DEAD_BELOW, living_channels, remove_dead
+from sweeper.model.degradations import Degradation, degraded
 from sweeper.model.elimination import (
     BEGINS,
     Schedule,
@@ -43,6 +46,12 @@ RATE_FALLS = 0.8
 #: Images that are answered at once where there is nothing to learn; bounds the memory, not the result.
 EVALUATED_AT_ONCE = 500
 
+#: Training images that networks are judged by at most.
+MOST_JUDGED = 5000
+
+#: Tells the streams of degradations from others of the same seed; and that of the images that networks are judged by.
+_DEGRADING, _JUDGING = 2, 3
+
 #: Another division of a population must save this share of the work to be worth the moving.
 WORTH_MOVING = 0.1
 
@@ -59,11 +68,13 @@ class Course:
         members: Pressures and seed of each.
         settings: Shared by all.
         images: What they learn.
+        degradations: What makes them harder to see, drawn anew each time that they are shown.
     """
 
     members: Sequence[Pressures]
     settings: TrainingSettings
     images: Images
+    degradations: Sequence[Degradation] = ()
 
     @property
     def batch_size(self) -> int:
@@ -145,15 +156,52 @@ class Course:
         return BEGINS if self.is_eliminating else GROWTH_ENDS
 
     def sample(self, count: int) -> Images:
-        """Return so many of the training images, or all if there are fewer; always the same, in the same order."""
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))[:count]
+        """Return so many training images to judge networks by, fewer where there are no more; the same for every member.
+
+        Args:
+            count: At most `MOST_JUDGED`.
+        """
+        return Images(self._judged.pixels[:count], self._judged.labels[:count])
+
+    @cached_property
+    def _judged(self) -> Images:
+        """Training images in an order drawn once, degraded once as they are in training."""
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))[:MOST_JUDGED]
         order = order.to(self.images.labels.device)
-        return Images(self.images.pixels[order], self.images.labels[order])
+        pixels = self.images.pixels[order]
+        if self.degradations:
+            drawn = degraded(self._clean[order.cpu().numpy()], self.degradations, np.random.default_rng(_JUDGING))
+            pixels = torch.from_numpy(drawn).to(pixels)
+        return Images(pixels, self.images.labels[order])
 
     def order(self, member: int, number: int) -> Tensor:
         """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
         stream = (self.members[member].seed * 1_000_003 + number + 1) * 2 + 1
         return torch.randperm(len(self.images), generator=torch.Generator().manual_seed(stream))
+
+    def pixels(self, members: Sequence[int], index_BP: Tensor, update: int) -> Tensor:
+        """Return what members are shown in a step, shape (B, P, C, H, W).
+
+        Degradations are drawn from a stream of its own for each seed and step: a member sees the same whoever trains
+        beside it, and whenever training goes on.
+
+        Args:
+            members: Numbers of P members.
+            index_BP: Which images.
+            update: Number of the training step, from 0 over the whole training.
+        """
+        if not self.degradations:
+            return self.images.pixels[index_BP]
+        shown = []
+        for row, member in enumerate(members):
+            rng = np.random.default_rng([_DEGRADING, self.members[member].seed, update])
+            shown.append(degraded(self._clean[index_BP[:, row].cpu().numpy()], self.degradations, rng))
+        return torch.from_numpy(np.stack(shown, 1)).to(self.images.pixels)
+
+    @cached_property
+    def _clean(self) -> NDArray[np.float32]:
+        """The images where numpy has them, which draws degradations."""
+        return self.images.pixels.float().cpu().numpy()
 
 
 class Shard:
@@ -231,7 +279,7 @@ class Shard:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
-            answer = self.lattice(images.pixels[index_BP])
+            answer = self.lattice(course.pixels(self.members, index_BP, update))
             loss_P = self._loss(answer, images.labels[index_BP])
             self.optimizer.zero_grad()
             loss_P.sum().backward()  # type: ignore[no-untyped-call]  # networks share no weight: each gets its own gradient

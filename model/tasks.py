@@ -1,4 +1,4 @@
-"""Tasks: real images with labels, made harder by the number of classes, by hiding a part, or by noise.
+"""Tasks: real images with labels, made harder by the number of classes, and by what hides or changes a part of them.
 
 `digits` is embedded: scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (UCI optical recognition of handwritten
 digits). Any local Parquet file in Hugging Face's image layout works as well: an image column `image` or `img`
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sweeper.model.degradations import Degradation, degraded
 from sweeper.model.errors import TaskError
 from sweeper.model.image_files import ImageSource, digits, image_file
 
@@ -38,22 +39,39 @@ class TaskDefinition:
         data: `digits`, or the path of a Parquet file with training images.
         validation: Parquet file with images that decide; None holds out a fifth of the images for training.
         test: Parquet file with images that decide nothing; None holds out a quarter of `data`, before validation.
-        classes: Use the classes labelled 0 to classes − 1 and leave out every row with another label, a negative
-            one included. None uses all; they must then be labelled from 0 without a gap.
+        classes: Which labels to tell apart, none of them negative; rows with others are left out. A number draws so
+            many of the labels that there are; None uses all.
+        class_seed: Which ones are drawn: sets of another seed or another number are drawn anew.
         occlusion: Share of each image's area that a grey square hides, 0 ≤ occlusion < 1.
         noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
+        degradation, level: One of `degradations.KINDS`, and how much of it.
         train_images, validation_images, test_images: Use so many images at most; None uses all.
     """
 
     data: str = "digits"
     validation: str | None = None
     test: str | None = None
-    classes: int | None = None
+    classes: int | tuple[int, ...] | None = None
+    class_seed: int = 0
     occlusion: float = 0.0
     noise: float = 0.0
+    degradation: str | None = None
+    level: float = 0.0
     train_images: int | None = None
     validation_images: int | None = None
     test_images: int | None = None
+
+    @property
+    def degradations(self) -> tuple[Degradation, ...]:
+        """What is done to the images, in this order.
+
+        Raises:
+            TaskError: If a kind or level cannot be.
+        """
+        asked = [("occlude_grey", self.occlusion), ("noise", self.noise)]
+        if self.degradation is not None:
+            asked.insert(1, (self.degradation, self.level))
+        return tuple(Degradation(kind, level) for kind, level in asked if level)
 
 
 @dataclass(frozen=True)
@@ -81,11 +99,14 @@ class Task:
     """The images of one task: three sets that share none.
 
     Attributes:
-        train: What networks learn.
+        train: What networks learn, before `degradations`.
         validation: What every decision is taken by: stopping, searching, comparing.
         test: What is measured once and reported, and decides nothing.
         classes: How many there are to tell apart.
         fingerprint: Hash of every pixel and label, so that results can be traced to their data.
+        labels: What the data call the classes, ascending; class k of the images is `labels[k]`.
+        degradations: What is drawn anew each time a training image is shown. The images for validation and testing have
+            it already, drawn once.
     """
 
     train: Images
@@ -93,6 +114,8 @@ class Task:
     test: Images
     classes: int
     fingerprint: str
+    labels: tuple[int, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -119,11 +142,15 @@ def load_task(definition: TaskDefinition) -> Task:
         TaskError: If the data cannot be read, or lack what the definition asks for.
     """
     parts = _parts(definition)
-    classes = _count_classes(definition, parts)
-    chosen = {
-        part.name: _select(part.source, classes, part.limit, definition, np.random.default_rng([0, part.stream]))
-        for part in parts
-    }
+    labels, degradations = _labels(definition, parts), definition.degradations
+    chosen = {}
+    for part in parts:
+        images = _select(part, labels)
+        if part.name != "training":
+            drawn = np.random.default_rng([1, part.stream])
+            pixels = degraded(images.pixels.numpy(), degradations, drawn)
+            images = Images(torch.from_numpy(pixels), images.labels)
+        chosen[part.name] = images
     for part in parts[1:]:
         sizes = [tuple(chosen[name].pixels.shape[1:]) for name in (parts[0].name, part.name)]
         if sizes[0] != sizes[1]:
@@ -135,7 +162,8 @@ def load_task(definition: TaskDefinition) -> Task:
     for images in chosen.values():
         digest.update(images.pixels.numpy().tobytes())
         digest.update(images.labels.numpy().tobytes())
-    return Task(chosen["training"], chosen["validation"], chosen["test"], classes, digest.hexdigest()[:16])
+    sets, fingerprint = (chosen["training"], chosen["validation"], chosen["test"]), digest.hexdigest()[:16]
+    return Task(*sets, len(labels), fingerprint, tuple(labels.tolist()), degradations)
 
 
 def _parts(definition: TaskDefinition) -> list[_Part]:
@@ -178,57 +206,56 @@ def _hold_out(source: ImageSource, share: float, stream: int, least: int = 0) ->
     return source.rows(np.flatnonzero(~is_out)), source.rows(np.flatnonzero(is_out))
 
 
-def _count_classes(definition: TaskDefinition, parts: Sequence[_Part]) -> int:
+def _labels(definition: TaskDefinition, parts: Sequence[_Part]) -> NDArray[np.int64]:
+    """Return the labels to tell apart, ascending; all three sets hold each of them."""
+    asked, data = definition.classes, definition.data
     present = np.unique(parts[0].source.labels)
-    classes = len(present) if definition.classes is None else definition.classes
-    missing = sorted(set(range(classes)) - set(present.tolist()))
-    if classes < 2 or missing:
-        raise TaskError(
-            f"classes={definition.classes} needs at least 2 classes, labelled 0 to {max(classes, 2) - 1}, but "
-            f"{definition.data} holds the labels {present.tolist()}. Ask for fewer classes."
-        )
+    if asked is None:
+        if len(present) and present[0] < 0:
+            raise TaskError(
+                f"labels must not be negative, but {data} holds the labels {_few(present)}. "
+                "Say with `classes` which of them are meant, as in [0, 1, 2]; rows with others are left out."
+            )
+        labels = present
+    elif isinstance(asked, int):
+        labels = present[present >= 0]
+        if asked <= len(labels):
+            rng = np.random.default_rng([definition.class_seed, asked])
+            labels = np.sort(rng.permutation(labels)[:asked])
+        if len(labels) != asked:
+            raise TaskError(
+                f"classes={asked} needs so many classes, but {data} holds the labels {_few(present)}. "
+                "Ask for fewer classes."
+            )
+    else:
+        labels = np.unique(np.asarray(asked, np.int64))
+        if missing := sorted(set(labels.tolist()) - set(present.tolist())):
+            raise TaskError(
+                f"classes={list(asked)} names the label {missing[0]}, but {data} holds the labels {_few(present)}. "
+                "Name some of these."
+            )
+    if len(labels) < 2:
+        raise TaskError(f"a task needs at least 2 classes, but {data} holds the labels {_few(present)}")
     for part in parts[1:]:
-        unseen = sorted(set(range(classes)) - set(np.unique(part.source.labels).tolist()))
+        unseen = sorted(set(labels.tolist()) - set(part.source.labels.tolist()))
         if unseen:
             raise TaskError(
                 f"the {part.name} images of {part.file} hold none of class {unseen[0]}, "
-                f"so its accuracy cannot be measured. "
-                + (f"Ask for at most {unseen[0]} classes." if unseen[0] >= 2 else "Give a file that holds every class.")
+                "so its accuracy cannot be measured. Leave it out of `classes`, or give a file that holds it."
             )
-    return classes
+    return labels
 
 
-def _select(
-    source: ImageSource, classes: int, limit: int | None, definition: TaskDefinition, rng: np.random.Generator
-) -> Images:
-    """Keep the wanted classes and number of images, then hide a part and add noise."""
-    index = np.flatnonzero((source.labels >= 0) & (source.labels < classes))
-    if limit is not None and limit < len(index):
-        index = np.sort(rng.permutation(index)[:limit])
-    pixels = source.pixels(index)
-    if definition.occlusion:
-        pixels = occlude(pixels, definition.occlusion, rng)
-    if definition.noise:
-        pixels = pixels + rng.normal(0, definition.noise, pixels.shape).astype(np.float32)
-    return Images(torch.from_numpy(pixels), torch.from_numpy(source.labels[index]))
+def _few(labels: NDArray[np.int64]) -> str:
+    """Return labels in words, however many there are."""
+    return str(labels.tolist()) if len(labels) <= 20 else f"{labels[0]} to {labels[-1]}, {len(labels)} of them"
 
 
-def occlude(pixels: NDArray[np.float32], share: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Hide a square of each image, at a random place, behind mid-grey.
-
-    Args:
-        pixels: Shape (N, C, H, W); not changed.
-        share: Share of the image's area to hide; met as closely as whole pixels allow.
-        rng: Draws the places.
-
-    Returns:
-        A new array of the same shape.
-    """
-    hidden = pixels.copy()
-    height, width = pixels.shape[-2:]
-    high, wide = (round(side * share**0.5) for side in (height, width))
-    tops = rng.integers(0, height - high + 1, len(pixels))
-    lefts = rng.integers(0, width - wide + 1, len(pixels))
-    for image, top, left in zip(hidden, tops, lefts, strict=True):
-        image[:, top : top + high, left : left + wide] = 0.5
-    return hidden
+def _select(part: _Part, labels: NDArray[np.int64]) -> Images:
+    """Keep the wanted classes and number of images; a label becomes its number among those that are wanted."""
+    source, rng = part.source, np.random.default_rng([0, part.stream])
+    index = np.flatnonzero(np.isin(source.labels, labels))
+    if part.limit is not None and part.limit < len(index):
+        index = np.sort(rng.permutation(index)[: part.limit])
+    classes = np.searchsorted(labels, source.labels[index])
+    return Images(torch.from_numpy(source.pixels(index)), torch.from_numpy(classes))

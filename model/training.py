@@ -91,7 +91,7 @@ def train(
     Raises:
         CheckpointError: If `state` belongs to another population, or lacks a member that is not stopped.
     """
-    course = Course(members, settings, task.train.to(device, dtype))
+    course = Course(members, settings, task.train.to(device, dtype), task.degradations)
     validation = task.validation.to(device, dtype)
     population = TrainingPopulation(course, window, growth, torch.zeros(0, device=device, dtype=dtype))
     if state is not None:

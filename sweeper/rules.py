@@ -38,7 +38,8 @@ _EARLIER: Mapping[int, EarlierRules] = {
     2: EarlierRules(
         "version 0.1",
         "accuracy and time are those of the mixture of all steps, on the test images, which early stopping and "
-        "samplers read too; breadth is the mean number of channels per living layer",
+        "samplers read too; breadth is the mean number of channels per living layer; a number of classes means the "
+        "labels from 0 on; pixels are not standardised",
     ),
 }
 

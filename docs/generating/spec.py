@@ -123,6 +123,8 @@ def kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     """Return in words what an annotation admits."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
+        if said := next((one.description for one in inner[1:] if isinstance(one, FieldInfo)), None):
+            return said  # what is written is read into another type
         return kind(inner[0], [one for about in inner[1:] for one in _flat(about)] + list(metadata))
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(kind(one, metadata) for one in inner if one is not types.NoneType))

@@ -7,7 +7,16 @@ Must not know: how settings are searched, placed, trained or stored.
 """
 
 from sweeper.spec.changes import differences, placement_changes, refused_differences
-from sweeper.spec.choices import BottomUp, Distribution, Sampler, Solver, TimeSelection, WindowKind
+from sweeper.spec.choices import (
+    BottomUp,
+    DegradationKind,
+    Distribution,
+    Sampler,
+    Solver,
+    Standardize,
+    TimeSelection,
+    WindowKind,
+)
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
@@ -21,6 +30,7 @@ from sweeper.spec.setting import (
     TaskSpec,
     TrainingSpec,
     keys_of,
+    labels_of,
 )
 from sweeper.spec.sweep_spec import SweepSpec, check_name, place_of
 from sweeper.spec.yaml_source import read_yaml
@@ -29,6 +39,7 @@ __all__ = [
     "DIGITS",
     "ROUND_UPDATES",
     "BottomUp",
+    "DegradationKind",
     "Distribution",
     "EarlyStopping",
     "LatticeSpec",
@@ -42,6 +53,7 @@ __all__ = [
     "SearchSpec",
     "Setting",
     "Solver",
+    "Standardize",
     "SweepSpec",
     "TaskSpec",
     "TimeSelection",
@@ -50,6 +62,7 @@ __all__ = [
     "check_name",
     "differences",
     "keys_of",
+    "labels_of",
     "load_spec",
     "place_of",
     "placement_changes",

@@ -19,6 +19,34 @@ class BottomUp(StrEnum):
     NEXT = "next"
 
 
+class Standardize(StrEnum):
+    """What is done to pixels before a network sees them."""
+
+    IMAGES = "images"
+    EACH = "each"
+    NONE = "none"
+
+
+class DegradationKind(StrEnum):
+    """What makes images harder to see."""
+
+    OCCLUDE_GREY = "occlude_grey"
+    OCCLUDE_BLACK = "occlude_black"
+    OCCLUDE_BESIDE = "occlude_beside"
+    DEBRIS = "debris"
+    CLUTTER = "clutter"
+    NOISE = "noise"
+    BLUR = "blur"
+    CONTRAST = "contrast"
+    PHASE_SCRAMBLE = "phase_scramble"
+    BLANK = "blank"
+
+    @property
+    def most(self) -> float | None:
+        """The highest level, where it is a share; None where the level is no share."""
+        return None if self in (DegradationKind.NOISE, DegradationKind.BLUR) else 1.0
+
+
 class WindowKind(StrEnum):
     """Whether the window of a lattice is given, or found while training."""
 

@@ -14,6 +14,9 @@ from sweeper.spec.setting import Scalar
 _FORMS = ("values", "value", "distribution", "min", "max")
 _ENDS = ("min", "max")
 
+#: Parameters of which a value may be a list.
+_LISTS = frozenset({"classes"})
+
 
 def is_searched(form: Mapping[str, Any]) -> bool:
     """Return whether a parameter is written as one to search."""
@@ -54,7 +57,11 @@ def form_problems(name: str, raw: object, *, is_task: bool) -> list[Problem]:
         return [problem(loc, f"{name} must be given in one way, `values` or `value`", form, example)]
     if ways[0] == "values":
         return _values_problems(loc, form["values"])
-    return [_no_scalar((*loc, "value"), form["value"])] if not isinstance(form["value"], Scalar) else []
+    return [] if _may_be(name, form["value"]) else [_no_scalar((*loc, "value"), form["value"])]
+
+
+def _may_be(name: str, value: object) -> bool:
+    return isinstance(value, Scalar) or (name in _LISTS and isinstance(value, list | tuple))
 
 
 def _values_problems(loc: Loc, values: object) -> list[Problem]:
@@ -63,7 +70,7 @@ def _values_problems(loc: Loc, values: object) -> list[Problem]:
         return [problem(here, f"{name}.values must be a list", values, "Write it in brackets, as in [1, 2].")]
     if not values:
         return [problem(here, f"{name}.values must not be empty", values, "Give at least one value.")]
-    return [_no_scalar((*here, at), value) for at, value in enumerate(values) if not isinstance(value, Scalar)]
+    return [_no_scalar((*here, at), value) for at, value in enumerate(values) if not _may_be(str(name), value)]
 
 
 def _no_scalar(loc: Loc, value: object) -> Problem:

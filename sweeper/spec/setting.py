@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -25,7 +26,7 @@ from pydantic import (
 
 from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, deciding_twin
 from sweeper.rules import RULES
-from sweeper.spec.choices import BottomUp, Solver, TimeSelection, Until, WindowKind
+from sweeper.spec.choices import BottomUp, DegradationKind, Solver, Standardize, TimeSelection, Until, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -82,6 +83,33 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
     return name
 
 
+def _read_classes(raw: object) -> object:
+    """Return a list of labels as one text, as flat settings, axes and tables hold it; its order says nothing."""
+    if isinstance(raw, str):
+        raw = [int(part) if part.isdecimal() else part for part in raw.split(",")]
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw < 2:
+        raise broken_rule("classes must be at least 2", "Use 2 or more.")
+    if raw is None or (isinstance(raw, int) and not isinstance(raw, bool)):
+        return raw
+    if not isinstance(raw, list | tuple):
+        raise broken_rule(_CLASSES_RULE, "Write it as in 3, or in [3, 5, 8].")
+    if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in raw):
+        raise broken_rule(_CLASSES_RULE, "Write it as in [3, 5, 8].")
+    if len(raw) < 2 or len(set(raw)) < len(raw):
+        raise broken_rule(_CLASSES_RULE, "Name each label once, and at least two.")
+    return ",".join(map(str, sorted(raw)))
+
+
+def labels_of(classes: str) -> tuple[int, ...]:
+    """Return the labels that a text of `TaskSpec.classes` lists."""
+    return tuple(map(int, classes.split(",")))
+
+
+_CLASSES_RULE = "classes must be a number of at least 2, or a list of two or more labels"
+
+#: A number of classes, or the labels of those that are meant, ascending, with commas between them.
+Classes = Annotated[int | str, Field(description="a whole number, at least 2, or a list of labels")]
+
 Number = Annotated[float, AfterValidator(_without_minus_zero)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
@@ -97,18 +125,28 @@ class TaskSpec(Frozen):
         validation: Parquet file of the images that decide; without it a fifth of the images for training is held out.
         test: Parquet file of the images that decide nothing and are reported; without it a quarter of `data` is held
             out.
-        classes: Use only so many classes; left out, all of them.
-        occlusion: Share of each image that is hidden.
+        classes: Use only so many classes, drawn by `class_seed`, or those of a list such as `[3, 5, 8]`; left out,
+            all of them.
+        class_seed: Which classes are drawn; another seed or another number draws them anew.
+        occlusion: Share of each image that is hidden by a grey square.
         noise: Standard deviation of the Gaussian noise on each pixel.
+        degradation: What else makes images harder to see; of training images it is drawn anew in each epoch.
+        level: How much of it; 0 changes nothing.
+        standardize: `images`, by mean and standard deviation of the training images; `each`, every image by its own,
+            so that contrast says nothing; or `none`.
         train_images, validation_images, test_images: Use only so many images; left out, all of them.
     """
 
     data: str = DIGITS
     validation: str | None = None
     test: str | None = None
-    classes: Annotated[int, Field(ge=2)] | None = None
+    classes: Annotated[Classes | None, BeforeValidator(_read_classes)] = None
+    class_seed: Seed = 0
     occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
     noise: NotNegative = 0.0
+    degradation: Annotated[DegradationKind, Field(strict=False)] | None = None
+    level: NotNegative = 0.0
+    standardize: Annotated[Standardize, Field(strict=False)] = Standardize.IMAGES
     train_images: Count | None = None
     validation_images: Count | None = None
     test_images: Count | None = None
@@ -140,10 +178,34 @@ class TaskSpec(Frozen):
 
     @field_validator("classes")
     @classmethod
-    def _check_classes(cls, classes: int | None, info: ValidationInfo) -> int | None:
-        if classes is not None and classes > _DIGITS_CLASSES and info.data.get("data") == DIGITS:
-            raise broken_rule("classes must be at most 10 for the data 'digits'", "Use 2 to 10.")
+    def _check_classes(cls, classes: int | str | None, info: ValidationInfo) -> int | str | None:
+        if info.data.get("data") == DIGITS:
+            if isinstance(classes, int) and classes > _DIGITS_CLASSES:
+                raise broken_rule("classes must be at most 10 for the data 'digits'", "Use 2 to 10.")
+            if isinstance(classes, str) and max(labels_of(classes)) >= _DIGITS_CLASSES:
+                raise broken_rule("classes must name labels from 0 to 9 for the data 'digits'", "Leave others out.")
         return classes
+
+    @field_validator("class_seed")
+    @classmethod
+    def _check_class_seed(cls, seed: int, info: ValidationInfo) -> int:
+        if seed and "classes" in info.data and not isinstance(info.data["classes"], int):
+            raise broken_rule(
+                "class_seed must go with a number of classes, which are drawn by it", "Give `classes` a number."
+            )
+        return seed
+
+    @field_validator("level")
+    @classmethod
+    def _check_level(cls, level: float, info: ValidationInfo) -> float:
+        if "degradation" not in info.data:
+            return level
+        kind = info.data["degradation"]
+        if kind is None and level:
+            raise broken_rule("level must go with a degradation", "Add `degradation`, or leave `level` out.")
+        if kind is not None and kind.most is not None and level > kind.most:
+            raise broken_rule(f"level must be a share from 0 to {kind.most:g} for {kind}", "Lower it.")
+        return level
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -157,11 +219,17 @@ class TaskSpec(Frozen):
         name = Path(self.data).stem.removesuffix("_train") or Path(self.data).stem
         parts = [re.sub(r"[^A-Za-z0-9._-]", "_", name)]
         if self.classes is not None:
-            parts.append(f"{self.classes}")
+            parts.append(str(self.classes).replace(",", "."))
+        if self.class_seed:
+            parts.append(f"set{self.class_seed}")
         if self.occlusion:
             parts.append(f"occluded{self.occlusion!r}")
         if self.noise:
             parts.append(f"noise{self.noise!r}")
+        if self.degradation is not None:
+            parts.append(f"{self.degradation}{self.level!r}")
+        if self.standardize is not Standardize.IMAGES:
+            parts.append(f"standardize.{self.standardize}")
         if self.train_images is not None:
             parts.append(f"train{self.train_images}")
         if self.validation_images is not None:

@@ -172,6 +172,7 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         model.Images(task.test.pixels[:1], task.test.labels[:1]),
         task.classes,
         task.fingerprint,
+        degradations=task.degradations,
     )
     ends: list[float] = []
     sizes: list[int] = []

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sweeper import model
-from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind
+from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind, labels_of
 
 
 def load_task(task: TaskSpec) -> model.Task:
@@ -23,7 +23,14 @@ def load_task(task: TaskSpec) -> model.Task:
 @lru_cache(maxsize=2)
 def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
     """Load a task, once for each time that its files have changed."""
-    return model.load_task(model.TaskDefinition(**task.model_dump()))
+    return model.load_task(definition_of(task))
+
+
+def definition_of(task: TaskSpec) -> model.TaskDefinition:
+    """Return what to load for a task; how pixels are standardised is up to the network."""
+    given = task.model_dump(mode="json", exclude={"standardize"})
+    classes = labels_of(task.classes) if isinstance(task.classes, str) else task.classes
+    return model.TaskDefinition(**{**given, "classes": classes})
 
 
 def members_of(settings: Sequence[Setting]) -> list[model.Pressures]:
@@ -52,6 +59,7 @@ def window_of(setting: Setting, task: model.Task) -> model.Window:
         halve=lattice.halve,
         time_selection=str(lattice.time_selection),
         bottom_up=str(lattice.bottom_up),
+        standardize=str(setting.task.standardize),
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -92,7 +92,7 @@ def _described(network: model.Network, path: Path) -> Described:
         title=_title(description, path),
         measurement={name: value for name, value in numbers if _is_number(value)},
         steps=_histogram(description.get("steps"), path),
-        examples=_examples(description.get("examples"), network.window, path),
+        examples=_named(_examples(description.get("examples"), network.window, path), network, path),
         earlier=earlier_rules(rules_in(description)) if "key" in description else None,  # else it is of no sweep
     )
 
@@ -139,6 +139,16 @@ def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleI
     if not isinstance(entry, list) or len(entry) > _MOST_EXAMPLES:
         raise _impossible(path, "examples", f"a list of at most {_MOST_EXAMPLES} objects", entry)
     return tuple(_example(one, f"examples[{number}]", window, path) for number, one in enumerate(entry))
+
+
+def _named(examples: Sequence[ExampleImage], network: model.Network, path: Path) -> tuple[ExampleImage, ...]:
+    """Return examples whose classes are called as the data call them; in files of before they are from 0."""
+    labels, classes = network.description.get("labels"), network.window.classes
+    if labels is None:
+        return tuple(examples)
+    if not isinstance(labels, list) or len(labels) != classes or not all(map(_is_count, labels)):
+        raise _impossible(path, "labels", f"a list of {classes} whole numbers", labels)
+    return tuple(replace(one, label=labels[one.label], answer=labels[one.answer]) for one in examples)
 
 
 def _example(entry: object, what: str, window: model.Window, path: Path) -> ExampleImage:

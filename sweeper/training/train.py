@@ -189,7 +189,13 @@ def _save_networks(
     Raises:
         OSError: If a disk is full: that passes, and a trial that is complete should have its network.
     """
-    known = {FACT: RULES, "classes": task.classes, "data": task.fingerprint, "software": software()}
+    known = {
+        FACT: RULES,
+        "classes": task.classes,
+        "labels": list(task.labels),
+        "data": task.fingerprint,
+        "software": software(),
+    }
     failed: list[OSError] = []
     for member in wanted:
         result = trained[member]

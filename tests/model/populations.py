@@ -22,6 +22,7 @@ def windows(draw, time_selection=None, min_layers=1, max_layers=3):
         halve=tuple(layer for layer in range(2, layers + 1) if draw(st.booleans())),
         time_selection=time_selection or draw(st.sampled_from(["adaptive", "fixed"])),
         bottom_up=draw(st.sampled_from(["within", "next"])),
+        standardize=draw(st.sampled_from(["images", "each", "none"])),
     )
 
 
@@ -47,6 +48,7 @@ def lattice_of(window: Window, seeds=(0,)) -> Lattice:
                 parameter[member] += 0.3 * torch.randn(
                     parameter[member].shape, generator=generator, dtype=torch.float64
                 )
+        lattice.set_pixel_statistics(images_of(window, 5, seed=7))
     return lattice
 
 
@@ -84,6 +86,9 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
             larger.hazard_sureness.copy_(lattice.hazard_sureness)
         elif old.is_recurrent:
             larger.step_logits[:, : old.steps] = lattice.step_logits
+        if old.standardize == "images":
+            larger.pixel_mean.copy_(lattice.pixel_mean)
+            larger.pixel_std.copy_(lattice.pixel_std)
         larger.entry.zero_()
         larger.entry[:, : old.steps] = lattice.entry
     return larger

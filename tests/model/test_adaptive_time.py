@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweeper.model import Images, Pressures, TaskDefinition, Window, evaluate, load_task, train
-from sweeper.model.tasks import occlude
+from sweeper.model.degradations import occlude_grey
 from sweeper.model.time_selection import adaptive_step_dist, sureness
 from tests.model.populations import training_settings
 
@@ -34,7 +34,7 @@ def task():
 def hidden(task):
     """Return every test image at five places of a square that hides a tenth of it."""
     rng, places = np.random.default_rng(0), 5
-    pixels = np.concatenate([occlude(task.test.pixels.numpy(), 0.1, rng) for _ in range(places)])
+    pixels = np.concatenate([occlude_grey(task.test.pixels.numpy(), 0.1, rng) for _ in range(places)])
     return Images(torch.from_numpy(pixels), task.test.labels.repeat(places))
 
 

@@ -33,6 +33,7 @@ from sweeper.model import (
     train,
 )
 from sweeper.model.counting import Evaluation
+from sweeper.model.degradations import occlude_grey
 from sweeper.model.examples import (
     LONGEST_SIDE,
     MOST_PARTS,
@@ -42,7 +43,6 @@ from sweeper.model.examples import (
     thinking_of,
 )
 from sweeper.model.halting import halted
-from sweeper.model.tasks import occlude
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
 
@@ -402,7 +402,7 @@ def test_example_shows_the_noise_and_the_square_that_the_network_saw(noisy):
         _, found = picture(base64.b64decode(example["png"]))
         clean = (plain.test.pixels[example["image"]][0] * 255).round().numpy()
         assert np.abs(found - clean).mean() > 10
-    hidden = occlude(plain.test.pixels.numpy(), 0.1, np.random.default_rng(0))
+    hidden = occlude_grey(plain.test.pixels.numpy(), 0.1, np.random.default_rng(0))
     _, square = picture(png_of(torch.from_numpy(hidden[0])))
     assert (square == 128).any()
 
@@ -411,7 +411,7 @@ def test_example_shows_the_noise_and_the_square_that_the_network_saw(noisy):
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
 def test_images_of_a_file_are_described_as_they_are_answered(name):
     train_file, test_file = (str(DATA / f"{name}_{part}.parquet") for part in ("train", "test"))
-    task = load_task(TaskDefinition(train_file, test_file, classes=3, train_images=150, test_images=600))
+    task = load_task(TaskDefinition(train_file, test=test_file, classes=3, train_images=150, test_images=600))
     window = Window((3,), 3, task.image, task.classes, halve=(1,))
     for result in train(task, window, CHOOSING, training_settings(learning_rate=3e-2)):
         entry = assert_true_of(result, task)

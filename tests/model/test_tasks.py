@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from sweeper.model import TaskDefinition, TaskError, load_task
-from sweeper.model.tasks import occlude
 
 
 def png(array):
@@ -54,18 +53,6 @@ def test_same_definition_gives_the_same_pixels_and_another_one_another_fingerpri
     assert len(prints) == 3
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.floats(0, 0.95), st.integers(4, 12), st.integers(4, 12))
-def test_occlusion_hides_about_the_stated_share_and_changes_nothing_else(share, height, width):
-    pixels = np.zeros((5, 2, height, width), dtype=np.float32)
-    pixels.setflags(write=False)
-    hidden = occlude(pixels, share, np.random.default_rng(0)) != 0
-    counts = hidden.sum((2, 3))
-    assert len(set(counts.flatten().tolist())) == 1
-    off_by_rounding = (height + width) / 2 / (height * width) + 1e-9
-    assert abs(counts[0, 0] / (height * width) - share) <= off_by_rounding
-
-
 @pytest.mark.parametrize("column", ["image", "img"])
 def test_parquet_images_of_either_column_name_are_read(tmp_path, column):
     colour = [png(np.full((4, 4, 3), 10 * i, dtype=np.uint8)) for i in range(16)]
@@ -93,7 +80,7 @@ def test_held_out_file_is_used_for_testing(grey, tmp_path):
         ([png(np.zeros((4, 4), np.uint16))] * 8, [0, 1] * 4, "8 bits .*row "),
         ([png(np.zeros((4, 4), np.uint8))], [0.5], "label.*double"),
         ([], [], "no images"),
-        ([png(np.zeros((4, 4), np.uint8))] * 8, [0, 2] * 4, r"labels \[0, 2\]"),
+        ([png(np.zeros((4, 4), np.uint8))] * 8, [3] * 8, r"at least 2 classes.*labels \[3\]"),
         ([None] * 8, [0, 1] * 4, "row .*NoneType"),
     ],
 )
@@ -113,11 +100,63 @@ def test_labels_that_are_null_are_refused_with_their_number_and_the_first_row(tm
 def test_rows_with_a_label_that_was_not_asked_for_are_left_out(tmp_path):
     images = [png(np.full((4, 4), i, np.uint8)) for i in range(24)]
     path = write_images(tmp_path / "more.parquet", images, [-1, 0, 1, 2] * 6)
-    task = load_task(TaskDefinition(data=path, classes=2))
+    task = load_task(TaskDefinition(data=path, classes=(0, 2)))
+    assert task.labels == (0, 2)
     assert {*task.train.labels.tolist(), *task.validation.labels.tolist(), *task.test.labels.tolist()} == {0, 1}
     assert count(task) == 12
-    with pytest.raises(TaskError, match=r"labels \[-1, 0, 1, 2\]"):
+    with pytest.raises(TaskError, match=r"not be negative.*labels \[-1, 0, 1, 2\]"):
         load_task(TaskDefinition(data=path))
+    with pytest.raises(TaskError, match=r"\[0, 7\] names the label 7"):
+        load_task(TaskDefinition(data=path, classes=(0, 7)))
+
+
+@given(st.integers(2, 10), st.integers(0, 2**31 - 1))
+def test_number_of_classes_draws_a_set_that_is_the_same_for_a_seed(number, seed):
+    task = load_task(TaskDefinition(classes=number, class_seed=seed, train_images=60))
+    assert len(set(task.labels)) == number == task.classes
+    assert task.labels == tuple(sorted(task.labels))
+    assert load_task(TaskDefinition(classes=number, class_seed=seed, train_images=60)).fingerprint == task.fingerprint
+
+
+def test_sets_of_classes_are_drawn_anew_by_seed_and_number_and_all_of_them_are_all():
+    drawn = {seed: load_task(TaskDefinition(classes=3, class_seed=seed)).labels for seed in range(8)}
+    assert len(set(drawn.values())) > 4
+    pairs = [
+        (load_task(TaskDefinition(classes=n)).labels, load_task(TaskDefinition(classes=n + 1)).labels)
+        for n in range(2, 9)
+    ]
+    assert any(not set(few) <= set(more) for few, more in pairs), "sets must not be nested"
+    every = load_task(TaskDefinition(classes=10, class_seed=5))
+    assert every.labels == tuple(range(10))
+    assert every.fingerprint == load_task(TaskDefinition()).fingerprint
+
+
+def test_labels_that_are_listed_are_the_classes_in_ascending_order():
+    task, whole = load_task(TaskDefinition(classes=(8, 3, 5))), load_task(TaskDefinition())
+    assert task.labels == (3, 5, 8)
+    for part, every in zip(
+        (task.train, task.validation, task.test), (whole.train, whole.validation, whole.test), strict=True
+    ):
+        mine = torch.isin(every.labels, torch.tensor([3, 5, 8]))
+        assert torch.equal(part.pixels, every.pixels[mine])
+        assert torch.equal(torch.tensor([3, 5, 8])[part.labels], every.labels[mine])
+
+
+def test_labels_may_begin_anywhere_and_have_gaps(tmp_path):
+    images = [png(np.full((4, 4), i, np.uint8)) for i in range(24)]
+    path = write_images(tmp_path / "gaps.parquet", images, [1, 5, 9] * 8)
+    task = load_task(TaskDefinition(data=path))
+    assert (task.labels, task.classes, set(task.train.labels.tolist())) == ((1, 5, 9), 3, {0, 1, 2})
+
+
+def test_degradations_spare_the_training_images_which_get_theirs_while_training():
+    plain, hard = (load_task(TaskDefinition(classes=3, **how)) for how in ({}, {"degradation": "debris", "level": 0.5}))
+    assert torch.equal(plain.train.pixels, hard.train.pixels)
+    assert [(one.kind, one.level) for one in hard.degradations] == [("debris", 0.5)]
+    for name in ("validation", "test"):
+        one, other = getattr(plain, name).pixels, getattr(hard, name).pixels
+        assert float((one != other).any(1).float().mean()) > 0.2
+    assert hard.fingerprint != plain.fingerprint == load_task(TaskDefinition(classes=3, degradation="blur")).fingerprint
 
 
 def test_file_that_is_no_parquet_or_lacks_a_column_is_refused(tmp_path):

@@ -24,7 +24,8 @@ from sweeper.model import (
     train,
 )
 from sweeper.model.checkpoint import load_state, save_state
-from sweeper.model.shard import moments
+from sweeper.model.degradations import Degradation
+from sweeper.model.shard import Course, moments
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 
@@ -37,7 +38,7 @@ class StoppedError(Exception):
 
 @pytest.fixture(scope="module")
 def task():
-    return load_task(TaskDefinition(classes=3, train_images=160, test_images=60))
+    return load_task(TaskDefinition(classes=(0, 1, 2), train_images=160, validation_images=60, test_images=60))
 
 
 def states_of(task, members, settings=SHORT, state=None, stop_after=None, dtype=torch.float32, growth=None, **window):
@@ -237,6 +238,41 @@ def test_curve_is_bounded_however_many_epochs_there_are(task):
     epochs = [point["epoch"] for point in result[0].curve]
     assert len(epochs) <= 50
     assert epochs[-1] == 120
+
+
+# Degradations
+
+
+@pytest.fixture(scope="module")
+def hard(task):
+    return replace(task, degradations=(Degradation("debris", 0.3), Degradation("noise", 0.1)))
+
+
+def test_degraded_images_are_drawn_anew_in_each_step_and_alike_whoever_trains_beside(task, hard):
+    index_BP = torch.arange(8)[:, None].repeat(1, 2)
+    twins = [Pressures(0, 0, 0, 3), Pressures(0.1, 0, 0, 3), Pressures(0, 0, 0, 4)]
+    course = Course(twins, SHORT, hard.train, hard.degradations)
+    shown = course.pixels([0, 2], index_BP, update=5)
+    assert shown.shape == (8, 2, *task.image)
+    assert torch.equal(shown[:, 0], course.pixels([1], index_BP[:, :1], update=5)[:, 0]), "the seed decides"
+    assert not torch.equal(shown[:, 0], shown[:, 1])
+    assert not torch.equal(shown, course.pixels([0, 2], index_BP, update=6))
+    assert torch.equal(Course(twins, SHORT, task.train).pixels([0, 2], index_BP, update=5)[:, 0], task.train.pixels[:8])
+
+
+def test_member_that_sees_degraded_images_trains_to_the_same_weights_as_alone(hard):
+    assert_trains_as_alone(hard, MEMBERS, training_settings(epochs=3, learning_rate=3e-2))
+
+
+def test_training_on_degraded_images_that_went_on_ends_to_the_last_bit_as_one_that_never_paused(hard):
+    _, whole = states_of(hard, MEMBERS)
+    saved = []
+    train(hard, window_for(hard), MEMBERS, SHORT, report=lambda e: saved.append(save_state(e.state())), until=1)
+    _, rest = states_of(hard, MEMBERS, state=load_state(saved[-1]))
+    assert_equal_states(whole[-1], rest[-1])
+    _, clean = states_of(replace(hard, degradations=()), MEMBERS)
+    with pytest.raises(AssertionError):
+        assert_equal_states(whole[-1], clean[-1])
 
 
 # Windows that grow and shrink

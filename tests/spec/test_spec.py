@@ -17,15 +17,18 @@ from sweeper.errors import SpecError
 from sweeper.measurements import Goal, Objective
 from sweeper.spec import (
     BottomUp,
+    DegradationKind,
     LatticeSpec,
     Setting,
     Solver,
+    Standardize,
     SweepSpec,
     TaskSpec,
     TimeSelection,
     TrainingSpec,
     check_name,
     differences,
+    labels_of,
     load_spec,
     placement_changes,
     refused_differences,
@@ -56,9 +59,12 @@ counts = st.integers(1, 10_000)
 tasks = st.builds(
     TaskSpec,
     data=st.sampled_from(["digits", "/images/mnist_train.parquet"]),
-    classes=st.none() | st.integers(2, 10),
+    classes=st.none() | st.integers(2, 10) | st.sets(st.integers(0, 9), min_size=2).map(list),
     occlusion=st.floats(0, 0.99),
     noise=prices,
+    degradation=st.sampled_from(DegradationKind),
+    level=st.floats(0, 1),
+    standardize=st.sampled_from(Standardize),
     train_images=st.none() | counts,
     validation_images=st.none() | counts,
     test_images=st.none() | counts,
@@ -92,10 +98,16 @@ settings_of_any_kind = st.builds(
     seed=st.integers(0, 2**31 - 1),
 )
 
+
+def labels_text(labels):
+    return ",".join(map(str, labels))
+
+
 AXES = {
     "time_pressure": prices,
     "solver": st.sampled_from(["elimination", "proximal", "backprop"]),
-    "classes": st.integers(2, 10),
+    "classes": st.integers(2, 10) | st.sets(st.integers(0, 9), min_size=2).map(sorted).map(labels_text),
+    "standardize": st.sampled_from(["images", "each", "none"]),
     "steps": st.integers(1, 256),
     "occlusion": st.floats(0, 0.9),
     "breadth_pressure": prices,
@@ -204,7 +216,7 @@ def test_key_of_equal_numbers_is_the_same():
 
 def test_key_of_default_setting_is_stable():
     # A change here makes every finished trial of every user run again.
-    assert Setting().key == "b370e4a9ec48eed0"
+    assert Setting().key == "c484199392ee0019"
 
 
 def test_key_with_layers_to_halve_in_another_order_is_the_same():
@@ -227,6 +239,19 @@ def test_setting_from_wrong_flat_values_is_refused(flat, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def test_labels_of_classes_may_be_a_grid_axis_and_come_back_from_every_form(tmp_path):
+    axis = "parameters: {classes: {values: [10, [8, 3, 5], 3]}}"
+    spec = load(tmp_path, f"{axis}\nobjectives: [{{name: time, goal: minimize}}]\nreference_point: {{time: 7}}\n").spec
+    assert spec.axes == {"classes": (10, "3,5,8", 3)}
+    assert spec.tasks == ("digits-10", "digits-3.5.8", "digits-3")
+    assert SweepSpec.from_json(spec.to_json()) == spec
+    for setting in spec.settings():
+        assert Setting.from_flat(setting.flat()) == setting
+    listed = spec.settings()[1]
+    assert listed.key == Setting(task=TaskSpec(classes=(5, 8, 3))).key
+    assert labels_of(listed.task.classes) == (3, 5, 8)
+
+
 def test_setting_is_immutable():
     with pytest.raises(ValidationError, match="frozen"):
         Setting().seed = 1
@@ -240,6 +265,9 @@ def test_setting_is_immutable():
         (TaskSpec(data="/d/mnist_train.parquet", classes=10), "mnist-10"),
         (TaskSpec(data="/d/my images.parquet"), "my_images"),
         (TaskSpec(classes=3, occlusion=0.25, noise=0.1), "digits-3-occluded0.25-noise0.1"),
+        (TaskSpec(classes=[8, 3, 5]), "digits-3.5.8"),
+        (TaskSpec(classes=3, class_seed=7), "digits-3-set7"),
+        (TaskSpec(degradation="debris", level=0.5, standardize="each"), "digits-debris0.5-standardize.each"),
         (
             TaskSpec(classes=3, train_images=500, validation_images=80, test_images=100),
             "digits-3-train500-validation80-test100",
@@ -528,6 +556,13 @@ OTHER_PARAMETER = [
     ("data: {values: [gone.parquet]}", ['data="gone.parquet"', "exists"]),
     ("test: {values: [a.parquet]}", ["'test'"]),
     ("halve: {values: [2]}", ["'halve'"]),
+    ("classes: {value: [3]}", ["two or more labels", "parameters.classes.value"]),
+    ("classes: {values: [[3, 3], 4]}", ["two or more labels", "each label once", "parameters.classes.values[0]"]),
+    ("classes: {values: [4, [3, -1]]}", ["two or more labels", "[3, 5, 8]", "parameters.classes.values[1]"]),
+    ("classes: {values: [[3, 10]]}", ["labels from 0 to 9"]),
+    ("classes: {values: [[3, 5], [5, 3]]}", ["must list each value once"]),
+    ("steps: {values: [[3, 5]]}", ["steps must be a number or a word"]),
+    ("class_seed: {value: 3}", ["class_seed=3", "a number of classes"]),
     ("steps: 3", ["steps=3", "`steps: {values: [...]}`"]),
     ("steps: {}", ["steps={}", "one way"]),
     ("steps: {value: 0}", ["steps=0", "line 3, parameters.steps.value."]),
@@ -553,6 +588,9 @@ CHANGED = [
     ("data: digits", "occlusion: 1", ["occlusion=1", "less than 1"]),
     ("data: digits", "noise: -0.5", ["noise=-0.5"]),
     ("data: digits", "train_images: 0", ["train_images=0"]),
+    ("data: digits", "level: 0.5", ["level=0.5", "Add `degradation`"]),
+    ("data: digits", "degradation: fog", ["degradation=", "fog"]),
+    ("data: digits", "standardize: batch", ["standardize=", "batch"]),
     ("name: time", "name: tme", ["name=tme", "line 6, objectives[1].name", "Did you mean 'time'?"]),
     ("name: time", "name: accuracy", ["name=accuracy", "once", "objectives[1].name"]),
     ("goal: minimize", "goal: minimise", ["goal=minimise", "maximize or minimize"]),

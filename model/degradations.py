@@ -1,0 +1,265 @@
+"""What makes images harder to see: each degradation takes pixels, a level and a generator, and returns new pixels.
+
+Level 0 changes nothing. What is drawn depends on the generator and never on the level: the same generator at several
+levels hides the same places, adds the same noise and so on, so that images can be compared level by level.
+
+Shape suffixes: N images, C channels, H W space.
+
+Sources: pieces of other objects as occluders and clutter as in Spoerer, McClure, Kriegeskorte (2017), "Recurrent
+convolutional neural networks: a better model of biological object recognition", Frontiers in Psychology 8:1551; noise
+in the phases as in Dakin, Hess, Ledgeway, Achtman (2002), "What causes non-monotonic tuning of fMRI response to noisy
+images?", Current Biology 12. How each is drawn here is this project's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.model.errors import TaskError
+
+Pixels = NDArray[np.float32]
+
+#: Images that are degraded at once; bounds the memory. Pieces come from images of the same block.
+_BLOCK = 1000
+
+#: Sides of a piece of debris, as a share of the image's shorter side.
+_PIECE = 1 / 4
+
+
+def occlude_grey(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Hide a share of each image's area behind a mid-grey square at a random place."""
+    return _occluded(pixels_NCHW, level, _random_places(pixels_NCHW, level, rng), 0.5)
+
+
+def occlude_black(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Hide a share of each image's area behind a black square at a random place."""
+    return _occluded(pixels_NCHW, level, _random_places(pixels_NCHW, level, rng), 0.0)
+
+
+def occlude_beside(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Put the same grey square where it hides least: the control for an object that is added and hides nothing.
+
+    What a square hides is the sum of absolute differences from the image's background, see `background`; of places that
+    are equal in this, one is drawn.
+    """
+    height, width = pixels_NCHW.shape[-2:]
+    high, wide = _square(height, width, level)
+    shown_NHW = np.abs(pixels_NCHW - background(pixels_NCHW)).sum(1, dtype=np.float64)
+    sums_NHW = np.pad(shown_NHW.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+    down, across = height - high + 1, width - wide + 1
+    hidden_NHW = sums_NHW[:, high:, wide:] - sums_NHW[:, :down, wide:]
+    hidden_NHW += sums_NHW[:, :down, :across] - sums_NHW[:, high:, :across]
+    flat_NX = hidden_NHW.reshape(len(hidden_NHW), -1)
+    is_least_NX = flat_NX <= flat_NX.min(1, keepdims=True) + 1e-6
+    which_N = (rng.random(len(pixels_NCHW)) * is_least_NX.sum(1)).astype(np.int64)
+    place_N = (is_least_NX.cumsum(1) > which_N[:, None]).argmax(1)
+    tops, lefts = np.divmod(place_N, across)
+    return _occluded(pixels_NCHW, level, (tops, lefts), 0.5)
+
+
+def debris(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Hide a share of each image's area behind pieces of other images, laid out in a grid, in random order."""
+    count, _, height, width = pixels_NCHW.shape
+    side = max(1, round(min(height, width) * _PIECE))
+    down, across = math.ceil(height / side), math.ceil(width / side)
+    order_NX = rng.random((count, down * across)).argsort(1).argsort(1)
+    rank_NHW = order_NX.reshape(count, down, across).repeat(side, 1).repeat(side, 2)[:, :height, :width]
+    # Each cell's pixels in rows: a share that ends within a piece shows a part of it.
+    within_HW = np.add.outer(np.arange(height) % side * side, np.arange(width) % side)
+    first_NX = (rank_NHW * side * side + within_HW).reshape(count, -1).argsort(1).argsort(1)
+    is_hidden_N1HW = (first_NX < round(level * height * width)).reshape(count, 1, height, width)
+    shifts = rng.integers(1, max(2, count), (count, down * across))
+    ups = rng.integers(0, height, (count, down * across))
+    lefts = rng.integers(0, width, (count, down * across))
+    cell_HW = np.add.outer(np.arange(height) // side * across, np.arange(width) // side)
+    rows_HW, columns_HW = np.indices((height, width))
+    others_NHW = (np.arange(count)[:, None, None] + shifts[:, cell_HW]) % count
+    ys_NHW, xs_NHW = (rows_HW + ups[:, cell_HW]) % height, (columns_HW + lefts[:, cell_HW]) % width
+    pieces_NCHW = np.moveaxis(pixels_NCHW[others_NHW, :, ys_NHW, xs_NHW], -1, 1)
+    return np.where(is_hidden_N1HW, pieces_NCHW, pixels_NCHW)
+
+
+def clutter(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Put another image behind each: of two pixels the one farther from its background is seen, the other's × level.
+
+    The image itself stays in front: no pixel of it comes nearer to the background.
+    """
+    count, _, height, width = pixels_NCHW.shape
+    others = (np.arange(count) + rng.integers(1, max(2, count), (count,))) % count
+    ups, lefts = rng.integers(0, height, (count,)), rng.integers(0, width, (count,))
+    ys_NHW = (np.arange(height)[None, :, None] + ups[:, None, None]) % height
+    xs_NHW = (np.arange(width)[None, None, :] + lefts[:, None, None]) % width
+    ground_NC11 = background(pixels_NCHW)
+    behind_NCHW = np.moveaxis((pixels_NCHW - ground_NC11)[others[:, None, None], :, ys_NHW, xs_NHW], -1, 1)
+    behind_NCHW = np.clip(ground_NC11 + np.float32(level) * behind_NCHW, 0, 1)
+    is_behind = np.abs(behind_NCHW - ground_NC11) > np.abs(pixels_NCHW - ground_NC11)
+    return np.where(is_behind, behind_NCHW, pixels_NCHW)
+
+
+def noise(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Add Gaussian noise to each pixel; the level is its standard deviation, in units of the pixel range 0–1."""
+    return pixels_NCHW + (level * rng.standard_normal(pixels_NCHW.shape)).astype(np.float32)
+
+
+def blur(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Blur by a Gaussian; the level is its standard deviation, in pixels. Images go on mirrored at their edges."""
+    for axis in (2, 3):
+        pixels_NCHW = _blurred(pixels_NCHW, level, axis)
+    return pixels_NCHW
+
+
+def contrast(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Take a share of the contrast away: pixels go so far towards the mean of their image."""
+    mean_N111: Pixels = pixels_NCHW.mean((1, 2, 3), keepdims=True)
+    return mean_N111 + np.float32(1 - level) * (pixels_NCHW - mean_N111)
+
+
+def phase_scramble(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Add to the phases of each image's Fourier transform a share of random ones, the same in all channels.
+
+    The amplitudes stay, but for what leaves the range of pixels and is cut off there.
+    """
+    count, _, height, width = pixels_NCHW.shape
+    # The phases of real noise are those of a real image: a frequency and its negative cancel each other. Those that are
+    # their own negative, the mean among them, have a sign and no phase: they stay.
+    random_N1HW = np.angle(np.fft.fft2(rng.standard_normal((count, 1, height, width))))
+    random_N1HW[:, :, :: _half(height), :: _half(width)] = 0
+    spectrum = np.fft.fft2(pixels_NCHW) * np.exp(1j * level * random_N1HW)
+    return np.clip(np.fft.ifft2(spectrum).real, 0, 1).astype(np.float32)
+
+
+def blank(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+    """Fade each image into its background; at level 1 there is nothing to be seen."""
+    ground = background(pixels_NCHW)
+    return ground + np.float32(1 - level) * (pixels_NCHW - ground)
+
+
+def background(pixels_NCHW: Pixels) -> Pixels:
+    """Return each image's background, the median of the pixels at its border by channel, shape (N, C, 1, 1)."""
+    border = [pixels_NCHW[..., 0, :], pixels_NCHW[..., -1, :], pixels_NCHW[..., 0], pixels_NCHW[..., -1]]
+    return np.asarray(np.median(np.concatenate(border, -1), -1), np.float32)[..., None, None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A degradation that can be asked for by name.
+
+    Attributes:
+        apply: Takes pixels, shape (N, C, H, W), which it does not change, a level and a generator.
+        most: The highest level; None where there is no end of them.
+        unit: Of the level.
+    """
+
+    apply: Callable[[Pixels, float, np.random.Generator], Pixels]
+    most: float | None = 1.0
+    unit: str = "share"
+
+
+#: Every degradation, by name.
+KINDS: Mapping[str, Kind] = {
+    "occlude_grey": Kind(occlude_grey),
+    "occlude_black": Kind(occlude_black),
+    "occlude_beside": Kind(occlude_beside),
+    "debris": Kind(debris),
+    "clutter": Kind(clutter),
+    "noise": Kind(noise, None, "pixel value"),
+    "blur": Kind(blur, None, "pixels"),
+    "contrast": Kind(contrast),
+    "phase_scramble": Kind(phase_scramble),
+    "blank": Kind(blank),
+}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One degradation at one level.
+
+    Attributes:
+        kind: One of `KINDS`.
+        level: At least 0; 0 changes nothing.
+
+    Raises:
+        TaskError: If there is no such degradation, or no such level of it.
+    """
+
+    kind: str
+    level: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise TaskError(f"there is no degradation {self.kind!r}. Choose one of {', '.join(KINDS)}.")
+        most = KINDS[self.kind].most
+        if not (0 <= self.level < math.inf and (most is None or self.level <= most)):
+            limit = "at least 0" if most is None else f"from 0 to {most:g}"
+            raise TaskError(f"the level of {self.kind} must be {limit}, but got level={self.level}")
+
+    def __call__(self, pixels_NCHW: Pixels, rng: np.random.Generator) -> Pixels:
+        """Return degraded pixels of the same shape and type; the given ones are not changed."""
+        if not self.level:
+            return pixels_NCHW.copy()
+        apply = KINDS[self.kind].apply
+        blocks = range(0, len(pixels_NCHW), _BLOCK)
+        parts = [apply(pixels_NCHW[first : first + _BLOCK], self.level, rng) for first in blocks]
+        return np.concatenate(parts) if parts else pixels_NCHW.copy()
+
+
+def degraded(pixels_NCHW: Pixels, degradations: Iterable[Degradation], rng: np.random.Generator) -> Pixels:
+    """Return pixels with several degradations, one after the other."""
+    for degradation in degradations:
+        pixels_NCHW = degradation(pixels_NCHW, rng)
+    return pixels_NCHW
+
+
+def _half(side: int) -> int:
+    """Return the distance between frequencies of an axis that are their own negative."""
+    return side if side % 2 else max(1, side // 2)
+
+
+def _square(height: int, width: int, share: float) -> tuple[int, int]:
+    """Return the sides of a square that hides a share of the area, met as closely as whole pixels allow."""
+    return round(height * share**0.5), round(width * share**0.5)
+
+
+def _random_places(
+    pixels_NCHW: Pixels, level: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw the upper left corner of a square in each image."""
+    height, width = pixels_NCHW.shape[-2:]
+    high, wide = _square(height, width, level)
+    at_N2 = rng.random((len(pixels_NCHW), 2))
+    places = at_N2 * (height - high + 1, width - wide + 1)
+    return places[:, 0].astype(np.int64), places[:, 1].astype(np.int64)
+
+
+def _occluded(
+    pixels_NCHW: Pixels, level: float, places: tuple[NDArray[np.int64], NDArray[np.int64]], value: float
+) -> Pixels:
+    """Fill the square at a place of each image with one value."""
+    height, width = pixels_NCHW.shape[-2:]
+    high, wide = _square(height, width, level)
+    (tops, lefts), rows, columns = places, np.arange(height), np.arange(width)
+    is_row_NH = (rows >= tops[:, None]) & (rows < tops[:, None] + high)
+    is_column_NW = (columns >= lefts[:, None]) & (columns < lefts[:, None] + wide)
+    is_hidden_NHW = is_row_NH[:, :, None] & is_column_NW[:, None, :]
+    return np.where(is_hidden_NHW[:, None], np.float32(value), pixels_NCHW)
+
+
+def _blurred(pixels_NCHW: Pixels, sigma: float, axis: int) -> Pixels:
+    length = pixels_NCHW.shape[axis]
+    # Beyond a few lengths of the image a wider Gaussian blurs it no further: it is its mean already.
+    sigma = min(sigma, 4.0 * length)
+    reach = max(1, math.ceil(3 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    # As a matrix: which pixel of the mirrored image is which of the image, and how much it counts.
+    source = (np.arange(length)[:, None] + np.arange(-reach, reach + 1)) % (2 * length)
+    source = np.where(source < length, source, 2 * length - 1 - source)
+    mix = np.zeros((length, length))
+    np.add.at(mix, (np.arange(length)[:, None].repeat(len(weights), 1), source), weights)
+    moved = np.moveaxis(pixels_NCHW, axis, -1) @ mix.T.astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(moved, -1, axis), dtype=np.float32)
