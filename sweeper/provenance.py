@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
-from sweeper.rules import FACT, RULES
-
 #: Beside a copy of this package that travels with a job.
 _NOTE = "shipped.json"
 
@@ -72,7 +70,7 @@ def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
         data_hashes: Hash of the images of each task, by label.
     """
     facts = {f"version.{name}": number for name, number in software().items()}
-    facts |= {"platform": platform.platform(), FACT: str(RULES)}
+    facts["platform"] = platform.platform()
     facts |= {f"data.{label}": digest for label, digest in data_hashes.items()}
     revision = revision_of_code()
     return facts | ({"git.revision": revision} if revision else {})

@@ -25,9 +25,10 @@ from sweeper.errors import SpecMismatchError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.open import read_ledger
+from sweeper.results.differences import answered
 from sweeper.results.find_network import find_network
 from sweeper.results.report.page import report
-from sweeper.rules import earlier_rules
+from sweeper.rules import RULES, earlier_rules
 from sweeper.spec import load_spec
 from sweeper.trial import State
 
@@ -167,6 +168,16 @@ def test_status_says_by_which_rules_a_sweep_is_measured(home, command, capsys):
         assert str(earlier_rules(2)) in capsys.readouterr().err
     assert command("status", "grid", "--json") == 0
     assert str(earlier_rules(2)) in capsys.readouterr().out
+
+
+def test_sweeps_of_different_rules_are_not_compared_in_silence(home):
+    own, other = (sweeper.load_sweep("grid", home=home.root) for _ in range(2))
+    (mine,) = own.fronts("digits-2-train60-test40")
+    assert "RULES" not in answered(own, other, mine, mine).says
+    other.__dict__["facts"] = {"rules": str(RULES)}
+    answer = answered(own, other, mine, mine)
+    assert f"NOT BY THE SAME RULES: grid is {earlier_rules(2)}" in answer.says
+    assert answer.as_json()["other_measured"] == f"measured by rules {RULES}, today's"
 
 
 @pytest.mark.slow

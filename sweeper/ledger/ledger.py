@@ -40,7 +40,7 @@ from sweeper.ledger.rows import (
 )
 from sweeper.ledger.studies import RowChange, Studies
 from sweeper.measurements import Objective
-from sweeper.rules import RULES, rules_in
+from sweeper.rules import FACT, RULES, rules_in
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
@@ -172,7 +172,7 @@ class Ledger:
         with self._studies.writing():
             revisions = self.revisions
             if not revisions or revisions[-1].spec != loaded.spec:
-                revisions.append(Revision(loaded, population_size, facts))
+                revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}

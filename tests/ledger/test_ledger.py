@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.ledger.ledger import HEARD_EVERY_MS, Ledger
 from sweeper.ledger.studies import Studies
+from sweeper.rules import RULES
 from sweeper.spec import load_spec
 from sweeper.trial import Ended, Outcome, State
 
@@ -65,7 +66,8 @@ def test_planning_again_changes_nothing_even_with_another_population_size(ledger
     Ledger(url, "tiny").plan(loaded, 1, {**FACTS, "identity": "someone else"})
     again = Ledger(url, "tiny")
     assert again.records() == before
-    assert again.facts == FACTS
+    assert again.facts == FACTS | {"rules": str(RULES)}
+    assert again.rules == RULES
 
 
 def test_plan_that_a_crash_cut_short_is_completed_with_the_same_populations(ledger, tmp_path, loaded, monkeypatch):
