@@ -108,5 +108,5 @@ def train(
             is_kept = population.epoch == end or (population.epoch % keep_every == 0 and population.epoch < end)
             curve.extend([{"epoch": population.epoch, **value}] if value and is_kept else [])
         report(Epoch(population.epoch, course.rounds, values, full, population.state))
-    is_complete = population.epoch == course.rounds or population.is_done
+    is_complete = last == course.rounds  # at a pause networks may have ended, but it is not known yet who goes on
     return population.results(validation, task.test.to(device, dtype) if is_complete else None)
