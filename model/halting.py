@@ -97,7 +97,7 @@ class _Recurrence:
         """Compute the next step, and return the pooled activations of all layers, shape (B, F)."""
         before, self.states = self.states, []
         for l in range(self.window.layers):
-            drive = self._up(self.states[l - 1], l) if l else self.image_drive
+            drive = self._bottom_up_input(before, l)
             if before:
                 drive = drive + self._convolved(before[l], self.lattice.lateral[l])
             if before and l + 1 < self.window.layers:
@@ -105,6 +105,17 @@ class _Recurrence:
                 drive = drive + F.interpolate(down, size=drive.shape[-2:], mode="nearest")
             self.states.append(drive.relu())
         return torch.cat([*(state.mean((-2, -1)) for state in self.states), self.nothing], 1)
+
+    def _bottom_up_input(self, before: list[Tensor], l: int) -> Tensor:
+        """Return the bias of layer l and what comes from below; `before` holds the states of the step before."""
+        if l == 0:
+            return self.image_drive
+        if not self.window.up_delay:
+            return self._up(self.states[l - 1], l)
+        if before:
+            return self._up(before[l - 1], l)
+        bias_1C11 = self.lattice.bias[l][:1, :, None, None]  # h[l,0] = 0: nothing has come up yet
+        return bias_1C11.expand(len(self.nothing), -1, *self.window.side(l + 1))
 
     def keep(self, is_left_B: Tensor) -> None:
         """Go on with some of the images only."""

@@ -164,6 +164,7 @@ def test_what_is_reported_is_what_a_network_does_and_multiplies_that_really_stop
     """P = 3 evaluated over all steps against each network alone, whose images leave when they halt."""
     window = replace(window, steps=window.steps + more)
     lattice, pixels = halting_lattice(window, spread), images_of(window, 12)
+    remove_dead(lattice)  # layers that the image does not reach
     images = Images(pixels, torch.arange(12) % window.classes)
     seen = evaluate(lattice, images, batch_size=5)
     for member in range(3):
@@ -350,7 +351,7 @@ def test_another_living_channel_lowers_no_resource(given_window, data):
 
 
 @quick
-@given(windows(min_layers=2, max_layers=4))
+@given(windows(min_layers=2, max_layers=4).filter(lambda window: window.reaches(window.layers, window.steps)))
 def test_another_living_layer_lowers_no_resource(window):
     deeper, shallower = with_steps_of_their_own(window), with_steps_of_their_own(window)
     kill(shallower, [(window.layers - 1, c) for c in range(window.channels[-1])])
@@ -367,7 +368,8 @@ def test_another_step_lowers_no_resource(window):
     stopping_after(shorter, 0, window.steps - 1)
     more, less = resources_of(longer), resources_of(shorter)
     assert_no_less(more, less)
-    assert more[RESOURCES.index("time")] > less[RESOURCES.index("time")]
+    # All images may halt before the step that is added: what moves in any case is the expected step.
+    assert more[RESOURCES.index("cost_time")] > less[RESOURCES.index("cost_time")]
 
 
 def test_breadth_is_the_width_of_the_widest_layer():
