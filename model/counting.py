@@ -16,7 +16,7 @@ from sweeper.model.costs import group_norms, scale_channels, space_costs
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Source, assembled
 from sweeper.model.tasks import Images
-from sweeper.model.time_selection import halting_step
+from sweeper.model.time_selection import halting_step, sureness
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).
@@ -41,6 +41,9 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     from_image = [torch.zeros_like(alive_PC) for alive_PC in alive]
     from_image[0] = _any(lattice.bottom_up[0]).any(2)
     to_answer = [(readout != 0).any(1) for readout in lattice.readout]
+    if lattice.window.reads_state:  # what decides when to answer decides what is answered
+        goes_on_P1 = (lattice.last_step > 1)[:, None]
+        to_answer = [r | ((h != 0).any(1) & goes_on_P1) for r, h in zip(to_answer, lattice.hazard, strict=True)]
     from_image = _closure(from_image, alive, joins)
     to_answer = _closure(to_answer, alive, [(s, t, j.transpose(1, 2)) for t, s, j in joins])
     return [a & b for a, b in zip(from_image, to_answer, strict=True)]
@@ -114,8 +117,8 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed: the image's drive once; bottom-up and readout at every step; lateral and
-    top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
+    Counted as computed: the image's drive once; bottom-up, readout and a hazard that reads the state at every step;
+    lateral and top-down from the second step on. Kernels count in full at the image's border. Pooling is not counted.
     """
     k2 = window.kernel**2
     once = every_step = recurrent = 0
@@ -128,7 +131,7 @@ def count_macs(window: Window, steps: float) -> float:
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        every_step += c * window.classes
+        every_step += c * (window.classes + window.reads_state)
     return once + steps * every_step + max(0.0, steps - 1) * recurrent
 
 
@@ -143,6 +146,7 @@ class Evaluation:
         confidence: Probability that it gives to its answer.
         log_likelihood: Log-probability that it gives to the label.
         expected_steps: Σ_t t · p(t|x).
+        sureness: Log-odds of the top class, averaged over all steps.
         mixture_log_likelihood, mixture_is_right: The same of the mixture Σ_t p(t|x) softmax(z[t]) of all steps.
         last_is_right: The same of the readout of the last step that the network may take.
         last_step_share: p(t|x) of that step.
@@ -155,6 +159,7 @@ class Evaluation:
     confidence: Tensor
     log_likelihood: Tensor
     expected_steps: Tensor
+    sureness: Tensor
     mixture_log_likelihood: Tensor
     mixture_is_right: Tensor
     last_is_right: Tensor
@@ -198,12 +203,18 @@ def _evaluated(lattice: Lattice, pixels_BCHW: Tensor, labels_B: Tensor) -> Evalu
         confidence=confidence_BP.exp(),
         log_likelihood=said_BPK.gather(2, labels_BP[..., None])[..., 0],
         expected_steps=answer.expected_steps_BP,
+        sureness=_mean_sureness(answer.logits_TBPK, lattice.entry),
         mixture_log_likelihood=mixture_BPK.gather(2, labels_BP[..., None])[..., 0],
         mixture_is_right=mixture_BPK.argmax(-1) == labels_BP,
         last_is_right=_readout_at(answer.logits_TBPK, last_BP).argmax(-1) == labels_BP,
         last_step_share=dist_TBP.gather(0, last_BP[None] - 1)[0],
         step_dist=dist_TBP.permute(1, 2, 0),
     )
+
+
+def _mean_sureness(logits_TBPK: Tensor, entry_PT: Tensor) -> Tensor:
+    is_there_T1P = (entry_PT > 0).T[:, None].to(logits_TBPK)
+    return (sureness(logits_TBPK) * is_there_T1P).sum(0) / is_there_T1P.sum(0)
 
 
 def _readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
@@ -226,7 +237,7 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
     """
     left, (breadth_P, depth_P) = cut_network.window, space_costs(cut_network)
     time, expected_time = (float(steps.double().mean()) for steps in (seen.step, seen.expected_steps))
-    return {
+    values = {
         "accuracy": _share(seen.is_right),
         "loss": -float(seen.log_likelihood.mean()),
         "breadth": sum(left.channels) / left.layers if left.layers else 0.0,
@@ -245,6 +256,39 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         "cost_depth": float(depth_P.sum()),
         "cost_time": expected_time,
     }
+    if cut_network.is_adaptive and (explained := steps_by_confidence(seen)) is not None:
+        values["steps_by_confidence"] = explained
+    return values
+
+
+#: Expected steps that differ by less are equal but for rounding.
+SAME_STEPS = 1e-4
+
+
+def steps_by_confidence(seen: Evaluation) -> float | None:
+    """Return which share of one network's steps its confidence explains, from 0 to 1.
+
+    The square of Spearman's rank correlation (1904, The American Journal of Psychology 15:72), over images, of the
+    expected steps with the log-odds of the top class, averaged over all steps: 1 where the order in which images are
+    answered is that of how sure the network is of them.
+
+    Args:
+        seen: What a population of one does.
+
+    Returns:
+        None where steps, or confidence, do not differ between images.
+    """
+    steps_N, sureness_N = seen.expected_steps[:, 0].double(), seen.sureness[:, 0].double()
+    if not len(steps_N) or steps_N.max() - steps_N.min() < SAME_STEPS or sureness_N.max() == sureness_N.min():
+        return None
+    ranks_2N = torch.stack([_ranks(steps_N), _ranks(sureness_N)])
+    return float(torch.corrcoef(ranks_2N)[0, 1].square())
+
+
+def _ranks(values_N: Tensor) -> Tensor:
+    """Return the ranks of values; equal ones share the mean of theirs."""
+    _, place_N, counts = values_N.unique(return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2)[place_N].to(values_N)
 
 
 def _share(is_so: Tensor) -> float:

@@ -29,6 +29,9 @@ OPENING_STEPS = 50
 #: Share of the probability with which the last step is wanted, and below which it is as good as dead.
 WANTED_SHARE, DEAD_SHARE = 0.05, 0.002
 
+#: A last step that has no more than this times the least it can have is as good as dead: all halt as soon as they may.
+NEARLY = 1.05
+
 #: Share of the training after which nothing grows, so that what there is can settle; and before which no step closes,
 #: so that a network is not cut short before it has learned what its steps are good for.
 GROWTH_ENDS, CLOSING_BEGINS = 0.6, 0.3
@@ -131,6 +134,7 @@ class Look:
         last_entry: How far its last step is open.
         now: Optimizer steps made.
         done: Share of the training done.
+        least_share: The least probability that the last step can have; a hazard with a bound leaves it some.
     """
 
     kept: Sequence[int]
@@ -141,6 +145,7 @@ class Look:
     last_entry: float
     now: int
     done: float
+    least_share: float = 0.0
 
 
 def shrink(extent: Extent, look: Look) -> None:
@@ -162,7 +167,7 @@ def shrink(extent: Extent, look: Look) -> None:
     elif extent.opening > 0 and look.last_entry >= 1:
         extent.opening = 0
     may_close = extent.steps > 1 and not extent.opening and look.done >= CLOSING_BEGINS
-    if may_close and look.last_share < DEAD_SHARE:
+    if may_close and look.last_share < max(DEAD_SHARE, NEARLY * look.least_share):
         extent.opening = -1
 
 

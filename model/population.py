@@ -19,6 +19,7 @@ from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.shard import WORTH_MOVING, Course, Shard, divide, regroup, restored, segments
 from sweeper.model.tasks import Images
+from sweeper.model.time_selection import LEAST_GOING_ON
 
 STATE_FORMAT = 2
 
@@ -195,6 +196,7 @@ class TrainingPopulation:
                     last_share=float(shard.last_share_P[row]),
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,
+                    least_share=LEAST_GOING_ON ** (extent.steps - 1) if shard.lattice.is_adaptive else 0.0,
                     done=now / (self.course.steps_per_epoch * self.course.settings.epochs),
                 )
                 before = (extent.steps, extent.opening)

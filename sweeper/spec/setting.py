@@ -22,7 +22,7 @@ from pydantic import (
     model_serializer,
 )
 
-from sweeper.spec.choices import Solver, TimeSelection, WindowKind
+from sweeper.spec.choices import FORMER_TIME_SELECTIONS, Solver, TimeSelection, WindowKind
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -137,7 +137,8 @@ class LatticeSpec(Frozen):
         memory_mib: Where a growing window stops: what training one network may take, in MiB.
         kernel: Side of the convolutions, in pixels.
         halve: Numbers of the layers whose image side is half of the layer below, from 2.
-        time_selection: How the network decides after which step to answer.
+        time_selection: How the network decides after which step to answer: `fixed`, at the same one for all images;
+            `confidence`, as soon as its readout is sure; `state`, by what its channels say.
     """
 
     window: Annotated[WindowKind, Field(strict=False)] = WindowKind.FIXED
@@ -147,7 +148,16 @@ class LatticeSpec(Frozen):
     memory_mib: Annotated[int, Field(ge=1, le=2**20)] = 64
     kernel: Annotated[Count, AfterValidator(_check_kernel)] = 3
     halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
-    time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.ADAPTIVE
+    time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.CONFIDENCE
+
+    @field_validator("time_selection", mode="before")
+    @classmethod
+    def _check_former_name(cls, value: object) -> object:
+        """Refuse a name that means more than one of the present ones; what is stored is read by `present_names`."""
+        if isinstance(value, str) and value in FORMER_TIME_SELECTIONS:
+            now = FORMER_TIME_SELECTIONS[value].value
+            raise broken_rule("time_selection must be fixed, confidence or state", f"{value} is called {now} now.")
+        return value
 
     @field_validator("channels", "layers", "steps", "memory_mib")
     @classmethod
@@ -262,6 +272,7 @@ class Setting(PressuresSpec):
                 sections.setdefault(section, {})[field] = value
             else:
                 nested[name] = value
+        sections = present_names(sections)
         halve = sections.get("lattice", {}).get("halve")
         if isinstance(halve, str):
             # What is not a number stays text, so that it is refused by the field's own rule.
@@ -271,6 +282,20 @@ class Setting(PressuresSpec):
             return cls.model_validate({**nested, **sections})
         except ValidationError as error:
             raise spec_error(problems_of(error, cls), "the stored setting", None) from error
+
+
+def present_names(stored: Any) -> Any:
+    """Return a document that an earlier version stored, with what it names called as it is now."""
+
+    def renamed(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: renamed(one, name if name == "time_selection" else key) for name, one in value.items()}
+        if isinstance(value, list):
+            return [renamed(one, key) for one in value]
+        is_former = key == "time_selection" and isinstance(value, str) and value in FORMER_TIME_SELECTIONS
+        return FORMER_TIME_SELECTIONS[value].value if is_former else value
+
+    return renamed(stored)
 
 
 def _parquet(text: str, info: ValidationInfo, rule: str) -> str:

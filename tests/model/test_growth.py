@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -31,6 +32,13 @@ quick = settings(max_examples=100, deadline=None)
 WINDOW = Window((4, 3), 2, (1, 8, 8), 5, halve=(2,))
 BATCH = 32
 UNLIMITED = Growth(10**15)
+
+
+def test_last_step_closes_when_all_halt_as_soon_as_the_bound_of_the_hazard_lets_them():
+    for share, opening in ((0.0474 * 1.04, -1), (0.0474 * 1.06, 0)):
+        extent = Extent([3], 2)
+        shrink(extent, replace(look(extent, last_share=share), least_share=0.0474))
+        assert extent.opening == opening
 
 
 def look(extent, now=PATIENCE, *, kept=None, used=None, norm=1.0, last_share=0.0, last_entry=1.0, done=0.5):

@@ -12,11 +12,11 @@ MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(
 UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
 
 
-def window_for(task, time_selection="adaptive", steps=3):
+def window_for(task, time_selection="confidence", steps=3):
     return Window((4, 3), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
 
 
-def start_for(task, time_selection="adaptive", steps=2):
+def start_for(task, time_selection="confidence", steps=2):
     return Window((2,), steps, task.image, task.classes, halve=(2,), time_selection=time_selection)
 
 
