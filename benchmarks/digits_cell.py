@@ -45,7 +45,7 @@ def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> SweepSpec:
         "name": name,
         "seed": seed,
         "task": {"data": "digits"},
-        "lattice": {"channels": 8, "layers": 3, "steps": 6, "time_selection": "adaptive"},
+        "lattice": {"channels": 8, "layers": 3, "steps": 6, "time_selection": "confidence"},
         "parameters": grid,
         "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": 3e-3},
         "placement": {"population": POPULATION},

@@ -18,7 +18,7 @@ from sweeper.model.costs import group_norms, scale_channels
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.resize import Source, assembled
 from sweeper.model.tasks import Images
-from sweeper.model.time_selection import halting_step
+from sweeper.model.time_selection import halting_step, sureness
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).
@@ -47,7 +47,11 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     sees_image[0] = _any(lattice.bottom_up[0]).any(2)
     is_read = [(readout != 0).any(1) for readout in lattice.readout]
     first_steps = _least_steps(sees_image, alive, joins, 1)
-    steps_left = _least_steps(is_read, alive, [_Join(j.source, j.target, j.steps, j.is_PTS.mT) for j in joins], 0)
+    back = [_Join(j.source, j.target, j.steps, j.is_PTS.mT) for j in joins]
+    steps_left = _least_steps(is_read, alive, back, 0)
+    if lattice.window.reads_state:  # what decides before the last step when to answer decides what is answered
+        decides = _least_steps([(hazard != 0).any(1) for hazard in lattice.hazard], alive, back, 1)
+        steps_left = [torch.minimum(a, b) for a, b in zip(steps_left, decides, strict=True)]
     last_P1 = lattice.last_step[:, None]
     return [first_PC + left_PC <= last_P1 for first_PC, left_PC in zip(first_steps, steps_left, strict=True)]
 
@@ -156,10 +160,10 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed by what stops at that step: the image's drive once; readout at every step; lateral and top-down
-    input from the second step on, and bottom-up input at every step, or from the second on where it takes a step. What
-    layers say that the image has not reached yet is computed too. Kernels count in full at the image's border. Pooling
-    is not counted.
+    Counted as computed by what stops at that step: the image's drive once; readout, and a hazard that reads the state,
+    at every step; lateral and top-down input from the second step on, and bottom-up input at every step, or from the
+    second on where it takes a step. What layers say that the image has not reached yet is computed too. Kernels count
+    in full at the image's border. Pooling is not counted.
     """
     k2 = window.kernel**2
     once = readout = rising = recurrent = 0
@@ -172,7 +176,7 @@ def count_macs(window: Window, steps: float) -> float:
         recurrent += k2 * c * c * pixels
         if layer > 1:
             recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
-        readout += c * window.classes
+        readout += c * (window.classes + window.reads_state)
     return once + steps * readout + max(0.0, steps - window.up_delay) * rising + max(0.0, steps - 1) * recurrent
 
 
@@ -187,6 +191,7 @@ class Evaluation:
         confidence: Probability that it gives to its answer.
         log_likelihood: Log-probability that it gives to the label.
         expected_steps: Σ_t t · p(t|x).
+        sureness: Log-odds of the top class, averaged over all steps.
         mixture_log_likelihood, mixture_is_right: The same of the mixture Σ_t p(t|x) softmax(z[t]) of all steps.
         last_is_right: The same of the readout of the last step that the network may take.
         last_step_share: p(t|x) of that step.
@@ -199,6 +204,7 @@ class Evaluation:
     confidence: Tensor
     log_likelihood: Tensor
     expected_steps: Tensor
+    sureness: Tensor
     mixture_log_likelihood: Tensor
     mixture_is_right: Tensor
     last_is_right: Tensor
@@ -242,12 +248,18 @@ def _evaluated(lattice: Lattice, pixels_BCHW: Tensor, labels_B: Tensor) -> Evalu
         confidence=confidence_BP.exp(),
         log_likelihood=said_BPK.gather(2, labels_BP[..., None])[..., 0],
         expected_steps=answer.expected_steps_BP,
+        sureness=_mean_sureness(answer.logits_TBPK, lattice.entry),
         mixture_log_likelihood=mixture_BPK.gather(2, labels_BP[..., None])[..., 0],
         mixture_is_right=mixture_BPK.argmax(-1) == labels_BP,
         last_is_right=_readout_at(answer.logits_TBPK, last_BP).argmax(-1) == labels_BP,
         last_step_share=dist_TBP.gather(0, last_BP[None] - 1)[0],
         step_dist=dist_TBP.permute(1, 2, 0),
     )
+
+
+def _mean_sureness(logits_TBPK: Tensor, entry_PT: Tensor) -> Tensor:
+    is_there_T1P = (entry_PT > 0).T[:, None].to(logits_TBPK)
+    return (sureness(logits_TBPK) * is_there_T1P).sum(0) / is_there_T1P.sum(0)
 
 
 def _readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
@@ -270,7 +282,7 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
     """
     left = cut_network.window
     time, expected_time = (float(steps.double().mean()) for steps in (seen.step, seen.expected_steps))
-    return {
+    values = {
         "accuracy": _share(seen.is_right),
         "loss": -float(seen.log_likelihood.mean()),
         **count_space(left.channels),
@@ -284,6 +296,40 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         # Linear in the steps, so that this is the mean over images of what each of them took.
         "macs": count_macs(left, time),
     }
+    if cut_network.is_adaptive and (explained := steps_by_confidence(seen)) is not None:
+        values["steps_by_confidence"] = explained
+    return values
+
+
+#: Expected steps that differ by less are equal but for rounding.
+SAME_STEPS = 1e-4
+
+
+def steps_by_confidence(seen: Evaluation) -> float | None:
+    """Return which share of one network's steps its confidence explains, from 0 to 1.
+
+    The square of Spearman's rank correlation (1904, The American Journal of Psychology 15:72), over images, of the
+    expected steps with the log-odds of the top class, averaged over all steps: 1 where the order in which images are
+    answered is that of how sure the network is of them.
+
+    Args:
+        seen: What a population of one does.
+
+    Returns:
+        None where steps, or confidence, do not differ between images.
+    """
+    steps_N, sureness_N = seen.expected_steps[:, 0].double(), seen.sureness[:, 0].double()
+    if not len(steps_N) or steps_N.max() - steps_N.min() < SAME_STEPS or sureness_N.max() == sureness_N.min():
+        return None
+    ranks_2N = torch.stack([_ranks(steps_N), _ranks(sureness_N)])
+    return float(torch.corrcoef(ranks_2N)[0, 1].square())
+
+
+def _ranks(values_N: Tensor) -> Tensor:
+    """Return the ranks of values; equal ones share the mean of theirs."""
+    _, place_N, counts = torch.unique(values_N, return_inverse=True, return_counts=True)
+    ranks_N: Tensor = (counts.cumsum(0) - (counts - 1) / 2)[place_N].to(values_N)
+    return ranks_N
 
 
 def _share(is_so: Tensor) -> float:

@@ -31,6 +31,9 @@ OPENING_STEPS = 50
 #: Share of the probability with which the last step is wanted, and below which it is as good as dead.
 WANTED_SHARE, DEAD_SHARE = 0.05, 0.002
 
+#: A last step that has no more than this times the least it can have is as good as dead: all halt as soon as they may.
+NEARLY = 1.05
+
 #: Share of the training after which nothing grows, so that what there is can settle; and before which no step closes,
 #: so that a network is not cut short before it has learned what its steps are good for.
 GROWTH_ENDS, CLOSING_BEGINS = 0.6, 0.3
@@ -136,6 +139,7 @@ class Look:
         ends: Share of it after which nothing grows.
         worth: What its channels are worth on average, in nats of the loss; infinite where they need not pay.
         channel_prices: By layer, what another channel costs, and last what one of another layer does; in nats.
+        least_share: The least probability that the last step can have; a hazard with a bound leaves it some.
     """
 
     kept: Sequence[int]
@@ -153,6 +157,8 @@ class Look:
     def pays(self, layer: int) -> bool:
         """Tell whether another channel of a layer, from 0, may be worth its price; it will hardly be above the mean."""
         return math.isinf(self.worth) or self.channel_prices[layer] <= self.worth
+
+    least_share: float = 0.0
 
 
 def shrink(extent: Extent, look: Look) -> None:
@@ -174,7 +180,7 @@ def shrink(extent: Extent, look: Look) -> None:
     elif extent.opening > 0 and look.last_entry >= 1:
         extent.opening = 0
     may_close = extent.steps > 1 and not extent.opening and look.done >= CLOSING_BEGINS
-    if may_close and look.last_share < DEAD_SHARE:
+    if may_close and look.last_share < max(DEAD_SHARE, NEARLY * look.least_share):
         extent.opening = -1
 
 

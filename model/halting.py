@@ -48,8 +48,9 @@ def halted(lattice: Lattice, images: Tensor) -> HaltedAnswer:
     step = 0
     while len(left_B):
         step += 1
-        logits_BK = F.linear(recurrence.next_features(), readout_KF, lattice.readout_bias[0])
-        halts_B = has_halted(logits_BK, step)
+        features_BF = recurrence.next_features()
+        logits_BK = F.linear(features_BF, readout_KF, lattice.readout_bias[0])
+        halts_B = has_halted(features_BF, logits_BK, step)
         log_probs_BK[left_B[halts_B]] = logits_BK[halts_B].log_softmax(-1)
         steps_B[left_B[halts_B]] = step
         recurrence.keep(~halts_B)
@@ -57,22 +58,24 @@ def halted(lattice: Lattice, images: Tensor) -> HaltedAnswer:
     return HaltedAnswer(log_probs_BK, steps_B)
 
 
-def _halting_rule(lattice: Lattice) -> Callable[[Tensor, int], Tensor]:
-    """Return what says which images halt at a step, given their readout (B, K) and the step; asked step by step."""
-    last, entry_T = int(lattice.last_step), lattice.entry[0]
-    if lattice.window.is_recurrent and not lattice.is_adaptive:
-        reached_T = fixed_step_dist(lattice.step_logits.T, lattice.entry.T)[:, 0].cumsum(0)
-        return lambda logits_BK, step: (reached_T[step - 1] >= HALT_LEVEL).expand(len(logits_BK)) | (step == last)
-    survival_B: Tensor | None = None
+def _halting_rule(lattice: Lattice) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """Return what says which images halt, given pooled activations (B, F), readout (B, K) and step; asked in order."""
+    if not lattice.window.is_recurrent:
+        return lambda _, logits_BK, step: torch.ones_like(logits_BK[:, 0], dtype=torch.bool)
+    if not lattice.is_adaptive:
+        halts_T = fixed_step_dist(lattice.step_logits.T, lattice.entry.T)[:, 0].cumsum(0) >= HALT_LEVEL
+        halts_T[int(lattice.last_step) - 1] = True  # rounding may leave the full sum a hair below 1
+        return lambda _, logits_BK, step: halts_T[step - 1].expand(len(logits_BK))
+    # Nobody goes on from the last step.
+    next_entry_T = torch.cat([lattice.entry[0, 1:], torch.zeros_like(lattice.entry[0, :1])])
+    survival_B = torch.ones_like(lattice.hazard_bias)
 
-    def has_halted(logits_BK: Tensor, step: int) -> Tensor:
+    def has_halted(features_BF: Tensor, logits_BK: Tensor, step: int) -> Tensor:
         nonlocal survival_B
-        if step == last:
-            return torch.ones_like(logits_BK[:, 0], dtype=torch.bool)
-        going_on_B = going_on(lattice.hazard_logit(logits_BK[:, None])[:, 0]) * entry_T[step]
-        reached_B = going_on_B if survival_B is None else survival_B * going_on_B
-        halts_B = 1 - reached_B >= HALT_LEVEL
-        survival_B = reached_B[~halts_B]
+        hazard_logit_B = lattice.hazard_logit(features_BF[:, None], logits_BK[:, None])[:, 0]
+        survival_B = survival_B * going_on(hazard_logit_B) * next_entry_T[step - 1]
+        halts_B = 1 - survival_B >= HALT_LEVEL
+        survival_B = survival_B[~halts_B]
         return halts_B
 
     return has_halted
@@ -91,7 +94,7 @@ class _Recurrence:
         self.states: list[Tensor] = []
         self.nothing = images.new_zeros(len(images), 0)
         if self.window.layers:
-            self.image_drive = self._up(images, 0)
+            self.image_drive = self._up(lattice.standardized(images[:, None])[:, 0], 0)
 
     def next_features(self) -> Tensor:
         """Compute the next step, and return the pooled activations of all layers, shape (B, F)."""
@@ -115,7 +118,8 @@ class _Recurrence:
         if before:
             return self._up(before[l - 1], l)
         bias_1C11 = self.lattice.bias[l][:1, :, None, None]  # h[l,0] = 0: nothing has come up yet
-        return bias_1C11.expand(len(self.nothing), -1, *self.window.side(l + 1))
+        drive: Tensor = bias_1C11.expand(len(self.nothing), -1, *self.window.side(l + 1))
+        return drive
 
     def keep(self, is_left_B: Tensor) -> None:
         """Go on with some of the images only."""

@@ -38,7 +38,15 @@ from torch import Tensor, nn
 
 from sweeper.model.errors import WindowError
 from sweeper.model.recurrence import Geometry, Weights, unroll
-from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist, sureness
+from sweeper.model.time_selection import (
+    CONFIDENCE,
+    FIXED,
+    STATE,
+    TIME_SELECTIONS,
+    adaptive_step_dist,
+    fixed_step_dist,
+    sureness,
+)
 
 #: Pixels of an image whose standard deviation is less are not spread to 1: it is blank, but for rounding.
 LEAST_STD = 1e-3
@@ -55,7 +63,7 @@ class Window:
         classes: Number of classes.
         kernel: Side of every convolution's kernel, odd.
         halve: Layers, numbered from 1, whose image has half the side of the layer below.
-        time_selection: `adaptive` or `fixed`.
+        time_selection: `fixed`, `confidence` or `state`; see `model.time_selection`.
         bottom_up: When a layer takes what the layer below says: `within` the same step, or at the `next` one.
         standardize: What is done to pixels first: `images`, by mean and standard deviation of each channel over the
             training images; `each`, by those of the image itself; or `none`.
@@ -67,7 +75,7 @@ class Window:
     classes: int
     kernel: int = 3
     halve: tuple[int, ...] = ()
-    time_selection: str = "adaptive"
+    time_selection: str = CONFIDENCE
     bottom_up: str = "within"
     standardize: str = "none"
 
@@ -80,10 +88,9 @@ class Window:
             raise WindowError(f"a task needs at least 2 classes, but got classes={self.classes}")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise WindowError(f"the kernel's side must be odd and positive, but got kernel={self.kernel}")
-        if self.time_selection not in {"adaptive", "fixed"}:
-            raise WindowError(
-                f"time selection is 'adaptive' or 'fixed', but got time_selection={self.time_selection!r}"
-            )
+        if self.time_selection not in TIME_SELECTIONS:
+            known = ", ".join(map(repr, TIME_SELECTIONS))
+            raise WindowError(f"time selection is one of {known}, but got time_selection={self.time_selection!r}")
         if self.bottom_up not in {"within", "next"}:
             raise WindowError(
                 f"bottom-up input is taken 'within' the step or at the 'next', but got bottom_up={self.bottom_up!r}"
@@ -111,7 +118,12 @@ class Window:
     @property
     def is_adaptive(self) -> bool:
         """Whether the step distribution depends on the image; with a single step there is nothing to choose."""
-        return self.time_selection == "adaptive" and self.is_recurrent
+        return self.time_selection != FIXED and self.is_recurrent
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether the hazard reads the pooled activations, so that channels have hazard weights."""
+        return self.time_selection == STATE and self.is_recurrent
 
     @property
     def up_delay(self) -> int:
@@ -233,6 +245,10 @@ class Lattice(nn.Module):
         self.bias = stacked("bias")  # b[l]: (P, C_l)
         self.readout = stacked("readout")  # R[l]: (P, K, C_l)
         P, T = self.population, window.steps
+        # H[l]: (P, 1, C_l), how the hazard reads each layer; none but where it does.
+        self.hazard = nn.ParameterList(
+            nn.Parameter(torch.zeros(P, 1, c)) for c in (window.channels if window.reads_state else ())
+        )
         self.readout_bias = nn.Parameter(torch.zeros(P, window.classes))  # r0
         # How far each network's steps are open, from 1 (a step of its own) to 0 (not there): a window that grows or
         # shrinks in time opens or closes its last step gradually, see `model.growth`.
@@ -246,8 +262,9 @@ class Lattice(nn.Module):
             self.register_buffer("pixel_std", torch.ones(P, window.image[0]))
         if window.is_adaptive:
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
+        if window.is_adaptive and not window.reads_state:
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
-        elif window.is_recurrent:
+        if window.is_recurrent and not window.is_adaptive:
             self.step_logits = nn.Parameter(torch.zeros(P, T))
 
     @property
@@ -266,6 +283,8 @@ class Lattice(nn.Module):
                 found.append(Projection("top_down", l, self.top_down[l], l, l + 1))
             found.append(Projection("bias", l, self.bias[l], l, None))
             found.append(Projection("readout", l, self.readout[l], None, l))
+            if self.window.reads_state:
+                found.append(Projection("hazard", l, self.hazard[l], None, l))
         return found
 
     @property
@@ -273,15 +292,19 @@ class Lattice(nn.Module):
         """Whether the step distribution depends on the image."""
         return self.window.is_adaptive
 
-    def hazard_logit(self, logits: Tensor) -> Tensor:
+    def hazard_logit(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return the hazard's logit before its bound, of one step or of many.
 
         Args:
+            features: Pooled activations of all layers, shape (…, P, F).
             logits: Readout, shape (…, P, K).
 
         Returns:
             Shape (…, P).
         """
+        if self.window.reads_state:
+            hazard_PF = torch.cat([*self.hazard, self._no_weights(1)], dim=-1)[:, 0]
+            return self.hazard_bias + torch.einsum("...pf,pf->...p", features, hazard_PF)
         return self.hazard_bias + self.hazard_sureness * sureness(logits)
 
     def forward(self, images: Tensor) -> LatticeAnswer:
@@ -303,11 +326,11 @@ class Lattice(nn.Module):
             )
         if images.dim() == 4:
             images = images[:, None].expand(-1, self.population, -1, -1, -1)
-        images = self._standardized(images)
+        images = self.standardized(images)
         features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
-        return LatticeAnswer(logits_TBPK, self._step_dist(logits_TBPK))
+        return LatticeAnswer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
 
     @torch.no_grad()
     def set_pixel_statistics(self, pixels: Tensor) -> None:
@@ -322,7 +345,8 @@ class Lattice(nn.Module):
             # A channel that is the same everywhere says nothing, whatever it is divided by.
             self.pixel_std.copy_(std_C.where(std_C > 0, 1.0).expand(self.population, -1))
 
-    def _standardized(self, images_BPCHW: Tensor) -> Tensor:
+    def standardized(self, images_BPCHW: Tensor) -> Tensor:
+        """Return images as the first layer sees them: pixels standardised as the window says; (B, P, C, H, W)."""
         if self.window.standardize == "images":
             return (images_BPCHW - self.pixel_mean[..., None, None]) / self.pixel_std[..., None, None]
         if self.window.standardize == "each":
@@ -343,14 +367,14 @@ class Lattice(nn.Module):
         weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
         return unroll(window.geometry(P), images, weights)
 
-    def _step_dist(self, logits_TBPK: Tensor) -> Tensor:
+    def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
         T, B, P = logits_TBPK.shape[:3]
         if not self.window.is_recurrent:
             return logits_TBPK.new_ones(T, B, P)
         entry_TP = self.entry.T
         if not self.is_adaptive:
             return fixed_step_dist(self.step_logits.T, entry_TP)[:, None, :].expand(T, B, P)
-        return adaptive_step_dist(self.hazard_logit(logits_TBPK), entry_TP)
+        return adaptive_step_dist(self.hazard_logit(features_TBPF, logits_TBPK), entry_TP)
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:

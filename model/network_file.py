@@ -27,6 +27,7 @@ from sweeper.model.aside import written_aside
 from sweeper.model.errors import ModelError, NetworkFileError
 from sweeper.model.lattice import Lattice, Window
 from sweeper.model.network import Network
+from sweeper.model.time_selection import FORMER_NAMES
 
 FORMAT = 2
 
@@ -182,6 +183,9 @@ def _window_of(content: Mapping[str, Any], path: Path) -> Window:
     values, types = dict(content["window"]), get_type_hints(Window)
     if content["format"] == 1:
         values = {**_ADDED, **values}
+    named = values.get("time_selection")
+    if isinstance(named, str):
+        values["time_selection"] = FORMER_NAMES.get(named, named)
     wrong = sorted(values.keys() ^ {field.name for field in fields(Window)})
     if wrong:
         is_known = wrong[0] in types
@@ -208,7 +212,7 @@ def _claimed(window: Window) -> int:
     claimed, below = window.steps + window.classes + 2 + 2 * window.image[0], window.image[0]
     for layer, c in enumerate(window.channels):
         above = window.channels[layer + 1] if layer + 1 < window.layers else 0
-        claimed += c * (window.kernel**2 * (below + c + above) + window.classes + 1)
+        claimed += c * (window.kernel**2 * (below + c + above) + window.classes + 2)
         below = c
     return claimed
 

@@ -30,6 +30,7 @@ from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
 from sweeper.model.shard import MOST_JUDGED, WORTH_MOVING, Course, Shard, divide, regroup, restored
 from sweeper.model.tasks import Images
+from sweeper.model.time_selection import LEAST_GOING_ON
 
 STATE_FORMAT = 4
 
@@ -341,6 +342,7 @@ class TrainingPopulation:
                     last_entry=float(shard.lattice.entry[row, extent.steps - 1]),
                     now=now,
                     done=now / self.course.begin(shard.end),
+                    least_share=LEAST_GOING_ON ** (extent.steps - 1) if shard.lattice.is_adaptive else 0.0,
                     ends=self.course.growth_ends,
                     **self._payment(member, [len(k) for k in kept[member]], float(shard.loss_sum_P[row]) / updates),
                 )

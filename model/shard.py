@@ -156,7 +156,7 @@ class Course:
         return BEGINS if self.is_eliminating else GROWTH_ENDS
 
     def sample(self, count: int) -> Images:
-        """Return so many training images to judge networks by, fewer where there are no more; the same for every member.
+        """Return so many training images to judge networks by, fewer where there are no more; the same for all members.
 
         Args:
             count: At most `MOST_JUDGED`.
@@ -366,7 +366,13 @@ class Shard:
         """Return each network's loss before anything is priced, shape (P,)."""
         settings = self.course.settings
         label_BP1 = labels_BP[..., None]
-        loss_P = -answer.log_probs_BPK.gather(2, label_BP1)[..., 0].mean(0)
+        if self.lattice.window.reads_state:
+            # The mixture's loss rewards a step that is right for a few images so little that all settle on one step.
+            label_TBP1 = label_BP1.expand(len(answer.logits_TBPK), -1, -1, -1)
+            step_loss_TBP = -answer.logits_TBPK.log_softmax(-1).gather(3, label_TBP1)[..., 0]
+            loss_P = (answer.step_dist_TBP * step_loss_TBP).sum(0).mean(0)
+        else:
+            loss_P = -answer.log_probs_BPK.gather(2, label_BP1)[..., 0].mean(0)
         if settings.step_loss:
             log_probs_TBPK = answer.logits_TBPK.log_softmax(-1)
             label_TBP1 = label_BP1.expand(len(log_probs_TBPK), -1, -1, -1)
@@ -399,7 +405,9 @@ class Shard:
             return
         goes_on_P = lattice.last_step > 1
         kept = [(weight, goes_on_P) for weight in (*lattice.lateral, *lattice.top_down)]
-        if lattice.is_adaptive:
+        if lattice.window.reads_state:
+            kept += [(weight, goes_on_P) for weight in (lattice.hazard_bias, *lattice.hazard)]
+        elif lattice.is_adaptive:
             kept += [(lattice.hazard_bias, goes_on_P), (lattice.hazard_sureness, goes_on_P)]
         else:
             kept.append((lattice.step_logits, (lattice.entry > 0) & goes_on_P[:, None]))

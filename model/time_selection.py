@@ -1,10 +1,11 @@
 """When to answer: the probability p(t|x) of stopping after exactly step t.
 
-*fixed*: one learned distribution for all inputs. *adaptive*: a hazard per step,
+*fixed*: one learned distribution for all inputs. The others have a hazard per step,
 p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left (as in PonderNet,
-arXiv 2107.05407). Its hazard reads from the state how sure the answer is, hazard(t) = sigmoid(b + w · sureness(z[t]))
-with a bounded logit, and nothing else: what else it might read lets it collapse to one step
-(`benchmarks/adaptive_time.py`). This is the project's own definition.
+arXiv 2107.05407), with a bounded logit. *confidence* reads how sure the answer is, and nothing else:
+hazard(t) = sigmoid(b + w · sureness(z[t])). *state* reads the pooled activations of all layers, with gradients:
+hazard(t) = sigmoid(b + Σ_l H[l] · pool(h[l,t])). What it takes to train the last one so that it does not settle on one
+step for all images is in `benchmarks/halting.py`. This is the project's own definition.
 
 A network is used with one rule: for each image it halts at the first step at which the cumulated probability reaches
 `HALT_LEVEL`, the median of p(t|x), and answers with that step's readout. Everything that is reported as `accuracy`,
@@ -16,12 +17,22 @@ between, it takes that share of what it would take, and the step before keeps th
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+FIXED, CONFIDENCE, STATE = TIME_SELECTIONS = ("fixed", "confidence", "state")
+
+#: What files of earlier versions say, and what it is called now.
+FORMER_NAMES = {"adaptive": CONFIDENCE}
 
 #: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient. Without it some squeezed
 #: networks stop at their first step before they have learned anything.
 HAZARD_BOUND = 3.0
+
+#: What the bound leaves of the probability of going on to the next step.
+LEAST_GOING_ON = 1 / (1 + math.exp(HAZARD_BOUND))
 
 #: Level of the cumulated probability at which an image halts: at ½ it halts at the median of its step distribution.
 HALT_LEVEL = 0.5

@@ -104,6 +104,12 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         ),
         Measurement("mixture_loss", "nats", "mean negative log-likelihood of the labels in that mixture", digits=3),
         Measurement("last_accuracy", "share", "share right of the last step's answer", digits=3),
+        Measurement(
+            "steps_by_confidence",
+            "share",
+            "squared rank correlation over test images of the expected step with confidence: what that alone explains; "
+            "null where steps do not depend on the image",
+        ),
         Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
         Measurement(
             "macs", "multiply-accumulates per image", "for the steps until halting", digits=0, label="MACs per image"

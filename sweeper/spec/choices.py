@@ -8,8 +8,13 @@ from enum import StrEnum
 class TimeSelection(StrEnum):
     """How a lattice decides after which step to answer."""
 
-    ADAPTIVE = "adaptive"
     FIXED = "fixed"
+    CONFIDENCE = "confidence"
+    STATE = "state"
+
+
+#: What time selections were called in specs and settings that are stored, and what they are called now.
+FORMER_TIME_SELECTIONS = {"adaptive": TimeSelection.CONFIDENCE}
 
 
 class BottomUp(StrEnum):

@@ -26,7 +26,16 @@ from pydantic import (
 
 from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, deciding_twin
 from sweeper.rules import RULES
-from sweeper.spec.choices import BottomUp, DegradationKind, Solver, Standardize, TimeSelection, Until, WindowKind
+from sweeper.spec.choices import (
+    FORMER_TIME_SELECTIONS,
+    BottomUp,
+    DegradationKind,
+    Solver,
+    Standardize,
+    TimeSelection,
+    Until,
+    WindowKind,
+)
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -248,7 +257,8 @@ class LatticeSpec(Frozen):
         memory_mib: Where a growing window stops: what training one network may take, in MiB.
         kernel: Side of the convolutions, in pixels.
         halve: Numbers of the layers whose image side is half of the layer below, from 2.
-        time_selection: How the network decides after which step to answer.
+        time_selection: How the network decides after which step to answer: `fixed`, at the same one for all images;
+            `confidence`, as soon as its readout is sure; `state`, by what its channels say.
         bottom_up: When a layer takes what the layer below says: `within` the same step, so that every step is a whole
             sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
     """
@@ -260,8 +270,17 @@ class LatticeSpec(Frozen):
     memory_mib: Annotated[int, Field(ge=1, le=2**20)] = 64
     kernel: Annotated[Count, AfterValidator(_check_kernel)] = 3
     halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
-    time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.ADAPTIVE
+    time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.CONFIDENCE
     bottom_up: Annotated[BottomUp, Field(strict=False)] = BottomUp.WITHIN
+
+    @field_validator("time_selection", mode="before")
+    @classmethod
+    def _check_former_name(cls, value: object) -> object:
+        """Refuse a name that means more than one of the present ones; what is stored is read by `present_names`."""
+        if isinstance(value, str) and value in FORMER_TIME_SELECTIONS:
+            now = FORMER_TIME_SELECTIONS[value].value
+            raise broken_rule("time_selection must be fixed, confidence or state", f"{value} is called {now} now.")
+        return value
 
     @field_validator("channels", "layers", "steps", "memory_mib")
     @classmethod
@@ -400,6 +419,7 @@ class Setting(PressuresSpec):
                 sections.setdefault(section, {})[field] = value
             else:
                 nested[name] = value
+        sections = present_names(sections)
         halve = sections.get("lattice", {}).get("halve")
         if isinstance(halve, str):
             # What is not a number stays text, so that it is refused by the field's own rule.
@@ -409,6 +429,20 @@ class Setting(PressuresSpec):
             return cls.model_validate({**nested, **sections})
         except ValidationError as error:
             raise spec_error(problems_of(error, cls), "the stored setting", None) from error
+
+
+def present_names(stored: Any) -> Any:
+    """Return a document that an earlier version stored, with what it names called as it is now."""
+
+    def renamed(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: renamed(one, name if name == "time_selection" else key) for name, one in value.items()}
+        if isinstance(value, list):
+            return [renamed(one, key) for one in value]
+        is_former = key == "time_selection" and isinstance(value, str) and value in FORMER_TIME_SELECTIONS
+        return FORMER_TIME_SELECTIONS[value].value if is_former else value
+
+    return renamed(stored)
 
 
 def _parquet(text: str, info: ValidationInfo, rule: str) -> str:

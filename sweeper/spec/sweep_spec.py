@@ -39,6 +39,7 @@ from sweeper.spec.setting import (
     TaskSpec,
     TrainingSpec,
     digest,
+    present_names,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -294,7 +295,7 @@ class SweepSpec(Frozen):
         """
         origin = "the stored spec"
         try:
-            return cls.model_validate(json.loads(text), context={"is_stored": True})
+            return cls.model_validate(present_names(json.loads(text)), context={"is_stored": True})
         except ValidationError as error:
             raise spec_error(problems_of(error, cls), origin, None) from error
         except ValueError as error:

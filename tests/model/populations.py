@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sweeper.model import Lattice, TrainingSettings, Window
 from sweeper.model.costs import scale_channels
+from sweeper.model.time_selection import TIME_SELECTIONS
 
 
 @st.composite
@@ -20,7 +21,7 @@ def windows(draw, time_selection=None, min_layers=1, max_layers=3):
         classes=draw(st.integers(2, 4)),
         kernel=draw(st.sampled_from([1, 3])),
         halve=tuple(layer for layer in range(2, layers + 1) if draw(st.booleans())),
-        time_selection=time_selection or draw(st.sampled_from(["adaptive", "fixed"])),
+        time_selection=time_selection or draw(st.sampled_from(TIME_SELECTIONS)),
         bottom_up=draw(st.sampled_from(["within", "next"])),
         standardize=draw(st.sampled_from(["images", "each", "none"])),
     )
@@ -83,6 +84,10 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
         larger.readout_bias.copy_(lattice.readout_bias)
         if old.is_adaptive:
             larger.hazard_bias.copy_(lattice.hazard_bias)
+        if old.reads_state:
+            for l in range(old.layers):
+                larger.hazard[l][:, :, torch.tensor(rows[l])] = lattice.hazard[l]
+        elif old.is_adaptive:
             larger.hazard_sureness.copy_(lattice.hazard_sureness)
         elif old.is_recurrent:
             larger.step_logits[:, : old.steps] = lattice.step_logits

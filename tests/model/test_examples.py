@@ -207,7 +207,7 @@ def test_network_that_does_not_choose_by_the_image_has_counts_and_no_examples(wi
 
 
 @quick
-@given(windows(time_selection="adaptive", min_layers=0), st.integers(1, 12))
+@given(windows(time_selection="confidence", min_layers=0), st.integers(1, 12))
 def test_what_is_said_of_a_network_is_what_it_does_image_by_image(window, count):
     lattice, images = lattice_of(window), images_of_window(window, count)
     found = thinking_of(evaluate(lattice, images, batch_size=5), images.labels, window.steps)

@@ -34,6 +34,13 @@ BATCH = 32
 UNLIMITED = Growth(10**15)
 
 
+def test_last_step_closes_when_all_halt_as_soon_as_the_bound_of_the_hazard_lets_them():
+    for share, opening in ((0.0474 * 1.04, -1), (0.0474 * 1.06, 0)):
+        extent = Extent([3], 2)
+        shrink(extent, replace(look(extent, last_share=share), least_share=0.0474))
+        assert extent.opening == opening
+
+
 def look(extent, now=PATIENCE, *, kept=None, used=None, norm=1.0, last_share=0.0, last_entry=1.0, done=0.5):
     kept = list(extent.channels) if kept is None else kept
     norms = [norm] * len(kept)

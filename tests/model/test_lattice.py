@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Window, WindowError
-from sweeper.model.time_selection import halting_step
+from sweeper.model.time_selection import TIME_SELECTIONS, halting_step
 from tests.model.populations import entries, images_of, lattice_of, stopping_after, windows
 
 quick = settings(max_examples=25, deadline=None)
@@ -148,7 +148,7 @@ def test_every_weight_of_the_lattice_takes_part_in_its_answer(window):
     assert [name for name, weight in lattice.named_parameters() if weight.grad is None] == []
 
 
-@pytest.mark.parametrize("time_selection", ["fixed", "adaptive"])
+@pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 @pytest.mark.parametrize("good_step", [0, 1, 2])
 def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_selection, good_step):
     """A loss that reduced the steps before weighing them would give the same gradient whichever step is right."""
@@ -168,7 +168,7 @@ def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_sele
 
 
 def test_gradient_reaches_the_weights_of_the_time_selection():
-    for time_selection, name in (("fixed", "step_logits"), ("adaptive", "hazard_bias")):
+    for time_selection, name in (("fixed", "step_logits"), ("confidence", "hazard_bias"), ("state", "hazard.0")):
         window = Window((2,), 3, (1, 4, 4), 2, time_selection=time_selection)
         lattice = lattice_of(window)
         lattice(images_of(window)).log_probs_BPK[..., 0].mean().backward()
@@ -176,7 +176,7 @@ def test_gradient_reaches_the_weights_of_the_time_selection():
 
 
 def test_last_step_of_each_network_takes_what_is_left_and_nothing_comes_after():
-    for time_selection in ("fixed", "adaptive"):
+    for time_selection in TIME_SELECTIONS:
         window = Window((2,), 5, (1, 4, 4), 2, time_selection=time_selection)
         lattice = lattice_of(window, (0, 1))
         stopping_after(lattice, 0, 2)
@@ -249,7 +249,7 @@ def test_step_that_opens_leads_from_not_there_to_a_step_of_its_own(window, entry
 
 
 @quick
-@given(windows("adaptive", min_layers=0).filter(lambda window: window.is_recurrent), st.floats(0, 1))
+@given(windows("confidence", min_layers=0).filter(lambda window: window.is_recurrent), st.floats(0, 1))
 def test_step_that_opens_takes_its_share_from_the_step_before_alone(window, entry):
     shut, ajar, wide = (opened_by(window, share).step_dist_TBP for share in (0.0, entry, 1.0))
     torch.testing.assert_close(ajar, (1 - entry) * shut + entry * wide, rtol=0, atol=1e-6)  # entries are float32

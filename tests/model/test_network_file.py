@@ -21,6 +21,8 @@ from torch.export import Dim, export
 from sweeper.model import Lattice, NetworkFileError, Window, WindowError, cut, decode, encode, load, remove_dead, save
 from sweeper.model.network import Network
 from sweeper.model.network_file import FORMAT, _digest
+from sweeper.model.time_selection import FORMER_NAMES
+from sweeper.spec.choices import FORMER_TIME_SELECTIONS
 from tests.model.populations import images_of, lattice_of, windows
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -31,7 +33,8 @@ WINDOW = Window((3, 2), 3, (1, 6, 7), 4, halve=(2,))
 
 #: One of each kind.
 KINDS = {
-    "adaptive": WINDOW,
+    "confidence": WINDOW,
+    "state": Window((3, 2), 3, (3, 6, 7), 4, time_selection="state"),
     "bottom-up at the next step": Window((3, 2), 3, (1, 6, 7), 4, halve=(2,), bottom_up="next"),
     "fixed": Window((3, 2), 3, (3, 6, 7), 4, time_selection="fixed"),
     "one step": Window((3, 2), 1, (1, 6, 7), 4, halve=(1, 2)),
@@ -320,6 +323,11 @@ def path(tmp_path):
 
 def test_forged_file_without_a_change_is_a_network(path):
     assert load(forge(path)).window == WINDOW
+
+
+def test_file_that_says_adaptive_holds_a_network_that_halts_by_confidence(path):
+    assert load(forge(path, fields={"time_selection": "adaptive"})).window == WINDOW
+    assert FORMER_NAMES == FORMER_TIME_SELECTIONS  # model and spec read the same former names
 
 
 @pytest.mark.parametrize("entry", ["", "no json", "[1]", "null", "[" * 100_000, '{"format": "1"}', '{"format": true}'])

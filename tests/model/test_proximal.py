@@ -57,7 +57,7 @@ def group_of(values, l, c):
     found = [values[f"bottom_up.{l}"][0, c].flatten()] if l == 0 else []
     if f"lateral.{l}" in values:
         found.append(values[f"lateral.{l}"][0, c, c].flatten())
-    found.append(values[f"readout.{l}"][0, :, c])
+    found += [values[f"{name}.{l}"][0, :, c] for name in ("readout", "hazard") if f"{name}.{l}" in values]
     return torch.cat(found).detach().numpy()
 
 
@@ -164,7 +164,7 @@ def test_pressure_shrinks_every_weight_of_every_channel_and_turns_none_around(wi
     lattice, before = lattice_of(window), lattice_of(window)
     dead = stepped(lattice, [breadth], [depth], squares_of(window))
     for (name, now), was in zip(lattice.named_parameters(), before.parameters(), strict=True):
-        of_channels = name.split(".")[0] in {"bottom_up", "lateral", "top_down", "readout", "bias"}
+        of_channels = name.split(".")[0] in {"bottom_up", "lateral", "top_down", "readout", "hazard", "bias"}
         assert torch.all(now.abs() < was.abs()) if of_channels else torch.equal(now, was)
         assert torch.all(now * was >= 0)
     for died, norm in zip(dead, group_norms(lattice), strict=True):

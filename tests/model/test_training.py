@@ -26,6 +26,7 @@ from sweeper.model import (
 from sweeper.model.checkpoint import load_state, save_state
 from sweeper.model.degradations import Degradation
 from sweeper.model.shard import Course, moments
+from sweeper.model.time_selection import TIME_SELECTIONS
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 
@@ -86,7 +87,7 @@ def assert_trains_as_alone(task, members, settings, **how):
     return states
 
 
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, time_selection):
     pressures = [(0.02, 0.0), (0.0, 0.02), (0.02, 0.02)]  # narrower, narrower and shallower, nothing left
     members = [Pressures(breadth, depth, 0.05, seed) for seed, (breadth, depth) in enumerate(pressures)]
@@ -102,7 +103,7 @@ def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, t
 
 
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 @pytest.mark.parametrize(("steps", "bottom_up"), [(1, "within"), (3, "within"), (3, "next")])
 def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps, bottom_up):
     """In float64, where training has too little rounding to amplify: any other difference shows."""
@@ -175,7 +176,7 @@ def test_training_twice_gives_the_same_measurements(task):
     assert [r.measurement for r in one] == [r.measurement for r in other]
 
 
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 def test_step_distribution_of_a_result_is_that_of_the_steps_taken_and_has_the_measured_time(task, time_selection):
     for result in train(task, window_for(task, time_selection), MEMBERS, SHORT):
         taken = Network(result.network).halting(task.validation.pixels).steps
@@ -289,7 +290,7 @@ def sizes_in(states):
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 @pytest.mark.parametrize(
-    ("time_selection", "bottom_up"), [("adaptive", "within"), ("fixed", "within"), ("adaptive", "next")]
+    ("time_selection", "bottom_up"), [*((kind, "within") for kind in TIME_SELECTIONS), ("confidence", "next")]
 )
 def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as_alone(
     task, hasty, solver, time_selection, bottom_up
@@ -309,7 +310,7 @@ def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as
 
 @pytest.mark.parametrize(
     ("time_selection", "steps"),
-    [("fixed", 2), ("adaptive", 3), ("fixed", 3)],
+    [("fixed", 2), ("confidence", 3), ("state", 3), ("fixed", 3)],
 )
 @pytest.mark.slow
 def test_member_whose_steps_close_beside_one_that_keeps_them_trains_to_the_same_weights_as_alone(
@@ -365,7 +366,7 @@ def test_nothing_grows_without_leave_to_grow(task, hasty):
     assert {str(sizes) for sizes in sizes_in(states)} == {str([([2], 2, 0)])}
 
 
-@pytest.mark.parametrize("time_selection", ["adaptive", "fixed"])
+@pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 @pytest.mark.slow
 def test_training_interrupted_while_windows_grow_ends_with_equal_weights_and_measurements(
     task, hasty, tmp_path, time_selection

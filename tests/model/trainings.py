@@ -14,12 +14,12 @@ MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(
 UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
 
 
-def window_for(task, time_selection="adaptive", steps=3, bottom_up="within"):
+def window_for(task, time_selection="confidence", steps=3, bottom_up="within"):
     kind = {"halve": (2,), "time_selection": time_selection, "bottom_up": bottom_up}
     return Window((4, 3), steps, task.image, task.classes, **kind)
 
 
-def start_for(task, time_selection="adaptive", steps=2, bottom_up="within"):
+def start_for(task, time_selection="confidence", steps=2, bottom_up="within"):
     return replace(window_for(task, time_selection, steps, bottom_up), channels=(2,))
 
 

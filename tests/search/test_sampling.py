@@ -16,7 +16,7 @@ from sweeper.trial import State
 RANGES = {
     "breadth_pressure": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2},
     "channels": {"min": 2, "max": 9},
-    "time_selection": {"distribution": "categorical", "values": ["adaptive", "fixed"]},
+    "time_selection": {"distribution": "categorical", "values": ["confidence", "fixed"]},
 }
 MEASURED = ("accuracy", "time", "depth")
 
@@ -56,7 +56,7 @@ def test_every_sampler_proposes_settings_within_the_ranges_none_of_them_twice(sa
         assert 1e-5 <= pressure <= 1e-2
         assert isinstance(channels, int)
         assert 2 <= channels <= 9
-        assert selection in {"adaptive", "fixed"}
+        assert selection in {"confidence", "fixed"}
 
 
 def test_gaussian_process_proposes_too():

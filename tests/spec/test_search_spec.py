@@ -62,7 +62,7 @@ def test_range_without_distribution_is_uniform_over_what_its_parameter_takes(tmp
 def test_space_with_an_end_knows_its_size(tmp_path):
     text = changed(
         "breadth_pressure: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}",
-        "time_selection: {distribution: categorical, values: [adaptive, fixed]}",
+        "time_selection: {distribution: categorical, values: [confidence, fixed]}",
     ).replace("trials: 20", "trials: 14")
     assert load(tmp_path, text).search_size == 7 * 2
     assert load(tmp_path).search_size is None

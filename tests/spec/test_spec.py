@@ -491,7 +491,8 @@ ADDED = [
     ("lattice: {halve: [1]}", ["halve=[1]"]),
     ("lattice: {halve: [2, 2]}", ["halve=[2, 2]", "once"]),
     ("lattice: {halve: 2}", ["halve=2", "must be a list"]),
-    ("lattice: {time_selection: adaptiv}", ["time_selection=adaptiv", "adaptive or fixed"]),
+    ("lattice: {time_selection: adaptiv}", ["time_selection=adaptiv", "fixed, confidence or state"]),
+    ("lattice: {time_selection: adaptive}", ["time_selection=adaptive", "adaptive is called confidence now"]),
     ("lattice: {bottom_up: nxt}", ["bottom_up=nxt", "within or next"]),
     ("lattice: {chanels: 3}", ["'chanels'", "line 8, lattice.chanels", "Did you mean 'channels'?"]),
     ("lattice: 3", ["lattice=3", "line 8, lattice"]),
@@ -805,3 +806,14 @@ def test_stored_spec_that_names_measurements_of_another_version_is_read_and_a_ne
     assert SweepSpec.from_json(read.to_json()) == read
     with pytest.raises(ValidationError, match="3 validation errors"):
         SweepSpec.model_validate(stored)
+
+
+def test_stored_spec_and_setting_that_say_adaptive_mean_confidence():
+    axis = {"time_selection": {"values": ["confidence", "fixed"]}}
+    for part in ({"lattice": {"time_selection": "confidence"}}, {"parameters": axis}):
+        spec = SweepSpec.model_validate(REST | part)
+        read = SweepSpec.from_json(spec.to_json().replace("confidence", "adaptive"))
+        assert read == spec
+        assert read.settings() == spec.settings()
+    setting = Setting()
+    assert Setting.from_flat({**setting.flat(), "lattice.time_selection": "adaptive"}) == setting
