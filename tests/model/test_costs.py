@@ -66,6 +66,8 @@ def rescaled(lattice, layer, channel, factor):
         same.bottom_up[l][:, c] *= factor
         same.bias[l][:, c] *= factor
         same.readout[l][:, :, c] /= factor
+        if lattice.window.reads_state:
+            same.hazard[l][:, :, c] /= factor
         if l + 1 < lattice.window.layers:
             same.bottom_up[l + 1][:, :, c] /= factor
     return same

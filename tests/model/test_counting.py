@@ -189,7 +189,9 @@ def test_what_is_reported_is_what_a_network_does_and_multiplies_that_really_stop
         )
         assert measured["loss"] == pytest.approx(-float(right.mean()))
         # A multiply-accumulate is two operations; every convolution and every readout that was made is seen.
-        assert measured["macs"] == pytest.approx(profiler.get_total_flops() / 2 / 12)
+        # Only a hazard over a single channel is no product of matrices, and not seen.
+        unseen = measured["time"] if left.window.reads_state and sum(left.window.channels) == 1 else 0
+        assert measured["macs"] == pytest.approx(profiler.get_total_flops() / 2 / 12 + unseen)
 
 
 def test_images_that_halted_are_computed_no_further():
@@ -350,7 +352,8 @@ def with_steps_of_their_own(window):
     """Return a network whose step distribution does not depend on its answers, which any other channel changes."""
     lattice = lattice_of(window)
     if lattice.is_adaptive:
-        lattice.hazard_sureness.data.zero_()
+        for weight in lattice.hazard if window.reads_state else [lattice.hazard_sureness]:
+            weight.data.zero_()
     return lattice
 
 
@@ -416,7 +419,7 @@ def test_channel_whose_word_would_come_after_the_last_step_is_dead():
 
 
 @quick
-@given(windows(), st.data())
+@given(windows("confidence").map(lambda window: replace(window, standardize="none")), st.data())
 def test_living_channels_are_those_that_let_the_image_through_to_the_answer(window, data):
     """Positive weights and states everywhere: a channel is on a path exactly where the answer's slope says so."""
     lattice = lattice_of(window)

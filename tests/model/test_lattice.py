@@ -35,11 +35,21 @@ def test_network_of_a_population_answers_as_it_would_alone(window):
     torch.testing.assert_close(together.step_dist_TBP[:, :, 1], alone.step_dist_TBP[:, :, 0])
 
 
+def standardized(lattice, image):
+    """Return (B, C, H, W) with pixels of mean 0 and standard deviation 1: of the training images, or of each image."""
+    if lattice.window.standardize == "images":
+        return (image - lattice.pixel_mean[0, :, None, None]) / lattice.pixel_std[0, :, None, None]
+    if lattice.window.standardize == "each":
+        deviation = image - image.mean((1, 2, 3), keepdim=True)
+        return deviation / deviation.square().mean((1, 2, 3), keepdim=True).sqrt()
+    return image
+
+
 def plain_logits(lattice, image):
     """Return z[t] of a single network, (T, B, K), one connection at a time and differentiated by torch alone."""
     window, pad = lattice.window, lattice.window.kernel // 2
     L = window.layers
-    h = {(0, t): image for t in range(window.steps + 1)}
+    h = {(0, t): standardized(lattice, image) for t in range(window.steps + 1)}
     h |= {(l, 0): image.new_zeros(len(image), c, *window.side(l)) for l, c in enumerate(window.channels, start=1)}
     logits = []
     for t in range(1, window.steps + 1):
@@ -168,11 +178,12 @@ def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_sele
 
 
 def test_gradient_reaches_the_weights_of_the_time_selection():
-    for time_selection, name in (("fixed", "step_logits"), ("confidence", "hazard_bias"), ("state", "hazard.0")):
+    for time_selection, name in (("fixed", "step_logits"), ("confidence", "hazard_bias"), ("state", "hazard")):
         window = Window((2,), 3, (1, 4, 4), 2, time_selection=time_selection)
         lattice = lattice_of(window)
         lattice(images_of(window)).log_probs_BPK[..., 0].mean().backward()
-        assert getattr(lattice, name).grad.abs().sum() > 0
+        weight = getattr(lattice, name)
+        assert (weight[0] if name == "hazard" else weight).grad.abs().sum() > 0
 
 
 def test_last_step_of_each_network_takes_what_is_left_and_nothing_comes_after():

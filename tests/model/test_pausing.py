@@ -90,8 +90,9 @@ def test_paused_member_is_measured_in_full_and_has_its_network(task, solver):
     paused, _ = trained(task, members, settings, until=2, **how)
     for end, early in zip(whole, paused, strict=True):
         # The test images are looked at once, at the end.
-        decided = [name for name in end.measurement if not name.startswith("test_")]
-        assert list(early.measurement) == decided
+        decided = {name for name in end.measurement if not name.startswith("test_")}
+        sometimes = {"steps_by_confidence"}  # where steps differ between images
+        assert early.measurement.keys() - sometimes == decided - sometimes
         assert list(early.network.window.channels) == early.channels_per_layer
         if solver == "proximal":  # what is dead only by a threshold is still there in an epoch's values
             assert early.measurement["accuracy"] == early.curve[-1]["accuracy"]

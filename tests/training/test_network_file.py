@@ -199,7 +199,7 @@ def test_file_of_a_trained_network_says_what_was_counted(tmp_path):
 
     chosen = [setting for setting in load_spec("smoke").spec.settings() if setting.task.classes == 3]
     keys = tuple(setting.key for setting in chosen)
-    flat = tuple({**setting.flat(), "training.learning_rate": 3e-2} for setting in chosen)
+    flat = tuple({**setting.flat(), "training.learning_rate": 3e-2, "training.epochs": 12} for setting in chosen)
 
     def trained(folder):
         files = tuple(str(tmp_path / folder / f"{key}.safetensors") for key in keys)
@@ -212,12 +212,14 @@ def test_file_of_a_trained_network_says_what_was_counted(tmp_path):
     for member, file in zip(ended, files, strict=True):
         shown = describe(file)
         assert shown.steps.images == 100
-        assert sum(shown.steps.right) == round(100 * member.measurement["accuracy"])
+        assert sum(shown.steps.right) == round(100 * member.measurement["test_accuracy"])
         assert shown.examples == described_by_hand(file)
     assert any(describe(file).examples for file in files)
 
 
 def described_by_hand(file):
-    entries = model.load(file).description["examples"]
+    description = model.load(file).description
+    entries, labels = description["examples"], description["labels"]
     assert json.dumps(entries)
-    return tuple(ExampleImage(**{**entry, "png": base64.b64decode(entry["png"])}) for entry in entries)
+    said = [{**entry, **{name: labels[entry[name]] for name in ("label", "answer")}} for entry in entries]
+    return tuple(ExampleImage(**{**entry, "png": base64.b64decode(entry["png"])}) for entry in said)
