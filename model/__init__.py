@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.model.counting import cut, evaluate, measure, remove_dead
+    from sweeper.model.counting import Evaluation, cut, evaluate, measure, remove_dead
     from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
     from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
     from sweeper.model.graph import Graph, graph_of
@@ -33,6 +33,7 @@ __all__ = [
     "CheckpointError",
     "End",
     "Epoch",
+    "Evaluation",
     "Graph",
     "Growth",
     "HaltedAnswer",
@@ -76,6 +77,7 @@ _HOMES = {
     "CheckpointError": "errors",
     "End": "population",
     "Epoch": "training",
+    "Evaluation": "counting",
     "Graph": "graph",
     "Growth": "growth",
     "HaltedAnswer": "halting",

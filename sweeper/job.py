@@ -32,6 +32,8 @@ class Job:
         wanted: Which members still need an outcome.
         checkpoint: Path of the population's checkpoint file; empty for none.
         networks: Paths of the files that the members' trained networks are written to; empty for none.
+        probes: Degradations of the test images and their levels, which complete networks are shown.
+        probe_files: Paths of the files that what they do then is written to, by image; empty for none.
         lease: None where nobody else can be working on it.
         stopped: Which members are not to be trained any further, though others are; empty for none.
         until: Epochs after which to pause, with every member measured; None trains to the end.
@@ -46,6 +48,8 @@ class Job:
     wanted: tuple[bool, ...]
     checkpoint: str = ""
     networks: tuple[str, ...] = ()
+    probes: tuple[tuple[str, float], ...] = ()
+    probe_files: tuple[str, ...] = ()
     lease: Lease | None = None
     stopped: tuple[bool, ...] = ()
     until: int | None = None
@@ -61,7 +65,8 @@ class Job:
 def job_from_json(text: str) -> Job:
     """Return a job from its fields as JSON."""
     values = json.loads(text)
-    tuples = {name: tuple(values[name]) for name in ("keys", "settings", "wanted", "networks", "stopped")}
+    names = ("keys", "settings", "wanted", "networks", "probe_files", "stopped")
+    tuples = {name: tuple(values[name]) for name in names} | {"probes": tuple(map(tuple, values["probes"]))}
     lease = values["lease"] and Lease(**values["lease"])
     return Job(**{**values, **tuples, "lease": lease})
 

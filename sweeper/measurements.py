@@ -180,6 +180,33 @@ def touched(values: Mapping[str, object]) -> list[Wall]:
     return [wall for name, wall in WALLS.items() if values.get(name)]
 
 
+#: What is measured under each probe, by the last part of its name: mean over the test images, and its unit.
+PROBED: Mapping[str, str] = {"accuracy": "share", "time": "steps", "confidence": "share"}
+
+_PROBE = "probe."
+
+
+def probe_name(kind: str, level: float, what: str) -> str:
+    """Return what one mean under a probe is called: `probe.debris.0.25.accuracy`.
+
+    Args:
+        kind: Of the degradation, or `whole` for images as they are.
+        level: Of it; 0 for `whole`.
+        what: One of `PROBED`.
+    """
+    return f"{_PROBE}{kind}.{level:.12g}.{what}"
+
+
+def is_probe(name: str) -> bool:
+    """Whether a value was measured under a probe: on the test images, so that it decides nothing."""
+    return name.startswith(_PROBE)
+
+
+def probe_unit(name: str) -> str:
+    """Return the unit of what was measured under a probe."""
+    return PROBED.get(name.rpartition(".")[2], "")
+
+
 @dataclass(frozen=True)
 class Objective:
     """A named number to optimise and its direction."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeper.measurements import MEASUREMENTS, WALLS
+from sweeper.measurements import MEASUREMENTS, WALLS, is_probe, probe_unit
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def unit(column: str) -> str:
     """Return the unit of a column; empty where it has none, or is not known."""
     if column in MEASUREMENTS:
         return MEASUREMENTS[column].unit
+    if is_probe(column):
+        return probe_unit(column)
     if column in _FIXED:
         return _FIXED[column].unit
     if column.removesuffix("_sd") in MEASUREMENTS:

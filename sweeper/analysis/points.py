@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from sweeper.measurements import MEASUREMENTS, WALLS, Objective
+from sweeper.measurements import MEASUREMENTS, WALLS, Objective, is_probe
 from sweeper.trial import State, TrialRecord
 
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
@@ -59,7 +59,7 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     for axis in axes:
         columns[axis_column(axis)] = axis_values([group[0].axes.get(axis) for group in points])
     # An objective that this version does not measure is one of a later version: what that measured is kept.
-    for name in dict.fromkeys([*MEASUREMENTS, *(objective.name for objective in objectives)]):
+    for name in dict.fromkeys([*MEASUREMENTS, *probe_names(records), *(objective.name for objective in objectives)]):
         columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
     for objective in objectives:
         spread = [_standard_deviation(group, objective.name) for group in points]
@@ -71,6 +71,18 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
     )
     return pa.table(columns)
+
+
+def probe_names(records: Iterable[TrialRecord]) -> list[str]:
+    """Return what trials were measured by under probes, sorted by kind, level and name."""
+    found = {name for record in records for name in record.measurement if is_probe(name)}
+    return sorted(found, key=_probe_order)
+
+
+def _probe_order(name: str) -> tuple[str, float, str]:
+    kind, _, rest = name.split(".", 1)[1].partition(".")
+    level, _, what = rest.rpartition(".")
+    return kind, float(level), what
 
 
 def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:

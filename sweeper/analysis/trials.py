@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sweeper.analysis.formats import parquet_bytes, read_parquet
-from sweeper.analysis.points import axis_column, axis_values, completed, concatenated
+from sweeper.analysis.points import axis_column, axis_values, completed, concatenated, probe_names
 from sweeper.errors import QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.trial import Outcome, State, TrialRecord
@@ -54,8 +54,9 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
     Returns:
         Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
         `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); the axes, under
-        `points.axis_column`; each name in `MEASUREMENTS` (in its own unit, null where not measured); each name
-        in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say which columns are axes.
+        `points.axis_column`; each name in `MEASUREMENTS`, and of each probe that there was (in its own unit, null where
+        not measured); each name in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say
+        which columns are axes.
     """
     rows = sorted(records, key=lambda record: (record.task, record.number, record.key))
     columns: dict[str, pa.Array] = {}
@@ -66,7 +67,7 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
     axes = {axis_column(axis): axis for row in rows for axis in row.axes}
     for column, axis in axes.items():
         columns[column] = axis_values([row.axes.get(axis) for row in rows])
-    for name in MEASUREMENTS:
+    for name in (*MEASUREMENTS, *probe_names(rows)):
         columns[name] = pa.array([row.measurement.get(name) for row in rows], pa.float64())
     for wall in WALLS:
         touched = [row.measurement.get(wall) for row in rows]

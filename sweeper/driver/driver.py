@@ -172,6 +172,8 @@ class Driver:
             wanted=tuple(key in population.open for key in population.keys),
             checkpoint=self._folder.checkpoint(population.key),
             networks=tuple(self._folder.network(key) for key in population.keys),
+            probes=self._spec.probed,
+            probe_files=tuple(self._folder.probes(key) for key in population.keys) if self._spec.probes else (),
             lease=self._handed_out(population),
             stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
             until=self._rungs.next_rung(members),

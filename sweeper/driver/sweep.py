@@ -16,7 +16,7 @@ from sweeper import storage
 from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
 from sweeper.driver.steps import Agreement, Prepared, Surroundings
-from sweeper.errors import HomeError
+from sweeper.errors import HomeError, TrackingError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.job import Lease
@@ -220,13 +220,21 @@ class Sweep:
     def _mlflow(self) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
         root = None if is_sqlite else self._home.artifact_root
-        return recorder_of(self.tracking_uri, root, self._network_bytes)
+        return recorder_of(self.tracking_uri, root, self._network_bytes, self._probe_bytes)
 
     def _network_bytes(self, key: str) -> bytes | None:
         try:
             return storage.read_bytes(self._folder.network(key))
         except OSError:
             return None  # asked for again with the next front
+
+    def _probe_bytes(self, key: str) -> bytes | None:
+        location = self._folder.probes(key)
+        try:
+            return storage.read_bytes(location)
+        except OSError as error:  # the trial counts as mirrored with its file alone: it is written once
+            where = storage.without_credentials(location)
+            raise TrackingError(f"{where} cannot be read to be mirrored: {error.strerror}") from error
 
     def _new_ledger(self) -> Ledger:
         self._folder.make_ledger(create_ledger)

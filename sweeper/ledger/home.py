@@ -9,6 +9,7 @@ HOME/NAME/storage.txt      the folder or URI below which checkpoints and network
 HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
 HOME/NAME/leases/          one file per population: to whom it was handed out last
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
+HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
 """
 
@@ -225,6 +226,10 @@ class SweepFolder:
         """Return where the trained network of a trial is kept."""
         return storage.join(self.files, "networks", f"{key}.safetensors")
 
+    def probes(self, key: str) -> str:
+        """Return where it is kept what the network of a trial does under probes, image by image."""
+        return storage.join(self.files, "probes", f"{key}.parquet")
+
     def network_here(self, key: str) -> Path:
         """Return the path of a network on this machine, which is a copy where networks are kept elsewhere."""
         return self.path / "networks" / f"{key}.safetensors"
@@ -306,7 +311,7 @@ class SweepFolder:
         roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
         folders = [
             self.path,
-            *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks")),
+            *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks", "probes")),
         ]
         return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
 

@@ -13,16 +13,18 @@ import pyarrow.compute as pc
 from sweeper.analysis.attainment import SHARES, attainment_table
 from sweeper.analysis.comparison import compare_fronts
 from sweeper.analysis.conditions import where
+from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
-from sweeper.errors import UnknownSweepError
+from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
 from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.tracking.reader import Reader
-from sweeper.trial import TrialRecord
+from sweeper.tracking.recorder import probes_path
+from sweeper.trial import State, TrialRecord
 
 
 class SweepTables:
@@ -196,6 +198,39 @@ class SweepTables:
         (own,) = self.fronts(task, objectives)
         (others,) = other.fronts(task, objectives) if other else [None]
         return compare_fronts(own, others, reference_point)
+
+    def probes(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
+        """Return what complete networks do with each test image, as it is and under each probe.
+
+        Args:
+            task: Label of one task; None for all.
+            where: Conditions that a row must meet, such as `probe = debris and level >= 0.25`.
+
+        Returns:
+            A row for each trial, probe and image: `key`, `task`, `seed` of the trial; `probe` (`whole` for the images
+            as they are), `level`; `image`, its number in the test set, `label`, `answer`, `right`; `steps` until the
+            network halts by its own rule, `expected_steps`, and `confidence`, the probability of its answer.
+
+        Raises:
+            QueryError: If no complete trial has been shown probes, or what is stored is damaged.
+        """
+        self._known(task)
+        tables = []
+        for record in self.records:
+            if record.state is State.COMPLETE and task in (None, record.task):
+                data = self._reader.artifact(probes_path(record.key))
+                if data is not None:
+                    rows = read_parquet(data, "probes")[0].replace_schema_metadata(None)
+                    trial = {"key": record.key, "task": record.task, "seed": record.seed}
+                    for at, (name, value) in enumerate(trial.items()):
+                        rows = rows.add_column(at, name, pa.array([value] * rows.num_rows))
+                    tables.append(rows)
+        if not tables:
+            raise QueryError(
+                f"sweep {self.name!r} has no complete trial{f' of task {task!r}' if task else ''} that was shown "
+                "probes. A spec names them under `probes`, before its trials are trained."
+            )
+        return _chosen(pa.concat_tables(tables), None, where)
 
     def network(self, key: str) -> bytes | None:
         """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationError,
     ValidationInfo,
@@ -21,6 +22,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
 from sweeper.measurements import Objective
+from sweeper.spec.choices import DegradationKind
 from sweeper.spec.objectives import ObjectiveField, front_problems, reference_problems, repeated_objectives
 from sweeper.spec.parameters import MOST_SETTINGS, OWNER_OF, OWNERS, PRESSURES, Parameter, resolve
 from sweeper.spec.problems import Problem, broken_rule, problem, problems_of, refuse, spec_error
@@ -32,6 +34,7 @@ from sweeper.spec.setting import (
     Frozen,
     LatticeSpec,
     Number,
+    Positive,
     PressuresSpec,
     Scalar,
     Seed,
@@ -48,6 +51,14 @@ _NAME_FIX = "Choose another name, such as quickstart-2."
 
 #: Where, and in what words, a sweep is written: none of it changes a result.
 _NOT_IDENTITY = ("name", "description", "placement")
+
+
+def _read_levels(raw: object) -> object:
+    """Accept one level alone."""
+    return (raw,) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
+
+
+Levels = Annotated[tuple[Positive, ...], BeforeValidator(_read_levels), Field(strict=False, min_length=1)]
 
 
 def check_name(name: str) -> None:
@@ -82,6 +93,8 @@ class SweepSpec(Frozen):
         objectives: What is optimised, and in which direction.
         reference_point: The fixed corner that bounds the hypervolume, a number per objective.
         fronts: Objectives by name, for each front that is stored beside the one over all of them.
+        probes: Levels at which each degradation of the test images is shown to complete networks, such as
+            `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
     """
 
     name: Annotated[str, AfterValidator(_check_name_field)]
@@ -98,6 +111,7 @@ class SweepSpec(Frozen):
     objectives: Annotated[tuple[ObjectiveField, ...], Field(strict=False, min_length=1)]
     reference_point: Mapping[str, Number]
     fronts: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -156,6 +170,23 @@ class SweepSpec(Frozen):
             given = rule.model_dump(mode="json", exclude_unset=True)
             refuse(type(self), [problem(("early_stopping",), said, given, f"Give min_{unit} in place of the other.")])
         return self
+
+    @field_validator("probes")
+    @classmethod
+    def _check_levels(
+        cls, probes: dict[DegradationKind, tuple[float, ...]]
+    ) -> dict[DegradationKind, tuple[float, ...]]:
+        problems = []
+        for kind, levels in probes.items():
+            if kind.most is not None and max(levels) > kind.most:
+                rule = f"levels of {kind} must be shares above 0 and at most {kind.most:g}"
+                problems.append(problem((str(kind),), rule, list(levels), "Lower them."))
+            if len(set(levels)) < len(levels):
+                rule = f"{kind} must name each level once"
+                problems.append(problem((str(kind),), rule, list(levels), "Remove the repeated level."))
+        if problems:
+            refuse(cls, problems)
+        return {kind: tuple(sorted(levels)) for kind, levels in probes.items()}
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:
@@ -216,6 +247,11 @@ class SweepSpec(Frozen):
     def tasks(self) -> tuple[str, ...]:
         """The labels of the tasks, in the order of the settings."""
         return tuple(task.label for task in self._variants("task"))
+
+    @property
+    def probed(self) -> tuple[tuple[str, float], ...]:
+        """Every probe and level, in the order of the file."""
+        return tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
 
     @property
     def seeds(self) -> range:

@@ -9,8 +9,8 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.trials import StoredTrials, read_aims, trials_table
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.tracking.live import LiveState
-from sweeper.tracking.recorder import SweepFacts, checked_closing, require_finished, shortened
-from sweeper.trial import TrialRecord
+from sweeper.tracking.recorder import SweepFacts, checked_closing, probes_path, require_finished, shortened
+from sweeper.trial import State, TrialRecord
 
 
 class MemoryRecorder:
@@ -18,10 +18,16 @@ class MemoryRecorder:
 
     Args:
         network: Returns the file of a complete trial's network by its key, None where there is none.
+        probes: Returns the file of what that network does under probes, likewise.
     """
 
-    def __init__(self, network: Callable[[str], bytes | None] = lambda _: None) -> None:
-        self._network = network
+    def __init__(
+        self,
+        network: Callable[[str], bytes | None] = lambda _: None,
+        probes: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
+        self._network, self._probes = network, probes
+        self.probes: dict[str, bytes] = {}  # by path
         self.status = ""
         self.sweep: SweepFacts | None = None
         self.trials: dict[str, TrialRecord] = {}
@@ -39,6 +45,8 @@ class MemoryRecorder:
         kept = self.trials.get(trial.key)
         if kept is None or kept.attempt < trial.attempt:
             self.trials[trial.key] = replace(trial, reason=shortened(trial.reason))
+            if trial.state is State.COMPLETE and (data := self._probes(trial.key)) is not None:
+                self.probes[probes_path(trial.key)] = data
 
     def record_front(self, front: Front) -> Front:
         """Keep a front under the next version, unless it says the same as the last."""
@@ -139,9 +147,10 @@ class MemoryReader:
         return MemoryNetworks(self._recorder.networks)
 
     def artifact(self, path: str) -> bytes | None:
-        """Return the spec, as written or as JSON; None for any other path."""
+        """Return the spec, as written or as JSON, or what a network does under probes; None for any other path."""
         known = self._known()
-        return {"spec.yaml": known.spec_text.encode(), "spec_resolved.json": known.spec_json.encode()}.get(path)
+        spec = {"spec.yaml": known.spec_text.encode(), "spec_resolved.json": known.spec_json.encode()}
+        return {**self._recorder.probes, **spec}.get(path)
 
     def _known(self) -> SweepFacts:
         kept = self._recorder.sweep

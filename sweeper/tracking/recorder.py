@@ -99,6 +99,11 @@ def member_keys(front: Front) -> list[str]:
     return [key for keys in front.table["keys"].to_pylist() for key in keys]
 
 
+def probes_path(key: str) -> str:
+    """Return where it is kept among the artifacts of a sweep what the network of a trial does under probes."""
+    return f"probes/{key}.parquet"
+
+
 def shortened(text: str, longest: int = _LONGEST_TEXT) -> str:
     """Return the text, or its first and last parts where it is too long: tracebacks end with the cause."""
     if len(text) <= longest:

@@ -20,17 +20,23 @@ def reader_of(address: str, sweep: str) -> Reader:
     return MlflowReader(address, sweep)
 
 
-def recorder_of(address: str, artifacts: str | None, network: Callable[[str], bytes | None]) -> Recorder:
+def recorder_of(
+    address: str,
+    artifacts: str | None,
+    network: Callable[[str], bytes | None],
+    probes: Callable[[str], bytes | None],
+) -> Recorder:
     """Return what mirrors a sweep.
 
     Args:
         address: An MLflow tracking URI.
         artifacts: URI of the folder for artifacts where the address is a database; None for beside a SQLite file.
         network: Returns the file of a complete trial's network by its key, None where there is none.
+        probes: Returns the file of what that network does under probes, likewise.
 
     Raises:
         TrackingError: If the tracker cannot be reached.
     """
     from sweeper.tracking.mlflow.recorder import MlflowRecorder
 
-    return MlflowRecorder(address, artifacts, network)
+    return MlflowRecorder(address, artifacts, network, probes)

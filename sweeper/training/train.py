@@ -9,6 +9,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sweeper import model, storage
@@ -16,7 +17,8 @@ from sweeper.imports import import_problem
 from sweeper.job import Job, Lease, Progress
 
 # By name, so that its files are loaded, and what a machine lacks is known, before anything is trained.
-from sweeper.model import encode, thinking_entries
+from sweeper.measurements import probe_name
+from sweeper.model import encode, probing, thinking_entries
 from sweeper.model import train as train_networks
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
@@ -139,7 +141,9 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
     rounds = settings[0].training.rounds
     last = rounds if job.until is None else min(job.until, rounds)
-    if job.networks and last == rounds:  # what has only paused is no network yet
+    if last == rounds:  # what has only paused is no network yet
+        trained = _probed(job, wanted, trained, task, notes)
+    if job.networks and last == rounds:
         _refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
     if notes:
@@ -179,6 +183,43 @@ def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: li
     except OSError as error:
         where = storage.without_credentials(location)
         notes.append(f"no checkpoint could be written to {where}: {error.strerror}; an interruption would lose more")
+
+
+def _probed(
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
+) -> list[model.Trained]:
+    """Show probes to what is left of each wanted member, and write what it does with each image.
+
+    Returns:
+        The members, with the means under each probe among their measurements.
+
+    Raises:
+        OSError: If a disk is full: that passes, and a trial that is complete should have its file.
+    """
+    found, failed = list(trained), []
+    for member in wanted if job.probes else ():
+        result = trained[member]
+        if result.network is None:
+            continue
+        table = probing.probed(result.network, task, job.probes)
+        means = {probe_name(*which): mean for which, mean in probing.means(table).items()}
+        found[member] = replace(result, measurement={**result.measurement, **means})
+        if not job.probe_files:
+            continue
+        _refuse_superseded(job.lease)
+        try:
+            storage.write_bytes(job.probe_files[member], probing.to_parquet(table, job.keys[member]))
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise
+            failed.append(error)
+    if failed:
+        notes.append(
+            f"what {len(failed)} networks do under probes could not be written to "
+            f"{storage.without_credentials(job.probe_files[0])} and beside it: {failed[0].strerror}; "
+            "the means are among their measurements"
+        )
+    return found
 
 
 def _save_networks(

@@ -56,11 +56,12 @@ from sweeper.tracking.recorder import (
     SweepFacts,
     checked_closing,
     member_keys,
+    probes_path,
     require_finished,
     shortened,
 )
 from sweeper.tracking.redaction import redacted
-from sweeper.trial import TrialRecord
+from sweeper.trial import State, TrialRecord
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
@@ -77,6 +78,7 @@ class MlflowRecorder:
         artifact_root: URI of the folder for artifacts, used where the tracking URI is a database
             (a server decides by itself). By default `artifacts` beside a SQLite file.
         network: Returns the file of a complete trial's network by its key, None where there is none.
+        probes: Returns the file of what that network does under probes, likewise.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
@@ -87,9 +89,10 @@ class MlflowRecorder:
         tracking_uri: str,
         artifact_root: str | None = None,
         network: Callable[[str], bytes | None] = lambda _: None,
+        probes: Callable[[str], bytes | None] = lambda _: None,
     ) -> None:
         self._uri = tracking_uri
-        self._artifact_root, self._network = artifact_root, network
+        self._artifact_root, self._network, self._probes = artifact_root, network, probes
         self._table: TrialParts  # these two from `open` on
         self._page: SweepPage
         self._networks: set[str] = set()  # paths of those that are stored
@@ -152,6 +155,8 @@ class MlflowRecorder:
         tags = trial_tags(trial) if run_id else {}  # a new run is created with them
         run_id = run_id or self._create(trial)
         write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
+        if trial.state is State.COMPLETE and (data := self._probes(trial.key)) is not None:
+            upload(self._client, self._parent_id, probes_path(trial.key), data)
         self._client.set_terminated(run_id, STATUSES[trial.state], end_time=trial.ended_ms)
         self._committed.add(trial.key)
         self._attempts[trial.key] = trial.attempt
