@@ -160,9 +160,9 @@ def mistaken(sweeper, place):
 
 
 def contents(folder):
-    """Return every file's bytes; who drove a sweep last is no part of it, nor where SQLite's readers sign in."""
+    """Return every file's bytes; who drove a sweep last is no part of it, nor what SQLite keeps beside a database."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "driver.json"]
-    paths = [path for path in paths if not path.name.endswith(".db-shm")]
+    paths = [path for path in paths if not path.name.endswith((".db-shm", ".db-wal"))]
     return {path: said_in(path) if path.suffix == ".db" else path.read_bytes() for path in paths}
 
 

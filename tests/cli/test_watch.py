@@ -206,7 +206,7 @@ def test_interrupt_leaves_the_watching_in_order_and_the_sweep_alone(driven, numb
     with watching(driven.home) as process:
         process.stdout.readline()
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (code, "")
     driven.end()
     assert driven.summary.is_finished
@@ -220,7 +220,7 @@ def test_reader_that_leaves_ends_the_watching_without_a_traceback(driven):
         process.stdout.close()
         driven.go_on()
         err = process.stderr.read()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
     assert (process.returncode, err) == (141, "")
 
 
@@ -260,7 +260,7 @@ class Terminal:
         try:
             while self._read():
                 pass
-            return self._process.wait(timeout=60)
+            return self._process.wait(timeout=120)
         finally:
             if self._process.poll() is None:
                 self._process.kill()
@@ -300,6 +300,7 @@ def test_terminal_whose_user_wants_no_colour_or_that_knows_none_gets_plain_lines
 # --- one look ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_look_at_a_sweep_that_is_driven_says_how_it_stands_and_changes_nothing(driven, sweeper):
     before = files_of(driven.home)
     code, out, err = sweeper("watch", "smoke", "--home", driven.home, "--once", "--json")
@@ -406,6 +407,7 @@ def test_state_that_cannot_be_read_is_refused(opened, uri, sweeper):
     assert "format 99" in err
 
 
+@pytest.mark.slow
 def test_mirroring_again_says_how_a_sweep_stands_whose_database_was_lost(tmp_path, empty_database):
     sweep = ThreadedSweep(tmp_path / "sweeps", empty_database)
     sweep.go_on()
@@ -561,6 +563,7 @@ def test_notes_are_written_at_once_and_once():
     assert written == ["note: away", "note: a checkpoint was torn"]
 
 
+@pytest.mark.slow
 def test_state_in_a_tag_holds_notes_without_what_a_terminal_would_obey(driven):
     (note,) = MlflowReader(driven.uri, "smoke").live().notes
     assert note == Note(note.said_ms, "a checkpoint was torn")

@@ -50,7 +50,7 @@ def test_stop_script_ends_the_driver_that_the_entry_point_started_and_waits_for_
         words = driver.stdout.readline().split()
         assert words[:4] == ["run", "/etc/sweeper/space.yaml", "--name", "first"]
         subprocess.run(["bash", FOLDER / "stop.sh"], env=pod, check=True, timeout=60)
-        assert (driver.wait(timeout=10), driver.stdout.read()) == (143, "ended in order\n")
+        assert (driver.wait(timeout=PATIENCE_S), driver.stdout.read()) == (143, "ended in order\n")
     finally:
         driver.kill()
         driver.communicate()

@@ -205,6 +205,7 @@ def test_sweep_that_is_let_go_of_says_so_and_goes_on_with_what_it_knew(sweep, lo
     assert recorder.live().stage is Stage.FINISHED
 
 
+@pytest.mark.slow
 def test_checkpoint_that_is_torn_is_noted_and_the_population_starts_anew(sweep, loaded, tmp_path):
     trained = run(sweep, loaded, work=train_population)
     whole = {record.key: record.measurement for record in records_of(sweep, tmp_path)}
@@ -237,6 +238,7 @@ def test_training_whose_loss_is_nan_is_an_outcome_of_its_own_and_the_other_cells
     assert all("NaN" in record.reason for record in failed)
 
 
+@pytest.mark.slow
 def test_front_of_replicates_is_one_point_with_its_spread(tmp_path):
     path = tmp_path / "twice.yaml"
     text = load_spec("smoke").text.replace("\nobjectives:", "\nreplicates: 2\nobjectives:")
@@ -268,6 +270,7 @@ def test_training_that_raises_keeps_its_traceback(sweep, loaded, tmp_path):
     assert all("Traceback" in reason and "11" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_stop_in_the_middle_of_a_training_is_no_outcome_and_the_rest_is_trained_later(sweep, loaded, tmp_path):
     seen = []
     first = run(sweep, loaded, train_population, observe=seen.append, should_stop=lambda: len(seen) >= 3)
@@ -345,6 +348,7 @@ def test_placement_that_changes_is_said_and_kept_and_runs_no_trial_again(sweep, 
     assert any('placement.memory_mib: "auto" -> 900' in note for note in notes), notes
 
 
+@pytest.mark.slow
 def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what_was_measured(sweep, loaded, tmp_path):
     folder, seen = Home(tmp_path / "sweeps").sweep("smoke"), []
 
@@ -391,6 +395,7 @@ def test_networks_that_cannot_be_written_are_noted_and_fail_no_trial(sweep, load
     assert any(note.startswith("4 networks could not be written to") and str(blocked) in note for note in notes)
 
 
+@pytest.mark.slow
 def test_worker_whose_driver_was_replaced_writes_no_network(sweep, loaded, tmp_path):
     def replaced(job, report):
         def last(progress):
@@ -404,6 +409,7 @@ def test_worker_whose_driver_was_replaced_writes_no_network(sweep, loaded, tmp_p
     assert not (tmp_path / "sweeps" / "smoke" / "networks").exists()
 
 
+@pytest.mark.slow
 def test_population_whose_checkpoint_is_gone_trains_whole_and_ends_the_same(sweep, loaded, tmp_path):
     """One member has an outcome, the checkpoint is lost: the others must not train in other company."""
     ledger_of = Home(tmp_path / "sweeps").sweep("smoke")
@@ -420,6 +426,7 @@ def test_population_whose_checkpoint_is_gone_trains_whole_and_ends_the_same(swee
     assert {record.key: record.measurement for record in records_of(sweep, tmp_path)} == expected
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_population_is_noted_and_the_population_starts_anew(sweep, loaded, tmp_path):
     run(sweep, loaded, train_population)
     folder = tmp_path / "sweeps" / "smoke" / "checkpoints"

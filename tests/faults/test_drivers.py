@@ -13,7 +13,7 @@ import pytest
 
 from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.trial import State
-from tests.faults.rig import HALF, SEARCH
+from tests.faults.rig import HALF, PATIENCE_S, SEARCH
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(new_cli
         os.killpg(process.pid, number)  # Ctrl-C reaches every process of the terminal's group
     else:
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, err
     assert "sweeper resume fragile" in out
     assert "Traceback" not in err

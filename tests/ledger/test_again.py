@@ -155,6 +155,7 @@ ACTIONS = st.lists(
 KINDS = (Outcome.COMPLETE, *REPEATABLE)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTIONS)
 def test_no_history_of_failures_requests_and_crashes_loses_a_trial_or_repeats_a_complete_one(tmp_path_factory, actions):

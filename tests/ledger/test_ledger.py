@@ -222,6 +222,7 @@ def test_file_that_is_no_ledger_is_refused_with_its_path(tmp_path):
 ACTIONS = st.lists(st.tuples(st.sampled_from(["claim", "tell", "fail", "crash"]), st.integers(0, 20)), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTIONS)
 def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(tmp_path_factory, actions):

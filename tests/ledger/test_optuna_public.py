@@ -90,6 +90,7 @@ def content(storage, study_id):
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "step"), [(lambda *_: None, add), (running, end)], ids=["add", "change"])
 def test_batch_that_a_kill_cut_short_anywhere_is_written_to_its_end_by_the_next_driver(tmp_path, before, step):
     def fresh(name):
@@ -161,6 +162,7 @@ def in_two_parts(home):
     return at_stop, records_of(home)
 
 
+@pytest.mark.slow
 def test_sweep_stops_and_goes_on_alike_in_tables_that_are_not_known(tmp_path, monkeypatch):
     known = in_two_parts(tmp_path / "known")
     monkeypatch.setattr(optuna_tables, "KNOWN_TABLES", "v9.9.9.a")

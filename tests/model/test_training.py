@@ -324,6 +324,7 @@ def test_member_whose_steps_close_beside_one_that_keeps_them_trains_to_the_same_
     assert states[-1]["extents"][1]["steps"] == steps
 
 
+@pytest.mark.slow
 def test_window_without_pressures_grows_to_the_memory_limit_and_says_once_that_it_is_full(task, hasty):
     limit, told, largest = 400_000, [], []
 

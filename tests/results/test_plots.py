@@ -531,7 +531,7 @@ def test_browser_that_hangs_or_fails_is_named_and_ended(uri, tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert said.returncode == 0, said.stderr
     assert said.stdout.count("did not start, or not answer within 2 s") == 2

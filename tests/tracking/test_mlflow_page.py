@@ -118,6 +118,7 @@ def test_front_that_cannot_be_drawn_is_stored_all_the_same(uri, monkeypatch):
     assert "get-artifact" not in parent_of(uri).data.tags[NOTE], "no picture that is not there"
 
 
+@pytest.mark.slow
 def test_fronts_of_other_tasks_are_read_once_for_the_description(uri, monkeypatch):
     tasks = [f"digits-{n}" for n in range(2, 10)]
     trials = [trial for task in tasks for trial in some_trials(2, task)]
