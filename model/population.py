@@ -412,6 +412,7 @@ class TrainingPopulation:
         is_free = not (pressures.breadth or pressures.depth)
         if is_free or self.lost_at[member] is not None:
             path.is_over = True
+            self.bests.pop(member, None)
             return False
         is_best = seen.objective <= path.best
         if is_best:
