@@ -47,7 +47,8 @@ def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> SweepSpec:
         "task": {"data": "digits"},
         "lattice": {"channels": 8, "layers": 3, "steps": 6, "time_selection": "confidence"},
         "parameters": grid,
-        "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": 3e-3},
+        # The pressures are those of this solver.
+        "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": 3e-3, "solver": "proximal"},
         "placement": {"population": POPULATION},
         "objectives": [{"name": name, "goal": goal} for name, goal in GOALS.items()],
         "reference_point": REFERENCE,

@@ -123,8 +123,10 @@ AXES: Mapping[str, Column] = _columns(
     Column("learning_rate", "", "step size of the optimizer"),
     Column("solver", "", "how breadth and depth pressures act on a network"),
     Column("step_loss", "", "weight of the loss of every single step's answer"),
-    Column("breadth_pressure", "nats", "price of a channel of norm 1, times its rank"),
-    Column("depth_pressure", "nats", "price of a channel of norm 1, times the number of its layer"),
+    Column("breadth_pressure", "nats", "price of a channel, times its rank (of norm 1, where norms are priced)"),
+    Column(
+        "depth_pressure", "nats", "price of a channel, times its layer's number (of norm 1, where norms are priced)"
+    ),
     Column("time_pressure", "nats", "price of a step"),
 )
 

@@ -1,0 +1,431 @@
+"""Do pressures mean the same by whatever route a network is trained, and which solver gets most out of them?
+
+Question and judges were written down before the results.
+
+A pressure says what a network is willing to lose, so at one pressure the same network should be left however it is
+trained: from scratch, from a network that was trained without pressure, from a small window that grows, and with half
+or twice the updates. Two judges, at equal updates:
+
+1. *The objective a network ends with*: training loss + λ_breadth · breadth + λ_depth · depth + λ_time · time, as the
+   product reports it, each solver by its own prices. Aims: medians over seeds of any route within 5 % of those from
+   scratch, channels within 10 %; channels over seeds spread (largest − least) by at most a quarter of their median;
+   counts stay where the budget is doubled.
+2. *The hypervolume* of the networks over all pressures, from those that keep nearly all to those that keep nearly
+   nothing: accuracy, channels, depth and time, one reference point and one way of use (each image halts by the
+   network's own rule; validation images). Aim: at least that of the solvers before.
+
+Networks of a fixed size that never feel a pressure say what the objective could be: their loss with the same prices.
+
+Beside the product's solvers, through the product's own `train`:
+
+- *risen*: the proximal step, with pressures that rise once the network has learned and are taken back before the end;
+- *weakest*: the same, on the weakest channel of each layer only;
+- *squares*: squared norms in the loss, so that a price is the same share of every weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from sweeper.analysis.pareto import hypervolume
+from sweeper.measurements import Goal
+from sweeper.model import Lattice, Pressures, Task, TaskDefinition, Trained, TrainingSettings, Window, load_task, train
+from sweeper.model.costs import Prices, counted_costs, group_norms
+from sweeper.model.counting import living_channels
+from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
+from sweeper.model.proximal import proximal_step
+
+Row = dict[str, Any]
+
+#: Where image files lie beside a checkout; see tests/model/test_tasks.py.
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+CHANNELS, STEPS = (8, 8), 3
+UPDATES, BATCH_SIZE, LEARNING_RATE, STEP_LOSS = 1260, 32, 3e-3, 0.2
+TIME_PRESSURE, DEPTH_SHARE = 0.05, 0.25  # λ_depth is this share of λ_breadth
+
+OBJECTIVES = {"accuracy": Goal.MAXIMIZE, "channels": Goal.MINIMIZE, "depth": Goal.MINIMIZE, "time": Goal.MINIMIZE}
+REFERENCE = (0.0, 17.0, 3.0, 4.0)
+#: Networks near chance fill much of the volume, so it is also given for those that are right more often than this.
+FLOOR = 0.5
+
+FIXED_SIZES = ((2, 2), (4,), (4, 2), (4, 4), (6, 4), (6, 6), CHANNELS)
+
+Costs = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Stands in for `model.shard.proximal_step`: pressures wait, rise linearly, stay, and are taken back.
+
+    Attributes:
+        updates: Of the whole training.
+        begins, risen, ends: Shares of it.
+    """
+
+    updates: int
+    begins: float = 0.25
+    risen: float = 0.35
+    ends: float = 0.8
+
+    def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, optimizer: Optimizer) -> list[Tensor]:
+        """Make the proximal step under as much of the pressures as is due."""
+        done = float(optimizer.state[lattice.readout_bias]["step"]) / self.updates
+        strength = (done - self.begins) / (self.risen - self.begins) if done < self.ends else 0.0
+        if strength <= 0:
+            return [norm_PC == 0 for norm_PC in group_norms(lattice)]
+        strength = min(1.0, strength)
+        return proximal_step(lattice, strength * breadth_P, strength * depth_P, optimizer)
+
+
+@dataclass(frozen=True)
+class WeakestOnly:
+    """Stands in for `model.proximal.Prices`: the weakest living channel of a layer pays its price, the others nothing.
+
+    Attributes:
+        group_PC: Norms of the layer's channels.
+        layer: Its number, from 1.
+    """
+
+    group_PC: Tensor
+    layer: int
+
+    @classmethod
+    def of(cls, group_PC: Tensor, layer: int) -> WeakestOnly:
+        """Return the prices in a layer."""
+        return cls(group_PC, layer)
+
+    def under(self, breadth_P: Tensor, depth_P: Tensor) -> Tensor:
+        """Return what each channel of norm 1 costs, shape (P, C)."""
+        alive_PC = self.group_PC > 0
+        weakest_P1 = torch.where(alive_PC, self.group_PC, torch.inf).argmin(1, keepdim=True)
+        price_P1 = (breadth_P * alive_PC.sum(1) + depth_P * self.layer)[:, None]
+        return torch.zeros_like(self.group_PC).scatter(1, weakest_P1, price_P1)
+
+
+def squared_costs(lattice: Lattice) -> Costs:
+    """Stand in for `model.costs.space_costs`: half the squares of the norms are priced."""
+    half_squares = [norm_PC.square() / 2 for norm_PC in group_norms(lattice)]
+    costs = [Prices.of(square_PC, layer).costs(square_PC) for layer, square_PC in enumerate(half_squares, start=1)]
+    nothing_P = torch.zeros_like(lattice.readout_bias[:, 0])
+    breadth_P, depth_P = (sum(axis, nothing_P) for axis in zip(*costs, strict=True)) if costs else (nothing_P,) * 2
+    return breadth_P, depth_P
+
+
+def present_costs(lattice: Lattice) -> Costs:
+    """Stand in for `model.costs.space_costs`: channels that are there are priced, whatever their norms."""
+    return counted_costs(living_channels(lattice), lattice.readout_bias[:, 0])
+
+
+def _nothing(updates: int) -> dict[str, object]:
+    return {}
+
+
+def _risen(updates: int) -> dict[str, object]:
+    return {"shard.proximal_step": Schedule(updates), "population.space_costs": present_costs}
+
+
+def _weakest(updates: int) -> dict[str, object]:
+    return {**_risen(updates), "proximal.Prices": WeakestOnly}
+
+
+def _squares(updates: int) -> dict[str, object]:
+    return {"shard.space_costs": squared_costs, "population.space_costs": squared_costs}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to put breadth and depth pressure on a network.
+
+    Attributes:
+        solver: As in `TrainingSettings`.
+        pressures: λ_breadth, from where it keeps nearly all of ten digits' network to where it keeps nearly nothing.
+        replaced: What is replaced in the model for a training of so many updates, by its name there.
+    """
+
+    solver: str
+    pressures: tuple[float, ...]
+    replaced: Callable[[int], Mapping[str, object]] = _nothing
+
+
+VARIANTS = {
+    "elimination": Variant("elimination", (2e-3, 6e-3, 1.5e-2, 4e-2)),
+    "proximal": Variant("proximal", (1e-5, 3e-4, 8e-4, 2e-3)),
+    "backprop": Variant("backprop", (1e-4, 8e-4, 2e-3, 5e-3)),
+    "risen": Variant("proximal", (2e-2, 5e-2, 7e-2, 1e-1), _risen),
+    "weakest": Variant("proximal", (5e-2, 1e-1, 2e-1, 5e-1), _weakest),
+    "squares": Variant("backprop", (1e-3, 3e-3, 5e-3, 1e-2), _squares),
+    "fixed size": Variant("elimination", (0.0,)),
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a network comes to be trained.
+
+    Attributes:
+        share: Of the usual updates.
+        channels: The window that it begins with; None for the task's own.
+        is_handed_over: Whether it begins with the weights of a network that was trained without pressure.
+        grows: Whether its window grows, as far as one of the usual size needs memory.
+    """
+
+    share: float = 1.0
+    channels: tuple[int, ...] | None = None
+    is_handed_over: bool = False
+    grows: bool = False
+
+
+ROUTES = {
+    "from scratch": Route(),
+    "trained before": Route(is_handed_over=True),
+    "started small": Route(channels=(START_CHANNELS,), grows=True),
+    "half the updates": Route(0.5),
+    "twice the updates": Route(2.0),
+}
+SIZES = {" + ".join(map(str, sizes)): Route(channels=sizes) for sizes in FIXED_SIZES}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task, and the layers of its networks that halve the image."""
+
+    definition: TaskDefinition
+    halve: tuple[int, ...] = ()
+
+
+def data_of(name: str) -> Data:
+    """Return a task by its name; an image file must lie beside the repository."""
+    if name.startswith("digits-"):
+        return Data(TaskDefinition(classes=int(name.removeprefix("digits-"))))
+    train_file, test_file = (SHARED / f"{name}_{part}.parquet" for part in ("train", "test"))
+    if not train_file.is_file():
+        raise FileNotFoundError(f"{name} needs {train_file}, which is not there")
+    counts = {"train_images": 3000, "validation_images": 750, "test_images": 100}
+    return Data(TaskDefinition(data=str(train_file), test=str(test_file), **counts), halve=(1, 2))
+
+
+@dataclass(frozen=True)
+class Training:
+    """The networks of one seed under all pressures of a variant, by one route.
+
+    Attributes:
+        task: Images.
+        window: The usual one.
+        variant: Of `VARIANTS`.
+        route: Of `ROUTES` or `SIZES`.
+        seed: Of all of them.
+    """
+
+    task: Task
+    window: Window
+    variant: Variant
+    route: Route
+    seed: int
+    updates: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "updates", round(UPDATES * self.route.share))
+
+    def rows(self) -> list[Row]:
+        """Train, and return a row for each network that stayed finite."""
+        members = [Pressures(p, DEPTH_SHARE * p, TIME_PRESSURE, self.seed) for p in self.variant.pressures]
+        names = {f"sweeper.model.{name}": value for name, value in self.variant.replaced(self.updates).items()}
+        if self.route.is_handed_over:
+            names["sweeper.model.population.Lattice"] = self._handed_over()
+        window, growth = self.window, None
+        if self.route.channels:
+            window = window.resized(self.route.channels, START_STEPS if self.route.grows else window.steps)
+        if self.route.grows:
+            growth = Growth(self.window.training_bytes(BATCH_SIZE))
+        with _replaced(names):
+            results = train(self.task, window, members, self._settings(self.variant.solver), growth=growth)
+        return [_row(m, trained) for m, trained in zip(members, results, strict=True) if trained.network is not None]
+
+    def _settings(self, solver: str) -> TrainingSettings:
+        return TrainingSettings(
+            None, BATCH_SIZE, LEARNING_RATE, solver, STEP_LOSS, updates=self.updates, round_updates=90
+        )
+
+    def _handed_over(self) -> Callable[[Window, Sequence[int]], Lattice]:
+        """Train a network without pressure on space, and return what makes lattices of its weights."""
+        weights: dict[str, Tensor] = {}
+        free = [Pressures(0.0, 0.0, TIME_PRESSURE, self.seed)]
+        # One lattice throughout: the window stays as it is, and so do the names of the weights.
+        with _replaced({"sweeper.model.population.WORTH_MOVING": 2.0}):
+            train(
+                self.task,
+                self.window,
+                free,
+                self._settings("elimination"),
+                report=lambda epoch: weights.update(epoch.state()["shards"][0]["lattice"]),
+            )
+        kept = {name: weight.clone() for name, weight in weights.items()}
+
+        def lattice_of(window: Window, seeds: Sequence[int]) -> Lattice:
+            lattice = Lattice(window, seeds)
+            lattice.load_state_dict({name: torch.cat([weight] * len(seeds)) for name, weight in kept.items()})
+            lattice.entry.fill_(1)
+            return lattice
+
+        return lattice_of
+
+
+@contextmanager
+def _replaced(names: Mapping[str, object]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, value in names.items():
+            stack.enter_context(patch(name, value))
+        yield
+
+
+def _row(member: Pressures, trained: Trained) -> Row:
+    found = trained.measurement
+    names = (*OBJECTIVES, "objective", "training_loss", "cost_breadth", "cost_depth", "cost_time")
+    return {"pressure": member.breadth, **{name: found[name] for name in names}, "layers": trained.channels_per_layer}
+
+
+class Results:
+    """Finished trainings in a JSON file, by task, variant, route and seed; a second start goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trainings: dict[str, list[Row]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def has(self, *key: object) -> bool:
+        """Tell whether a training is finished."""
+        return " | ".join(map(str, key)) in self.trainings
+
+    def add(self, rows: list[Row], *key: object) -> None:
+        """Add a training, and write all of them aside and then in place."""
+        self.trainings[" | ".join(map(str, key))] = rows
+        aside = self.path.with_suffix(".part")
+        aside.write_text(json.dumps(self.trainings, indent=1))
+        os.replace(aside, self.path)
+
+    def by_seed(self, *key: object) -> list[list[Row]]:
+        """Return the rows of each seed that is finished."""
+        beginning = " | ".join(map(str, key)) + " | "
+        return [rows for name, rows in self.trainings.items() if name.startswith(beginning)]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return what is there of tasks and variants, in order."""
+        return list(dict.fromkeys((*name.split(" | ")[:2],) for name in self.trainings))  # type: ignore[misc]
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return the median of some values, and their range."""
+    middle, low, high = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({low}–{high})"
+
+
+def route_table(results: Results, task: str, variant: str) -> Iterator[str]:
+    """Return what each route ends with, and its ratio to that from scratch."""
+    yield "| λ_breadth | route | seeds | objective | ratio | channels | ratio | accuracy |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for pressure, route in product(VARIANTS[variant].pressures, ROUTES):
+        rows, scratch = (
+            [row for rows in results.by_seed(task, variant, name) for row in rows if row["pressure"] == pressure]
+            for name in (route, "from scratch")
+        )
+        if rows:
+            cells = [f"{pressure:g}", route, str(len(rows))]
+            for name, digits in (("objective", 3), ("channels", 0)):
+                values = [row[name] for row in rows]
+                usual = statistics.median([row[name] for row in scratch]) if scratch else 0
+                cells += [spread(values, digits), f"{statistics.median(values) / usual:.2f}" if usual else "–"]
+            yield f"| {' | '.join([*cells, spread([row['accuracy'] for row in rows], 3)])} |"
+
+
+def front_table(results: Results, task: str) -> Iterator[str]:
+    """Return the hypervolume of each variant, from scratch; one value a seed."""
+    yield f"| variant | seeds | hypervolume | above accuracy {FLOOR:g} | channels by pressure, medians |"
+    yield "|---|---|---|---|---|"
+    classes = int(task.removeprefix("digits-")) if task.startswith("digits-") else 10
+    for variant, definition in VARIANTS.items():
+        if seeds := results.by_seed(task, variant, "from scratch"):
+            volumes = [spread([volume(rows, floor, classes) for rows in seeds], 1) for floor in (0.0, FLOOR)]
+            counts = [
+                statistics.median([row["channels"] for rows in seeds for row in rows if row["pressure"] == pressure])
+                for pressure in definition.pressures
+            ]
+            cells = [variant, str(len(seeds)), *volumes, ", ".join(f"{count:g}" for count in counts)]
+            yield f"| {' | '.join(cells)} |"
+
+
+def volume(rows: Sequence[Row], floor: float, classes: int) -> float:
+    """Return the hypervolume of networks above an accuracy, with the answer that needs no network."""
+    nothing = {"accuracy": 1 / classes, "channels": 0.0, "depth": 0.0, "time": 1.0}
+    points = [[row[name] for name in OBJECTIVES] for row in (*rows, nothing)]
+    return hypervolume(points, list(OBJECTIVES.values()), (floor, *REFERENCE[1:]))
+
+
+def size_table(results: Results, task: str) -> Iterator[str]:
+    """Return what the objective of a network of each fixed size would be at the pressures of elimination."""
+    pressures = VARIANTS["elimination"].pressures
+    yield f"| channels | seeds | accuracy | {' | '.join(f'objective at {pressure:g}' for pressure in pressures)} |"
+    yield "|---" * (3 + len(pressures)) + "|"
+    for size in SIZES:
+        if rows := [row for rows in results.by_seed(task, "fixed size", size) for row in rows]:
+            cells = [size, str(len(rows)), spread([row["accuracy"] for row in rows], 3)]
+            for p in pressures:
+                prices = [p * (row["cost_breadth"] + DEPTH_SHARE * row["cost_depth"]) for row in rows]
+                cells.append(spread([row["objective"] + price for row, price in zip(rows, prices, strict=True)], 3))
+            yield f"| {' | '.join(cells)} |"
+
+
+def tables(results: Results) -> str:
+    """Return everything that is finished as Markdown."""
+    lines: list[str] = []
+    for task in dict.fromkeys(task for task, _ in results.pairs()):
+        lines += [f"### {task}", "", *front_table(results, task), ""]
+        for variant in (variant for its, variant in results.pairs() if its == task):
+            table = size_table(results, task) if variant == "fixed size" else route_table(results, task, variant)
+            lines += [variant, "", *table, ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is asked for and is not in the file yet, and print the tables of all that is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=["digits-10"], help="digits-2 to digits-10, or an image file")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["elimination"])
+    parser.add_argument("--routes", nargs="+", choices=ROUTES, default=list(ROUTES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--json", type=Path, default=Path("objective.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    results = Results(arguments.json)
+    for task in arguments.tasks:
+        try:
+            data = data_of(task)
+        except FileNotFoundError as error:
+            print(f"{task} is left out: {error}.")
+            continue
+        images = load_task(data.definition)
+        window = Window(CHANNELS, STEPS, images.image, images.classes, halve=data.halve)
+        for seed, variant in product(arguments.seeds, arguments.variants):
+            routes = SIZES if variant == "fixed size" else {name: ROUTES[name] for name in arguments.routes}
+            for name, route in routes.items():
+                if not results.has(task, variant, name, seed):
+                    training = Training(images, window, VARIANTS[variant], route, seed)
+                    results.add(training.rows(), task, variant, name, seed)
+    print(tables(results), end="")
+
+
+if __name__ == "__main__":
+    main()
