@@ -13,6 +13,7 @@ from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.model import Window
+from sweeper.rules import FACT, RULES
 from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.network_file import describe, describe_bytes
@@ -25,6 +26,7 @@ DESCRIPTION = {
     "setting": SETTING.flat(),
     "measurement": {"accuracy": 0.9275, "time": 1.75},
     "step_dist": [0.25, 0.75],
+    FACT: RULES,
 }
 
 
@@ -43,7 +45,7 @@ def test_show_says_a_network_in_words(sweeper, file):  # noqa: F811
     said = sweeper("show", file)
     assert said.code == 0
     assert said.out.startswith(f"{SETTING.task.label} · trial {SETTING.key}")
-    assert re.search(r"accuracy +0.927", said.out)
+    assert re.search(r"accuracy, validation +0.927", said.out)
     assert "2 layers of 3 + 2 channels" in said.out
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeper.analysis.trials import aims
+from sweeper.rules import FACT, RULES
 from sweeper.tracking.live import LiveState, Note, Stage, TaskState
 from sweeper.tracking.recorder import SweepFacts
 from sweeper.trial import Outcome, State
@@ -14,7 +15,7 @@ FACTS = SweepFacts(
     name="small",
     spec_text="name: small  # as written\n",
     spec_json='{"name": "small"}\n',
-    facts={"git": "abc123", "seed": "0"},
+    facts={"git": "abc123", "seed": "0", FACT: str(RULES)},
     aims=aims(OBJECTIVES, REFERENCE),
 )
 

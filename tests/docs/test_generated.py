@@ -87,7 +87,7 @@ def test_limits_and_defaults_are_those_of_the_models():
         for line in lines
     )
     assert any(line.startswith("| `factor` | a whole number, at least 2, at most 10 | `3` |") for line in lines)
-    assert any(line.startswith("| `min_epochs` | a whole number, at least 1 | required |") for line in lines)
+    assert any(line.startswith("| `trials` | a whole number, at least 1 | required |") for line in lines)
 
 
 def test_python_reference_shows_what_the_package_offers():

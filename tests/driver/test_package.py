@@ -129,7 +129,7 @@ def test_digest_is_of_what_a_spec_means(tmp_path):
     text = load_spec("quickstart").text
     (tmp_path / "a.yaml").write_text(text + "\n# a remark\n")
     assert spec_digest(load_spec(tmp_path / "a.yaml")) == spec_digest(load_spec("quickstart"))
-    (tmp_path / "a.yaml").write_text(text.replace("epochs: 60", "epochs: 61"))
+    (tmp_path / "a.yaml").write_text(text.replace("updates: 1200", "updates: 1300"))
     assert spec_digest(load_spec(tmp_path / "a.yaml")) != spec_digest(load_spec("quickstart"))
 
 

@@ -107,7 +107,7 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
         showlegend=True,
         xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
         yaxis=axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE),
-        annotations=[_arrow(_place(row[column]), row[resource]) for row in bounds],
+        annotations=[_arrow(*at) for at in dict.fromkeys((_place(row[column]), row[resource]) for row in bounds)],
     )
     each = f"an accuracy that all tasks reach, a line for each {' and '.join(others)}" if others else "some accuracies"
     caption = (
