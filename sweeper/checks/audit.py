@@ -120,7 +120,7 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
     """Compare the keys in the ledger with those that the spec plans; former attempts of a trial are no second one."""
     broken = _Broken(list)
     found = Counter(row.plan["key"] for row in rows if "key" in row.plan)
-    if spec.search is None and any(rules_in(row.plan) != RULES for row in rows):
+    if spec.search is None and any(rules_in(row.plan) != RULES for row in rows if "key" in row.plan):
         _planned_by_earlier_rules(spec, rows, broken)
     elif spec.search is None:
         planned = {setting.key for setting in spec.settings()}

@@ -19,7 +19,7 @@ def test_column_is_kept_under_its_own_name(names):
 
 def test_measurement_has_no_name_of_a_parameter_or_another_column():
     """Axes are told from measurements by their names; of sweeps that are stored they must stay so."""
-    assert set(MEASUREMENTS) & set(AXES) == {"channels"}
+    assert set(MEASUREMENTS) & set(AXES) == {"channels", "updates", "epochs"}
     assert not (set(MEASUREMENTS) | set(WALLS)) & {*ORIGIN, *POINT, *TRIAL, *ANSWER}
 
 
