@@ -58,7 +58,7 @@ reference_point: {accuracy: 0, time: 5}
 """
 
 #: How long a fact is waited for: long, since the machine may be busy. Nothing is concluded from how long it took.
-PATIENCE_S = 240
+PATIENCE_S = 600
 
 
 def eventually(fact, process=None):
