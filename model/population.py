@@ -397,6 +397,7 @@ class TrainingPopulation:
             instead = [self.bests.pop(member) for member in back]
             for member, best in zip(back, instead, strict=True):
                 self.extents[member] = best.extent
+                best.shard.catch_up(next(shard for shard in shards if member in shard.members))
             members = [member for shard in shards for member in shard.members]
             self._divide_anew(shards, members, [best.shard for best in instead])
         for shard in self._at_work:

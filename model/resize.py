@@ -74,8 +74,8 @@ def move_moments(
         return
     for parameter in lattice.parameters():
         moments = {name: torch.zeros_like(parameter) for name in MOMENTS}
-        # Networks of a population have all made the same number of steps; one that comes back counts as the others do.
-        optimizer.state[parameter] = {"step": torch.stack(steps).max(), **moments}
+        # Networks of a population have all made the same number of steps.
+        optimizer.state[parameter] = {"step": steps[0].clone(), **moments}
     for row, (source, old_optimizer) in enumerate(zip(sources, optimizers, strict=True)):
         for new, old, piece in _pieces(lattice, source):
             for name in MOMENTS:

@@ -306,6 +306,12 @@ class Shard:
                 for weight in outgoing(self.lattice, l):
                     weight.mul_(without_fading(weight, fading_PC, share))
 
+    def catch_up(self, other: Shard) -> None:
+        """Let the optimizer count as many steps as another's: what was kept aside comes back among what went on."""
+        (step,) = {float(state["step"]) for state in other.optimizer.state.values()}
+        for state in self.optimizer.state.values():
+            state["step"].fill_(step)
+
     @torch.no_grad()
     def next_to_fade(self, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
         """Return which channels fade next: by layer, bool, (P, C_l); those of one layer in each network.
