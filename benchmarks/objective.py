@@ -31,7 +31,7 @@ import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -221,29 +221,31 @@ def data_of(name: str) -> Data:
 
 @dataclass(frozen=True)
 class Training:
-    """The networks of one seed under all pressures of a variant, by one route.
+    """Networks under all pressures of a variant, by one route, side by side.
 
     Attributes:
         task: Images.
         window: The usual one.
         variant: Of `VARIANTS`.
         route: Of `ROUTES` or `SIZES`.
-        seed: Of all of them.
+        seeds: A network each for every pressure.
     """
 
     task: Task
     window: Window
     variant: Variant
     route: Route
-    seed: int
-    updates: int = field(init=False)
+    seeds: Sequence[int]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "updates", round(UPDATES * self.route.share))
+    @property
+    def updates(self) -> int:
+        """Training steps."""
+        return round(UPDATES * self.route.share)
 
-    def rows(self) -> list[Row]:
-        """Train, and return a row for each network that stayed finite."""
-        members = [Pressures(p, DEPTH_SHARE * p, TIME_PRESSURE, self.seed) for p in self.variant.pressures]
+    def rows(self) -> dict[int, list[Row]]:
+        """Train, and return by seed a row for each network that stayed finite."""
+        pressures = self.variant.pressures
+        members = [Pressures(p, DEPTH_SHARE * p, TIME_PRESSURE, seed) for seed in self.seeds for p in pressures]
         names = {f"sweeper.model.{name}": value for name, value in self.variant.replaced(self.updates).items()}
         if self.route.is_handed_over:
             names["sweeper.model.population.Lattice"] = self._handed_over()
@@ -254,7 +256,11 @@ class Training:
             growth = Growth(self.window.training_bytes(BATCH_SIZE))
         with _replaced(names):
             results = train(self.task, window, members, self._settings(self.variant.solver), growth=growth)
-        return [_row(m, trained) for m, trained in zip(members, results, strict=True) if trained.network is not None]
+        found: dict[int, list[Row]] = {seed: [] for seed in self.seeds}
+        for member, trained in zip(members, results, strict=True):
+            if trained.network is not None:
+                found[member.seed].append(_row(member, trained))
+        return found
 
     def _settings(self, solver: str) -> TrainingSettings:
         return TrainingSettings(
@@ -262,9 +268,9 @@ class Training:
         )
 
     def _handed_over(self) -> Callable[[Window, Sequence[int]], Lattice]:
-        """Train a network without pressure on space, and return what makes lattices of its weights."""
+        """Train a network of each seed without pressure on space, and return what makes lattices of their weights."""
         weights: dict[str, Tensor] = {}
-        free = [Pressures(0.0, 0.0, TIME_PRESSURE, self.seed)]
+        free = [Pressures(0.0, 0.0, TIME_PRESSURE, seed) for seed in self.seeds]
         # One lattice throughout: the window stays as it is, and so do the names of the weights.
         with _replaced({"sweeper.model.population.WORTH_MOVING": 2.0}):
             train(
@@ -274,11 +280,12 @@ class Training:
                 self._settings("elimination"),
                 report=lambda epoch: weights.update(epoch.state()["shards"][0]["lattice"]),
             )
-        kept = {name: weight.clone() for name, weight in weights.items()}
+        count = len(self.variant.pressures)
+        kept = {name: weight.repeat_interleave(count, dim=0) for name, weight in weights.items()}
 
         def lattice_of(window: Window, seeds: Sequence[int]) -> Lattice:
             lattice = Lattice(window, seeds)
-            lattice.load_state_dict({name: torch.cat([weight] * len(seeds)) for name, weight in kept.items()})
+            lattice.load_state_dict(kept)
             lattice.entry.fill_(1)
             return lattice
 
@@ -310,9 +317,9 @@ class Results:
         """Tell whether a training is finished."""
         return " | ".join(map(str, key)) in self.trainings
 
-    def add(self, rows: list[Row], *key: object) -> None:
-        """Add a training, and write all of them aside and then in place."""
-        self.trainings[" | ".join(map(str, key))] = rows
+    def add(self, found: Mapping[tuple[object, ...], list[Row]]) -> None:
+        """Add trainings, and write all of them aside and then in place."""
+        self.trainings.update({" | ".join(map(str, key)): rows for key, rows in found.items()})
         aside = self.path.with_suffix(".part")
         aside.write_text(json.dumps(self.trainings, indent=1))
         os.replace(aside, self.path)
@@ -418,12 +425,12 @@ def main() -> None:
             continue
         images = load_task(data.definition)
         window = Window(CHANNELS, STEPS, images.image, images.classes, halve=data.halve)
-        for seed, variant in product(arguments.seeds, arguments.variants):
+        for variant in arguments.variants:
             routes = SIZES if variant == "fixed size" else {name: ROUTES[name] for name in arguments.routes}
             for name, route in routes.items():
-                if not results.has(task, variant, name, seed):
-                    training = Training(images, window, VARIANTS[variant], route, seed)
-                    results.add(training.rows(), task, variant, name, seed)
+                if seeds := [seed for seed in arguments.seeds if not results.has(task, variant, name, seed)]:
+                    found = Training(images, window, VARIANTS[variant], route, seeds).rows()
+                    results.add({(task, variant, name, seed): rows for seed, rows in found.items()})
     print(tables(results), end="")
 
 
