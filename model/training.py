@@ -58,7 +58,7 @@ def train(
     """Train one network per member, side by side.
 
     Each trains as it would alone, up to rounding, which training amplifies: over six epochs of digits the weights
-    differed from those trained alone by 4e-16 in float64, but by up to 2e-2 in float32 (`benchmarks/rounding.py`).
+    differed from those trained alone by 6e-15 in float64, but by up to 0.1 in float32 (`benchmarks/rounding.py`).
 
     Deterministic given the seeds and torch's thread count. Every random stream is derived from the member's seed
     and the number of the pass over the images, so a state taken between two rounds holds them by its own number.

@@ -107,8 +107,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
         Measurement(
             "steps_by_confidence",
             "share",
-            "squared rank correlation over test images of the expected step with confidence: what that alone explains; "
-            "null where steps do not depend on the image",
+            "squared rank correlation over validation images of the expected step with confidence: what that alone "
+            "explains; null where steps do not depend on the image",
         ),
         Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
         Measurement(
