@@ -73,6 +73,7 @@ def rescaled(lattice, layer, channel, factor):
     return same
 
 
+@pytest.mark.slow
 @quick
 @given(windows(), st.data())
 def test_costs_minimised_over_a_channels_scale_do_not_depend_on_where_it_started(window, data):
@@ -124,6 +125,7 @@ def test_probability_moved_to_a_later_step_costs_more_time(window):
     assert time_cost(lattice(images)) > before
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(windows())
 def test_gradients_of_the_costs_agree_with_finite_differences(window):

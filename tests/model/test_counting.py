@@ -141,6 +141,7 @@ EXPORTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", EXPORTED, ids=lambda window: f"{window.channels}x{window.steps}")
 def test_counted_macs_and_parameters_agree_with_the_exported_program(tmp_path, window):
     save(lattice_of(window), {}, tmp_path / "a.safetensors")

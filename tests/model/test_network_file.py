@@ -181,6 +181,7 @@ def test_pixels_of_another_type_are_refused_with_the_way_to_convert_them(dtype):
 # torch.export
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_network_exported_by_torch_takes_any_batch_and_gives_the_same_answers(tmp_path, kind):
     window = KINDS[kind]
@@ -193,6 +194,7 @@ def test_network_exported_by_torch_takes_any_batch_and_gives_the_same_answers(tm
         assert_same_answers(answers(network, images), answers(program.module(), images))
 
 
+@pytest.mark.slow
 def test_exported_program_is_saved_and_loaded_by_torch(tmp_path):
     network, images = network_of(), pixels_of(WINDOW)
     program = export(network, (images,), dynamic_shapes={"images": {0: Dim("batch")}})
@@ -200,6 +202,7 @@ def test_exported_program_is_saved_and_loaded_by_torch(tmp_path):
     assert_same_answers(answers(network, images), answers(torch.export.load(tmp_path / "network.pt2").module(), images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "is_known"),
     [("from sweeper.model import NetworkAnswer", True), ("import sweeper; sweeper.Network", True), ("", False)],

@@ -61,6 +61,7 @@ solvers = pytest.mark.parametrize("solver", ["elimination", "proximal", "backpro
 # Pausing
 
 
+@pytest.mark.slow
 @solvers
 @kinds
 @pytest.mark.parametrize("bottom_up", ["within", "next"])
@@ -140,6 +141,7 @@ def test_population_of_which_nothing_is_finite_is_not_trained_on_after_a_pause(t
 # Stopping
 
 
+@pytest.mark.slow
 @solvers
 @kinds
 @pytest.mark.parametrize("when", ["early", "just grown"])

@@ -102,6 +102,7 @@ def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, t
     assert {depth for _, depth in counts} == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 @pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 @pytest.mark.parametrize(("steps", "bottom_up"), [(1, "within"), (3, "within"), (3, "next")])

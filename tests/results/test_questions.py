@@ -295,6 +295,7 @@ def test_setting_with_other_seeds_is_the_same_setting():
 # --- what every answer carries --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(trials())
 def test_every_answer_carries_sweep_version_and_reference_point_in_rows_json_and_words(trials):
     sweep, (front,) = in_memory(trials)

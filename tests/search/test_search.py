@@ -119,6 +119,7 @@ def test_sampler_learns_within_its_cell_and_from_means(tmp_path, monkeypatch):
         assert known.measurement["accuracy"] == pytest.approx(sum(expected) / 2)
 
 
+@pytest.mark.slow
 def test_search_that_is_stopped_anywhere_ends_with_the_search_of_one_that_was_not(tmp_path):
     """Populations run one after the other here, so proposals depend on nothing but the ledger."""
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
@@ -191,6 +192,7 @@ def assert_populations_are_whole(rows):
 # --- growth -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "more"),
     [
@@ -335,6 +337,7 @@ def test_stopped_members_of_a_population_are_trained_no_further(tmp_path):
         assert not any(stopped and wanted for stopped, wanted in zip(job.stopped, job.wanted, strict=True))
 
 
+@pytest.mark.slow
 def test_search_with_rungs_that_is_stopped_anywhere_goes_on_where_it_was(tmp_path):
     loaded = write(tmp_path, STOPPING)
     for stop_after in (7, 8, 9, 11, 14):
