@@ -29,8 +29,8 @@ training: {epochs: 4, batch_size: 32, learning_rate: 1e-2}
 search: {trials: 6, subject_to: accuracy >= 0.4}
 early_stopping: {min_epochs: 1, factor: 2}
 placement: {population: 2}
-objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}, {name: channels, goal: minimize}]
-reference_point: {accuracy: 0, time: 4, channels: 7}
+objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}, {name: loss, goal: minimize}]
+reference_point: {accuracy: 0, time: 4, loss: 3}
 fronts: [[accuracy, time]]
 """
 
