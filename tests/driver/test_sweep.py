@@ -28,6 +28,7 @@ from sweeper.results.find_network import find_network
 from sweeper.spec import PlacementSpec, Setting, load_spec
 from sweeper.tracking.live import Stage
 from sweeper.tracking.memory import MemoryRecorder
+from sweeper.training.inputs import load_task
 from sweeper.training.train import SupersededError, train_population
 from sweeper.trial import Ended, Outcome, State
 
@@ -370,7 +371,7 @@ def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what
         assert (known["classes"], len(known["data"])) == (network.window.classes, 16)
         assert {"sweeper", "torch", "python"} <= known["software"].keys()
         setting = Setting.from_flat(record.setting)
-        images = model.load_task(model.TaskDefinition(**setting.task.model_dump())).test
+        images = load_task(setting.task).validation
         answer = network.halting(images.pixels)
         is_right = answer.log_probs.argmax(1) == images.labels
         assert float(is_right.double().mean()) == record.measurement["accuracy"]
@@ -496,7 +497,7 @@ task: {data: digits, classes: 3, train_images: 300, test_images: 100}
 lattice: {window: auto, memory_mib: 1}
 parameters:
   breadth_pressure: {values: [0, 1]}
-training: {epochs: 30, batch_size: 16}
+training: {epochs: 30, batch_size: 16, solver: proximal}
 objectives: [{name: accuracy, goal: maximize}, {name: channels, goal: minimize}]
 reference_point: {accuracy: 0, channels: 100}
 """
