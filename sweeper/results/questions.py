@@ -16,7 +16,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.sheet import Sheet
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, Goal, Objective, deciding_twin, is_probe
+from sweeper.measurements import DECIDES_NOTHING, MEASUREMENTS, Goal, Objective, deciding_twin, is_probe
 from sweeper.results.query import origin_notes, with_origin
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State, TrialRecord
@@ -132,7 +132,7 @@ def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str]
 def _check_decides(names: Sequence[str]) -> None:
     """Refuse to choose a network by what it was measured as on the test images."""
     for name in names:
-        if is_probe(name) or (name in MEASUREMENTS and name not in DECIDING):
+        if is_probe(name) or (name in MEASUREMENTS and not MEASUREMENTS[name].decides):
             fix = "Use accuracy or time." if is_probe(name) else f"Use {deciding_twin(name)}."
             raise QueryError(f"the best cannot be chosen by {name}: {DECIDES_NOTHING}. {fix}")
 

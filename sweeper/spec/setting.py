@@ -87,7 +87,7 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
         return name
     if name not in MEASUREMENTS:
         raise broken_rule(rule, nearest(name, DECIDING))
-    if name not in DECIDING:
+    if not MEASUREMENTS[name].decides:
         raise broken_rule(f"{rule} that may decide: {DECIDES_NOTHING}", f"Use {deciding_twin(name)}.")
     return name
 

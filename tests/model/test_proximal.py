@@ -30,7 +30,8 @@ def squares_of(window, seeds=(0,)):
 def stepped(lattice, breadth, depth, squares):
     """Make the step and return what is dead; one pressure for each network."""
     optimizer = adam_of(lattice, RATE, squares)
-    return proximal_step(lattice, torch.tensor(breadth).double(), torch.tensor(depth).double(), optimizer)
+    pressures = (torch.tensor(pressure, dtype=torch.float64) for pressure in (breadth, depth))
+    return proximal_step(lattice, *pressures, optimizer)
 
 
 def metric_of(squares):
@@ -94,7 +95,7 @@ def test_step_of_channels_set_apart_solves_its_problem(window, breadth, depth):
         for c, k in rank.items():
             its_d, its_w, new = (group_of(values, l, c) for values in (d, before, after))
             threshold = RATE * (breadth * k + depth * (l + 1))
-            np.testing.assert_allclose(new, minimiser(its_d, its_w, threshold), rtol=0, atol=2e-8)
+            np.testing.assert_allclose(new, minimiser(its_d, its_w, threshold), rtol=0, atol=1e-9)
             assert dead[l][0, c] == (np.linalg.norm(its_d * its_w) <= threshold) == (not new.any())
             least = objective(new, its_d, its_w, threshold)
             for scale in (1e-3, 1e-1, 1.0):
