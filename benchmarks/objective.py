@@ -424,7 +424,7 @@ def main() -> None:
             print(f"{task} is left out: {error}.")
             continue
         images = load_task(data.definition)
-        window = Window(CHANNELS, STEPS, images.image, images.classes, halve=data.halve)
+        window = Window(CHANNELS, STEPS, images.image, images.classes, halve=data.halve, standardize="images")
         for variant in arguments.variants:
             routes = SIZES if variant == "fixed size" else {name: ROUTES[name] for name in arguments.routes}
             for name, route in routes.items():

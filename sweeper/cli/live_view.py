@@ -89,9 +89,10 @@ def _pace(per_minute: float) -> str:
 
 
 def _said_of(row: TaskState) -> str:
-    front = (
-        f", {row.points} on the front, hypervolume {_number(row.hypervolume, '.4g')}" if row.points is not None else ""
-    )
+    front = ""
+    if row.points is not None:
+        where = "would be on the front now" if row.is_early else "on the front"
+        front = f", {row.points} {where}, hypervolume {_number(row.hypervolume, '.4g')}"
     best = f", best {row.best_accuracy:.3f}" if row.best_accuracy is not None else ""
     return f"{row.task} {row.ended}/{row.planned}{best}{front}"
 
@@ -127,9 +128,14 @@ _COLUMNS: Sequence[tuple[str, Callable[[TaskState], str], bool]] = (
     ("pruned", lambda row: _count(row.pruned), True),
     ("failed", lambda row: _count(row.failed), True),
     ("best", lambda row: _number(row.best_accuracy, ".3f"), False),
-    ("hypervolume", lambda row: _number(row.hypervolume, ".4g"), False),
-    ("front", lambda row: "" if row.points is None else str(row.points), False),
+    ("hypervolume", lambda row: _early(row) + _number(row.hypervolume, ".4g"), False),
+    ("front", lambda row: "" if row.points is None else f"{_early(row)}{row.points}", False),
 )
+
+
+def _early(row: TaskState) -> str:
+    """Return what stands before the front of networks that are still in training."""
+    return "~" if row.is_early else ""
 
 
 def _rows(state: LiveState) -> list[TaskState]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sweeper.analysis.fronts import Front, compute_fronts
 from sweeper.analysis.trials import aims
 from sweeper.driver.mirror import Mirroring
-from sweeper.driver.progress import SweepProgress, planned_tasks
+from sweeper.driver.progress import EarlyFront, SweepProgress, planned_tasks
 from sweeper.driver.retry import Step, failed_together, next_step
 from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.job import Job, Lease, Progress
@@ -96,7 +96,9 @@ class Driver:
         self._times = 0  # that a population was handed out
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
-        self._progress = SweepProgress(folder.name, planned_tasks(self._spec), self._records.values())
+        early = EarlyFront(self._spec.objectives, self._spec.reference_point)
+        planned = planned_tasks(self._spec)
+        self._progress = SweepProgress(folder.name, planned, self._records.values(), early=early)
         counts = count(self._records.values(), self._spec.planned).without_driver()
         self._snapshot = Snapshot(counts, self._progress.state)
         self._mirror = Mirroring(recorder, self._fronts, self._progress.state)

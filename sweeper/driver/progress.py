@@ -6,12 +6,15 @@ does not depend on the number of trials or tasks.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sweeper.analysis.pareto import hypervolume, non_dominated
+from sweeper.measurements import Objective
 from sweeper.spec import SweepSpec
 from sweeper.tracking.live import MOST_NOTES, LiveState, Note, Stage, TaskState, finite, shortened_note
 from sweeper.trial import Outcome, TrialRecord
@@ -77,6 +80,30 @@ class _Training:
     members: int
     share: float = 0.0  # of its epochs
     waits: bool = False  # for a worker
+    values: Sequence[Mapping[str, float]] = ()  # of its members, as they are
+
+
+@dataclass(frozen=True)
+class EarlyFront:
+    """What networks in training would be on a front as, before any network is complete.
+
+    Attributes:
+        objectives: Of the sweep.
+        reference_point: The corner that bounds the hypervolume.
+    """
+
+    objectives: Sequence[Objective]
+    reference_point: Mapping[str, float]
+
+    def of(self, values: Iterable[Mapping[str, float]]) -> tuple[float | None, int | None]:
+        """Return the hypervolume and the number of points; none where an objective is not known while one trains."""
+        names, goals = [one.name for one in self.objectives], [one.goal for one in self.objectives]
+        points = [[value.get(name, math.nan) for name in names] for value in values]
+        points = [point for point in points if all(map(math.isfinite, point))]
+        if not points:
+            return None, None
+        volume = hypervolume(points, goals, [self.reference_point[name] for name in names])
+        return finite(volume), int(non_dominated(points, goals).sum())
 
 
 class SweepProgress:
@@ -88,6 +115,7 @@ class SweepProgress:
         records: Every trial that there is so far; what a former driver left running waits.
         clock: Seconds from any start.
         now_ms: Unix milliseconds.
+        early: Says what the front of networks in training is; None: it is not shown.
     """
 
     def __init__(
@@ -97,9 +125,10 @@ class SweepProgress:
         records: Iterable[TrialRecord] = (),
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        early: EarlyFront | None = None,
     ) -> None:
         self._lock = threading.Lock()
-        self._pace, self._now_ms = Pace(clock), now_ms
+        self._pace, self._now_ms, self._early = Pace(clock), now_ms, early
         self._rows = {row.task: row for row in tasks}
         self._training: dict[str, _Training] = {}
         self._volumes: dict[str, tuple[float | None, int | None]] = {}
@@ -121,6 +150,8 @@ class SweepProgress:
         """Take over from an earlier run what nobody computes now: hypervolumes of fronts that have not changed."""
         with self._lock:
             for row in former.tasks:
+                if row.is_early:
+                    continue
                 self._volumes.setdefault(row.task, (finite(row.hypervolume), row.points))
 
     def has_workers(self, workers: int) -> None:
@@ -138,6 +169,7 @@ class SweepProgress:
         with self._lock:
             training = self._training[key]
             training.share = epoch / epochs if epochs else 0.0
+            training.values = values
             for value in values:
                 self._note_accuracy(training.task, value)
             if epoch:
@@ -187,10 +219,7 @@ class SweepProgress:
         with self._lock:
             is_former = stage is not Stage.RUNNING and self._former_ms
             since_ms, written_ms = is_former or (self._since_ms, self._now_ms())
-            rows = []
-            for task, row in self._rows.items():
-                hypervolume, points = self._volumes.get(task, (None, None))
-                rows.append(replace(row, hypervolume=hypervolume, points=points))
+            rows = [self._with_front(row) for row in self._rows.values()]
             work, planned = self._work(), sum(row.planned for row in rows)
             busy = sum(not training.waits for training in self._training.values())
             return LiveState(
@@ -206,6 +235,15 @@ class SweepProgress:
                 written_ms=written_ms,
                 notes=tuple(self._notes),
             )
+
+    def _with_front(self, row: TaskState) -> TaskState:
+        """Return a task with its front: before a network is complete, that of those in training."""
+        volume, points = self._volumes.get(row.task, (None, None))
+        if self._early is None or row.complete or points:
+            return replace(row, hypervolume=volume, points=points)
+        here = [value for one in self._training.values() if one.task == row.task for value in one.values]
+        volume, points = self._early.of(here)
+        return replace(row, hypervolume=volume, points=points, is_early=points is not None)
 
     def _work(self) -> float:
         return self._ended + sum(training.members * training.share for training in self._training.values())

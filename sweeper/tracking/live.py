@@ -12,8 +12,8 @@ from typing import Any
 
 from sweeper.errors import QueryError
 
-#: Written into every state; raise it when an older sweeper could misread a newer one.
-LIVE_FORMAT = 1
+#: Written into every state; raise it when an older sweeper could misread a newer one. 2: early fronts.
+LIVE_FORMAT = 2
 
 #: Bytes of a state as text: every MLflow store keeps 5000 characters in a tag.
 LONGEST_TEXT = 4500
@@ -49,6 +49,7 @@ class TaskState:
         best_accuracy: The best one measured so far, in any epoch.
         hypervolume: Of the front over all objectives, when it was last computed.
         points: Networks on that front.
+        is_early: Whether no network is complete yet, so that this front is of those in training, as they are.
     """
 
     task: str
@@ -61,6 +62,7 @@ class TaskState:
     best_accuracy: float | None = None
     hypervolume: float | None = None
     points: int | None = None
+    is_early: bool = False
 
     @property
     def ended(self) -> int:

@@ -35,6 +35,7 @@ def views(draw, most_tasks=30):
                 best_accuracy=chance.choice([None, chance.random()]),
                 hypervolume=None if points is None else chance.random() * 10 ** chance.randint(-8, 12),
                 points=points,
+                is_early=points is not None and chance.random() < 0.3,
             )
         )
     state = LiveState(
@@ -76,7 +77,8 @@ def test_table_fits_the_terminal_and_every_name_and_number_is_whole(view, width)
     assert numbers == [f"{row.ended}/{row.planned}" for row in rows]
     assert names == "".join(row.task + (f"({row.cells}cells)" if row.cells > 1 else "") for row in rows)
     assert {f"{row.best_accuracy:.3f}" for row in rows if row.best_accuracy is not None} <= words_of(text)
-    assert {f"{row.hypervolume:.4g}" for row in rows if row.hypervolume is not None} <= words_of(text)
+    volumes = {f"{'~' * row.is_early}{row.hypervolume:.4g}" for row in rows if row.hypervolume is not None}
+    assert volumes <= words_of(text)
 
 
 @given(view=views(), height=st.integers(20, 60))
@@ -200,3 +202,10 @@ def test_silence_trouble_and_ends_are_said_with_the_way_on(stage, age_s, trouble
 def test_sweep_that_has_ended_says_how_long_it_took_and_no_time_left():
     view = a_view(TaskState("a", 2, complete=2), stage=Stage.FINISHED, seconds_left=0.0, trials_per_minute=3.0)
     assert shown(live_table(view)).splitlines()[1] == "driven for 10 min"
+
+
+def test_front_of_networks_in_training_is_not_shown_as_that_of_complete_ones():
+    row = TaskState("digits-10", 6, running=6, best_accuracy=0.5, hypervolume=2.5, points=3, is_early=True)
+    view = a_view(row)
+    assert re.search(r"digits-10 +0/6 +6 +0\.500 +~2\.5 +~3", shown(live_table(view, 80)))
+    assert "digits-10 0/6, best 0.500, 3 would be on the front now, hypervolume 2.5" in live_line(view)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.driver.progress import SAMPLE_EVERY_S, WINDOW_S, Pace, SweepProgress, planned_tasks
+from sweeper.driver.progress import SAMPLE_EVERY_S, WINDOW_S, EarlyFront, Pace, SweepProgress, planned_tasks
+from sweeper.measurements import Goal, Objective
 from sweeper.spec import load_spec
 from sweeper.tracking.live import MOST_NOTES, LiveState, Stage, TaskState
 from sweeper.trial import Outcome, State
@@ -118,6 +119,44 @@ def test_front_is_kept_from_before_until_there_is_a_newer_one():
     progress.front("digits-10", 4.5, 2)
     progress.front("digits-3", float("inf"), 0)
     assert [(row.hypervolume, row.points) for row in progress.state().tasks] == [(4.5, 2), (None, 0)]
+
+
+EARLY = EarlyFront(
+    (Objective("accuracy", Goal.MAXIMIZE), Objective("breadth", Goal.MINIMIZE)), {"accuracy": 0.0, "breadth": 9.0}
+)
+
+
+def test_before_any_network_is_complete_the_front_is_that_of_networks_in_training():
+    progress = SweepProgress("small", [TaskState(task, 8) for task in TASKS], early=EARLY)
+    progress.begun("p", "digits-10", 3)
+    assert progress.state().tasks[0] == TaskState("digits-10", 8, running=3), "nothing was measured yet"
+    progress.heard("p", 1, 4, [{"accuracy": 0.5, "breadth": 5.0}, {"accuracy": 0.25, "breadth": 7.0}, {}])
+    progress.begun("q", "digits-10", 1)
+    progress.heard("q", 1, 4, [{"accuracy": 0.25, "breadth": 1.0}])
+    row, other = progress.state().tasks
+    # 0.5 · (9 − 5) and, below it, 0.25 · (5 − 1)
+    assert (row.is_early, row.points, row.hypervolume) == (True, 2, pytest.approx(3.0))
+    assert (other.is_early, other.points, other.hypervolume) == (False, None, None)
+    assert LiveState.from_json(progress.state().to_json()).tasks[0] == row
+    for key in "pq":
+        progress.left(key)
+    progress.ended([an_end(0, "digits-10")])
+    progress.front("digits-10", 2.5, 1)
+    assert progress.state().tasks[0].is_early is False
+    assert (progress.state().tasks[0].points, progress.state().tasks[0].hypervolume) == (1, 2.5)
+
+
+def test_objective_that_is_not_known_while_a_network_trains_has_no_early_front():
+    progress = SweepProgress("small", [TaskState("digits-10", 8)], early=EARLY)
+    progress.begun("p", "digits-10", 2)
+    progress.heard("p", 1, 4, [{"accuracy": 0.5}, {"accuracy": float("nan"), "breadth": 1.0}])
+    assert (progress.state().tasks[0].points, progress.state().tasks[0].is_early) == (None, False)
+
+
+def test_early_front_of_a_driver_that_is_gone_is_not_taken_over():
+    progress = a_progress()
+    progress.recall(LiveState("small", (TaskState("digits-10", 8, hypervolume=2.5, points=3, is_early=True),)))
+    assert progress.state().tasks[0].points is None
 
 
 def test_accuracy_that_is_no_number_is_no_best_one():

@@ -33,7 +33,7 @@ NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40).map(shortened_note)
 TASKS = st.builds(
     TaskState, st.text("abc-0.9", max_size=30), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, NUMBERS, NUMBERS,
-    st.none() | COUNTS,
+    st.none() | COUNTS, st.booleans(),
 )  # fmt: skip
 
 
@@ -191,3 +191,16 @@ def test_view_is_stale_where_a_driver_is_silent_that_should_speak_and_could_be_h
 def test_driver_that_lives_is_never_stale_by_a_single_late_word():
     assert STALE_AFTER_S >= 3 * WRITTEN_AFTER_S
     assert math.isfinite(STALE_AFTER_S)
+
+
+FORMAT_1 = (
+    '{"format":1,"sweep":"small","folded":0,"stage":"running","work":1.5,"trials_per_minute":null,"seconds_left":null,'
+    '"busy":1,"workers":2,"since_ms":5,"written_ms":9,"columns":["task","planned","complete","pruned","failed","running",'
+    '"cells","best_accuracy","hypervolume","points"],"tasks":[["digits-10",6,1,0,0,2,0,0.5,2.5,1]],'
+    '"rest":["",0,0,0,0,0,0,null,null,null],"notes":[]}'
+)
+
+
+def test_state_of_format_1_is_read():
+    (row,) = LiveState.from_json(FORMAT_1).tasks
+    assert row == TaskState("digits-10", 6, 1, running=2, best_accuracy=0.5, hypervolume=2.5, points=1)
