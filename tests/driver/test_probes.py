@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
 import pytest
 
+from sweeper import load_sweep
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError, SpecError
 from sweeper.execution.executors import InlineExecutor
@@ -105,3 +107,37 @@ def test_probe_that_cannot_be_is_refused(tmp_path, probes, words):
     with pytest.raises(SpecError) as caught:
         spec_of(tmp_path, f"probes: {probes}\n")
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.slow
+def test_what_networks_do_under_probes_is_read_from_mlflow_alone(tmp_path):
+    (tmp_path / "probed.yaml").write_text(SPEC + PROBES)
+    home = Home(tmp_path / "home")
+    Sweep.load(tmp_path / "probed.yaml", home=tmp_path / "home").run(executor=InlineExecutor())
+    files = sorted((home.sweep("probed").path / "probes").iterdir())
+    assert len(files) == 2
+    kept = {path.stem: pq.read_table(path) for path in files}
+    for path in files:
+        path.unlink()
+    loaded = load_sweep("probed", tracking_uri=home.tracking_uri)
+    for key, table in kept.items():
+        rows = loaded.probes(where=[f"key = '{key}'"]).drop_columns(["key", "task", "seed"])
+        assert rows.equals(table.replace_schema_metadata(None))
+        trial = loaded.trials(where=[f"key = '{key}'"]).to_pylist()[0]
+        assert trial["probe.whole.0.accuracy"] == trial["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_probe_files_that_cannot_be_written_cost_no_trial_and_are_said(tmp_path):
+    (tmp_path / "probed.yaml").write_text(SPEC + PROBES)
+    home = Home(tmp_path / "home")
+    sweep = Sweep.load(tmp_path / "probed.yaml", home=tmp_path / "home")
+    home.sweep("probed").path.mkdir(parents=True)
+    (home.sweep("probed").path / "probes").write_text("a file where a folder is needed")
+    recorder, notes = MemoryRecorder(), []
+    summary = sweep.run(
+        executor=InlineExecutor(), recorder=recorder, observe=lambda snapshot: notes.append(snapshot.note)
+    )
+    assert (summary.is_finished, summary.counts.complete) == (True, 2)
+    assert any("do under probes could not be written to" in note and "the means" in note for note in notes), set(notes)
+    assert all("probe.blank.1.time" in trial.measurement for trial in recorder.trials.values())
