@@ -132,6 +132,7 @@ class SweepProgress:
         self._rows = {row.task: row for row in tasks}
         self._training: dict[str, _Training] = {}
         self._volumes: dict[str, tuple[float | None, int | None]] = {}
+        self._early_fronts: dict[str, tuple[float | None, int | None]] = {}  # until a network of the task says more
         self._notes: list[Note] = []
         self._sweep, self._since_ms, self._workers = sweep, now_ms(), 0
         self._former_ms: tuple[int, int] | None = None  # from the first start to the last end
@@ -170,6 +171,7 @@ class SweepProgress:
             training = self._training[key]
             training.share = epoch / epochs if epochs else 0.0
             training.values = values
+            self._early_fronts.pop(training.task, None)
             for value in values:
                 self._note_accuracy(training.task, value)
             if epoch:
@@ -179,6 +181,7 @@ class SweepProgress:
         """Count a population as not running any more; its members wait, until it is said how they ended."""
         with self._lock:
             training = self._training.pop(key)
+            self._early_fronts.pop(training.task, None)
             if not training.waits:
                 self._runs(training.task, -training.members)
 
@@ -239,11 +242,14 @@ class SweepProgress:
     def _with_front(self, row: TaskState) -> TaskState:
         """Return a task with its front: before a network is complete, that of those in training."""
         volume, points = self._volumes.get(row.task, (None, None))
-        if self._early is None or row.complete or points:
-            return replace(row, hypervolume=volume, points=points)
-        here = [value for one in self._training.values() if one.task == row.task for value in one.values]
-        volume, points = self._early.of(here)
-        return replace(row, hypervolume=volume, points=points, is_early=points is not None)
+        if self._early is not None and not row.complete and not points:
+            if row.task not in self._early_fronts:
+                here = [value for one in self._training.values() if one.task == row.task for value in one.values]
+                self._early_fronts[row.task] = self._early.of(here)
+            early_volume, early_points = self._early_fronts[row.task]
+            if early_points is not None:
+                return replace(row, hypervolume=early_volume, points=early_points, is_early=True)
+        return replace(row, hypervolume=volume, points=points)
 
     def _work(self) -> float:
         return self._ended + sum(training.members * training.share for training in self._training.values())

@@ -138,8 +138,13 @@ def test_before_any_network_is_complete_the_front_is_that_of_networks_in_trainin
     assert (row.is_early, row.points, row.hypervolume) == (True, 2, pytest.approx(3.0))
     assert (other.is_early, other.points, other.hypervolume) == (False, None, None)
     assert LiveState.from_json(progress.state().to_json()).tasks[0] == row
+    progress.heard("q", 2, 4, [{"accuracy": 0.5, "breadth": 1.0}])
+    assert (progress.state().tasks[0].points, progress.state().tasks[0].hypervolume) == (1, pytest.approx(4.0))
     for key in "pq":
         progress.left(key)
+    progress.front("digits-10", 0.0, 0)
+    row = progress.state().tasks[0]
+    assert (row.points, row.hypervolume, row.is_early) == (0, 0.0, False), "none is in training, and none complete"
     progress.ended([an_end(0, "digits-10")])
     progress.front("digits-10", 2.5, 1)
     assert progress.state().tasks[0].is_early is False
