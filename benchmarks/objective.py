@@ -55,7 +55,7 @@ Row = dict[str, Any]
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 CHANNELS, STEPS = (8, 8), 3
-UPDATES, BATCH_SIZE, LEARNING_RATE, STEP_LOSS = 1260, 32, 3e-3, 0.2
+UPDATES, BATCH_SIZE, LEARNING_RATE, STEP_LOSS = 2520, 32, 3e-3, 0.2
 TIME_PRESSURE, DEPTH_SHARE = 0.05, 0.25  # λ_depth is this share of λ_breadth
 
 OBJECTIVES = {"accuracy": Goal.MAXIMIZE, "channels": Goal.MINIMIZE, "depth": Goal.MINIMIZE, "time": Goal.MINIMIZE}

@@ -9,9 +9,10 @@ with a = 1 for a channel that is there and 0 for one that is gone. Whether a cha
 from a network that has learned, and that has had the time to do without it. So a training goes through three parts:
 
 - up to `BEGINS` the network learns, and no channel is priced;
-- up to `ENDS` it is taken apart: in each of `STAGES` the channels that cost most for what they are worth fade to
-  nothing while the others go on learning. After each stage the objective is measured, and the best network so far is
-  kept aside. Once the loss alone is above the lowest objective found, nothing smaller can be better, and it is over;
+- up to `ENDS` it is taken apart: early in each of `STAGES` the channels that cost most for what they are worth fade to
+  nothing while the others go on learning, and the rest of the stage is for those to recover. At its end the objective
+  is estimated that this network would reach by the end of the training, and the best network so far is kept aside.
+  Once the loss alone is above the lowest objective found, nothing smaller can be better, and it is over;
 - the best network comes back, and learns to the end without any pressure on its weights: what is left is not shrunk.
 
 So what decides is the objective itself and not the size of a weight. Backward elimination is the classical way to
@@ -35,10 +36,17 @@ from sweeper.model.costs import counted_costs, group_norms
 from sweeper.model.lattice import Lattice
 
 #: Shares of the training between which channels are eliminated.
-BEGINS, ENDS = 0.3, 0.75
+BEGINS, ENDS = 0.2, 0.75
 
 #: Stages of the elimination; with fewer looks at the network in that time there are as many as looks.
-STAGES = 24
+STAGES = 14
+
+#: Share of a stage in which its channels fade; in the rest the others recover, as they would until the end.
+FADES = 0.4
+
+#: Share of its loss that a network keeps which works when it is judged, and how late that rises towards chance: as
+#: measured where every network of a path was trained to the end, see docs/explanation/elimination.md.
+REMAINS, REMAINS_POWER = 0.5, 4
 
 #: Share of a network's channels that fade in a stage, at least one: more where few stages are left.
 SHARE = 0.1
@@ -82,11 +90,14 @@ class Schedule:
     def fade(self, update: int) -> float:
         """Return what is left, after a training step, of what was there of a fading channel before it; 0 at the end.
 
-        The channel's weight falls linearly over its stage.
+        The channel's weight falls linearly over the first `FADES` of its stage, and stays at nothing then.
         """
         after = bisect_right(self.decisions, update)
-        left = self.decisions[after] - update if after < len(self.decisions) else 1
-        return 1 - 1 / left
+        if after in (0, len(self.decisions)):
+            return 0.0
+        begin, end = self.decisions[after - 1], self.decisions[after]
+        left = begin + max(1, round(FADES * (end - begin))) - update
+        return 1 - 1 / left if left > 1 else 0.0
 
 
 @dataclass
@@ -158,6 +169,21 @@ def chosen(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
         price_LP: What it costs, in nats.
     """
     return (worth_LP.clamp_min(_LEAST_WORTH) / price_LP.clamp_min(1e-30)).argmin(0)
+
+
+def expected_loss(loss_P: Tensor, chance: float) -> Tensor:
+    """Return the loss that networks are expected to reach by the end of their training; (P,).
+
+    What a network still learns depends on how well it works already: further updates and the falling learning rate
+    take about half of the loss of one that works, and nothing of one that answers by chance. Where that is not
+    reckoned with, losses count for too much beside channels, and too many are kept.
+
+    Args:
+        loss_P: What is seen now, in nats, without any cost.
+        chance: That of an answer by chance.
+    """
+    remains_P = REMAINS + (1 - REMAINS) * (loss_P / chance).clamp(max=1) ** REMAINS_POWER
+    return loss_P * remains_P
 
 
 def counted_objective(loss_P: Tensor, living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> Tensor:

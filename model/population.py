@@ -21,7 +21,7 @@ from sweeper.model.counting import (
     measure,
     remove_dead,
 )
-from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, Path, counted_objective
+from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, Path, counted_objective, expected_loss
 from sweeper.model.errors import CheckpointError, WindowError
 from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
@@ -93,7 +93,7 @@ class Seen:
     """What is seen of a network at the end of a stage of its elimination.
 
     Attributes:
-        loss: On the images that are judged by, with the cost of its time; in nats.
+        loss: What it is expected to reach on the images that are judged by, with the cost of its time; in nats.
         objective: The same with the prices of its channels.
         is_empty: Whether no channel is left.
         is_last: Whether no stage is left.
@@ -358,13 +358,18 @@ class TrainingPopulation:
         has_opened = any(extent.steps > before for extent, before in zip(self.extents, steps, strict=True))
         self._move(kept, added, now, must=has_grown or has_opened)
 
+    @property
+    def _chance_loss(self) -> float:
+        """Loss of an answer by chance, in nats: that of the mixture and that of each step."""
+        return (1 + self.course.settings.step_loss) * math.log(self.window.classes)
+
     def _payment(self, member: int, channels: list[int], loss: float) -> dict[str, Any]:
         """Return what a network's channels are worth on average, and what more cost; empty where none need pay."""
         course = self.course
         if not (self.growth and course.is_eliminating and channels):
             return {}
         pressures = course.members[member]
-        of_chance = (1 + course.settings.step_loss) * math.log(self.window.classes) + pressures.time
+        of_chance = self._chance_loss + pressures.time
         counts = [*channels, 0]
         return {
             "worth": max(0.0, of_chance - loss) / sum(channels),
@@ -384,7 +389,8 @@ class TrainingPopulation:
             if not on_the_way:
                 continue
             living = living_channels(shard.lattice)
-            loss_P = shard.loss_on(judged)
+            loss_P, time_P = shard.task_loss_on(judged)
+            loss_P = expected_loss(loss_P, self._chance_loss) + shard.time_P * time_P
             objective_P = counted_objective(loss_P, living, shard.breadth_P, shard.depth_P)
             for row, member in enumerate(shard.members):
                 if member in on_the_way:

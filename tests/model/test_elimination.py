@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Pressures, TaskDefinition, Window, load_task, train
 from sweeper.model.costs import counted_costs
-from sweeper.model.elimination import BEGINS, ENDS, STAGES, Schedule, chosen, fading_count, prices, silent, weakest
+from sweeper.model.elimination import (
+    BEGINS,
+    ENDS,
+    FADES,
+    REMAINS,
+    STAGES,
+    Schedule,
+    chosen,
+    expected_loss,
+    fading_count,
+    prices,
+    silent,
+    weakest,
+)
 from sweeper.model.population import TrainingPopulation
 from tests.model.populations import training_settings
 from tests.model.trainings import window_for
@@ -44,14 +57,27 @@ def test_stages_lie_in_their_share_of_the_training_and_are_no_more_than_there_ar
 
 
 @given(st.integers(50, 3000), st.integers(1, 30))
-def test_what_fades_falls_by_equal_parts_to_nothing_in_every_stage(updates, every):
+def test_what_fades_falls_by_equal_parts_to_nothing_early_in_every_stage(updates, every):
     schedule = Schedule.of([*range(every, updates, every), updates], updates)
     for begin, end in zip(schedule.decisions, schedule.decisions[1:], strict=False):
         left = [1.0]
         for update in range(begin, end):
             left.append(left[-1] * schedule.fade(update))
-        assert left == pytest.approx([1 - i / (end - begin) for i in range(end - begin + 1)], abs=1e-12)
-        assert left[-1] == 0
+        steps = max(1, round(FADES * (end - begin)))
+        assert left == pytest.approx([max(0, 1 - i / steps) for i in range(end - begin + 1)], abs=1e-12)
+        assert left[steps:] == [0] * (end - begin + 1 - steps)
+        assert steps <= max(1, (end - begin) / 2), "nothing is left of the stage to recover in"
+
+
+@given(st.floats(0.01, 3), st.lists(st.floats(0, 5), min_size=2, max_size=9))
+def test_expected_loss_keeps_the_order_of_losses_and_leaves_one_by_chance_as_it_is(chance, losses):
+    loss_P = torch.tensor(sorted(losses), dtype=torch.float64)
+    expected_P = expected_loss(loss_P, chance)
+    assert torch.all(expected_P.diff() >= 0)
+    assert torch.all(expected_P <= loss_P)
+    assert torch.all(expected_P >= REMAINS * loss_P)
+    above_P = loss_P >= chance
+    assert torch.equal(expected_P[above_P], loss_P[above_P])
 
 
 @given(st.integers(1, 300), st.integers(1, STAGES))
