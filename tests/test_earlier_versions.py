@@ -181,6 +181,9 @@ def test_sweeps_of_different_rules_are_not_compared_in_silence(home):
     answer = answered(own, other, mine, mine)
     assert f"NOT BY THE SAME RULES: grid is {earlier_rules(2)}" in answer.says
     assert answer.as_json()["other_measured"] == f"measured by rules {RULES}, today's"
+    measured = [str(earlier_rules(2)), f"measured by rules {RULES}, today's"]
+    assert own.indicators("digits-2-train60-test40", other)["measured"].to_pylist() == measured
+    assert own.indicators("digits-2-train60-test40")["measured"].to_pylist() == measured[:1]
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from sweeper.analysis.trials import StoredTrials
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
-from sweeper.rules import EarlierRules, earlier_rules, rules_in
+from sweeper.rules import EarlierRules, earlier_rules, rules_in, said_of
 from sweeper.tracking.reader import Reader
 from sweeper.tracking.recorder import probes_path
 from sweeper.trial import State, TrialRecord
@@ -193,11 +193,14 @@ class SweepTables:
             reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
 
         Returns:
-            One row a sweep; columns as in `sweeper.analysis.comparison.compare_fronts`.
+            One row a sweep; columns as in `sweeper.analysis.comparison.compare_fronts`, and `measured`, which says by
+            which rules its numbers came about: those of different rules are not comparable.
         """
         (own,) = self.fronts(task, objectives)
         (others,) = other.fronts(task, objectives) if other else [None]
-        return compare_fronts(own, others, reference_point)
+        measured = [said_of(rules_in(sweep.facts)) for sweep in (self, other) if sweep]
+        table = compare_fronts(own, others, reference_point)
+        return table.append_column("measured", pa.array(measured, pa.string()))
 
     def probes(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return what complete networks do with each test image, as it is and under each probe.
