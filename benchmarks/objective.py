@@ -181,7 +181,7 @@ class Route:
         share: Of the usual updates.
         channels: The window that it begins with; None for the task's own.
         is_handed_over: Whether it begins with the weights of a network that was trained without pressure.
-        grows: Whether its window grows, as far as one of the usual size needs memory.
+        grows: Whether its window grows, as far as it needs no more than twice the memory of the usual one.
     """
 
     share: float = 1.0
@@ -253,7 +253,8 @@ class Training:
         if self.route.channels:
             window = window.resized(self.route.channels, START_STEPS if self.route.grows else window.steps)
         if self.route.grows:
-            growth = Growth(self.window.training_bytes(BATCH_SIZE))
+            # Steps take memory, too: with as much as the usual window, four steps would leave 6 + 6 of 8 + 8 channels.
+            growth = Growth(2 * self.window.training_bytes(BATCH_SIZE))
         with _replaced(names):
             results = train(self.task, window, members, self._settings(self.variant.solver), growth=growth)
         found: dict[int, list[Row]] = {seed: [] for seed in self.seeds}
