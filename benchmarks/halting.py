@@ -151,10 +151,10 @@ class SideBySide:
             logit_TBP = torch.where(rule_P == rule, read_TBP, logit_TBP)
         return lattice.hazard_bias + logit_TBP
 
-    def advance(self, shard: Shard, epoch: int, first: int, last: int) -> None:
+    def advance(self, shard: Shard, first: int, last: int) -> None:
         """Make training steps, as a shard does, and know who is there and when."""
-        self.rows, self.done = shard.members, epoch / shard.course.settings.epochs
-        _advance(shard, epoch, first, last)
+        self.rows, self.done = shard.members, first / shard.course.updates
+        _advance(shard, first, last)
 
 
 _advance = Shard.advance
@@ -220,7 +220,13 @@ def train_all(
     chosen = [(name, seed) for name in names for seed in seeds]
     beside = SideBySide([VARIANTS[name] for name, _ in chosen])
     window = Window(
-        (8, 8), 6, task.image, task.classes, halve=() if task.image[1] <= 8 else (1, 2), time_selection="state"
+        (8, 8),
+        6,
+        task.image,
+        task.classes,
+        halve=() if task.image[1] <= 8 else (1, 2),
+        time_selection="state",
+        standardize="images",
     )
     settings = TrainingSettings(epochs=epochs, batch_size=64, learning_rate=3e-3, solver="proximal", step_loss=0.2)
     course = Course([Pressures(0, 0, price, seed) for _, seed in chosen], settings, task.train)
