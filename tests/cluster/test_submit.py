@@ -43,6 +43,7 @@ def outcomes(home, name):
     return sum(counts.outcomes.values()), counts.complete
 
 
+@pytest.mark.rare
 def test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere(cluster, submit):
     code, out, err = submit(spec=GRID)
     assert (code, "submitted sweep" in out) == (0, True), err

@@ -101,6 +101,7 @@ def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(new_cli
     cli.audit()
 
 
+@pytest.mark.rare
 def test_second_driver_is_refused_while_the_first_lives_and_starts_when_it_is_dead(new_cli, assert_undisturbed):
     cli = new_cli(HALF)
     first = cli.start("run", "fragile.yaml", "--workers", "1")

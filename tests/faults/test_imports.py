@@ -80,7 +80,7 @@ def test_project_with_files_named_as_packages_is_swept_all_the_same(new_cli):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("safetensors", "", "Error: "),
+        pytest.param("safetensors", "", "Error: ", marks=pytest.mark.rare),
         pytest.param(
             *(
                 "torch",

@@ -94,6 +94,7 @@ def test_memory_that_is_measured_and_fits_no_node_is_refused(new_cli, ray_cluste
         wait_for_nodes(ray_cluster, 1)
 
 
+@pytest.mark.rare
 def test_node_that_does_not_share_the_storage_is_refused_and_nothing_is_planned(new_cli, ray_cluster, node, tmp_path):
     cli = new_cli(SMALL, before=ray_cluster.words)
     apart = ray_cluster.add_node(before=clusters.hiding(cli.home))

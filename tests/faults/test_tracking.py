@@ -29,6 +29,7 @@ def server(tmp_path, empty_database):
         yield found
 
 
+@pytest.mark.rare
 def test_server_killed_in_the_middle_stops_nothing_and_holds_everything_when_it_is_back(
     new_cli, server, assert_undisturbed
 ):
