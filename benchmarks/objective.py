@@ -164,7 +164,7 @@ class Variant:
 
 VARIANTS = {
     "elimination": Variant("elimination", (2e-3, 6e-3, 1.5e-2, 4e-2)),
-    "proximal": Variant("proximal", (1e-5, 3e-4, 8e-4, 2e-3)),
+    "proximal": Variant("proximal", (1e-5, 3e-4, 8e-4, 2e-3, 4e-3, 8e-3, 1.6e-2)),
     "backprop": Variant("backprop", (1e-4, 8e-4, 2e-3, 5e-3)),
     "risen": Variant("proximal", (2e-2, 5e-2, 7e-2, 1e-1), _risen),
     "weakest": Variant("proximal", (5e-2, 1e-1, 2e-1, 5e-1), _weakest),
