@@ -64,6 +64,7 @@ class Variant:
         prior: Weight of the divergence of p(t|x) from a geometric distribution of rate 0.35, cut off at the window.
         spread: Weight of the standard deviation of the expected step over the images of a batch.
         standard: 1: pooled activations are standardised over images and steps.
+        unit: If above 0, pooled activations are divided by their length, which then is this.
     """
 
     rule: int = STATE
@@ -74,6 +75,7 @@ class Variant:
     prior: float = 0.0
     spread: float = 0.0
     standard: float = 0.0
+    unit: float = 0.0
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -89,6 +91,8 @@ VARIANTS: Mapping[str, Variant] = {
     "standardised": Variant(standard=1),
     "standardised, expected loss": Variant(standard=1, expected=1),
     "standardised, benefit": Variant(standard=1, benefit=1),
+    "length 4, expected loss": Variant(unit=4, expected=1),
+    "length 10, expected loss": Variant(unit=10, expected=1),
 }
 
 
@@ -140,6 +144,9 @@ class SideBySide:
         seen = torch.where(self.weight("blind")[:, None] > 0, features.detach(), features)
         centre, scale = seen.mean((0, 1)), seen.std((0, 1)) + 1e-3
         seen = torch.where(self.weight("standard")[:, None] > 0, (seen - centre) / scale, seen)
+        unit_P1 = self.weight("unit")[:, None]
+        length = torch.linalg.vector_norm(seen, dim=-1, keepdim=True).clamp_min(1e-6)
+        seen = torch.where(unit_P1 > 0, seen / length * unit_P1, seen)
         by_rule = {
             STATE: torch.einsum("tbpf,pf->tbp", seen, hazard_PF),
             CONFIDENCE: hazard_PF[:, 0] * sureness(logits),
