@@ -36,9 +36,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from sweeper.model import Images, Pressures, Task, TaskDefinition, TrainingSettings, Window, cut, evaluate, load_task
-from sweeper.model.counting import steps_by_confidence
-from sweeper.model.lattice import Lattice, LatticeAnswer
+from sweeper.model import Images, Pressures, Task, TaskDefinition, TrainingSettings, Window, evaluate, load_task
+from sweeper.model.counting import alone, steps_by_confidence
+from sweeper.model.lattice import Lattice, LatticeAnswer, pooled_std
 from sweeper.model.population import TrainingPopulation
 from sweeper.model.shard import Course, Shard
 from sweeper.model.time_selection import sureness
@@ -64,6 +64,9 @@ class Variant:
         prior: Weight of the divergence of p(t|x) from a geometric distribution of rate 0.35, cut off at the window.
         spread: Weight of the standard deviation of the expected step over the images of a batch.
         standard: 1: pooled activations are standardised over images and steps.
+        running: Pooled activations are standardised by what they have been of late, which lives with the network: 1: as
+            constants; 2: in training by the batch's own statistics, as batch normalisation does; 3: by constants, with
+            slopes as through the batch's own, which is what `state` does.
         unit: If above 0, pooled activations are divided by their length, which then is this.
     """
 
@@ -75,6 +78,7 @@ class Variant:
     prior: float = 0.0
     spread: float = 0.0
     standard: float = 0.0
+    running: float = 0.0
     unit: float = 0.0
 
 
@@ -91,6 +95,12 @@ VARIANTS: Mapping[str, Variant] = {
     "standardised": Variant(standard=1),
     "standardised, expected loss": Variant(standard=1, expected=1),
     "standardised, benefit": Variant(standard=1, benefit=1),
+    "state": Variant(running=3, expected=1),
+    "state, mixture": Variant(running=3),
+    "batch, then running": Variant(running=2, expected=1),
+    "running": Variant(running=1, expected=1),
+    "running, mixture": Variant(running=1),
+    "running, blind": Variant(running=1, expected=1, blind=1),
     "length 4, expected loss": Variant(unit=4, expected=1),
     "length 10, expected loss": Variant(unit=10, expected=1),
 }
@@ -144,6 +154,13 @@ class SideBySide:
         seen = torch.where(self.weight("blind")[:, None] > 0, features.detach(), features)
         centre, scale = seen.mean((0, 1)), seen.std((0, 1)) + 1e-3
         seen = torch.where(self.weight("standard")[:, None] > 0, (seen - centre) / scale, seen)
+        if lattice.pooled_mean is not None and lattice.pooled_var is not None:
+            source = torch.where(self.weight("blind")[:, None] > 0, features.detach(), features)
+            running = (source - lattice.pooled_mean) / pooled_std(lattice.pooled_var)
+            batch = (source - source.mean((0, 1))) / pooled_std(source.var((0, 1)))
+            usual = batch if torch.is_grad_enabled() else running
+            for number, read in ((1, running), (2, usual), (3, lattice.standardized_pooled(source))):
+                seen = torch.where(self.weight("running")[:, None] == number, read, seen)
         unit_P1 = self.weight("unit")[:, None]
         length = torch.linalg.vector_norm(seen, dim=-1, keepdim=True).clamp_min(1e-6)
         seen = torch.where(unit_P1 > 0, seen / length * unit_P1, seen)
@@ -253,7 +270,7 @@ def train_all(
         rows: list[dict[str, object]] = []
         for row, (name, seed) in enumerate(chosen):
             beside.rows = [row]
-            rows.append({"variant": name, "seed": seed, **figures(cut(shard.lattice, row), task.test)})
+            rows.append({"variant": name, "seed": seed, **figures(alone(shard.lattice, row), task.test)})
     return rows
 
 

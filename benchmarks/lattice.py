@@ -74,7 +74,7 @@ class Plain(nn.Module):
         self.hazard_sureness = nn.Parameter(lattice.hazard_sureness.detach().clone())
 
     def forward(self, images: Tensor) -> LatticeAnswer:
-        L, before, logits = self.window.layers, [], []
+        L, before, features = self.window.layers, [], []
         if self.window.up_delay:
             sides = [(c, *self.window.side(l)) for l, c in enumerate(self.window.channels, start=1)]
             before = [images.new_zeros(len(images), *side) for side in sides]
@@ -89,12 +89,13 @@ class Plain(nn.Module):
                     down = self.top_down[l](before[l + 1])
                     drive = drive + (F.interpolate(down, drive.shape[-2:]) if self.strides[l + 1] > 1 else down)
                 now.append(F.relu(drive))
-            logits.append(self.readout(torch.cat([h.mean((-2, -1)) for h in now], -1)))
+            features.append(torch.cat([h.mean((-2, -1)) for h in now], -1))
             before = now
-        logits_TBPK = torch.stack(logits)[:, :, None]
-        entry_TP = logits_TBPK.new_ones(len(logits), 1)
+        features_TBPF = torch.stack(features)[:, :, None]
+        logits_TBPK = self.readout(features_TBPF)
+        entry_TP = logits_TBPK.new_ones(len(features), 1)
         hazard_logit_TBP = self.hazard_bias + self.hazard_sureness * sureness(logits_TBPK)
-        return LatticeAnswer(logits_TBPK, adaptive_step_dist(hazard_logit_TBP, entry_TP))
+        return LatticeAnswer(logits_TBPK, adaptive_step_dist(hazard_logit_TBP, entry_TP), features_TBPF)
 
     def slopes(self) -> dict[str, Tensor]:
         """Return the slopes of all weights by the names that the lattice has for them."""

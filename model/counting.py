@@ -129,6 +129,14 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
     Returns:
         A lattice with P = 1 that gives the same answers.
     """
+    network = alone(lattice, member)
+    network.fold_pooled()
+    return network
+
+
+@torch.no_grad()
+def alone(lattice: Lattice, member: int) -> Lattice:
+    """Return what `cut` returns, but as it is in training: a hazard that reads standardised activations still does."""
     kept = [alive_PC[member].nonzero().flatten() for alive_PC in living_channels(lattice)]
     # Above a layer without living channels nothing is reachable, so the living layers are a prefix.
     kept = [k for k in kept if len(k)]

@@ -51,6 +51,9 @@ from sweeper.model.time_selection import (
 #: Pixels of an image whose standard deviation is less are not spread to 1: it is blank, but for rounding.
 LEAST_STD = 1e-3
 
+#: Least standard deviation of pooled activations that is taken for one: a channel that hardly changes is not blown up.
+_LEAST_POOLED_STD = 1e-3
+
 
 @dataclass(frozen=True)
 class Window:
@@ -177,10 +180,12 @@ class LatticeAnswer:
     Attributes:
         logits_TBPK: The instantaneous readout z[t] of each step.
         step_dist_TBP: Probability p(t|x) of answering after exactly step t; sums to 1 over T.
+        features_TBPF: Pooled activations of all layers side by side, which the answer is read from.
     """
 
     logits_TBPK: Tensor
     step_dist_TBP: Tensor
+    features_TBPF: Tensor
 
     @property
     def log_probs_BPK(self) -> Tensor:
@@ -260,6 +265,12 @@ class Lattice(nn.Module):
         if window.standardize == "images":
             self.register_buffer("pixel_mean", torch.zeros(P, window.image[0]))
             self.register_buffer("pixel_std", torch.ones(P, window.image[0]))
+        # How the pooled activations of each network have been of late, (P, F); none unless the hazard reads them
+        # standardised, which it does in training only: see `standardize_pooled`.
+        self.pooled_mean: Tensor | None
+        self.pooled_var: Tensor | None
+        self.register_buffer("pooled_mean", None)
+        self.register_buffer("pooled_var", None)
         if window.is_adaptive:
             self.hazard_bias = nn.Parameter(torch.full((P,), -1.0))
         if window.is_adaptive and not window.reads_state:
@@ -303,8 +314,8 @@ class Lattice(nn.Module):
             Shape (…, P).
         """
         if self.window.reads_state:
-            hazard_PF = torch.cat([*self.hazard, self._no_weights(1)], dim=-1)[:, 0]
-            return self.hazard_bias + torch.einsum("...pf,pf->...p", features, hazard_PF)
+            read = self.standardized_pooled(features)
+            return self.hazard_bias + torch.einsum("...pf,pf->...p", read, self._hazard_PF())
         return self.hazard_bias + self.hazard_sureness * sureness(logits)
 
     def forward(self, images: Tensor) -> LatticeAnswer:
@@ -330,7 +341,69 @@ class Lattice(nn.Module):
         features_TBPF = self._features(images)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
-        return LatticeAnswer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK))
+        return LatticeAnswer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK), features_TBPF)
+
+    def _hazard_PF(self) -> Tensor:
+        return torch.cat([*self.hazard, self._no_weights(1)], dim=-1)[:, 0]
+
+    @torch.no_grad()
+    def standardize_pooled(self) -> None:
+        """Let a hazard that reads the state read it standardised from now on; does nothing where it does not.
+
+        Pooled activations are positive, and all grow with the steps. While more steps still help all images, weights on
+        them are pushed until the hazard is at its bound for every image, and stay there. Of activations that are
+        centred and of one size they are not. The statistics start at mean 0 and variance 1, and `follow_pooled` has
+        them follow.
+        """
+        if self.window.reads_state:
+            self.pooled_mean = self.readout_bias.new_zeros(self.population, sum(self.window.channels))
+            self.pooled_var = torch.ones_like(self.pooled_mean)
+
+    def standardized_pooled(self, features: Tensor) -> Tensor:
+        """Return pooled activations as the hazard reads them, (…, P, F): standardised while statistics are kept."""
+        if self.pooled_mean is None or self.pooled_var is None:
+            return features
+        read = (features - self.pooled_mean) / pooled_std(self.pooled_var)
+        if not features.requires_grad:
+            return read
+        # Numbers are by what is kept, in training as in use; slopes are as through the batch's own statistics, as those
+        # of batch normalisation are: the hazard may not move the activations of all images at once. Slopes through
+        # constants do, and cost 10 points of accuracy; see benchmarks/README.md.
+        mean_PF, var_PF = self._pooled_statistics(features)
+        by_batch = (features - mean_PF) / pooled_std(var_PF)
+        return by_batch + (read - by_batch).detach()
+
+    def _pooled_statistics(self, features_TBPF: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance over images and steps; steps that a network does not have say nothing about it."""
+        weight_TP = self.entry.T / (self.entry.sum(1) * features_TBPF.shape[1])
+        mean_PF = torch.einsum("tbpf,tp->pf", features_TBPF, weight_TP)
+        return mean_PF, torch.einsum("tbpf,tp->pf", (features_TBPF - mean_PF).square(), weight_TP)
+
+    @torch.no_grad()
+    def follow_pooled(self, features_TBPF: Tensor, rate: float) -> None:
+        """Move the statistics of pooled activations towards those of a batch; does nothing where none are kept.
+
+        Args:
+            features_TBPF: Pooled activations of the batch.
+            rate: Share that the batch takes of the statistics, above 0 and at most 1.
+        """
+        if self.pooled_mean is None or self.pooled_var is None:
+            return
+        mean_PF, var_PF = self._pooled_statistics(features_TBPF)
+        apart_PF = mean_PF - self.pooled_mean
+        self.pooled_mean += rate * apart_PF
+        self.pooled_var += rate * (var_PF - self.pooled_var + (1 - rate) * apart_PF.square())
+
+    @torch.no_grad()
+    def fold_pooled(self) -> None:
+        """Put the statistics of pooled activations into the hazard's weights: the answers stay, to rounding."""
+        if self.pooled_mean is None or self.pooled_var is None:
+            return
+        std_PF = pooled_std(self.pooled_var)
+        self.hazard_bias.sub_((self._hazard_PF() * self.pooled_mean / std_PF).sum(1))
+        for weight, std_PC in zip(self.hazard, torch.split(std_PF, list(self.window.channels), 1), strict=True):
+            weight.div_(std_PC[:, None])
+        self.pooled_mean = self.pooled_var = None
 
     @torch.no_grad()
     def set_pixel_statistics(self, pixels: Tensor) -> None:
@@ -375,6 +448,11 @@ class Lattice(nn.Module):
         if not self.is_adaptive:
             return fixed_step_dist(self.step_logits.T, entry_TP)[:, None, :].expand(T, B, P)
         return adaptive_step_dist(self.hazard_logit(features_TBPF, logits_TBPK), entry_TP)
+
+
+def pooled_std(var: Tensor) -> Tensor:
+    """Return what pooled activations of this variance are divided by."""
+    return (var + _LEAST_POOLED_STD**2).sqrt()
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:

@@ -14,8 +14,8 @@ import torch
 from sweeper.model.costs import counted_costs, group_norms, space_costs
 from sweeper.model.counting import (
     BACKPROP_DEAD_BELOW,
+    alone,
     count_space,
-    cut,
     evaluate,
     living_channels,
     measure,
@@ -131,6 +131,7 @@ class TrainingPopulation:
         self.bests: dict[int, Kept] = {}
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         lattice.set_pixel_statistics(course.images.pixels)
+        lattice.standardize_pooled()
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
     @property
@@ -486,7 +487,7 @@ class TrainingPopulation:
                 remove_dead(lattice, BACKPROP_DEAD_BELOW)
             for row, member in enumerate(shard.members):
                 if self.lost_at[member] is None:
-                    found[member] = self._result(cut(lattice, row), member, validation, test)
+                    found[member] = self._result(alone(lattice, row), member, validation, test)
         return found
 
     def _unfinished(self, member: int) -> Trained:
@@ -504,6 +505,8 @@ class TrainingPopulation:
         return Trained(None, {}, [], self.curves[member], reason, end=end)
 
     def _result(self, network: Lattice, member: int, validation: Images, test: Images | None) -> Trained:
+        priced = self._priced(network, member)
+        network.fold_pooled()
         channels, seen = network.window.channels, evaluate(network, validation)
         # Limited in time is who would go on: by what it does, or by what it would rather do.
         halts_last = float((seen.step == network.last_step).double().mean())
@@ -513,7 +516,7 @@ class TrainingPopulation:
         step_dist = (torch.bincount(halted_N, minlength=network.window.steps) / len(halted_N)).tolist()
         updates = self.course.begin(min(self.epoch, self.ends[member]))
         used = {"updates": float(updates), "epochs": self.course.passes(updates)}
-        values = {**measure(network, seen), **self._priced(network, member), **used, **limits}
+        values = {**measure(network, seen), **priced, **used, **limits}
         thinking = Thinking()
         if test is not None:
             tested = evaluate(network, test)
@@ -525,8 +528,8 @@ class TrainingPopulation:
     def _priced(self, network: Lattice, member: int) -> dict[str, float]:
         """Return the total that a network's training was to make small, and its parts, as its solver prices them."""
         course, pressures = self.course, self.course.members[member]
-        alone = Shard(course, [member], network, [0], [network.window.steps])
-        loss_P, time_P = alone.task_loss_on(course.sample(MOST_JUDGED))
+        shard = Shard(course, [member], network, [0], [network.window.steps])
+        loss_P, time_P = shard.task_loss_on(course.sample(MOST_JUDGED))
         costs = counted_costs(living_channels(network), loss_P) if course.is_eliminating else space_costs(network)
         loss, breadth, depth, time = (float(value_P[0]) for value_P in (loss_P, *costs, time_P))
         return {

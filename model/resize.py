@@ -58,7 +58,25 @@ def assembled(window: Window, sources: Sequence[Source]) -> Lattice:
         if window.standardize == "images":
             lattice.pixel_mean[row] = source.lattice.pixel_mean[source.row]
             lattice.pixel_std[row] = source.lattice.pixel_std[source.row]
+    _move_pooled(lattice, sources)
     return lattice
+
+
+def _move_pooled(lattice: Lattice, sources: Sequence[Source]) -> None:
+    """Take over the statistics of pooled activations, where the sources keep any; new channels begin as in training."""
+    if any(source.lattice.pooled_mean is None for source in sources):  # of a population all do, or none
+        return
+    lattice.standardize_pooled()
+    if lattice.pooled_mean is None:  # over a single step there is no hazard
+        return
+    for name in ("pooled_mean", "pooled_var"):
+        for row, source in enumerate(sources):
+            new_F, old_F = getattr(lattice, name)[row], getattr(source.lattice, name)[source.row]
+            new, old = (
+                torch.split(f, list(of.window.channels)) for f, of in ((new_F, lattice), (old_F, source.lattice))
+            )
+            for new_C, old_C, kept in zip(new, old, source.kept, strict=False):
+                new_C[: len(kept)] = old_C[kept]
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ beside whom changes rounding and nothing else.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -42,6 +42,9 @@ from sweeper.model.tasks import Images
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
+
+#: Share that each batch takes of the statistics of pooled activations: they follow over some hundred training steps.
+POOLED_RATE = 0.01
 
 #: Images that are answered at once where there is nothing to learn; bounds the memory, not the result.
 EVALUATED_AT_ONCE = 500
@@ -291,6 +294,8 @@ class Shard:
             self.loss_sum_P += loss_P.detach()
             if course.may_settle:
                 self.steps_sum_P += time_cost(answer).detach()
+            # At first the mean over all that was seen, then of late.
+            self.lattice.follow_pooled(answer.features_TBPF.detach(), max(POOLED_RATE, 1 / (update + 1)))
             self._open_steps(answer, last - first)
 
     def _order(self, number: int) -> Tensor:
@@ -340,33 +345,28 @@ class Shard:
     @torch.no_grad()
     def loss_on(self, images: Images) -> Tensor:
         """Return each network's loss on images, with what its time costs and nothing else; shape (P,), in nats."""
-        return self._answered(images, lambda answer, labels_BP: self._timed_loss(answer, labels_BP))
+        loss_P, time_P = self.task_loss_on(images)
+        return loss_P + self.time_P * time_P
 
     @torch.no_grad()
     def task_loss_on(self, images: Images) -> tuple[Tensor, Tensor]:
         """Return each network's loss on images without any cost, in nats, and what its time costs; each (P,)."""
-        loss_P = self._answered(images, self._task_loss)
-        return loss_P, self._answered(images, lambda answer, _: time_cost(answer))
-
-    def _answered(self, images: Images, value: Callable[[LatticeAnswer, Tensor], Tensor]) -> Tensor:
-        """Return the mean over images of a value of shape (P,) that is itself a mean over those of a batch."""
-        total_P = torch.zeros_like(self.time_P)
+        loss_P, steps_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
         for start in range(0, len(images), EVALUATED_AT_ONCE):
             labels_B = images.labels[start : start + EVALUATED_AT_ONCE]
             answer = self.lattice(images.pixels[start : start + EVALUATED_AT_ONCE])
-            total_P += value(answer, labels_B[:, None].expand(-1, len(self.members))) * len(labels_B)
-        return total_P / len(images)
+            share = len(labels_B) / len(images)
+            loss_P += self._task_loss(answer, labels_B[:, None].expand(-1, len(self.members))) * share
+            steps_P += time_cost(answer) * share
+        return loss_P, steps_P
 
     def _loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
         """Return what training minimises of each network, shape (P,)."""
-        loss_P = self._timed_loss(answer, labels_BP)
+        loss_P = self._task_loss(answer, labels_BP) + self.time_P * time_cost(answer)
         if self.course.is_in_loss and self.has_space_pressure:
             breadth_cost_P, depth_cost_P = space_costs(self.lattice)
             loss_P = loss_P + self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
         return loss_P
-
-    def _timed_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
-        return self._task_loss(answer, labels_BP) + self.time_P * time_cost(answer)
 
     def _task_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
         """Return each network's loss before anything is priced, shape (P,)."""
@@ -457,6 +457,9 @@ class Shard:
                 parameter.data[row] = 0
                 for moment in moments(self.optimizer, parameter):
                     moment[row] = 0
+            for statistics_PF in (self.lattice.pooled_mean, self.lattice.pooled_var):
+                if statistics_PF is not None:
+                    statistics_PF[row] = 0
         return [self.members[row] for row in rows]
 
 
@@ -466,6 +469,8 @@ def restored(
     """Return the shard of a state."""
     window = Window(**state["window"])
     lattice = Lattice(window, [0] * len(state["members"])).to(like)
+    if "pooled_mean" in state["lattice"]:  # not where an earlier version began the training
+        lattice.standardize_pooled()
     lattice.load_state_dict(state["lattice"])
     its = [extents[member] for member in state["members"]]
     openings, steps = [extent.opening for extent in its], [extent.steps for extent in its]

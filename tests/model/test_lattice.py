@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -169,7 +171,7 @@ def test_moving_the_good_step_moves_the_gradient_of_the_time_selection(time_sele
     is_good_T = torch.arange(3) == good_step
     logits_TBPK = answer.logits_TBPK + torch.where(is_good_T, 4.0, -4.0)[:, None, None, None] * torch.tensor([1.0, 0])
     dist_TBP = answer.step_dist_TBP.detach().requires_grad_()
-    mixed = type(answer)(logits_TBPK.detach(), dist_TBP)
+    mixed = replace(answer, logits_TBPK=logits_TBPK.detach(), step_dist_TBP=dist_TBP)
     (-mixed.log_probs_BPK[..., 0].mean()).backward()
     slope_T = dist_TBP.grad.mean((1, 2))
     assert slope_T.argmin() == good_step  # the loss falls fastest towards the good step
