@@ -22,7 +22,7 @@ DOCS_STAMP := .venv/.installed-docs
 .DEFAULT_GOAL := check
 .PHONY: quickstart test faults check lint lowest browser docs benchmark clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard model/native/*.c model/native/*.h model/native/build.py)
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "sweeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 			"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

@@ -36,7 +36,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from sweeper.model import compiled
 from sweeper.model.errors import WindowError
+from sweeper.model.native.library import usable
 from sweeper.model.recurrence import Geometry, Weights, unroll
 from sweeper.model.time_selection import (
     CONFIDENCE,
@@ -236,6 +238,9 @@ class Lattice(nn.Module):
             raise WindowError("a population needs at least one network, but got no seeds")
         self.window = window
         self.population = len(seeds)
+        #: What the recurrence runs in where it can: `torch`, or what its code was compiled for, such as `avx2`.
+        self.recurrence = usable()[0]
+        self._room = compiled.Room()
         drawn = [_initial_weights(window, seed) for seed in seeds]
 
         def stacked(name: str) -> nn.ParameterList:
@@ -436,9 +441,12 @@ class Lattice(nn.Module):
         window, (B, P) = self.window, images_BPCHW.shape[:2]
         if not window.layers:
             return images_BPCHW.new_zeros(window.steps, B, P, 0)
-        images = images_BPCHW.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        geometry = window.geometry(P)
         weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
-        return unroll(window.geometry(P), images, weights)
+        if code := compiled.serving(self.recurrence, geometry, images_BPCHW):
+            return compiled.unroll(code, geometry, images_BPCHW, weights, self._room)
+        images = images_BPCHW.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        return unroll(geometry, images, weights)
 
     def _step_dist(self, features_TBPF: Tensor, logits_TBPK: Tensor) -> Tensor:
         T, B, P = logits_TBPK.shape[:3]

@@ -26,6 +26,7 @@ from sweeper.model.errors import CheckpointError, WindowError
 from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice, Window
+from sweeper.model.native.library import TORCH, usable
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
 from sweeper.model.shard import MOST_JUDGED, WORTH_MOVING, Course, Shard, divide, regroup, restored
@@ -59,6 +60,8 @@ class Trained:
         step_dist: Share of the validation images that are answered after exactly step 1, 2, …; its mean is `time`.
         end: How its training ended.
         thinking: How long it thinks about which test image; empty until it is complete.
+        recurrences: What its recurrence ran in, such as `avx2`, in order: more than one where a training went on where
+            that could not be had.
     """
 
     network: Lattice | None
@@ -69,6 +72,7 @@ class Trained:
     step_dist: list[float] = field(default_factory=list)
     end: End = End.TRAINED
     thinking: Thinking = field(default_factory=Thinking)
+    recurrences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,8 @@ class TrainingPopulation:
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         lattice.set_pixel_statistics(course.images.pixels)
         lattice.standardize_pooled()
+        is_compiled = like.dtype == torch.float32 and like.device.type == "cpu"
+        self.recurrences = [lattice.recurrence if is_compiled else TORCH]
         self.shards = [Shard(course, range(count), lattice, [0] * count, [window.steps] * count)]
 
     @property
@@ -164,6 +170,7 @@ class TrainingPopulation:
             "shards": [shard.state() for shard in self.shards],
             "paths": [path.to_state() for path in self.paths],
             "bests": {member: best.state() for member, best in self.bests.items()},
+            "recurrences": list(self.recurrences),
         }
 
     def restore(self, state: dict[str, Any], stopped: Collection[int]) -> None:
@@ -205,6 +212,12 @@ class TrainingPopulation:
         self.paths, self.bests = paths, bests
         self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
         self.curves = [list(curve) for curve in state["curves"]]
+        # As it began, where that can be had here; states of before there was compiled code say nothing.
+        self.recurrences = [str(name) for name in state.get("recurrences", [TORCH])]
+        if self.recurrences[-1] not in usable():
+            self.recurrences.append(usable()[0])
+        for shard in (*shards, *(best.shard for best in bests.values())):
+            shard.lattice.recurrence = self.recurrences[-1]
 
     def _kept_of(self, state: dict[str, Any], ends: Sequence[int]) -> Kept:
         """Return what was kept aside, from its state."""
@@ -522,7 +535,15 @@ class TrainingPopulation:
             tested = evaluate(network, test)
             values |= _tested(measure(network, tested), len(test))
             thinking = thinking_of(tested, test.labels, network.window.steps)
-        return Trained(network, values, list(channels), self.curves[member], step_dist=step_dist, thinking=thinking)
+        return Trained(
+            network,
+            values,
+            list(channels),
+            self.curves[member],
+            step_dist=step_dist,
+            thinking=thinking,
+            recurrences=tuple(self.recurrences),
+        )
 
     @torch.no_grad()
     def _priced(self, network: Lattice, member: int) -> dict[str, float]:

@@ -49,6 +49,7 @@ def assembled(window: Window, sources: Sequence[Source]) -> Lattice:
     lattice = Lattice(window, [0] * len(sources)).to(sources[0].lattice.readout_bias)
     for parameter in lattice.parameters():
         parameter.zero_()
+    lattice.recurrence = sources[0].lattice.recurrence
     lattice.entry.zero_()
     for row, source in enumerate(sources):
         for new, old, piece in _pieces(lattice, source):

@@ -4,8 +4,8 @@
 p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left (as in PonderNet,
 arXiv 2107.05407), with a bounded logit. *confidence* reads how sure the answer is, and nothing else:
 hazard(t) = sigmoid(b + w · sureness(z[t])). *state* reads the pooled activations of all layers, with gradients:
-hazard(t) = sigmoid(b + Σ_l H[l] · pool(h[l,t])). With standardised pixels the last one settles on one step for all
-images as it is now: see `benchmarks/halting.py`. This is the project's own definition.
+hazard(t) = sigmoid(b + Σ_l H[l] · pool(h[l,t])). While a network trains, it reads them standardised, by statistics that
+are part of b and H when it is done: see `Lattice.standardize_pooled`. This is the project's own definition.
 
 A network is used with one rule: for each image it halts at the first step at which the cumulated probability reaches
 `HALT_LEVEL`, the median of p(t|x), and answers with that step's readout. Everything that is reported as `accuracy`,

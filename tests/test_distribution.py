@@ -75,7 +75,8 @@ def test_wheel_holds_one_import_package_with_the_model_and_the_spaces_in_it(whee
     assert wheel.name.startswith("pareto_sweeper-")
     assert {name.split("/")[0] for name in contents(wheel)} == {"sweeper"}
     for folder in ("model", "search_spaces"):
-        here = {f"sweeper/{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.is_file()}
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+        here = {f"sweeper/{path.relative_to(ROOT)}" for path in files}
         assert here == {name for name in contents(wheel) if name.startswith(f"sweeper/{folder}/")}
     assert {"sweeper/py.typed", "sweeper/model/py.typed"} <= contents(wheel)
 

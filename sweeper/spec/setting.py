@@ -258,8 +258,7 @@ class LatticeSpec(Frozen):
         kernel: Side of the convolutions, in pixels.
         halve: Numbers of the layers whose image side is half of the layer below, from 2.
         time_selection: How the network decides after which step to answer: `fixed`, at the same one for all images;
-            `confidence`, as soon as its readout is sure; `state`, by what its channels say. Do not rely on
-            `state` yet: with standardised pixels nearly every network tried took the same step for all images.
+            `confidence`, as soon as its readout is sure; `state`, by what its channels say.
         bottom_up: When a layer takes what the layer below says: `within` the same step, so that every step is a whole
             sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
     """

@@ -146,6 +146,11 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     if job.networks and last == rounds:
         _refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
+    if moved := sorted({", then in ".join(one.recurrences) for one in trained if len(one.recurrences) > 1}):
+        notes.append(
+            f"population {job.key} ran in {moved[0]}: the machine that it went on on cannot run what it began in, "
+            "so that its numbers are not those of a training that was never interrupted, to the last bit"
+        )
     if notes:
         report(Progress(last, rounds, [{}] * len(wanted), tuple(notes)))
     complete = Outcome.COMPLETE if last == rounds else None
@@ -247,6 +252,7 @@ def _save_networks(
             "setting": dict(job.settings[member]),
             "measurement": {name: value for name, value in result.measurement.items() if math.isfinite(value)},
             "step_dist": result.step_dist,
+            "recurrence": ", then ".join(result.recurrences),
             **known,
             **thinking_entries(result.thinking, task.test),
         }

@@ -1,0 +1,204 @@
+"""The recurrence of a population in compiled code, with the same arguments and answers as `recurrence.unroll`.
+
+Each network and image is computed by itself, so what a network answers and learns does not depend on who is computed
+beside it, to the last bit. The work is divided over as many threads as torch may use, always in the same parts: their
+number changes no bit either.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sweeper.model.native.library import TORCH, Library, Range, library
+from sweeper.model.recurrence import Geometry, Weights
+
+#: Images of a batch that are worked on in one part; each has a sum of its own of what the weights' slopes are.
+IMAGES_OF_A_PART = 16
+
+#: Layers and kernels that the compiled code has room for; above them torch is used.
+MOST_LAYERS, MOST_KERNEL = 64, 31
+
+
+@dataclass
+class Room:
+    """What a lattice keeps states in from forward to backward, taken out while it is in use.
+
+    Memory that is asked for anew in every training step is cleared by the system page by page, which takes longer than
+    small networks need to fill it.
+    """
+
+    free: list[Tensor] = field(default_factory=list)
+
+    def take(self, floats: int, like: Tensor) -> Tensor:
+        """Return room for so many numbers."""
+        while self.free:
+            found = self.free.pop()
+            if len(found) == floats:
+                return found
+        return like.new_empty(floats)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Room:
+        """Return room of its own: what is in it is of no use to others."""
+        return Room()
+
+    def __reduce__(self) -> tuple[type[Room], tuple[()]]:
+        return Room, ()
+
+
+def serving(name: str, geometry: Geometry, images: Tensor) -> Library | None:
+    """Return the compiled code that can compute this; None where that is for torch to do.
+
+    Args:
+        name: What the code was compiled for; `torch`: none is to be used.
+        geometry: What is computed.
+        images: Of any shape; whether their slope is wanted matters.
+    """
+    is_served = (
+        name != TORCH
+        and images.dtype == torch.float32
+        and images.device.type == "cpu"
+        and not images.requires_grad
+        and geometry.layers <= MOST_LAYERS
+        and geometry.kernel <= MOST_KERNEL
+        and not torch.compiler.is_compiling()
+        and not torch.compiler.is_exporting()
+    )
+    return library(name) if is_served else None
+
+
+def unroll(code: Library, geometry: Geometry, images_BPCHW: Tensor, weights: Weights, room: Room) -> Tensor:
+    """Run the recurrence and pool every state over its pixels.
+
+    Args:
+        code: What computes it; see `serving`.
+        geometry: Sizes; at least one layer.
+        images_BPCHW: Images, float32 on the CPU.
+        weights: Of that geometry, float32 on the CPU.
+        room: Where states are kept for the way back.
+
+    Returns:
+        Mean activations, shape (T, B, P, F), where F counts the channels of all layers; differentiable once, by the
+        weights.
+
+    Raises:
+        MemoryError: If there is no room.
+    """
+    # Networks that see the same images, as in evaluation, need not have copies of them.
+    images = images_BPCHW if images_BPCHW[0, 0].is_contiguous() else images_BPCHW.contiguous()
+    flat = weights.flat()
+    call = _Call(code, geometry, images, room)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in flat):
+        features: Tensor = _Unrolled.apply(call, *flat)  # type: ignore[no-untyped-call]
+        return features
+    return call.forward(flat, None)
+
+
+class _Call:
+    """One unrolling: the library, the sizes as it takes them, and the images."""
+
+    def __init__(self, code: Library, geometry: Geometry, images: Tensor, room: Room) -> None:
+        self.code, self.geometry, self.images, self.room = code, geometry, images, room
+        sides = geometry.sides
+        sizes = [
+            *(geometry.population, geometry.steps, geometry.layers, geometry.kernel, geometry.up_delay),
+            *images.shape[2:],
+            *(*geometry.channels, *geometry.strides),
+            *(*(height for height, _ in sides), *(width for _, width in sides)),
+        ]
+        self.sizes = (ctypes.c_int32 * len(sizes))(*sizes)
+
+    @property
+    def batch(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def record_floats(self) -> int:
+        """Return how many floats are kept for the way back."""
+        return self.geometry.population * self.batch * self.code.record_floats(self.sizes)
+
+    def forward(self, flat: Sequence[Tensor], records: Tensor | None) -> Tensor:
+        """Return the features; into `records`, if given, goes what `backward` needs."""
+        geometry = self.geometry
+        weights = [weight.detach().contiguous() for weight in flat]
+        shape = (geometry.steps, self.batch, geometry.population, sum(geometry.channels))
+        features = self.images.new_empty(shape)
+        images = self.images.detach()
+
+        def work(part: Range) -> None:
+            self.code.forward(self.sizes, part, images, weights, features, records)
+
+        _divided(work, list(self._parts()))
+        return features
+
+    def backward(self, flat: Sequence[Tensor], slope_TBPF: Tensor, records: Tensor) -> list[Tensor]:
+        """Return the slopes of the weights."""
+        weights = [weight.detach().contiguous() for weight in flat]
+        slope_TBPF = slope_TBPF.contiguous()
+        parts = list(self._parts())
+        chunks = sorted({part.first_image for part in parts})
+        sizes = [weight.numel() for weight in weights]
+        sums = slope_TBPF.new_zeros(max(1, len(chunks)), sum(sizes))
+
+        def work(part: Range) -> None:
+            room = sums[chunks.index(part.first_image)].split(sizes)  # type: ignore[no-untyped-call]
+            self.code.backward(self.sizes, part, weights, slope_TBPF, records, room)
+
+        _divided(work, parts)
+        total = sums[0]
+        for chunk in sums[1:]:
+            total += chunk
+        found = total.split(sizes)  # type: ignore[no-untyped-call]
+        return [slope.view_as(weight) for slope, weight in zip(found, weights, strict=True)]
+
+    def _parts(self) -> Iterator[Range]:
+        """Yield what is worked on in one go: some images of all networks, or of one where threads share the work."""
+        networks = self.geometry.population
+        each = networks if torch.get_num_threads() == 1 else 1
+        for first in range(0, self.batch, IMAGES_OF_A_PART):
+            last = min(first + IMAGES_OF_A_PART, self.batch)
+            for network in range(0, networks, each):
+                yield Range(self.batch, network, network + each, first, last)
+
+
+def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
+    """Do the parts of some work, in as many threads as torch may use; the compiled code lets others run meanwhile."""
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads <= 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
+            pass
+
+
+class _Unrolled(torch.autograd.Function):
+    """An unrolling that keeps its states, and the way back through it."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *flat: Tensor) -> Tensor:
+        ctx.call, ctx.records = call, call.room.take(call.record_floats(), call.images)
+        ctx.save_for_backward(*flat)
+        return call.forward(flat, ctx.records)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope_TBPF: Tensor) -> tuple[Tensor | None, ...]:
+        call: _Call = ctx.call
+        if ctx.records is None:
+            raise RuntimeError(
+                "compiled code goes back once through what it computed, though retain_graph was asked for; "
+                f"set lattice.recurrence = {TORCH!r} before the images are answered"
+            )
+        slopes = call.backward(ctx.saved_tensors, slope_TBPF, ctx.records)
+        call.room.free.append(ctx.records)
+        ctx.records = None
+        return (None, *slopes)

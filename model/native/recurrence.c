@@ -1,0 +1,461 @@
+/* The recurrence of a lattice, unrolled over its steps, and the way back through it: what `sweeper.model.recurrence`
+   does with torch, one image in one network at a time, so that every state stays in the first caches.
+
+   All functions take a range of networks and of images, so that a caller may divide the work, and return 0, or -1 where
+   memory ran out. Arrays are float32 and C-contiguous but for the images, whose strides are given. */
+#include "planes.h"
+#include "kernels.h"
+
+/* What is worked on: networks p from first to before last, and images b of the batch. */
+typedef struct {
+    int64_t batch, first_network, last_network, first_image, last_image;
+} Range;
+
+/* By layer, those of all networks: (P, C_l, I_l, k, k), (P, C_l), (P, C_l, C_l, k, k), (P, C_l, C_{l+1}, k, k). */
+typedef struct {
+    const float *up[MOST_LAYERS], *bias[MOST_LAYERS], *lateral[MOST_LAYERS], *down[MOST_LAYERS];
+} Weights;
+
+static void read_weights(const Sizes *z, const float *const *flat, Weights *w) {
+    int n = 0;
+    for (int l = 0; l < z->layers; l++) w->up[l] = flat[n++];
+    for (int l = 0; l < z->layers; l++) w->bias[l] = flat[n++];
+    for (int l = 0; l < z->layers; l++) w->lateral[l] = z->steps > 1 ? flat[n++] : 0;
+    for (int l = 0; l + 1 < z->layers; l++) w->down[l] = z->steps > 1 ? flat[n++] : 0;
+}
+
+/* Where the weights of one network begin. */
+INLINE const float *of_network(const float *weights, int64_t p, long outputs, long inputs, long taps) {
+    return weights + p * outputs * inputs * taps;
+}
+
+/* Whether layer l takes what comes down in the convolution of all else; not where the layer above has another side. */
+INLINE int joins_above(const Sizes *z, int l) { return l + 1 < z->layers && z->stride[l + 1] == 1; }
+
+int64_t sweeper_record_floats(const int32_t *sizes) {
+    Sizes z;
+    read_sizes(&z, sizes);
+    return z.record;
+}
+
+/* ---- forward ---- */
+
+typedef struct {
+    Sizes z;
+    Memory memory;
+    /* By layer: packed weights of all that a layer takes, and how many terms they are. Layer 0's way up is apart: the
+       image's drive is the same at every step. */
+    float *packed[MOST_LAYERS];
+    int terms[MOST_LAYERS];
+    float *packed_image, *drive;
+    /* Where the layer above is smaller: what comes down, at its side, and then at this layer's. */
+    float *packed_down[MOST_LAYERS], *coarse[MOST_LAYERS], *fine[MOST_LAYERS];
+    int *up[MOST_LAYERS], *same[MOST_LAYERS]; /* offsets of taps: of the way up into a layer, and of its own planes */
+    bits *inside[MOST_LAYERS];
+    const float **term;
+    float *scratch; /* in place of a record where none is kept: two steps in turn */
+} Forward;
+
+static int prepare_forward(Forward *f, int keeps) {
+    const Sizes *z = &f->z;
+    Memory *m = &f->memory;
+    int K = z->taps, most = z->image_channels * K;
+    for (int l = 0; l < z->layers; l++) {
+        int c = z->channels[l], above = l + 1 < z->layers && z->steps > 1 ? z->channels[l + 1] : 0;
+        int joins = joins_above(z, l);
+        f->terms[l] = ((l ? z->channels[l - 1] : 0) + (z->steps > 1 ? c : 0) + (joins ? above : 0)) * K;
+        if (f->terms[l] > most) most = f->terms[l];
+        if (above * K > most) most = above * K;
+        f->packed[l] = floats(m, (long)c * f->terms[l]);
+        f->packed_down[l] = f->coarse[l] = f->fine[l] = 0;
+        if (above && !joins) {
+            f->packed_down[l] = floats(m, (long)c * above * K);
+            f->coarse[l] = floats(m, c * z->side[l + 1].plane);
+            f->fine[l] = zeros(m, c * z->side[l].plane);
+        }
+        f->up[l] = numbers(m, (long)inputs_of(z, l) * K);
+        f->same[l] = numbers(m, (long)c * K);
+        f->inside[l] = (bits *)zeros(m, (long)z->side[l].vectors * LANES);
+    }
+    f->packed_image = floats(m, (long)z->channels[0] * z->image_channels * K);
+    f->drive = zeros(m, z->channels[0] * z->side[0].plane);
+    f->term = places(m, most);
+    f->scratch = keeps ? 0 : floats(m, 2 * z->step + z->record - z->step * z->steps);
+    if (m->failed) return -1;
+    for (int l = 0; l < z->layers; l++) {
+        Side s = z->side[l];
+        /* A layer reads planes of the side below, which is its own, or phases of them, which have its own side. */
+        taps_of(z, s, inputs_of(z, l), z->stride[l] == 2, 1, f->up[l]);
+        taps_of(z, s, z->channels[l], 0, 1, f->same[l]);
+        int32_t *inside = (int32_t *)f->inside[l];
+        for (int y = 0; y < s.height; y++)
+            for (int x = 0; x < s.width; x++) inside[y * s.row + x] = -1;
+    }
+    return 0;
+}
+
+static void pack_forward(Forward *f, const Weights *w, int64_t p) {
+    const Sizes *z = &f->z;
+    int K = z->taps;
+    pack(of_network(w->up[0], p, z->channels[0], z->image_channels, K), z->channels[0], z->image_channels, K,
+         z->image_channels * K, 0, f->packed_image);
+    for (int l = 0; l < z->layers; l++) {
+        int c = z->channels[l], at = 0, all = f->terms[l];
+        if (l) {
+            int below = z->channels[l - 1];
+            pack(of_network(w->up[l], p, c, below, K), c, below, K, all, 0, f->packed[l]);
+            at = below * K;
+        }
+        if (z->steps == 1) continue;
+        pack(of_network(w->lateral[l], p, c, c, K), c, c, K, all, at, f->packed[l]);
+        if (l + 1 == z->layers) continue;
+        int above = z->channels[l + 1];
+        const float *down = of_network(w->down[l], p, c, above, K);
+        if (f->packed_down[l]) pack(down, c, above, K, above * K, 0, f->packed_down[l]);
+        else pack(down, c, above, K, all, at + c * K, f->packed[l]);
+    }
+}
+
+/* Write into `fine` what comes down to layer l from a smaller one, and for the first layer the image's drive with it. */
+static void come_down(Forward *f, int l, const float *above) {
+    const Sizes *z = &f->z;
+    Side s = z->side[l], small = z->side[l + 1];
+    int terms = z->channels[l + 1] * z->taps;
+    for (int k = 0; k < terms; k++) f->term[k] = above + small.front + f->same[l + 1][k];
+    Convolution c = {f->term, terms, f->packed_down[l], terms, 0, 0, 0, 0, 0, 0,
+                     f->coarse[l], small.plane, z->channels[l], small.vectors};
+    convolve_plain(&c);
+    for (int ch = 0; ch < z->channels[l]; ch++)
+        for (int y = 0; y < s.height; y++) {
+            float *to = f->fine[l] + ch * s.plane + y * s.row;
+            const float *from = f->coarse[l] + ch * small.plane + (y >> 1) * small.row;
+            for (int x = 0; x < s.width; x++) to[x] = from[x >> 1];
+            if (l) continue;
+            const float *drive = f->drive + ch * s.plane + y * s.row;
+            for (int x = 0; x < s.width; x++) to[x] += drive[x];
+        }
+}
+
+/* Compute a layer's state at step t from what is kept of this step and of the one before, and pool it. */
+static void step_layer(Forward *f, const float *bias, int l, int t, float *now, const float *before, float *features) {
+    const Sizes *z = &f->z;
+    Side s = z->side[l];
+    int K = z->taps, c = z->channels[l], n = 0;
+    const float *init = l ? 0 : f->drive;
+    if (t && f->packed_down[l]) {
+        come_down(f, l, before + z->state[l + 1]);
+        init = f->fine[l];
+    }
+    /* Terms that are not there are the last ones of those that are packed, but for those of the way up at step 0 of a
+       network in which it takes a step: there nothing is. */
+    if (l && t >= z->delay) {
+        const float *below = z->delay ? before : now;
+        below += (z->stride[l] == 2 ? z->phases[l - 1] : z->state[l - 1]) + s.front;
+        for (int k = 0; k < z->channels[l - 1] * K; k++) f->term[n++] = below + f->up[l][k];
+    }
+    if (t) {
+        const float *own = before + z->state[l] + s.front;
+        for (int k = 0; k < c * K; k++) f->term[n++] = own + f->same[l][k];
+        if (joins_above(z, l)) {
+            const float *above = before + z->state[l + 1] + s.front;
+            for (int k = 0; k < z->channels[l + 1] * K; k++) f->term[n++] = above + f->same[l + 1][k];
+        }
+    }
+    float *state = now + z->state[l];
+    clear_around(state, c, s);
+    Convolution convolution = {f->term, n, f->packed[l], f->terms[l], l ? bias : 0, init, s.plane, 0, 0, f->inside[l],
+                               state + s.front, s.plane, c, s.vectors};
+    convolve_relu(&convolution);
+    for (int ch = 0; ch < c; ch++) {
+        const float *h = state + ch * s.plane + s.front;
+        vec sum = {0};
+        for (int v = 0; v < s.vectors; v++) sum += load(h + v * LANES);
+        features[ch] = sum_of(sum) / (s.height * s.width);
+        if (l + 1 < z->layers && z->stride[l + 1] == 2)
+            lay_out(h, s.row, s.height, s.width, z->side[l + 1], 1,
+                    now + z->phases[l] + (long)ch * 4 * z->side[l + 1].plane);
+    }
+}
+
+/* Pool the states of every step into features (T, B, P, F). Images are at b · image_stride + p · network_stride, each
+   (C, H, W). Into records, if given, goes what `sweeper_backward` needs: (P, B, sweeper_record_floats). */
+int sweeper_forward(const int32_t *sizes, const Range *range, const float *images, int64_t image_stride,
+                    int64_t network_stride, const float *const *weights, float *features, float *records) {
+    Forward f = {.memory = {.count = 0}};
+    Weights w;
+    read_sizes(&f.z, sizes);
+    const Sizes *z = &f.z;
+    read_weights(z, weights, &w);
+    int failed = prepare_forward(&f, records != 0), halves = z->stride[0] == 2;
+    int terms = z->image_channels * z->taps;
+    for (int64_t p = range->first_network; !failed && p < range->last_network; p++) {
+        pack_forward(&f, &w, p);
+        for (int64_t b = range->first_image; b < range->last_image; b++) {
+            float *record = records ? records + (p * range->batch + b) * z->record : f.scratch;
+            float *image = record + z->step * (records ? z->steps : 2);
+            const float *pixels = images + b * image_stride + p * network_stride;
+            for (int c = 0; c < z->image_channels; c++)
+                lay_out(pixels + (long)c * z->image_height * z->image_width, z->image_width, z->image_height,
+                        z->image_width, z->side[0], halves, image + (long)c * (halves ? 4 : 1) * z->side[0].plane);
+            for (int k = 0; k < terms; k++) f.term[k] = image + z->side[0].front + f.up[0][k];
+            Convolution first = {f.term, terms, f.packed_image, terms, w.bias[0] + p * z->channels[0], 0, 0, 0, 0, 0,
+                                 f.drive, z->side[0].plane, z->channels[0], z->side[0].vectors};
+            convolve_plain(&first);
+            for (int t = 0; t < z->steps; t++) {
+                float *now = record + z->step * (records ? t : t & 1);
+                const float *before = records ? now - z->step : record + z->step * (~t & 1);
+                float *pooled = features + ((t * range->batch + b) * z->networks + p) * z->features;
+                for (int l = 0; l < z->layers; l++)
+                    step_layer(&f, w.bias[l] + p * z->channels[l], l, t, now, before, pooled + z->first_feature[l]);
+            }
+        }
+    }
+    give_back(&f.memory);
+    return failed;
+}
+
+/* ---- the way back ---- */
+
+typedef struct {
+    Sizes z;
+    Memory memory;
+    /* Slopes before the relu of all steps, and one of zeros behind: (T + 1) · step, a layer's planes from `slope` on.
+       Where a layer halves, the slopes of the one below are also added up over the pixels that came down from one of
+       its own: from `folded` on. */
+    float *slopes;
+    long step, slope[MOST_LAYERS], folded[MOST_LAYERS];
+    /* By layer: packed weights of all that a state goes into, and how many terms they are; where what goes up is
+       halved, that by phase and apart, what comes of it by phase, and at this layer's side. */
+    float *packed[MOST_LAYERS], *packed_up[MOST_LAYERS][4], *by_phase[MOST_LAYERS], *from_above[MOST_LAYERS];
+    int terms[MOST_LAYERS], phase_terms[MOST_LAYERS][4];
+    int *up[MOST_LAYERS], *same[MOST_LAYERS], *back[MOST_LAYERS];
+    const float **term, **slope_at, **source_at;
+    float *pooled, *image_slope;
+} Backward;
+
+static int prepare_backward(Backward *f) {
+    Sizes *z = &f->z;
+    Memory *m = &f->memory;
+    int K = z->taps, most = K;
+    f->step = 0;
+    for (int l = 0; l < z->layers; l++) {
+        f->slope[l] = f->step;
+        f->step += z->channels[l] * z->side[l].plane;
+        f->folded[l] = f->step;
+        if (l && z->stride[l] == 2) f->step += z->channels[l - 1] * z->side[l].plane;
+    }
+    f->slopes = zeros(m, f->step * (z->steps + 1));
+    for (int l = 0; l < z->layers; l++) {
+        int c = z->channels[l], above = l + 1 < z->layers ? z->channels[l + 1] : 0, joins = joins_above(z, l);
+        f->terms[l] = ((joins ? above : 0) + (z->steps > 1 ? c + (l ? z->channels[l - 1] : 0) : 0)) * K;
+        if (f->terms[l] > most) most = f->terms[l];
+        if (above * K > most) most = above * K;
+        f->packed[l] = floats(m, (long)c * f->terms[l]);
+        f->up[l] = numbers(m, (long)inputs_of(z, l) * K);
+        f->same[l] = numbers(m, (long)c * K);
+        f->back[l] = numbers(m, (long)c * K);
+        f->from_above[l] = f->by_phase[l] = 0;
+        if (above && !joins) {
+            f->from_above[l] = zeros(m, c * z->side[l].plane);
+            f->by_phase[l] = floats(m, 4 * c * z->side[l + 1].plane);
+            for (int phase = 0; phase < 4; phase++) {
+                f->phase_terms[l][phase] = 0;
+                for (int dy = -z->pad; dy <= z->pad; dy++)
+                    for (int dx = -z->pad; dx <= z->pad; dx++) f->phase_terms[l][phase] += (phase_of(dy, dx) == phase) * above;
+                f->packed_up[l][phase] = floats(m, (long)c * f->phase_terms[l][phase]);
+            }
+        }
+    }
+    f->term = places(m, most);
+    f->slope_at = places(m, z->steps);
+    f->source_at = places(m, z->steps);
+    f->pooled = floats(m, z->features);
+    f->image_slope = floats(m, z->channels[0] * z->side[0].plane);
+    if (m->failed) return -1;
+    for (int l = 0; l < z->layers; l++) {
+        taps_of(z, z->side[l], inputs_of(z, l), z->stride[l] == 2, 1, f->up[l]);
+        taps_of(z, z->side[l], z->channels[l], 0, 1, f->same[l]);
+        taps_of(z, z->side[l], z->channels[l], 0, -1, f->back[l]);
+    }
+    return 0;
+}
+
+static void pack_backward(Backward *f, const Weights *w, int64_t p) {
+    const Sizes *z = &f->z;
+    int K = z->taps;
+    for (int l = 0; l < z->layers; l++) {
+        int c = z->channels[l], at = 0, all = f->terms[l];
+        if (l + 1 < z->layers) {
+            int above = z->channels[l + 1];
+            const float *up = of_network(w->up[l + 1], p, above, c, K);
+            if (f->from_above[l])
+                for (int phase = 0; phase < 4; phase++)
+                    pack_back(up, above, c, z->pad, phase, f->phase_terms[l][phase], 0, f->packed_up[l][phase]);
+            else {
+                pack_back(up, above, c, z->pad, -1, all, 0, f->packed[l]);
+                at = above * K;
+            }
+        }
+        if (z->steps == 1) continue;
+        pack_back(of_network(w->lateral[l], p, c, c, K), c, c, z->pad, -1, all, at, f->packed[l]);
+        if (!l) continue;
+        int below = z->channels[l - 1];
+        pack_back(of_network(w->down[l - 1], p, below, c, K), below, c, z->pad, -1, all, at + c * K, f->packed[l]);
+    }
+}
+
+/* Write into `from_above` what a halving layer, whose slopes are given, hands back to layer l: each phase is a
+   convolution of its own. */
+static void halved_back(Backward *f, int l, const float *slopes) {
+    const Sizes *z = &f->z;
+    Side s = z->side[l], small = z->side[l + 1];
+    const float *from = slopes + small.front;
+    for (int phase = 0; phase < 4; phase++) {
+        int n = 0;
+        for (int o = 0; o < z->channels[l + 1]; o++)
+            for (int dy = -z->pad; dy <= z->pad; dy++)
+                for (int dx = -z->pad; dx <= z->pad; dx++)
+                    if (phase_of(dy, dx) == phase)
+                        f->term[n++] = from + o * small.plane - (half_down(dy) * small.row + half_down(dx));
+        Convolution c = {f->term, n, f->packed_up[l][phase], n, 0, 0, 0, 0, 0, 0,
+                         f->by_phase[l] + phase * small.plane, 4 * small.plane, z->channels[l], small.vectors};
+        convolve_plain(&c);
+    }
+    for (int ch = 0; ch < z->channels[l]; ch++)
+        for (int y = 0; y < s.height; y++) {
+            float *to = f->from_above[l] + ch * s.plane + y * s.row;
+            const float *even = f->by_phase[l] + ch * 4 * small.plane + (y & 1) * 2 * small.plane + (y >> 1) * small.row;
+            const float *odd = even + small.plane;
+            for (int x = 0; x + 1 < s.width; x += 2) {
+                to[x] = even[x >> 1];
+                to[x + 1] = odd[x >> 1];
+            }
+            if (s.width & 1) to[s.width - 1] = even[s.width >> 1];
+        }
+}
+
+/* Add up the slopes of a layer's state over the pixels that each pixel of the smaller layer above came down to. */
+static void fold(const float *slopes, int channels, Side s, Side small, float *to) {
+    memset(to, 0, channels * small.plane * sizeof(float));
+    for (int ch = 0; ch < channels; ch++)
+        for (int y = 0; y < s.height; y++) {
+            const float *from = slopes + ch * s.plane + s.front + y * s.row;
+            float *row = to + ch * small.plane + small.front + (y >> 1) * small.row;
+            for (int x = 0; x + 1 < s.width; x += 2) row[x >> 1] += from[x] + from[x + 1];
+            if (s.width & 1) row[s.width >> 1] += from[s.width - 1];
+        }
+}
+
+/* Compute the slope of h[l,t] before its relu, from what it fed at this step and the next. */
+static void slope_layer(Backward *f, int l, int t, const float *now, const float *feature_slopes) {
+    const Sizes *z = &f->z;
+    Side s = z->side[l];
+    int K = z->taps, c = z->channels[l], n = 0;
+    float *here = f->slopes + f->step * t, *next = here + f->step;
+    const float *init = 0;
+    if (l + 1 < z->layers && t + z->delay < z->steps) {
+        const float *above = (z->delay ? next : here) + f->slope[l + 1];
+        if (f->from_above[l]) {
+            halved_back(f, l, above);
+            init = f->from_above[l];
+        } else
+            for (int k = 0; k < z->channels[l + 1] * K; k++) f->term[n++] = above + s.front + f->back[l + 1][k];
+    }
+    if (t + 1 < z->steps) {
+        const float *own = next + f->slope[l] + s.front;
+        for (int k = 0; k < c * K; k++) f->term[n++] = own + f->back[l][k];
+        if (l) {
+            const float *below = next + (z->stride[l] == 2 ? f->folded[l] : f->slope[l - 1]) + s.front;
+            for (int i = 0; i < z->channels[l - 1]; i++)
+                for (int k = 0; k < K; k++) f->term[n++] = below + i * s.plane + f->back[l][k];
+        }
+    }
+    for (int ch = 0; ch < c; ch++) f->pooled[ch] = feature_slopes[ch] / (s.height * s.width);
+    Convolution convolution = {f->term, n, f->packed[l], f->terms[l], f->pooled, init, s.plane,
+                               now + z->state[l] + s.front, s.plane, 0, here + f->slope[l] + s.front, s.plane, c, s.vectors};
+    convolve_gate(&convolution);
+    if (t && l + 1 < z->layers && z->stride[l + 1] == 2)
+        fold(here + f->slope[l], c, s, z->side[l + 1], here + f->folded[l + 1]);
+}
+
+/* Add to the slopes of layer l's weights what one image gives, when the slopes of all its states are there. */
+static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, const float *record) {
+    const Sizes *z = &f->z;
+    Side s = z->side[l];
+    int K = z->taps, c = z->channels[l], below = inputs_of(z, l), n = 0;
+    float *bias = (float *)slopes->bias[l] + p * c;
+    for (int ch = 0; ch < c; ch++) {
+        vec all = {0};
+        for (int v = 0; v < s.vectors; v++) {
+            vec sum = {0};
+            for (int t = 0; t < z->steps; t++)
+                sum += load(f->slopes + f->step * t + f->slope[l] + ch * s.plane + s.front + v * LANES);
+            if (!l) store(f->image_slope + ch * s.plane + v * LANES, sum);
+            all += sum;
+        }
+        bias[ch] += sum_of(all);
+    }
+    if (l)
+        for (int t = z->delay; t < z->steps; t++, n++) {
+            f->slope_at[n] = f->slopes + f->step * t + f->slope[l] + s.front;
+            f->source_at[n] = record + z->step * (t - z->delay) + s.front +
+                              (z->stride[l] == 2 ? z->phases[l - 1] : z->state[l - 1]);
+        }
+    else { /* the image is the same at every step: once, with the sum of the slopes */
+        f->slope_at[n] = f->image_slope;
+        f->source_at[n++] = record + z->step * z->steps + s.front;
+    }
+    Correlation up = {f->slope_at, s.plane, c, f->source_at, f->up[l], below * K, n, s.vectors,
+                      (float *)slopes->up[l] + p * c * below * K};
+    correlate(&up);
+    if (z->steps == 1) return;
+    for (int t = 1; t < z->steps; t++) {
+        f->slope_at[t - 1] = f->slopes + f->step * t + f->slope[l] + s.front;
+        f->source_at[t - 1] = record + z->step * (t - 1) + z->state[l] + s.front;
+    }
+    Correlation lateral = {f->slope_at, s.plane, c, f->source_at, f->same[l], c * K, z->steps - 1, s.vectors,
+                           (float *)slopes->lateral[l] + p * c * c * K};
+    correlate(&lateral);
+    if (l + 1 == z->layers) return;
+    Side high = z->side[l + 1];
+    int above = z->channels[l + 1];
+    for (int t = 1; t < z->steps; t++) {
+        f->slope_at[t - 1] = f->slopes + f->step * t + (z->stride[l + 1] == 2 ? f->folded[l + 1] : f->slope[l]) + high.front;
+        f->source_at[t - 1] = record + z->step * (t - 1) + z->state[l + 1] + high.front;
+    }
+    Correlation down = {f->slope_at, high.plane, c, f->source_at, f->same[l + 1], above * K, z->steps - 1, high.vectors,
+                        (float *)slopes->down[l] + p * c * above * K};
+    correlate(&down);
+}
+
+/* Add to the slopes of the weights, laid out as these are, given those of the features (T, B, P, F) and what
+   `sweeper_forward` kept. */
+int sweeper_backward(const int32_t *sizes, const Range *range, const float *const *weights, const float *feature_slopes,
+                     const float *records, float *const *slopes) {
+    Backward f = {.memory = {.count = 0}};
+    Weights w, found;
+    read_sizes(&f.z, sizes);
+    const Sizes *z = &f.z;
+    read_weights(z, weights, &w);
+    read_weights(z, (const float *const *)slopes, &found);
+    int failed = prepare_backward(&f);
+    for (int64_t p = range->first_network; !failed && p < range->last_network; p++) {
+        pack_backward(&f, &w, p);
+        for (int64_t b = range->first_image; b < range->last_image; b++) {
+            const float *record = records + (p * range->batch + b) * z->record;
+            for (int t = z->steps - 1; t >= 0; t--)
+                for (int l = z->layers - 1; l >= 0; l--)
+                    slope_layer(&f, l, t, record + z->step * t,
+                                feature_slopes + ((t * range->batch + b) * z->networks + p) * z->features + z->first_feature[l]);
+            for (int l = 0; l < z->layers; l++) weigh_layer(&f, &found, p, l, record);
+        }
+    }
+    give_back(&f.memory);
+    return failed;
+}
+
+#ifndef SOURCE_DIGEST
+#define SOURCE_DIGEST ""
+#endif
+/* Of which source this was compiled: one that was compiled from another is not loaded. */
+const char *sweeper_source_digest(void) { return SOURCE_DIGEST; }
