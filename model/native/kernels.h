@@ -3,8 +3,17 @@
    Both keep a tile of results in registers. Its sizes are constants wherever a tile is called, so that its loops are
    unrolled. */
 
-#define OUTPUTS 4 /* channels of a tile */
-#define ACROSS 3  /* vectors of a tile, or weights of one of slopes */
+#define OUTPUTS 4 /* channels of a tile at most */
+#define ACROSS 9  /* vectors of a tile at most, or weights of one of slopes */
+
+/* How wide a tile of so many channels is: what fills the registers, since every sum waits for itself. */
+#define ACROSS_OF(O) ((O) == 4 ? 3 : (O) == 3 ? 3 : (O) == 2 ? 5 : 9)
+
+/* Channels of the next tile where so many are left: of about one width, since narrow ones do little at a time. */
+INLINE int tile_of(int left) {
+    int tiles = (left + OUTPUTS - 1) / OUTPUTS;
+    return (left + tiles - 1) / tiles;
+}
 
 #if defined(__x86_64__)
 #define KEEP(x) __asm__("" : "+x"(x)) /* in a register: as an operand in memory it would be read once for each use */
@@ -37,6 +46,22 @@ typedef struct {
     int outputs, vectors;
 } Convolution;
 
+/* Pass the sums of a tile on as planes. By itself, so that what it needs takes no register from the sums. */
+static __attribute__((noinline)) void finish(const int mode, const Convolution *c, const vec *sums, int O, int V, int o0, int v0) {
+    long at = (long)v0 * LANES;
+    for (int o = o0; o < o0 + O; o++) {
+        float *out = c->out + o * c->out_plane + at;
+        const float *gate = mode == GATE ? c->gate + o * c->gate_plane + at : 0;
+        for (int v = 0; v < V; v++) {
+            vec y = *sums++;
+            if (mode == RELU) /* NaN stays NaN, as in torch */
+                y = (vec)((bits)y & ~(y <= 0) & c->inside[v0 + v]);
+            if (mode == GATE) y = (vec)((bits)y & ~(load(gate + v * LANES) <= 0));
+            store(out + v * LANES, y);
+        }
+    }
+}
+
 INLINE void convolve_tile(const int O, const int V, const int mode, const Convolution *c, const float *w, int o0, int v0) {
     vec sum[OUTPUTS][ACROSS];
     long at = (long)v0 * LANES;
@@ -49,38 +74,49 @@ INLINE void convolve_tile(const int O, const int V, const int mode, const Convol
         }
     for (int k = 0; k < c->terms; k++) {
         const float *from = c->term[k] + at;
-        vec x[ACROSS];
+        if (V <= O) { /* the fewer ones stay in registers beside the sums */
+            vec x[ACROSS];
+#pragma GCC unroll 16
+            for (int v = 0; v < V; v++) x[v] = load(from + v * LANES);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; v++) x[v] = load(from + v * LANES);
+            for (int o = 0; o < O; o++)
+#pragma GCC unroll 16
+                for (int v = 0; v < V; v++) sum[o][v] += x[v] * w[k * O + o];
+        } else {
+#pragma GCC unroll 16
+            for (int v = 0; v < V; v++) {
+                vec x = load(from + v * LANES);
 #pragma GCC unroll 8
-        for (int o = 0; o < O; o++)
-#pragma GCC unroll 8
-            for (int v = 0; v < V; v++) sum[o][v] += x[v] * w[k * O + o];
+                for (int o = 0; o < O; o++) sum[o][v] += x * w[k * O + o];
+            }
+        }
     }
+    vec sums[OUTPUTS * ACROSS];
 #pragma GCC unroll 8
     for (int o = 0; o < O; o++)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++) {
-            vec y = sum[o][v];
-            if (mode == RELU) /* NaN stays NaN, as in torch */
-                y = (vec)((bits)y & ~(y <= 0) & c->inside[v0 + v]);
-            if (mode == GATE) y = (vec)((bits)y & ~(load(c->gate + (o0 + o) * c->gate_plane + at + v * LANES) <= 0));
-            store(c->out + (o0 + o) * c->out_plane + at + v * LANES, y);
-        }
+#pragma GCC unroll 16
+        for (int v = 0; v < V; v++) sums[o * V + v] = sum[o][v];
+    finish(mode, c, sums, O, V, o0, v0);
 }
 INLINE void convolve_outputs(const int O, const int mode, const Convolution *c, const float *w, int o0) {
+    const int V = ACROSS_OF(O);
     int v = 0;
-    for (; v + ACROSS <= c->vectors; v += ACROSS) convolve_tile(O, ACROSS, mode, c, w, o0, v);
+    for (; v + V <= c->vectors; v += V) convolve_tile(O, V, mode, c, w, o0, v);
+    if (V > 5 && c->vectors - v >= 5) convolve_tile(O, 5, mode, c, w, o0, v), v += 5;
+    if (V > 4 && c->vectors - v >= 4) convolve_tile(O, 4, mode, c, w, o0, v), v += 4;
+    if (V > 3 && c->vectors - v >= 3) convolve_tile(O, 3, mode, c, w, o0, v), v += 3;
     if (c->vectors - v == 2) convolve_tile(O, 2, mode, c, w, o0, v);
     if (c->vectors - v == 1) convolve_tile(O, 1, mode, c, w, o0, v);
 }
 INLINE void convolve(const int mode, const Convolution *c) {
-    const float *w = c->weight;
-    int o = 0;
-    for (; o + OUTPUTS <= c->outputs; o += OUTPUTS, w += OUTPUTS * c->all_terms) convolve_outputs(OUTPUTS, mode, c, w, o);
-    if (c->outputs - o == 3) convolve_outputs(3, mode, c, w, o);
-    if (c->outputs - o == 2) convolve_outputs(2, mode, c, w, o);
-    if (c->outputs - o == 1) convolve_outputs(1, mode, c, w, o);
+    for (int o = 0, width; o < c->outputs; o += width) {
+        const float *w = c->weight + (long)o * c->all_terms;
+        width = tile_of(c->outputs - o);
+        if (width == 4) convolve_outputs(4, mode, c, w, o);
+        if (width == 3) convolve_outputs(3, mode, c, w, o);
+        if (width == 2) convolve_outputs(2, mode, c, w, o);
+        if (width == 1) convolve_outputs(1, mode, c, w, o);
+    }
 }
 static __attribute__((noinline)) void convolve_plain(const Convolution *c) { convolve(PLAIN, c); }
 static __attribute__((noinline)) void convolve_relu(const Convolution *c) { convolve(RELU, c); }
@@ -89,8 +125,8 @@ static __attribute__((noinline)) void convolve_gate(const Convolution *c) { conv
 /* Lay weights (O, I, taps) out for a convolution: by tile of outputs, then by term (input, tap), then by output. They are
    its terms from `first` on, of `all` in all. */
 static void pack(const float *w, int O, int I, int taps, int all, int first, float *packed) {
-    for (int o = 0; o < O; o += OUTPUTS) {
-        int width = O - o < OUTPUTS ? O - o : OUTPUTS;
+    for (int o = 0, width; o < O; o += width) {
+        width = tile_of(O - o);
         float *to = packed + (long)o * all + (long)first * width;
         for (int k = 0; k < I * taps; k++)
             for (int j = 0; j < width; j++) to[k * width + j] = w[(long)(o + j) * I * taps + k];
@@ -100,8 +136,8 @@ static void pack(const float *w, int O, int I, int taps, int all, int first, flo
    taken, or all where it is below 0. */
 static void pack_back(const float *w, int O, int I, int pad, int phase, int all, int first, float *packed) {
     int taps = (2 * pad + 1) * (2 * pad + 1);
-    for (int i = 0; i < I; i += OUTPUTS) {
-        int width = I - i < OUTPUTS ? I - i : OUTPUTS;
+    for (int i = 0, width; i < I; i += width) {
+        width = tile_of(I - i);
         float *to = packed + (long)i * all + (long)first * width;
         for (int o = 0; o < O; o++)
             for (int tap = 0; tap < taps; tap++) {
@@ -127,39 +163,59 @@ INLINE void correlate_tile(const int O, const int K, const Correlation *c, int o
     vec sum[OUTPUTS][ACROSS];
 #pragma GCC unroll 8
     for (int o = 0; o < O; o++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int k = 0; k < K; k++) sum[o][k] = (vec){0};
     for (int s = 0; s < c->steps; s++) {
         const float *slope = c->slope[s] + o0 * c->slope_plane, *from[ACROSS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int k = 0; k < K; k++) from[k] = c->source[s] + c->offset[k0 + k];
         for (int v = 0; v < c->vectors; v++) {
-            vec x[ACROSS];
+            if (K <= O) {
+                vec x[ACROSS];
+#pragma GCC unroll 16
+                for (int k = 0; k < K; k++) x[k] = load(from[k] + v * LANES);
 #pragma GCC unroll 8
-            for (int k = 0; k < K; k++) x[k] = load(from[k] + v * LANES);
+                for (int o = 0; o < O; o++) {
+                    vec d = load(slope + o * c->slope_plane + v * LANES);
+                    KEEP(d);
+#pragma GCC unroll 16
+                    for (int k = 0; k < K; k++) sum[o][k] += d * x[k];
+                }
+            } else {
+                vec d[OUTPUTS];
 #pragma GCC unroll 8
-            for (int o = 0; o < O; o++) {
-                vec d = load(slope + o * c->slope_plane + v * LANES);
-                KEEP(d);
+                for (int o = 0; o < O; o++) {
+                    d[o] = load(slope + o * c->slope_plane + v * LANES);
+                    KEEP(d[o]);
+                }
+#pragma GCC unroll 16
+                for (int k = 0; k < K; k++) {
+                    vec x = load(from[k] + v * LANES);
+                    if (O > 1) KEEP(x);
 #pragma GCC unroll 8
-                for (int k = 0; k < K; k++) sum[o][k] += d * x[k];
+                    for (int o = 0; o < O; o++) sum[o][k] += d[o] * x;
+                }
             }
         }
     }
 #pragma GCC unroll 8
     for (int o = 0; o < O; o++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int k = 0; k < K; k++) c->out[(long)(o0 + o) * c->terms + k0 + k] += sum_of(sum[o][k]);
 }
 INLINE void correlate_outputs(const int O, const Correlation *c, int o0) {
+    const int K = ACROSS_OF(O);
     int k = 0;
-    for (; k + ACROSS <= c->terms; k += ACROSS) correlate_tile(O, ACROSS, c, o0, k);
+    for (; k + K <= c->terms; k += K) correlate_tile(O, K, c, o0, k);
+    if (K > 4 && c->terms - k >= 4) correlate_tile(O, 4, c, o0, k), k += 4;
     for (; k < c->terms; k++) correlate_tile(O, 1, c, o0, k);
 }
 static __attribute__((noinline)) void correlate(const Correlation *c) {
-    int o = 0;
-    for (; o + OUTPUTS <= c->outputs; o += OUTPUTS) correlate_outputs(OUTPUTS, c, o);
-    if (c->outputs - o == 3) correlate_outputs(3, c, o);
-    if (c->outputs - o == 2) correlate_outputs(2, c, o);
-    if (c->outputs - o == 1) correlate_outputs(1, c, o);
+    for (int o = 0, width; o < c->outputs; o += width) {
+        width = tile_of(c->outputs - o);
+        if (width == 4) correlate_outputs(4, c, o);
+        if (width == 3) correlate_outputs(3, c, o);
+        if (width == 2) correlate_outputs(2, c, o);
+        if (width == 1) correlate_outputs(1, c, o);
+    }
 }

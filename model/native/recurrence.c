@@ -216,10 +216,15 @@ int sweeper_forward(const int32_t *sizes, const Range *range, const float *image
 
 /* ---- the way back ---- */
 
+#define SUMMED 128 /* vectors that are summed over, at least, before a sum is added up */
+
 typedef struct {
     Sizes z;
     Memory memory;
-    /* Slopes before the relu of all steps, and one of zeros behind: (T + 1) · step, a layer's planes from `slope` on.
+    /* Images whose slopes are there at once: a weight's slope is summed over so many before its vector is added up. */
+    int together;
+    /* By image, slopes before the relu of all steps, and one of zeros behind: (T + 1) · step, a layer's planes from
+       `slope` on.
        Where a layer halves, the slopes of the one below are also added up over the pixels that came down from one of
        its own: from `folded` on. */
     float *slopes;
@@ -244,7 +249,9 @@ static int prepare_backward(Backward *f) {
         f->folded[l] = f->step;
         if (l && z->stride[l] == 2) f->step += z->channels[l - 1] * z->side[l].plane;
     }
-    f->slopes = zeros(m, f->step * (z->steps + 1));
+    long vectors = (long)z->steps * z->side[z->layers - 1].vectors;
+    f->together = vectors >= SUMMED ? 1 : (SUMMED + vectors - 1) / vectors;
+    f->slopes = zeros(m, f->together * f->step * (z->steps + 1));
     for (int l = 0; l < z->layers; l++) {
         int c = z->channels[l], above = l + 1 < z->layers ? z->channels[l + 1] : 0, joins = joins_above(z, l);
         f->terms[l] = ((joins ? above : 0) + (z->steps > 1 ? c + (l ? z->channels[l - 1] : 0) : 0)) * K;
@@ -267,10 +274,10 @@ static int prepare_backward(Backward *f) {
         }
     }
     f->term = places(m, most);
-    f->slope_at = places(m, z->steps);
-    f->source_at = places(m, z->steps);
+    f->slope_at = places(m, (long)z->steps * f->together);
+    f->source_at = places(m, (long)z->steps * f->together);
     f->pooled = floats(m, z->features);
-    f->image_slope = floats(m, z->channels[0] * z->side[0].plane);
+    f->image_slope = floats(m, (long)f->together * z->channels[0] * z->side[0].plane);
     if (m->failed) return -1;
     for (int l = 0; l < z->layers; l++) {
         taps_of(z, z->side[l], inputs_of(z, l), z->stride[l] == 2, 1, f->up[l]);
@@ -347,11 +354,11 @@ static void fold(const float *slopes, int channels, Side s, Side small, float *t
 }
 
 /* Compute the slope of h[l,t] before its relu, from what it fed at this step and the next. */
-static void slope_layer(Backward *f, int l, int t, const float *now, const float *feature_slopes) {
+static void slope_layer(Backward *f, int l, int t, float *slopes, const float *now, const float *feature_slopes) {
     const Sizes *z = &f->z;
     Side s = z->side[l];
     int K = z->taps, c = z->channels[l], n = 0;
-    float *here = f->slopes + f->step * t, *next = here + f->step;
+    float *here = slopes + f->step * t, *next = here + f->step;
     const float *init = 0;
     if (l + 1 < z->layers && t + z->delay < z->steps) {
         const float *above = (z->delay ? next : here) + f->slope[l + 1];
@@ -378,52 +385,62 @@ static void slope_layer(Backward *f, int l, int t, const float *now, const float
         fold(here + f->slope[l], c, s, z->side[l + 1], here + f->folded[l + 1]);
 }
 
-/* Add to the slopes of layer l's weights what one image gives, when the slopes of all its states are there. */
-static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, const float *record) {
+/* Add to the slopes of layer l's weights what some images give, whose records are side by side, when the slopes of all
+   their states are there. */
+static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, const float *records, int images) {
     const Sizes *z = &f->z;
     Side s = z->side[l];
     int K = z->taps, c = z->channels[l], below = inputs_of(z, l), n = 0;
+    long of_image = f->step * (z->steps + 1), of_drive = c * s.plane;
     float *bias = (float *)slopes->bias[l] + p * c;
     for (int ch = 0; ch < c; ch++) {
         vec all = {0};
-        for (int v = 0; v < s.vectors; v++) {
-            vec sum = {0};
-            for (int t = 0; t < z->steps; t++)
-                sum += load(f->slopes + f->step * t + f->slope[l] + ch * s.plane + s.front + v * LANES);
-            if (!l) store(f->image_slope + ch * s.plane + v * LANES, sum);
-            all += sum;
-        }
+        for (int i = 0; i < images; i++)
+            for (int v = 0; v < s.vectors; v++) {
+                vec sum = {0};
+                const float *from = f->slopes + i * of_image + f->slope[l] + ch * s.plane + s.front + v * LANES;
+                for (int t = 0; t < z->steps; t++) sum += load(from + f->step * t);
+                if (!l) store(f->image_slope + i * of_drive + ch * s.plane + v * LANES, sum);
+                all += sum;
+            }
         bias[ch] += sum_of(all);
     }
-    if (l)
-        for (int t = z->delay; t < z->steps; t++, n++) {
-            f->slope_at[n] = f->slopes + f->step * t + f->slope[l] + s.front;
-            f->source_at[n] = record + z->step * (t - z->delay) + s.front +
-                              (z->stride[l] == 2 ? z->phases[l - 1] : z->state[l - 1]);
-        }
-    else { /* the image is the same at every step: once, with the sum of the slopes */
-        f->slope_at[n] = f->image_slope;
-        f->source_at[n++] = record + z->step * z->steps + s.front;
+    for (int i = 0; i < images; i++) {
+        const float *its = f->slopes + i * of_image, *record = records + i * z->record;
+        if (!l) { /* the image is the same at every step: once, with the sum of the slopes */
+            f->slope_at[n] = f->image_slope + i * of_drive;
+            f->source_at[n++] = record + z->step * z->steps + s.front;
+        } else
+            for (int t = z->delay; t < z->steps; t++, n++) {
+                f->slope_at[n] = its + f->step * t + f->slope[l] + s.front;
+                f->source_at[n] = record + z->step * (t - z->delay) + s.front +
+                                  (z->stride[l] == 2 ? z->phases[l - 1] : z->state[l - 1]);
+            }
     }
     Correlation up = {f->slope_at, s.plane, c, f->source_at, f->up[l], below * K, n, s.vectors,
                       (float *)slopes->up[l] + p * c * below * K};
     correlate(&up);
     if (z->steps == 1) return;
-    for (int t = 1; t < z->steps; t++) {
-        f->slope_at[t - 1] = f->slopes + f->step * t + f->slope[l] + s.front;
-        f->source_at[t - 1] = record + z->step * (t - 1) + z->state[l] + s.front;
-    }
-    Correlation lateral = {f->slope_at, s.plane, c, f->source_at, f->same[l], c * K, z->steps - 1, s.vectors,
+    n = 0;
+    for (int i = 0; i < images; i++)
+        for (int t = 1; t < z->steps; t++, n++) {
+            f->slope_at[n] = f->slopes + i * of_image + f->step * t + f->slope[l] + s.front;
+            f->source_at[n] = records + i * z->record + z->step * (t - 1) + z->state[l] + s.front;
+        }
+    Correlation lateral = {f->slope_at, s.plane, c, f->source_at, f->same[l], c * K, n, s.vectors,
                            (float *)slopes->lateral[l] + p * c * c * K};
     correlate(&lateral);
     if (l + 1 == z->layers) return;
     Side high = z->side[l + 1];
     int above = z->channels[l + 1];
-    for (int t = 1; t < z->steps; t++) {
-        f->slope_at[t - 1] = f->slopes + f->step * t + (z->stride[l + 1] == 2 ? f->folded[l + 1] : f->slope[l]) + high.front;
-        f->source_at[t - 1] = record + z->step * (t - 1) + z->state[l + 1] + high.front;
-    }
-    Correlation down = {f->slope_at, high.plane, c, f->source_at, f->same[l + 1], above * K, z->steps - 1, high.vectors,
+    long slope = z->stride[l + 1] == 2 ? f->folded[l + 1] : f->slope[l];
+    n = 0;
+    for (int i = 0; i < images; i++)
+        for (int t = 1; t < z->steps; t++, n++) {
+            f->slope_at[n] = f->slopes + i * of_image + f->step * t + slope + high.front;
+            f->source_at[n] = records + i * z->record + z->step * (t - 1) + z->state[l + 1] + high.front;
+        }
+    Correlation down = {f->slope_at, high.plane, c, f->source_at, f->same[l + 1], above * K, n, high.vectors,
                         (float *)slopes->down[l] + p * c * above * K};
     correlate(&down);
 }
@@ -441,13 +458,17 @@ int sweeper_backward(const int32_t *sizes, const Range *range, const float *cons
     int failed = prepare_backward(&f);
     for (int64_t p = range->first_network; !failed && p < range->last_network; p++) {
         pack_backward(&f, &w, p);
-        for (int64_t b = range->first_image; b < range->last_image; b++) {
-            const float *record = records + (p * range->batch + b) * z->record;
-            for (int t = z->steps - 1; t >= 0; t--)
-                for (int l = z->layers - 1; l >= 0; l--)
-                    slope_layer(&f, l, t, record + z->step * t,
-                                feature_slopes + ((t * range->batch + b) * z->networks + p) * z->features + z->first_feature[l]);
-            for (int l = 0; l < z->layers; l++) weigh_layer(&f, &found, p, l, record);
+        for (int64_t b = range->first_image; b < range->last_image; b += f.together) {
+            int images = range->last_image - b < f.together ? range->last_image - b : f.together;
+            const float *kept = records + (p * range->batch + b) * z->record;
+            for (int i = 0; i < images; i++)
+                for (int t = z->steps - 1; t >= 0; t--) {
+                    const float *pooled = feature_slopes + ((t * range->batch + b + i) * z->networks + p) * z->features;
+                    for (int l = z->layers - 1; l >= 0; l--)
+                        slope_layer(&f, l, t, f.slopes + i * f.step * (z->steps + 1), kept + i * z->record + z->step * t,
+                                    pooled + z->first_feature[l]);
+                }
+            for (int l = 0; l < z->layers; l++) weigh_layer(&f, &found, p, l, kept, images);
         }
     }
     give_back(&f.memory);

@@ -269,3 +269,15 @@ def test_training_that_began_in_what_is_not_there_says_so_and_goes_on(digits):
     resumed, _ = states_of(digits, states[0])
     assert resumed[0].recurrences == ("another", usable()[0])
     assert resumed[0].network is not None
+
+
+@given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(3, 9), st.integers(1, 5))
+@settings(deadline=None)
+def test_torch_learns_kernels_of_one_pixel_that_halve_the_image(population, below, here, side, count):
+    """Torch 2.13 itself writes beyond its memory there; see `Geometry.slopes`."""
+    window = Window((below, here), 2, (1, side, side), 3, kernel=1, halve=(2,))
+    lattice, images = lattice_and_images(window, population, count, is_shared=False)
+    lattice.recurrence = TORCH
+    found = answered(lattice, images)
+    features, slopes = answered(lattice.double(), images.double())
+    assert_alike(found, (features.float(), {name: slope.float() for name, slope in slopes.items()}))
