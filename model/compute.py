@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from sweeper.model.native.library import usable
+
 
 def use_threads(threads: int) -> None:
     """Let torch use so many threads from now on. Results depend on the number, so callers fix it."""
@@ -27,7 +29,10 @@ def machine_bytes() -> int:
 
 
 def torch_facts() -> dict[str, Any]:
-    """Return what torch was built for and sees: `version`, `built_for`, `devices`, `threads`."""
+    """Return what torch was built for and sees: `version`, `built_for`, `devices`, `threads`; and `recurrences`.
+
+    The last are what a recurrence can run in here, the fastest first, and torch last.
+    """
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
     if torch.version.hip:
         built_for = f"ROCm {torch.version.hip}"
@@ -37,6 +42,7 @@ def torch_facts() -> dict[str, Any]:
         "built_for": built_for,
         "devices": [torch.cuda.get_device_name(number) for number in range(count)],
         "threads": torch.get_num_threads(),
+        "recurrences": usable(),
     }
 
 

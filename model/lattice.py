@@ -32,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -351,6 +352,14 @@ class Lattice(nn.Module):
     def _hazard_PF(self) -> Tensor:
         return torch.cat([*self.hazard, self._no_weights(1)], dim=-1)[:, 0]
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Load what is stored, with the statistics of pooled activations where there are any."""
+        if f"{prefix}pooled_mean" in state_dict:  # not in a network, nor where an earlier version began the training
+            self.standardize_pooled()
+        else:
+            self.pooled_mean = self.pooled_var = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     @torch.no_grad()
     def standardize_pooled(self) -> None:
         """Let a hazard that reads the state read it standardised from now on; does nothing where it does not.
@@ -395,9 +404,23 @@ class Lattice(nn.Module):
         if self.pooled_mean is None or self.pooled_var is None:
             return
         mean_PF, var_PF = self._pooled_statistics(features_TBPF)
+        # A channel that says nothing, and may be no more than room for one, stays as if it were new.
+        rate_PF = rate * ((mean_PF != 0) | (var_PF != 0)).to(mean_PF)
         apart_PF = mean_PF - self.pooled_mean
-        self.pooled_mean += rate * apart_PF
-        self.pooled_var += rate * (var_PF - self.pooled_var + (1 - rate) * apart_PF.square())
+        self.pooled_mean += rate_PF * apart_PF
+        self.pooled_var += rate_PF * (var_PF - self.pooled_var + (1 - rate) * apart_PF.square())
+
+    @torch.no_grad()
+    def forget_pooled(self, dead: Sequence[Tensor]) -> None:
+        """Let the statistics of dead channels begin anew: the hazard must read nothing of what they said.
+
+        Args:
+            dead: By layer, bool, shape (P, C_l).
+        """
+        if self.pooled_mean is not None and self.pooled_var is not None:
+            dead_PF = torch.cat(list(dead), dim=1)
+            self.pooled_mean.masked_fill_(dead_PF, 0.0)
+            self.pooled_var.masked_fill_(dead_PF, 1.0)
 
     @torch.no_grad()
     def fold_pooled(self) -> None:

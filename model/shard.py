@@ -441,6 +441,7 @@ class Shard:
         self.dead = dead
         if not any(bool(died_PC.any()) for died_PC in is_news):
             return
+        self.lattice.forget_pooled(dead)
         for parameter, keep in touching(self.lattice, [(~d).to(self.time_P) for d in dead]):
             for moment in moments(self.optimizer, parameter):
                 moment.mul_(keep)
@@ -469,8 +470,6 @@ def restored(
     """Return the shard of a state."""
     window = Window(**state["window"])
     lattice = Lattice(window, [0] * len(state["members"])).to(like)
-    if "pooled_mean" in state["lattice"]:  # not where an earlier version began the training
-        lattice.standardize_pooled()
     lattice.load_state_dict(state["lattice"])
     its = [extents[member] for member in state["members"]]
     openings, steps = [extent.opening for extent in its], [extent.steps for extent in its]

@@ -20,11 +20,11 @@ INLINE int tile_of(int left) {
 #elif defined(__aarch64__)
 #define KEEP(x) __asm__("" : "+w"(x))
 #else
-#define KEEP(x)
+#define KEEP(x) (void)(x)
 #endif
 #if LANES * 4 > 32 && !defined(__AVX512F__) || LANES * 4 > 16 && !defined(__AVX__) || LANES < 4
 #undef KEEP
-#define KEEP(x) /* more than one register */
+#define KEEP(x) (void)(x) /* more than one register */
 #endif
 
 enum { PLAIN, RELU, GATE };

@@ -113,7 +113,9 @@ def _versions_of(name: str) -> SpecifierSet:
 
 def _torch() -> Iterator[Finding]:
     answers = ask(["torch"], _TORCH_TIMEOUT_S)
-    yield software.torch_build(answers[0] if answers else "it said nothing")
+    facts = answers[0] if answers else "it said nothing"
+    yield software.torch_build(facts)
+    yield software.recurrence(facts)
 
 
 def _browser() -> Iterator[Finding]:

@@ -180,6 +180,24 @@ def torch_build(facts: Mapping[str, Any] | str, gpu_files: Sequence[Path] = GPU_
     return fine("torch", found)
 
 
+def recurrence(facts: Mapping[str, Any] | str) -> Finding:
+    """Say what networks run in on CPUs.
+
+    Args:
+        facts: As `model.compute.torch_facts` gives them; why not, where torch could not be asked.
+    """
+    if isinstance(facts, str):
+        return warning("recurrence", "not known, since torch could not be asked", "Mend what is said of torch.")
+    fastest = facts["recurrences"][0]
+    if fastest != "torch":
+        return fine("recurrence", f"networks run in code compiled for {fastest}")
+    return warning(
+        "recurrence",
+        "networks run in torch, since no compiled code is here that fits this processor",
+        "Nothing is lost but speed, about half of it: install a C compiler (cc), and install this project again.",
+    )
+
+
 def browser(facts: Mapping[str, Any] | str) -> Finding:
     """Say whether there is a browser that draws pictures as SVG, PNG and PDF.
 

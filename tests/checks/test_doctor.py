@@ -121,13 +121,27 @@ def test_import_that_fails_is_named_with_its_true_error_and_hides_no_other(tmp_p
 
 
 def test_gpu_that_this_build_of_torch_cannot_use_is_a_warning(tmp_path):
-    facts = {"version": "2.13.0", "built_for": "CPU", "devices": [], "threads": 2}
+    facts = {"version": "2.13.0", "built_for": "CPU", "devices": [], "threads": 2, "recurrences": ["avx2", "torch"]}
     (tmp_path / "nvidiactl").touch()
     assert told(software.torch_build(facts, [tmp_path / "none"]))[0] == "ok"
     verdict, found, _ = told(software.torch_build(facts, [tmp_path / "none", tmp_path / "nvidiactl"]))
     assert (verdict, "nvidiactl) that this torch cannot use" in found) == ("warning", True)
     assert told(software.torch_build(facts | {"devices": ["H100"]}, [tmp_path / "nvidiactl"]))[0] == "ok"
     assert "devices: the process ended by signal 11" in software.torch_build("the process ended by signal 11").found
+
+
+def test_what_networks_run_in_is_said_and_torch_is_a_warning_that_names_the_way_out():
+    (facts,) = ask(["torch"], 60)
+    assert facts["recurrences"][-1] == "torch"
+    assert told(software.recurrence(facts | {"recurrences": ["avx2", "torch"]})) == (
+        "ok",
+        "networks run in code compiled for avx2",
+        "",
+    )
+    verdict, found, way_out = told(software.recurrence(facts | {"recurrences": ["torch"]}))
+    assert (verdict, found.split(",")[0]) == ("warning", "networks run in torch")
+    assert "install a C compiler" in way_out
+    assert told(software.recurrence("the process ended by signal 11"))[0] == "warning"
 
 
 def test_browser_that_is_missing_is_a_warning_that_names_where_it_was_looked_for(monkeypatch):

@@ -56,7 +56,7 @@ def answered(lattice, images):
     features = lattice(images).features_TBPF
     weights = torch.linspace(-1, 1, features.numel()).view_as(features)
     (features * weights).sum().backward()
-    return features.detach(), {n: p.grad for n, p in lattice.named_parameters() if p.grad is not None}
+    return features.detach(), {n: p.grad.clone() for n, p in lattice.named_parameters() if p.grad is not None}
 
 
 def assert_alike(found, expected):
@@ -65,7 +65,7 @@ def assert_alike(found, expected):
     torch.testing.assert_close(found[0] / scale, expected[0] / scale, atol=1e-5, rtol=0)
     assert found[1].keys() == expected[1].keys()
     for name, slope in expected[1].items():
-        scale = float(slope.abs().max()) + 1e-4
+        scale = float(slope.abs().max()) + 1e-2  # sums may cancel out
         torch.testing.assert_close(found[1][name] / scale, slope / scale, atol=2e-4, rtol=0, msg=name)
 
 
@@ -77,20 +77,24 @@ cases = (
 )
 
 
+def in_double(lattice, images):
+    """Return what torch answers and learns in float64, in which rounding does not matter; the lattice stays as it is."""
+    features, slopes = answered(copy.deepcopy(lattice).double(), images.double())
+    return features.float(), {name: slope.float() for name, slope in slopes.items()}
+
+
 @NEEDS_COMPILER
 @given(st.sampled_from(LANES), *cases)
 @settings(deadline=None)
 def test_compiled_code_answers_and_learns_as_torch_does(codes, lanes, window, population, count, is_shared):
     lattice, images = lattice_and_images(window, population, count, is_shared)
-    lattice.recurrence = TORCH
-    expected = answered(lattice, images)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "library", codes.get)
         lattice.recurrence = f"lanes{lanes}"
         found = answered(lattice, images)
         with torch.no_grad():  # nothing is kept then, and the answers are the same
             assert torch.equal(lattice(images).features_TBPF, found[0])
-    assert_alike(found, expected)
+    assert_alike(found, in_double(lattice, images))
 
 
 @pytest.fixture
@@ -107,9 +111,7 @@ def test_code_for_this_processor_answers_and_learns_as_torch_does(fast, image, b
     window = Window((9, 6, 3), 4, image, 5, halve=(1, 3), bottom_up=bottom_up)
     lattice, images = lattice_and_images(window, 2, 20, is_shared=False)
     assert lattice.recurrence == fast
-    found = answered(lattice, images)
-    lattice.recurrence = TORCH
-    assert_alike(found, answered(lattice, images))
+    assert_alike(answered(lattice, images), in_double(lattice, images))
 
 
 def test_company_changes_no_bit(fast):
@@ -278,6 +280,4 @@ def test_torch_learns_kernels_of_one_pixel_that_halve_the_image(population, belo
     window = Window((below, here), 2, (1, side, side), 3, kernel=1, halve=(2,))
     lattice, images = lattice_and_images(window, population, count, is_shared=False)
     lattice.recurrence = TORCH
-    found = answered(lattice, images)
-    features, slopes = answered(lattice.double(), images.double())
-    assert_alike(found, (features.float(), {name: slope.float() for name, slope in slopes.items()}))
+    assert_alike(answered(lattice, images), in_double(lattice, images))

@@ -41,10 +41,27 @@ def test_statistics_that_follow_at_a_falling_rate_are_those_of_all_that_was_seen
             return
         features_TBPF = lattice(images).features_TBPF
     for row in range(2):
-        shown = features_TBPF[: int(lattice.last_step[row]), :, row].flatten(0, 1)
-        var_F, mean_F = torch.var_mean(shown, 0, correction=0)
-        torch.testing.assert_close(lattice.pooled_mean[row], mean_F)
-        torch.testing.assert_close(lattice.pooled_var[row], var_F)
+        shown = features_TBPF[: int(lattice.last_step[row]), :, row]
+        # A channel that says nothing to all images of a batch is not followed there.
+        spoke_F = torch.stack([(part != 0).flatten(0, 1).any(0) for part in shown.split(batches, 1)]).all(0)
+        var_F, mean_F = torch.var_mean(shown.flatten(0, 1), 0, correction=0)
+        torch.testing.assert_close(lattice.pooled_mean[row, spoke_F], mean_F[spoke_F])
+        torch.testing.assert_close(lattice.pooled_var[row, spoke_F], var_F[spoke_F])
+
+
+def test_channel_that_died_is_forgotten():
+    """Else the hazard would read what is kept of it, and its weight learn from that."""
+    window = Window((3, 2), 3, (1, 5, 5), 3, time_selection="state")
+    lattice = following(lattice_of(window), images_of(window, 6))
+    dead = [torch.tensor([[False, True, False]]), torch.tensor([[False, False]])]
+    kill(lattice, [(0, 1)])
+    lattice.forget_pooled(dead)
+    features = lattice(images_of(window)).features_TBPF
+    assert torch.all(lattice.standardized_pooled(features)[..., 1] == 0)
+    before = lattice.pooled_var.clone()
+    lattice.follow_pooled(features.detach(), 0.5)
+    assert lattice.pooled_var[0, 1] == 1
+    assert torch.all(lattice.pooled_var[0, [0, 2, 3, 4]] != before[0, [0, 2, 3, 4]])
 
 
 @given(windows(time_selection="state"))
