@@ -1,11 +1,12 @@
-"""What the written-out recurrence gains over a straightforward PyTorch version of the same equations.
+"""What the compiled recurrence, and the one in torch, gain over a straightforward PyTorch version of the equations.
 
-    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,conventions,ideas]
+    .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,tools,conventions,ideas]
 
 `same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps; `conventions` those of bottom-up input within the step and at the next one, side by side; `ideas` takes
-single ideas and choices back. CPU: time of this process alone, which neighbours disturb little; GPU: wall time,
-synchronised. The versions take turns, and the least of all rounds counts.
+training steps, of populations too, and says how near they come to a matrix product on the same core; `tools` asks what
+torch.compile makes of the plain version; `conventions` times bottom-up input within the step and at the next one, side
+by side; `ideas` takes single ideas and choices of the recurrence in torch back. CPU: time of this process alone, which
+neighbours disturb little; GPU: wall time, synchronised. The versions take turns, and the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ from torch import Tensor, nn
 from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
 from sweeper.model.compute import use_threads
 from sweeper.model.counting import count_macs
+from sweeper.model.native.library import TORCH, usable
 from sweeper.model.time_selection import adaptive_step_dist, sureness
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
-#: Images, the layers that halve them, and how many times faster than plain a step is meant to be.
+#: Images, the layers that halve them, and how many times faster than in torch a compiled step is meant to be.
 KINDS = [
-    ((1, 8, 8), (), 1.5),
-    ((1, 8, 8), (2,), 1.5),
-    ((1, 14, 14), (), 1.5),
-    ((1, 14, 14), (2,), 1.5),
+    ((1, 8, 8), (), 3.5),
+    ((1, 8, 8), (2,), 3.5),
+    ((1, 14, 14), (), 1.0),
+    ((1, 14, 14), (2,), 1.0),
     ((1, 28, 28), (), 1.0),
-    ((1, 28, 28), (2, 3), 1.0),
+    ((1, 28, 28), (2, 3), 2.0),
     ((3, 32, 32), (), 1.0),
-    ((3, 32, 32), (2, 3), 1.0),
+    ((3, 32, 32), (2, 3), 2.0),
 ]
+#: Populations of 8×8 images, as a quickstart has them: networks, channels, steps, batch.
+POPULATIONS = [(6, (8, 8), 4, 32), (6, (5, 3), 4, 32), (8, (8, 8, 8), 4, 32), (8, (5, 3, 2), 4, 32)]
 CHANNELS = (8, 16)
 CONVENTIONS = ("within", "next")
 #: Largest difference that counts as rounding, relative to the largest number of its tensor.
@@ -155,12 +159,21 @@ def hardware(device: str) -> str:
     return f"{time.strftime('%Y-%m-%d')}, {name}, torch {torch.__version__}"
 
 
-def example(window: Window, device: str, dtype: torch.dtype = torch.float32) -> tuple[Lattice, Tensor, Tensor]:
-    """Return a lattice of one network, images and labels."""
+def example(
+    window: Window,
+    device: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    population: int = 1,
+    batch: int = BATCH,
+    recurrence: str | None = None,
+) -> tuple[Lattice, Tensor, Tensor]:
+    """Return a lattice, images and labels."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(BATCH, *window.image, generator=generator).to(device, dtype)
-    labels = torch.randint(window.classes, (BATCH,), generator=generator).to(device)
-    lattice = Lattice(window, [0]).to(device, dtype)
+    images = torch.rand(batch, *window.image, generator=generator).to(device, dtype)
+    labels = torch.randint(window.classes, (batch,), generator=generator).to(device)
+    lattice = Lattice(window, range(population)).to(device, dtype)
+    lattice.recurrence = recurrence or lattice.recurrence
     with torch.no_grad():
         lattice.hazard_sureness.fill_(0.5)  # at 0, where it begins, half of the time selection has no slope
     return lattice, images, labels
@@ -224,16 +237,81 @@ def show_same(device: str) -> bool:
     return is_same
 
 
+def matrix_product_rate() -> float:
+    """Return GFLOP/s of a product of two matrices of 1024×1024 in this process, the best of 9."""
+    matrix, size = torch.rand(1024, 1024), 1024
+    times = []
+    for _ in range(9):
+        begin = time.process_time()
+        matrix @ matrix
+        times.append(time.process_time() - begin)
+    return 2 * size**3 / min(times) / 1e9
+
+
+def recurrence_only(lattice: Lattice, images: Tensor) -> Callable[[], None]:
+    """Return a function that goes through the recurrence and back, and does nothing else of a training step."""
+    whole = images[:, None].expand(-1, lattice.population, -1, -1, -1)
+
+    def step() -> None:
+        features = lattice._features(whole)
+        features.backward(torch.ones_like(features))
+        lattice.zero_grad()
+
+    return step
+
+
 def show_speed(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step of both versions."""
-    print("| window | plain, ms | lattice, ms | times faster | aim |\n|---|---:|---:|---:|---|")
-    for name, window, aim in windows():
+    """Print milliseconds of a training step of all versions, and how near the compiled one comes to the core's rate."""
+    rate, fast = matrix_product_rate(), usable()[0]
+    print(f"A matrix product reaches {rate:.0f} GFLOP/s; `compiled` is for {fast}.\n")
+    print(
+        "| window | plain, ms | torch, ms | compiled, ms | times faster than torch | aim | recurrence, share of the "
+        "matrix product's rate | rest of the step |\n|---|---:|---:|---:|---:|---|---:|---:|"
+    )
+    rows = [(name, window, aim, 1, BATCH) for name, window, aim in windows()]
+    for networks, channels, steps, batch in POPULATIONS:
+        window = Window(channels, steps, (1, 8, 8), CLASSES)
+        rows.append((f"8×8, {networks} of {'+'.join(map(str, channels))}, {steps} steps", window, 3.5, networks, batch))
+    for name, window, aim, networks, size in rows:
+        how = {"population": networks, "batch": size}
+        versions: dict[str, Callable[[], None]] = {}
+        for recurrence_name in (TORCH, fast):
+            lattice, *batch = example(window, device, recurrence=recurrence_name, **how)
+            versions[recurrence_name] = training_step(lattice, *batch)
+        versions["alone"] = recurrence_only(lattice, batch[0])
+        if networks == 1:
+            versions["plain"] = training_step(Plain(lattice), *batch)
+        ms = fastest(versions, device, rounds)
+        ratio = ms[TORCH] / ms[fast]
+        # Of what is counted for an answer nearly all is convolutions; the way back is two of each.
+        flops = 3 * 2 * count_macs(window, window.steps) * networks * size
+        share = flops / (ms["alone"] * 1e6) / rate
+        plain = f"{ms['plain']:.1f}" if "plain" in ms else "–"
+        print(
+            f"| {name} | {plain} | {ms[TORCH]:.1f} | {ms[fast]:.1f} | {ratio:.2f} "
+            f"| {aim}, {'reached' if ratio >= aim else 'missed'} | {share:.0%} "
+            f"| {max(0.0, 1 - ms['alone'] / ms[fast]):.0%} |",
+            flush=True,
+        )
+    print()
+
+
+def show_tools(device: str, rounds: int) -> None:
+    """Print what torch.compile makes of the plain version, and how long it takes to make it."""
+    print(
+        "| window | plain, ms | torch.compile, ms | to compile, s | compiled recurrence, ms |\n"
+        "|---|---:|---:|---:|---:|"
+    )
+    for name, window, _ in list(windows())[:2]:
         lattice, *batch = example(window, device)
-        both = {"plain": training_step(Plain(lattice), *batch), "lattice": training_step(lattice, *batch)}
-        ms = fastest(both, device, rounds)
-        ratio = ms["plain"] / ms["lattice"]
-        verdict = f"{aim}, {'reached' if ratio >= aim else 'missed'}"
-        print(f"| {name} | {ms['plain']:.1f} | {ms['lattice']:.1f} | {ratio:.2f} | {verdict} |", flush=True)
+        plain = Plain(lattice)
+        begin = time.perf_counter()
+        made = training_step(torch.compile(plain), *batch)
+        made()
+        took = time.perf_counter() - begin
+        steps = {"plain": training_step(plain, *batch), "made": made, "lattice": training_step(lattice, *batch)}
+        ms = fastest(steps, device, rounds)
+        print(f"| {name} | {ms['plain']:.1f} | {ms['made']:.1f} | {took:.0f} | {ms['lattice']:.1f} |", flush=True)
     print()
 
 
@@ -267,7 +345,7 @@ def _up_apart() -> AbstractContextManager[object]:
     return patch.object(recurrence.Geometry, "is_up_joined", lambda *_: False)
 
 
-#: What is taken back: its name, whether of the plain version, how, and the number format.
+#: What is taken back of the recurrence in torch: its name, whether of the plain version, how, and the number format.
 IDEAS: dict[str, tuple[bool, Callable[[], AbstractContextManager[object]], torch.dtype]] = {
     "lattice": (False, nullcontext, torch.float32),
     "slopes by autograd": (False, _by_autograd, torch.float32),
@@ -286,7 +364,7 @@ def show_ideas(device: str, rounds: int) -> None:
 
         def variant(idea: str, window: Window = window) -> Callable[[], None]:
             is_plain, changed, dtype = IDEAS[idea]
-            lattice, *batch = example(window, device, torch.float32 if is_plain else dtype)
+            lattice, *batch = example(window, device, torch.float32 if is_plain else dtype, recurrence=TORCH)
             step = training_step(Plain(lattice) if is_plain else lattice, *batch)
 
             def run() -> None:
@@ -305,13 +383,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", default="same,speed,conventions,ideas")
+    parser.add_argument("--parts", default="same,speed,tools,conventions,ideas")
     given = parser.parse_args()
     use_threads(1)
     parts = given.parts.split(",")
-    print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, P = 1, best of {given.rounds}\n")
+    print(f"{hardware(given.device)}; batch {BATCH}, {LAYERS} layers, {STEPS} steps, best of {given.rounds}\n")
     is_same = show_same(given.device) if "same" in parts else True
-    for part, show in {"speed": show_speed, "conventions": show_conventions, "ideas": show_ideas}.items():
+    shown = {"speed": show_speed, "tools": show_tools, "conventions": show_conventions, "ideas": show_ideas}
+    for part, show in shown.items():
         if part in parts:
             show(given.device, given.rounds)
     return 0 if is_same else 1

@@ -193,9 +193,12 @@ class LatticeAnswer:
     @property
     def log_probs_BPK(self) -> Tensor:
         """Log of the mixture Σ_t p(t|x) softmax(z[t]), the network's answer."""
-        # The clamp keeps the gradient of steps outside the window at 0 instead of 0/0.
-        log_dist_TBP = self.step_dist_TBP.clamp_min(1e-30).log()
-        return torch.logsumexp(log_dist_TBP[..., None] + self.logits_TBPK.log_softmax(-1), dim=0)
+        return torch.logsumexp(self.log_step_dist_TBP[..., None] + self.logits_TBPK.log_softmax(-1), dim=0)
+
+    @property
+    def log_step_dist_TBP(self) -> Tensor:
+        """Log of p(t|x); a step that is not there has a finite one, so that its gradient is 0 and not 0/0."""
+        return self.step_dist_TBP.clamp_min(1e-30).log()
 
     @property
     def expected_steps_BP(self) -> Tensor:

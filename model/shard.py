@@ -230,7 +230,8 @@ class Shard:
     ) -> None:
         self.course, self.members, self.lattice = course, list(members), lattice
         self.end = course.rounds if end is None else end
-        self.optimizer = torch.optim.Adam(lattice.parameters(), lr=course.settings.learning_rate, fused=True)
+        self.parameters = list(lattice.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, lr=course.settings.learning_rate, fused=True)
         reference = lattice.readout_bias
         self.breadth_P, self.depth_P, self.time_P = (
             reference.new_tensor([getattr(course.members[m], axis) for m in members])
@@ -284,7 +285,8 @@ class Shard:
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
             answer = self.lattice(course.pixels(self.members, index_BP, update))
             loss_P = self._loss(answer, images.labels[index_BP])
-            self.optimizer.zero_grad()
+            for parameter in self.parameters:
+                parameter.grad = None
             loss_P.sum().backward()  # type: ignore[no-untyped-call]  # networks share no weight: each gets its own gradient
             self.optimizer.step()
             if course.is_proximal and self.has_space_pressure:
@@ -371,18 +373,15 @@ class Shard:
     def _task_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
         """Return each network's loss before anything is priced, shape (P,)."""
         settings = self.course.settings
-        label_BP1 = labels_BP[..., None]
+        label_TBP1 = labels_BP[None, ..., None].expand(len(answer.logits_TBPK), -1, -1, -1)
+        loss_TBP = -answer.logits_TBPK.log_softmax(-1).gather(3, label_TBP1)[..., 0]
         if self.lattice.window.reads_state:
             # The mixture's loss rewards a step that is right for a few images so little that all settle on one step.
-            label_TBP1 = label_BP1.expand(len(answer.logits_TBPK), -1, -1, -1)
-            step_loss_TBP = -answer.logits_TBPK.log_softmax(-1).gather(3, label_TBP1)[..., 0]
-            loss_P = (answer.step_dist_TBP * step_loss_TBP).sum(0).mean(0)
+            loss_P = (answer.step_dist_TBP * loss_TBP).sum(0).mean(0)
         else:
-            loss_P = -answer.log_probs_BPK.gather(2, label_BP1)[..., 0].mean(0)
+            loss_P = -torch.logsumexp(answer.log_step_dist_TBP - loss_TBP, dim=0).mean(0)
         if settings.step_loss:
-            log_probs_TBPK = answer.logits_TBPK.log_softmax(-1)
-            label_TBP1 = label_BP1.expand(len(log_probs_TBPK), -1, -1, -1)
-            loss_TP = -log_probs_TBPK.gather(3, label_TBP1)[..., 0].mean(1)
+            loss_TP = loss_TBP.mean(1)
             # A step that is not there has no loss, and adds none to the mean over the steps that are.
             weight_TP = self.lattice.entry.T / self.lattice.entry.sum(1)
             loss_P = loss_P + settings.step_loss * (loss_TP * weight_TP).sum(0)

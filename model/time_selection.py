@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FIXED, CONFIDENCE, STATE = TIME_SELECTIONS = ("fixed", "confidence", "state")
@@ -51,7 +52,12 @@ def sureness(logits: Tensor) -> Tensor:
 
 def going_on(hazard_logit: Tensor) -> Tensor:
     """Return the probability 1 − hazard of going on to the next step, given the hazard's logit before its bound."""
-    return torch.sigmoid(-HAZARD_BOUND * torch.tanh(hazard_logit / HAZARD_BOUND))
+    return torch.sigmoid(_bounded(hazard_logit))
+
+
+def _bounded(hazard_logit: Tensor) -> Tensor:
+    """Return the logit of going on: that of the hazard, bounded and with the other sign."""
+    return -HAZARD_BOUND * torch.tanh(hazard_logit / HAZARD_BOUND)
 
 
 def adaptive_step_dist(hazard_logit_TBP: Tensor, entry_TP: Tensor) -> Tensor:
@@ -66,8 +72,9 @@ def adaptive_step_dist(hazard_logit_TBP: Tensor, entry_TP: Tensor) -> Tensor:
     """
     # Who goes on needs a step to go to: the window's last step takes what is left.
     next_entry_TP = torch.cat([entry_TP[1:], torch.zeros_like(entry_TP[:1])])
-    going_on_TBP = going_on(hazard_logit_TBP) * next_entry_TP[:, None, :]
-    survival_TBP = torch.cat([torch.ones_like(going_on_TBP[:1]), torch.cumprod(going_on_TBP, dim=0)])
+    # A sum of logs, since the way back through a product takes several times as long.
+    survival_TBP = F.logsigmoid(_bounded(hazard_logit_TBP)).cumsum(0).exp() * next_entry_TP.cumprod(0)[:, None, :]
+    survival_TBP = torch.cat([torch.ones_like(survival_TBP[:1]), survival_TBP])
     return survival_TBP[:-1] - survival_TBP[1:]
 
 
