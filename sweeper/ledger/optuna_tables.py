@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, insert, select, update
@@ -80,6 +78,10 @@ def newest_tables() -> str | None:
 
     All versions that there ever were are loaded to tell.
     """
+    # Imported late: whoever only counts trials does without, and it takes half a second.
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
     try:
         from optuna.storages._rdb import models
 

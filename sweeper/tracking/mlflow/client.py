@@ -11,18 +11,18 @@ import os
 import re
 import socket
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
-
-from sqlalchemy import event
 
 from sweeper.errors import SweepError, TrackingError
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions
+from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.redaction import redacted, refusal
 
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     return client
 
 
+def connect_reading(tracking_uri: str) -> MlflowClient | StoredTables:
+    """Return what reads one tracking URI, known to answer: without MLflow where that can be, since its import is slow.
+
+    Raises:
+        TrackingError: As `connect`.
+    """
+    if _checked_scheme(tracking_uri).startswith("sqlite"):
+        with translated(tracking_uri, "reach MLflow", Exception):
+            _check_sqlite(tracking_uri, is_reading=True)
+        tables = StoredTables(_sqlite_file(tracking_uri), tracking_uri)
+        with suppress(sqlite3.Error):  # whatever it is, MLflow says it as well
+            if tables.is_known:
+                return tables
+    return connect(tracking_uri, is_reading=True)
+
+
 def _write_ahead(client: MlflowClient, uri: str) -> None:
     """Let SQLite write ahead and sync now and then: MLflow takes three transactions a run, each with its own syncs.
 
@@ -75,6 +91,8 @@ def _write_ahead(client: MlflowClient, uri: str) -> None:
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
+
+    from sqlalchemy import event  # imported late: readers do without
 
     engine.dispose()
     with closing(sqlite3.connect(_sqlite_file(uri))) as database:
@@ -91,9 +109,10 @@ def settle(client: MlflowClient, uri: str) -> None:
             database.execute("PRAGMA journal_mode = DELETE")
 
 
-def disconnect(client: MlflowClient, uri: str) -> None:
+def disconnect(client: MlflowClient | StoredTables, uri: str) -> None:
     """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
-    engine = engine_of(client) if urlsplit(uri).scheme.startswith("sqlite") else None
+    is_file = urlsplit(uri).scheme.startswith("sqlite") and not isinstance(client, StoredTables)
+    engine = engine_of(client) if is_file else None
     if engine is not None:
         engine.dispose()
 
@@ -247,15 +266,13 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
 @contextmanager
 def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
-    if not kinds:  # imported late: connecting sets MLflow's defaults first
-        from mlflow.exceptions import MlflowException
-
-        kinds = (MlflowException, OSError)
     try:
         yield
     except SweepError:
         raise
-    except kinds as error:
+    except Exception as error:
+        if not isinstance(error, kinds or _kinds()):
+            raise
         if refused := refusal(uri, doing, error):
             raise TrackingError(refused) from None
         reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
@@ -267,19 +284,29 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
         raise TrackingError(message) from (error if redacted(uri) == uri else None)
 
 
+def _kinds() -> tuple[type[Exception], ...]:
+    """Return what MLflow's tables and MLflow itself raise; that it was not imported says that it has raised nothing."""
+    raised = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", OSError)
+    return (raised, OSError, sqlite3.Error)
+
+
 # --- searching and writing -----------------------------------------------------------------------
 
 
-def search_runs(client: MlflowClient, experiment_ids: list[str], **tags: str) -> list[Run]:
+def search_runs(client: MlflowClient | StoredTables, experiment_ids: list[str], **tags: str) -> list[Run]:
     """Return all runs that carry the tags, the oldest first."""
+    if isinstance(client, StoredTables):
+        return cast("list[Run]", client.runs(experiment_ids, tags))  # called alike as far as they are read
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     order = ["attributes.start_time"]
     search = partial(client.search_runs, experiment_ids, condition, max_results=1000, order_by=order)
     return list(_every_page(search))
 
 
-def sweep_experiments(client: MlflowClient) -> Iterator[Experiment]:
+def sweep_experiments(client: MlflowClient | StoredTables) -> Iterator[Experiment]:
     """Yield the experiments that sweeper made, page by page."""
+    if isinstance(client, StoredTables):
+        return (cast("Experiment", found) for found in client.experiments() if SWEEP in found.tags)
     return (found for found in _every_page(client.search_experiments) if SWEEP in found.tags)
 
 
@@ -313,15 +340,18 @@ def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
     return found
 
 
-def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
+def downloaded(client: MlflowClient | StoredTables, run_id: str, path: str) -> bytes:
     """Return the content of an artifact.
 
     Raises:
         TrackingError: If it cannot be read.
     """
+    folder = client.artifacts_of(run_id) if isinstance(client, StoredTables) else None
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
+            if folder is not None:
+                return (folder / path).read_bytes()
+            return Path(_mlflow_of(client).download_artifacts(run_id, path, scratch)).read_bytes()
         except Exception as error:  # each artifact store raises its own; the way out is the same
             if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
                 raise TrackingError(refused) from None
@@ -331,8 +361,17 @@ def downloaded(client: MlflowClient, run_id: str, path: str) -> bytes:
             ) from None
 
 
-def artifact_paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
+def _mlflow_of(client: MlflowClient | StoredTables) -> MlflowClient:
+    return connect(client.tracking_uri, is_reading=True) if isinstance(client, StoredTables) else client
+
+
+def artifact_paths(client: MlflowClient | StoredTables, run_id: str, folder: str) -> set[str]:
     """Return the paths of the artifacts in one folder of a run."""
+    here = client.artifacts_of(run_id) if isinstance(client, StoredTables) else None
+    if here is not None:
+        files = (here / folder).iterdir() if (here / folder).is_dir() else ()
+        return {file.relative_to(here).as_posix() for file in files if file.is_file()}
+    client = _mlflow_of(client)
     return {str(found.path) for found in client.list_artifacts(run_id, folder or None) if not found.is_dir}
 
 

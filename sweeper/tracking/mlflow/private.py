@@ -11,11 +11,12 @@ import os
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import TrackingError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 #: Versions of MLflow that the tests pass with: the bounds of `pyproject.toml`.
 TESTED = ">=3.10,<3.18"
@@ -26,6 +27,8 @@ def engine_of(client: Any) -> Engine | None:
 
     Without them SQLite is written as MLflow does by itself, more slowly, and its file is let go at the process's end.
     """
+    from sqlalchemy import Engine  # imported late: readers do without
+
     tracking = getattr(client, "_tracking_client", None)
     engine = getattr(getattr(tracking, "store", None), "engine", None)
     return engine if isinstance(engine, Engine) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from sweeper.analysis.fronts import Front, front_key
@@ -22,7 +22,7 @@ from sweeper.tracking.mlflow.client import (
     KIND,
     artifact_paths,
     checked_experiment,
-    connect,
+    connect_reading,
     disconnect,
     downloaded,
     search_runs,
@@ -30,6 +30,7 @@ from sweeper.tracking.mlflow.client import (
     translated,
 )
 from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
+from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
 from sweeper.tracking.redaction import redacted
@@ -101,7 +102,7 @@ class MlflowReader:
 
         Whoever watches asks again and again, so the connection is closed each time.
         """
-        client = connect(self._uri, is_reading=True)
+        client = connect_reading(self._uri)
         try:
             with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
                 run = sweep_run(client, self._uri, self._sweep)
@@ -135,9 +136,9 @@ class MlflowReader:
             return downloaded(client, str(run.info.run_id), path)
 
     @contextmanager
-    def _reading(self, doing: str) -> Iterator[tuple[MlflowClient, Run | None]]:
+    def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | StoredTables, Run | None]]:
         """Give a client and the run of the sweep, and say what was being done where MLflow fails."""
-        client = connect(self._uri, is_reading=True)
+        client = connect_reading(self._uri)
         with translated(self._uri, f"{doing} sweep '{self._sweep}'"):
             yield client, sweep_run(client, self._uri, self._sweep)
 
@@ -156,7 +157,7 @@ def _with_stored_volumes(state: LiveState, marks: Mapping[str, Mapping[str, Any]
 class MlflowNetworks:
     """The networks of a sweep in MLflow: which there are was asked once, and all are read over one connection."""
 
-    def __init__(self, client: MlflowClient, run_id: str, paths: set[str]) -> None:
+    def __init__(self, client: MlflowClient | StoredTables, run_id: str, paths: set[str]) -> None:
         self._client, self._run_id, self._paths = client, run_id, paths
 
     @property
@@ -181,7 +182,7 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect(tracking_uri, is_reading=True)
+    client = connect_reading(tracking_uri)
     with translated(tracking_uri, "list the sweeps"):
         names = {found.experiment_id: found.name for found in sweep_experiments(client)}
         if not names:
@@ -209,7 +210,7 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
         UnknownSweepError: If MLflow holds no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect(tracking_uri, is_reading=True)
+    client = connect_reading(tracking_uri)
     with translated(tracking_uri, f"find sweep '{sweep}'"):
         page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
         run = sweep_run(client, tracking_uri, sweep)
@@ -227,7 +228,7 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     return command, f"http://127.0.0.1:5000/{page}"
 
 
-def download_front(client: MlflowClient, run_id: str, path: str) -> Front:
+def download_front(client: MlflowClient | StoredTables, run_id: str, path: str) -> Front:
     """Return a front from the artifacts of its sweep's run.
 
     Raises:
@@ -244,13 +245,13 @@ def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str
     return own if own in same or not same else same[0]
 
 
-def sweep_run(client: MlflowClient, uri: str, sweep: str) -> Run | None:
+def sweep_run(client: MlflowClient | StoredTables, uri: str, sweep: str) -> Run | None:
     """Return the run of a sweep itself; None where it was never opened to the end."""
     experiment = _known_experiment(client, uri, sweep)
     return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)
 
 
-def _known_experiment(client: MlflowClient, uri: str, sweep: str) -> Experiment:
+def _known_experiment(client: MlflowClient | StoredTables, uri: str, sweep: str) -> Experiment:
     found = client.get_experiment_by_name(sweep)
     if found is None:
         known = [experiment.name for experiment in sweep_experiments(client)]
@@ -258,7 +259,7 @@ def _known_experiment(client: MlflowClient, uri: str, sweep: str) -> Experiment:
             f"there is no sweep '{sweep}' in {redacted(uri)} (known: {_nearest(sweep, known)}). "
             "Name one of these, or another tracking URI."
         )
-    return checked_experiment(found, sweep, uri)
+    return checked_experiment(cast("Experiment", found), sweep, uri)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

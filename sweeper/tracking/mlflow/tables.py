@@ -1,0 +1,149 @@
+"""Reads MLflow's SQLite file without MLflow, whose import takes longer than most questions do.
+
+Only what finds and shows a sweep is read: experiments, runs, their tags, and artifacts that are files. Tables of a
+version that is not known here are left to MLflow itself, and so is every other place where runs are kept.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
+
+#: Versions of MLflow's tables, the oldest first, that have what is read here as it is read here: those of 3.10 to 3.17.
+KNOWN_VERSIONS = frozenset((
+    *("1b5f0d9ad7c1", "e1f2a3b4c5d6", "76601a5f987d", "c3d6457b6d8a", "a5b4c3d2e1f0", "ae8bbe7743c9", "7d34483879f0"),
+    *("da6fb0208061", "89d3d66ed43f", "b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e"),
+    *("1971f2d9a75b", "17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5"),
+))
+
+#: What MLflow calls the workspace of those who have none.
+_WORKSPACE = "default"
+
+_WAITS_S = 30  # for somebody who writes
+
+
+@dataclass(frozen=True)
+class StoredExperiment:
+    """What is read of an experiment; its attributes are called as MLflow calls them."""
+
+    experiment_id: str
+    name: str
+    lifecycle_stage: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredRunInfo:
+    """What is read of a run beside its tags."""
+
+    run_id: str
+    experiment_id: str
+    status: str
+
+
+@dataclass(frozen=True)
+class StoredRunData:
+    """The tags of a run."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run; its attributes are called as MLflow calls them."""
+
+    info: StoredRunInfo
+    data: StoredRunData
+
+
+class StoredTables:
+    """The runs in one SQLite file; nothing is written, and the file is open only while something is read.
+
+    Every method raises `sqlite3.Error` if the file cannot be read.
+
+    Args:
+        file: A database of MLflow.
+        tracking_uri: What MLflow calls it.
+    """
+
+    def __init__(self, file: Path, tracking_uri: str) -> None:
+        self._file, self.tracking_uri = file, tracking_uri
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the tables are of a version that can be read here."""
+        with self._open() as database:
+            found = {version for (version,) in database.execute("SELECT version_num FROM alembic_version")}
+            return bool(found) and found <= KNOWN_VERSIONS
+
+    def get_experiment_by_name(self, name: str) -> StoredExperiment | None:
+        """Return an experiment, a deleted one too; None if there is none of that name."""
+        return next(iter(self._experiments("e.name = ?", (name,))), None)
+
+    def experiments(self) -> list[StoredExperiment]:
+        """Return the experiments that are not deleted."""
+        return self._experiments("e.lifecycle_stage = 'active'", ())
+
+    def _experiments(self, condition: str, given: Sequence[str]) -> list[StoredExperiment]:
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT e.experiment_id, e.name, e.lifecycle_stage FROM experiments e "
+                f"WHERE {condition} AND e.workspace = ? ORDER BY e.last_update_time DESC, e.experiment_id",
+                (*given, _WORKSPACE),
+            ).fetchall()
+            return [
+                StoredExperiment(
+                    str(number), name, stage, self._tags(database, "experiment_tags", "experiment_id", number)
+                )
+                for number, name, stage in rows
+            ]
+
+    def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> list[StoredRun]:
+        """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""
+        having = " AND ".join(
+            ["EXISTS (SELECT 1 FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = ? AND t.value = ?)"] * len(tags)
+        )
+        places = ", ".join("?" * len(experiment_ids))
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT r.run_uuid, r.experiment_id, r.status FROM runs r WHERE r.lifecycle_stage = 'active' "
+                f"AND r.experiment_id IN ({places}) AND {having or '1'} ORDER BY r.start_time, r.run_uuid",
+                (*map(int, experiment_ids), *(text for pair in tags.items() for text in pair)),
+            ).fetchall()
+            return [
+                StoredRun(
+                    StoredRunInfo(run_id, str(experiment), status),
+                    StoredRunData(self._tags(database, "tags", "run_uuid", run_id)),
+                )
+                for run_id, experiment, status in rows
+            ]
+
+    def artifacts_of(self, run_id: str) -> Path | None:
+        """Return the folder of a run's artifacts; None where they are no files of this machine."""
+        with self._open() as database:
+            found = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
+        if found is None or not found[0]:
+            return None
+        address = urlsplit(str(found[0]))
+        if address.scheme == "":
+            return Path(str(found[0]))
+        is_here = address.scheme == "file" and address.netloc in ("", "localhost")
+        return Path(url2pathname(address.path)) if is_here else None
+
+    @staticmethod
+    def _tags(database: sqlite3.Connection, table: str, column: str, owner: str | int) -> dict[str, str]:
+        rows = database.execute(f"SELECT key, value FROM {table} WHERE {column} = ?", (owner,))
+        return {str(key): str(value) for key, value in rows}
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        # Not read-only: what lies beside a file that is written ahead is taken away by the last who may write.
+        address = f"file:{quote(str(self._file))}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=_WAITS_S)) as database:
+            database.execute("PRAGMA query_only = 1")
+            yield database
