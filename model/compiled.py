@@ -53,18 +53,19 @@ class Room:
         return Room, ()
 
 
-def serving(name: str, geometry: Geometry, images: Tensor) -> Library | None:
+def serving(name: str, geometry: Geometry, images: Tensor, weights: Weights) -> Library | None:
     """Return the compiled code that can compute this; None where that is for torch to do.
 
     Args:
         name: What the code was compiled for; `torch`: none is to be used.
         geometry: What is computed.
         images: Of any shape; whether their slope is wanted matters.
+        weights: Of that geometry. The code reads memory, and would take other formats for float32.
     """
     is_served = (
         name != TORCH
-        and images.dtype == torch.float32
-        and images.device.type == "cpu"
+        and all(one.dtype == torch.float32 and one.device.type == "cpu" for one in (images, *weights.flat()))
+        and len(images) > 0
         and not images.requires_grad
         and geometry.layers <= MOST_LAYERS
         and geometry.kernel <= MOST_KERNEL

@@ -469,7 +469,7 @@ class Lattice(nn.Module):
             return images_BPCHW.new_zeros(window.steps, B, P, 0)
         geometry = window.geometry(P)
         weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
-        if code := compiled.serving(self.recurrence, geometry, images_BPCHW):
+        if code := compiled.serving(self.recurrence, geometry, images_BPCHW, weights):
             return compiled.unroll(code, geometry, images_BPCHW, weights, self._room)
         images = images_BPCHW.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         return unroll(geometry, images, weights)

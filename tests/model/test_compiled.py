@@ -16,6 +16,7 @@ from sweeper.model import Lattice, Pressures, TaskDefinition, Window, compiled, 
 from sweeper.model.checkpoint import load_state, save_state
 from sweeper.model.native import build
 from sweeper.model.native.library import TORCH, library, usable
+from sweeper.model.recurrence import Weights
 from tests.model.populations import training_settings, windows
 
 NEEDS_COMPILER = pytest.mark.skipif(
@@ -166,6 +167,22 @@ def test_what_it_cannot_compute_is_computed_in_torch(fast):
     assert images.grad.abs().sum() > 0
     wide = lattice.double()(images.detach().double())
     torch.testing.assert_close(wide.logits_TBPK.float(), answer.logits_TBPK)
+
+
+def test_weights_of_another_format_are_not_read_as_float32(fast):
+    lattice, images = lattice_and_images(Window((5, 3), 3, (1, 8, 8), 4), 1, 3, is_shared=True)
+    geometry, kinds = lattice.window.geometry(1), ("bottom_up", "bias", "lateral", "top_down")
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        weights = Weights(*(list(getattr(lattice.to(dtype), kind)) for kind in kinds))
+        is_served = compiled.serving(fast, geometry, images, weights) is not None
+        assert is_served is (dtype == torch.float32)
+    with pytest.raises(RuntimeError, match="type"):  # torch's own: it multiplies no two formats
+        lattice(images)
+
+
+def test_no_image_has_no_answer(fast):
+    lattice, images = lattice_and_images(Window((5, 3), 3, (1, 8, 8), 4), 2, 3, is_shared=True)
+    assert lattice(images[:0]).logits_TBPK.shape == (3, 0, 2, 4)
 
 
 def test_second_way_back_through_the_same_states_is_refused_in_words(fast):
