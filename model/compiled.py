@@ -62,6 +62,8 @@ def serving(name: str, geometry: Geometry, images: Tensor, weights: Weights) -> 
         images: Of any shape; whether their slope is wanted matters.
         weights: Of that geometry. The code reads memory, and would take other formats for float32.
     """
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return None  # before any question that would fix the number of images in the program
     is_served = (
         name != TORCH
         and all(one.dtype == torch.float32 and one.device.type == "cpu" for one in (images, *weights.flat()))
@@ -69,8 +71,6 @@ def serving(name: str, geometry: Geometry, images: Tensor, weights: Weights) -> 
         and not images.requires_grad
         and geometry.layers <= MOST_LAYERS
         and geometry.kernel <= MOST_KERNEL
-        and not torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
     )
     return library(name) if is_served else None
 
