@@ -39,11 +39,11 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
 from sweeper.analysis.pareto import hypervolume
 from sweeper.measurements import Goal
 from sweeper.model import Lattice, Pressures, Task, TaskDefinition, Trained, TrainingSettings, Window, load_task, train
+from sweeper.model.adam import Adam
 from sweeper.model.costs import Prices, counted_costs, group_norms
 from sweeper.model.counting import living_channels
 from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
@@ -82,7 +82,7 @@ class Schedule:
     risen: float = 0.35
     ends: float = 0.8
 
-    def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, optimizer: Optimizer) -> list[Tensor]:
+    def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, optimizer: Adam) -> list[Tensor]:
         """Make the proximal step under as much of the pressures as is due."""
         done = float(optimizer.state[lattice.readout_bias]["step"]) / self.updates
         strength = (done - self.begins) / (self.risen - self.begins) if done < self.ends else 0.0

@@ -20,6 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sweeper.model.adam import BETAS, EPS, Adam
 from sweeper.model.costs import Prices, group_norms, scale_channels
 from sweeper.model.lattice import Lattice, Projection
 
@@ -32,20 +33,20 @@ _TINY = 1e-30
 
 @torch.no_grad()
 def proximal_step(
-    lattice: Lattice, breadth_pressure_P: Tensor, depth_pressure_P: Tensor, optimizer: torch.optim.Optimizer
+    lattice: Lattice, breadth_pressure_P: Tensor, depth_pressure_P: Tensor, optimizer: Adam
 ) -> list[Tensor]:
     """Shrink every channel's weights, in place.
 
     Args:
         lattice: Changed in place.
         breadth_pressure_P, depth_pressure_P: Pressures of each network, shape (P,).
-        optimizer: Adam, right after its step.
+        optimizer: Right after its step.
 
     Returns:
         By layer, shape (P, C_l): True where the channel is dead.
     """
     metric = {(c.name, c.layer): _metric(c.weight, optimizer) for c in lattice.connections() if c.name != "bias"}
-    learning_rate = optimizer.param_groups[0]["lr"]
+    learning_rate = optimizer.learning_rate
     dead: list[Tensor] = []
     pulls: list[Tensor] = []  # by layer, τ / n of each channel
     shrunk: list[Tensor] = []  # by layer, n / ‖w‖
@@ -65,11 +66,11 @@ def proximal_step(
     return dead
 
 
-def _metric(weight: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+def _metric(weight: Tensor, optimizer: Adam) -> Tensor:
     """Return d = √v̂ + ε of a weight."""
-    group, state = optimizer.param_groups[0], optimizer.state[weight]
-    correction = 1 - group["betas"][1] ** float(state["step"])
-    d: Tensor = (state["exp_avg_sq"] / correction).sqrt_().add_(group["eps"])
+    state = optimizer.state[weight]
+    correction = 1 - BETAS[1] ** float(state["step"])
+    d: Tensor = (state["exp_avg_sq"] / correction).sqrt_().add_(EPS)
     return d
 
 

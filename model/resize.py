@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sweeper.model.adam import MOMENTS, Adam
 from sweeper.model.lattice import Lattice, Window
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 #: Incoming weights of new channels, as a share of those of a new lattice: small, so that a channel which is of no use
 #: is soon gone, and not zero, so that it has a gradient.
@@ -83,9 +82,9 @@ def _move_pooled(lattice: Lattice, sources: Sequence[Source]) -> None:
 @torch.no_grad()
 def move_moments(
     sources: Sequence[Source],
-    optimizers: Sequence[torch.optim.Optimizer],
+    optimizers: Sequence[Adam],
     lattice: Lattice,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
 ) -> None:
     """Give the optimizer of an assembled lattice what those of its sources know; new weights start without moments."""
     steps = [state["step"] for old in optimizers for state in old.state.values()]
@@ -154,7 +153,7 @@ class Offer:
 
 
 @torch.no_grad()
-def offer_channels(lattice: Lattice, optimizer: torch.optim.Optimizer, offer: Offer) -> None:
+def offer_channels(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
     """Give a network new channels that listen but are not heard: they change no answer until they have learned."""
     window, generator = lattice.window, torch.Generator().manual_seed(offer.seed)
     heard: list[Tensor] = []
@@ -171,7 +170,7 @@ def offer_channels(lattice: Lattice, optimizer: torch.optim.Optimizer, offer: Of
     _guess_moments(lattice, optimizer, offer)
 
 
-def _guess_moments(lattice: Lattice, optimizer: torch.optim.Optimizer, offer: Offer) -> None:
+def _guess_moments(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
     """Let Adam's second moment of new weights begin at the mean of the network's other ones of their kind.
 
     From zero, with the count of steps of the old ones, the first steps would be over three times too long.

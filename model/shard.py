@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sweeper.model.adam import Adam
 from sweeper.model.costs import group_norms, space_costs, time_cost, touching
 from sweeper.model.counting import BACKPROP_DEAD_BELOW, living_channels, remove_dead
 from sweeper.model.degradations import Degradation, degraded
@@ -36,7 +37,7 @@ from sweeper.model.elimination import (
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
 from sweeper.model.lattice import Lattice, LatticeAnswer, Window
 from sweeper.model.proximal import proximal_step
-from sweeper.model.resize import MOMENTS, Source, assembled, fitting_window, move_moments
+from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.tasks import Images
 
@@ -231,7 +232,7 @@ class Shard:
         self.course, self.members, self.lattice = course, list(members), lattice
         self.end = course.rounds if end is None else end
         self.parameters = list(lattice.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=course.settings.learning_rate, fused=True)
+        self.optimizer = Adam(self.parameters, course.settings.learning_rate)
         reference = lattice.readout_bias
         self.breadth_P, self.depth_P, self.time_P = (
             reference.new_tensor([getattr(course.members[m], axis) for m in members])
@@ -279,9 +280,7 @@ class Shard:
             step = update % course.updates_per_pass
             if update == first or step == 0:
                 order_NP = self._order(update // course.updates_per_pass)
-            learning_rate = course.settings.learning_rate * _rate(course.passes(update) / whole)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
+            self.optimizer.learning_rate = course.settings.learning_rate * _rate(course.passes(update) / whole)
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
             answer = self.lattice(course.pixels(self.members, index_BP, update))
             loss_P = self._loss(answer, images.labels[index_BP])
@@ -417,7 +416,7 @@ class Shard:
         else:
             kept.append((lattice.step_logits, (lattice.entry > 0) & goes_on_P[:, None]))
         for weight, keep in kept:
-            for tensor in (weight.data, *moments(self.optimizer, weight)):
+            for tensor in (weight.data, *self.optimizer.moments(weight)):
                 tensor.mul_(keep.reshape(*keep.shape, *[1] * (tensor.dim() - keep.dim())))
 
     @torch.no_grad()
@@ -442,7 +441,7 @@ class Shard:
             return
         self.lattice.forget_pooled(dead)
         for parameter, keep in touching(self.lattice, [(~d).to(self.time_P) for d in dead]):
-            for moment in moments(self.optimizer, parameter):
+            for moment in self.optimizer.moments(parameter):
                 moment.mul_(keep)
 
     @torch.no_grad()
@@ -455,7 +454,7 @@ class Shard:
         for row in rows:
             for parameter in self.lattice.parameters():
                 parameter.data[row] = 0
-                for moment in moments(self.optimizer, parameter):
+                for moment in self.optimizer.moments(parameter):
                     moment[row] = 0
             for statistics_PF in (self.lattice.pooled_mean, self.lattice.pooled_var):
                 if statistics_PF is not None:
@@ -566,12 +565,6 @@ def _moved(places: Sequence[tuple[Shard, int]], kept: Sequence[list[Tensor]], la
         for l, channels in enumerate(its if shard.fading else []):
             fading[l][row, : len(channels)] = shard.fading[l][old_row][channels]
     return fading
-
-
-def moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:
-    """Return Adam's two moments of a parameter; none where it had no gradient yet."""
-    state = optimizer.state.get(parameter, {})
-    return [state[name] for name in MOMENTS if name in state]
 
 
 def _rate(done: float) -> float:

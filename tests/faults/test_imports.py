@@ -121,7 +121,11 @@ def test_file_that_is_imported_first_when_a_training_has_begun_is_no_outcome_eit
     folder, site = shadows
     cli = new_cli(TINY)
     cli.environment["PYTHONPATH"] += f":{site}"
-    (folder / "sklearn.py").write_text("")  # images are loaded with it, after everything else
+    (folder / "sklearn.py").write_text("")
+    # Where the file of the digits is not found, they are loaded with it, after everything else is imported.
+    elsewhere = "def distribution(name):\n    raise metadata.PackageNotFoundError(name)\n"
+    with (site / "sitecustomize.py").open("a") as file:
+        file.write(f"from importlib import metadata\n{elsewhere}metadata.distribution = distribution\n")
     code, out, err = cli.run("run", "fragile.yaml", "--workers", "1")
     assert (code, "Traceback" in err) == (2, False), out + err
     assert f"sklearn is imported from {folder / 'sklearn.py'} instead of " in err

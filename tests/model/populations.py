@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from sweeper.model import Lattice, TrainingSettings, Window
+from sweeper.model.adam import Adam
 from sweeper.model.costs import scale_channels
 from sweeper.model.time_selection import TIME_SELECTIONS
 
@@ -127,9 +128,9 @@ def kill(lattice: Lattice, dead: list[tuple[int, int]]) -> None:
     scale_channels(lattice, [k.detach() for k in keep])
 
 
-def adam_of(lattice: Lattice, learning_rate=3e-2, squares: Lattice | None = None) -> torch.optim.Adam:
+def adam_of(lattice: Lattice, learning_rate=3e-2, squares: Lattice | None = None) -> Adam:
     """Return an Adam; with `squares` one that has made a step and whose second moments are the squares of these."""
-    optimizer = torch.optim.Adam(lattice.parameters(), lr=learning_rate)
+    optimizer = Adam(list(lattice.parameters()), learning_rate)
     if squares is not None:
         for parameter, square in zip(lattice.parameters(), squares.parameters(), strict=True):
             moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": square.detach().square()}
@@ -146,9 +147,9 @@ def loss_of(lattice: Lattice, images: torch.Tensor) -> torch.Tensor:
     return 0.1 * answer.expected_steps_BP.sum() - right - 0.2 * (each_TBP * lattice.entry.T[:, None, :]).sum()
 
 
-def train_steps(lattice: Lattice, optimizer: torch.optim.Optimizer, images: torch.Tensor, steps: int) -> None:
+def train_steps(lattice: Lattice, optimizer: Adam, images: torch.Tensor, steps: int) -> None:
     """Train every network for some steps on one batch."""
     for _ in range(steps):
-        optimizer.zero_grad()
+        lattice.zero_grad()
         loss_of(lattice, images).backward()
         optimizer.step()

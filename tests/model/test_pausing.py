@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sweeper.model import CheckpointError, End, Growth, Pressures, TaskDefinition, load_task, train
+from sweeper.model.adam import Adam
 from sweeper.model.growth import Extent
 from sweeper.model.shard import divide
 from tests.model.populations import training_settings
@@ -122,10 +123,21 @@ def test_pause_at_or_behind_the_end_is_the_end(task):
     assert ends[0] == ends[1] == ends[2]
 
 
-def test_learning_rate_before_a_pause_is_that_of_the_whole_training(task):
+def test_learning_rate_before_a_pause_is_that_of_the_whole_training(task, monkeypatch):
     """The rate falls in the last fifth of all epochs, wherever training pauses."""
-    _, states = trained(task, MEMBERS, training_settings(), window_for(task), until=1)
-    assert states[-1]["shards"][0]["optimizer"]["param_groups"][0]["lr"] == training_settings().learning_rate
+    rates, step = [], Adam.step
+
+    def noted(optimizer: Adam) -> None:
+        rates.append(optimizer.learning_rate)
+        step(optimizer)
+
+    monkeypatch.setattr(Adam, "step", noted)
+    trained(task, MEMBERS, training_settings(), window_for(task), until=1)
+    assert set(rates) == {training_settings().learning_rate}
+    before = len(rates)
+    trained(task, MEMBERS, training_settings(), window_for(task))
+    assert rates[:before] == rates[before : 2 * before]
+    assert min(rates) < 0.5 * training_settings().learning_rate
 
 
 def test_population_of_which_nothing_is_finite_is_not_trained_on_after_a_pause(task):

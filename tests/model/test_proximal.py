@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Window
+from sweeper.model.adam import Adam
 from sweeper.model.costs import group_norms
 from sweeper.model.proximal import proximal_step
 from tests.model.populations import adam_of, embedded, images_of, lattice_of, train_steps, windows
@@ -271,10 +272,10 @@ def test_pressure_is_weighed_against_the_loss_whatever_the_learning_rate_and_the
     wanted = {c.name: torch.full_like(c.weight, 0.5) for c in lattice.connections() if c.name != "bias"}
     length = float(torch.cat([w.flatten() for w in wanted.values()]).norm())
     pressure = torch.tensor([0.4 * scale * length], dtype=torch.float64)
-    optimizer = torch.optim.Adam(lattice.parameters(), lr=rate, fused=True)
+    optimizer = Adam(list(lattice.parameters()), rate)
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)
-        optimizer.zero_grad()
+        optimizer.learning_rate = rate * (1 - step / steps)
+        lattice.zero_grad()
         kept = {c.name: c.weight for c in lattice.connections() if c.name in wanted}
         sum(0.5 * scale * (kept[name] - w).square().sum() for name, w in wanted.items()).backward()
         lattice.bias[0].grad = torch.zeros_like(lattice.bias[0])

@@ -12,7 +12,6 @@ from sweeper.model.costs import space_costs, touching
 from sweeper.model.counting import living_channels
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Offer, Source, assembled, fitting_window, move_moments, offer_channels
-from sweeper.model.shard import moments
 from tests.model.populations import (
     adam_of,
     embedded,
@@ -123,7 +122,7 @@ def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
         proximal_steps(lattice, its, images, data.draw(st.integers(0, 3)) if lattice is stays else 3, 0.001)
     # What died in these steps, and what no path leads to any more, is taken out before a network is moved.
     for parameter, keep in touching(stays, [alive_PC.double() for alive_PC in remove_dead(stays)]):
-        for moment in moments(optimizer, parameter):
+        for moment in optimizer.moments(parameter):
             moment.mul_(keep)
     if not optimizer.state:
         other_optimizer.state.clear()
@@ -234,7 +233,7 @@ def test_offered_channels_are_heard_after_one_training_step_and_have_a_slope_the
     readout = roomy.readout[offer.layer]
     train_steps(roomy, optimizer, images, 1)
     assert torch.all(readout[offer.row, :, offer.here] != 0)
-    optimizer.zero_grad()
+    roomy.zero_grad()
     loss_of(roomy, images).backward()
     assert torch.all(roomy.bottom_up[offer.layer].grad[offer.row, offer.here].flatten(1).norm(dim=1) > 0)
     assert torch.all(roomy.bias[offer.layer].grad[offer.row, offer.here] != 0)

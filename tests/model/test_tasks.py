@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sklearn.datasets import load_digits
 
-from sweeper.model import TaskDefinition, TaskError, load_task
+from sweeper.model import TaskDefinition, TaskError, image_files, load_task
 
 
 def png(array):
@@ -44,6 +47,15 @@ def test_digits_are_the_real_ones():
     task = load_task(TaskDefinition())
     assert (count(task), task.image, task.classes) == (1797, (1, 8, 8), 10)
     assert (task.train.pixels.min(), task.train.pixels.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("missing", [PackageNotFoundError, FileNotFoundError, None])
+def test_digits_are_those_that_scikit_learn_loads_wherever_it_keeps_them(missing, monkeypatch):
+    if missing:
+        monkeypatch.setattr(image_files, "distribution", Mock(side_effect=missing))
+    digits, theirs = image_files.digits(), load_digits()
+    assert np.array_equal(digits.pixels(np.arange(1797))[:, 0], (theirs.images / 16).astype(np.float32))
+    assert np.array_equal(digits.labels, theirs.target)
 
 
 def test_same_definition_gives_the_same_pixels_and_another_one_another_fingerprint():

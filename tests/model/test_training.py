@@ -25,7 +25,7 @@ from sweeper.model import (
 )
 from sweeper.model.checkpoint import load_state, save_state
 from sweeper.model.degradations import Degradation
-from sweeper.model.shard import Course, moments
+from sweeper.model.shard import Course
 from sweeper.model.time_selection import TIME_SELECTIONS
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
@@ -216,14 +216,6 @@ def test_member_that_becomes_not_finite_is_told_apart_and_disturbs_no_other(task
         one, other = weights_in(states[-1], i), weights_in(states_without[-1], i)
         for weight, same in zip(one.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(weight, same, rtol=1e-9, atol=1e-9)
-
-
-def test_parameter_without_a_gradient_yet_has_no_moments():
-    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
-    optimizer = torch.optim.Adam([used, unused])
-    used.sum().backward()
-    optimizer.step()
-    assert [len(moments(optimizer, parameter)) for parameter in (used, unused)] == [2, 0]
 
 
 def test_population_of_which_nothing_is_finite_stops_early(task):
