@@ -55,6 +55,17 @@ if any(word.endswith("default_worker.py") for word in sys.orig_argv):
     sys.path.insert(0, {folder!r})
 """
 
+#: Hides where scikit-learn is.
+WITHOUT_DIGITS = """
+from importlib import metadata
+of = metadata.distribution
+def distribution(name):
+    if name == "scikit-learn":
+        raise metadata.PackageNotFoundError(name)
+    return of(name)
+metadata.distribution = distribution
+"""
+
 
 @pytest.fixture
 def shadows(tmp_path):
@@ -123,9 +134,8 @@ def test_file_that_is_imported_first_when_a_training_has_begun_is_no_outcome_eit
     cli.environment["PYTHONPATH"] += f":{site}"
     (folder / "sklearn.py").write_text("")
     # Where the file of the digits is not found, they are loaded with it, after everything else is imported.
-    elsewhere = "def distribution(name):\n    raise metadata.PackageNotFoundError(name)\n"
     with (site / "sitecustomize.py").open("a") as file:
-        file.write(f"from importlib import metadata\n{elsewhere}metadata.distribution = distribution\n")
+        file.write(WITHOUT_DIGITS)
     code, out, err = cli.run("run", "fragile.yaml", "--workers", "1")
     assert (code, "Traceback" in err) == (2, False), out + err
     assert f"sklearn is imported from {folder / 'sklearn.py'} instead of " in err
