@@ -3,16 +3,31 @@
 import fcntl
 import importlib.util
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
 
+from sweeper import cache
 from sweeper.tracking.mlflow.client import connect
 from tests.support import servers
 
 # What drivers set for a Ray on this machine: Ray reads it when it is imported, which any test file may do first.
 for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}.items():
     os.environ.setdefault(name, value)
+
+
+def pytest_configure(config):
+    """Keep what is kept between runs in a folder of this run: a test must not find what another checkout has left."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of a run have its environment
+        config.cache_folder = tempfile.TemporaryDirectory(prefix="sweeper-tests-cache-")
+        os.environ[cache.FOLDER] = config.cache_folder.name
+
+
+def pytest_unconfigure(config):
+    """Remove that folder."""
+    if folder := getattr(config, "cache_folder", None):
+        folder.cleanup()
 
 
 def pytest_collection_modifyitems(items):

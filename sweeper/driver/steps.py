@@ -6,14 +6,15 @@ What can fail fails in the first two steps, before anything is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sweeper import storage
 from sweeper.driver.driver import Driver, Summary
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
-from sweeper.execution.contract import Executor, Work
+from sweeper.execution.contract import Executor, Expected, Work
 from sweeper.execution.resources import ONE_CPU, Request, Shared
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
@@ -134,6 +135,17 @@ class Surroundings:
     connect: Callable[[], Recorder]
     repeated: Collection[Outcome] = ()
 
+    def is_planned(self, spec: SweepSpec) -> bool:
+        """Tell whether the ledger holds every trial of a spec."""
+        former = self.ledger.revisions[-1] if self.ledger and self.ledger.revisions else None
+        return former is not None and former.spec == spec
+
+    @cached_property
+    def left(self) -> int:
+        """How many trials that are planned have no outcome, or are tried again."""
+        ledger = self.ledger
+        return ledger.counts().without_driver().waiting + ledger.ended_so(self.repeated) if ledger else 0
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -150,6 +162,20 @@ class Prepared:
     known: Mapping[str, list[Known]]
     recorder: Recorder
     needs: Needs
+
+
+def starting(agreed: Agreement, around: Surroundings, modules: Sequence[str]) -> AbstractContextManager[object]:
+    """Begin to start what populations are trained on, where any is left: it takes seconds, and so does the rest.
+
+    Args:
+        agreed: What is run.
+        around: What it is run with.
+        modules: What a population's training imports.
+    """
+    jobs = around.left if around.is_planned(agreed.spec) else agreed.spec.planned
+    if not jobs:
+        return nullcontext()
+    return around.executor.starting(Expected(jobs, agreed.spec.placement.cpus, modules))
 
 
 def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Prepared:
@@ -178,12 +204,8 @@ def _needs(spec: SweepSpec, tasks: Mapping[str, TaskFacts], around: Surroundings
     from sweeper.driver.needs import Needs, needs
     from sweeper.training import forecast, train
 
-    ledger = around.ledger
-    former = ledger.revisions[-1] if ledger and ledger.revisions else None
-    is_planned = former is not None and former.spec == spec
-    size = former.population_size if former and is_planned else None
-    has_work = ledger and (ledger.counts().without_driver().waiting or ledger.ended_so(around.repeated))
-    if is_planned and size and not has_work:
+    size = around.ledger.revisions[-1].population_size if around.ledger and around.is_planned(spec) else None
+    if size and not around.left:
         return Needs(size, ONE_CPU, 0)
     shared = Shared(around.folder.files, forecast.files(spec.corners()), software(), (train.__name__,))
     machines = stack.enter_context(around.executor.joined(shared))

@@ -31,6 +31,7 @@ from sweeper.rules import EarlierRules, earlier_rules
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
 from sweeper.tracking.trackers import recorder_of
+from sweeper.training.heavy import HEAVY
 from sweeper.trial import Outcome
 
 
@@ -146,6 +147,7 @@ class Sweep:
             executor = executor or RayExecutor(workers, scratch=self.scratch)
             connect = self._mlflow if recorder is None else lambda: recorder
             around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
+            stack.enter_context(steps.starting(agreed, around, () if work else HEAVY))
             seen = steps.look(agreed, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
             self._plan(ledger, lease, agreed, seen, should_stop)

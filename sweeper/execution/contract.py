@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper.execution.resources import Machines, Request, Shared
@@ -40,8 +41,30 @@ class JobSource(Protocol):
         """Whether to start nothing more and leave what is running."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a run before anything is looked at.
+
+    Attributes:
+        jobs: How many there are at most.
+        cpus: What each asks for.
+        modules: What each imports, and takes seconds.
+    """
+
+    jobs: int
+    cpus: float = 1.0
+    modules: Sequence[str] = ()
+
+
 class Executor(Protocol):
     """Runs every job of a source."""
+
+    def starting(self, expected: Expected) -> AbstractContextManager[object]:
+        """Begin to start what takes long, without waiting for it; stop it when this is left.
+
+        Args:
+            expected: What will be run.
+        """
 
     def joined(self, shared: Shared) -> AbstractContextManager[Machines | None]:
         """Join the machines that jobs will run on, and look at them; None where it is this machine alone.

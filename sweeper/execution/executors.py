@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 
 from sweeper.errors import ClusterError
-from sweeper.execution.contract import JobSource, StoppedError, Work
+from sweeper.execution.background import Background
+from sweeper.execution.contract import Expected, JobSource, StoppedError, Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
@@ -23,6 +24,10 @@ from sweeper.job import Job, Progress
 
 class InlineExecutor:
     """Runs one job after the other in this process: for tests, and for a debugger."""
+
+    def starting(self, expected: Expected) -> AbstractContextManager[None]:
+        """Start nothing."""
+        return nullcontext()
 
     def joined(self, shared: Shared) -> AbstractContextManager[None]:
         """Join nothing: jobs run here."""
@@ -71,6 +76,35 @@ class RayExecutor:
         self._workers, self._scratch = workers, scratch
         self._address = joined(address) if address else None
         self._is_joined = False
+        self._started: Background[bool] | None = None
+
+    @contextmanager
+    def starting(self, expected: Expected) -> Iterator[None]:
+        """Start Ray in the background, with workers that import what they need; a cluster that runs is as it is."""
+        if self._address is not None:
+            yield
+            return
+        _set_environment(None)
+        # Ray reads its environment when it is imported. Here, since packages are imported by one thread alone.
+        from sweeper.execution import ray_cluster, ray_tune
+
+        cpus, modules = self._cpus(expected.cpus, expected.jobs), (*expected.modules, *ray_tune.MODULES)
+        with Background(lambda: ray_cluster.connected(None, cpus, modules)) as self._started:
+            try:
+                yield
+            finally:
+                self._started = None
+
+    def _cpus(self, each: float, jobs: float) -> int | None:
+        """Return the CPUs of a Ray that is started here: no more than there is work for; None for all.
+
+        Args:
+            each: CPUs of a job.
+            jobs: How many there are at most.
+        """
+        if self._workers:
+            return math.ceil(min(self._workers, jobs) * each)
+        return max(1, math.ceil(jobs * each)) if jobs * each < (os.cpu_count() or 1) else None
 
     @contextmanager
     def joined(self, shared: Shared) -> Iterator[Machines | None]:
@@ -93,13 +127,24 @@ class RayExecutor:
         if source.should_stop():
             return
         _set_environment(self._address)
-        from sweeper.execution import ray_cluster, ray_tune  # Ray reads its environment when it is imported
+        from sweeper.execution import (  # Ray reads its environment when it is imported
+            ray_cluster,
+            ray_private,
+            ray_tune,
+        )
 
         with ExitStack() as stack:
-            if not self._is_joined:
-                cpus = math.ceil(self._workers * request.cpus) if self._workers else None
-                if not stack.enter_context(ray_cluster.connected(self._address, cpus)):
-                    return
+            if self._address is None:
+                stack.enter_context(ray_private.actors_as_they_start())
+            if self._started is not None:
+                is_there = self._started.result()
+            elif self._is_joined:
+                is_there = True
+            else:
+                cpus = self._cpus(request.cpus, math.inf)
+                is_there = stack.enter_context(ray_cluster.connected(self._address, cpus))
+            if not is_there:
+                return
             if source.should_stop():
                 return
             here = ray_cluster.seen().at_once(request)
@@ -163,5 +208,7 @@ def _set_environment(address: str | None) -> None:
         # Without these Ray writes a token into the user's home, listens on every network interface, and looks for a
         # head on the loopback at this machine's outer address.
         defaults |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    if address is None:
+        defaults |= {"PL_DISABLE_FORK": "1"}  # which Tune's own workers have, see `ray_private.actors_as_they_start`
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

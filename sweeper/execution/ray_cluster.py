@@ -44,12 +44,13 @@ _READ_ONLY = re.compile(r"node_[0-9a-f]+")
 
 
 @contextmanager
-def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
+def connected(address: str | None, cpus: int | None = None, modules: Sequence[str] = ()) -> Iterator[bool]:
     """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
 
     Args:
         address: Of a running one, `HOST:PORT`. None starts one here.
         cpus: CPUs of the one that is started; None takes all of this machine.
+        modules: What workers of the one that is started import at once, before they have anything to do.
 
     Raises:
         ClusterError: If the cluster cannot be started or joined.
@@ -58,6 +59,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[bool]:
     try:
         if address is None:
             ray_private.start(
+                modules,
                 address="local",
                 num_cpus=cpus or os.cpu_count(),
                 include_dashboard=False,

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ray
@@ -34,12 +36,41 @@ def _missing(name: str, what: str) -> ClusterError:
 
 # --- starting ------------------------------------------------------------------------------------------
 
+#: What Ray's daemon reads, when it starts, of what workers import, and of how long those that idle live: by default it
+#: ends all that are more than its free CPUs, and so each one whose CPU Tune has just reserved for it.
+_PRELOADED, _IDLE_MS = "RAY_preload_python_modules", "RAY_idle_worker_killing_time_threshold_ms"
 
-def start(**settings: Any) -> None:
+#: How long workers wait for their first job, in ms.
+_WAITS_MS = 120_000
+
+
+def start(modules: Iterable[str], **settings: Any) -> None:
     """Start Ray here with all of the machine's memory to hand out, as nobody else counts here.
 
     By default, and where Ray takes no such number, it hands out about two thirds.
+
+    Args:
+        modules: What its workers import as soon as they are there, where this Ray can do that.
+        settings: As for `ray.init`.
     """
+    with _variable(_PRELOADED, ",".join(modules)), _variable(_IDLE_MS, str(_WAITS_MS)):
+        _start(settings)
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for what is started meanwhile; a value that the user has set stands."""
+    if not value or name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+
+
+def _start(settings: Mapping[str, Any]) -> None:
     try:
         from ray._common.utils import get_system_memory
     except ImportError:
@@ -51,6 +82,35 @@ def start(**settings: Any) -> None:
         if "_memory" not in str(error):  # an unknown argument is refused before anything is started
             raise
         ray.init(**settings)
+
+
+@contextmanager
+def actors_as_they_start() -> Iterator[None]:
+    """Let Tune's actors take workers that wait: it asks for an environment of its own, which none of them has.
+
+    For a Ray that was started here, whose workers have the driver's environment anyway. Where Tune does it otherwise,
+    its actors start workers of their own.
+    """
+    try:
+        from ray.tune.execution import class_cache
+    except ImportError:
+        yield
+        return
+    with ExitStack() as stack:
+        for name, empty in (("DEFAULT_ENV_VARS", {}), ("ENV_VARS_TO_PROPAGATE", set())):
+            if hasattr(class_cache, name):
+                stack.enter_context(_replaced(class_cache, name, empty))
+        yield
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 # --- the import path of workers, on which Ray puts the folders of the driver first ------------------------

@@ -41,6 +41,9 @@ HANGS_AFTER_S = 60.0
 #: each other, half a job on average: a hundredth of the time.
 _JOBS_A_WORKER, _LEAST_JOBS = 50, 250
 
+#: What a worker imports for it.
+MODULES = ("ray.tune",)
+
 _T = TypeVar("_T")
 
 

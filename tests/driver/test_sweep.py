@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import re
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,11 +56,8 @@ def run(sweep, loaded=None, work=good, recorder=None, **options):
     return sweep.run(loaded, executor=InlineExecutor(), recorder=recorder or MemoryRecorder(), work=work, **options)
 
 
-class Idle:
+class Idle(InlineExecutor):
     """An executor that runs nothing: what is planned waits."""
-
-    def joined(self, shared):
-        return nullcontext()
 
     def run(self, work, source, request):
         pass

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +18,9 @@ from ray.tune.experiment import Trial
 
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_cluster, ray_private
+from sweeper.execution.contract import Expected
 from sweeper.execution.executors import RayExecutor
-from sweeper.trial import Outcome
+from sweeper.trial import Ended, Outcome
 from tests.contracts.executor import Source, a_job, count_to_three
 from tests.execution.test_executors import hang_at_the_first
 
@@ -82,6 +87,52 @@ def test_ray_that_is_started_here_hands_out_all_of_the_memory_and_says_who_it_is
         facts = ray_private.head_facts(ray.get_runtime_context().gcs_address)
     assert node.has.memory_bytes == get_system_memory()
     assert facts["ray_version"] == ray.__version__
+
+
+def has_imported(job, report):
+    """Work that says whether its worker had a module before it had a job, and who the worker is."""
+    return [Ended(Outcome.COMPLETE, "", {"had": float("colorsys" in sys.modules), "pid": float(os.getpid())})]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("finds_names", [True, False])
+def test_tune_takes_workers_that_are_there_already_and_have_imported_what_they_need(monkeypatch, finds_names):
+    """Without Tune's names it starts others, which import the same."""
+    from ray.tune.execution import class_cache
+
+    if not finds_names:
+        monkeypatch.setattr(ray_private, "actors_as_they_start", nullcontext)
+    executor = RayExecutor(workers=2)
+    with executor.starting(Expected(2, modules=("colorsys", "no_such_module"))):
+        assert executor._started.result()
+        first = workers_there()
+        source = Source([a_job(1), a_job(2)])
+        executor.run(has_imported, source)
+    ended = [its[0].measurement for its in source.ended.values()]
+    assert [its["had"] for its in ended] == [1.0, 1.0]
+    assert ({int(its["pid"]) for its in ended} <= first) is finds_names
+    assert class_cache.DEFAULT_ENV_VARS, "as it was"
+
+
+def workers_there():
+    """Return the processes of the Ray that this one has started, once two workers wait in it."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        found = {
+            process
+            for daemon in children_of(os.getpid())
+            for process in children_of(daemon)
+            if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::IDLE")
+        }
+        if len(found) >= 2:
+            return found
+        time.sleep(0.2)
+    raise AssertionError("no workers wait")
+
+
+def children_of(process):
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 # --- with a name taken away ------------------------------------------------------------------------------
@@ -166,8 +217,11 @@ def test_other_error_of_a_start_is_not_tried_twice(monkeypatch):
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(RuntimeError, match="no room"):
-        ray_private.start()
+        ray_private.start(("colorsys",))
     assert len(tried) == 1
+    assert not [name for name in os.environ if name.startswith(("RAY_preload", "RAY_idle"))], (
+        "it is for one start alone"
+    )
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import nullcontext
 
 import pytest
 import torch
@@ -30,11 +29,8 @@ ENDS = {
 }
 
 
-class Idle:
+class Idle(InlineExecutor):
     """An executor that runs nothing: what is planned waits."""
-
-    def joined(self, shared):
-        return nullcontext()
 
     def run(self, work, source, request):
         pass

@@ -12,6 +12,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from sqlalchemy import Engine
 
+from sweeper import cache
 from sweeper.checks.services import tracking
 from sweeper.errors import TrackingError
 from sweeper.tracking.mlflow import private
@@ -69,7 +70,8 @@ def test_tables_of_another_version_are_told(uri):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["create_sqlalchemy_engine", "_initialize_tables"])
-def test_without_its_names_mlflow_makes_its_tables_itself(new, monkeypatch, name):
+def test_without_its_names_mlflow_makes_its_tables_itself(new, monkeypatch, name, tmp_path):
+    monkeypatch.setenv(cache.FOLDER, str(tmp_path / "cache"))
     with monkeypatch.context() as without:
         without.delattr(f"mlflow.store.db.utils.{name}")
         assert not private.make_tables(f"{new}.other")

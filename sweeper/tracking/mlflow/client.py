@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
+from sweeper import cache
 from sweeper.errors import SweepError, TrackingError
-from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions
+from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.redaction import redacted, refusal
 
@@ -202,15 +203,39 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _make_tables(uri: str) -> None:
-    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again."""
+    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again.
+
+    A copy of what is made is kept for the next file.
+    """
     path, mark, how = uri.partition("?")
     aside = f"{path}.new{mark}{how}"
     file = _sqlite_file(aside)
     for torn in (file, file.with_name(f"{file.name}-journal")):
         torn.unlink(missing_ok=True)
-    _set_defaults()
-    if make_tables(aside):
-        file.replace(_sqlite_file(uri))
+    version = tables_mark()
+    kept = f"mlflow-{version}.db"
+    if not (version and cache.fetch(kept, file) and _is_whole(file)):
+        file.unlink(missing_ok=True)
+        _set_defaults()
+        if not make_tables(aside):
+            return
+        if version:
+            cache.keep(kept, file)
+    file.replace(_sqlite_file(uri))
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether a file is an empty database of MLflow."""
+    address = f"file:{quote(str(file))}?mode=ro&immutable=1"  # nobody else has it: no files beside it
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as database:
+        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        is_sound = database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        return (
+            is_sound
+            and {"experiments", "runs", "alembic_version"} <= names
+            and not database.execute("SELECT 1 FROM experiments").fetchall()
+        )
+    return False
 
 
 def schema_problem(uri: str) -> str:

@@ -1,0 +1,53 @@
+"""Files that take long to make and are the same every time: kept in the user's cache, where anybody may delete them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+#: Names a folder for them. Else it is `sweeper` in `XDG_CACHE_HOME`, or in `.cache` in the user's home.
+FOLDER = "SWEEPER_CACHE"
+
+
+def folder() -> Path | None:
+    """Return where they are kept, there or not; None where this user has no home."""
+    if named := os.environ.get(FOLDER):
+        return Path(named)
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "sweeper"
+    except RuntimeError:
+        return None
+
+
+def fetch(name: str, to: Path) -> bool:
+    """Copy a kept file; tells whether there was one."""
+    root = folder()
+    if root is None:
+        return False
+    try:
+        shutil.copyfile(root / name, to)
+    except OSError:
+        to.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def keep(name: str, file: Path) -> None:
+    """Keep a copy of a file, whole or not at all; where it cannot be written, it is made again next time."""
+    root = folder()
+    if root is None:
+        return
+    with suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(prefix=f"{name}.", dir=root)
+        os.close(handle)
+        try:
+            shutil.copyfile(file, aside)
+            os.replace(aside, root / name)
+        finally:
+            with suppress(OSError):
+                os.unlink(aside)

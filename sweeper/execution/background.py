@@ -1,0 +1,63 @@
+"""A context that is entered, held and left in a thread of its own, while its caller does something else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Background(Generic[_T]):
+    """Enters a context when it is entered itself, without waiting for it, and leaves it when it is left.
+
+    One thread does both and stays between: Linux can bind the life of a process to the thread that started it.
+
+    Args:
+        context: Returns the context; called in the thread.
+    """
+
+    def __init__(self, context: Callable[[], AbstractContextManager[_T]]) -> None:
+        self._context = context
+        self._is_entered, self._is_left = threading.Event(), threading.Event()
+        self._value: list[_T] = []
+        self._error: BaseException | None = None
+        # A daemon: who leaves at once, at a second Ctrl-C, does not wait for it.
+        self._thread = threading.Thread(target=self._hold, name="sweeper-background", daemon=True)
+
+    def __enter__(self) -> Background[_T]:
+        self._thread.start()
+        return self
+
+    def result(self) -> _T:
+        """Wait until the context is entered, and return what it gives.
+
+        Raises:
+            BaseException: What entering it raised.
+        """
+        self._is_entered.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_left.set()
+        self._thread.join()
+        if self._error is not None and self._value and error is None:  # of leaving it: nobody was told of it yet
+            raise self._error
+
+    def _hold(self) -> None:
+        try:
+            with self._context() as value:
+                self._value.append(value)
+                self._is_entered.set()
+                self._is_left.wait()
+        except BaseException as error:  # raised where somebody waits
+            self._error = error
+        finally:
+            self._is_entered.set()
