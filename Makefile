@@ -14,26 +14,38 @@ BIN := .venv/bin
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Compiled code is kept, whatever the environment says: each process that a test starts would compile it anew.
 export PYTHONDONTWRITEBYTECODE :=
-# Written when the environment is complete, so that an interrupted installation is taken up again.
+# Written when the environment is complete, so that an interrupted installation is taken up again: for sweeps, and for
+# everything else as well.
 STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
+# What an installation is made from.
+SOURCES := pyproject.toml constraints.txt hatch_build.py install.py \
+	$(wildcard model/native/*.c model/native/*.h model/native/build.py)
 LOWEST := .venv-lowest
 DOCS_STAMP := .venv/.installed-docs
+
+# Installs with these extras, by the environment's own Python once there is one.
+INSTALL = @python=$(BIN)/python; test -x $$python || python="$(PYTHON)"; \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "sweeper needs Python 3.11 or newer, but $$python is $$($$python --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
+	$$python install.py
 
 .DEFAULT_GOAL := check
 .PHONY: quickstart test faults check lint lowest browser docs benchmark clean
 
-$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard model/native/*.c model/native/*.h model/native/build.py)
-	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "sweeper needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
-			"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+$(STAMP): $(SOURCES)
+	$(INSTALL)
 	@touch $@
+
+$(DEV_STAMP): $(SOURCES)
+	$(INSTALL) dev
+	@touch $(STAMP) $@
 
 quickstart: $(STAMP)
 	$(BIN)/sweeper run quickstart
 
-lint: $(STAMP)
+lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -42,7 +54,7 @@ test: lint
 	$(TESTS) -m "not rare"
 
 # Every file with a test that is marked `rare`, as tests/test_suite.py makes sure.
-faults: $(STAMP)
+faults: $(DEV_STAMP)
 	$(TESTS) tests/faults tests/cluster tests/cli/test_watch.py tests/driver/test_again.py tests/ledger/test_postgres.py \
 		tests/test_distribution.py
 
@@ -66,8 +78,8 @@ browser:
 			|| echo "Chromium could not be installed: tests of pages will be skipped." >&2; \
 	else echo "There is no Chromium or Chrome here: install one, or tests of pages are skipped." >&2; fi
 
-$(DOCS_STAMP): $(STAMP)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[dev,docs]"
+$(DOCS_STAMP): $(DEV_STAMP)
+	$(INSTALL) dev docs
 	@touch $@
 
 # Strict: a link that leads nowhere, or a page without a place in the contents, ends it. Nothing is fetched.
@@ -77,7 +89,7 @@ docs: $(DOCS_STAMP)
 	@echo "The documentation is in build/site: open build/site/index.html (its search needs a server, such as" \
 		"$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site)"
 
-benchmark: $(STAMP)
+benchmark: $(DEV_STAMP)
 	@echo "Run one with $(BIN)/python, from here:"
 	@for script in benchmarks/*.py; do echo "  $$script"; sed -n '1s/^"""/      /p' "$$script"; done
 	@echo "benchmarks/README.md says how, and holds the results."
