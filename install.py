@@ -26,7 +26,6 @@ SETTINGS = {
     "index-url": ("UV_DEFAULT_INDEX", ""),
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
-    "no-index": ("UV_NO_INDEX", ""),
     "constraint": ("UV_CONSTRAINT", " "),
     "trusted-host": ("UV_INSECURE_HOST", " "),
     "cert": ("SSL_CERT_FILE", ""),
@@ -58,8 +57,9 @@ def main(extras: Iterable[str]) -> int:
 def ways(python: Path) -> Iterable[tuple[list[str], Mapping[str, str]]]:
     """Yield commands that install into an environment, and what each reads from its own; the last one is pip."""
     pip = [str(python), "-m", "pip"]
-    if uv := uv_of(python, pip):
-        configured = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
+    configured = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
+    # uv has no variable for a pip that asks no index.
+    if ".no-index=" not in configured and (uv := uv_of(python, pip)):
         settings = {name: value for name, value in settings_of(configured).items() if name not in os.environ}
         yield [uv, "pip", "install", "--python", str(python)], settings
     yield [*pip, "install"], {}
