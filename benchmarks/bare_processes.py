@@ -27,9 +27,8 @@ from sweeper.trial import Ended, Outcome
 def populations_of(space: str, workers: int) -> list[Population]:
     """Return the populations that `sweeper run SPACE --workers N` plans."""
     spec = load_spec(space).spec
-    tasks = forecast.check(spec.settings())
-    pixels = max(task.image[1] * task.image[2] for task in tasks.values())
-    return form_populations(spec.settings(), population_size(spec, workers, pixels))
+    budget = forecast.memory_budget(forecast.check(spec.settings()))
+    return form_populations(spec.settings(), population_size(spec, workers, budget))
 
 
 def train(job: Job) -> Sequence[Ended]:

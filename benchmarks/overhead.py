@@ -2,8 +2,9 @@
 
   (a) `sweeper run` in a fresh home                                      the product, as users start it
   (b) bare_processes.py: no Ray, ledger, MLflow or checkpoints           the least it can cost; aim: b/a >= 0.8
-  (c) plain_tune.py: Tune grid and MLflowLoggerCallback, one network     what one writes without it; aim: c/a >= 5
-      a trial
+  (c) plain_tune.py: Tune grid and MLflowLoggerCallback, one network     what one writes without it
+      a trial, with this project's compiled recurrence
+  (d) the same, with the recurrence in torch                             what one has without it; aim: d/a >= 6
 
 Each part is a process of its own, timed from its start to its exit, and all are measured in one run on one machine.
 What they trained is compared network by network. Exit code 1 if a part failed or trained something else.
@@ -33,9 +34,14 @@ from sweeper.spec import Setting, load_spec
 from sweeper.trial import State, TrialRecord
 
 HERE = Path(__file__).parent
-TITLES = {"a": "(a) sweeper run", "b": "(b) bare processes", "c": "(c) plain Tune script"}
+TITLES = {
+    "a": "(a) sweeper run",
+    "b": "(b) bare processes",
+    "c": "(c) plain Tune script",
+    "d": "(d) the same, recurrence in torch",
+}
 #: Smallest seconds of the part by seconds of (a), on the quickstart.
-AIMS = {"b": 0.8, "c": 5.0}
+AIMS = {"b": 0.8, "d": 6.0}
 COMPARED = ("accuracy", "breadth", "depth", "time")
 #: What a user's shell may hold and no part may see: another cluster, another tracking server.
 HIDDEN = ("RAY_", "TUNE_", "MLFLOW_", "SWEEPER_")
@@ -76,10 +82,12 @@ def measure(part: str, space: str, workers: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="ovh-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         out = folder / "networks.json"
+        plain = [str(HERE / "plain_tune.py"), space, "--cpus", str(workers), "--folder", name, "--out", str(out)]
         arguments = {
             "a": ["-m", "sweeper", "run", space, "--home", str(folder / "home"), "--workers", str(workers)],
             "b": [str(HERE / "bare_processes.py"), space, "--workers", str(workers), "--out", str(out)],
-            "c": [str(HERE / "plain_tune.py"), space, "--cpus", str(workers), "--folder", name, "--out", str(out)],
+            "c": plain,
+            "d": [*plain, "--recurrence", "torch"],
         }[part]
         checkpoints = folder / "home" if part == "a" else None
         started, seconds, seen, failure = run_child(arguments, folder, checkpoints)
@@ -134,8 +142,8 @@ def marks_of(
     """Return when each phase of (a) ended, in Unix seconds; 0 where nothing tells."""
     return [
         ("start-up: imports, spec, lock", written(sweep, "driver.json")),
-        ("images, plan, MLflow database", written(sweep, "tracking.txt")),  # written before Ray is started
-        ("Ray start", min((r.started_ms for r in records if r.started_ms), default=0) / 1000),
+        ("images, plan, MLflow database, while Ray starts", written(sweep, "tracking.txt")),  # written before jobs run
+        ("rest of Ray's start", min((r.started_ms for r in records if r.started_ms), default=0) / 1000),
         ("workers' start and first epoch", seen),
         ("training, mirroring in between", max((r.ended_ms for r in records if r.ended_ms), default=0) / 1000),
         ("mirror of the last population", written(home / "artifacts", "**/*.parquet")),
@@ -243,7 +251,7 @@ def with_epochs(space: str, epochs: int | None, folder: Path) -> str:
     document: dict[str, Any] = json.loads(spec.to_json())  # JSON is YAML
     if "epochs" in spec.axes:
         sys.exit(f"--epochs {epochs} cannot take the place of an axis: {space} varies epochs. Leave --epochs out.")
-    document["training"]["epochs"] = epochs
+    document["training"] = {**document["training"], "epochs": epochs, "updates": None}
     copy = folder / "space.yaml"
     copy.write_text(json.dumps(document), encoding="utf-8")
     return str(copy)
@@ -252,15 +260,15 @@ def with_epochs(space: str, epochs: int | None, folder: Path) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="quickstart", help="a YAML file, or the name of a shipped space")
-    parser.add_argument("--workers", type=int, default=2, help="processes that train (c: CPUs of Ray)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that train (c, d: CPUs of Ray)")
     parser.add_argument("--epochs", type=int, help="for a quick try: takes the place of the space's own, in all parts")
-    parser.add_argument("--parts", default="a,b,c", help="which to run, such as a,b")
+    parser.add_argument("--parts", default="a,b,c,d", help="which to run, such as a,b")
     parser.add_argument("--repeat", type=int, default=1, help="rounds; the median of each part is shown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     args = parser.parse_args()
     args.parts = sorted(set(args.parts.split(",")))
     if not set(args.parts) <= set(TITLES) or min(args.repeat, args.workers) < 1:
-        parser.error("--parts takes a, b and c, separated by commas; --repeat and --workers take 1 or more")
+        parser.error("--parts takes a, b, c and d, separated by commas; --repeat and --workers take 1 or more")
     if args.json and not args.json.absolute().parent.is_dir():
         parser.error(f"--json {args.json}: there is no such folder")
     return args
@@ -269,7 +277,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args, facts = arguments(), machine()
     # Imports once, not timed: the first part must not pay for files that the others find in memory.
-    subprocess.run([sys.executable, "-c", "import mlflow, model, optuna, ray.tune"], check=True)
+    subprocess.run([sys.executable, "-c", "import mlflow, optuna, ray.tune, sweeper.model"], check=True)
     rounds: list[list[Measured]] = []
     with tempfile.TemporaryDirectory(prefix="ovh-") as folder:
         space = with_epochs(args.space, args.epochs, Path(folder))

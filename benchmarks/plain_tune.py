@@ -1,4 +1,4 @@
-"""The points of a sweep by a plain script: a Ray Tune grid with MLflowLoggerCallback. Part (c) of overhead.py.
+"""The points of a sweep by a plain script: a Ray Tune grid with MLflowLoggerCallback. Parts (c) and (d) of overhead.py.
 
 Written as one writes it from the manuals of Ray and MLflow: one network a trial on one CPU, its epochs reported, runs
 in a SQLite MLflow, everything else left at its default. Only the points come from a space of this project.
@@ -9,44 +9,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import ray
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from sweeper import model
-from sweeper.spec import load_spec
+from sweeper.spec import Setting, load_spec
+from sweeper.training import inputs
 
 
-def train(config: dict[str, Any]) -> None:
+def train(config: dict[str, Any], recurrence: str | None = None) -> None:
     """Train one network and report its epochs; the last report holds the whole measurement."""
     import torch  # at the top, cloudpickle takes `task.classes` below for `torch.classes`, which it cannot pickle
 
     torch.set_num_threads(1)  # the one CPU of the trial
-    data, lattice, training = (section(config, name) for name in ("task", "lattice", "training"))
-    task = model.load_task(model.TaskDefinition(**data))
-    window = model.Window(
-        channels=(lattice["channels"],) * lattice["layers"],
-        steps=lattice["steps"],
-        image=task.image,
-        classes=task.classes,
-        kernel=lattice["kernel"],
-        halve=tuple(int(layer) for layer in lattice["halve"].split(",") if layer),
-        time_selection=lattice["time_selection"],
-    )
-    pressures = [config[f"{axis}_pressure"] for axis in ("breadth", "depth", "time")]
-    members = [model.Pressures(*pressures, seed=config["seed"])]
-    settings = model.TrainingSettings(**training)
-    (trained,) = model.train(task, window, members, settings, report=lambda epoch: tune.report(epoch.values[0]))
+    setting = Setting.from_flat(config)
+    task = inputs.load_task(setting.task)
+    window, training = inputs.window_of(setting, task), inputs.training_of(setting)
+    with patch("sweeper.model.lattice.usable", lambda: [recurrence]) if recurrence else nullcontext():
+        (trained,) = model.train(
+            task, window, inputs.members_of([setting]), training, report=lambda epoch: tune.report(epoch.values[0])
+        )
     if trained.network is None:
         raise RuntimeError(trained.reason)
     tune.report(trained.measurement)  # breadth and depth are counted when training is over
-
-
-def section(config: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key.removeprefix(f"{name}."): value for key, value in config.items() if key.startswith(f"{name}.")}
 
 
 def search_space(space: str) -> dict[str, Any]:
@@ -65,6 +57,7 @@ def main() -> None:
     parser.add_argument("space", help="a YAML file, or the name of a shipped space")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--folder", type=Path, required=True, help="where trials and mlflow.db go")
+    parser.add_argument("--recurrence", choices=["torch"], help="default: in compiled code, as in a sweep")
     parser.add_argument("--out", type=Path, help="write what each network measured, as JSON")
     args = parser.parse_args()
     folder = args.folder.absolute()
@@ -72,7 +65,7 @@ def main() -> None:
     mlflow = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", experiment_name="plain")
     ray.init(address="local", num_cpus=args.cpus)  # not a cluster that happens to run here
     tuner = tune.Tuner(
-        train,
+        partial(train, recurrence=args.recurrence),
         param_space=search_space(args.space),
         run_config=tune.RunConfig(name="plain", storage_path=str(folder / "trials"), callbacks=[mlflow]),
     )

@@ -43,10 +43,14 @@ class Background(Generic[_T]):
             raise self._error
         return self._value[0]
 
+    def leave(self) -> None:
+        """Leave the context without waiting for that; who leaves this waits."""
+        self._is_left.set()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._is_left.set()
+        self.leave()
         self._thread.join()
         if self._error is not None and self._value and error is None:  # of leaving it: nobody was told of it yet
             raise self._error

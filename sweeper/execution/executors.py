@@ -137,6 +137,7 @@ class RayExecutor:
             if self._address is None:
                 stack.enter_context(ray_private.actors_as_they_start())
             if self._started is not None:
+                stack.callback(self._started.leave)  # it stops while the source ends what it has to
                 is_there = self._started.result()
             elif self._is_joined:
                 is_there = True

@@ -41,6 +41,17 @@ def test_caller_goes_on_while_the_context_is_entered_and_one_thread_holds_it_to_
     assert not log.threads["left"].is_alive()
 
 
+def test_context_is_left_at_once_when_it_is_not_needed_any_more():
+    log = Log()
+    log.may_enter.set()
+    with Background(log.context) as background:
+        background.result()
+        background.leave()
+        log.threads["entered"].join(60)
+        assert "left" in log.threads
+        background.leave()
+
+
 def test_context_that_nobody_asked_for_is_left_all_the_same():
     log = Log()
     with Background(log.context):

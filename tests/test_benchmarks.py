@@ -1,0 +1,26 @@
+"""Benchmarks that run other programs still run, and compare the same trainings: on the smallest space, for no figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
+
+
+def test_every_part_of_overhead_trains_the_same_networks(tmp_path):
+    words = ["benchmarks/overhead.py", "--space", "smoke", "--epochs", "2", "--json", str(tmp_path / "found.json")]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (measured,) = json.loads((tmp_path / "found.json").read_text())["rounds"]
+    assert [each["part"] for each in measured] == ["a", "b", "c", "d"]
+    assert len({len(each["networks"]) for each in measured}) == 1
+    phases = dict(measured[0]["phases"])
+    assert sum(phases.values()) == pytest.approx(measured[0]["seconds"], abs=0.5)
+    assert len(phases) == 8, "each phase has an end that something tells"
