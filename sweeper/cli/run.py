@@ -216,4 +216,4 @@ def main() -> None:
         sys.exit(2)
     finally:
         signal.signal(signal.SIGINT, before)
-        gc.freeze()  # the interpreter would look through all that torch, Ray and MLflow have made, for 1.5 s, as it ends
+        gc.freeze()  # as it ends, Python would look through all that torch, Ray and MLflow have made, for 1.5 s
