@@ -108,7 +108,8 @@ def packages(requirements: Sequence[Requirement]) -> Iterator[Finding]:
         yield problem("packages", text, "Bring the environment up to date: pip install --upgrade .")
     if not found:
         versions = ", ".join(f"{name} {version_of(name)}" for name in _NAMED if version_of(name))
-        yield fine("packages", f"{len(requirements)} packages have the versions asked for ({versions})")
+        count = len({one.name for one in requirements})
+        yield fine("packages", f"{count} packages have the versions asked for ({versions})")
 
 
 def job_submission(requirements: Sequence[Requirement]) -> Finding:
@@ -126,7 +127,7 @@ def job_submission(requirements: Sequence[Requirement]) -> Finding:
 
 def modules_of(requirements: Sequence[Requirement]) -> list[str]:
     """Return what is imported of the required packages."""
-    names = [one.name.lower() for one in requirements]
+    names = dict.fromkeys(one.name.lower() for one in requirements)  # a requirement may be said twice
     return [module for name in names for module in _MODULES.get(name, [name.replace("-", "_")])]
 
 

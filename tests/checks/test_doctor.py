@@ -75,7 +75,8 @@ def test_what_sweeper_asks_for_is_read_from_its_own_metadata():
     names = {one.name for one in software.asked(software.requirements_of(DISTRIBUTION))}
     assert {"ray", "mlflow", "optuna"} <= names
     assert "pytest" not in names, "what developers need is no need of users"
-    assert software.modules_of([Requirement("pillow"), Requirement("scikit-learn"), Requirement("ray[tune]")]) == [
+    twice = [Requirement("pillow>=11"), Requirement("pillow<14")]
+    assert software.modules_of([*twice, Requirement("scikit-learn"), Requirement("ray[tune]")]) == [
         "PIL",
         "sklearn",
         "ray",
