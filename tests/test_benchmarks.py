@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 
 pytestmark = [pytest.mark.slow, pytest.mark.rare]
+
+
+def test_gpu_script_runs_without_one_and_says_what_it_leaves_out():
+    words = ["benchmarks/gpu.py", "--device", "cpu", "--minutes", "0.2"]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All of it is rounding." in done.stdout
+    assert "CUDA graphs: left out" in done.stdout
+    assert re.search(r"\| 8×8 \(digits\) \| 1 \| [\d.]+ \| 1\.0 \|", done.stdout)
+    assert re.search(r"There was no time for \d+ rows: .*512 networks", done.stdout)
+
+
+def test_gpu_script_refuses_a_gpu_that_is_not_there():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    words = [sys.executable, "benchmarks/gpu.py"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("torch finds no GPU here.")
 
 
 def test_every_part_of_overhead_trains_the_same_networks(tmp_path):
