@@ -40,6 +40,9 @@ def _missing(name: str, what: str) -> ClusterError:
 #: ends all that are more than its free CPUs, and so each one whose CPU Tune has just reserved for it.
 _PRELOADED, _IDLE_MS = "RAY_preload_python_modules", "RAY_idle_worker_killing_time_threshold_ms"
 
+#: What `ahead.py` reads; that file cannot be imported here.
+_NAMES = "SWEEPER_IMPORTED_AHEAD"
+
 #: How long workers wait for their first job, in ms.
 _WAITS_MS = 120_000
 
@@ -53,7 +56,9 @@ def start(modules: Iterable[str], **settings: Any) -> None:
         modules: What its workers import as soon as they are there, where this Ray can do that.
         settings: As for `ray.init`.
     """
-    with _variable(_PRELOADED, ",".join(modules)), _variable(_IDLE_MS, str(_WAITS_MS)):
+    named = ",".join(modules)
+    ahead = f"{__package__}.ahead" if named else ""
+    with _variable(_NAMES, named), _variable(_PRELOADED, ahead), _variable(_IDLE_MS, str(_WAITS_MS)):
         _start(settings)
 
 
