@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 import tomllib
@@ -114,6 +115,24 @@ def test_tune_takes_workers_that_are_there_already_and_have_imported_what_they_n
     assert class_cache.DEFAULT_ENV_VARS, "as it was"
 
 
+@pytest.mark.parametrize("said", ["", "colorsys", "no_such_module,colorsys", "exits,fails,broken,colorsys"])
+def test_what_is_imported_ahead_raises_nothing_but_an_import_error_and_leaves_no_sweeper(tmp_path, said):
+    for name, text in {"exits": "raise SystemExit(3)", "fails": "raise OSError('no library')", "broken": "def"}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    code = (
+        "import importlib, sys\n"
+        "try:\n    importlib.import_module('sweeper.execution.ahead')\n"
+        "except ImportError as error:\n    print(type(error).__name__)\n"
+        "print('colorsys' in sys.modules, [name for name in sys.modules if name.split('.')[0] == 'sweeper'])\n"
+        "import sweeper.execution.worker"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, ray_private._NAMES: said}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["ImportError", f"{'colorsys' in said} []"]
+    assert f'NAMES = "{ray_private._NAMES}"' in (ROOT / "sweeper" / "execution" / "ahead.py").read_text()
+
+
 def workers_there():
     """Return the processes of the Ray that this one has started, once two workers wait in it."""
     limit = time.monotonic() + 60
@@ -219,9 +238,8 @@ def test_other_error_of_a_start_is_not_tried_twice(monkeypatch):
     with pytest.raises(RuntimeError, match="no room"):
         ray_private.start(("colorsys",))
     assert len(tried) == 1
-    assert not [name for name in os.environ if name.startswith(("RAY_preload", "RAY_idle"))], (
-        "it is for one start alone"
-    )
+    set_now = [name for name in os.environ if name.startswith(("RAY_preload", "RAY_idle", "SWEEPER_IMPORTED"))]
+    assert set_now == [], "it is for one start alone"
 
 
 @pytest.mark.slow
