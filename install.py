@@ -50,7 +50,7 @@ def main(extras: Iterable[str]) -> int:
         print("+", *command, *wanted, flush=True)
         if subprocess.run([*command, *wanted], cwd=ROOT, env=os.environ | settings, check=False).returncode == 0:
             return 0
-        print("That did not work; pip may tell why." if settings else "", file=sys.stderr)
+        print("That did not work.", file=sys.stderr)
     return 1
 
 

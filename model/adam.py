@@ -1,7 +1,7 @@
 """Adam for the weights of a population: torch's own fused step, with what is known of each weight.
 
 `torch.optim.Adam` does the same, and is not used for what comes with it: the first optimizer that is made imports
-torch's compiler (with sympy and ONNX, some 2 s and 90 MB), and a worker makes one before anything else.
+torch's compiler (with sympy and ONNX: 2 s, and 70 MB of memory), and a worker makes one before anything else.
 """
 
 from __future__ import annotations

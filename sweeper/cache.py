@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from sweeper.storage import write_local
 
 #: Names a folder for them. Else it is `sweeper` in `XDG_CACHE_HOME`, or in `.cache` in the user's home.
 FOLDER = "SWEEPER_CACHE"
@@ -43,11 +44,4 @@ def keep(name: str, file: Path) -> None:
         return
     with suppress(OSError):
         root.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=f"{name}.", dir=root)
-        os.close(handle)
-        try:
-            shutil.copyfile(file, aside)
-            os.replace(aside, root / name)
-        finally:
-            with suppress(OSError):
-                os.unlink(aside)
+        write_local(root / name, file.read_bytes())

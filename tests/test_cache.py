@@ -67,7 +67,7 @@ def test_file_that_cannot_be_kept_whole_leaves_what_was_there(root, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("shutil.copyfile", full)
+        patched.setattr("os.replace", full)
         cache.keep("a", file)
     assert cache.fetch("a", to)
     assert os.listdir(root) == ["a"]

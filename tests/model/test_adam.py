@@ -82,7 +82,7 @@ def test_weight_that_had_no_slope_yet_has_no_moments_and_stays():
 
 
 def test_training_loads_no_compiler_of_torch():
-    """A worker would pay 2 s and 90 MB for it."""
+    """A worker would pay 2 s for it."""
     code = (
         "import sys\n"
         "from sweeper.model import Pressures, TaskDefinition, TrainingSettings, Window, load_task, train\n"

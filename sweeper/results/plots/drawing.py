@@ -85,7 +85,8 @@ def _figure(graph: NetworkGraph, title: str, measurement: Mapping[str, float]) -
     scene = scenes.scene_of(graph)
     has_told = scene.steps < len(graph.step_dist)
     content = _LABELS + scene.size[0] + (_TOLD if has_told else 0.2)
-    width = max(_LEAST_WIDTH, content + 2 * _MARGIN)
+    counts = scenes.counts(graph, measurement)
+    width = max(_LEAST_WIDTH, max(content, len(counts) * _TILE) + 2 * _MARGIN)
     titles = textwrap.wrap(title, int((width - 2 * _MARGIN) / 0.125), break_on_hyphens=False)
     words = textwrap.wrap(scenes.summary(graph, measurement), int((width - 2 * _MARGIN) / 0.078))
     head = 0.3 + 0.26 * len(titles) + 0.22 * len(words) + 0.75
@@ -93,7 +94,7 @@ def _figure(graph: NetworkGraph, title: str, measurement: Mapping[str, float]) -
     figure = Figure(figsize=(width, height), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    _write_head(axes, height, titles, words, scenes.counts(graph, measurement))
+    _write_head(axes, height, titles, words, counts)
     if graph.channels:
         slack = (width - 2 * _MARGIN - content) / 2  # a small network stands in the middle
         _Painter(axes, graph, scene, (_MARGIN + _LABELS + slack, _FOOT)).paint()
