@@ -20,6 +20,7 @@ from population import STEPS, course, fresh, training
 from sweeper.model import Pressures, TaskDefinition, TrainingSettings, Window, load_task
 from sweeper.model.compute import use_threads
 from sweeper.model.growth import Extent
+from sweeper.model.native.library import usable
 from sweeper.model.population import TrainingPopulation
 from sweeper.model.resize import fitting_window
 from sweeper.model.shard import Course, Shard, divide, regroup
@@ -107,7 +108,7 @@ def show_divisions(name: str, window: Window, extents: list[Extent], device: str
     """Print how long a step of a population takes, divided in several ways."""
     run = course(len(extents), window.image, device)
     order = sorted(range(len(extents)), key=lambda m: extents[m].steps * sum(extents[m].channels))
-    chosen = divide(window, extents, run.batch_size)[0]
+    chosen = divide(window, extents, run.batch_size, usable()[0])[0]
     ways = {"chosen": chosen}
     for count in (1, 2, 4, 8):
         size = len(order) // count

@@ -27,12 +27,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
+from sweeper.model.adam import Adam
 from sweeper.model.compute import use_threads
 from sweeper.model.counting import count_macs
+from sweeper.model.learning import Learned, learn
 from sweeper.model.native.library import TORCH, usable
 from sweeper.model.time_selection import adaptive_step_dist, sureness
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
+STEP_LOSS, TIME_PRESSURE = 0.2, 0.01
 #: Images, the layers that halve them, and how many times faster than in torch a compiled step is meant to be.
 KINDS = [
     ((1, 8, 8), (), 3.5),
@@ -114,10 +117,14 @@ class Plain(nn.Module):
 
 
 def loss(answer: LatticeAnswer, labels_B: Tensor) -> Tensor:
-    """Return the mixture's loss, with that of single steps and the time cost as in training."""
+    """Return the mixture's loss, with that of single steps and the time cost as in training, of one network."""
     log_probs_TBK = answer.logits_TBPK[:, :, 0].log_softmax(-1)
     steps = -log_probs_TBK.gather(2, labels_B.expand(len(log_probs_TBK), -1)[..., None]).mean()
-    return F.nll_loss(answer.log_probs_BPK[:, 0], labels_B) + 0.2 * steps + 0.01 * answer.expected_steps_BP.mean()
+    return (
+        F.nll_loss(answer.log_probs_BPK[:, 0], labels_B)
+        + STEP_LOSS * steps
+        + TIME_PRESSURE * answer.expected_steps_BP.mean()
+    )
 
 
 def seconds(device: str) -> float:
@@ -179,8 +186,22 @@ def example(
     return lattice, images, labels
 
 
+def learnt(lattice: Lattice, images: Tensor, labels: Tensor) -> Learned:
+    """Give the weights of a lattice the slopes of the same loss as `loss`."""
+    whole, labels_BP = (batch[:, None].expand(-1, lattice.population, *batch.shape[1:]) for batch in (images, labels))
+    return learn(lattice, whole, labels_BP, STEP_LOSS, torch.full_like(lattice.readout_bias[:, 0], TIME_PRESSURE))
+
+
 def training_step(module: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Return a function that makes a training step."""
+    """Return a function that makes a training step: a lattice's as in training, another module's as one writes it."""
+    if isinstance(module, Lattice):
+        lattice, adam = module, Adam(list(module.parameters()), 1e-5)
+
+        def lattice_step() -> None:
+            learnt(lattice, images, labels)
+            adam.step()
+
+        return lattice_step
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-5, fused=True)
 
     def step() -> None:
@@ -207,8 +228,8 @@ def differences(window: Window, device: str, dtype: torch.dtype) -> tuple[float,
     plain = Plain(lattice)
     with torch.backends.cudnn.flags(allow_tf32=False):
         answers = [module(images) for module in (lattice, plain)]
-        for answer in answers:
-            loss(answer, labels).backward()
+        learnt(lattice, images, labels)
+        loss(answers[1], labels).backward()
     theirs, ours = plain.slopes(), {name: weight.grad for name, weight in lattice.named_parameters()}
     assert ours.keys() == theirs.keys()
 

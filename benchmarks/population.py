@@ -22,7 +22,7 @@ from sweeper.model.shard import Course, Shard
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH, CLASSES = 64, 10
 #: Training steps of one measurement, and seconds that a row may take.
-STEPS, LONGEST_ROW = 2, 60
+STEPS, LONGEST_ROW = 8, 60
 WINDOWS = {
     "8×8": Window((8,) * 3, 6, (1, 8, 8), CLASSES),
     "14×14": Window((8,) * 3, 6, (1, 14, 14), CLASSES),
@@ -38,7 +38,7 @@ def course(population: int, image: tuple[int, int, int], device: str) -> Course:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(BATCH * STEPS, *image, generator=generator)
     labels = torch.randint(CLASSES, (len(pixels),), generator=generator)
-    settings = TrainingSettings(epochs=60, batch_size=BATCH, learning_rate=1e-5, solver="proximal", step_loss=0.2)
+    settings = TrainingSettings(epochs=60, batch_size=BATCH, learning_rate=1e-5, solver="elimination", step_loss=0.2)
     members = [Pressures(1e-4, 1e-4, 1e-2, seed) for seed in range(population)]
     return Course(members, settings, Images(pixels, labels).to(device))
 

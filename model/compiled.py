@@ -92,14 +92,48 @@ def unroll(code: Library, geometry: Geometry, images_BPCHW: Tensor, weights: Wei
     Raises:
         MemoryError: If there is no room.
     """
-    # Networks that see the same images, as in evaluation, need not have copies of them.
-    images = images_BPCHW if images_BPCHW[0, 0].is_contiguous() else images_BPCHW.contiguous()
-    flat = weights.flat()
-    call = _Call(code, geometry, images, room)
+    call, flat = _call(code, geometry, images_BPCHW, room), weights.flat()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in flat):
         features: Tensor = _Unrolled.apply(call, *flat)  # type: ignore[no-untyped-call]
         return features
     return call.forward(flat, None)
+
+
+def learn(
+    code: Library,
+    geometry: Geometry,
+    images_BPCHW: Tensor,
+    weights: Weights,
+    room: Room,
+    slopes_of: Callable[[Tensor], Tensor],
+) -> list[Tensor]:
+    """Run the recurrence and go back through it, with no graph of torch's.
+
+    Args:
+        code: What computes it; see `serving`.
+        geometry: Sizes; at least one layer.
+        images_BPCHW: Images, float32 on the CPU.
+        weights: Of that geometry, float32 on the CPU.
+        room: Where states are kept for the way back.
+        slopes_of: Given the mean activations, (T, B, P, F), returns their slopes.
+
+    Returns:
+        The slopes of the weights, in their order.
+
+    Raises:
+        MemoryError: If there is no room.
+    """
+    call, flat = _call(code, geometry, images_BPCHW, room), weights.flat()
+    records = room.take(call.record_floats(), call.images)
+    slopes = call.backward(flat, slopes_of(call.forward(flat, records)), records)
+    room.free.append(records)
+    return slopes
+
+
+def _call(code: Library, geometry: Geometry, images_BPCHW: Tensor, room: Room) -> _Call:
+    # Networks that see the same images, as in evaluation, need not have copies of them.
+    images = images_BPCHW if images_BPCHW[0, 0].is_contiguous() else images_BPCHW.contiguous()
+    return _Call(code, geometry, images, room)
 
 
 class _Call:
@@ -136,7 +170,7 @@ class _Call:
         def work(part: Range) -> None:
             self.code.forward(self.sizes, part, images, weights, features, records)
 
-        _divided(work, list(self._parts()))
+        divided(work, list(self._parts()))
         return features
 
     def backward(self, flat: Sequence[Tensor], slope_TBPF: Tensor, records: Tensor) -> list[Tensor]:
@@ -152,7 +186,7 @@ class _Call:
             room = sums[chunks.index(part.first_image)].split(sizes)  # type: ignore[no-untyped-call]
             self.code.backward(self.sizes, part, weights, slope_TBPF, records, room)
 
-        _divided(work, parts)
+        divided(work, parts)
         total = sums[0]
         for chunk in sums[1:]:
             total += chunk
@@ -169,7 +203,7 @@ class _Call:
                 yield Range(self.batch, network, network + each, first, last)
 
 
-def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
+def divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
     """Do the parts of some work, in as many threads as torch may use; the compiled code lets others run meanwhile."""
     threads = min(torch.get_num_threads(), len(parts))
     if threads <= 1:

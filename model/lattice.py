@@ -55,7 +55,7 @@ from sweeper.model.time_selection import (
 LEAST_STD = 1e-3
 
 #: Least standard deviation of pooled activations that is taken for one: a channel that hardly changes is not blown up.
-_LEAST_POOLED_STD = 1e-3
+LEAST_POOLED_STD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class Lattice(nn.Module):
         self.population = len(seeds)
         #: What the recurrence runs in where it can: `torch`, or what its code was compiled for, such as `avx2`.
         self.recurrence = usable()[0]
-        self._room = compiled.Room()
+        self.room = compiled.Room()
         drawn = [_initial_weights(window, seed) for seed in seeds]
 
         def stacked(name: str) -> nn.ParameterList:
@@ -286,6 +286,16 @@ class Lattice(nn.Module):
             self.hazard_sureness = nn.Parameter(torch.zeros(P))
         if window.is_recurrent and not window.is_adaptive:
             self.step_logits = nn.Parameter(torch.zeros(P, T))
+
+    @property
+    def weights(self) -> Weights:
+        """What the recurrence unrolls with."""
+        return Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """The sizes that it unrolls with; None without a layer."""
+        return self.window.geometry(self.population) if self.window.layers else None
 
     @property
     def last_step(self) -> Tensor:
@@ -339,6 +349,10 @@ class Lattice(nn.Module):
         Raises:
             WindowError: If the images have another size than the window.
         """
+        return self.answer(self.seen(images))
+
+    def seen(self, images: Tensor) -> Tensor:
+        """Return images as the first layer of each network sees them, (B, P, C, H, W); see `forward`."""
         if tuple(images.shape[-3:]) != self.window.image:
             raise WindowError(
                 f"the window is made for images of {self.window.image} (channels, height, width), "
@@ -346,8 +360,11 @@ class Lattice(nn.Module):
             )
         if images.dim() == 4:
             images = images[:, None].expand(-1, self.population, -1, -1, -1)
-        images = self.standardized(images)
-        features_TBPF = self._features(images)
+        return self.standardized(images)
+
+    def answer(self, seen_BPCHW: Tensor) -> LatticeAnswer:
+        """Answer images that are as `seen` returns them."""
+        features_TBPF = self._features(seen_BPCHW)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
         return LatticeAnswer(logits_TBPK, self._step_dist(features_TBPF, logits_TBPK), features_TBPF)
@@ -467,10 +484,9 @@ class Lattice(nn.Module):
         window, (B, P) = self.window, images_BPCHW.shape[:2]
         if not window.layers:
             return images_BPCHW.new_zeros(window.steps, B, P, 0)
-        geometry = window.geometry(P)
-        weights = Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
+        geometry, weights = window.geometry(P), self.weights
         if code := compiled.serving(self.recurrence, geometry, images_BPCHW, weights):
-            return compiled.unroll(code, geometry, images_BPCHW, weights, self._room)
+            return compiled.unroll(code, geometry, images_BPCHW, weights, self.room)
         images = images_BPCHW.flatten(1, 2).contiguous(memory_format=torch.channels_last)
         return unroll(geometry, images, weights)
 
@@ -486,7 +502,7 @@ class Lattice(nn.Module):
 
 def pooled_std(var: Tensor) -> Tensor:
     """Return what pooled activations of this variance are divided by."""
-    return (var + _LEAST_POOLED_STD**2).sqrt()
+    return (var + LEAST_POOLED_STD**2).sqrt()
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:

@@ -264,7 +264,7 @@ class TrainingPopulation:
         found, work = list[list[int]](), 0.0
         for end in sorted({self.ends[member] for member in members}):
             alike = sorted(member for member in members if self.ends[member] == end)
-            parts, least = divide(self.window, self.extents, self.course.batch_size, alike)
+            parts, least = divide(self.window, self.extents, self.course.batch_size, self.recurrences[-1], alike)
             found, work = found + parts, work + least
         return found, work
 

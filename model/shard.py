@@ -35,11 +35,13 @@ from sweeper.model.elimination import (
     without_fading,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
-from sweeper.model.lattice import Lattice, LatticeAnswer, Window
+from sweeper.model.lattice import Lattice, Window
+from sweeper.model.learning import learn, task_loss
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.tasks import Images
+from sweeper.model.work import work
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
@@ -58,10 +60,6 @@ _DEGRADING, _JUDGING = 2, 3
 
 #: Another division of a population must save this share of the work to be worth the moving.
 WORTH_MOVING = 0.1
-
-#: Work of one state's update that does not depend on its size, in units of one channel on one pixel of one image;
-#: fitted to the times of `benchmarks/population.py`.
-_FIXED_WORK = 24_000
 
 
 @dataclass(frozen=True)
@@ -231,8 +229,7 @@ class Shard:
     ) -> None:
         self.course, self.members, self.lattice = course, list(members), lattice
         self.end = course.rounds if end is None else end
-        self.parameters = list(lattice.parameters())
-        self.optimizer = Adam(self.parameters, course.settings.learning_rate)
+        self.optimizer = Adam(list(lattice.parameters()), course.settings.learning_rate)
         reference = lattice.readout_bias
         self.breadth_P, self.depth_P, self.time_P = (
             reference.new_tensor([getattr(course.members[m], axis) for m in members])
@@ -249,9 +246,10 @@ class Shard:
 
     @property
     def work(self) -> float:
-        """About how much work a training step is, see `work`."""
+        """About how much work a training step is for each image, see `model.work`."""
         window, count = self.lattice.window, len(self.members)
-        return work(window, [window.channels] * count, [window.steps] * count, self.course.batch_size)
+        sizes = ([window.channels] * count, [window.steps] * count)
+        return work(window, *sizes, self.course.batch_size, self.lattice.recurrence)
 
     def set_opening(self, row: int, step: int, opening: int) -> None:
         """Let a network's step open (1), close (−1) or stay (0) from now on."""
@@ -282,22 +280,20 @@ class Shard:
                 order_NP = self._order(update // course.updates_per_pass)
             self.optimizer.learning_rate = course.settings.learning_rate * _rate(course.passes(update) / whole)
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
-            answer = self.lattice(course.pixels(self.members, index_BP, update))
-            loss_P = self._loss(answer, images.labels[index_BP])
-            for parameter in self.parameters:
-                parameter.grad = None
-            loss_P.sum().backward()  # type: ignore[no-untyped-call]  # networks share no weight: each gets its own gradient
+            pixels, labels_BP = course.pixels(self.members, index_BP, update), images.labels[index_BP]
+            learned = learn(self.lattice, pixels, labels_BP, course.settings.step_loss, self.time_P)
+            self.loss_sum_P += learned.loss_P
+            if course.is_in_loss and self.has_space_pressure:
+                self.loss_sum_P += self._price_space()
             self.optimizer.step()
             if course.is_proximal and self.has_space_pressure:
                 self._bury(proximal_step(self.lattice, self.breadth_P, self.depth_P, self.optimizer))
             if self.fading:
                 self._fade(course.schedule.fade(update))
-            self.loss_sum_P += loss_P.detach()
-            if course.may_settle:
-                self.steps_sum_P += time_cost(answer).detach()
+            self.steps_sum_P += learned.steps_P
             # At first the mean over all that was seen, then of late.
-            self.lattice.follow_pooled(answer.features_TBPF.detach(), max(POOLED_RATE, 1 / (update + 1)))
-            self._open_steps(answer, last - first)
+            self.lattice.follow_pooled(learned.features_TBPF, max(POOLED_RATE, 1 / (update + 1)))
+            self._open_steps(learned.step_share_TP, last - first)
 
     def _order(self, number: int) -> Tensor:
         """Return the data order of a pass, shape (N, P)."""
@@ -357,40 +353,23 @@ class Shard:
             labels_B = images.labels[start : start + EVALUATED_AT_ONCE]
             answer = self.lattice(images.pixels[start : start + EVALUATED_AT_ONCE])
             share = len(labels_B) / len(images)
-            loss_P += self._task_loss(answer, labels_B[:, None].expand(-1, len(self.members))) * share
+            labels_BP = labels_B[:, None].expand(-1, len(self.members))
+            loss_P += task_loss(self.lattice, answer, labels_BP, self.course.settings.step_loss) * share
             steps_P += time_cost(answer) * share
         return loss_P, steps_P
 
-    def _loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
-        """Return what training minimises of each network, shape (P,)."""
-        loss_P = self._task_loss(answer, labels_BP) + self.time_P * time_cost(answer)
-        if self.course.is_in_loss and self.has_space_pressure:
-            breadth_cost_P, depth_cost_P = space_costs(self.lattice)
-            loss_P = loss_P + self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
-        return loss_P
-
-    def _task_loss(self, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
-        """Return each network's loss before anything is priced, shape (P,)."""
-        settings = self.course.settings
-        label_TBP1 = labels_BP[None, ..., None].expand(len(answer.logits_TBPK), -1, -1, -1)
-        loss_TBP = -answer.logits_TBPK.log_softmax(-1).gather(3, label_TBP1)[..., 0]
-        if self.lattice.window.reads_state:
-            # The mixture's loss rewards a step that is right for a few images so little that all settle on one step.
-            loss_P = (answer.step_dist_TBP * loss_TBP).sum(0).mean(0)
-        else:
-            loss_P = -torch.logsumexp(answer.log_step_dist_TBP - loss_TBP, dim=0).mean(0)
-        if settings.step_loss:
-            loss_TP = loss_TBP.mean(1)
-            # A step that is not there has no loss, and adds none to the mean over the steps that are.
-            weight_TP = self.lattice.entry.T / self.lattice.entry.sum(1)
-            loss_P = loss_P + settings.step_loss * (loss_TP * weight_TP).sum(0)
-        return loss_P
+    def _price_space(self) -> Tensor:
+        """Add the slopes of what channels and layers cost to those of the loss, and return the price, shape (P,)."""
+        breadth_cost_P, depth_cost_P = space_costs(self.lattice)
+        price_P = self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
+        price_P.sum().backward()  # type: ignore[no-untyped-call]
+        return price_P.detach()
 
     @torch.no_grad()
-    def _open_steps(self, answer: LatticeAnswer, steps: int) -> None:
+    def _open_steps(self, step_share_TP: Tensor, steps: int) -> None:
         """Note what the last steps keep, and open or close those that are to be."""
         last_1P = (self.lattice.last_step - 1)[None]
-        self.last_share_P += answer.step_dist_TBP.mean(1).gather(0, last_1P)[0] / steps
+        self.last_share_P += step_share_TP.gather(0, last_1P)[0] / steps
         self.lattice.entry.add_(self.ramp_PT).clamp_(0, 1)
 
     @torch.no_grad()
@@ -477,18 +456,8 @@ def restored(
     return shard
 
 
-def work(window: Window, channels: Sequence[Sequence[int]], steps: Sequence[int], batch_size: int) -> float:
-    """Return about how much work a training step of networks of these sizes is in one lattice."""
-    whole = fitting_window(window, channels, steps)
-    states = 0.0
-    for layer, c in enumerate(whole.channels, start=1):
-        height, width = whole.side(layer)
-        states += _FIXED_WORK / batch_size + len(channels) * height * width * (c + 1)
-    return whole.steps * states
-
-
 def divide(
-    window: Window, extents: Sequence[Extent], batch_size: int, members: Sequence[int] | None = None
+    window: Window, extents: Sequence[Extent], batch_size: int, recurrence: str, members: Sequence[int] | None = None
 ) -> tuple[list[list[int]], float]:
     """Divide a population so that the least work is done for nothing.
 
@@ -498,6 +467,7 @@ def divide(
         window: Of the networks' kind.
         extents: By member.
         batch_size: Images of a training step.
+        recurrence: What the recurrence runs in.
         members: Those that are there. None: all.
 
     Returns:
@@ -514,7 +484,7 @@ def divide(
         options = []
         for start in range(end):
             part = [extents[m] for m in order[start:end]]
-            cost = work(window, [e.channels for e in part], [e.steps for e in part], batch_size)
+            cost = work(window, [e.channels for e in part], [e.steps for e in part], batch_size, recurrence)
             options.append((best[start][0] + cost, start))
         best.append(min(options))
     parts, end = [], len(order)

@@ -17,6 +17,9 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent
 
+#: What is compiled, in that folder.
+SOURCES = ("recurrence.c", "head.c")
+
 #: By machine, as `platform.machine` calls it, and by name of what is compiled: options of the compiler. Vectors are as
 #: long as the registers are. The first is what most of these machines have.
 TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -69,7 +72,7 @@ def compile_one(folder: Path, target: str, options: tuple[str, ...]) -> Path:
     aside = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         version = f'-DSOURCE_DIGEST="{digest()}"'
-        words = [found, *OPTIONS, *options, version, "-o", str(aside), str(SOURCE / "recurrence.c")]
+        words = [found, *OPTIONS, *options, version, "-o", str(aside), *(str(SOURCE / name) for name in SOURCES), "-lm"]
         subprocess.run(words, check=True, capture_output=True, text=True)
         aside.replace(file)
     finally:

@@ -29,9 +29,34 @@ class Range(ctypes.Structure):
     )
 
 
+#: What is returned where a label is none of the classes.
+NO_CLASS = -2
+
+
+class Head(ctypes.Structure):
+    """Readout, time selection and loss of a population, and where their slopes go; `head.c` says what each is."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "networks", "classes", "layers", "rule")),
+        *((name, ctypes.c_int64) for name in ("first_network", "last_network")),
+        *((name, ctypes.c_double) for name in ("step_loss", "hazard_bound", "least_pooled_std")),
+        ("channels", ctypes.POINTER(ctypes.c_int32)),
+        ("features", ctypes.c_void_p),
+        ("labels", ctypes.c_void_p),
+        ("readout", ctypes.POINTER(ctypes.c_void_p)),
+        *((name, ctypes.c_void_p) for name in ("readout_bias", "selection", "sureness")),
+        ("hazard", ctypes.POINTER(ctypes.c_void_p)),
+        *((name, ctypes.c_void_p) for name in ("pooled_mean", "pooled_var", "entry", "time_pressure")),
+        *((name, ctypes.c_void_p) for name in ("loss", "expected_steps", "step_share", "feature_slopes")),
+        ("readout_slopes", ctypes.POINTER(ctypes.c_void_p)),
+        *((name, ctypes.c_void_p) for name in ("readout_bias_slopes", "selection_slopes", "sureness_slopes")),
+        ("hazard_slopes", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
 @dataclass(frozen=True)
 class Library:
-    """A compiled recurrence. What its functions take is said in `recurrence.c`.
+    """A compiled recurrence, and what comes after it. What its functions take is said in `recurrence.c` and `head.c`.
 
     Attributes:
         name: What it was compiled for, such as `avx2`.
@@ -60,10 +85,10 @@ class Library:
             MemoryError: If there is no room.
         """
         image_stride, network_stride = (ctypes.c_int64(stride) for stride in images.stride()[:2])
-        kept = None if records is None else _address(records)
+        kept = None if records is None else address(records)
         strides = (image_stride, network_stride)
         called = self.functions.sweeper_forward
-        self._check(called(sizes, part, _address(images), *strides, _addresses(weights), _address(features), kept))
+        self._check(called(sizes, part, address(images), *strides, addresses(weights), address(features), kept))
 
     def backward(
         self,
@@ -79,19 +104,32 @@ class Library:
         Raises:
             MemoryError: If there is no room.
         """
-        given = (_addresses(weights), _address(feature_slopes), _address(records), _addresses(slopes))
+        given = (addresses(weights), address(feature_slopes), address(records), addresses(slopes))
         self._check(self.functions.sweeper_backward(sizes, part, *given))
 
+    def head(self, given: Head) -> None:
+        """Compute losses, and the slopes of features and weights; see `sweeper_head`.
+
+        Raises:
+            MemoryError: If there is no room.
+            IndexError: If a label is none of the classes.
+        """
+        self._check(self.functions.sweeper_head(given))
+
     def _check(self, failed: int) -> None:
+        if failed == NO_CLASS:
+            raise IndexError("a label is none of the classes")
         if failed:
             raise MemoryError("there is no memory left to compute a recurrence in")
 
 
-def _address(tensor: Tensor) -> ctypes.c_void_p:
+def address(tensor: Tensor) -> ctypes.c_void_p:
+    """Return where a tensor's numbers begin."""
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+def addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """Return where the numbers of each tensor begin."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
@@ -122,8 +160,9 @@ def library(name: str, folder: Path = SOURCE) -> Library | None:
     except (OSError, AttributeError):  # not there, of another machine, or not ours
         return None
     functions.sweeper_record_floats.restype = ctypes.c_int64
-    for function in (functions.sweeper_forward, functions.sweeper_backward):
+    for function in (functions.sweeper_forward, functions.sweeper_backward, functions.sweeper_head):
         function.restype = ctypes.c_int
+    functions.sweeper_head.argtypes = [ctypes.POINTER(Head)]
     functions.sweeper_forward.argtypes = [
         ctypes.POINTER(ctypes.c_int32),
         ctypes.POINTER(Range),

@@ -1,30 +1,10 @@
-/* Vectors, and how states lie in memory.
+/* How states lie in memory.
 
    A channel of a state is a plane: its rows laid end to end, with `pad` zeros after each, and zeros before the first and
    behind the last. A neighbour of any pixel is then at one distance, inside the image or in the zeros around it, so that
    a convolution is a sum of shifted planes, whatever the size of the image. A layer that halves the image reads its
    four phases, the pixels of even and odd rows and columns, each a plane of half the side. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#ifndef LANES
-#define LANES 8 /* floats of a vector; any power of two is right, that of the processor is fast */
-#endif
-#define MOST_LAYERS 64
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t bits __attribute__((vector_size(4 * LANES)));
-
-INLINE vec load(const float *p) { return *(const anywhere *)p; }
-INLINE void store(float *p, vec x) { *(anywhere *)p = x; }
-INLINE float sum_of(vec x) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
-}
+#include "vectors.h"
 
 /* The planes of one layer: image, distance between rows, zeros before the first, vectors of its rows, floats in all. */
 typedef struct {
@@ -131,30 +111,6 @@ static void lay_out(const float *image, long row, int height, int width, Side s,
     }
 }
 
-/* Memory that is given back all at once; after any that could not be had, nothing is to be used. */
-typedef struct {
-    void *taken[16 * MOST_LAYERS + 32];
-    int count, failed;
-} Memory;
-
-static void *take(Memory *m, size_t bytes) {
-    void *p = 0;
-    if (posix_memalign(&p, 64, bytes + 64)) {
-        m->failed = 1;
-        return 0;
-    }
-    m->taken[m->count++] = p;
-    return p;
-}
-/* Room for floats; a vector may be read or written behind the last one. */
-static float *floats(Memory *m, long count) { return take(m, (count + 2 * LANES) * sizeof(float)); }
-static float *zeros(Memory *m, long count) {
-    float *p = floats(m, count);
-    if (p) memset(p, 0, count * sizeof(float));
-    return p;
-}
+/* Room for numbers, and for places of floats. */
 static int *numbers(Memory *m, long count) { return take(m, (count + 1) * sizeof(int)); }
 static const float **places(Memory *m, long count) { return take(m, (count + 1) * sizeof(float *)); }
-static void give_back(Memory *m) {
-    while (m->count) free(m->taken[--m->count]);
-}

@@ -5,6 +5,30 @@ from __future__ import annotations
 import pytest
 
 from sweeper.model.growth import Axis
+from sweeper.model.native import build
+from sweeper.model.native.library import TORCH, library, usable
+from tests.model.vectors import LANES
+
+
+@pytest.fixture(scope="session")
+def codes(tmp_path_factory):
+    """Return the compiled code of every length of vectors, by name."""
+    folder = tmp_path_factory.mktemp("native")
+    found = {}
+    for lanes in LANES:
+        name = f"lanes{lanes}"
+        # Without optimisation that takes long, and with nothing that only some processors have.
+        build.compile_one(folder, name, (f"-DLANES={lanes}", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"))
+        found[name] = library(name, folder)
+    return found
+
+
+@pytest.fixture
+def fast():
+    """Return what is compiled for this processor; skip where nothing is."""
+    if usable() == (TORCH,):
+        pytest.skip("nothing is compiled here: `make` does it where there is a C compiler")
+    return usable()[0]
 
 
 @pytest.fixture

@@ -18,26 +18,7 @@ from sweeper.model.native import build
 from sweeper.model.native.library import TORCH, library, usable
 from sweeper.model.recurrence import Weights
 from tests.model.populations import training_settings, windows
-
-NEEDS_COMPILER = pytest.mark.skipif(
-    build.compiler() is None, reason="there is no C compiler, which compiles the source"
-)
-
-#: Kinds of vectors: those of NEON, AVX2 and AVX-512, of which a compiler makes what the processor has.
-LANES = (4, 8, 16)
-
-
-@pytest.fixture(scope="module")
-def codes(tmp_path_factory):
-    """Return the compiled code of every length of vectors, by name."""
-    folder = tmp_path_factory.mktemp("native")
-    found = {}
-    for lanes in LANES:
-        name = f"lanes{lanes}"
-        # Without optimisation that takes long, and with nothing that only some processors have.
-        build.compile_one(folder, name, (f"-DLANES={lanes}", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"))
-        found[name] = library(name, folder)
-    return found
+from tests.model.vectors import LANES, NEEDS_COMPILER
 
 
 def lattice_and_images(window, population, count, is_shared, seed=0):
@@ -96,14 +77,6 @@ def test_compiled_code_answers_and_learns_as_torch_does(codes, lanes, window, po
         with torch.no_grad():  # nothing is kept then, and the answers are the same
             assert torch.equal(lattice(images).features_TBPF, found[0])
     assert_alike(found, in_double(lattice, images))
-
-
-@pytest.fixture
-def fast():
-    """Return what is compiled for this processor; skip where nothing is."""
-    if usable() == (TORCH,):
-        pytest.skip("nothing is compiled here: `make` does it where there is a C compiler")
-    return usable()[0]
 
 
 @pytest.mark.parametrize("image", [(1, 8, 8), (3, 13, 17), (1, 28, 28)])

@@ -273,8 +273,8 @@ def test_state_that_lacks_a_member_that_is_to_be_trained_is_refused(task):
 def test_division_of_some_members_is_that_of_a_population_of_them_alone(task):
     extents = [Extent(list(channels), steps) for channels, steps in [([9, 9], 5), ([2], 1), ([9, 8], 5), ([2], 2)]]
     window, here = window_for(task), [0, 2, 3]
-    parts, least = divide(window, extents, 32, here)
-    alone, least_alone = divide(window, [extents[m] for m in here], 32)
+    parts, least = divide(window, extents, 32, "avx2", here)
+    alone, least_alone = divide(window, [extents[m] for m in here], 32, "avx2")
     assert (parts, least) == ([[here[i] for i in part] for part in alone], least_alone)
 
 
