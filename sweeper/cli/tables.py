@@ -102,7 +102,13 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table.add_row("trials", str(sum(estimate.cells.values())))
     table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
     time = f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up"
-    table.add_row("estimated time", f"at least {time}: windows grow" if estimate.grows else time)
+    if estimate.grows:
+        time = f"at least {time}: windows grow"
+    elif estimate.ends_early:
+        time = f"at most {time}: trainings may end early"
+    table.add_row("estimated time", time)
+    if estimate.load >= 1:
+        table.add_row("machine", f"busy with {estimate.load:.0f} other processes, which the time allows for")
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table

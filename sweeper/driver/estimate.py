@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.driver.needs import population_size
-from sweeper.ledger.populations import form_populations
+from sweeper.ledger.populations import Population, form_populations
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
+
+#: Populations of a kind that are looked at; the others are taken for their mean.
+_LOOKED_AT = 40
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,10 @@ class Estimate:
         search: What is searched how, in words; empty for a plain grid.
         populations: How many.
         population_size: Networks side by side, at most.
-        train_s: Time of the training, with the windows as they begin.
-        grows: Whether windows grow, so that more time may be needed.
+        train_s: Time of the training, on a machine that is as busy as it is now.
+        grows: Whether windows grow, so that more time may be needed: they are taken as they begin.
+        ends_early: Whether trainings may end before their budget does, so that less time may be needed.
+        load: Other processes that want a processor, by the machine's load average.
         memory_bytes: Of all workers, at most.
         disk_bytes: In the home.
     """
@@ -32,6 +40,8 @@ class Estimate:
     population_size: int
     train_s: float
     grows: bool
+    ends_early: bool
+    load: float
     memory_bytes: int
     disk_bytes: int
 
@@ -41,17 +51,24 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     spec = loaded.spec
     tasks = forecast.check(spec.corners())
     size = population_size(spec, workers, forecast.memory_budget(tasks))
-    settings = spec.settings() if spec.search is None else _largest_settings(spec)
-    populations = form_populations(settings, size if spec.searches_pressures_only else min(size, spec.replicates))
-    probes: dict[tuple[str, int], forecast.Probe] = {}
-    checkpoint_bytes = 0
+    side_by_side = size if spec.searches_pressures_only else min(size, spec.replicates)
+    settings = spec.settings() if spec.search is None else _searched_settings(spec)
+    populations = form_populations(settings, side_by_side)
+    largest = populations if spec.search is None else form_populations(_largest_settings(spec), side_by_side)
+    probes = {kind: forecast.probe(those[0].settings) for kind, those in _kinds(largest).items()}
+    checkpoint_bytes = sum(probes[kind].checkpoint_bytes * len(those) for kind, those in _kinds(largest).items())
+    processors = os.cpu_count() or 1
+    busy = min(workers, len(populations))
+    load = os.getloadavg()[0]
+    took = dict[str, float]()
+    for those in _kinds(populations).values():
+        probed = those[:: -(-len(those) // _LOOKED_AT)]
+        seconds = forecast.seconds([one.settings for one in probed], len(spec.probed), busy)
+        took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
+        took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
     for population in populations:
-        kind = (population.settings[0].group_key, len(population.settings))
-        if kind not in probes:
-            probes[kind] = forecast.probe(population.settings)
-        checkpoint_bytes += probes[kind].checkpoint_bytes
-        ends[ends.index(min(ends))] += probes[kind].round_s * population.settings[0].training.rounds
+        ends[ends.index(min(ends))] += took[population.key]
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
     grows = spec.lattice.window is WindowKind.AUTO
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
@@ -62,13 +79,34 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         search=_searched(spec),
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),
-        train_s=max(ends),
+        # Processors are shared alike by all who want one.
+        train_s=max(ends) * max(1.0, (busy + load) / processors),
         grows=grows,
+        ends_early=bool(spec.early_stopping) or any(one.settings[0].training.until == "settled" for one in populations),
+        load=load,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
         # MLflow keep of a trial, beside the test images that its network's file shows.
         disk_bytes=checkpoint_bytes * 7 // 3 + (40_000 + example_bytes) * len(settings),
     )
+
+
+def _kinds(populations: Sequence[Population]) -> dict[tuple[str, int], list[Population]]:
+    """Return populations by what they have in common but for pressures: the group of their settings, and their size."""
+    found = defaultdict[tuple[str, int], list[Population]](list)
+    for population in populations:
+        found[population.settings[0].group_key, len(population.settings)].append(population)
+    return found
+
+
+def _searched_settings(spec: SweepSpec) -> list[Setting]:
+    """Return as many settings as a search will try, drawn at random from what is searched."""
+    chance, found = random.Random(0), list[Setting]()
+    for cell in spec.cells():
+        for _ in range(spec.search.trials if spec.search else 1):
+            drawn = spec.proposed(cell, {name: given.at(chance.random()) for name, given in spec.searched.items()})
+            found += [drawn.model_copy(update={"seed": seed}) for seed in spec.seeds]
+    return sorted(found, key=lambda setting: (setting.task.label, setting.group_key))
 
 
 def _largest_settings(spec: SweepSpec) -> list[Setting]:

@@ -67,6 +67,20 @@ class Parameter(Frozen):
             return self.values
         return tuple(bound for bound in (self.min, self.max) if bound is not None)
 
+    def at(self, share: float) -> Scalar:
+        """Return the value below which a share of all values lies, as they are spread; a share is from 0 to below 1."""
+        low, high = self.min, self.max
+        if low is None or high is None:
+            choices = self.extremes
+            return choices[int(share * len(choices))]
+        if self.distribution is Distribution.LOG_UNIFORM:
+            found = float(low * (high / low) ** share)
+        elif self.count is not None:
+            return int(low) + int(share * self.count)
+        else:
+            found = low + share * (high - low)
+        return max(low, min(found, high))  # rounding may lead past an end
+
     def holds(self, value: object) -> bool:
         """Return whether a value is one that a search of this parameter could find."""
         if self.values is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from sweeper import model
 from sweeper.errors import SpecError
 from sweeper.model.checkpoint import save_state
 from sweeper.model.compute import machine_bytes, torch_facts, use_threads
+from sweeper.model.forecast import expected_work, seconds_of_work
+from sweeper.model.shard import Course
 from sweeper.spec import Setting
 from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
 
@@ -146,21 +147,37 @@ def heaviest(settings: Sequence[Setting]) -> Setting:
     return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
 
 
+def seconds(populations: Sequence[Sequence[Setting]], probes: int, at_once: int) -> list[float]:
+    """Return about how many seconds of a processor the trainings of populations of one kind take on this machine.
+
+    Args:
+        populations: The members of each: as many, and alike in all but pressures and seeds.
+        probes: Conditions under which complete networks are shown the test images, beside these themselves.
+        at_once: Populations that are trained at a time.
+    """
+    use_threads(1)
+    first = populations[0][0]
+    task, training = load_task(first.task), training_of(first)
+    window, tested = window_of(first, task), len(task.validation) + (1 + probes) * len(task.test)
+    courses = [Course(members_of(them), training, task.train, task.degradations) for them in populations]
+    of_work = seconds_of_work(courses[0], window, at_once)
+    return [of_work * expected_work(course, window, len(task.validation), tested) for course in courses]
+
+
 @dataclass(frozen=True)
 class Probe:
-    """A short training's measure of a population: an estimate, on this machine, with one thread."""
+    """A short training's measure of a population, on this machine, with one thread."""
 
-    round_s: float
     memory_bytes: int
     checkpoint_bytes: int
 
 
-def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
+def probe(settings: Sequence[Setting], batches: int = 3) -> Probe:
     """Train a population on a few batches and measure it.
 
     Args:
         settings: Members of one population.
-        batches: How many batches; the first one warms up and is not counted.
+        batches: How many batches.
     """
     use_threads(1)
     first = settings[0]
@@ -174,11 +191,9 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         task.fingerprint,
         degradations=task.degradations,
     )
-    ends: list[float] = []
     sizes: list[int] = []
 
     def on_epoch(epoch: model.Epoch) -> None:
-        ends.append(time.perf_counter())
         if not sizes:
             sizes.append(len(save_state(epoch.state())))
 
@@ -191,10 +206,4 @@ def probe(settings: Sequence[Setting], batches: int = 4) -> Probe:
         growth=growth_of(first),
         report=on_epoch,
     )
-    # One probe round is one batch of training and one of validation; training costs about three times as much.
-    per_batch = (ends[-1] - ends[0]) / (batches - 1)
-    updates = first.training.updates
-    per_round = len(task.train) // size if updates is None else updates / first.training.rounds
-    round_s = per_batch * (0.75 * per_round + 0.25 * len(task.validation) / size)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Probe(round_s, memory, sizes[0])
+    return Probe(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, sizes[0])

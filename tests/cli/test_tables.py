@@ -277,9 +277,16 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
 
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
     estimate = Estimate(
-        {"digits-10": 6, "digits-3": 2}, "tpe tries 4 settings", 4, 2, 5400.0, False, 3 * 2**30, 5 * 2**20
+        {"digits-10": 6, "digits-3": 2}, "tpe tries 4 settings", 4, 2, 5400.0, False, False, 0.2, 3 * 2**30, 5 * 2**20
     )
     text = shown(estimate_table(estimate, 2))
+    assert "at least" not in text
+    assert "at most" not in text
+    assert "busy" not in text
+    grows, ends_early = (shown(estimate_table(replace(estimate, **{it: True}), 2)) for it in ("grows", "ends_early"))
+    assert "at least 1.5 h" in grows
+    assert "at most 1.5 h" in ends_early
+    assert "busy with 3 other processes" in shown(estimate_table(replace(estimate, load=3.2), 2))
     for said in (
         "task digits-10",
         "tpe tries 4 settings",

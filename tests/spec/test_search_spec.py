@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sweeper.errors import SpecError
 from sweeper.measurements import Bound
 from sweeper.spec import Distribution, Sampler, SweepSpec, differences, load_spec, refused_differences
+from sweeper.spec.parameters import Parameter
 
 GOOD = """task: {data: digits}
 parameters:
@@ -217,3 +218,34 @@ def test_more_fronts_are_growth_and_fewer_are_not(old, new, grows):
         for fronts in (old, new)
     ]
     assert (not refused_differences(*specs)) is grows
+
+
+NUMBERS = st.floats(1e-6, 1e3)
+SEARCHED = st.one_of(
+    st.builds(
+        lambda ends: Parameter(distribution="uniform", min=min(ends), max=max(ends)), st.tuples(NUMBERS, NUMBERS)
+    ),
+    st.builds(
+        lambda ends: Parameter(distribution="log_uniform_values", min=min(ends), max=max(ends)),
+        st.tuples(NUMBERS, NUMBERS),
+    ),
+    st.builds(
+        lambda low, more: Parameter(distribution="int_uniform", min=low, max=low + more),
+        st.integers(1, 9),
+        st.integers(0, 9),
+    ),
+    st.builds(lambda values: Parameter(values=tuple(values)), st.lists(st.integers(), min_size=1)),
+)
+
+
+@given(SEARCHED, st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_value_at_a_share_is_one_that_is_searched_and_rises_with_it(parameter, one, other):
+    low, high = (parameter.at(share) for share in sorted((one, other)))
+    assert parameter.holds(low)
+    assert parameter.holds(high)
+    if parameter.values is None:
+        assert low <= high
+
+
+def test_logarithmic_range_is_halved_at_its_geometric_middle():
+    assert Parameter(distribution="log_uniform_values", min=1e-4, max=1.0).at(0.5) == pytest.approx(1e-2)

@@ -1,0 +1,122 @@
+"""How long a training will take: what each of its steps is expected to be, and how fast this machine does such work.
+
+Under elimination most networks become small, the earlier the higher the pressures. Until it is known better, a network
+of n channels is taken to lose log(K) / n nats for want of more, where K classes are told apart. So it was on digits:
+pressures on breadth from 1e-3 to 0.2 left as many channels as this says, to within one with ten classes and three with
+three. Windows that grow are taken as they begin, and those of other solvers as they stay.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, fading_count
+from sweeper.model.growth import Extent
+from sweeper.model.lattice import Lattice, Window
+from sweeper.model.native.library import usable
+from sweeper.model.settings import Pressures
+from sweeper.model.shard import Course, Shard, divide
+
+#: What it takes to answer an image, in shares of what it takes to learn from it: 0.29 on digits, of eight networks.
+ANSWERED = 0.3
+
+#: Seconds for which the speed is measured, and training steps at least.
+_MEASURED_S, _LEAST_STEPS = 0.4, 4
+
+
+def expected_work(course: Course, window: Window, validation: int, tested: int) -> float:
+    """Return about how much work a training is, all images of all steps together; see `model.work`.
+
+    Args:
+        course: What it trains with.
+        window: What every network begins with.
+        validation: Images that are answered after each round.
+        tested: Images that are answered at the end, in all.
+    """
+    ends = [last for number in range(course.rounds) for _, last in course.looks(number)]
+    paths = list(zip(*(_channels(course, window, member, ends) for member in course.members), strict=True))
+    at_rounds = {course.begin(number + 1) for number in range(course.rounds)}
+    known: dict[tuple[int, ...], float] = {}
+    total = each = 0.0
+    for (before, now), channels in zip(pairwise([0, *ends]), paths, strict=True):
+        if channels not in known:
+            known[channels] = _least(course, window, channels)
+        each = known[channels]
+        answered = (now in at_rounds) * validation
+        if now in course.schedule.decisions:
+            answered += JUDGED_ON + (window.layers + 1) * CHOSEN_ON
+        total += each * ((now - before) * course.batch_size + ANSWERED * answered)
+    return total + each * ANSWERED * tested
+
+
+def _least(course: Course, window: Window, channels: Sequence[int]) -> float:
+    """Return the work of one image, where networks of so many channels are divided best."""
+    extents = [Extent(_spread(count, window), window.steps) for count in channels]
+    return divide(window, extents, course.batch_size, usable()[0])[1]
+
+
+def _spread(count: int, window: Window) -> list[int]:
+    """Return how so many channels are spread over layers: evenly."""
+    if count >= sum(window.channels):
+        return list(window.channels)
+    layers = min(window.layers, max(1, count))
+    return [max(1, count // layers + (layer < count % layers)) for layer in range(layers)]
+
+
+def _channels(course: Course, window: Window, pressures: Pressures, ends: Sequence[int]) -> Iterator[int]:
+    """Yield how many channels a network is expected to have up to each of the looks at it."""
+    count, schedule = sum(window.channels), course.schedule
+    best, kept = math.inf, count
+    is_over = not (pressures.breadth or pressures.depth)
+    for now in ends:
+        yield count
+        if is_over or now not in schedule.decisions:
+            continue
+        wants = math.log(window.classes) / max(count, 1)
+        costs = sum(
+            pressures.breadth * c * (c + 1) / 2 + pressures.depth * layer * c
+            for layer, c in enumerate(_spread(count, window), start=1)
+        )
+        if wants + costs <= best:
+            best, kept = wants + costs, count
+        left = schedule.stages_left(now)
+        is_over = left == 0 or count <= 1 or wants > best
+        count = kept if is_over else count - fading_count(count, left)
+
+
+def seconds_of_work(course: Course, window: Window, at_once: int = 1) -> float:
+    """Measure how many seconds of a processor a unit of work takes, with as many at work as there will be.
+
+    Args:
+        course: What is trained with.
+        window: What is trained.
+        at_once: Populations that are trained at a time.
+    """
+    threads = max(1, min(at_once, os.cpu_count() or 1))
+    with ThreadPoolExecutor(threads) as pool:
+        measured = list(pool.map(lambda _: _step_seconds(course, window), range(threads)))
+    members = [Extent.of(window)] * len(course.members)
+    work = divide(window, members, course.batch_size, usable()[0])[1] * course.batch_size
+    return sum(measured) / threads / work
+
+
+def _step_seconds(course: Course, window: Window) -> float:
+    """Return how many seconds of its processor this thread needs for a training step in the whole window."""
+    lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.pixels)
+    lattice.set_pixel_statistics(course.images.pixels)
+    lattice.standardize_pooled()
+    count = len(course.members)
+    shard = Shard(course, range(count), lattice, [0] * count, [window.steps] * count)
+    shard.advance(0, 1)  # warms up
+    begun, steps = time.perf_counter(), 0
+    spent = 0.0
+    while steps < _LEAST_STEPS or time.perf_counter() - begun < _MEASURED_S:
+        before = time.thread_time()
+        shard.advance(steps, steps + 1)
+        spent, steps = spent + time.thread_time() - before, steps + 1
+    return spent / steps
