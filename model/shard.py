@@ -35,11 +35,12 @@ from sweeper.model.elimination import (
     without_fading,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
-from sweeper.model.lattice import Lattice, LatticeAnswer, Window
+from sweeper.model.lattice import Lattice, LatticeAnswer
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.tasks import Images
+from sweeper.model.window import Window
 
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
