@@ -16,7 +16,7 @@ from sweeper.tracking.trackers import reader_of
 from sweeper.training.train import train_population
 
 #: What takes a good part of a second to load, or seconds.
-HEAVY = ("torch", "mlflow", "ray", "sklearn", "matplotlib", "plotly", "kaleido", "scipy")
+HEAVY = ("torch", "mlflow", "ray", "optuna", "alembic", "sklearn", "scipy", "matplotlib", "plotly", "kaleido")
 
 CODE = f"""
 import sys
@@ -41,20 +41,23 @@ def home(tmp_path_factory, empty_database):
 @pytest.mark.parametrize(
     ("command", "loaded"),
     [
-        ("status smoke", ""),
+        ("status smoke", "optuna alembic"),
         ("pareto smoke", ""),
         ("trials smoke", ""),
         ("watch smoke --once", ""),
-        ("show KEY", ""),
-        ("show KEY --sweep smoke --tracking-uri URI --home nowhere", ""),
-        ("show KEY -o network.svg", "matplotlib"),
-        ("export KEY -o network.safetensors", ""),
-        ("export KEY --sweep smoke --tracking-uri URI --home nowhere -o network.safetensors", ""),
+        ("plot smoke", ""),
+        ("plot smoke networks --task TASK -o networks.html", "plotly kaleido"),
+        ("show KEY", "optuna alembic"),
+        ("show KEY --sweep smoke --tracking-uri URI --home nowhere", "optuna"),
+        ("show KEY -o network.svg", "optuna alembic matplotlib"),
+        ("export KEY -o network.safetensors", "optuna alembic"),
+        ("export KEY --sweep smoke --tracking-uri URI --home nowhere -o network.safetensors", "optuna"),
     ],
 )
 def test_command_loads_no_other_heavy_package(home, tmp_path, command, loaded):
     uri = Home(home).tracking_uri
-    meant = {"URI": uri, "KEY": reader_of(uri, "smoke").networks().keys[0]}
+    reader = reader_of(uri, "smoke")
+    meant = {"URI": uri, "KEY": reader.networks().keys[0], "TASK": reader.fronts()[0].task}
     words = [meant.get(word, word) for word in command.split()]
     at_home = [] if "--home" in words else ["--home", str(home)]
     done = subprocess.run(
