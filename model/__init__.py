@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweeper.model.counting import Evaluation, cut, evaluate, measure, remove_dead
     from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
-    from sweeper.model.examples import Thinking, most_bytes, png_problem, thinking_entries
+    from sweeper.model.examples import Thinking, most_bytes, thinking_entries
     from sweeper.model.graph import Graph, graph_of
     from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
     from sweeper.model.halting import HaltedAnswer
-    from sweeper.model.lattice import Lattice, LatticeAnswer, Window
+    from sweeper.model.lattice import Lattice, LatticeAnswer
     from sweeper.model.network import Network, NetworkAnswer
     from sweeper.model.network_file import decode, encode, load, save
+    from sweeper.model.picture import png_problem
     from sweeper.model.population import End, Trained
+    from sweeper.model.saved_network import SavedNetwork, decode_saved, read_saved
     from sweeper.model.settings import Pressures, TrainingSettings
     from sweeper.model.tasks import Images, Task, TaskDefinition, load_task
     from sweeper.model.training import Epoch, train
+    from sweeper.model.window import Window
 
 __all__ = [
     "START_CHANNELS",
@@ -45,6 +48,7 @@ __all__ = [
     "NetworkAnswer",
     "NetworkFileError",
     "Pressures",
+    "SavedNetwork",
     "Task",
     "TaskDefinition",
     "TaskError",
@@ -55,6 +59,7 @@ __all__ = [
     "WindowError",
     "cut",
     "decode",
+    "decode_saved",
     "encode",
     "evaluate",
     "graph_of",
@@ -63,6 +68,7 @@ __all__ = [
     "measure",
     "most_bytes",
     "png_problem",
+    "read_saved",
     "remove_dead",
     "save",
     "thinking_entries",
@@ -88,16 +94,18 @@ _HOMES = {
     "NetworkAnswer": "network",
     "NetworkFileError": "errors",
     "Pressures": "settings",
+    "SavedNetwork": "saved_network",
     "Task": "tasks",
     "TaskDefinition": "tasks",
     "TaskError": "errors",
     "Thinking": "examples",
     "Trained": "population",
     "TrainingSettings": "settings",
-    "Window": "lattice",
+    "Window": "window",
     "WindowError": "errors",
     "cut": "counting",
     "decode": "network_file",
+    "decode_saved": "saved_network",
     "encode": "network_file",
     "evaluate": "counting",
     "graph_of": "graph",
@@ -105,7 +113,8 @@ _HOMES = {
     "load_task": "tasks",
     "measure": "counting",
     "most_bytes": "examples",
-    "png_problem": "examples",
+    "png_problem": "picture",
+    "read_saved": "saved_network",
     "remove_dead": "counting",
     "save": "network_file",
     "thinking_entries": "examples",

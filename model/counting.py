@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from sweeper.model.costs import group_norms, scale_channels
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
 from sweeper.model.resize import Source, assembled
 from sweeper.model.tasks import Images
 from sweeper.model.time_selection import halting_step, sureness
+from sweeper.model.window import Window
 
 #: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
 #: dead. The proximal solver needs no threshold (0: dead is exactly zero).

@@ -16,9 +16,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import struct
-import warnings
-import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from sweeper.model.counting import Evaluation
+from sweeper.model.picture import LONGEST_SIDE
 from sweeper.model.tasks import Images
 
 #: The most parts of a histogram; each is one step, where the window has no more, and otherwise two, four, …
@@ -36,9 +34,6 @@ MOST_PARTS = 60
 
 #: Images of each kind: right or wrong, and the soonest or the latest answered.
 OF_A_KIND = 2
-
-#: Pixels of the longest side of an image that is kept.
-LONGEST_SIDE = 48
 
 FASTEST, SLOWEST = "fastest", "slowest"
 
@@ -191,22 +186,3 @@ def png_of(pixels_CHW: Tensor) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def png_problem(data: bytes) -> str:
-    """Return what is wrong with an image that may come from anywhere, as it follows its name.
-
-    Empty for a PNG, grey or RGB and no larger than `png_of` makes one, whose pixels can be read.
-    """
-    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:  # reads no pixels yet
-                if max(picture.size) > LONGEST_SIDE or picture.mode not in ("L", "RGB"):
-                    width, height = picture.size
-                    return f"has {width} × {height} pixels of kind {picture.mode}"
-                picture.load()
-    except (OSError, SyntaxError, ValueError, zlib.error, struct.error, *bombs) as error:  # what damage raises varies
-        return f"is no readable PNG ({next(iter(str(error).splitlines()), type(error).__name__)})"
-    return ""

@@ -17,10 +17,11 @@ from itertools import pairwise
 
 from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, fading_count
 from sweeper.model.growth import Extent
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
 from sweeper.model.native.library import usable
 from sweeper.model.settings import Pressures
 from sweeper.model.shard import Course, Shard, divide
+from sweeper.model.window import Window
 
 #: What it takes to answer an image, in shares of what it takes to learn from it: 0.29 on digits, of eight networks.
 ANSWERED = 0.3

@@ -1,17 +1,20 @@
-"""A trained network as a graph of plain numbers: which channels are left, and how strongly they are joined."""
+"""A trained network as a graph of plain numbers: which channels are left, and how strongly they are joined.
+
+Loads no torch.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from sweeper.model.counting import count_parameters
 from sweeper.model.errors import WindowError
-from sweeper.model.lattice import Lattice
+from sweeper.model.window import Window
 
 #: Strengths from every source (inner) to every target (outer).
 Strengths = tuple[tuple[float, ...], ...]
@@ -53,41 +56,49 @@ class Graph:
     up_delay: int = 0
 
 
-@torch.no_grad()
-def graph_of(network: Lattice, step_dist: Sequence[float]) -> Graph:
+def graph_of(window: Window, weights: Mapping[str, NDArray[Any]], step_dist: Sequence[float]) -> Graph:
     """Return the graph of one network.
 
     Args:
-        network: A lattice with P = 1, as `cut` returns it: everything in it is alive.
+        window: Its shape; everything in it is alive, as `cut` leaves it.
+        weights: The state of a lattice of it with P = 1, by name, as a file holds it.
         step_dist: Share of images answered after each step of its window, or a mean of p(t|x).
 
     Raises:
         WindowError: If there is more than one network, or the probabilities are not those of its steps.
     """
-    window = network.window
-    if network.population != 1:
-        raise WindowError(f"a graph is of one network, but got a population of {network.population}. Cut one out.")
+    if (population := len(weights["readout_bias"])) != 1:
+        raise WindowError(f"a graph is of one network, but got a population of {population}. Cut one out.")
     if len(step_dist) != window.steps:
         raise WindowError(
             f"a window of {window.steps} steps needs as many step probabilities, but got {len(step_dist)}"
         )
     if not all(p >= 0 for p in step_dist) or not math.isclose(sum(step_dist), 1, abs_tol=_SUM_TOLERANCE):
         raise WindowError(f"step probabilities must be at least 0 and sum to 1, but got {list(step_dist)}")
+    layers = range(window.layers)
     return Graph(
         image=window.image,
         classes=window.classes,
         channels=window.channels,
-        sides=tuple(window.side(layer) for layer in range(1, window.layers + 1)),
+        sides=tuple(window.side(layer + 1) for layer in layers),
         step_dist=tuple(map(float, step_dist)),
-        bottom_up=tuple(map(_strengths, network.bottom_up)),
-        lateral=tuple(map(_strengths, network.lateral)),
-        top_down=tuple(map(_strengths, network.top_down)),
-        readout=tuple(tuple(weight[0].norm(dim=0).tolist()) for weight in network.readout),
-        parameters=count_parameters(network),
+        bottom_up=_strengths(weights, "bottom_up"),
+        lateral=_strengths(weights, "lateral"),
+        top_down=_strengths(weights, "top_down"),
+        readout=tuple(tuple(_norm(weights[f"readout.{layer}"][0], 0).tolist()) for layer in layers),
+        parameters=sum(math.prod(shape) for shape in window.learned_shapes().values()),
         up_delay=window.up_delay,
     )
 
 
-def _strengths(kernels: Tensor) -> Strengths:
-    """Return the norms of kernels (1, target, source, k, k)."""
-    return tuple(map(tuple, kernels[0].flatten(2).norm(dim=2).tolist()))
+def _strengths(weights: Mapping[str, NDArray[Any]], kind: str) -> tuple[Strengths, ...]:
+    """Return the norms of kernels (1, target, source, k, k), of the first layer that has such kernels first."""
+    found: list[Strengths] = []
+    while (kernels := weights.get(f"{kind}.{len(found)}")) is not None:
+        found.append(tuple(map(tuple, _norm(kernels[0], (2, 3)).tolist())))
+    return tuple(found)
+
+
+def _norm(weights: NDArray[Any], axes: int | tuple[int, int]) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.square(weights, dtype=np.float64).sum(axes)
+    return np.sqrt(squares)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sweeper.model.lattice import Window
+from sweeper.model.window import Window
 
 #: Optimizer steps between two looks, and between an offer that was taken and the next one.
 LOOK_EVERY, PATIENCE = 25, 100

@@ -22,7 +22,8 @@ from sweeper.model.costs import time_cost
 from sweeper.model.lattice import LEAST_POOLED_STD, Lattice, LatticeAnswer
 from sweeper.model.native.library import Head, Library, address, addresses
 from sweeper.model.recurrence import Geometry
-from sweeper.model.time_selection import CONFIDENCE, FIXED, HAZARD_BOUND, STATE
+from sweeper.model.time_selection import HAZARD_BOUND
+from sweeper.model.window import CONFIDENCE, FIXED, STATE
 
 #: Numbers of the rules in `head.c`; a window of one step has none.
 _ONE_STEP, _RULES = 0, {FIXED: 1, CONFIDENCE: 2, STATE: 3}

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from sweeper.model.errors import WindowError
 from sweeper.model.halting import HaltedAnswer, halted
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
+from sweeper.model.window import Window
 
 
 @dataclass(frozen=True)

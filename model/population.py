@@ -25,13 +25,14 @@ from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, Path, counted_object
 from sweeper.model.errors import CheckpointError, WindowError
 from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
 from sweeper.model.native.library import TORCH, usable
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
 from sweeper.model.shard import MOST_JUDGED, WORTH_MOVING, Course, Shard, divide, regroup, restored
 from sweeper.model.tasks import Images
 from sweeper.model.time_selection import LEAST_GOING_ON
+from sweeper.model.window import Window
 
 STATE_FORMAT = 4
 

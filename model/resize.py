@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sweeper.model.adam import MOMENTS, Adam
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
+from sweeper.model.window import Window
 
 #: Incoming weights of new channels, as a share of those of a new lattice: small, so that a channel which is of no use
 #: is soon gone, and not zero, so that it has a gradient.

@@ -35,12 +35,13 @@ from sweeper.model.elimination import (
     without_fading,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
-from sweeper.model.lattice import Lattice, Window
+from sweeper.model.lattice import Lattice
 from sweeper.model.learning import learn, task_loss
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.tasks import Images
+from sweeper.model.window import Window
 from sweeper.model.work import work
 
 #: Share of training after which the learning rate falls.

@@ -23,11 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FIXED, CONFIDENCE, STATE = TIME_SELECTIONS = ("fixed", "confidence", "state")
-
-#: What files of earlier versions say, and what it is called now.
-FORMER_NAMES = {"adaptive": CONFIDENCE}
-
 #: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient. Without it some squeezed
 #: networks stop at their first step before they have learned anything.
 HAZARD_BOUND = 3.0

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from sweeper.model.growth import Growth
-from sweeper.model.lattice import Window
 from sweeper.model.population import Trained, TrainingPopulation
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.shard import Course
 from sweeper.model.tasks import Task
+from sweeper.model.window import Window
 
 #: At most so many points of a training curve are kept, however many epochs there are.
 CURVE_POINTS = 50

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.model.lattice import Window
 from sweeper.model.native.library import TORCH
 from sweeper.model.resize import fitting_window
+from sweeper.model.window import Window
 
 
 @dataclass(frozen=True)

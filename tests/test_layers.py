@@ -52,7 +52,7 @@ ROOMS = {
     "execution": room("", "ray"),
     "search": room("spec analysis", "optuna numpy"),
     "training": room("spec model"),
-    "tracking": room("analysis", "mlflow sqlalchemy pyarrow matplotlib"),
+    "tracking": room("analysis", "mlflow requests sqlalchemy pyarrow matplotlib"),
     "ledger": room("spec search", "optuna sqlalchemy alembic"),
     "driver": room("spec analysis execution search training tracking ledger", "ray"),
     "results": room("tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
@@ -67,6 +67,7 @@ ALONE = {
     ("sweeper/driver/jobs/server.py", "ray"): "the job server's own client",
     ("sweeper/checks/probe.py", "kaleido"): "asks in a process of its own whether there is a browser",
     ("sweeper/tracking/mlflow/client.py", "mlflow"): "",
+    ("sweeper/tracking/mlflow/server.py", "requests"): "asks a server as MLflow does",
     ("sweeper/tracking/mlflow/private.py", "mlflow"): "names of MLflow's own, each guarded",
     ("sweeper/results/plots/files.py", "kaleido"): "",
 }

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from sweeper.cli.live_view import live_line, live_table
-from sweeper.driver.driver import Observer, Snapshot
 from sweeper.tracking.live import View, plain
+
+if TYPE_CHECKING:  # who watches a sweep does not drive it
+    from sweeper.driver.driver import Observer, Snapshot
 
 #: Seconds between plain lines, at least.
 LINES_EVERY_S = 10.0

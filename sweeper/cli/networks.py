@@ -47,7 +47,7 @@ def show(
     tracking_uri: NetworkTrackingOption = None,
 ) -> None:
     """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
-    from sweeper.cli import tables
+    from sweeper.cli.network_table import network_summary
     from sweeper.ledger.home import Home
     from sweeper.results.find_network import network_content
     from sweeper.training.network_file import describe, describe_bytes
@@ -62,7 +62,7 @@ def show(
         found = network_content(Home(home, storage, ledger), network, sweep and checked(sweep), tracking_uri)
         shown = describe_bytes(found.data, found.name)
     if output is None:
-        Console().print(tables.network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
+        Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
     else:
         write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
         print(f"{output} shows {shown.title}")

@@ -149,6 +149,13 @@ def checked(name: str) -> str:
     return name
 
 
+def tracking_of(name: str, home: Path, tracking_uri: str | None) -> str:
+    """Return where a sweep is mirrored, as far as its home knows; what drives sweeps is not loaded for it."""
+    from sweeper.ledger.home import Home
+
+    return Home(home).tracking_uri_of(checked(name), tracking_uri)
+
+
 def write_aside(output: Path, data: bytes) -> None:
     """Write a file so that no reader ever meets half of it, and no other file is touched."""
     if output.is_dir():

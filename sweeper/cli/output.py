@@ -39,7 +39,7 @@ def say_earlier(earlier: EarlierRules | None) -> None:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer in every shape that it can be given in; the last two are made only where they are wanted.
+    """An answer in every shape that it can be given in; each is made only where it is wanted.
 
     Attributes:
         table: All of it, for programs.
@@ -48,7 +48,7 @@ class Answered:
         document: What is written as JSON; by default the table's rows.
     """
 
-    table: ArrowTable
+    table: Callable[[], ArrowTable]
     sheets: Callable[[], list[Sheet]]
     shown: Callable[[int], Iterable[RenderableType]]
     document: Any = None
@@ -97,7 +97,7 @@ class Target:
         elif self.kind == "json" and answered.document is not None:
             self._write(json_bytes(answered.document))
         else:
-            self._write(encode(answered.table, self.kind))
+            self._write(encode(answered.table(), self.kind))
 
     def _show(self, answered: Answered) -> None:
         if self.output is None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, print_json, write_aside
+from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, print_json, tracking_of, write_aside
 from sweeper.cli.output import say_earlier
 from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.results.loaded_sweep import LoadedSweep
-
-    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +42,6 @@ def plot(
     as_json: JsonOption = False,
 ) -> None:
     """Draw fronts, trade-offs, growth and networks of a sweep, for papers and pages; or list what can be drawn."""
-    from sweeper.driver.sweep import Sweep
     from sweeper.results.loaded_sweep import load
 
     if picture is None:
@@ -54,7 +51,7 @@ def plot(
                     f"{option} {value} needs a picture: sweeper plot {name} PICTURE. "
                     f"`sweeper plot {name}` lists what can be drawn."
                 )
-        _list(load(checked(name), Sweep(name, home, tracking_uri).tracking_uri), task, as_json)
+        _list(load(name, tracking_of(name, home, tracking_uri)), task, as_json)
         return
     if as_json:
         raise QueryError("--json lists what can be drawn, without a picture. Leave out the one or the other.")
@@ -67,7 +64,7 @@ def plot(
     sheet = files.PictureFormat(kind, _checked_width(width, kind), dark)
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
-    sweep = load(checked(name), Sweep(name, home, tracking_uri).tracking_uri)
+    sweep = load(name, tracking_of(name, home, tracking_uri))
     drawn = sweep.picture(picture, task, key=key)
     write_aside(output, files.written(drawn, sheet))
     say_earlier(sweep.earlier)

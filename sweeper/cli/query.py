@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked
+from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
 from sweeper.errors import QueryError, UnknownSweepError
 
@@ -144,7 +144,7 @@ def pareto(
     from sweeper.results import query
     from sweeper.results.loaded_sweep import load
 
-    uri = _tracking(name, home, tracking_uri)
+    uri = tracking_of(name, home, tracking_uri)
     target = Target.of(format, as_json, output, "a front is")
     question = _Question(at, minimize, maximize, compare, dominated_by, dominating, seeds)
     question.check(where or ())
@@ -158,7 +158,7 @@ def pareto(
     say_earlier(load(name, uri).earlier)
     target.give(
         Answered(
-            query.exported(fronts),
+            lambda: query.exported(fronts),
             lambda: [query.front_sheet(front, where or ()) for front in fronts],
             lambda width: [tables.front_table(front, width, where or ()) for front in fronts],
         )
@@ -180,7 +180,7 @@ def trials(
     from sweeper.results import query
     from sweeper.results.loaded_sweep import load
 
-    uri = _tracking(name, home, tracking_uri)
+    uri = tracking_of(name, home, tracking_uri)
     target = Target.of(format, as_json, output, "trials are")
     sweep = load(name, uri)
     if not sweep.records:
@@ -192,7 +192,9 @@ def trials(
     table = sweep.trials(task, where=where or ())
     sheets = query.trial_sheets(sweep, table, where or ())
     target.give(
-        Answered(query.named(table, name), lambda: sheets, lambda width: [listing(one, width) for one in sheets])
+        Answered(
+            lambda: query.named(table, name), lambda: sheets, lambda width: [listing(one, width) for one in sheets]
+        )
     )
 
 
@@ -222,7 +224,7 @@ def _answer(question: _Question, stored: _Stored, target: Target) -> None:
     say_earlier(sweep.earlier)
     target.give(
         Answered(
-            questions.as_table(answers),
+            lambda: questions.as_table(answers),
             lambda: [answer.as_sheet() for answer in answers],
             lambda width: [listing(answer.as_sheet(), width) for answer in answers],
             document=[answer.as_json() for answer in answers],
@@ -255,12 +257,6 @@ def _answers(question: _Question, stored: _Stored, sweep: LoadedSweep) -> list[A
     goal = Goal.MINIMIZE if question.minimize is not None else Goal.MAXIMIZE
     wish = questions.Best(question.at or "", question.minimize or question.maximize or "", goal)
     return [questions.best(sweep, front, wish, stored.where) for front in fronts]
-
-
-def _tracking(name: str, home: Path, tracking_uri: str | None) -> str:
-    from sweeper.driver.sweep import Sweep
-
-    return Sweep(checked(name), home, tracking_uri).tracking_uri
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, write_aside
+from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of, write_aside
 from sweeper.errors import QueryError, SweepError, TrackingError
 
 
@@ -32,13 +32,12 @@ def report(
     path = output or Path(f"{name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
-    from sweeper.driver.sweep import Sweep
     from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
     from sweeper.tracking.mlflow.recorder import store_report
     from sweeper.tracking.redaction import redacted
 
-    uri = Sweep(name, home, tracking_uri).tracking_uri
+    uri = tracking_of(name, home, tracking_uri)
     page = made(load(name, uri)).encode()
     write_aside(path, page)
     print(

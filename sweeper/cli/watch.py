@@ -24,6 +24,7 @@ from sweeper.cli.options import (
     checked,
     job_server,
     print_json,
+    tracking_of,
 )
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -64,7 +65,6 @@ def watch(
     with --once its driver was not heard of for long.
     """
     from sweeper.cli.live import leaving_signals
-    from sweeper.driver.sweep import Sweep
     from sweeper.results.watcher import Watcher
     from sweeper.tracking.trackers import reader_of
 
@@ -72,7 +72,7 @@ def watch(
     if (server := job_server(address)) is not None:
         watcher = Watcher(_submitted(server, name, tracking_uri), f"sweeper submit SPACE --name {name}")
     else:
-        uri = Sweep(name, home, tracking_uri).tracking_uri
+        uri = tracking_of(name, home, tracking_uri)
         elsewhere = f" --home {home}" if home != Path("sweeps") else ""
         watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
     with leaving_signals(), _quiet_end():

@@ -13,6 +13,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.open import read_ledger
 from sweeper.tracking.redaction import redacted
 from sweeper.tracking.trackers import reader_of
+from sweeper.training import network_file
 from sweeper.trial import State, TrialRecord
 
 #: So many characters of a key must be given at least: fewer may soon fit another trial too.
@@ -83,8 +84,6 @@ def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> N
             f"{missing} {searched} has not got it either: of sweep {sweep!r} it has {len(stored.keys)} networks, those "
             f"that are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
         ) from missing
-    from sweeper.training import network_file  # torch: reading a list of trials does without
-
     name = f"the network of trial {chosen[0]} in {searched}"
     if problem := network_file.content_problem(data):
         raise TrackingError(f"{name} cannot be used: it {problem}. Export it where sweep {sweep!r} ran.")
@@ -116,8 +115,6 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     again = "A finished trial never runs again: to train it anew, run its spec under another --name."
     folder = home.sweep(record.sweep)
     path, location = folder.network_here(record.key), folder.network(record.key)
-    from sweeper.training import network_file  # torch: reading a list of trials does without
-
     problem = network_file.network_problem(path)
     if problem and folder.has_files_elsewhere and _is_fetched(location, path, trial):
         problem = network_file.network_problem(path)

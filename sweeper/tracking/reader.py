@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sweeper.analysis.fronts import Front
-from sweeper.analysis.trials import StoredTrials
-from sweeper.tracking.live import LiveState
+if TYPE_CHECKING:  # who asks for a network reads no table
+    from sweeper.analysis.fronts import Front
+    from sweeper.analysis.trials import StoredTrials
+    from sweeper.tracking.live import LiveState
 
 
 class Networks(Protocol):

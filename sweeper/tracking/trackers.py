@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sweeper.tracking.reader import Reader
-from sweeper.tracking.recorder import Recorder
+if TYPE_CHECKING:  # who asks for a network reads no table
+    from sweeper.tracking.reader import Reader
+    from sweeper.tracking.recorder import Recorder
 
 
 def reader_of(address: str, sweep: str) -> Reader:

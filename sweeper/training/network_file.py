@@ -1,4 +1,4 @@
-"""What a network's file says of its network, checked: files may come from strangers.
+"""What a network's file says of its network, checked: files may come from strangers. Loads no torch.
 
 The entries of `model.examples` may be missing, since older files lack them. Ones that cannot be true are refused, not
 passed over: a picture without them would look like one of a network that has none.
@@ -58,7 +58,7 @@ def describe(path: Path) -> Described:
         QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
     """
     try:
-        return _described(model.load(path), path)
+        return _described(model.read_saved(path), path)
     except model.ModelError as error:
         raise QueryError(f"no network can be shown: {error}") from error
 
@@ -74,17 +74,17 @@ def describe_bytes(data: bytes, name: str) -> Described:
         QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
     """
     try:
-        return _described(model.decode(data, name), Path(name))
+        return _described(model.decode_saved(data, name), Path(name))
     except model.ModelError as error:
         raise QueryError(f"no network can be shown: {error}") from error
 
 
-def _described(network: model.Network, path: Path) -> Described:
+def _described(network: model.SavedNetwork, path: Path) -> Described:
     description = network.description
     step_dist = description.get("step_dist")
     if not isinstance(step_dist, list) or not all(_is_number(p) for p in step_dist):
         raise QueryError(f"{path} cannot be shown: its description has no list of numbers named step_dist.")
-    graph = model.graph_of(network.lattice, step_dist)
+    graph = model.graph_of(network.window, network.weights, step_dist)
     measured = description.get("measurement")
     numbers = measured.items() if isinstance(measured, dict) else ()
     return Described(
@@ -141,7 +141,7 @@ def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleI
     return tuple(_example(one, f"examples[{number}]", window, path) for number, one in enumerate(entry))
 
 
-def _named(examples: Sequence[ExampleImage], network: model.Network, path: Path) -> tuple[ExampleImage, ...]:
+def _named(examples: Sequence[ExampleImage], network: model.SavedNetwork, path: Path) -> tuple[ExampleImage, ...]:
     """Return examples whose classes are called as the data call them; in files of before they are from 0."""
     labels, classes = network.description.get("labels"), network.window.classes
     if labels is None:
@@ -214,7 +214,7 @@ def network_problem(path: Path) -> str:
 def content_problem(data: bytes) -> str:
     """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
     try:
-        model.decode(data, "it")
+        model.decode_saved(data, "it")
     except model.NetworkFileError as error:
         return error.problem
     return ""
@@ -228,11 +228,11 @@ def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
     """
     try:
         if storage.is_local(str(location)):
-            return "", model.load(location).description
+            return "", model.read_saved(location).description
         data = storage.read_bytes(str(location))
         if data is None:
             return "does not exist", {}
-        return "", model.decode(data, str(location)).description
+        return "", model.decode_saved(data, str(location)).description
     except model.NetworkFileError as error:
         return error.problem, {}
     except OSError as error:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweeper.analysis.fronts import compute_front
+from sweeper.cli.network_table import network_summary
 from sweeper.cli.tables import (
     duration,
     estimate_table,
     front_table,
-    network_summary,
     outcome_line,
     status_table,
     sweeps_table,

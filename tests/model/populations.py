@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
+from sweeper import model
 from sweeper.model import Lattice, TrainingSettings, Window
 from sweeper.model.adam import Adam
 from sweeper.model.costs import scale_channels
-from sweeper.model.time_selection import TIME_SELECTIONS
+from sweeper.model.network_file import weights_of
+from sweeper.model.window import TIME_SELECTIONS
 
 
 @st.composite
@@ -153,3 +155,8 @@ def train_steps(lattice: Lattice, optimizer: Adam, images: torch.Tensor, steps: 
         lattice.zero_grad()
         loss_of(lattice, images).backward()
         optimizer.step()
+
+
+def graph_of(network: Lattice, step_dist) -> model.Graph:
+    """Return the graph of one network, as its file would tell it."""
+    return model.graph_of(network.window, weights_of(network), step_dist)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Pressures, TaskDefinition, Window, compiled, load_task, train
 from sweeper.model.checkpoint import load_state, save_state
+from sweeper.model.lattice import geometry_of
 from sweeper.model.native import build
 from sweeper.model.native.library import TORCH, library, usable
 from sweeper.model.recurrence import Weights
@@ -144,7 +145,7 @@ def test_what_it_cannot_compute_is_computed_in_torch(fast):
 
 def test_weights_of_another_format_are_not_read_as_float32(fast):
     lattice, images = lattice_and_images(Window((5, 3), 3, (1, 8, 8), 4), 1, 3, is_shared=True)
-    geometry, kinds = lattice.window.geometry(1), ("bottom_up", "bias", "lateral", "top_down")
+    geometry, kinds = geometry_of(lattice.window, 1), ("bottom_up", "bias", "lateral", "top_down")
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         weights = Weights(*(list(getattr(lattice.to(dtype), kind)) for kind in kinds))
         is_served = compiled.serving(fast, geometry, images, weights) is not None

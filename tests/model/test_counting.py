@@ -17,7 +17,7 @@ from sweeper.model import Images, Network, Window, cut, evaluate, load, measure,
 from sweeper.model.costs import group_norms, space_costs
 from sweeper.model.counting import Evaluation, count_macs, count_parameters, living_channels, steps_by_confidence
 from sweeper.model.halting import halted
-from sweeper.model.time_selection import TIME_SELECTIONS
+from sweeper.model.window import TIME_SELECTIONS
 from tests.model.populations import images_of, kill, lattice_of, partly_dead, stopping_after, windows
 
 quick = settings(max_examples=40, deadline=None)

@@ -35,7 +35,6 @@ from sweeper.model import (
 from sweeper.model.counting import Evaluation
 from sweeper.model.degradations import occlude_grey
 from sweeper.model.examples import (
-    LONGEST_SIDE,
     MOST_PARTS,
     edges_of,
     most_bytes,
@@ -43,6 +42,7 @@ from sweeper.model.examples import (
     thinking_of,
 )
 from sweeper.model.halting import halted
+from sweeper.model.picture import LONGEST_SIDE
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
 

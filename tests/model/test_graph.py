@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeper.model import Lattice, Window, WindowError, cut, graph_of, remove_dead
+from sweeper.model import Lattice, Window, WindowError, cut, remove_dead
 from sweeper.model.costs import group_norms, scale_channels
 from sweeper.model.counting import count_parameters
-from tests.model.populations import lattice_of, windows
+from tests.model.populations import graph_of, lattice_of, windows
 
 quick = settings(max_examples=40, deadline=None)
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Window, WindowError
-from sweeper.model.time_selection import TIME_SELECTIONS, halting_step
+from sweeper.model.time_selection import halting_step
+from sweeper.model.window import TIME_SELECTIONS
 from tests.model.populations import entries, images_of, lattice_of, stopping_after, windows
 
 quick = settings(max_examples=25, deadline=None)

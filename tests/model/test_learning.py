@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sweeper.model import Lattice, Pressures, TaskDefinition, Window, compiled, load_task, train
 from sweeper.model.learning import learn
 from sweeper.model.native.library import TORCH
-from sweeper.model.time_selection import TIME_SELECTIONS
+from sweeper.model.window import TIME_SELECTIONS
 from tests.model.populations import training_settings, windows
 from tests.model.vectors import LANES, NEEDS_COMPILER
 

@@ -25,7 +25,7 @@ from sweeper.model import (
     train,
 )
 from sweeper.model.lattice import LEAST_STD
-from sweeper.model.network_file import ENTRY, _digest
+from sweeper.model.saved_network import ENTRY, digest
 from tests.model.populations import images_of, lattice_of, training_settings, windows
 
 WINDOW = Window((3, 2), 3, (3, 6, 7), 4, halve=(2,))
@@ -99,7 +99,15 @@ def test_file_of_a_version_that_standardized_nothing_answers_as_before():
     del content["sha256"], content["window"]["standardize"], content["window"]["bottom_up"]
     content["format"] = 1
     tensors = tensors_of(data)
-    old = safetensors_bytes(tensors, {ENTRY: json.dumps({**content, "sha256": _digest(content, tensors)})})
+    old = safetensors_bytes(
+        tensors,
+        {
+            ENTRY: json.dumps({
+                **content,
+                "sha256": digest(content, {name: tensor.numpy() for name, tensor in tensors.items()}),
+            })
+        },
+    )
     network, pixels = decode(old, "it"), images_of(WINDOW).float()
     assert network.window == over("none")
     torch.testing.assert_close(network(pixels).logits, lattice(pixels).logits_TBPK[:, :, 0].transpose(0, 1))

@@ -26,7 +26,7 @@ from sweeper.model import (
 from sweeper.model.checkpoint import load_state, save_state
 from sweeper.model.degradations import Degradation
 from sweeper.model.shard import Course
-from sweeper.model.time_selection import TIME_SELECTIONS
+from sweeper.model.window import TIME_SELECTIONS
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 

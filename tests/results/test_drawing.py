@@ -17,10 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from sweeper.errors import QueryError
-from sweeper.model import Graph, Lattice, Window, graph_of
+from sweeper.model import Graph, Lattice, Window
 from sweeper.results.plots import scene
 from sweeper.results.plots.drawing import _STYLE, _figure, draw, picture_format
-from tests.model.populations import lattice_of, windows
+from tests.model.populations import graph_of, lattice_of, windows
 
 SVG = "{http://www.w3.org/2000/svg}"
 KINDS = ("bottom-up", "lateral", "top-down")

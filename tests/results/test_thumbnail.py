@@ -8,10 +8,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from hypothesis import given, settings
 
-from sweeper.model import graph_of
 from sweeper.results.plots import scene
 from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK, small_svg
-from tests.model.populations import lattice_of, windows
+from tests.model.populations import graph_of, lattice_of, windows
 from tests.results.test_drawing import HUGE, a_graph, connections
 
 KINDS = ("bottom-up", "lateral", "top-down")

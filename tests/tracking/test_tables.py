@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -151,15 +149,3 @@ def test_what_is_no_database_of_mlflow_is_refused_as_before(tmp_path, content):
             reach(f"sqlite:///{file}")
         said.append(str(raised.value))
     assert said[0] == said[1]
-
-
-@pytest.mark.parametrize("command", [["pareto", "first"], ["trials", "first"], ["watch", "first", "--once"]])
-def test_questions_to_a_file_load_neither_mlflow_nor_torch(client, uri, tmp_path, command):
-    filled(client, tmp_path)
-    code = (
-        "import sys\nfrom sweeper.__main__ import main\ntry: main()\nexcept SystemExit: pass\n"
-        "print(sorted({'mlflow', 'torch', 'ray', 'alembic', 'sklearn', 'matplotlib'} & set(sys.modules)))"
-    )
-    words = [sys.executable, "-c", code, *command, "--tracking-uri", uri]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sweeper import model
 from sweeper.errors import QueryError
 from sweeper.model import Window
-from sweeper.model.examples import LONGEST_SIDE, png_of
+from sweeper.model.examples import png_of
+from sweeper.model.picture import LONGEST_SIDE
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.spec import load_spec
 from sweeper.training.network_file import Described, describe, describe_bytes

@@ -7,13 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from sweeper.measurements import Goal, Objective
 from sweeper.results.plots.points import Points, Row, best_of, levels, spread
 from sweeper.results.plots.style import (
     BLUE,
     HEIGHT,
+    ITS_TEXT,
     LEAST_SIZE,
     LINES,
     ORANGE,
@@ -22,14 +21,15 @@ from sweeper.results.plots.style import (
     SMALL_SIZE,
     NotDrawnError,
     Picture,
+    Trace,
     axis,
     axis_title,
     hover,
     is_counted,
     is_logarithmic,
-    new_figure,
     number,
     shown,
+    sketch,
 )
 
 #: Pairs of resources that are traded against each other: the one to the right, the one upwards.
@@ -50,17 +50,15 @@ _MOST_BESIDE = 7
 _DARK, _LIGHT = "rgba(0, 114, 178, 0.42)", "rgba(0, 114, 178, 0.2)"
 
 
-def marks(
-    points: Points, rows: Sequence[Row], x: str, y: str, *, z: str | None = None, **how: Any
-) -> go.Scatter | go.Scatter3d:
+def marks(points: Points, rows: Sequence[Row], x: str, y: str, *, z: str | None = None, **how: Any) -> Trace:
     """Return settings as markers that carry key and hover text."""
     positions: dict[str, Any] = {"x": [row[x] for row in rows], "y": [row[y] for row in rows]}
     if z is not None:
         positions["z"] = [row[z] for row in rows]
     texts = [hover(row, points.objectives, points.axes) for row in rows]
     common = {"mode": "markers", "customdata": [[row["key"]] for row in rows], "text": texts}
-    kind = go.Scatter if z is None else go.Scatter3d
-    return kind(**positions, **common, hovertemplate="%{text}<extra></extra>", **how)
+    kind = "scatter" if z is None else "scatter3d"
+    return {"type": kind, **positions, **common, "hovertemplate": ITS_TEXT, **how}
 
 
 # --- two objectives -------------------------------------------------------------------------------
@@ -96,7 +94,7 @@ def front_against(points: Points, x: Objective) -> Picture:
         _line(steps, color=BLUE, name=pair, legendgroup="pair", showlegend=False),
         marks(points, best, x.name, y.name, name=pair, marker={"size": 9, "color": BLUE}, legendgroup="pair"),
     ]
-    figure = new_figure(
+    looks = sketch(
         traces,
         xaxis=axis(x.name, [row[x.name] for row in [*rows, *attained]], x.goal),
         yaxis=axis(y.name, [row[y.name] for row in [*rows, *attained]], y.goal),
@@ -108,7 +106,7 @@ def front_against(points: Points, x: Objective) -> Picture:
         f"{_BAND_CAPTION if attained else ''}"
         " Arrows say which direction is better."
     )
-    return Picture(f"front-{x.name}", f"{y.name.capitalize()} against {x.name}", caption, figure)
+    return Picture(f"front-{x.name}", f"{y.name.capitalize()} against {x.name}", caption, looks)
 
 
 _BAND_CAPTION = (
@@ -117,7 +115,7 @@ _BAND_CAPTION = (
 )
 
 
-def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[go.Scatter]:
+def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[Trace]:
     """Draw what some, but not all, of the seeds attain: rows of `SweepTables.attainment`, none for one seed."""
     y, x = pair
     surfaces: dict[str, list[tuple[float, float]]] = {}
@@ -129,30 +127,32 @@ def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: t
     }
     bands = (("median", "worst", _DARK, "half of the seeds"), ("best", "median", _LIGHT, "one seed"))
     return [
-        go.Scatter(
-            x=[position[0] for position in outline],
-            y=[position[1] for position in outline],
-            mode="lines",
-            line={"width": 0},
-            fill="toself",
-            fillcolor=colour,
-            hoverinfo="skip",
-            name=who,
-        )
+        {
+            "type": "scatter",
+            "x": [position[0] for position in outline],
+            "y": [position[1] for position in outline],
+            "mode": "lines",
+            "line": {"width": 0},
+            "fill": "toself",
+            "fillcolor": colour,
+            "hoverinfo": "skip",
+            "name": who,
+        }
         for upper, lower, colour, who in bands
         if upper in borders
         for outline in [[*borders[upper], *reversed(borders.get(lower, [corner]))]]
     ]
 
 
-def _others(points: Points, rows: Sequence[Row], x: str, y: str) -> list[go.Scatter]:
+def _others(points: Points, rows: Sequence[Row], x: str, y: str) -> list[Trace]:
     how = {"size": 6, "color": PALE, "opacity": 0.7}
     return [marks(points, rows, x, y, name="other settings", marker=how)] if rows else []
 
 
-def _line(positions: Sequence[tuple[float, float]], *, color: str, dash: str = "solid", **how: Any) -> go.Scatter:
+def _line(positions: Sequence[tuple[float, float]], *, color: str, dash: str = "solid", **how: Any) -> Trace:
     x, y = ([position[at] for position in positions] for at in (0, 1))
-    return go.Scatter(x=x, y=y, mode="lines", line={"color": color, "width": 2, "dash": dash}, hoverinfo="skip", **how)
+    line = {"color": color, "width": 2, "dash": dash}
+    return {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": line, "hoverinfo": "skip", **how}
 
 
 def _worst(rows: Sequence[Row], objective: Objective) -> float:
@@ -236,12 +236,12 @@ def front_in_space(points: Points) -> Picture:
     space["zaxis"]["range"] = [floor, max(heights) + min(heights) - floor]
     space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.04, "y": -0.03, "z": -0.12}}
     space["aspectmode"] = "cube"
-    figure = new_figure(traces, height=520, scene=space, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    looks = sketch(traces, height=520, scene=space, margin={"l": 8, "r": 8, "t": 8, "b": 8})
     caption = (
         f"The front of all objectives, {_counted(len(front))}, in {x.name}, {y.name} and {z.name}; colour tells "
         f"{shade.name}. Stems reach down to the floor; drag to turn it. Arrows say which direction is better."
     )
-    return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, figure)
+    return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, looks)
 
 
 def _title_in_space(objective: Objective) -> str:
@@ -291,7 +291,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
         how = {"symbol": f"{symbol}-open", "size": 9 + 5 * (len(curves) - 1 - position), "color": colour}
         line = _line(steps, color=colour, dash=dash, **group, showlegend=False)
         traces += [line, marks(points, best, x, y, marker={**how, "line": {"width": 2}}, **group)]
-    figure = new_figure(
+    looks = sketch(
         traces,
         xaxis=axis(x, [row[x] for row in rows], Goal.MINIMIZE),
         yaxis=axis(y, [row[y] for row in rows], Goal.MINIMIZE),
@@ -300,7 +300,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
         f"Each line joins the settings that need least {x} and {y} of all that reach an accuracy; "
         "what lies above and to the right of it reaches that accuracy too, or should."
     )
-    return Picture(f"trade-{x}-{y}", f"{y.capitalize()} against {x} at matched accuracy", caption, figure)
+    return Picture(f"trade-{x}-{y}", f"{y.capitalize()} against {x} at matched accuracy", caption, looks)
 
 
 def accuracy_curves(rows: Sequence[Row], resources: Sequence[Objective]) -> list[tuple[float, list[Row]]]:
@@ -340,27 +340,28 @@ def parallel(points: Points) -> Picture:
             side["label"] = "<br>" * most_lines + side["label"]
     first = points.objectives[0]
     line = {"color": [row[first.name] for row in rows], "colorscale": SCALE, "showscale": False}
-    trace = go.Parcoords(
-        dimensions=sides,
-        line=line,
-        customdata=[[row["key"]] for row in rows],
-        labelside="bottom",
-        labelfont={"size": LEAST_SIZE},
-        tickfont={"size": LEAST_SIZE},
-        rangefont={"size": 1, "color": "rgba(0,0,0,0)"},  # the axes have ticks
-    )
+    trace = {
+        "type": "parcoords",
+        "dimensions": sides,
+        "line": line,
+        "customdata": [[row["key"]] for row in rows],
+        "labelside": "bottom",
+        "labelfont": {"size": LEAST_SIZE},
+        "tickfont": {"size": LEAST_SIZE},
+        "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},  # the axes have ticks
+    }
     # plotly draws the axes black, also on black; axes that are moved come to stand on these places again.
     positions = [at / (len(sides) - 1) for at in range(len(sides))]
     ink = {"color": PALE, "width": 1}
     lines = [{"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": ink} for x in positions]
     foot = 30 + 13 * most_lines * (1 + is_crowded)
     height = HEIGHT + 13 * most_lines * is_crowded
-    figure = new_figure([trace], height, shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
+    looks = sketch([trace], height, shapes=lines, margin={"l": 46, "r": 26, "t": 20, "b": foot})
     caption = (
         f"Each line is one of {_counted(len(rows))}, from blue to orange by {first.name}. "
         "Drag along an axis to choose a part of it; drag an axis' name to move the axis."
     )
-    return Picture("parallel", "All settings: what was chosen and what came of it", caption, figure)
+    return Picture("parallel", "All settings: what was chosen and what came of it", caption, looks)
 
 
 def _side(column: str, name: str, values: Sequence[Any], goal: Goal | None = None) -> dict[str, Any]:

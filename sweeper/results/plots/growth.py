@@ -6,24 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from sweeper.analysis.points import axis_column
 from sweeper.measurements import Goal
 from sweeper.results.plots.fronts import MOST_LEVELS
 from sweeper.results.plots.points import Points, Row, levels, spread
 from sweeper.results.plots.style import (
     BLUE,
+    ITS_TEXT,
     LINES,
     PALE,
     NotDrawnError,
     Picture,
+    Trace,
     axis,
     axis_title,
     hover,
-    new_figure,
     number,
     shown,
+    sketch,
 )
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
@@ -81,28 +81,27 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
         rows = sorted(unsorted, key=lambda row: _order(row[column]))
         is_bound = [row[resource] <= smallest[row["task"]] for row in rows]
         bounds += [row for row, is_one in zip(rows, is_bound, strict=True) if is_one]
-        traces.append(
-            go.Scatter(
-                x=[_place(row[column]) for row in rows],
-                y=[row[resource] for row in rows],
-                mode="lines+markers",
-                line={"color": colour, "width": 2, "dash": dash},
-                marker={
-                    "symbol": [f"{symbol}-open" if is_one else symbol for is_one in is_bound],
-                    "size": 9 + 5 * (len(lines) - 1 - index),
-                    "line": {"width": 2},
-                },
-                customdata=[[row["key"]] for row in rows],
-                text=[
-                    f"<b>{shown(row['task'])}</b>{_UPPER_BOUND * is_one}<br>{hover(row, sweep.objectives, columns)}"
-                    for row, is_one in zip(rows, is_bound, strict=True)
-                ],
-                hovertemplate="%{text}<extra></extra>",
-                name=name,
-            )
-        )
+        traces.append({
+            "type": "scatter",
+            "x": [_place(row[column]) for row in rows],
+            "y": [row[resource] for row in rows],
+            "mode": "lines+markers",
+            "line": {"color": colour, "width": 2, "dash": dash},
+            "marker": {
+                "symbol": [f"{symbol}-open" if is_one else symbol for is_one in is_bound],
+                "size": 9 + 5 * (len(lines) - 1 - index),
+                "line": {"width": 2},
+            },
+            "customdata": [[row["key"]] for row in rows],
+            "text": [
+                f"<b>{shown(row['task'])}</b>{_UPPER_BOUND * is_one}<br>{hover(row, sweep.objectives, columns)}"
+                for row, is_one in zip(rows, is_bound, strict=True)
+            ],
+            "hovertemplate": ITS_TEXT,
+            "name": name,
+        })
     drawn = [row for _, rows in lines for row in rows]
-    figure = new_figure(
+    looks = sketch(
         [*traces, *([_bound_in_legend()] if bounds else [])],
         showlegend=True,
         xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
@@ -117,19 +116,20 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     ) + _unequal(drawn, sweep.spec.get("training", {}))
     suffix = "" if complexity == complexities(sweep)[0] else f"-{complexity}"
     title = f"{resource.capitalize()} needed over {complexity}"
-    return Picture(f"growth-{resource}{suffix}", title, caption, figure)
+    return Picture(f"growth-{resource}{suffix}", title, caption, looks)
 
 
-def _bound_in_legend() -> go.Scatter:
+def _bound_in_legend() -> Trace:
     """Return a trace without a point, which says what an open one with an arrow is."""
-    return go.Scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 9, "color": PALE, "line": {"width": 2}},
-        name="open, with an arrow: the smallest tried",
-        hoverinfo="skip",
-    )
+    return {
+        "type": "scatter",
+        "x": [None],
+        "y": [None],
+        "mode": "markers",
+        "marker": {"symbol": "circle-open", "size": 9, "color": PALE, "line": {"width": 2}},
+        "name": "open, with an arrow: the smallest tried",
+        "hoverinfo": "skip",
+    }
 
 
 def _arrow(x: object, y: float) -> dict[str, Any]:
@@ -273,18 +273,19 @@ def hypervolume_over(points: Points, over: str) -> Picture:
     y = [row["hypervolume"] for row in rows]
     members = points.front_keys
     is_member = [row["key"] in members for row in rows]
-    figure = new_figure(
+    looks = sketch(
         [
             # The volume is that after a trial: it stays until the next one ends.
-            go.Scatter(
-                x=[0, x[0], *x],
-                y=[0, 0, *y],
-                mode="lines",
-                line={"color": BLUE, "width": 2, "shape": "hv"},
-                name="hypervolume",
-                hoverinfo="skip",
-                showlegend=False,
-            ),
+            {
+                "type": "scatter",
+                "x": [0, x[0], *x],
+                "y": [0, 0, *y],
+                "mode": "lines",
+                "line": {"color": BLUE, "width": 2, "shape": "hv"},
+                "name": "hypervolume",
+                "hoverinfo": "skip",
+                "showlegend": False,
+            },
             *_ended(points, rows, x, y, is_member),
         ],
         xaxis={"title": {"text": title}, "range": [0, 1.04 * x[-1]]},
@@ -297,12 +298,12 @@ def hypervolume_over(points: Points, over: str) -> Picture:
         "Diamonds are trials on the last front."
     )
     head = "wall time" if over == "time" else "trials"
-    return Picture(f"hypervolume-{over}", f"Hypervolume over {head}", caption, figure)
+    return Picture(f"hypervolume-{over}", f"Hypervolume over {head}", caption, looks)
 
 
 def _ended(
     points: Points, rows: Sequence[Row], x: Sequence[float], y: Sequence[float], is_member: Sequence[bool]
-) -> list[go.Scatter]:
+) -> list[Trace]:
     """Mark trials: those on the last front, and the others."""
     outcomes = {record.key: record for record in points.sweep.records if record.task == points.task}
     columns = {axis_column(name): name for record in outcomes.values() for name in record.axes}
@@ -322,18 +323,17 @@ def _ended(
             ended = "" if record.state is State.COMPLETE else f"<br>{record.outcome or record.state}"
             text = hover(said, points.objectives, {c: n for c, n in columns.items() if c in points.axes})
             texts.append(f"{text}{ended}<br>trial {rows[at]['trial']}, hypervolume {number(y[at])}")
-        traces.append(
-            go.Scatter(
-                x=[x[at] for at in chosen],
-                y=[y[at] for at in chosen],
-                mode="markers",
-                marker=marker,
-                customdata=[[rows[at]["key"]] for at in chosen],
-                text=texts,
-                hovertemplate="%{text}<extra></extra>",
-                name=name,
-            )
-        )
+        traces.append({
+            "type": "scatter",
+            "x": [x[at] for at in chosen],
+            "y": [y[at] for at in chosen],
+            "mode": "markers",
+            "marker": marker,
+            "customdata": [[rows[at]["key"]] for at in chosen],
+            "text": texts,
+            "hovertemplate": ITS_TEXT,
+            "name": name,
+        })
     return traces
 
 

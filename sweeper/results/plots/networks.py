@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import plotly.graph_objects as go
-
 from sweeper.measurements import Goal
 from sweeper.network import ExampleImage, NetworkGraph
 from sweeper.results.plots import scene as scenes
@@ -18,16 +16,19 @@ from sweeper.results.plots.scene import Scene
 from sweeper.results.plots.style import (
     BLUE,
     GREEN,
+    ITS_TEXT,
     LEAST_SIZE,
     PALE,
     SMALL_SIZE,
     VERMILLION,
     NotDrawnError,
     Picture,
+    Sketch,
+    Trace,
     axis_title,
     hover,
-    new_figure,
     number,
+    sketch,
 )
 from sweeper.training.network_file import Described, describe_bytes
 
@@ -58,9 +59,9 @@ def network_of(points: Points, key: str) -> Described | None:
 
 @dataclass
 class _Page:
-    """What is drawn, gathered before plotly checks it: it checks a whole figure again for each part that is added."""
+    """What is drawn, gathered part by part."""
 
-    traces: list[Any] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
     words: list[dict[str, Any]] = field(default_factory=list)
     axes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -77,9 +78,9 @@ class _Page:
         }
         self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
 
-    def figure(self, height: int, **layout: Any) -> go.Figure:
-        """Return all of it as a figure."""
-        return new_figure(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
+    def sketch(self, height: int, **layout: Any) -> Sketch:
+        """Return all of it."""
+        return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
 
 
 # --- side by side ---------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def networks(points: Points) -> Picture:
         page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
     page.write(kinds, (0.5, 1.0), size=12, yshift=24)
-    figure = page.figure(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
+    looks = page.sketch(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
     some = f"{len(drawn)} of the {len(members)}" if len(drawn) < len(members) else f"The {len(drawn)}"
     caption = (
         f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "
@@ -126,7 +127,7 @@ def networks(points: Points) -> Picture:
         f"{_and_up(graph for _, graph, _ in drawn)}lead to the next step; only the strongest are drawn, and steps that "
         "are seldom reached are pale."
     )
-    return Picture("networks", "Networks along the front", caption, figure)
+    return Picture("networks", "Networks along the front", caption, looks)
 
 
 def _and_up(graphs: Iterable[NetworkGraph]) -> str:
@@ -233,7 +234,7 @@ def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> Non
         "marker": {"size": 110, "opacity": 0, "color": PALE},
         "customdata": [[row["key"]]],
         "text": [hover(row, points.objectives, points.axes)],
-        "hovertemplate": "%{text}<extra></extra>",
+        "hovertemplate": ITS_TEXT,
     })
 
 
@@ -280,22 +281,23 @@ _EXAMPLES = (
 )
 
 
-def _thinking(found: Described) -> go.Figure:
+def _thinking(found: Described) -> Sketch:
     histogram = found.steps
     assert histogram is not None
     edges = histogram.edges
     parts = list(itertools.pairwise(edges))
     hatched = {"shape": "/", "size": 6, "solidity": 0.35, "fgcolor": "#ffffff", "fillmode": "overlay"}
-    bars = [
-        go.Bar(
-            x=[(low + high) / 2 for low, high in parts],
-            y=list(counts),
-            width=[high - low for low, high in parts],
-            name=f"{name} ({sum(counts):,})",
-            marker={"color": colour, "line": {"width": 0}, **pattern},
-            hovertext=[f"{histogram.steps_of(part)} steps" for part in range(len(parts))],
-            hovertemplate=f"%{{y}} {name}, %{{hovertext}}<extra></extra>",
-        )
+    bars: list[Trace] = [
+        {
+            "type": "bar",
+            "x": [(low + high) / 2 for low, high in parts],
+            "y": list(counts),
+            "width": [high - low for low, high in parts],
+            "name": f"{name} ({sum(counts):,})",
+            "marker": {"color": colour, "line": {"width": 0}, **pattern},
+            "hovertext": [f"{histogram.steps_of(part)} steps" for part in range(len(parts))],
+            "hovertemplate": f"%{{y}} {name}, %{{hovertext}}<extra></extra>",
+        }
         for name, counts, colour, pattern in (
             ("right", histogram.right, BLUE, {}),
             ("wrong", histogram.wrong, VERMILLION, {"pattern": hatched}),
@@ -309,7 +311,7 @@ def _thinking(found: Described) -> go.Figure:
     page = _Page(bars)
     for down, row in enumerate(rows):
         _show(page, row, (below - 132 * down) / plot, plot)
-    return page.figure(
+    return page.sketch(
         height,
         barmode="stack",
         bargap=0,

@@ -10,13 +10,15 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import plotly.graph_objects as go
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis import columns
 from sweeper.errors import QueryError
 from sweeper.measurements import Goal, Objective
+
+if TYPE_CHECKING:  # plotly is loaded where a picture is drawn: who lists pictures does without
+    import plotly.graph_objects as go
 
 #: Okabe and Ito's colours, which colour-blind readers tell apart too, and which stand out from white and from black.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -35,6 +37,9 @@ HEIGHT = 430
 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
+#: What plotly shows of a point under the mouse: its text, and nothing beside.
+ITS_TEXT = "%{text}<extra></extra>"
+
 #: Counts that each have a tick of their own.
 _MOST_COUNTS = 6
 
@@ -45,6 +50,23 @@ _LONGEST_TITLE = 30
 _DECADES = 50
 
 
+#: What plotly calls a trace, in plain values: its `type`, and what that takes.
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What a picture shows, in plain values.
+
+    Attributes:
+        traces: From the lowest to the uppermost.
+        layout: As plotly takes it, beside the common style.
+    """
+
+    traces: Sequence[Trace]
+    layout: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture and its words.
@@ -53,14 +75,23 @@ class Picture:
         name: What it is called on the command line, such as `front-breadth`.
         title: Headline.
         caption: What it shows and how it is read, in one or two sentences.
-        figure: Points of trials carry the trial's key as first entry of `customdata`. Paper is transparent, and the
-            width is that of the page; `themed` has it for light or dark paper.
+        sketch: Points of trials carry the trial's key as first entry of `customdata`.
     """
 
     name: str
     title: str
     caption: str
-    figure: go.Figure
+    sketch: Sketch
+
+    @cached_property
+    def figure(self) -> go.Figure:
+        """The picture as plotly draws it, in the common style on light paper.
+
+        Paper is transparent, and the width is that of the page; `themed` has it for light or dark paper.
+        """
+        import plotly.graph_objects as go
+
+        return go.Figure(list(self.sketch.traces), {"template": template(dark=False), **self.sketch.layout})
 
 
 class NotDrawnError(QueryError):
@@ -92,6 +123,8 @@ def template(*, dark: bool) -> go.layout.Template:
         "zeroline": False,
         "showbackground": False,
     }
+    import plotly.graph_objects as go
+
     return go.layout.Template(
         layout={
             "font": {"family": _FONT, "size": TEXT_SIZE, "color": ink},
@@ -111,14 +144,16 @@ def template(*, dark: bool) -> go.layout.Template:
 
 def themed(figure: go.Figure, *, dark: bool) -> go.Figure:
     """Return a copy of a picture for light or for dark paper; the paper itself stays transparent."""
+    import plotly.graph_objects as go
+
     copy = go.Figure(figure)
     copy.update_layout(template=template(dark=dark))
     return copy
 
 
-def new_figure(traces: Sequence[Any] = (), height: int = HEIGHT, **layout: Any) -> go.Figure:
-    """Return a figure in the common style, on light paper; as wide as its page."""
-    return go.Figure(list(traces), {"template": template(dark=False), "height": height, "autosize": True, **layout})
+def sketch(traces: Sequence[Trace], height: int = HEIGHT, **layout: Any) -> Sketch:
+    """Return what a picture shows; as wide as its page."""
+    return Sketch(traces, {"height": height, "autosize": True, **layout})
 
 
 def shown(name: object) -> str:

@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 from sweeper import cache
 from sweeper.errors import SweepError, TrackingError
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
+from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.redaction import redacted, refusal
 
@@ -65,20 +66,36 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     return client
 
 
-def connect_reading(tracking_uri: str) -> MlflowClient | StoredTables:
+def connect_reading(tracking_uri: str) -> MlflowClient | Stored:
     """Return what reads one tracking URI, known to answer: without MLflow where that can be, since its import is slow.
 
     Raises:
         TrackingError: As `connect`.
     """
-    if _checked_scheme(tracking_uri).startswith("sqlite"):
+    scheme = _checked_scheme(tracking_uri)
+    if scheme.startswith("sqlite"):
         with translated(tracking_uri, "reach MLflow", Exception):
             _check_sqlite(tracking_uri, is_reading=True)
         tables = StoredTables(_sqlite_file(tracking_uri), tracking_uri)
         with suppress(sqlite3.Error):  # whatever it is, MLflow says it as well
             if tables.is_known:
                 return tables
+    elif scheme in ("http", "https") and (answering := _answering(tracking_uri)):
+        return answering
     return connect(tracking_uri, is_reading=True)
+
+
+def _answering(tracking_uri: str) -> Stored | None:
+    """Return what reads a server, known to answer; None where that takes MLflow, which also says what is wrong."""
+    from sweeper.tracking.mlflow import server  # imported late: requests, which files do without
+
+    _set_defaults()
+    with suppress(OSError, ValueError):
+        if server.is_known():
+            found = server.StoredServer(tracking_uri)
+            found.check()
+            return found
+    return None
 
 
 def _write_ahead(client: MlflowClient, uri: str) -> None:
@@ -110,9 +127,12 @@ def settle(client: MlflowClient, uri: str) -> None:
             database.execute("PRAGMA journal_mode = DELETE")
 
 
-def disconnect(client: MlflowClient | StoredTables, uri: str) -> None:
+def disconnect(client: MlflowClient | Stored, uri: str) -> None:
     """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
-    is_file = urlsplit(uri).scheme.startswith("sqlite") and not isinstance(client, StoredTables)
+    if isinstance(client, Stored):
+        client.close()
+        return
+    is_file = urlsplit(uri).scheme.startswith("sqlite")
     engine = engine_of(client) if is_file else None
     if engine is not None:
         engine.dispose()
@@ -318,9 +338,9 @@ def _kinds() -> tuple[type[Exception], ...]:
 # --- searching and writing -----------------------------------------------------------------------
 
 
-def search_runs(client: MlflowClient | StoredTables, experiment_ids: list[str], **tags: str) -> list[Run]:
+def search_runs(client: MlflowClient | Stored, experiment_ids: list[str], **tags: str) -> list[Run]:
     """Return all runs that carry the tags, the oldest first."""
-    if isinstance(client, StoredTables):
+    if isinstance(client, Stored):
         return cast("list[Run]", client.runs(experiment_ids, tags))  # called alike as far as they are read
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     order = ["attributes.start_time"]
@@ -328,9 +348,9 @@ def search_runs(client: MlflowClient | StoredTables, experiment_ids: list[str], 
     return list(_every_page(search))
 
 
-def sweep_experiments(client: MlflowClient | StoredTables) -> Iterator[Experiment]:
+def sweep_experiments(client: MlflowClient | Stored) -> Iterator[Experiment]:
     """Yield the experiments that sweeper made, page by page."""
-    if isinstance(client, StoredTables):
+    if isinstance(client, Stored):
         return (cast("Experiment", found) for found in client.experiments() if SWEEP in found.tags)
     return (found for found in _every_page(client.search_experiments) if SWEEP in found.tags)
 
@@ -365,17 +385,17 @@ def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
     return found
 
 
-def downloaded(client: MlflowClient | StoredTables, run_id: str, path: str) -> bytes:
+def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
     """Return the content of an artifact.
 
     Raises:
         TrackingError: If it cannot be read.
     """
-    folder = client.artifacts_of(run_id) if isinstance(client, StoredTables) else None
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            if folder is not None:
-                return (folder / path).read_bytes()
+            here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
+            if here is not None:
+                return here.read(path)
             return Path(_mlflow_of(client).download_artifacts(run_id, path, scratch)).read_bytes()
         except Exception as error:  # each artifact store raises its own; the way out is the same
             if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
@@ -386,16 +406,15 @@ def downloaded(client: MlflowClient | StoredTables, run_id: str, path: str) -> b
             ) from None
 
 
-def _mlflow_of(client: MlflowClient | StoredTables) -> MlflowClient:
-    return connect(client.tracking_uri, is_reading=True) if isinstance(client, StoredTables) else client
+def _mlflow_of(client: MlflowClient | Stored) -> MlflowClient:
+    return connect(client.tracking_uri, is_reading=True) if isinstance(client, Stored) else client
 
 
-def artifact_paths(client: MlflowClient | StoredTables, run_id: str, folder: str) -> set[str]:
+def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> set[str]:
     """Return the paths of the artifacts in one folder of a run."""
-    here = client.artifacts_of(run_id) if isinstance(client, StoredTables) else None
+    here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
     if here is not None:
-        files = (here / folder).iterdir() if (here / folder).is_dir() else ()
-        return {file.relative_to(here).as_posix() for file in files if file.is_file()}
+        return here.paths(folder)
     client = _mlflow_of(client)
     return {str(found.path) for found in client.list_artifacts(run_id, folder or None) if not found.is_dir}
 

@@ -105,12 +105,12 @@ def credentials() -> tuple[str, str] | None:
         found = read_mlflow_creds()
         known = found.username, found.password
     except (ImportError, AttributeError):
-        known = _documented_credentials()
+        return documented_credentials()
     user, password = known
     return (user, password) if user and password else None
 
 
-def _documented_credentials() -> tuple[str | None, str | None]:
+def documented_credentials() -> tuple[str, str] | None:
     """Read what MLflow's manual says that it reads: two variables, or two entries of a file in the user's home."""
     names, in_file = ("mlflow_tracking_username", "mlflow_tracking_password"), dict[str, str]()
     file = configparser.ConfigParser()
@@ -118,4 +118,4 @@ def _documented_credentials() -> tuple[str | None, str | None]:
         file.read(Path.home() / ".mlflow" / "credentials")
         in_file = dict(file["mlflow"]) if file.has_section("mlflow") else {}
     user, password = (os.environ.get(name.upper()) or in_file.get(name) for name in names)
-    return user, password
+    return (user, password) if user and password else None

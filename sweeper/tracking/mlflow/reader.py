@@ -30,7 +30,7 @@ from sweeper.tracking.mlflow.client import (
     translated,
 )
 from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
-from sweeper.tracking.mlflow.tables import StoredTables
+from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
 from sweeper.tracking.redaction import redacted
@@ -136,7 +136,7 @@ class MlflowReader:
             return downloaded(client, str(run.info.run_id), path)
 
     @contextmanager
-    def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | StoredTables, Run | None]]:
+    def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | Stored, Run | None]]:
         """Give a client and the run of the sweep, and say what was being done where MLflow fails."""
         client = connect_reading(self._uri)
         with translated(self._uri, f"{doing} sweep '{self._sweep}'"):
@@ -157,7 +157,7 @@ def _with_stored_volumes(state: LiveState, marks: Mapping[str, Mapping[str, Any]
 class MlflowNetworks:
     """The networks of a sweep in MLflow: which there are was asked once, and all are read over one connection."""
 
-    def __init__(self, client: MlflowClient | StoredTables, run_id: str, paths: set[str]) -> None:
+    def __init__(self, client: MlflowClient | Stored, run_id: str, paths: set[str]) -> None:
         self._client, self._run_id, self._paths = client, run_id, paths
 
     @property
@@ -228,7 +228,7 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     return command, f"http://127.0.0.1:5000/{page}"
 
 
-def download_front(client: MlflowClient | StoredTables, run_id: str, path: str) -> Front:
+def download_front(client: MlflowClient | Stored, run_id: str, path: str) -> Front:
     """Return a front from the artifacts of its sweep's run.
 
     Raises:
@@ -245,13 +245,13 @@ def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str
     return own if own in same or not same else same[0]
 
 
-def sweep_run(client: MlflowClient | StoredTables, uri: str, sweep: str) -> Run | None:
+def sweep_run(client: MlflowClient | Stored, uri: str, sweep: str) -> Run | None:
     """Return the run of a sweep itself; None where it was never opened to the end."""
     experiment = _known_experiment(client, uri, sweep)
     return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)
 
 
-def _known_experiment(client: MlflowClient | StoredTables, uri: str, sweep: str) -> Experiment:
+def _known_experiment(client: MlflowClient | Stored, uri: str, sweep: str) -> Experiment:
     found = client.get_experiment_by_name(sweep)
     if found is None:
         known = [experiment.name for experiment in sweep_experiments(client)]

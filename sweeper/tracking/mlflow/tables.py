@@ -9,10 +9,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
+
+from sweeper.tracking.mlflow.stored import (
+    Artifacts,
+    Stored,
+    StoredExperiment,
+    StoredRun,
+    StoredRunData,
+    StoredRunInfo,
+)
 
 #: Versions of MLflow's tables, the oldest first, that have what is read here as it is read here: those of 3.10 to 3.17.
 KNOWN_VERSIONS = frozenset((
@@ -28,40 +37,31 @@ _WAITS_S = 30  # for somebody who writes
 
 
 @dataclass(frozen=True)
-class StoredExperiment:
-    """What is read of an experiment; its attributes are called as MLflow calls them."""
+class ArtifactFolder(Artifacts):
+    """The artifacts of a run as files of this machine."""
 
-    experiment_id: str
-    name: str
-    lifecycle_stage: str
-    tags: Mapping[str, str]
+    folder: Path
 
+    def paths(self, folder: str) -> set[str]:
+        """Return the paths of the artifacts in one folder of the run."""
+        files = (self.folder / folder).iterdir() if (self.folder / folder).is_dir() else ()
+        return {file.relative_to(self.folder).as_posix() for file in files if file.is_file()}
 
-@dataclass(frozen=True)
-class StoredRunInfo:
-    """What is read of a run beside its tags."""
-
-    run_id: str
-    experiment_id: str
-    status: str
+    def read(self, path: str) -> bytes:
+        """Return the content of an artifact."""
+        return (self.folder / path).read_bytes()
 
 
-@dataclass(frozen=True)
-class StoredRunData:
-    """The tags of a run."""
-
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run; its attributes are called as MLflow calls them."""
-
-    info: StoredRunInfo
-    data: StoredRunData
+def artifact_folder(uri: str) -> ArtifactFolder | None:
+    """Return the artifacts that a run's URI means; None where they are no files of this machine."""
+    address = urlsplit(uri)
+    if address.scheme == "":
+        return ArtifactFolder(Path(uri)) if uri else None
+    is_here = address.scheme == "file" and address.netloc in ("", "localhost")
+    return ArtifactFolder(Path(url2pathname(address.path))) if is_here else None
 
 
-class StoredTables:
+class StoredTables(Stored):
     """The runs in one SQLite file; nothing is written, and the file is open only while something is read.
 
     Every method raises `sqlite3.Error` if the file cannot be read.
@@ -123,17 +123,11 @@ class StoredTables:
                 for run_id, experiment, status in rows
             ]
 
-    def artifacts_of(self, run_id: str) -> Path | None:
-        """Return the folder of a run's artifacts; None where they are no files of this machine."""
+    def artifacts_of(self, run_id: str) -> Artifacts | None:
+        """Return a run's artifacts; None where they are no files of this machine."""
         with self._open() as database:
             found = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
-        if found is None or not found[0]:
-            return None
-        address = urlsplit(str(found[0]))
-        if address.scheme == "":
-            return Path(str(found[0]))
-        is_here = address.scheme == "file" and address.netloc in ("", "localhost")
-        return Path(url2pathname(address.path)) if is_here else None
+        return artifact_folder(str(found[0] or "")) if found else None
 
     @staticmethod
     def _tags(database: sqlite3.Connection, table: str, column: str, owner: str | int) -> dict[str, str]:

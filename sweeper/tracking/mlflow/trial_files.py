@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from sweeper.analysis.trials import from_parquet_bytes, joined, to_parquet_bytes, trials_table
 from sweeper.errors import QueryError, TrackingError
 from sweeper.tracking.mlflow.client import downloaded, upload
-from sweeper.tracking.mlflow.tables import StoredTables
+from sweeper.tracking.mlflow.stored import Stored
 from sweeper.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class TrialParts:
         return joined(tables), kept
 
 
-def read_parts(client: MlflowClient | StoredTables, run: Run) -> pa.Table:
+def read_parts(client: MlflowClient | Stored, run: Run) -> pa.Table:
     """Return the finished trials that a sweep's run holds, in one table; an empty one where none is.
 
     Raises:
@@ -113,5 +113,5 @@ def _marked(run: Run) -> tuple[int, list[tuple[str, int]]]:
     return int(mark["written"]), [(str(path), int(rows)) for path, rows in mark["parts"]]
 
 
-def _part(client: MlflowClient | StoredTables, run_id: str, path: str) -> pa.Table:
+def _part(client: MlflowClient | Stored, run_id: str, path: str) -> pa.Table:
     return from_parquet_bytes(downloaded(client, run_id, path))

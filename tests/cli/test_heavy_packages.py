@@ -1,0 +1,66 @@
+"""What typing a command waits for: which heavy packages each one loads, each command in an interpreter of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import Home
+from sweeper.spec import load_spec
+from sweeper.tracking.trackers import reader_of
+from sweeper.training.train import train_population
+
+#: What takes a good part of a second to load, or seconds.
+HEAVY = ("torch", "mlflow", "ray", "optuna", "alembic", "sklearn", "scipy", "matplotlib", "plotly", "kaleido")
+
+CODE = f"""
+import sys
+from sweeper.__main__ import main
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code or 0, *[name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, empty_database):
+    """A home with a sweep that was trained and mirrored."""
+    home = tmp_path_factory.mktemp("heavy")
+    shutil.copy(empty_database, home / "mlflow.db")
+    Sweep("smoke", home).run(load_spec("smoke"), executor=InlineExecutor(), work=train_population)
+    return home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "loaded"),
+    [
+        ("status smoke", "optuna alembic"),
+        ("pareto smoke", ""),
+        ("trials smoke", ""),
+        ("watch smoke --once", ""),
+        ("plot smoke", ""),
+        ("plot smoke networks --task TASK -o networks.html", "plotly kaleido"),
+        ("show KEY", "optuna alembic"),
+        ("show KEY --sweep smoke --tracking-uri URI --home nowhere", "optuna"),
+        ("show KEY -o network.svg", "optuna alembic matplotlib"),
+        ("export KEY -o network.safetensors", "optuna alembic"),
+        ("export KEY --sweep smoke --tracking-uri URI --home nowhere -o network.safetensors", "optuna"),
+    ],
+)
+def test_command_loads_no_other_heavy_package(home, tmp_path, command, loaded):
+    uri = Home(home).tracking_uri
+    reader = reader_of(uri, "smoke")
+    meant = {"URI": uri, "KEY": reader.networks().keys[0], "TASK": reader.fronts()[0].task}
+    words = [meant.get(word, word) for word in command.split()]
+    at_home = [] if "--home" in words else ["--home", str(home)]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words, *at_home], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == f"0 {loaded}".strip(), done.stdout + done.stderr
