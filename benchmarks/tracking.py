@@ -165,8 +165,7 @@ def places(folder: Path, workers: int) -> Iterator[list[Place]]:
 def database(postgres: servers.Postgres, folder: Path) -> list[str]:
     """Return the options for a new database, with its writes synced to disk as in earnest."""
     name = postgres.new_database().rpartition("/")[2]
-    postgres.execute("alter system set fsync = on")
-    postgres.execute("select pg_reload_conf()")
+    postgres.sync_writes()
     secret = folder / "database"
     secret.write_text(postgres.password, encoding="utf-8")
     secret.chmod(0o600)
