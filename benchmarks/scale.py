@@ -32,7 +32,7 @@ from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.recorder import SweepFacts
-from sweeper.trial import Ended, Outcome, TrialRecord
+from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 SPEC = """\
 name: scale
@@ -163,14 +163,14 @@ def run_sweep(folder: Path, args: argparse.Namespace, ledger: str, url: str | No
 
 @dataclass
 class Counted:
-    """A recorder that counts what it has recorded."""
+    """A recorder that counts which trials it has recorded that were trained to their end."""
 
     recorder: Any
     recorded: int = 0
 
     def record(self, trial: TrialRecord) -> None:
         self.recorder.record(trial)
-        self.recorded += 1
+        self.recorded += trial.state is State.COMPLETE
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.recorder, name)

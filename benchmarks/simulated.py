@@ -61,6 +61,7 @@ class Worker:
 
     answers: Iterator[tuple[float, dict[str, Any]]] = field(default_factory=lambda: iter(()))
     freed_s: float | None = None
+    members: int = 0  # that end with its job
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Figures:
 
     Attributes:
         seconds: How long that was.
-        results, reports: Trials that ended, and epochs that were reported.
+        results, reports: Trials that were trained to their end, and epochs that were reported.
         idle_s: How long nothing was due.
         waits: Of workers between a result and the next job, in s.
         lost_s: Time of workers in which they waited for the driver, for whatever.
@@ -161,7 +162,9 @@ class Queue(InlineExecutor):
             self.figures.waits.append(now_s - worker.freed_s)
             self.figures.lost_s += now_s - worker.freed_s
         is_first, worker.freed_s = worker.freed_s is None, None
-        worker.answers = self._answers(json.loads(job), is_first)
+        told = json.loads(job)
+        worker.members = 0 if told["until"] else sum(told["wanted"])  # those that pause have not ended
+        worker.answers = self._answers(told, is_first)
 
     def _answers(self, job: dict[str, Any], is_first: bool) -> Iterator[tuple[float, dict[str, Any]]]:
         """Yield how long each epoch takes and what is said after it; a worker's first job began before it was seen."""
@@ -186,9 +189,8 @@ class Queue(InlineExecutor):
             is_counted = self._is_counted(now_s)
             if "ended" in result:
                 worker.freed_s = due_s
-                members = POPULATION  # all are wanted where nothing failed or was stopped
-                self.told += members
-                self.figures.results += is_counted * members
+                self.told += worker.members
+                self.figures.results += is_counted * worker.members
             else:
                 self.figures.reports += is_counted
                 self.figures.lost_s += is_counted * (now_s - due_s)
