@@ -63,7 +63,7 @@ class Waiting:
             running: Trials that have a worker.
         """
         now_s = self._clock()
-        idle = [handed[trial] for trial in handed.keys() - running]  # as sets: it is asked at each report
+        idle = [job for trial, job in handed.items() if trial not in running]
         self._tell({job.key for job in idle})
         if self._looked_s is not None and now_s - self._looked_s < LOOK_EVERY_S:
             return
