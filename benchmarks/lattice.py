@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweeper.model import Lattice, LatticeAnswer, Window, recurrence
+from sweeper.model import Lattice, LatticeAnswer, Window, compiled, recurrence
 from sweeper.model.adam import Adam
 from sweeper.model.compute import use_threads
 from sweeper.model.counting import count_macs
@@ -260,14 +260,20 @@ def show_same(device: str) -> bool:
 
 def recurrence_only(lattice: Lattice, images: Tensor) -> Callable[[], None]:
     """Return a function that goes through the recurrence and back, and does nothing else of a training step."""
-    whole = images[:, None].expand(-1, lattice.population, -1, -1, -1)
+    whole, geometry = images[:, None].expand(-1, lattice.population, -1, -1, -1), lattice.geometry
+    assert geometry is not None
+    code = compiled.serving(lattice.recurrence, geometry, whole, lattice.weights)
 
-    def step() -> None:
+    @torch.no_grad()
+    def in_compiled_code() -> None:
+        compiled.learn(code, geometry, whole, lattice.weights, lattice.room, torch.ones_like)
+
+    def in_torch() -> None:
         features = lattice._features(whole)
         features.backward(torch.ones_like(features))
         lattice.zero_grad()
 
-    return step
+    return in_compiled_code if code else in_torch
 
 
 def show_speed(device: str, rounds: int) -> None:

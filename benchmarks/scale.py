@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import random
 import resource
+import signal
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import simulated
 
 from sweeper.driver.driver import Snapshot
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor, RayExecutor
 from sweeper.job import Job, Progress
+from sweeper.ledger.database import shared_url
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.studies import create_ledger
 from sweeper.measurements import MEASUREMENTS
@@ -23,7 +32,7 @@ from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.recorder import SweepFacts
-from sweeper.trial import Ended, Outcome, TrialRecord
+from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 SPEC = """\
 name: scale
@@ -36,6 +45,9 @@ objectives:
   - {{name: time, goal: minimize}}
 reference_point: {{accuracy: 0, time: 7}}
 """
+#: What a simulated cluster is asked beside; and how trainings are stopped early there.
+CLUSTER = f"training: {{epochs: {simulated.EPOCHS}}}\n"
+STOPPING = "early_stopping: {min_epochs: 5, factor: 3}\n"
 EVERY = 1000
 
 
@@ -96,18 +108,38 @@ def size_of(folder: Path) -> tuple[int, int]:
     return files, size
 
 
-def loaded_spec(folder: Path, trials: int) -> LoadedSpec:
+def loaded_spec(folder: Path, trials: int, more: str = "") -> LoadedSpec:
     space = folder / "scale.yaml"
-    space.write_text(SPEC.format(pressures=[number / trials for number in range(trials)]), encoding="utf-8")
+    space.write_text(SPEC.format(pressures=[number / trials for number in range(trials)]) + more, encoding="utf-8")
     return load_spec(space)
 
 
-def run_sweep(folder: Path, trials: int, recorder: str, executor: str) -> list[tuple[float, float]]:
+@contextmanager
+def ledgers(kinds: Sequence[str]) -> Iterator[dict[str, Callable[[], str | None]]]:
+    """Give for each kind of ledger what returns the URL of a new one; None is the home's own, in SQLite."""
+    from tests.support import servers
+
+    with ExitStack() as stack:
+        found: dict[str, Callable[[], str | None]] = {}
+        for kind in kinds:
+            if kind == "postgresql":
+                server = stack.enter_context(servers.postgres())
+                server.sync_writes()
+                found[kind] = server.new_database
+            else:
+                found[kind] = lambda: None
+        yield found
+
+
+def run_sweep(folder: Path, args: argparse.Namespace, ledger: str, url: str | None) -> list[tuple[float, float]]:
     """Run the whole, and print a table."""
-    sweep = Sweep("scale", folder / "home")
+    trials, recorder, executor = args.trials, args.recorder, args.executor
+    folder = folder / ledger
+    folder.mkdir()
+    sweep = Sweep("scale", folder / "home", ledger=url)
     ray_folder = Path(tempfile.gettempdir(), "ray", "session_latest")
     watch = Watch(min(EVERY, trials), folder / "home", ray_folder / "artifacts")
-    print(f"\n{trials} trials, {executor}, {recorder}\n\n{HEAD}", flush=True)
+    print(f"\n{trials} trials, {executor}, ledger in {ledger}, {recorder}\n\n{HEAD}", flush=True)
     started = time.perf_counter()
     summary = sweep.run(
         loaded_spec(folder, trials),
@@ -129,6 +161,59 @@ def run_sweep(folder: Path, trials: int, recorder: str, executor: str) -> list[t
     return watch.rows
 
 
+@dataclass
+class Counted:
+    """A recorder that counts which trials it has recorded that were trained to their end."""
+
+    recorder: Any
+    recorded: int = 0
+
+    def record(self, trial: TrialRecord) -> None:
+        self.recorder.record(trial)
+        self.recorded += trial.state is State.COMPLETE
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.recorder, name)
+
+
+def run_cluster(folder: Path, args: argparse.Namespace, kind: str, url: str | None, workers: int, asked: float) -> str:
+    """Run a simulated cluster of so many workers that would give so many results a second, and return its row."""
+    mean_s = workers * simulated.POPULATION / asked
+    home = Path(tempfile.mkdtemp(dir=folder))
+    recorder = Counted(
+        MemoryRecorder() if args.recorder == "memory" else MlflowRecorder(f"sqlite:///{home / 'mlflow.db'}")
+    )
+    behind: list[int] = []
+    cluster_of = simulated.Tune if args.executor == "ray" else simulated.Queue
+    cluster = cluster_of(
+        workers, mean_s, args.settle, args.seconds, lambda: behind.append(cluster.told - recorder.recorded)
+    )
+    # What is above `most` does not come, and planning it takes time.
+    trials = int(1.2 * (min(asked, args.most) * (args.settle + args.seconds) + simulated.POPULATION * workers))
+    Sweep("scale", home, ledger=url).run(
+        loaded_spec(home, trials, CLUSTER + (STOPPING if args.early_stopping else "")),
+        executor=cluster,
+        recorder=recorder,
+        work=work,
+        should_stop=cluster.is_over,
+    )
+    seen, waits = cluster.figures, sorted(cluster.figures.waits) or [0.0]
+    middle, high = statistics.median(waits), waits[int(0.95 * (len(waits) - 1))]
+    return (
+        f"| {workers} | {kind} | {args.recorder} | {mean_s:.1f} | {asked:g} | {seen.results / seen.seconds:.0f} "
+        f"| {seen.reports / seen.seconds:.0f} | {1 - seen.idle_s / seen.seconds:.0%} "
+        f"| {1000 * seen.processor_s / max(seen.results, 1):.1f} | {middle * 1000:.0f} "
+        f"| {high * 1000:.0f} | {seen.lost_s / workers / seen.seconds:.1%} | {behind[0]} |"
+    )
+
+
+CLUSTER_HEAD = (
+    "| workers | ledger | mirror | a training, s | results/s asked for | reached | reports/s | driver busy "
+    "| processor, ms a result | a worker waits, ms | 95 % | of its time | mirror behind |\n"
+    f"|---:|---|---|{'---:|' * 10}"
+)
+
+
 def judge(rows: Sequence[tuple[float, float]]) -> Iterator[str]:
     """Yield whether the aims are reached: after the first thousand, nothing grows."""
     later = rows[1:]
@@ -142,9 +227,8 @@ def judge(rows: Sequence[tuple[float, float]]) -> Iterator[str]:
     yield f"driver's memory, last by second thousand: {growth:+.1%}, {sizes[-1] - sizes[0]:+.0f} MiB (aim: flat)"
 
 
-def ledger_alone(folder: Path, loaded: LoadedSpec) -> tuple[float, float, list[TrialRecord]]:
+def ledger_alone(url: str, loaded: LoadedSpec) -> tuple[float, float, list[TrialRecord]]:
     """Return trials planned a second, and claimed and told a second; and what was told."""
-    url = f"sqlite:///{folder / 'alone.db'}"
     create_ledger(url)
     with closing(Ledger(url, "scale", "benchmark")) as ledger:
         started = time.perf_counter()
@@ -170,12 +254,11 @@ def mirror_alone(folder: Path, records: Sequence[TrialRecord]) -> float:
     return len(records) / (time.perf_counter() - started)
 
 
-def plain_optuna(folder: Path, records: Sequence[TrialRecord]) -> float:
+def plain_optuna(url: str, records: Sequence[TrialRecord]) -> float:
     """Return trials a second of `ask` and `tell` by Optuna's public interface, with the same content."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = f"sqlite:///{folder / 'plain.db'}"
     sampler = optuna.samplers.RandomSampler()
     study = optuna.create_study(storage=url, sampler=sampler, directions=["maximize", "minimize"])
     started = time.perf_counter()
@@ -203,17 +286,23 @@ def plain_mlflow(folder: Path, records: Sequence[TrialRecord]) -> float:
     return len(records) / (time.perf_counter() - started)
 
 
-def compare(folder: Path, trials: int) -> Iterator[str]:
+def compare(folder: Path, trials: int, new_urls: Mapping[str, Callable[[], str | None]]) -> Iterator[str]:
     """Yield results a second through each part alone, and what plain use of the same libraries reaches."""
-    loaded = loaded_spec(folder, trials)
-    planned, ledger, records = ledger_alone(folder, loaded)
-    few = records[: min(300, trials)]
-    optuna, mirror, mlflow = plain_optuna(folder, few), mirror_alone(folder, few), plain_mlflow(folder, few)
-    yield f"\nledger alone, {trials} trials: {planned:.0f} planned/s, {ledger:.0f} results/s (aim: 500)"
-    yield f"plain Optuna, ask and tell, {len(few)} trials: {optuna:.0f}/s; ledger by it: {ledger / optuna:.1f}"
-    yield f"mirror alone, {len(few)} runs: {mirror:.0f} results/s (aim: 500)"
+    loaded, rates = loaded_spec(folder, trials), dict[str, float]()
+    for kind, new_url in new_urls.items():
+        given = new_url()
+        url = f"sqlite:///{folder / 'alone.db'}" if given is None else shared_url(given)
+        planned, rates[kind], records = ledger_alone(url, loaded)
+        told = f"{planned:.0f} planned/s, {rates[kind]:.0f} results/s (aim: 500)"
+        yield f"\nledger alone, {kind}, {trials} trials: {told}"
+        few = records[: min(300, trials)]
+        optuna = plain_optuna(url.replace("alone.db", "plain.db"), few)
+        yield f"plain Optuna, ask and tell, {len(few)} trials: {optuna:.0f}/s; ledger by it: {rates[kind] / optuna:.1f}"
+    mirror, mlflow = mirror_alone(folder, few), plain_mlflow(folder, few)
+    yield f"\nmirror alone, {len(few)} runs: {mirror:.0f} results/s (aim: 500)"
     yield f"plain MLflow, fluent, {len(few)} runs: {mlflow:.0f}/s; mirror by it: {mirror / mlflow:.1f}"
-    yield f"both, one after the other: {1 / (1 / ledger + 1 / mirror):.0f} results/s"
+    for kind, ledger in rates.items():
+        yield f"ledger in {kind} and mirror, one after the other: {1 / (1 / ledger + 1 / mirror):.0f} results/s"
 
 
 def main() -> None:
@@ -222,17 +311,34 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--recorder", choices=["mlflow", "memory"], default="mlflow")
     parser.add_argument("--executor", choices=["ray", "inline"], default="ray")
+    parser.add_argument("--ledger", choices=["sqlite", "postgresql"], nargs="+", default=["sqlite"])
     parser.add_argument(
-        "--part", choices=["sweep", "alone", "all"], default="all", help="the sweep, or its parts alone"
+        "--part",
+        choices=["sweep", "alone", "all", "cluster"],
+        default="all",
+        help="the sweep, its parts alone, or simulated clusters",
     )
+    simulation = parser.add_argument_group("simulated clusters: --executor ray leaves Ray Tune's loop in")
+    simulation.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
+    simulation.add_argument("--asked", type=float, nargs="+", default=[50, 100, 200, 400], help="results a second")
+    simulation.add_argument("--seconds", type=float, default=15.0, help="that are counted")
+    simulation.add_argument("--settle", type=float, default=3.0, help="seconds before them")
+    simulation.add_argument("--most", type=float, default=800.0, help="results a second that are planned for")
+    simulation.add_argument("--early-stopping", action="store_true", help="populations pause and are judged")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its servers would outlive it
+    with tempfile.TemporaryDirectory(prefix="scale-") as name, ledgers(args.ledger) as new_urls:
         folder = Path(name)
-        if args.part != "alone":
-            rows = run_sweep(folder, args.trials, args.recorder, args.executor)
+        if args.part == "cluster":
+            print(f"load {os.getloadavg()[0]:.1f}\n\n{CLUSTER_HEAD}", flush=True)
+            for workers, (kind, new_url), asked in itertools.product(args.workers, new_urls.items(), args.asked):
+                print(run_cluster(folder, args, kind, new_url(), workers, asked), flush=True)
+            return
+        for kind, new_url in new_urls.items() if args.part != "alone" else ():
+            rows = run_sweep(folder, args, kind, new_url())
             print("\n".join(judge(rows)), flush=True)
         if args.part != "sweep":
-            for line in compare(folder, args.trials):
+            for line in compare(folder, args.trials, new_urls):
                 print(line, flush=True)
     sys.stdout.flush()
 

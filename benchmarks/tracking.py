@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,6 +111,16 @@ def measure(place: Place, count: int) -> None:
     recorder.close("FINISHED")
 
 
+def side_by_side(uri: str, threads: int, count: int) -> float:
+    """Return how many runs a second so many threads of one driver write; the product has one."""
+    recorder = opened(uri, sweep := f"threads-{uuid.uuid4().hex[:8]}")
+    records = trials(count, sweep)
+    with ThreadPoolExecutor(threads) as pool:
+        started = time.perf_counter()
+        list(pool.map(recorder.record, records))
+        return count / (time.perf_counter() - started)
+
+
 def drive(uri: str, count: int, ready: Any, go: Any, results: Any) -> None:
     """Be one of several drivers; returns when it began and ended."""
     recorder, records = opened(uri, sweep := f"driver-{uuid.uuid4().hex[:8]}"), trials(count, f"{os.getpid()}")
@@ -165,8 +176,7 @@ def places(folder: Path, workers: int) -> Iterator[list[Place]]:
 def database(postgres: servers.Postgres, folder: Path) -> list[str]:
     """Return the options for a new database, with its writes synced to disk as in earnest."""
     name = postgres.new_database().rpartition("/")[2]
-    postgres.execute("alter system set fsync = on")
-    postgres.execute("select pg_reload_conf()")
+    postgres.sync_writes()
     secret = folder / "database"
     secret.write_text(postgres.password, encoding="utf-8")
     secret.chmod(0o600)
@@ -190,6 +200,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="processes of each server")
     parser.add_argument("--drivers", type=int, default=0, help="measure so many drivers at once, on servers")
+    parser.add_argument("--threads", type=int, nargs="*", default=[], help="measure so many threads of one driver")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its servers would outlive it
     os.environ |= {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
@@ -200,6 +211,13 @@ def main() -> None:
             print(f"| place | runs/s of {args.drivers} drivers |\n|---|---:|")
             for place in found[1:]:
                 print(f"| {place.name} | {together(place.uri, args.drivers, args.trials):.1f} |", flush=True)
+            return
+        if args.threads:
+            print(f"| place | {' | '.join(f'{number} threads' for number in args.threads)} |")
+            print(f"|---|{'---:|' * len(args.threads)}")
+            for place in found:
+                rates = [f"{side_by_side(place.uri, number, args.trials):.1f}" for number in args.threads]
+                print(f"| {place.name} | {' | '.join(rates)} |", flush=True)
             return
         for _ in range(args.rounds):
             for place in found:

@@ -1,4 +1,4 @@
-"""Benchmarks that run other programs still run, and compare the same trainings: on the smallest space, for no figures."""
+"""Benchmarks that run other programs or simulate them still run, in the smallest size, for no figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from tests.support import servers
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,3 +53,30 @@ def test_every_part_of_overhead_trains_the_same_networks(tmp_path):
     phases = dict(measured[0]["phases"])
     assert sum(phases.values()) == pytest.approx(measured[0]["seconds"], abs=0.5)
     assert len(phases) == 8, "each phase has an end that something tells"
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_simulated_cluster_is_driven_with_either_ledger(executor):
+    if servers.binaries() is None:
+        pytest.skip("there is no PostgreSQL")
+    words = ["--part", "cluster", "--executor", executor, "--recorder", "memory", "--ledger", "sqlite", "postgresql"]
+    words += ["--workers", "3", "--asked", "20", "--seconds", "2", "--settle", "0.5", "--early-stopping"]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/scale.py", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if re.match(r"\| \d", line)]
+    assert [row[1] for row in rows] == ["sqlite", "postgresql"]
+    assert all(int(row[5]) > 0 and int(row[6]) > 0 for row in rows), "results and reports came"
+
+
+def test_ledgers_are_compared_with_plain_use_of_the_same_database():
+    if servers.binaries() is None:
+        pytest.skip("there is no PostgreSQL")
+    words = ["benchmarks/scale.py", "--part", "alone", "--trials", "16", "--ledger", "sqlite", "postgresql"]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"ledger alone, (\w+), 16 trials: \d+ planned/s, \d+ results/s", done.stdout) == [
+        "sqlite",
+        "postgresql",
+    ]

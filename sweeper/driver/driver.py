@@ -265,10 +265,16 @@ class Driver:
         self._release()
         counts = count(self._records.values(), self._spec.planned).without_driver()
         is_finished = counts.waiting == 0
+        is_stopped = not is_finished and self.should_stop()
+        if is_stopped:
+            self._mirror.hasten()
         self._mirror.finish()
         finished = {key for key, record in self._records.items() if record.state.is_finished}
         missing = finished - self._mirror.done
         state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
+        left_out = self._mirror.left_out if is_stopped else 0
+        if left_out:
+            missing = set()  # a slow mirror has them from who goes on, or from `sweeper mirror`
         try:
             # Read again: what is kept here has no curves.
             records = [record for record in self._ledger.records() if record.key in missing] if missing else []
@@ -276,6 +282,8 @@ class Driver:
                 self._mirror.close(state, self._progress.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
         except HomeError as error:
             self._mirror.problem = str(error)
+        if left_out and not self._mirror.problem:
+            self._mirror.problem = f"it was stopped while {left_out} outcomes waited to be written."
         fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
         return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
 

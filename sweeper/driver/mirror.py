@@ -19,8 +19,11 @@ from sweeper.tracking.live import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState
 from sweeper.tracking.recorder import Recorder
 from sweeper.trial import TrialRecord
 
-#: So many populations may wait for the recorder, then their driver waits: what is left when a user stops it is little.
-MOST_WAITING = 16
+#: So many populations may wait for the recorder, with their curves; what comes beyond is left for the end.
+MOST_WAITING = 256
+
+#: So many of them are still written when a user stops a sweep, who does not wait long for a slow server.
+MOST_AT_STOP = 16
 
 #: After a failure what comes is left for the end so long: a server that does not answer takes a minute to say so.
 RETRY_EVERY_S = 30.0
@@ -54,6 +57,7 @@ class Mirroring:
         self._next_try_s = self._next_live_s = -math.inf
         self.done: set[str] = set()  # keys of what is mirrored
         self.fronts: dict[str, Front] = {}
+        self.left_out = 0  # outcomes that nobody writes unless they are caught up
         self.problem = ""  # why the last write failed
 
     def begin(self) -> None:
@@ -63,16 +67,27 @@ class Mirroring:
             self._thread.start()
 
     def put(self, records: Sequence[TrialRecord], task: str) -> None:
-        """Have outcomes of a task mirrored soon, and its front now and then."""
+        """Have outcomes of a task mirrored soon, or at the end, and its front now and then; waits for nothing."""
         self.begin()
-        self._hand_over((records, task))
+        self._raise()
+        try:
+            self._waiting.put_nowait((records, task))
+        except queue.Full:
+            self.left_out += len(records)
+
+    def hasten(self) -> None:
+        """Leave what was put, but for a little."""
+        with suppress(queue.Empty):  # the thread takes from it, too
+            while self._waiting.qsize() > MOST_AT_STOP:
+                what = self._waiting.get_nowait()
+                self.left_out += len(what[0]) if what else 0
 
     def finish(self) -> None:
         """Wait until what was put is written; then the recorder is free. After a failure `catch_up` has the rest."""
         if self.problem:
             self.stop()
         if self._thread is not None:
-            self._hand_over(None)
+            self._say_that_it_ends()
             self._thread.join()
             self._thread = None
         self._raise()
@@ -98,11 +113,11 @@ class Mirroring:
             self._try(lambda: self._recorder.close(state))
         return not self.problem
 
-    def _hand_over(self, what: tuple[Sequence[TrialRecord], str] | None) -> None:
+    def _say_that_it_ends(self) -> None:
         while True:
             self._raise()
             try:
-                return self._waiting.put(what, timeout=1)
+                return self._waiting.put(None, timeout=1)
             except queue.Full:  # it may have ended with an error
                 continue
 

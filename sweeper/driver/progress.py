@@ -131,6 +131,8 @@ class SweepProgress:
         self._pace, self._now_ms, self._early = Pace(clock), now_ms, early
         self._rows = {row.task: row for row in tasks}
         self._training: dict[str, _Training] = {}
+        self._without_worker: set[str] = set()  # keys of those in training that wait for one
+        self._partial = 0.0  # what those in training have done, in trials: a sum over all, which each report changes
         self._volumes: dict[str, tuple[float | None, int | None]] = {}
         self._early_fronts: dict[str, tuple[float | None, int | None]] = {}  # until a network of the task says more
         self._notes: list[Note] = []
@@ -169,7 +171,8 @@ class SweepProgress:
         """Note an epoch of a running population, and what its members measured."""
         with self._lock:
             training = self._training[key]
-            training.share = epoch / epochs if epochs else 0.0
+            before, training.share = training.share, epoch / epochs if epochs else 0.0
+            self._partial += training.members * (training.share - before)
             training.values = values
             self._early_fronts.pop(training.task, None)
             for value in values:
@@ -181,6 +184,8 @@ class SweepProgress:
         """Count a population as not running any more; its members wait, until it is said how they ended."""
         with self._lock:
             training = self._training.pop(key)
+            self._without_worker.discard(key)
+            self._partial = self._partial - training.members * training.share if self._training else 0.0
             self._early_fronts.pop(training.task, None)
             if not training.waits:
                 self._runs(training.task, -training.members)
@@ -188,10 +193,12 @@ class SweepProgress:
     def wait(self, keys: Collection[str]) -> None:
         """Note which populations have no worker: they wait, and all others run."""
         with self._lock:
-            for key, training in self._training.items():
-                if training.waits != (key in keys):
-                    training.waits = key in keys
-                    self._runs(training.task, -training.members if training.waits else training.members)
+            # Those alone that change: most of a thousand train on.
+            for key in self._without_worker.symmetric_difference(keys) & self._training.keys():
+                training = self._training[key]
+                training.waits = not training.waits
+                self._runs(training.task, -training.members if training.waits else training.members)
+            self._without_worker = self._training.keys() & keys
 
     def ended(self, records: Sequence[TrialRecord]) -> None:
         """Count trials by how they ended."""
@@ -252,7 +259,7 @@ class SweepProgress:
         return replace(row, hypervolume=volume, points=points)
 
     def _work(self) -> float:
-        return self._ended + sum(training.members * training.share for training in self._training.values())
+        return self._ended + self._partial
 
     def _runs(self, task: str, more: int) -> None:
         row = self._rows[task]

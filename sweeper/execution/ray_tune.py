@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from sweeper.errors import ClusterError
@@ -98,6 +99,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placem
             tune.with_resources(trainable(work), request_of(room.request)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=InOrder(),  # type: ignore[no-untyped-call]  # ray has no types here
                 num_samples=-1,  # the searcher says how many at a time: that number may change
                 reuse_actors=True,
                 trial_dirname_creator=_directory_name,
@@ -188,6 +190,7 @@ class PlanSearcher(Searcher):
         self._source, self._left, self._first, self._at_most = source, most, first, at_most
         self._jobs: dict[str, Job] = {}
         self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
+        self._limits: dict[str, float] = {}  # of the jobs that have one
         self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
         self._hangs: set[str] = set()
 
@@ -215,6 +218,8 @@ class PlanSearcher(Searcher):
             return None if self._jobs else Searcher.FINISHED
         self._left -= 1
         self._jobs[trial_id] = job
+        if job.time_limit_s is not None:
+            self._limits[trial_id] = job.time_limit_s
         self._live.add(trial_id)
         return {"job": json.dumps(asdict(job))}
 
@@ -261,18 +266,30 @@ class PlanSearcher(Searcher):
             running: What has a worker now; what waits for one cannot hang.
             now: Seconds from any start.
         """
-        limits = {id: job.time_limit_s for id, job in self._jobs.items() if job.time_limit_s is not None}
-        quiet = [id for id in running if id in limits]
-        hangs = [id for id in quiet if now - self._heard.setdefault(id, now) > limits[id] + HANGS_AFTER_S]
+        if not self._limits:
+            return []
+        quiet = [id for id in running if id in self._limits and id in self._jobs]
+        hangs = [id for id in quiet if now - self._heard.setdefault(id, now) > self._limits[id] + HANGS_AFTER_S]
         self._hangs.update(hangs)
         return hangs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Count it no more; results and errors were passed on as they came."""
         self._live.discard(trial_id)
+        self._limits.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
+
+
+class InOrder(FIFOScheduler):
+    """Leaves what is started next to Tune's own line of those that wait.
+
+    The default does the same, but looks through every trial there has been for it, at each step.
+    """
+
+    def choose_trial_to_run(self, tune_controller: object) -> None:
+        """Prefer none."""
 
 
 class WorkerCallback(tune.Callback):
@@ -286,24 +303,33 @@ class WorkerCallback(tune.Callback):
 
     def __init__(self, searcher: PlanSearcher, waiting: Waiting, fail: Callable[[Exception], None]) -> None:
         self._searcher, self._waiting, self._fail = searcher, waiting, fail
+        self._running: dict[str, Trial] = {}  # of Tune's own list most have ended, and it only grows
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note that a trial has a worker."""
+        self._running[trial.trial_id] = trial
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note that its worker is free."""
+        self._running.pop(trial.trial_id, None)
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass on whose worker died, and of what."""
+        self._running.pop(trial.trial_id, None)
         self._searcher.on_trial_error(trial.trial_id, _error_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill workers that hang; Tune then says that they died."""
-        running = {trial.trial_id: trial for trial in trials if trial.status == Trial.RUNNING}
-        for trial_id in self._searcher.hanging(running, time.monotonic()):
+        for trial_id in self._searcher.hanging(self._running, time.monotonic()):
             try:
-                if actor := ray_private.actor_of(running[trial_id]):
+                if actor := ray_private.actor_of(self._running[trial_id]):
                     ray.kill(actor)
             except ClusterError as error:
                 self._fail(error)
-        self._waiting.step(self._searcher.handed, running)
+        self._waiting.step(self._searcher.handed, self._running.keys())
 
 
 class FolderCallback(tune.Callback):

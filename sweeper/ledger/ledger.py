@@ -31,7 +31,7 @@ from sweeper.ledger.rows import (
     content_of,
     finite,
     is_waiting,
-    new_row,
+    new_rows,
     outcome_of,
     population_of,
     record_of,
@@ -206,12 +206,12 @@ class Ledger:
     def _batches(self, spec: SweepSpec, populations: Iterable[Population]) -> Iterator[tuple[str, list[NewRow]]]:
         """Yield the rows of populations, so many of one task at a time."""
         task, rows = "", list[NewRow]()
-        for population in populations:
-            if rows and (population.task != task or len(rows) >= PLANNED_AT_ONCE):
+        for its_task, its_rows in new_rows(spec, populations):
+            if rows and (its_task != task or len(rows) >= PLANNED_AT_ONCE):
                 yield task, rows
                 rows = []
-            task = population.task
-            rows += [new_row(spec, population, setting) for setting in population.settings]
+            task = its_task
+            rows += its_rows
         if rows:
             yield task, rows
 
@@ -221,9 +221,9 @@ class Ledger:
             return
         seen: set[str] = set()
         for revision in revisions:
-            added = [setting for setting in revision.spec.settings() if setting.key not in seen]
-            seen |= {setting.key for setting in added}
-            yield from form_populations(added, revision.population_size)
+            added = {key: setting for setting in revision.spec.settings() if (key := setting.key) not in seen}
+            seen |= added.keys()
+            yield from form_populations(list(added.values()), revision.population_size)
 
     def _missing_replicates(self) -> Iterator[Population]:
         """Yield populations of the replicates that settings found by a search lack since there are to be more."""
@@ -281,7 +281,7 @@ class Ledger:
             settings = [first.model_copy(update={"seed": s}) for first, _ in found for s in revision.spec.seeds]
             notes = {first.setting_key: proposal.to_note() for first, proposal in found}
             populations = form_populations(settings, revision.population_size)
-            rows = [new_row(revision.spec, p, s, notes[s.setting_key]) for p in populations for s in p.settings]
+            rows = [row for _, its in new_rows(revision.spec, populations, notes) for row in its]
             # All or none: a crash leaves no half of a proposal.
             numbers = {row_key(trial): trial.number for trial in self._studies.add(cell.task, rows)}
         for population in populations:

@@ -204,14 +204,18 @@ def _write_attributes(connection: Connection, texts: Iterable[tuple[int, Mapping
     rows = [{"trial_id": i, "key": key, "value_json": text} for i, its in texts for key, text in its.items()]
     if not rows:
         return
+    connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@lru_cache
+def _upsert(dialect: str) -> Any:
+    """Return the statement that writes attributes; it takes longer to make than to run."""
     attributes = _known_tables().attributes
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement: Any = dialect.insert(attributes)
-    statement = statement.on_conflict_do_update(
+    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(attributes)
+    return statement.on_conflict_do_update(
         index_elements=[attributes.c.trial_id, attributes.c.key],
         set_={"value_json": statement.excluded.value_json},
     )
-    connection.execute(statement, rows)
 
 
 def _params(trial_id: int, row: NewRow) -> list[dict[str, Any]]:

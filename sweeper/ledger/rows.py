@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,21 +30,29 @@ _STATES = {
 }
 
 
-def new_row(spec: SweepSpec, population: Population, setting: Setting, note: object = None) -> NewRow:
-    """Return the row of a planned setting; a search gives what the sampler noted."""
-    axes = spec.axes_of(setting)
-    ranges = {n: r for n, r in distributions_of(spec).items() if n in axes or n == "seed"}
-    plan: dict[str, Any] = {
-        "key": setting.key,
-        FACT: RULES,
-        "setting": setting.flat(),
-        "axes": axes,
-        "population": population.key,
-    }
-    if note:
-        plan["note"] = note
-    varied = {**axes, "seed": setting.seed}
-    return NewRow({"plan": plan}, {name: varied[name] for name in ranges}, ranges)
+def new_rows(
+    spec: SweepSpec, populations: Iterable[Population], notes: Mapping[str, object] | None = None
+) -> Iterator[tuple[str, list[NewRow]]]:
+    """Yield the task and the rows of each population; a search gives what the sampler noted, by setting key."""
+    known = distributions_of(spec)  # once: it goes through every value of the grid
+    for population in populations:
+        rows = []
+        for key, setting in zip(population.keys, population.settings, strict=True):
+            flat = setting.flat()
+            axes = spec.axes_in(flat)
+            ranges = {name: its for name, its in known.items() if name in axes or name == "seed"}
+            plan: dict[str, Any] = {
+                "key": key,
+                FACT: RULES,
+                "setting": flat,
+                "axes": axes,
+                "population": population.key,
+            }
+            if notes and (note := notes[setting.setting_key]):
+                plan["note"] = note
+            varied = {**axes, "seed": setting.seed}
+            rows.append(NewRow({"plan": plan}, {name: varied[name] for name in ranges}, ranges))
+        yield population.task, rows
 
 
 def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:

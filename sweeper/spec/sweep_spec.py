@@ -298,7 +298,10 @@ class SweepSpec(Frozen):
 
     def axes_of(self, setting: Setting) -> dict[str, Scalar]:
         """Return the varied and searched part of a setting, by the names of the parameters."""
-        flat = setting.flat()
+        return self.axes_in(setting.flat())
+
+    def axes_in(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return the same of a setting that is flat already."""
         return {name: flat[place_of(name)] for name in (*self.axes, *self.searched)}
 
     def cell_of(self, setting: Setting) -> str:

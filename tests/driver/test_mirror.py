@@ -81,17 +81,33 @@ class Gated(MemoryRecorder):
         super().record(trial)
 
 
-def test_slow_recorder_holds_up_nobody_until_so_many_wait():
+def test_slow_recorder_holds_up_nobody_and_what_it_has_no_room_for_is_caught_up_at_the_end():
     bench = Bench(Gated())
-    for number in range(mirror.MOST_WAITING):
-        bench.tell(number)
+    bench.tell(0)
     assert bench.recorder.reached.wait(60)
-    assert bench.mirror.done == set()
-    bench.recorder.gate.set()
-    for number in range(100, 100 + 3 * mirror.MOST_WAITING):
+    for number in range(1, 2 * mirror.MOST_WAITING):  # nothing is written meanwhile
         bench.tell(number)
+    assert bench.mirror.done == set()
+    assert bench.mirror.left_out == mirror.MOST_WAITING - 1
+    bench.recorder.gate.set()
     bench.mirror.finish()
+    assert len(bench.mirror.done) == mirror.MOST_WAITING + 1
+    left = [trial for trial in bench.told if trial.key not in bench.mirror.done]
+    assert bench.mirror.catch_up(left, [bench.told[0].task])
     assert bench.mirror.done == bench.keys
+
+
+def test_slow_recorder_of_a_sweep_that_is_stopped_writes_a_little_more():
+    bench = Bench(Gated())
+    bench.tell(0)
+    assert bench.recorder.reached.wait(60)
+    for number in range(1, 3 * mirror.MOST_AT_STOP):
+        bench.tell(number)
+    bench.mirror.hasten()
+    assert bench.mirror.left_out == 2 * mirror.MOST_AT_STOP - 1
+    bench.recorder.gate.set()
+    bench.mirror.finish()
+    assert len(bench.mirror.done) == mirror.MOST_AT_STOP + 1
 
 
 def test_stopping_leaves_what_waits_and_ends_the_thread():

@@ -90,6 +90,11 @@ class Postgres:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else None
 
+    def sync_writes(self):
+        """Have writes synced to disk, as in earnest: tests do without."""
+        self.execute("alter system set fsync = on")
+        self.execute("select pg_reload_conf()")
+
     def new_database(self):
         """Return the URL of an empty database."""
         name = f"test{next(self._names)}"
