@@ -24,8 +24,8 @@ import sweeper
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 
-#: Seconds after which a load average of one minute has nearly followed.
-FOLLOWS_S = 90
+#: Seconds until they are at it.
+BEGUN_S = 2
 AIM = 0.3
 
 
@@ -35,7 +35,7 @@ def busy(processes: int) -> Iterator[None]:
     begun = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         if begun:
-            time.sleep(FOLLOWS_S)
+            time.sleep(BEGUN_S)
         yield
     finally:
         for process in begun:

@@ -103,7 +103,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
         time = f"at most {time}: trainings may end early"
     table.add_row("estimated time", time)
     if estimate.load >= 1:
-        table.add_row("machine", f"busy with {estimate.load:.0f} other processes, which the time allows for")
+        table.add_row("machine", f"{estimate.load:.0f} others want a processor; workers get what they leave")
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.driver.needs import population_size
+from sweeper.execution.contention import others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
@@ -29,7 +30,7 @@ class Estimate:
         train_s: Time of the training, on a machine that is as busy as it is now.
         grows: Whether windows grow, so that more time may be needed: they are taken as they begin.
         ends_early: Whether trainings may end before their budget does, so that less time may be needed.
-        load: Other processes that want a processor, by the machine's load average.
+        load: Others that want a processor now, on average.
         memory_bytes: Of all workers, at most.
         disk_bytes: In the home.
     """
@@ -59,7 +60,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     checkpoint_bytes = sum(probes[kind].checkpoint_bytes * len(those) for kind, those in _kinds(largest).items())
     processors = os.cpu_count() or 1
     busy = min(workers, len(populations))
-    load = os.getloadavg()[0]
+    others = others_at_work()
     took = dict[str, float]()
     for those in _kinds(populations).values():
         probed = those[:: -(-len(those) // _LOOKED_AT)]
@@ -79,11 +80,10 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         search=_searched(spec),
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),
-        # Processors are shared alike by all who want one.
-        train_s=max(ends) * max(1.0, (busy + load) / processors),
+        train_s=max(ends) * others.slow_down(busy, processors, worker_niceness()),
         grows=grows,
         ends_early=bool(spec.early_stopping) or any(one.settings[0].training.until == "settled" for one in populations),
-        load=load,
+        load=others.count,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
         # MLflow keep of a trial, beside the test images that its network's file shows.
