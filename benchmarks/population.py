@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/population.py [--device cuda] [--rounds 5] [--parts sizes,fit]
 
 `sizes` trains 1 to 64 networks in one lattice; `fit` measures small lattices and fits the work model of
-`model/shard.py` to them. CPU: time of this process alone; GPU: wall time, synchronised; the least of all rounds counts.
+`model/work.py` to them. CPU: time of this process alone; GPU: wall time, synchronised; the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 from lattice import fastest, hardware, seconds
 from torch import Tensor
 
-from sweeper.model import Images, Lattice, Pressures, TrainingSettings, Window, shard
+from sweeper.model import Images, Lattice, Pressures, TrainingSettings, Window
 from sweeper.model.compute import use_threads
+from sweeper.model.native.library import TORCH, usable
 from sweeper.model.shard import Course, Shard
+from sweeper.model.work import Rates
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH, CLASSES = 64, 10
@@ -28,9 +30,14 @@ WINDOWS = {
     "14×14": Window((8,) * 3, 6, (1, 14, 14), CLASSES),
     "28×28, halve 2, 3": Window((8,) * 3, 6, (1, 28, 28), CLASSES, halve=(2, 3)),
 }
-#: What the work model is fitted to, and what shows whether it holds for other depths and steps.
-FITTED = [(size, (c,) * 3, 6) for size in (1, 4, 8) for c in (1, 2, 4, 8, 12, 16)]
-OTHERS = [(4, (8,) * layers, steps) for layers, steps in ((1, 6), (2, 6), (6, 6), (3, 1), (3, 2), (3, 12))]
+#: What the work model is fitted to.
+SIZED = [
+    *(Window((c,) * 3, 4, (1, 8, 8), CLASSES) for c in (1, 2, 4, 8, 16)),
+    *(Window((8,) * layers, steps, (1, 8, 8), CLASSES) for layers, steps in ((1, 6), (6, 6), (3, 1), (3, 12))),
+    Window((8, 4, 2), 4, (1, 8, 8), CLASSES),
+    *(Window((c,) * 3, 4, (1, 14, 14), CLASSES) for c in (2, 8)),
+    *(Window((c,) * 3, 4, (1, 28, 28), CLASSES, halve=(2, 3)) for c in (2, 8)),
+]
 
 
 def course(population: int, image: tuple[int, int, int], device: str) -> Course:
@@ -80,59 +87,48 @@ def show_sizes(device: str, rounds: int) -> None:
     print()
 
 
-#: Work models: the term by size, and whether they are fitted to all lattices or to those of 3 layers and 6 steps alone.
-MODELS = {
-    "as in shard.py, 3 layers alone": ("channels", False),
-    "as in shard.py": ("channels", True),
-    "by channels and all that they send to": ("channels and outputs", True),
-}
-
-
-def terms(size: int, channels: tuple[int, ...], steps: int, pixels: int) -> dict[str, float]:
-    """Return what a training step's time may be made of, with `pixels` of a whole batch."""
-    by_channels = steps * sum(c + 1 for c in channels)
-    up = steps * sum(channels[1:])
-    sideways_and_down = (steps - 1) * (sum(channels) + sum(channels[:-1]))  # the last step sends only up
-    return {
-        "states": steps * len(channels),
-        "channels": size * pixels * by_channels,
-        "channels and outputs": size * pixels * (by_channels + up + sideways_and_down),
-    }
+def terms(size: int, window: Window, recurrence: str) -> list[float]:
+    """Return what a training step's time is made of, in the units of `model/work.py`: states, channels, connections."""
+    known, channels = Rates.of(recurrence), window.channels
+    by_channels = by_connections = 0.0
+    for layer, c in enumerate(channels, start=1):
+        height, width = window.side(layer)
+        pixels = size * window.steps * BATCH * height * width
+        by_channels += pixels * (c + known.pixel)
+        by_connections += pixels * c * sum(channels[max(0, layer - 2) : layer + 1])
+    return [window.steps * len(channels), by_channels, by_connections if known.connection else 0.0]
 
 
 def fit(rows: Tensor, ms: Tensor) -> Tensor:
     """Return the factors of the columns of `rows` with which the sum is closest to `ms`, relative to it."""
-    return torch.linalg.lstsq(rows / ms[:, None], torch.ones_like(ms)[:, None]).solution[:, 0]
+    used = rows.any(0)
+    factors = torch.zeros(rows.shape[1], dtype=rows.dtype)
+    factors[used] = torch.linalg.lstsq(rows[:, used] / ms[:, None], torch.ones_like(ms)[:, None]).solution[:, 0]
+    return factors
 
 
-def show_fit(device: str, rounds: int, image: tuple[int, int, int]) -> None:
-    """Print measured times, and how far the fitted work models are from them."""
-    sizes = FITTED + OTHERS
-    calls = {}
-    for size, channels, steps in sizes:
-        window = Window(channels, steps, image, CLASSES)
-        calls[f"{size} {channels} {steps}"] = training([fresh(course(size, image, device), range(size), window)])
-    least = fastest(calls, device, rounds, least=0.05)
-    ms = torch.tensor(list(least.values()), dtype=torch.float64) / STEPS
-    known = [terms(*size, BATCH * image[1] * image[2]) for size in sizes]
-    print("| work model | a, ms | a / b | error, root of mean square | at most |")
-    print("|---|---:|---:|---:|---:|")
-    errors = []
-    for name, (by_size, is_of_all) in MODELS.items():
-        rows = torch.tensor([[term["states"], term[by_size]] for term in known], dtype=torch.float64)
-        count = len(sizes) if is_of_all else len(FITTED)
-        a, b = factors = fit(rows[:count], ms[:count])
-        error = rows @ factors / ms - 1
-        errors.append(error.tolist())
-        mean, most = error[:count].square().mean().sqrt(), error[:count].abs().max()
-        print(f"| {name} | {float(a):.3f} | {float(a / b):,.0f} | {float(mean):.0%} | {float(most):.0%} |")
-    print(f"\n`shard.py` has a / b = {shard._FIXED_WORK:,} channels × pixels × images.\n")
-    print(f"| {image[1]}×{image[2]}: P | channels | steps | ms |", " | ".join(MODELS), "|")
-    print("|---:|---|---:|---:|" + "---:|" * len(MODELS))
-    for (size, channels, steps), value, *error in zip(sizes, ms.tolist(), *errors, strict=True):
-        shown = " | ".join(f"{e:+.0%}" for e in error)
-        print(f"| {size} | {len(channels)} × {channels[0]} | {steps} | {value:.1f} | {shown} |")
-    print()
+def show_fit(device: str, rounds: int) -> None:
+    """Print measured times, and how far the work model is from them: with its rates, and with those that fit best."""
+    for recurrence in dict.fromkeys((usable()[0], TORCH)):
+        cases, calls = [(size, window) for window in SIZED for size in (1, 4, 8)], {}
+        for number, (size, window) in enumerate(cases):
+            each = fresh(course(size, window.image, device), range(size), window)
+            each.lattice.recurrence = recurrence
+            calls[str(number)] = training([each])
+        ms = torch.tensor(list(fastest(calls, device, rounds, least=0.05).values()), dtype=torch.float64) / STEPS
+        rows = torch.tensor([terms(size, window, recurrence) for size, window in cases], dtype=torch.float64)
+        best, known = fit(rows, ms), Rates.of(recurrence)
+        given = torch.tensor([known.state, 1.0, known.connection], dtype=torch.float64)
+        given *= fit((rows @ given)[:, None], ms)  # the speed is the machine's
+        errors = [rows @ factors / ms - 1 for factors in (given, best)]
+        print(f"{recurrence}: a state is {best[0] / best[1]:,.0f} channels × pixels × images ({known.state:,} in")
+        print(f"`model/work.py`), a connection {best[2] / best[1]:.3f} ({known.connection}); off by", end=" ")
+        print(*(f"{float(error.square().mean().sqrt()):.0%}" for error in errors), sep=" as they are, and best by ")
+        print("\n| P | images | channels | steps | ms | as they are | best |\n|---:|---|---|---:|---:|---:|---:|")
+        for (size, window), value, *error in zip(cases, ms.tolist(), *errors, strict=True):
+            shown = f"{'×'.join(map(str, window.image[1:]))} | {'+'.join(map(str, window.channels))} | {window.steps}"
+            print(f"| {size} | {shown} | {value:.1f} |", " | ".join(f"{float(e):+.0%}" for e in error), "|", flush=True)
+        print()
 
 
 def main() -> None:
@@ -148,8 +144,7 @@ def main() -> None:
         print("Milliseconds per network and training step, 3 layers of 8 channels, 6 steps:\n")
         show_sizes(given.device, given.rounds)
     if "fit" in given.parts:
-        for side in (8, 14):
-            show_fit(given.device, given.rounds, (1, side, side))
+        show_fit(given.device, given.rounds)
 
 
 if __name__ == "__main__":
