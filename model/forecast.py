@@ -26,8 +26,8 @@ from sweeper.model.window import Window
 #: What it takes to answer an image, in shares of what it takes to learn from it: 0.29 on digits, of eight networks.
 ANSWERED = 0.3
 
-#: Seconds for which the speed is measured, and training steps at least.
-_MEASURED_S, _LEAST_STEPS = 0.4, 4
+#: Seconds for which the speed is measured, at least, and training steps between two looks at the clock.
+_MEASURED_S, _STEPS = 0.4, 4
 
 
 def expected_work(course: Course, window: Window, validation: int, tested: int) -> float:
@@ -114,10 +114,9 @@ def _step_seconds(course: Course, window: Window) -> float:
     count = len(course.members)
     shard = Shard(course, range(count), lattice, [0] * count, [window.steps] * count)
     shard.advance(0, 1)  # warms up
-    begun, steps = time.perf_counter(), 0
-    spent = 0.0
-    while steps < _LEAST_STEPS or time.perf_counter() - begun < _MEASURED_S:
+    begun, spent, steps = time.perf_counter(), 0.0, 0
+    while not steps or time.perf_counter() - begun < _MEASURED_S:
         before = time.thread_time()
-        shard.advance(steps, steps + 1)
-        spent, steps = spent + time.thread_time() - before, steps + 1
+        shard.advance(steps, steps + _STEPS)
+        spent, steps = spent + time.thread_time() - before, steps + _STEPS
     return spent / steps

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sweeper.driver.needs import population_size
 from sweeper.execution.contention import others_at_work, worker_niceness
@@ -14,8 +15,12 @@ from sweeper.ledger.populations import Population, form_populations
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
 
-#: Populations of a kind that are looked at; the others are taken for their mean.
-_LOOKED_AT = 40
+#: Kinds of populations whose speed is measured, and populations of each that are looked at; others are taken for the
+#: mean. A search of anything but pressures has as many kinds as settings.
+_MEASURED_KINDS, _LOOKED_AT = 6, 40
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,15 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     busy = min(workers, len(populations))
     others = others_at_work()
     took = dict[str, float]()
-    for those in _kinds(populations).values():
-        probed = those[:: -(-len(those) // _LOOKED_AT)]
+    for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
+        probed = _spread(those, _LOOKED_AT)
         seconds = forecast.seconds([one.settings for one in probed], len(spec.probed), busy)
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
+    mean = sum(took.values()) / len(took)
     ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
     for population in populations:
-        ends[ends.index(min(ends))] += took[population.key]
+        ends[ends.index(min(ends))] += took.get(population.key, mean)
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
     grows = spec.lattice.window is WindowKind.AUTO
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
@@ -97,6 +103,11 @@ def _kinds(populations: Sequence[Population]) -> dict[tuple[str, int], list[Popu
     for population in populations:
         found[population.settings[0].group_key, len(population.settings)].append(population)
     return found
+
+
+def _spread(items: Sequence[Item], most: int) -> Sequence[Item]:
+    """Return so many of the items at most, evenly from all of them."""
+    return items[:: -(-len(items) // most)]
 
 
 def _searched_settings(spec: SweepSpec) -> list[Setting]:

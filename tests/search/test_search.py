@@ -19,6 +19,7 @@ from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryRecorder
+from sweeper.training import forecast
 from sweeper.trial import Ended, Outcome, State
 
 SPEC = """
@@ -410,6 +411,16 @@ def test_retries_outlive_the_driver(tmp_path):
 def test_estimate_of_a_search_counts_what_it_will_try(tmp_path):
     estimate = estimated(write(tmp_path), 2)
     assert estimate.cells == {"digits-3-train50-test50": 20, "digits-2-train50-test50": 20}
+    assert estimate.train_s > 0
+
+
+def test_estimate_of_a_search_with_as_many_kinds_as_settings_measures_a_few(tmp_path, monkeypatch):
+    asked, measure = [], forecast.seconds
+    monkeypatch.setattr(forecast, "seconds", lambda *args: asked.append(args) or measure(*args))
+    searched = ("time_pressure: {min: 0, max: 0.5}", "learning_rate: {min: 1e-3, max: 1e-2}")
+    estimate = estimated(write(tmp_path, searched), 2)
+    assert estimate.populations == 20
+    assert 1 <= len(asked) <= 6
     assert estimate.train_s > 0
 
 
