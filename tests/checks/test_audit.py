@@ -31,7 +31,10 @@ PLANNED, DRIVEN, OUTCOMES, ONCE, MIRRORED, FRONTS, NETWORKS, CHECKPOINTS, POPULA
 
 #: A driver that is killed in the middle of its second population; its networks and checkpoints are real.
 KILLED = """
-import os, signal, sys
+import os, signal, sys, time
+from contextlib import suppress
+import sweeper
+from sweeper.errors import SweepError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.training.train import train_population
 from sweeper.spec import load_spec
@@ -44,8 +47,15 @@ def work(job, report):
     def counted(progress):
         report(progress)
         if len(jobs) == 2 and progress.epoch == 2:
+            while not is_mirrored():
+                time.sleep(0.1)
             os.kill(os.getpid(), signal.SIGKILL)
     return train_population(job, counted)
+
+def is_mirrored():
+    # The first population with its front: that is a thread's affair, which a short training does not wait for.
+    with suppress(SweepError):
+        return bool(sweeper.load_sweep("smoke", home=sys.argv[1]).fronts())
 
 Sweep("smoke", sys.argv[1]).run(load_spec("smoke"), executor=InlineExecutor(), work=work)
 """

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -171,7 +172,7 @@ class Tracking:
     def _answers(self):
         try:
             return urlopen(f"{self.uri}/health", timeout=5).status == 200
-        except OSError:
+        except (OSError, HTTPException):  # somebody else may have taken the port meanwhile, who speaks no HTTP
             return False
 
     def send(self, number):
