@@ -170,7 +170,7 @@ class _Call:
         def work(part: Range) -> None:
             self.code.forward(self.sizes, part, images, weights, features, records)
 
-        divided(work, list(self._parts()))
+        _divided(work, list(self._parts()))
         return features
 
     def backward(self, flat: Sequence[Tensor], slope_TBPF: Tensor, records: Tensor) -> list[Tensor]:
@@ -186,7 +186,7 @@ class _Call:
             room = sums[chunks.index(part.first_image)].split(sizes)  # type: ignore[no-untyped-call]
             self.code.backward(self.sizes, part, weights, slope_TBPF, records, room)
 
-        divided(work, parts)
+        _divided(work, parts)
         total = sums[0]
         for chunk in sums[1:]:
             total += chunk
@@ -203,7 +203,7 @@ class _Call:
                 yield Range(self.batch, network, network + each, first, last)
 
 
-def divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
+def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
     """Do the parts of some work, in as many threads as torch may use; the compiled code lets others run meanwhile."""
     threads = min(torch.get_num_threads(), len(parts))
     if threads <= 1:

@@ -161,8 +161,6 @@ def _head(
         classes=window.classes,
         layers=window.layers,
         rule=rule,
-        first_network=0,
-        last_network=P,
         step_loss=step_loss,
         hazard_bound=HAZARD_BOUND,
         least_pooled_std=LEAST_POOLED_STD,

@@ -14,7 +14,7 @@
 enum { ONE_STEP, FIXED_STEPS, CONFIDENCE, STATE };
 
 typedef struct {
-    int64_t steps, batch, networks, classes, layers, rule, first_network, last_network;
+    int64_t steps, batch, networks, classes, layers, rule;
     double step_loss, hazard_bound, least_pooled_std;
     const int32_t *channels;          /* of each layer */
     const float *features;            /* (T, B, P, F) */
@@ -318,14 +318,14 @@ static void hand_out(const Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Compute losses, and the slopes of features and weights, of a range of networks. Returns 0, -1 without memory, or -2
+/* Compute losses, and the slopes of features and weights. Returns 0, -1 without memory, or -2
    where a label is no class, before anything is computed. */
 int sweeper_head(const Head *h) {
     Room r = {.memory = {.count = 0}};
     for (int64_t i = 0; i < h->batch * h->networks; i++)
         if (h->labels[i] < 0 || h->labels[i] >= h->classes) return -2;
     int failed = prepare(&r, h);
-    for (int64_t p = h->first_network; !failed && p < h->last_network; p++) {
+    for (int64_t p = 0; !failed && p < h->networks; p++) {
         lay_out_network(&r, h, p);
         read_out(&r, h, p);
         if (h->rule >= CONFIDENCE) hazard_logits(&r, h, p);

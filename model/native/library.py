@@ -38,7 +38,6 @@ class Head(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("steps", "batch", "networks", "classes", "layers", "rule")),
-        *((name, ctypes.c_int64) for name in ("first_network", "last_network")),
         *((name, ctypes.c_double) for name in ("step_loss", "hazard_bound", "least_pooled_std")),
         ("channels", ctypes.POINTER(ctypes.c_int32)),
         ("features", ctypes.c_void_p),
