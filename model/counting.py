@@ -248,7 +248,7 @@ def _evaluated(lattice: Lattice, pixels_BCHW: Tensor, labels_B: Tensor) -> Evalu
     labels_BP = labels_B[:, None].expand(dist_TBP.shape[1:])
     step_BP = halting_step(dist_TBP)
     last_BP = lattice.last_step.expand_as(step_BP)
-    said_BPK = _readout_at(answer.logits_TBPK, step_BP).log_softmax(-1)
+    said_BPK = readout_at(answer.logits_TBPK, step_BP).log_softmax(-1)
     confidence_BP, choice_BP = said_BPK.max(-1)
     return Evaluation(
         step=step_BP,
@@ -260,7 +260,7 @@ def _evaluated(lattice: Lattice, pixels_BCHW: Tensor, labels_B: Tensor) -> Evalu
         sureness=_mean_sureness(answer.logits_TBPK, lattice.entry),
         mixture_log_likelihood=mixture_BPK.gather(2, labels_BP[..., None])[..., 0],
         mixture_is_right=mixture_BPK.argmax(-1) == labels_BP,
-        last_is_right=_readout_at(answer.logits_TBPK, last_BP).argmax(-1) == labels_BP,
+        last_is_right=readout_at(answer.logits_TBPK, last_BP).argmax(-1) == labels_BP,
         last_step_share=dist_TBP.gather(0, last_BP[None] - 1)[0],
         step_dist=dist_TBP.permute(1, 2, 0),
     )
@@ -271,7 +271,7 @@ def _mean_sureness(logits_TBPK: Tensor, entry_PT: Tensor) -> Tensor:
     return (sureness(logits_TBPK) * is_there_T1P).sum(0) / is_there_T1P.sum(0)
 
 
-def _readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
+def readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
     """Return each image's readout at a step of its own, numbered from 1; shape (B, P, K)."""
     index_1BPK = (step_BP - 1)[None, ..., None].expand(1, *logits_TBPK.shape[1:])
     return logits_TBPK.gather(0, index_1BPK)[0]

@@ -17,6 +17,10 @@ class TaskError(ModelError):
     """The images or labels of a task cannot be read, or do not hold what is asked of them."""
 
 
+class LesionError(ModelError):
+    """A part that is to be taken out of a network is none that networks have."""
+
+
 class CheckpointError(ModelError):
     """A training state does not belong to this population."""
 

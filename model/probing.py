@@ -1,23 +1,29 @@
-"""A trained network looks at degraded test images: how well it answers, after how many steps, and how sure it is.
+"""What a trained network does with each image: how it answers, after how many steps, and how sure it is.
 
-Nothing here decides anything, and nothing of it changes what is trained: probes are part of what is measured.
+Shown are test images as they are and degraded, or any others. Nothing here decides anything, and nothing of it changes
+what is trained: probes are part of what is measured.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from sweeper.model.counting import Evaluation, evaluate
+from sweeper.model.counting import readout_at
 from sweeper.model.degradations import Degradation
 from sweeper.model.lattice import Lattice
+from sweeper.model.lesions import lesioned
 from sweeper.model.tasks import Images, Task
+from sweeper.model.time_selection import halting_step
 
 #: What the test images are called as they are, before anything is done to them.
 WHOLE = "whole"
@@ -28,6 +34,18 @@ _STREAM = 3
 #: Written into every file; raise it when an older sweeper could misread a newer one.
 FORMAT = 1
 
+#: What a network does with an image, by column.
+LOOK = pa.schema([
+    ("answer", pa.int32()),
+    ("steps", pa.int32()),
+    ("expected_steps", pa.float32()),
+    ("confidence", pa.float32()),
+    ("first_confidence", pa.float32()),
+    ("last_confidence", pa.float32()),
+    ("uncertainty", pa.float32()),
+])
+
+#: The rows of a trial; files of before 0.2 lack what stands after `confidence`.
 SCHEMA = pa.schema([
     ("probe", pa.string()),
     ("level", pa.float64()),
@@ -35,10 +53,54 @@ SCHEMA = pa.schema([
     ("label", pa.int32()),
     ("answer", pa.int32()),
     ("right", pa.bool_()),
-    ("steps", pa.int32()),
-    ("expected_steps", pa.float32()),
-    ("confidence", pa.float32()),
+    *(LOOK.field(name) for name in LOOK.names[1:]),
+    ("brightness", pa.float32()),
+    ("edges", pa.float32()),
 ])
+
+#: Neighbouring pixels, from 0 to 1, that differ by more have an edge between them.
+_EDGE = 0.1
+
+
+@torch.no_grad()
+def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, NDArray[np.generic]]:
+    """Return what a network does with each image.
+
+    Args:
+        network: A population of one.
+        pixels: Shape (N, C, H, W), as they are given to the network.
+        batch_size: Images at once; bounds the memory, not the result.
+
+    Returns:
+        Columns of N values: `answer`, a class from 0; `steps` until it halts by its own rule, and `confidence`, the
+        probability of its answer then; `expected_steps`, those of its step distribution; `first_confidence` and
+        `last_confidence`, the probability of the most likely class after the first and after the last step;
+        `uncertainty`, the entropy of the readout as a share of the most there can be, summed over all steps, in steps
+        (an area under a curve over steps, as in Goetschalckx et al. 2023, which takes another uncertainty).
+    """
+    like = network.readout_bias
+    parts = [
+        _looked(network, pixels[start : start + batch_size].to(like)) for start in range(0, len(pixels), batch_size)
+    ]
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in LOOK.names}
+
+
+def _looked(network: Lattice, pixels_BCHW: Tensor) -> dict[str, Tensor]:
+    answer = network(pixels_BCHW)
+    step_BP = halting_step(answer.step_dist_TBP)
+    confidence_BP, choice_BP = readout_at(answer.logits_TBPK, step_BP).softmax(-1).max(-1)
+    said_TBK = answer.logits_TBPK[: int(network.last_step[0]), :, 0].double().log_softmax(-1)
+    entropy_TB = -(said_TBK.exp() * said_TBK).sum(-1) / math.log(said_TBK.shape[-1])
+    surest_TB = said_TBK.exp().amax(-1)
+    return {
+        "answer": choice_BP[:, 0],
+        "steps": step_BP[:, 0],
+        "expected_steps": answer.expected_steps_BP[:, 0],
+        "confidence": confidence_BP[:, 0],
+        "first_confidence": surest_TB[0],
+        "last_confidence": surest_TB[-1],
+        "uncertainty": entropy_TB.sum(0),
+    }
 
 
 def probed(network: Lattice, task: Task, probes: Sequence[tuple[str, float]]) -> pa.Table:
@@ -51,35 +113,45 @@ def probed(network: Lattice, task: Task, probes: Sequence[tuple[str, float]]) ->
 
     Returns:
         A row for each probe and image, the images as they are first, as `whole` at level 0: `image` is its number in
-        the test set, `label` and `answer` are labels of the data, `steps` those until it halts by its own rule,
-        `expected_steps` those of its step distribution, `confidence` the probability of its answer.
+        the test set, `label` and `answer` are labels of the data; the others are those of `look`. Of whole images also
+        `brightness`, the mean pixel, and `edges`, the share of neighbouring pixels with an edge between them.
     """
     tables = []
     for kind, level in ((WHOLE, 0.0), *probes):
         pixels = task.test.pixels
         if kind != WHOLE:
-            drawn = Degradation(kind, level)(pixels.numpy(), np.random.default_rng(_STREAM))
-            pixels = torch.from_numpy(drawn)
-        like = network.readout_bias
-        seen = evaluate(network, Images(pixels, task.test.labels).to(like.device, like.dtype))
-        tables.append(_rows(kind, level, seen, task))
+            pixels = torch.from_numpy(Degradation(kind, level)(pixels.numpy(), np.random.default_rng(_STREAM)))
+        tables.append(_rows(kind, level, look(network, pixels), task))
     return pa.concat_tables(tables)
 
 
-def _rows(kind: str, level: float, seen: Evaluation, task: Task) -> pa.Table:
+def _rows(kind: str, level: float, seen: Mapping[str, NDArray[np.generic]], task: Task) -> pa.Table:
     count, names = len(task.test), np.asarray(task.labels or range(task.classes))
+    label_N = task.test.labels.numpy()
     columns = {
+        **seen,
         "probe": [kind] * count,
         "level": [level] * count,
         "image": np.arange(count),
-        "label": names[task.test.labels.numpy()],
-        "answer": names[seen.choice[:, 0].cpu().numpy()],
-        "right": seen.is_right[:, 0].cpu().numpy(),
-        "steps": seen.step[:, 0].cpu().numpy(),
-        "expected_steps": seen.expected_steps[:, 0].double().cpu().numpy(),
-        "confidence": seen.confidence[:, 0].double().cpu().numpy(),
+        "label": names[label_N],
+        "answer": names[seen["answer"].astype(np.int64)],
+        "right": seen["answer"] == label_N,
+        **(
+            pictures(task.test.pixels.numpy())
+            if kind == WHOLE
+            else dict.fromkeys(("brightness", "edges"), [None] * count)
+        ),
     }
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in SCHEMA}, SCHEMA)
+
+
+def pictures(pixels_NCHW: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """Return what can be said of pictures without a network: `brightness` and `edges`, each a share, of N images."""
+    grey_NHW = pixels_NCHW.mean(1, dtype=np.float64)
+    steps = [np.abs(np.diff(grey_NHW, axis=axis)).reshape(len(grey_NHW), -1) for axis in (1, 2)]
+    apart_NX = np.concatenate(steps, 1)
+    edges_N = (apart_NX > _EDGE).mean(1) if apart_NX.shape[1] else np.zeros(len(grey_NHW))
+    return {"brightness": grey_NHW.mean((1, 2)), "edges": edges_N}
 
 
 def means(table: pa.Table) -> dict[tuple[str, float, str], float]:
@@ -92,6 +164,20 @@ def means(table: pa.Table) -> dict[tuple[str, float, str], float]:
         for row in rows
         for name, column in columns.items()
     }
+
+
+def without(network: Lattice, images: Images, parts: Sequence[str]) -> dict[str, float]:
+    """Return the mean `accuracy`, `time` (steps) and `confidence` of a network without some parts.
+
+    Args:
+        network: A population of one.
+        images: What it is shown, as they are.
+        parts: As for `model.lesions.lesioned`.
+    """
+    seen = look(lesioned(network, parts), images.pixels)
+    is_right_N = seen["answer"] == images.labels.numpy()
+    values = {"accuracy": is_right_N, "time": seen["steps"], "confidence": seen["confidence"]}
+    return {name: float(np.mean(value, dtype=np.float64)) for name, value in values.items()}
 
 
 def to_parquet(table: pa.Table, key: str) -> bytes:

@@ -34,6 +34,8 @@ class Job:
         networks: Paths of the files that the members' trained networks are written to; empty for none.
         probes: Degradations of the test images and their levels, which complete networks are shown.
         probe_files: Paths of the files that what they do then is written to, by image; empty for none.
+        lesions: Parts that are taken out of complete networks, joined by commas.
+        complexity: Whether it is measured how hard their task is.
         lease: None where nobody else can be working on it.
         stopped: Which members are not to be trained any further, though others are; empty for none.
         until: Epochs after which to pause, with every member measured; None trains to the end.
@@ -50,6 +52,8 @@ class Job:
     networks: tuple[str, ...] = ()
     probes: tuple[tuple[str, float], ...] = ()
     probe_files: tuple[str, ...] = ()
+    lesions: tuple[str, ...] = ()
+    complexity: bool = False
     lease: Lease | None = None
     stopped: tuple[bool, ...] = ()
     until: int | None = None
@@ -65,7 +69,7 @@ class Job:
 def job_from_json(text: str) -> Job:
     """Return a job from its fields as JSON."""
     values = json.loads(text)
-    names = ("keys", "settings", "wanted", "networks", "probe_files", "stopped")
+    names = ("keys", "settings", "wanted", "networks", "probe_files", "lesions", "stopped")
     tuples = {name: tuple(values[name]) for name in names} | {"probes": tuple(map(tuple, values["probes"]))}
     lease = values["lease"] and Lease(**values["lease"])
     return Job(**{**values, **tuples, "lease": lease})

@@ -183,7 +183,13 @@ def touched(values: Mapping[str, object]) -> list[Wall]:
 #: What is measured under each probe, by the last part of its name: mean over the test images, and its unit.
 PROBED: Mapping[str, str] = {"accuracy": "share", "time": "steps", "confidence": "share"}
 
-_PROBE = "probe."
+_PROBE, _LESION, _COMPLEXITY = "probe.", "lesion.", "complexity."
+
+#: What is measured of a task itself, by the last part of its name, and what it says.
+COMPLEXITY: Mapping[str, str] = {
+    "regression": "share of test images that a multinomial regression on pixels gets wrong",
+    "neighbour": "share of test images that the nearest neighbour gets wrong",
+}
 
 
 def probe_name(kind: str, level: float, what: str) -> str:
@@ -197,14 +203,40 @@ def probe_name(kind: str, level: float, what: str) -> str:
     return f"{_PROBE}{kind}.{level:.12g}.{what}"
 
 
+def lesion_name(lesion: str, what: str) -> str:
+    """Return what one mean of a network without a part is called: `lesion.top_down.accuracy`.
+
+    Args:
+        lesion: What is taken out, as `lesion.lesion_column` writes it.
+        what: One of `PROBED`.
+    """
+    return f"{_LESION}{lesion}.{what}"
+
+
+def complexity_name(what: str) -> str:
+    """Return what one of `COMPLEXITY` is called: `complexity.regression`."""
+    return f"{_COMPLEXITY}{what}"
+
+
 def is_probe(name: str) -> bool:
-    """Whether a value was measured under a probe: on the test images, so that it decides nothing."""
-    return name.startswith(_PROBE)
+    """Whether a value is of a probe, a lesion or the task itself: of the test images, so that it decides nothing."""
+    return name.startswith((_PROBE, _LESION, _COMPLEXITY))
 
 
 def probe_unit(name: str) -> str:
-    """Return the unit of what was measured under a probe."""
-    return PROBED.get(name.rpartition(".")[2], "")
+    """Return the unit of what was measured under a probe, with a lesion, or of the task."""
+    what = name.rpartition(".")[2]
+    return "share" if name.startswith(_COMPLEXITY) else PROBED.get(what, "")
+
+
+def probe_order(name: str) -> tuple[int, str, float, str]:
+    """Return what sorts such names: probes by kind, level and name, then lesions, then the task."""
+    family, _, rest = name.partition(".")
+    kind, _, what = rest.rpartition(".")
+    if f"{family}." != _PROBE:
+        return 1 + (f"{family}." == _COMPLEXITY), kind, 0.0, what
+    kind, _, level = kind.partition(".")
+    return 0, kind, float(level), what
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from sweeper.measurements import MEASUREMENTS, WALLS, Objective, is_probe
+from sweeper.measurements import MEASUREMENTS, WALLS, Objective, is_probe, probe_order
 from sweeper.trial import State, TrialRecord
 
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
@@ -74,15 +74,9 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
 
 
 def probe_names(records: Iterable[TrialRecord]) -> list[str]:
-    """Return what trials were measured by under probes, sorted by kind, level and name."""
+    """Return what else trials were measured by: under probes, with lesions, and of their tasks; sorted."""
     found = {name for record in records for name in record.measurement if is_probe(name)}
-    return sorted(found, key=_probe_order)
-
-
-def _probe_order(name: str) -> tuple[str, float, str]:
-    kind, _, rest = name.split(".", 1)[1].partition(".")
-    level, _, what = rest.rpartition(".")
-    return kind, float(level), what
+    return sorted(found, key=probe_order)
 
 
 def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:

@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from sweeper.errors import SpecError
+from sweeper.lesion import RULE as LESION_RULE
+from sweeper.lesion import parts_of
 from sweeper.measurements import Objective
 from sweeper.spec.choices import DegradationKind
 from sweeper.spec.objectives import ObjectiveField, front_problems, reference_problems, repeated_objectives
@@ -57,6 +59,19 @@ def _read_levels(raw: object) -> object:
     """Accept one level alone."""
     return (raw,) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
 
+
+def _read_lesions(raw: object) -> object:
+    """Accept one lesion alone."""
+    return (raw,) if isinstance(raw, str) else raw
+
+
+def _check_lesion(text: str) -> str:
+    if (parts := parts_of(text)) is None:
+        raise broken_rule(f"a lesion must be {LESION_RULE}", 'Write it as in `lesions: [lateral, "layer:3"]`.')
+    return ",".join(parts)
+
+
+Lesion = Annotated[str, AfterValidator(_check_lesion)]
 
 Levels = Annotated[tuple[Positive, ...], BeforeValidator(_read_levels), Field(strict=False, min_length=1)]
 
@@ -95,6 +110,9 @@ class SweepSpec(Frozen):
         fronts: Objectives by name, for each front that is stored beside the one over all of them.
         probes: Levels at which each degradation of the test images is shown to complete networks, such as
             `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
+        lesions: What is taken out of complete networks, which are shown whole test images then, such as
+            `[lateral, top-down, "lateral,top-down"]`. The same holds for it.
+        complexity: Whether it is measured how hard each task is, by what simple learners get wrong. The same holds.
     """
 
     name: Annotated[str, AfterValidator(_check_name_field)]
@@ -112,6 +130,8 @@ class SweepSpec(Frozen):
     reference_point: Mapping[str, Number]
     fronts: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
     probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
+    lesions: Annotated[tuple[Lesion, ...], BeforeValidator(_read_lesions), Field(strict=False)] = ()
+    complexity: bool = False
 
     @model_validator(mode="wrap")
     @classmethod
@@ -188,6 +208,13 @@ class SweepSpec(Frozen):
             refuse(cls, problems)
         return {kind: tuple(sorted(levels)) for kind, levels in probes.items()}
 
+    @field_validator("lesions")
+    @classmethod
+    def _check_lesions(cls, lesions: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(lesions)) < len(lesions):
+            raise broken_rule("lesions must name each lesion once", "Remove the repeated one.")
+        return lesions
+
     @model_validator(mode="after")
     def _check_search(self) -> Self:
         """Refuse a search of nothing, ranges that nothing searches, and more trials than there are settings."""
@@ -252,6 +279,11 @@ class SweepSpec(Frozen):
     def probed(self) -> tuple[tuple[str, float], ...]:
         """Every probe and level, in the order of the file."""
         return tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
+
+    @property
+    def looks(self) -> int:
+        """How often complete networks are shown the test images, beside when they are measured."""
+        return len(self.probed) + len(self.lesions) + bool(self.probed)
 
     @property
     def seeds(self) -> range:

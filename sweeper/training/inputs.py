@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from sweeper import model
+from sweeper.model.complexity import complexity
 from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind, labels_of
 
 
@@ -24,6 +25,17 @@ def load_task(task: TaskSpec) -> model.Task:
 def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
     """Load a task, once for each time that its files have changed."""
     return model.load_task(definition_of(task))
+
+
+def complexity_of(task: TaskSpec) -> Mapping[str, float]:
+    """Return how hard a task is, see `model.complexity`; of a task that was just asked about, at once."""
+    files = map(Path, task.files)
+    return _complexity_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+
+
+@lru_cache(maxsize=8)
+def _complexity_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> Mapping[str, float]:
+    return complexity(_load_once(task, changed_ns))
 
 
 def definition_of(task: TaskSpec) -> model.TaskDefinition:

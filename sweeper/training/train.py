@@ -17,7 +17,8 @@ from sweeper.imports import import_problem
 from sweeper.job import Job, Lease, Progress
 
 # By name, so that its files are loaded, and what a machine lacks is known, before anything is trained.
-from sweeper.measurements import probe_name
+from sweeper.lesion import lesion_column
+from sweeper.measurements import complexity_name, lesion_name, probe_name
 from sweeper.model import encode, probing, thinking_entries
 from sweeper.model import train as train_networks
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
@@ -25,7 +26,7 @@ from sweeper.provenance import software
 from sweeper.rules import FACT, RULES
 from sweeper.spec import Setting
 from sweeper.training.checkpoints import Checkpoints
-from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import complexity_of, growth_of, load_task, members_of, training_of, window_of
 from sweeper.training.network_file import (
     Described as Described,  # under their own names again: other rooms take them from here
 )
@@ -142,7 +143,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     rounds = settings[0].training.rounds
     last = rounds if job.until is None else min(job.until, rounds)
     if last == rounds:  # what has only paused is no network yet
-        trained = _probed(job, wanted, trained, task, notes)
+        trained = _beside(job, wanted, _probed(job, wanted, trained, task, notes), task, settings[0])
     if job.networks and last == rounds:
         _refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
@@ -224,6 +225,25 @@ def _probed(
             f"{storage.without_credentials(job.probe_files[0])} and beside it: {failed[0].strerror}; "
             "the means are among their measurements"
         )
+    return found
+
+
+def _beside(
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: Setting
+) -> list[model.Trained]:
+    """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
+    found = list(trained)
+    hard = complexity_of(setting.task) if job.complexity else {}
+    for member in wanted:
+        network = trained[member].network
+        if network is None:
+            continue
+        values = {complexity_name(what): value for what, value in hard.items()}
+        for lesion in job.lesions:
+            parts = tuple(lesion.split(","))
+            seen = probing.without(network, task.test, parts)
+            values |= {lesion_name(lesion_column(parts), what): value for what, value in seen.items()}
+        found[member] = replace(trained[member], measurement={**trained[member].measurement, **values})
     return found
 
 

@@ -27,6 +27,9 @@ reference_point: {accuracy: 0, time: 4}
 PROBES = "probes: {debris: [0.5, 0.25], contrast: 0.5, blank: 1}\n"
 
 
+BESIDE = 'lesions: [lateral, "layer:1,top_down"]\ncomplexity: true\n'
+
+
 def swept(folder, text):
     """Run a sweep in this process; return its tables, and its records by key."""
     folder.mkdir()
@@ -80,6 +83,30 @@ def test_complete_trials_are_shown_every_probe_and_nothing_else_changes(tmp_path
         plain_tables.probes()
 
 
+@pytest.mark.slow
+def test_complete_trials_are_measured_without_parts_and_their_task_without_them(tmp_path):
+    tables, trials = swept(tmp_path / "with", SPEC + BESIDE)
+    _, plain = swept(tmp_path / "without", SPEC)
+    assert trials.keys() == plain.keys(), "lesions are no part of a trial's key"
+    for key, trial in trials.items():
+        beside = {name: value for name, value in trial.measurement.items() if name not in plain[key].measurement}
+        assert set(beside) == {
+            *(
+                f"lesion.{one}.{what}"
+                for one in ("lateral", "layer1.top_down")
+                for what in ("accuracy", "time", "confidence")
+            ),
+            "complexity.regression",
+            "complexity.neighbour",
+        }
+        assert trial.measurement == plain[key].measurement | beside
+        assert beside["lesion.layer1.top_down.accuracy"] <= 0.5, "a network that sees nothing answers one class"
+    points = tables.points(where=["lesion.layer1.top_down.accuracy <= 0.5 and complexity.regression < 0.3"])
+    assert points.num_rows == 2
+    with pytest.raises(QueryError, match="no complete trial that was shown probes"):
+        tables.probes()
+
+
 def spec_of(tmp_path, probes):
     (tmp_path / "a.yaml").write_text(SPEC + probes)
     return load_spec(tmp_path / "a.yaml").spec
@@ -106,6 +133,30 @@ def test_probes_are_part_of_the_sweep_and_of_no_trial(tmp_path):
 def test_probe_that_cannot_be_is_refused(tmp_path, probes, words):
     with pytest.raises(SpecError) as caught:
         spec_of(tmp_path, f"probes: {probes}\n")
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_lesions_are_read_in_any_order_and_spelling(tmp_path):
+    spec = spec_of(tmp_path, 'lesions: ["top_down, lateral", deepest]\n')
+    assert spec.lesions == ("lateral,top-down", "deepest")
+    assert not spec.complexity
+    assert type(spec).from_json(spec.to_json()) == spec
+    assert spec_of(tmp_path, "lesions: deepest\n").lesions == ("deepest",)
+
+
+@pytest.mark.parametrize(
+    ("lesions", "words"),
+    [
+        ("[laterals]", ["laterals", "layer:N", "lesions"]),
+        ('["layer:0"]', ["layer:0", "from 1"]),
+        ("[deepest, deepest]", ["each lesion once"]),
+        ('["lateral,top-down", "top_down,lateral"]', ["each lesion once"]),
+        ('[""]', ["lateral"]),
+    ],
+)
+def test_lesion_that_cannot_be_is_refused(tmp_path, lesions, words):
+    with pytest.raises(SpecError) as caught:
+        spec_of(tmp_path, f"lesions: {lesions}\n")
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 

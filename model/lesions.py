@@ -1,0 +1,62 @@
+"""A trained network without a part of it: what it can still do says what the part was for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from copy import deepcopy
+
+import torch
+
+from sweeper.model.costs import scale_channels
+from sweeper.model.errors import LesionError
+from sweeper.model.lattice import Lattice
+
+#: What layers say to themselves, what they say to the layer below, and the layer furthest from the image.
+LATERAL, TOP_DOWN, DEEPEST = "lateral", "top-down", "deepest"
+
+#: What stands before the number, from 1, of a layer.
+LAYER = "layer:"
+
+
+@torch.no_grad()
+def lesioned(network: Lattice, parts: Collection[str]) -> Lattice:
+    """Return a copy of a network without some of its parts; the network stays as it is.
+
+    Connections are taken out by weights of zero, a layer by all weights that lead to its channels or from them. A part
+    that the network does not have is not missed.
+
+    Args:
+        network: A population of one.
+        parts: `lateral`, `top-down`, `deepest`, or `layer:N` for the layer of that number.
+
+    Raises:
+        LesionError: If there is no such part in any network.
+    """
+    layers = set(layers_without(parts, network.window.layers))
+    left = deepcopy(network)
+    for part, weights in ((LATERAL, left.lateral), (TOP_DOWN, left.top_down)):
+        for weight in weights if part in parts else ():
+            weight.zero_()
+    if layers:
+        numbered = enumerate(left.bias, start=1)
+        scale_channels(left, [torch.full_like(bias_PC, float(layer not in layers)) for layer, bias_PC in numbered])
+    return left
+
+
+def layers_without(parts: Collection[str], depth: int) -> list[int]:
+    """Return which layers of a network are taken out, by their numbers from 1.
+
+    Args:
+        parts: As for `lesioned`.
+        depth: How many layers the network has.
+
+    Raises:
+        LesionError: If there is no such part in any network.
+    """
+    found = set()
+    for part in set(parts) - {LATERAL, TOP_DOWN}:
+        number = str(depth) if part == DEEPEST else part.removeprefix(LAYER)
+        if not number.isdecimal() or (part != DEEPEST and not part.startswith(LAYER)):
+            raise LesionError(f"a part of a network is lateral, top-down, deepest or layer:N, but got {part!r}")
+        found.add(int(number))
+    return sorted(layer for layer in found if 1 <= layer <= depth)
