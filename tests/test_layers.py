@@ -48,7 +48,7 @@ ROOMS = {
     MODEL: room("", "torch numpy pyarrow safetensors sklearn PIL"),
     GROUND: room("", "pyarrow"),
     "spec": room("", "pydantic pydantic_core yaml"),
-    "analysis": room("", "numpy moocore pyarrow"),
+    "analysis": room("", "numpy scipy moocore pyarrow"),
     "execution": room("", "ray"),
     "search": room("spec analysis", "optuna numpy"),
     "training": room("spec model"),

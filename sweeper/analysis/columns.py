@@ -91,9 +91,8 @@ ANSWER: Mapping[str, Column] = _columns(
     Column("seeds", "", "the seeds of the replicates"),
 )
 
-#: Parameters that a sweep can vary; a column has the name of the parameter, or `setting.` and the name where that is
-#: taken by a column above.
-AXES: Mapping[str, Column] = _columns(
+#: Parameters that say what is learned.
+TASK_AXES: Mapping[str, Column] = _columns(
     Column("data", "", "`digits`, or the file of the images"),
     Column("validation", "", "the file of the images that decide"),
     Column("test", "", "the file of the images that are reported and decide nothing"),
@@ -107,6 +106,12 @@ AXES: Mapping[str, Column] = _columns(
     Column("train_images", "count", "images trained on"),
     Column("validation_images", "count", "images that decide"),
     Column("test_images", "count", "images that are reported and decide nothing"),
+)
+
+#: Parameters that a sweep can vary; a column has the name of the parameter, or `setting.` and the name where that is
+#: taken by a column above.
+AXES: Mapping[str, Column] = _columns(
+    *TASK_AXES.values(),
     Column("window", "", "whether the window is fixed or grows"),
     Column("channels", "channels", "channels of a layer in the window"),
     Column("layers", "layers", "layers of the window"),

@@ -12,7 +12,7 @@ GROUPS = {
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
     "See how it goes": ("status", "watch"),
-    "Ask what came out": ("pareto", "trials", "plot", "report"),
+    "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "export"),
     "Check": ("doctor", "audit"),
 }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeper.cli import checks, environment, networks, plot, query, report, status, submit
+from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit
 from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
@@ -199,6 +199,7 @@ def _shown_uri(sweep: Sweep) -> str:
 
 submit.register(app)
 query.register(app)
+findings.register(app)
 plot.register(app)
 report.register(app)
 status.register(app)

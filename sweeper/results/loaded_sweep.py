@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper import storage
 from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.results.objectives import listed
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.tracking.trackers import reader_of
 
 if TYPE_CHECKING:  # plotly is loaded by whoever draws
+    from sweeper.results.findings import Findings
     from sweeper.results.plots.style import Picture
 
 
@@ -47,6 +50,27 @@ class LoadedSweep(SweepTables):
                 f"a key names the network of the picture steps, but got the picture {picture}. Leave it out."
             )
         return self.picture(picture, task, key=key).figure
+
+    def findings(self, claims: Sequence[str] = (), *, human: Sequence[str | Path] = ()) -> Findings:
+        """Decide what the sweep says about the claims F1 to F5, by the rules of docs/findings-method.md.
+
+        Args:
+            claims: Which of them; none for all.
+            human: Parquet or CSV files with what people did; columns as in docs/reference/human-data.md.
+
+        Returns:
+            A finding for each claim: its effects, with intervals, controls and a verdict; or what the sweep lacks.
+
+        Raises:
+            QueryError: If there is no such claim, or human data cannot be read or are of other images.
+            TrackingError: If the tracker cannot be reached.
+        """
+        from sweeper.results.findings import findings_of
+
+        listed("claims", claims)
+        if isinstance(human, str | Path):
+            raise QueryError(f"human must be a list of files, but got {str(human)!r}. Write human=[{str(human)!r}].")
+        return findings_of(self, claims, human)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write one HTML file with fronts, pictures, all trials and how to repeat the sweep.

@@ -235,6 +235,11 @@ class SweepTables:
             )
         return _chosen(pa.concat_tables(tables), None, where)
 
+    @property
+    def network_keys(self) -> list[str]:
+        """Keys of the trials whose networks the tracker has: those that are or were on a front."""
+        return self._reader.networks().keys
+
     def network(self, key: str) -> bytes | None:
         """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
         return self._reader.networks().read(key)

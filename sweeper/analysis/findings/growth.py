@@ -1,0 +1,287 @@
+"""F2: networks grow in breadth, depth and time with the complexity of the task."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeper.analysis.findings.networks import RESOURCES, Networks
+from sweeper.analysis.findings.statistics import Estimate, Floats, Indices, bootstrapped, kendall, trend
+from sweeper.analysis.findings.tradeoffs import PRIMARY
+from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
+
+CLAIM = "F2"
+TITLE = "networks grow in breadth, depth and time with the complexity of the task"
+
+#: Steps that a ladder of tasks must have, and blocks that must have climbed it.
+LEAST_LEVELS = 4
+
+#: The smallest ratio between the hardest task and the easiest that matters.
+LEAST = 1.1
+
+#: The two measures of complexity must order a ladder as alike as this.
+LEAST_AGREEMENT = 0.6
+
+#: By how much accuracy may rise along a ladder before its tasks were no harder.
+MOST_RISE = 0.02
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Tasks from the easiest to the hardest.
+
+    Attributes:
+        levels: What they are called.
+        regression, neighbour: Mean error of each measure of complexity.
+        agreement: Kendall's τ between the orders of the two.
+    """
+
+    levels: tuple[str, ...]
+    regression: tuple[float, ...]
+    neighbour: tuple[float, ...]
+    agreement: float
+
+
+def ladder_of(networks: Networks) -> Ladder | None:
+    """Return the tasks of a sweep in the order of their complexity; None where it was not measured."""
+    levels = np.unique(networks.level)
+    measured = [networks.values.get(f"complexity.{name}") for name in ("regression", "neighbour")]
+    if any(values is None for values in measured) or not len(levels):
+        return None
+    errors = np.array([
+        [float(np.mean(values[networks.level == level])) for level in levels]  # type: ignore[index]
+        for values in measured
+    ])
+    if not np.isfinite(errors).all():
+        return None
+    ranks = errors.argsort(1, kind="stable").argsort(1, kind="stable")
+    order = np.lexsort((errors[0], ranks.mean(0)))
+    return Ladder(
+        tuple(levels[order].tolist()),
+        tuple(errors[0][order].tolist()),
+        tuple(errors[1][order].tolist()),
+        kendall(errors[0], errors[1]) if len(levels) > 1 else math.nan,
+    )
+
+
+def parts(networks: Networks, ladder: Ladder, rule: str) -> list[Part]:
+    """Return what the networks of one halting rule say about each resource along a ladder of tasks.
+
+    Args:
+        networks: Complete trials of that rule, of all tasks of the ladder.
+        ladder: The tasks in order.
+        rule: What it is called.
+    """
+    rng = np.random.default_rng(0)
+    task = " < ".join(ladder.levels)
+    lacks = _lacks(networks, ladder)
+    accuracy = _accuracies(networks, ladder)
+    return [_part(networks, ladder, resource, task, rule, lacks, accuracy, rng) for resource in RESOURCES]
+
+
+def _lacks(networks: Networks, ladder: Ladder) -> str:
+    blocks = len(np.unique(networks.block))
+    if len(ladder.levels) < LEAST_LEVELS:
+        return f"the ladder has {len(ladder.levels)} tasks, and {LEAST_LEVELS} are needed"
+    if blocks < LEAST_SEEDS:
+        return f"{blocks} blocks of class sets and seeds climbed the ladder, and {LEAST_SEEDS} are needed"
+    return ""
+
+
+def _accuracies(networks: Networks, ladder: Ladder) -> list[float]:
+    return [float(networks.accuracy[networks.level == level].mean()) for level in ladder.levels]
+
+
+def _part(
+    networks: Networks,
+    ladder: Ladder,
+    resource: str,
+    task: str,
+    rule: str,
+    lacks: str,
+    accuracy: list[float],
+    rng: np.random.Generator,
+) -> Part:
+    pressures, at_accuracy = (
+        at_fixed_pressures(networks, ladder, resource),
+        at_fixed_accuracy(networks, ladder, resource),
+    )
+    ways = {
+        "at fixed pressures": _way(pressures, rng),
+        "at fixed accuracy": _way(at_accuracy.values, rng),
+    }
+    if not lacks:
+        few = [f"{name} {way.blocks} blocks are left" for name, way in ways.items() if way.blocks < LEAST_SEEDS]
+        if few:
+            lacks = f"{' and '.join(few)} where no task is censored, and {LEAST_SEEDS} are needed"
+    # The way that says less is the one that decides: both must hold.
+    worse = min(ways.values(), key=lambda way: way.effect.low if way.effect.is_known else -math.inf)
+    rise = accuracy[-1] - accuracy[0]
+    controls = (
+        Control(
+            "harder tasks",
+            bool(rise <= MOST_RISE),
+            f"accuracy goes from {accuracy[0]:.3f} to {accuracy[-1]:.3f} along the ladder at the same pressures",
+        ),
+        Control(
+            "order of the ladder",
+            bool(ladder.agreement >= LEAST_AGREEMENT),
+            f"the two measures of complexity agree by τ = {ladder.agreement:.2f}; {LEAST_AGREEMENT:g} is needed",
+        ),
+    )
+    found = {
+        name: {
+            "ratio": way.effect.value,
+            "low": way.effect.low,
+            "high": way.effect.high,
+            "p": way.p,
+            "blocks": way.blocks,
+        }
+        for name, way in ways.items()
+    }
+    return Part(
+        CLAIM,
+        resource,
+        rule,
+        task,
+        worse.effect,
+        "times from the easiest to the hardest task",
+        LEAST,
+        p=max((way.p for way in ways.values()), default=math.nan),
+        networks=len(networks),
+        seeds=len(np.unique(networks.block)),
+        lacks=lacks,
+        controls=controls,
+        numbers={
+            "ways": found,
+            "ladder": [
+                {
+                    "task": level,
+                    "regression": ladder.regression[at],
+                    "neighbour": ladder.neighbour[at],
+                    "accuracy": accuracy[at],
+                    "at_fixed_pressures": _mean(pressures, at),
+                    "at_fixed_accuracy": _mean(at_accuracy.values, at),
+                    "censored_above": int(at_accuracy.is_above[:, at].sum()),
+                    "censored_below": int(at_accuracy.is_below[:, at].sum()),
+                    "macs": float(networks.macs[networks.level == level].mean()),
+                }
+                for at, level in enumerate(ladder.levels)
+            ],
+            "target": at_accuracy.target,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One of the two ways in which growth is taken: its ratio, the p of its trend, and how many blocks it has."""
+
+    effect: Estimate
+    p: float
+    blocks: int
+
+
+def _way(table_BL: Floats, rng: np.random.Generator) -> _Way:
+    """Return what a table of a resource says, a row for each block, a column for each task; NaN where censored."""
+    whole = table_BL[np.isfinite(table_BL).all(1)]
+    if len(whole) < 2:
+        return _Way(Estimate(math.nan), math.nan, len(whole))
+    ratio_B = np.log(whole[:, -1] / whole[:, 0])
+
+    def mean(rows: Indices) -> float:
+        return float(np.exp(ratio_B[rows].mean()))
+
+    effect = bootstrapped(mean, [[row] for row in range(len(whole))], rng)
+    return _Way(effect, trend(whole), len(whole))
+
+
+def _mean(table_BL: Floats, at: int) -> float | None:
+    known = table_BL[np.isfinite(table_BL).all(1)]
+    return float(np.exp(np.log(known[:, at]).mean())) if len(known) else None
+
+
+def at_fixed_pressures(networks: Networks, ladder: Ladder, resource: str) -> Floats:
+    """Return a resource by block and task: the geometric mean over settings that no task of the block is censored in.
+
+    Returns:
+        Shape (blocks, tasks); NaN for a block without such a setting.
+    """
+    rows = []
+    for block in np.unique(networks.block):
+        own = networks.take(networks.block == block)
+        kept = []
+        for setting in np.unique(own.setting):
+            them = own.take(own.setting == setting)
+            values = _by_level(them, ladder, them.resource(resource))
+            limited = _by_level(them, ladder, them.limited[resource].astype(float))
+            if np.isfinite(values).all() and not limited.any() and (values > 0).all():
+                kept.append(np.log(values))
+        rows.append(np.exp(np.mean(kept, 0)) if kept else np.full(len(ladder.levels), math.nan))
+    return np.array(rows).reshape(-1, len(ladder.levels))
+
+
+def _by_level(networks: Networks, ladder: Ladder, values: Floats) -> Floats:
+    found = [values[networks.level == level] for level in ladder.levels]
+    return np.array([one.mean() if len(one) else math.nan for one in found])
+
+
+@dataclass(frozen=True)
+class AtAccuracy:
+    """How much of a resource blocks need for one accuracy.
+
+    Attributes:
+        values: Shape (blocks, tasks); NaN where censored.
+        is_above: No network of the block reaches the accuracy: it takes more than was tried.
+        is_below: The smallest network that was tried is above it: it takes at most so much.
+        target: The accuracy.
+    """
+
+    values: Floats
+    is_above: NDArray[np.bool_]
+    is_below: NDArray[np.bool_]
+    target: float
+
+
+def at_fixed_accuracy(networks: Networks, ladder: Ladder, resource: str) -> AtAccuracy:
+    """Return the least of a resource with which each block reaches the accuracy that the hardest task is judged at."""
+    blocks, levels = np.unique(networks.block), ladder.levels
+    hardest = networks.accuracy[networks.level == levels[-1]]
+    target = float(np.percentile(hardest, PRIMARY)) if len(hardest) else math.nan
+    values = np.full((len(blocks), len(levels)), math.nan)
+    above, below = (np.zeros(values.shape, bool) for _ in range(2))
+    for b, block in enumerate(blocks):
+        for at, level in enumerate(levels):
+            own = networks.take((networks.block == block) & (networks.level == level))
+            if len(own):
+                values[b, at], above[b, at], below[b, at] = least_for(own.resource(resource), own.accuracy, target)
+    return AtAccuracy(values, above, below, target)
+
+
+def least_for(resource: Floats, accuracy: Floats, target: float) -> tuple[float, bool, bool]:
+    """Return the least of a resource that reaches an accuracy, between the two networks around it on the frontier.
+
+    Args:
+        resource, accuracy: Of N networks.
+        target: The accuracy.
+
+    Returns:
+        The value; whether no network reaches the target; whether the one with least of the resource is above it. NaN
+        where either is so.
+    """
+    order = np.lexsort((-accuracy, resource))
+    amounts, best = resource[order], np.maximum.accumulate(accuracy[order])
+    if best[-1] < target:
+        return math.nan, True, False
+    at = int(np.argmax(best >= target))
+    if amounts[at] == amounts[0]:
+        return math.nan, False, True
+    # The frontier before it: the best of all that have less.
+    less = amounts < amounts[at]
+    low, reached = float(best[less][-1]), float(best[at])
+    first = float(amounts[less][np.argmax(best[less] >= low)])
+    share = (target - low) / (reached - low)
+    return first + share * (float(amounts[at]) - first), False, False

@@ -1,0 +1,85 @@
+"""What networks do with each image, as arrays: steps, answers and confidence, by trial and probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sweeper.analysis.findings.statistics import Floats
+
+#: The probe that shows images as they are.
+WHOLE = ("whole", 0.0)
+
+#: A kind of probe and its level.
+Probe = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one network does with N images, in the order of the test set.
+
+    Attributes:
+        label: Class of each.
+        is_right: Whether it was answered right.
+        steps: Until the network halted.
+        confidence: Probability of its answer then.
+        first_confidence, last_confidence: Of the likeliest class after the first and after the last step.
+        uncertainty: Summed over steps.
+        brightness, edges: Of the pictures; NaN but for whole ones. What was not measured is NaN.
+    """
+
+    label: NDArray[np.int64]
+    is_right: NDArray[np.bool_]
+    steps: Floats
+    confidence: Floats
+    first_confidence: Floats
+    last_confidence: Floats
+    uncertainty: Floats
+    brightness: Floats
+    edges: Floats
+
+
+#: By trial's key, then by probe.
+Looks = Mapping[str, Mapping[Probe, Look]]
+
+
+def looks_of(table: pa.Table) -> Looks:
+    """Return the rows of `load_sweep(...).probes()` by trial and probe."""
+    table = table.sort_by([
+        ("key", "ascending"),
+        ("probe", "ascending"),
+        ("level", "ascending"),
+        ("image", "ascending"),
+    ])
+    key, probe = (np.asarray(table[name].to_pylist()) for name in ("key", "probe"))
+    level = table["level"].to_numpy()
+    count = len(key)
+    found: dict[str, dict[Probe, Look]] = {}
+    if not count:
+        return found
+    columns = {name: _floats(table, name) for name in Look.__dataclass_fields__ if name not in ("label", "is_right")}
+    label, is_right = table["label"].to_numpy().astype(np.int64), np.asarray(table["right"].to_pylist(), bool)
+    is_new = np.ones(count, bool)
+    is_new[1:] = (key[1:] != key[:-1]) | (probe[1:] != probe[:-1]) | (level[1:] != level[:-1])
+    starts = np.flatnonzero(is_new)
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        rows = slice(start, end)
+        look = Look(label[rows], is_right[rows], **{name: values[rows] for name, values in columns.items()})
+        found.setdefault(str(key[start]), {})[str(probe[start]), float(level[start])] = look
+    return found
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
+    if name not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def nearest_level(looks: Mapping[Probe, Look], kind: str, level: float) -> float | None:
+    """Return the level of a kind of probe that is nearest to one; None where that kind was not shown."""
+    levels = [known for name, known in looks if name == kind]
+    return min(levels, key=lambda known: (abs(known - level), known)) if levels else None

@@ -1,0 +1,187 @@
+"""The complete trials of a sweep as columns that findings are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
+from sweeper.analysis.columns import TASK_AXES
+from sweeper.analysis.findings.statistics import Floats, Indices
+from sweeper.analysis.trials import axes_of
+from sweeper.measurements import is_probe
+
+#: The resources, in the order in which they are named.
+RESOURCES = ("breadth", "depth", "time")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """N complete trials. Every field is of N values, in the same order, but for the last two.
+
+    Attributes:
+        key: Of the trial.
+        task: Its label.
+        rule: How the network decides when to answer.
+        is_feed_forward: Whether it has neither lateral nor top-down connections.
+        seed: Of its random numbers.
+        block: What its class set and its seed make together: networks of one block are compared on a ladder.
+        level: Its task without the class set: a step of a ladder.
+        setting: What it shares with the same setting on other tasks and with other seeds: pressures and the like.
+        accuracy: Share of test images answered right.
+        breadth: Channels of the widest layer.
+        depth: Layers.
+        time: Mean steps over test images.
+        channels: In all layers.
+        macs: Multiply-accumulates per image.
+        limited: By resource, whether the window bounded it.
+        layers: Channels of each layer from the image upwards.
+        values: Everything else that was measured, by name; NaN where it was not.
+        window: Channels of each layer and layers that the window has, at most; None where it grows.
+    """
+
+    key: NDArray[np.str_]
+    task: NDArray[np.str_]
+    rule: NDArray[np.str_]
+    is_feed_forward: NDArray[np.bool_]
+    seed: NDArray[np.int64]
+    block: NDArray[np.str_]
+    level: NDArray[np.str_]
+    setting: NDArray[np.str_]
+    accuracy: Floats
+    breadth: Floats
+    depth: Floats
+    time: Floats
+    channels: Floats
+    macs: Floats
+    limited: Mapping[str, NDArray[np.bool_]]
+    layers: Sequence[Sequence[int]]
+    values: Mapping[str, Floats]
+    window: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @property
+    def is_limited(self) -> NDArray[np.bool_]:
+        """Whether the window bounded a network in any resource."""
+        found: NDArray[np.bool_] = np.logical_or.reduce([self.limited[name] for name in RESOURCES])
+        return found
+
+    def resource(self, name: str) -> Floats:
+        """Return one of `RESOURCES`."""
+        found: Floats = getattr(self, name)
+        return found
+
+    def take(self, which: ArrayLike) -> Networks:
+        """Return some of the networks, by a mask or by indices."""
+        index: Indices = np.arange(len(self))[np.asarray(which)]
+        chosen = {
+            name: getattr(self, name)[index]
+            for name in [
+                "key",
+                "task",
+                "rule",
+                "is_feed_forward",
+                "seed",
+                "block",
+                "level",
+                "setting",
+                "accuracy",
+                "breadth",
+                "depth",
+                "time",
+                "channels",
+                "macs",
+            ]
+        }
+        return Networks(
+            **chosen,
+            limited={name: values[index] for name, values in self.limited.items()},
+            layers=[self.layers[i] for i in index],
+            values={name: values[index] for name, values in self.values.items()},
+            window=self.window,
+        )
+
+
+def grouped(values: ArrayLike) -> list[Indices]:
+    """Return the indices of each value's members, by value in order."""
+    of = np.asarray(values)
+    return [np.flatnonzero(of == value) for value in np.unique(of)]
+
+
+def networks_of(trials: pa.Table, spec: Mapping[str, Any]) -> Networks:
+    """Return the complete trials of a sweep.
+
+    Args:
+        trials: As `trials_table` returns them.
+        spec: The sweep's spec with every default written out, as JSON holds it.
+    """
+    table = trials.filter(pc.equal(trials["state"], "complete")).sort_by([
+        ("task", "ascending"),
+        ("number", "ascending"),
+    ])
+    axes = {axis: table[column].to_pylist() for column, axis in axes_of(trials).items()}
+    count = table.num_rows
+    lattice = spec.get("lattice", {})
+
+    def words(values: Sequence[object]) -> NDArray[np.str_]:
+        return np.array([str(value) for value in values], dtype=np.str_)
+
+    def numbers(name: str) -> Floats:
+        if name not in table.column_names:
+            return np.full(count, np.nan)
+        return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+    def chosen(axis: str, default: str) -> NDArray[np.str_]:
+        return words(axes.get(axis, [lattice.get(axis, default)] * count))
+
+    def joined(names: Sequence[str]) -> NDArray[np.str_]:
+        rows = zip(*(axes[name] for name in names), strict=True) if names else [()] * count
+        return words([" ".join(f"{n}={_text(v)}" for n, v in zip(names, row, strict=True)) for row in rows])
+
+    seed = table["seed"].to_numpy().astype(np.int64)
+    sets = axes.get("class_seed", [spec.get("task", {}).get("class_seed", 0)] * count)
+    rest = [name for name in axes if name not in TASK_AXES and name not in _RULES]
+    level = joined([name for name in axes if name in TASK_AXES and name != "class_seed"])
+    layers = [[int(n) for n in one or []] for one in table["channels_per_layer"].to_pylist()]
+    return Networks(
+        key=words(table["key"].to_pylist()),
+        task=words(table["task"].to_pylist()),
+        rule=chosen("time_selection", "confidence"),
+        is_feed_forward=chosen("connections", "all") == "feed_forward",
+        seed=seed,
+        block=words([f"{one}/{number}" for one, number in zip(sets, seed, strict=True)]),
+        level=np.where(level == "", words(table["task"].to_pylist()), level),
+        setting=joined(rest),
+        accuracy=numbers("test_accuracy"),
+        breadth=numbers("breadth"),
+        depth=numbers("depth"),
+        time=numbers("test_time"),
+        channels=numbers("channels"),
+        macs=numbers("macs"),
+        limited={name: np.nan_to_num(numbers(f"limited_{name}")) > 0 for name in RESOURCES},
+        layers=layers,
+        values={name: numbers(name) for name in table.column_names if is_probe(name) or name == "updates"},
+        window=_window_of(lattice, axes),
+    )
+
+
+#: Axes that networks are told apart by before anything else.
+_RULES = ("time_selection", "connections")
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _window_of(lattice: Mapping[str, Any], axes: Mapping[str, object]) -> tuple[int, int] | None:
+    """Return what every network's window has; None where it grows, or is not the same for all."""
+    if lattice.get("window") == "auto" or axes.keys() & {"window", "channels", "layers"}:
+        return None
+    return int(lattice["channels"]), int(lattice["layers"])

@@ -1,0 +1,375 @@
+"""F4: the time that a network takes goes with the time that people take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from sweeper.analysis.findings.human import Condition, Difficulty
+from sweeper.analysis.findings.looks import WHOLE, Look, Looks, Probe
+from sweeper.analysis.findings.networks import Networks, grouped
+from sweeper.analysis.findings.statistics import (
+    DRAWS,
+    INTERVAL,
+    Estimate,
+    Floats,
+    Indices,
+    fisher_mean,
+    share_beyond,
+    spearman,
+    spearman_brown,
+    within,
+)
+from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
+from sweeper.errors import QueryError
+
+CLAIM = "F4"
+TITLE = "the time that a network takes goes with the time that people take"
+
+#: Share right that makes a network worth asking.
+LEAST_ACCURACY = 0.65
+
+#: The smallest correlation over images that matters, and over conditions.
+LEAST = 0.05
+LEAST_BY_CONDITION = 0.3
+
+#: Human data with a lower ceiling decide nothing.
+LEAST_CEILING = 0.2
+
+#: Random splits of people in halves.
+SPLITS = 100
+
+#: Levels of a kind of degradation that people must have seen, and networks too.
+LEAST_LEVELS = 5
+
+#: Images of a class that a correlation within it needs.
+LEAST_IMAGES = 10
+
+#: Levels are the same where they differ by less than this share.
+SAME_LEVEL = 0.05
+
+#: What a network does with an image that may go with difficulty, each signed so that harder images have more of it.
+PREDICTORS: Mapping[str, Callable[[Look], Floats]] = {
+    "steps": lambda look: look.steps,
+    "confidence of the first step": lambda look: -look.first_confidence,
+    "confidence of the last step": lambda look: -look.last_confidence,
+    "confidence at halting": lambda look: -look.confidence,
+    "area under the uncertainty": lambda look: look.uncertainty,
+    "brightness of the picture": lambda look: look.brightness,
+    "edges in the picture": lambda look: look.edges,
+}
+
+#: Those that steps must go beyond; of pictures either sign counts.
+BASELINES = (
+    "confidence of the first step",
+    "confidence of the last step",
+    "brightness of the picture",
+    "edges in the picture",
+)
+EITHER_SIGN = ("brightness of the picture", "edges in the picture")
+
+#: What the steps of networks without lateral and top-down connections are called.
+FEED_FORWARD = "steps of feed-forward networks"
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """Difficulty and what networks do, of the same images: (networks, images) by predictor."""
+
+    difficulty: Floats
+    label: NDArray[np.int64]
+    is_right: NDArray[np.bool_]
+    predictors: Mapping[str, Floats]
+    groups: Sequence[Indices]  # networks of each seed
+
+
+def by_image(
+    networks: Networks, looks: Looks, difficulty: Difficulty, task: str, rule: str, draws: int = DRAWS
+) -> list[Part]:
+    """Return whether steps go with how hard people found each image.
+
+    Args:
+        networks: Complete trials, of one task and rule, those without recurrence too.
+        looks: What they do with each image.
+        difficulty: How hard people found them; images are rows of the whole test set.
+        task, rule: What they are called.
+        draws: Of the bootstrap and the permutation test.
+
+    Raises:
+        QueryError: If the images are not those of the test set.
+    """
+    rng = np.random.default_rng(0)
+    able = networks.take((networks.accuracy >= LEAST_ACCURACY) & ~networks.is_feed_forward)
+    seeds = len(np.unique(able.seed))
+    if seeds < LEAST_SEEDS:
+        best = f", the best {networks.accuracy.max():.2f}" if len(networks) else ""
+        lacks = f"networks of {seeds} seeds have {LEAST_ACCURACY:g} right{best}; {LEAST_SEEDS} are needed"
+        return [Part(CLAIM, "by image", rule, task, Estimate(math.nan), "rank correlation", LEAST, lacks=lacks)]
+    plain = networks.take(networks.is_feed_forward)
+    matched = _matched(able, looks, difficulty)
+    others = _matched(plain, looks, difficulty) if len(plain) else None
+    ceiling = _ceiling(difficulty, matched)
+    found = _correlations(matched, others, rng, draws)
+    effect = found["steps"]
+    lacks = (
+        f"the ceiling of the human data is {ceiling:.2f}; {LEAST_CEILING:g} is needed"
+        if ceiling < LEAST_CEILING
+        else ""
+    )
+    return [
+        Part(
+            CLAIM,
+            "by image",
+            rule,
+            task,
+            effect.estimate,
+            "rank correlation within classes",
+            LEAST,
+            p=_permuted(matched, effect.estimate.value, rng, draws),
+            networks=len(able),
+            seeds=seeds,
+            lacks=lacks,
+            controls=tuple(
+                _beyond(effect, name, one) for name, one in found.items() if name in (*BASELINES, FEED_FORWARD)
+            )
+            + (() if others else (_NO_BASELINE,)),
+            numbers={
+                "difficulty": difficulty.meaning,
+                "images": len(matched.difficulty),
+                "ceiling": ceiling,
+                "correlations": [
+                    {"of": name, "value": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
+                    for name, one in found.items()
+                ],
+                "beyond_confidence": _beyond_confidence(matched),
+                "accuracy": float(able.accuracy.mean()),
+                "feed_forward_accuracy": float(plain.accuracy.mean()) if len(plain) else None,
+            },
+        )
+    ]
+
+
+_NO_BASELINE = Control(
+    FEED_FORWARD,
+    False,
+    "no network without lateral and top-down connections was trained",
+    qualifier="not compared with feed-forward networks",
+)
+
+
+def _matched(networks: Networks, looks: Looks, difficulty: Difficulty) -> _Matched:
+    whole = [looks[key][WHOLE] for key in networks.key]
+    count = len(whole[0].label)
+    is_known = (difficulty.image >= 0) & (difficulty.image < count) & np.isfinite(difficulty.value)
+    image = difficulty.image[is_known]
+    label = whole[0].label[image]
+    if difficulty.label is not None and (wrong := np.flatnonzero(label != difficulty.label[is_known])).size:
+        at, said = image[wrong[0]], difficulty.label[is_known][wrong[0]]
+        raise QueryError(
+            f"the human data are of other images: image {at} is of class {said} there, and of class {label[wrong[0]]} in "
+            "this sweep's test set. Sweep all images of that test set, in its order."
+        )
+    return _Matched(
+        difficulty.value[is_known],
+        label,
+        np.array([look.is_right[image] for look in whole]),
+        {name: np.array([of(look)[image] for look in whole]) for name, of in PREDICTORS.items()},
+        grouped(networks.seed),
+    )
+
+
+@dataclass(frozen=True)
+class _Correlation:
+    """A correlation with the draws that its interval comes from, so that two can be compared draw by draw."""
+
+    estimate: Estimate
+    draws: Floats
+
+
+def _correlations(
+    matched: _Matched, others: _Matched | None, rng: np.random.Generator, draws: int
+) -> dict[str, _Correlation]:
+    """Return the correlation of each predictor with difficulty, intervals over seeds and images drawn together."""
+    of = {False: matched, True: others}
+    names = {False: tuple(matched.predictors), True: ("steps",) if others else ()}
+    called = [*names[False], *([FEED_FORWARD] if others else [])]
+    classes = grouped(matched.label)
+
+    def correlated(images: Sequence[Indices], chosen: Mapping[bool, Indices]) -> Floats:
+        parts = [_of_networks(of[plain], names[plain], images, chosen[plain]) for plain in (False, True) if of[plain]]
+        return np.concatenate(parts)
+
+    every = correlated(classes, {plain: np.concatenate(one.groups) for plain, one in of.items() if one})
+    is_either = np.array([name in EITHER_SIGN for name in called])
+    signs = np.where(is_either & (every < 0), -1.0, 1.0)
+    drawn = np.empty((draws, len(called)))
+    for draw in range(draws):
+        images = [members[rng.integers(0, len(members), len(members))] for members in classes]
+        at = rng.random(max(len(one.groups) for one in of.values() if one))  # the same seeds of both kinds of networks
+        chosen = {
+            plain: np.concatenate([one.groups[int(x * len(one.groups))] for x in at[: len(one.groups)]])
+            for plain, one in of.items()
+            if one
+        }
+        drawn[draw] = signs * correlated(images, chosen)
+    found = {}
+    for column, name in enumerate(called):
+        known = drawn[np.isfinite(drawn[:, column]), column]
+        low, high = np.percentile(known, INTERVAL) if len(known) > 0.9 * draws else (math.nan, math.nan)
+        estimate = Estimate(float(signs[column] * every[column]), float(low), float(high))
+        found[name] = _Correlation(estimate, drawn[:, column])
+    return found
+
+
+def _of_networks(matched: _Matched | None, names: Sequence[str], classes: Sequence[Indices], chosen: Indices) -> Floats:
+    """Return of each predictor the mean over networks of its correlation within classes, among right answers."""
+    if matched is None:
+        return np.zeros(0)
+    network, times = np.unique(chosen, return_counts=True)
+    z = np.array([_within_classes(matched, names, classes, int(one)) for one in network])
+    is_known = np.isfinite(z)
+    weight = times[:, None] * is_known
+    with np.errstate(invalid="ignore"):
+        found: Floats = (np.where(is_known, z, 0) * weight).sum(0) / weight.sum(0)
+    return found
+
+
+def _within_classes(matched: _Matched, names: Sequence[str], classes: Sequence[Indices], network: int) -> list[float]:
+    """Return of each predictor the correlation within classes of one network, averaged by Fisher's z."""
+    found = []
+    for members in classes:
+        right = members[matched.is_right[network, members]]
+        if len(right) >= LEAST_IMAGES:
+            rows = [matched.difficulty[right], *(matched.predictors[name][network, right] for name in names)]
+            ranks = stats.rankdata(np.array(rows), axis=1)
+            ranks -= ranks.mean(1, keepdims=True)
+            sizes = np.sqrt(np.square(ranks).sum(1))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found.append(ranks[1:] @ ranks[0] / (sizes[1:] * sizes[0]))
+    columns = np.array(found).reshape(-1, len(names)).T
+    return [fisher_mean(column) for column in columns]
+
+
+def _permuted(matched: _Matched, found: float, rng: np.random.Generator, draws: int) -> float:
+    """Return the p-value of a correlation of steps: difficulty is exchanged among the images of each class."""
+    classes, every = grouped(matched.label), np.concatenate(matched.groups)
+    drawn = np.empty(draws)
+    for draw in range(draws):
+        shuffled = matched.difficulty.copy()
+        for members in classes:
+            shuffled[members] = rng.permutation(shuffled[members])
+        drawn[draw] = _of_networks(replace(matched, difficulty=shuffled), ("steps",), classes, every)[0]
+    return share_beyond(found, drawn)
+
+
+def _ceiling(difficulty: Difficulty, matched: _Matched) -> float:
+    """Return the highest correlation that could be expected: the root of the reliability between halves of people."""
+    rng = np.random.default_rng(1)
+    is_known = np.isfinite(difficulty.value) & (difficulty.image >= 0)
+    label = np.full(len(difficulty.image), -1)
+    label[np.flatnonzero(is_known)[: len(matched.label)]] = matched.label
+    found = []
+    for _ in range(SPLITS):
+        one, other = difficulty.halves(rng)
+        both = np.isfinite(one) & np.isfinite(other) & (label >= 0)
+        found.append(within(one[both], other[both], label[both], least=LEAST_IMAGES))
+    return math.sqrt(spearman_brown(float(np.nanmean(found)))) if np.isfinite(found).any() else 0.0
+
+
+def _beyond(steps: _Correlation, name: str, other: _Correlation) -> Control:
+    """Return whether steps go with difficulty more than something else does, by the interval of the difference."""
+    difference = steps.draws - other.draws
+    known = difference[np.isfinite(difference)]
+    low, high = np.percentile(known, INTERVAL) if len(known) else (math.nan, math.nan)
+    value = steps.estimate.value - other.estimate.value
+    return Control(
+        name,
+        bool(low > 0),
+        f"that of steps is larger by {value:.3f} ({low:.3f} to {high:.3f})",
+        qualifier=f"no better than {name}",
+    )
+
+
+def _beyond_confidence(matched: _Matched) -> float:
+    """Return the mean over networks of the correlation of steps with confidence at halting held fixed."""
+    found = []
+    for network, is_right in enumerate(matched.is_right):
+        steps, confidence = (matched.predictors[name][network] for name in ("steps", "confidence at halting"))
+        found.append(
+            within(
+                steps[is_right],
+                matched.difficulty[is_right],
+                matched.label[is_right],
+                [confidence[is_right]],
+                LEAST_IMAGES,
+            )
+        )
+    known = np.array(found)[np.isfinite(found)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+    """Return how mean steps go with people's median reaction time over the levels of each kind; described only.
+
+    Args:
+        networks: Complete trials, of one task and rule.
+        looks: What they do with each image under each probe.
+        conditions: What people did.
+
+    Returns:
+        A row for each kind of at least 5 levels that both saw: the correlation of steps and of confidence, averaged
+        over networks, the human data's ceiling, and the levels themselves.
+    """
+    found = []
+    for kind in dict.fromkeys(one.kind for one in conditions):
+        levels = [one for one in conditions if one.kind == kind]
+        seen = [(one, _probe_of(looks[key], kind, one.level)) for key in networks.key[:1] for one in levels]
+        both = [(one, probe) for one, probe in seen if probe is not None]
+        if len({probe for _, probe in both}) < LEAST_LEVELS:
+            continue
+        seconds = [one.seconds for one, _ in both]
+
+        def over_levels(of: Callable[[Look], Floats], both: Any = both, seconds: Any = seconds) -> float:
+            return fisher_mean([
+                spearman([float(of(looks[key][probe]).mean()) for _, probe in both], seconds) for key in networks.key
+            ])
+
+        found.append({
+            "kind": kind,
+            "levels": len(both),
+            "steps": over_levels(PREDICTORS["steps"]),
+            "confidence": over_levels(PREDICTORS["confidence at halting"]),
+            "ceiling": _ceiling_over_levels([one for one, _ in both]),
+            "rows": [
+                {
+                    "level": one.level,
+                    "seconds": one.seconds,
+                    "steps": float(np.mean([looks[key][probe].steps.mean() for key in networks.key])),
+                    "accuracy": float(np.mean([looks[key][probe].is_right.mean() for key in networks.key])),
+                }
+                for one, probe in both
+            ],
+        })
+    return found
+
+
+def _probe_of(of: Mapping[Probe, Look], kind: str, level: float) -> Probe | None:
+    """Return the probe of a kind at a level, as whole images at level 0; None where it was not shown."""
+    if level == 0:
+        return WHOLE
+    known = [probe for probe in of if probe[0] == kind and abs(probe[1] - level) <= SAME_LEVEL * level]
+    return min(known, key=lambda probe: abs(probe[1] - level)) if known else None
+
+
+def _ceiling_over_levels(conditions: Sequence[Condition]) -> float:
+    found = []
+    for split in range(SPLITS):  # the same people are in either half for all levels
+        halves = [one.halves(np.random.default_rng(split)) for one in conditions]
+        found.append(spearman([a for a, _ in halves], [b for _, b in halves]))
+    return math.sqrt(spearman_brown(float(np.nanmean(found)))) if np.isfinite(found).any() else 0.0

@@ -1,0 +1,200 @@
+"""What a stored sweep says about the five claims, from its tracker alone, as plain values and in words."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from sweeper.errors import QueryError
+from sweeper.results.sweep_tables import SweepTables
+
+if TYPE_CHECKING:  # scipy is loaded by whoever asks for findings
+    from sweeper.analysis.findings.verdicts import Finding, Part
+
+#: Pixels of the side of `digits`, where no trial says what images it saw.
+_DIGITS_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a sweep says about claims.
+
+    Attributes:
+        sweep: Its name.
+        findings: One for each claim that was asked about.
+    """
+
+    sweep: str
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as JSON holds them; numbers that are not finite are still NaN."""
+        return {"sweep": self.sweep, "claims": [claim_values(one) for one in self.findings]}
+
+    def to_table(self) -> pa.Table:
+        """Return one row for each effect: claim, task, halting rule, effect with interval, p, verdict."""
+        rows = [row_of(part) for finding in self.findings for part in finding.parts]
+        return pa.Table.from_pylist(rows, SCHEMA)
+
+
+#: A row for each effect.
+SCHEMA = pa.schema([
+    ("claim", pa.string()),
+    ("task", pa.string()),
+    ("rule", pa.string()),
+    ("effect_of", pa.string()),
+    ("effect", pa.float64()),
+    ("low", pa.float64()),
+    ("high", pa.float64()),
+    ("unit", pa.string()),
+    ("least", pa.float64()),
+    ("p", pa.float64()),
+    ("p_corrected", pa.float64()),
+    ("networks", pa.int64()),
+    ("seeds", pa.int64()),
+    ("verdict", pa.string()),
+    ("qualifier", pa.string()),
+    ("why", pa.string()),
+])
+
+
+def row_of(part: Part) -> dict[str, Any]:
+    """Return an effect as a row of `SCHEMA`; what is not known is null."""
+    row = {
+        "claim": part.claim,
+        "task": part.task,
+        "rule": part.rule,
+        "effect_of": part.name,
+        "effect": part.effect.value,
+        "low": part.effect.low,
+        "high": part.effect.high,
+        "unit": part.unit,
+        "least": part.least,
+        "p": part.p,
+        "p_corrected": part.corrected,
+        "networks": part.networks,
+        "seeds": part.seeds,
+        "verdict": str(part.verdict),
+        "qualifier": part.qualifier,
+        "why": part.why,
+    }
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+
+
+def claim_values(finding: Finding) -> dict[str, Any]:
+    """Return what is said about one claim as plain values."""
+    from sweeper.analysis.findings.decide import SHIPPED
+
+    return {
+        "claim": finding.claim,
+        "title": finding.title,
+        "verdicts": [
+            {"task": task, "rule": rule, "verdict": str(verdict)} for (task, rule), verdict in finding.verdicts.items()
+        ],
+        "missing": list(finding.missing),
+        "shipped": SHIPPED[finding.claim],
+        "parts": [
+            {
+                **row_of(part),
+                "controls": [
+                    {"name": one.name, "passed": one.is_passed, "says": one.says, "qualifier": one.qualifier}
+                    for one in part.controls
+                ],
+                "numbers": dict(part.numbers),
+            }
+            for part in finding.parts
+        ],
+        "described": [dict(one) for one in finding.described],
+    }
+
+
+def lacks(finding: Finding) -> str:
+    """Return in words what a sweep lacks to answer a claim, and which shipped sweep has it."""
+    from sweeper.analysis.findings.decide import SHIPPED
+
+    return (
+        f"this sweep cannot answer: {'; '.join(finding.missing)}. "
+        f"The shipped sweep {SHIPPED[finding.claim]} has what it takes."
+    )
+
+
+def findings_of(sweep: SweepTables, claims: Sequence[str] = (), human: Sequence[str | Path] = ()) -> Findings:
+    """Decide claims for a stored sweep.
+
+    Args:
+        sweep: Read from its tracker alone.
+        claims: Which of F1 to F5; none for all.
+        human: Files with what people did, in the columns of docs/reference/human-data.md.
+
+    Raises:
+        QueryError: If there is no such claim, a file cannot be read, or its images are others.
+    """
+    from sweeper.analysis.findings.decide import CLAIMS, Evidence, decide
+    from sweeper.analysis.findings.looks import looks_of
+    from sweeper.analysis.findings.networks import networks_of
+
+    wanted = [_known(claim, CLAIMS) for claim in claims] or list(CLAIMS)
+    read = [
+        (Path(file).name, _read(Path(file))) for file in human
+    ]  # what cannot be is refused before anything is asked
+    networks = networks_of(sweep.trials(), sweep.spec)
+    try:
+        looks = looks_of(sweep.probes())
+    except QueryError:  # none was kept: each claim says what it lacks
+        looks = {}
+    people = _joined(read, sweep)
+    found = decide(Evidence(sweep.spec, networks, looks, people), wanted)
+    return Findings(sweep.name, tuple(found))
+
+
+def _known(claim: str, claims: Mapping[str, str]) -> str:
+    if claim.upper() in claims:
+        return claim.upper()
+    close = difflib.get_close_matches(claim.upper(), claims, 1)
+    meant = f" Did you mean {close[0]}?" if close else ""
+    raise QueryError(f"there is no claim {claim!r} (there are: {', '.join(claims)}).{meant}")
+
+
+def _read(file: Path) -> pa.Table:
+    """Return a table of human data, from Parquet or CSV."""
+    try:
+        if file.suffix.lower() == ".csv":
+            return pyarrow.csv.read_csv(file)
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise QueryError(f"the human data in {file} cannot be read: {reason}. Name a Parquet or CSV file.") from error
+
+
+def _joined(read: Sequence[tuple[str, pa.Table]], sweep: SweepTables) -> Any:
+    """Return what all files say of people; None for no file."""
+    from sweeper.analysis.findings.human import Human, human_of
+
+    if not read:
+        return None
+    said = [human_of(table, name, _side_of(sweep)) for name, table in read]
+    by_image = [one.difficulty for one in said if one.difficulty is not None]
+    if len(by_image) > 1:
+        raise QueryError(
+            f"{len(by_image)} of the files say how hard people found each image. Name one of them at a time."
+        )
+    conditions = tuple(condition for one in said for condition in one.conditions)
+    return Human(by_image[0] if by_image else None, conditions)
+
+
+def _side_of(sweep: SweepTables) -> int:
+    """Return the pixels of the shorter side of a sweep's images, as a stored network says it."""
+    from sweeper.training.network_file import describe_bytes
+
+    for key in sweep.network_keys:
+        if (data := sweep.network(key)) is not None:
+            return min(describe_bytes(data, key).graph.image[1:])
+    return _DIGITS_SIDE
