@@ -301,10 +301,12 @@ class LatticeSpec(Frozen):
 
     @model_serializer(mode="wrap")
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        unused = {"channels", "layers", "steps"} if self.window is WindowKind.AUTO else {"memory_mib"}
-        if self.connections is Connections.ALL:
-            unused.add("connections")  # see `LEFT_OUT`
-        return {name: value for name, value in handler(self).items() if name not in unused}
+        unused = ("channels", "layers", "steps") if self.window is WindowKind.AUTO else ("memory_mib",)
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in unused and value != LEFT_OUT.get(f"lattice.{name}")
+        }
 
     @field_validator("connections")  # after `window` and `bottom_up`, which it is checked against
     @classmethod
@@ -388,7 +390,7 @@ class PressuresSpec(Frozen):
 
 
 #: Names in a flat setting that are left out where they have this value, which all had before there was a choice: so the
-#: keys of settings from before are what they were.
+#: keys of settings from before are what they were. Whoever reads one of them by name reads the setting `in_full`.
 LEFT_OUT: Mapping[str, Scalar] = {"lattice.connections": str(Connections.ALL)}
 
 #: The sections of a setting, in the order in which a sweep's product is formed.

@@ -138,6 +138,7 @@ EXPORTED = [
     Window((7, 5, 2), 6, (1, 8, 8), 10, time_selection="fixed"),
     Window((16, 12), 1, (1, 28, 28), 10, halve=(1, 2)),
     Window((6,), 4, (3, 16, 16), 3, kernel=5),
+    Window((8, 8, 8), 4, (1, 8, 8), 10, halve=(2,), bottom_up="next", connections="feed_forward"),
 ]
 
 
