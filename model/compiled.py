@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -149,6 +150,7 @@ class _Call:
             *(*(height for height, _ in sides), *(width for _, width in sides)),
         ]
         self.sizes = (ctypes.c_int32 * len(sizes))(*sizes)
+        self.absent = _zeros_for(geometry, images)
 
     @property
     def batch(self) -> int:
@@ -162,7 +164,7 @@ class _Call:
     def forward(self, flat: Sequence[Tensor], records: Tensor | None) -> Tensor:
         """Return the features; into `records`, if given, goes what `backward` needs."""
         geometry = self.geometry
-        weights = [weight.detach().contiguous() for weight in flat]
+        weights = [weight.detach().contiguous() for weight in (*flat, *self.absent)]
         shape = (geometry.steps, self.batch, geometry.population, sum(geometry.channels))
         features = self.images.new_empty(shape)
         images = self.images.detach()
@@ -175,7 +177,7 @@ class _Call:
 
     def backward(self, flat: Sequence[Tensor], slope_TBPF: Tensor, records: Tensor) -> list[Tensor]:
         """Return the slopes of the weights."""
-        weights = [weight.detach().contiguous() for weight in flat]
+        weights = [weight.detach().contiguous() for weight in (*flat, *self.absent)]
         slope_TBPF = slope_TBPF.contiguous()
         parts = list(self._parts())
         chunks = sorted({part.first_image for part in parts})
@@ -191,7 +193,8 @@ class _Call:
         for chunk in sums[1:]:
             total += chunk
         found = total.split(sizes)  # type: ignore[no-untyped-call]
-        return [slope.view_as(weight) for slope, weight in zip(found, weights, strict=True)]
+        # Those of absent weights, which come last, are of no use to anybody.
+        return [slope.view_as(weight) for slope, weight in zip(found, flat, strict=False)]
 
     def _parts(self) -> Iterator[Range]:
         """Yield what is worked on in one go: some images of all networks, or of one where threads share the work."""
@@ -201,6 +204,18 @@ class _Call:
             last = min(first + IMAGES_OF_A_PART, self.batch)
             for network in range(0, networks, each):
                 yield Range(self.batch, network, network + each, first, last)
+
+
+def _zeros_for(geometry: Geometry, like: Tensor) -> list[Tensor]:
+    """Return zeros in place of the lateral and top-down weights of a feed-forward network; the code knows none without.
+
+    A sum with zeros is the same to the last bit. They are made anew for each call and are no weights of the network, so
+    that nothing can ever learn them.
+    """
+    if not geometry.is_feed_forward or geometry.steps == 1:
+        return []
+    shapes = [(c, c) for c in geometry.channels] + [*pairwise(geometry.channels)]
+    return [like.new_zeros(geometry.population * to * of * geometry.kernel**2) for to, of in shapes]
 
 
 def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:

@@ -73,7 +73,7 @@ class _Join(NamedTuple):
 def _joins(lattice: Lattice) -> list[_Join]:
     layers, up_delay = range(lattice.window.layers), lattice.window.up_delay
     joins = [_Join(l, l - 1, up_delay, _any(lattice.bottom_up[l])) for l in layers[1:]]
-    if lattice.window.is_recurrent:
+    if lattice.window.has_recurrent_weights:
         joins += [_Join(l, l, 1, _any(lattice.lateral[l])) for l in layers]
         joins += [_Join(l, l + 1, 1, _any(lattice.top_down[l])) for l in layers[:-1]]
     return joins
@@ -170,9 +170,9 @@ def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
     Counted as computed by what stops at that step: the image's drive once; readout, and a hazard that reads the state,
-    at every step; lateral and top-down input from the second step on, and bottom-up input at every step, or from the
-    second on where it takes a step. What layers say that the image has not reached yet is computed too. Kernels count
-    in full at the image's border. Pooling is not counted.
+    at every step; lateral and top-down input from the second step on, where there are such weights; bottom-up input at
+    every step, or from the second on where it takes a step. What layers say that the image has not reached yet, or that
+    no longer changes, is computed too. Kernels count in full at the image's border. Pooling is not counted.
     """
     k2 = window.kernel**2
     once = readout = rising = recurrent = 0
@@ -182,9 +182,9 @@ def count_macs(window: Window, steps: float) -> float:
         below = window.channels[layer - 2] if layer > 1 else window.image[0]
         bottom_up = k2 * c * below * pixels
         once, rising = (bottom_up, rising) if layer == 1 else (once, rising + bottom_up)
-        recurrent += k2 * c * c * pixels
-        if layer > 1:
-            recurrent += k2 * c * below * pixels  # top-down, convolved at the side of the layer above
+        if window.has_recurrent_weights:
+            # Top-down input is convolved at the side of the layer above.
+            recurrent += k2 * c * (c + (below if layer > 1 else 0)) * pixels
         readout += c * (window.classes + window.reads_state)
     return once + steps * readout + max(0.0, steps - window.up_delay) * rising + max(0.0, steps - 1) * recurrent
 

@@ -36,8 +36,8 @@ class Graph:
         sides: Height and width of each layer's state.
         step_dist: Share of images that are answered after exactly step 1, 2, …
         bottom_up: Of each layer, from the layer below; of the first layer, from the image.
-        lateral: Of each layer, from itself one step before. Empty with a single step.
-        top_down: Of each layer but the deepest, from the layer above one step before. Empty with a single step.
+        lateral: Of each layer, from itself one step before. Empty with a single step, and in a feed-forward network.
+        top_down: Of each layer but the deepest, from the layer above one step before. Empty as those are.
         readout: Of each layer, the norm of each channel's weights to the classes.
         parameters: Number of weights.
         up_delay: Steps that bottom-up input takes, 0 or 1; that from the image none, which is there at every step.

@@ -101,9 +101,9 @@ class _Recurrence:
         before, self.states = self.states, []
         for l in range(self.window.layers):
             drive = self._bottom_up_input(before, l)
-            if before:
+            if before and self.window.has_recurrent_weights:
                 drive = drive + self._convolved(before[l], self.lattice.lateral[l])
-            if before and l + 1 < self.window.layers:
+            if before and self.window.has_recurrent_weights and l + 1 < self.window.layers:
                 down = self._convolved(before[l + 1], self.lattice.top_down[l])
                 drive = drive + F.interpolate(down, size=drive.shape[-2:], mode="nearest")
             self.states.append(drive.relu())

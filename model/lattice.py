@@ -10,7 +10,7 @@ with 2-D convolutions `*`, h[l,0] = 0 for every layer and nothing above the deep
 within the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
 lateral; D is top-down, up-sampled where the layer above has a smaller image. With a single step nothing
 would ever flow through W and D, and there is no step to choose: a lattice over a window of one step has
-neither, nor weights for time selection.
+neither, nor weights for time selection. A window may also be asked for without them over many steps (`feed_forward`).
 
 A window may ask for the other convention, in which bottom-up input takes a step as lateral and top-down input do:
 
@@ -19,6 +19,7 @@ A window may ask for the other convention, in which bottom-up input takes a step
 The image is there before the first step, so the first layer sees it at every step, from the first on. The image
 reaches layer l at step l. Until then the layer is what the equation makes of zeros: h[l,1] = relu(b[l]), the same for
 every image, and read out and passed on like any other state. A layer deeper than there are steps never sees the image.
+Without W and D this is a feed-forward network with early exits: layer l stays as it is from step l on.
 
 Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
 layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
@@ -129,7 +130,7 @@ class Lattice(nn.Module):
             )
 
         self.bottom_up = stacked("bottom_up")  # U[l]: (P, C_l, C_{l-1}, k, k)
-        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k), none over a window of one step
+        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k), none over one step, or feed-forward
         self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), nor for the deepest layer
         self.bias = stacked("bias")  # b[l]: (P, C_l)
         self.readout = stacked("readout")  # R[l]: (P, K, C_l)
@@ -182,9 +183,9 @@ class Lattice(nn.Module):
         found: list[Projection] = []
         for l in range(self.window.layers):
             found.append(Projection("bottom_up", l, self.bottom_up[l], l, l - 1 if l else None))
-            if self.window.is_recurrent:
+            if self.window.has_recurrent_weights:
                 found.append(Projection("lateral", l, self.lateral[l], l, l))
-            if self.window.is_recurrent and l + 1 < self.window.layers:
+            if self.window.has_recurrent_weights and l + 1 < self.window.layers:
                 found.append(Projection("top_down", l, self.top_down[l], l, l + 1))
             found.append(Projection("bias", l, self.bias[l], l, None))
             found.append(Projection("readout", l, self.readout[l], None, l))
@@ -380,7 +381,16 @@ def geometry_of(window: Window, population: int) -> Geometry:
     layers = range(1, window.layers + 1)
     strides = tuple(2 if layer in window.halve else 1 for layer in layers)
     sides = tuple(window.side(layer) for layer in layers)
-    return Geometry(population, window.steps, window.channels, strides, sides, window.kernel, window.up_delay)
+    return Geometry(
+        population,
+        window.steps,
+        window.channels,
+        strides,
+        sides,
+        window.kernel,
+        window.up_delay,
+        window.is_feed_forward,
+    )
 
 
 def pooled_std(var: Tensor) -> Tensor:
@@ -404,8 +414,8 @@ def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
 
     for index, c in enumerate(window.channels):
         below = window.channels[index - 1] if index else window.image[0]
-        itself = c if window.is_recurrent else 0
-        above = window.channels[index + 1] if window.is_recurrent and index + 1 < window.layers else 0
+        itself = c if window.has_recurrent_weights else 0
+        above = window.channels[index + 1] if window.has_recurrent_weights and index + 1 < window.layers else 0
         fan_in = k2 * (below + itself + above)
         weights["bottom_up"].append(kernel(c, below, fan_in))
         if itself:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.numpy import save as safetensors_bytes
 from sweeper.model.aside import written_aside
 from sweeper.model.lattice import Lattice
 from sweeper.model.network import Network
-from sweeper.model.saved_network import ENTRY, FORMAT, SavedNetwork, decode_saved, digest, read_saved
+from sweeper.model.saved_network import ENTRY, SavedNetwork, decode_saved, digest, read_saved, stored_window
 
 
 def encode(network: Lattice, description: Mapping[str, Any]) -> bytes:
@@ -28,7 +27,8 @@ def encode(network: Lattice, description: Mapping[str, Any]) -> bytes:
     """
     Network(network)  # refuses populations
     weights = weights_of(network)
-    content = {"format": FORMAT, "window": asdict(network.window), "description": dict(description)}
+    format_, window = stored_window(network.window)
+    content = {"format": format_, "window": window, "description": dict(description)}
     text = json.dumps({**content, "sha256": digest(content, weights)}, allow_nan=False)
     return bytes(safetensors_bytes(weights, {ENTRY: text}))
 

@@ -41,6 +41,7 @@ class Geometry:
         sides: Height and width of each layer's state.
         kernel: Side of the kernels.
         up_delay: Steps from a layer's state to the input of the layer above, 0 or 1.
+        is_feed_forward: Whether there are no lateral and top-down weights, however many steps.
     """
 
     population: int
@@ -50,6 +51,12 @@ class Geometry:
     sides: tuple[tuple[int, int], ...]
     kernel: int
     up_delay: int = 0
+    is_feed_forward: bool = False
+
+    @property
+    def has_recurrent_weights(self) -> bool:
+        """Whether states say anything to their own layer and to the one below at the next step."""
+        return self.steps > 1 and not self.is_feed_forward
 
     @property
     def layers(self) -> int:
@@ -57,8 +64,8 @@ class Geometry:
         return len(self.channels)
 
     def is_up_joined(self, l: int) -> bool:
-        """Whether the way up from layer l shares its convolution; not where its stride differs."""
-        return l + 1 < self.layers and self.strides[l + 1] == 1
+        """Whether the way up from layer l shares its convolution; not where its stride differs, or it is alone."""
+        return not self.is_feed_forward and l + 1 < self.layers and self.strides[l + 1] == 1
 
     @cached_property
     def parts(self) -> list[dict[str, slice]]:
@@ -113,7 +120,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of a population, by layer, each with the population first; no lateral ones for a single step."""
+    """The weights of a population, by layer, each with the population first.
+
+    There are no lateral and top-down ones for a single step, nor for a feed-forward network.
+    """
 
     bottom_up: list[Tensor]
     bias: list[Tensor]
@@ -174,7 +184,7 @@ def unroll(geometry: Geometry, images: Tensor, weights: Weights) -> Tensor:
 def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Tensor] | None) -> Tensor:
     """Compute the features; into `kept`, if given, every layer's states of all steps."""
     T, L, B = geometry.steps, geometry.layers, images.shape[0]
-    joined = weights.joined(geometry) if T > 1 else []
+    joined = weights.joined(geometry) if geometry.has_recurrent_weights else []
     apart = geometry.apart
     image_drive = geometry.convolve(images, weights.bottom_up[0], weights.bias[0], geometry.strides[0])
     bottom_up = {0: apart(image_drive)}
@@ -188,7 +198,7 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
         arriving = dict(bottom_up) if geometry.up_delay else bottom_up
         for l in range(L):
             drive = arriving[l]
-            if t:  # h[l,0] = 0: the first step has neither lateral nor top-down input
+            if t and joined:  # h[l,0] = 0: the first step has neither lateral nor top-down input
                 drive = drive + lateral[l]
                 if l + 1 < L:
                     drive += top_down[l]
@@ -196,7 +206,7 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
             h = F.relu(drive) if room is None else torch.clamp_min(drive, 0, out=room)
             features.append(h.mean(dim=(-2, -1)))
             state, parts = h.flatten(1, 2), geometry.parts[l]
-            if t + 1 < T:
+            if t + 1 < T and joined:
                 ways = apart(geometry.convolve(state, *joined[l]))
                 lateral[l] = ways[:, :, parts["lateral"]]
                 if l:
@@ -260,7 +270,7 @@ class _Backward:
     def __init__(self, geometry: Geometry, weights: Weights, states: Sequence[Tensor], batch: int) -> None:
         self.geometry, self.weights, self.states, self.batch = geometry, weights, states, batch
         T, L = geometry.steps, geometry.layers
-        self.joined = [kernels for kernels, _ in weights.joined(geometry)] if T > 1 else []
+        self.joined = [kernels for kernels, _ in weights.joined(geometry)] if geometry.has_recurrent_weights else []
         outputs = [kernels.shape[1] for kernels in self.joined]
         self.ways = [geometry.empty(T - 1, batch, l, o, states[0]) for l, o in enumerate(outputs)]
         self.rises = T - geometry.up_delay  # steps whose states the layers above take
@@ -283,7 +293,7 @@ class _Backward:
         height, width = geometry.sides[l]
         pooled = (slope_BPF[..., self.features[l]] / (height * width)).flatten(1)[..., None, None]
         slope: Tensor | None = None
-        if t + 1 < geometry.steps:
+        if t + 1 < geometry.steps and self.joined:
             slope = geometry.slopes(self._step(self.ways[l], t), state, self.joined[l], 1, "input")[0]
         if t < self.rises and (l in self.ups or (l + 1 < geometry.layers and t + 1 == geometry.steps)):
             up = self._step(self.ups[l], t) if l in self.ups else self.last_up[l]
@@ -308,7 +318,7 @@ class _Backward:
             self.last_up[l - 1] = slope
         else:
             self._way(l - 1, risen, "up").copy_(slope_5d)
-        if t == 0:
+        if t == 0 or not self.joined:
             return
         self._way(l, t - 1, "lateral").copy_(slope_5d)
         if l + 1 < L:
@@ -343,7 +353,7 @@ class _Backward:
                 found.bias.append(torch.zeros_like(self.weights.bias[l + 1]))
         for l, slope in self.first_bias.items():
             found.bias[l].add_(slope)
-        for l in range(L if T > 1 else 0):
+        for l in range(L if self.joined else 0):
             before = self.states[l][: (T - 1) * self.batch]
             _, kernels, bias = geometry.slopes(self.ways[l], before, self.joined[l], 1, "weight")
             kernels, parts = _divided(kernels, 0, geometry.population), geometry.parts[l]

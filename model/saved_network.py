@@ -3,7 +3,7 @@
 A safetensors file. Its tensors are the state of the lattice by name, in float32. The metadata hold one entry,
 `sweeper`, with JSON:
 
-    format        2; a reader refuses a newer one, and 1 lacks the window's bottom_up, which was `within`
+    format        the least that can say what the window is, see `_ADDED`; a reader refuses a newer one than it knows
     window        the fields of `Window`
     description   whatever the writer knows of the network
     sha256        of all of this and of every tensor: it finds damage, it is no signature
@@ -15,7 +15,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -24,12 +24,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from sweeper.model.errors import ModelError, NetworkFileError
-from sweeper.model.window import FORMER_NAMES, Window
+from sweeper.model.window import ALL, FORMER_NAMES, Window
 
-FORMAT = 2
+FORMAT = 3
 
-#: Fields of a window that files of format 1 lack, and what they were then.
-_ADDED: Mapping[str, Any] = {"bottom_up": "within", "standardize": "none"}
+#: Format -> fields of a window that files of former ones lack, and what they were then.
+_ADDED: Mapping[int, Mapping[str, Any]] = {
+    2: {"bottom_up": "within", "standardize": "none"},
+    3: {"connections": ALL},
+}
+
+#: The last format whose readers every file is written for that need not say more.
+_COMMON_FORMAT = 2
 
 #: The one entry of the metadata.
 ENTRY = "sweeper"
@@ -50,6 +56,20 @@ class SavedNetwork:
     window: Window
     weights: Weights
     description: Mapping[str, Any]
+
+
+def stored_window(window: Window) -> tuple[int, dict[str, Any]]:
+    """Return the format of a file that says what a window is, and the fields that it says it by.
+
+    Fields that came after `_COMMON_FORMAT` are left out where they are as they were before there was a choice: so
+    versions that do not know them read every network that they could have trained, and refuse the others as newer.
+    """
+    values, format_ = asdict(window), FORMAT
+    while format_ > _COMMON_FORMAT and all(values[name] == was for name, was in _ADDED[format_].items()):
+        for name in _ADDED[format_]:
+            del values[name]
+        format_ -= 1
+    return format_, values
 
 
 def read_saved(path: str | Path) -> SavedNetwork:
@@ -161,8 +181,9 @@ def _content_of(text: str, path: Path) -> dict[str, Any]:
 
 def _window_of(content: Mapping[str, Any], path: Path) -> Window:
     values, types = dict(content["window"]), get_type_hints(Window)
-    if content["format"] == 1:
-        values = {**_ADDED, **values}
+    for brought_in, fields_of_it in _ADDED.items():
+        if content["format"] < brought_in:
+            values = {**fields_of_it, **values}
     named = values.get("time_selection")
     if isinstance(named, str):
         values["time_selection"] = FORMER_NAMES.get(named, named)

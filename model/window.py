@@ -10,6 +10,9 @@ from sweeper.model.errors import WindowError
 #: How the step of the answer is chosen; `model.time_selection` says what each does.
 FIXED, CONFIDENCE, STATE = TIME_SELECTIONS = ("fixed", "confidence", "state")
 
+#: Which weights a window has beside its bottom-up ones: lateral and top-down ones too, or none.
+ALL, FEED_FORWARD = CONNECTIONS = ("all", "feed_forward")
+
 #: What files of earlier versions say, and what it is called now.
 FORMER_NAMES = {"adaptive": CONFIDENCE}
 
@@ -31,6 +34,8 @@ class Window:
         bottom_up: When a layer takes what the layer below says: `within` the same step, or at the `next` one.
         standardize: What is done to pixels first: `images`, by mean and standard deviation of each channel over the
             training images; `each`, by those of the image itself; or `none`.
+        connections: `all`; or `feed_forward`: bottom-up ones alone, at the `next` step, so that layer l of a network
+            with early exits is there from step l on.
     """
 
     channels: tuple[int, ...]
@@ -42,6 +47,7 @@ class Window:
     time_selection: str = CONFIDENCE
     bottom_up: str = "within"
     standardize: str = "none"
+    connections: str = ALL
 
     def __post_init__(self) -> None:
         if any(c < 1 for c in self.channels):
@@ -61,6 +67,14 @@ class Window:
             )
         if self.standardize not in {"images", "each", "none"}:
             raise WindowError(f"pixels are standardized by images, each or none, but got {self.standardize!r}")
+        if self.connections not in CONNECTIONS:
+            known = " or ".join(map(repr, CONNECTIONS))
+            raise WindowError(f"connections are {known}, but got connections={self.connections!r}")
+        if self.is_feed_forward and not self.up_delay:
+            raise WindowError(
+                "all steps of a feed-forward network are equal where bottom-up input is taken within the step: "
+                f"connections={self.connections!r} goes with bottom_up='next', but got bottom_up={self.bottom_up!r}"
+            )
         for layer in range(1, len(self.channels) + 1):
             below, above = self.side(layer - 1), self.side(layer)
             if layer in self.halve and min(below) < 2:
@@ -76,8 +90,18 @@ class Window:
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether any step has one before it, so that lateral and top-down weights are of use."""
+        """Whether any step has one before it, so that there is a step to choose."""
         return self.steps > 1
+
+    @property
+    def is_feed_forward(self) -> bool:
+        """Whether its layers hear the layer below alone, however many steps there are."""
+        return self.connections == FEED_FORWARD
+
+    @property
+    def has_recurrent_weights(self) -> bool:
+        """Whether there are lateral and top-down weights: not where there is no step before for them to read."""
+        return self.is_recurrent and not self.is_feed_forward
 
     @property
     def is_adaptive(self) -> bool:
@@ -135,8 +159,8 @@ class Window:
         kernel = (self.kernel, self.kernel)
         layers: dict[str, list[Shape]] = {
             "bottom_up": [(c, below, *kernel) for below, c in pairwise(sources)],
-            "lateral": [(c, c, *kernel) for c in self.channels if self.is_recurrent],
-            "top_down": [(c, above, *kernel) for c, above in pairwise(self.channels) if self.is_recurrent],
+            "lateral": [(c, c, *kernel) for c in self.channels if self.has_recurrent_weights],
+            "top_down": [(c, above, *kernel) for c, above in pairwise(self.channels) if self.has_recurrent_weights],
             "bias": [(c,) for c in self.channels],
             "readout": [(self.classes, c) for c in self.channels],
             "hazard": [(1, c) for c in self.channels if self.reads_state],

@@ -93,11 +93,11 @@ class NetworkGraph(Protocol):
 
     @property
     def lateral(self) -> Sequence[Sequence[Sequence[float]]]:
-        """Strengths of each layer from itself one step before; empty with a single step."""
+        """Strengths of each layer from itself one step before; empty where there are none."""
 
     @property
     def top_down(self) -> Sequence[Sequence[Sequence[float]]]:
-        """Strengths of each layer but the deepest from the layer above one step before; empty with a single step."""
+        """Strengths of each layer but the deepest from the layer above one step before; empty where there are none."""
 
     @property
     def readout(self) -> Sequence[Sequence[float]]:

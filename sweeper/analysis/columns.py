@@ -121,6 +121,7 @@ AXES: Mapping[str, Column] = _columns(
     Column("halve", "", "layers whose images have half the side of those below"),
     Column("time_selection", "", "how a network decides after which step to answer"),
     Column("bottom_up", "", "whether a layer takes what the one below says within the step or at the next"),
+    Column("connections", "", "whether there are lateral and top-down weights beside the bottom-up ones"),
     Column("updates", "count", "training steps"),
     Column("epochs", "epochs", "passes over the training images"),
     Column("until", "", "whether a network's training ends with the budget or once it has settled"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.search.sampling import Known, Proposal, Question, propose
-from sweeper.spec import Setting, SweepSpec, place_of
+from sweeper.spec import Setting, SweepSpec, in_full, place_of
 from sweeper.trial import State, TrialRecord
 
 
@@ -76,7 +76,8 @@ def known_of(spec: SweepSpec, trials: Sequence[TrialRecord]) -> Known:
         is_pruned = any(record.state is State.PRUNED for record in trials)
         state = State.PRUNED if is_pruned else State.FAILED
     first = trials[0]
-    values = {name: first.setting[place_of(name)] for name in spec.searched}
+    setting = in_full(first.setting)
+    values = {name: setting[place_of(name)] for name in spec.searched}
     return Known(values, state, means([record.measurement for record in complete]), first.note)
 
 
@@ -92,12 +93,12 @@ def knowledge_for(spec: SweepSpec, records: Iterable[TrialRecord]) -> dict[str, 
             groups.setdefault(record.setting_key, []).append(record)
     found: dict[str, list[Known]] = {}
     for first in spec.cells():
-        flat = first.flat()
+        flat = in_full(first.flat())
         here = {place_of(name): flat[place_of(name)] for name in spec.axes}
         for trials in groups.values():
-            one = trials[0]
-            is_here = one.task == first.task.label and all(one.setting.get(n) == value for n, value in here.items())
-            if is_here and all(given.holds(one.setting.get(place_of(n))) for n, given in spec.searched.items()):
+            one, its = trials[0], in_full(trials[0].setting)
+            is_here = one.task == first.task.label and all(its.get(n) == value for n, value in here.items())
+            if is_here and all(given.holds(its.get(place_of(n))) for n, given in spec.searched.items()):
                 found.setdefault(spec.cell_of(first), []).append(known_of(spec, trials))
     return found
 

@@ -9,6 +9,7 @@ Must not know: how settings are searched, placed, trained or stored.
 from sweeper.spec.changes import differences, placement_changes, refused_differences
 from sweeper.spec.choices import (
     BottomUp,
+    Connections,
     DegradationKind,
     Distribution,
     Sampler,
@@ -29,6 +30,7 @@ from sweeper.spec.setting import (
     Setting,
     TaskSpec,
     TrainingSpec,
+    in_full,
     keys_of,
     labels_of,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "DIGITS",
     "ROUND_UPDATES",
     "BottomUp",
+    "Connections",
     "DegradationKind",
     "Distribution",
     "EarlyStopping",
@@ -61,6 +64,7 @@ __all__ = [
     "WindowKind",
     "check_name",
     "differences",
+    "in_full",
     "keys_of",
     "labels_of",
     "load_spec",

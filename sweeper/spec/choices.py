@@ -24,6 +24,13 @@ class BottomUp(StrEnum):
     NEXT = "next"
 
 
+class Connections(StrEnum):
+    """Which layers a layer of a lattice hears: those beside it in depth and itself, or the one below alone."""
+
+    ALL = "all"
+    FEED_FORWARD = "feed_forward"
+
+
 class Standardize(StrEnum):
     """What is done to pixels before a network sees them."""
 

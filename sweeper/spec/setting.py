@@ -29,6 +29,7 @@ from sweeper.rules import RULES
 from sweeper.spec.choices import (
     FORMER_TIME_SELECTIONS,
     BottomUp,
+    Connections,
     DegradationKind,
     Solver,
     Standardize,
@@ -261,6 +262,8 @@ class LatticeSpec(Frozen):
             `confidence`, as soon as its readout is sure; `state`, by what its channels say.
         bottom_up: When a layer takes what the layer below says: `within` the same step, so that every step is a whole
             sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
+        connections: `all`; or `feed_forward`, without lateral and top-down weights: with `bottom_up: next` that is a
+            feed-forward network with early exits, in which an image that halts at step l has used l layers.
     """
 
     window: Annotated[WindowKind, Field(strict=False)] = WindowKind.FIXED
@@ -272,6 +275,7 @@ class LatticeSpec(Frozen):
     halve: Annotated[tuple[Annotated[int, Field(strict=True)], ...], Field(strict=False)] = ()
     time_selection: Annotated[TimeSelection, Field(strict=False)] = TimeSelection.CONFIDENCE
     bottom_up: Annotated[BottomUp, Field(strict=False)] = BottomUp.WITHIN
+    connections: Annotated[Connections, Field(strict=False)] = Connections.ALL
 
     @field_validator("time_selection", mode="before")
     @classmethod
@@ -298,7 +302,27 @@ class LatticeSpec(Frozen):
     @model_serializer(mode="wrap")
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         unused = ("channels", "layers", "steps") if self.window is WindowKind.AUTO else ("memory_mib",)
-        return {name: value for name, value in handler(self).items() if name not in unused}
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if name not in unused and value != LEFT_OUT.get(f"lattice.{name}")
+        }
+
+    @field_validator("connections")  # after `window` and `bottom_up`, which it is checked against
+    @classmethod
+    def _check_connections(cls, connections: Connections, info: ValidationInfo) -> Connections:
+        if connections is Connections.FEED_FORWARD and info.data.get("window") is WindowKind.AUTO:
+            raise broken_rule(
+                "connections must be all where the window is auto: a feed-forward window does not grow",
+                "Give `lattice` channels, layers and steps in place of `window: auto`.",
+            )
+        if connections is Connections.FEED_FORWARD and info.data.get("bottom_up") is BottomUp.WITHIN:
+            raise broken_rule(
+                "connections must be all where bottom_up is within, which it is where it is left out: "
+                "all steps of a feed-forward network would be equal",
+                "Add `bottom_up: next` to `lattice`; a sweep over both values of bottom_up becomes two sweeps.",
+            )
+        return connections
 
     @field_validator("halve")
     @classmethod
@@ -365,6 +389,10 @@ class PressuresSpec(Frozen):
     time_pressure: NotNegative = 0.0
 
 
+#: Names in a flat setting that are left out where they have this value, which all had before there was a choice: so the
+#: keys of settings from before are what they were. Whoever reads one of them by name reads the setting `in_full`.
+LEFT_OUT: Mapping[str, Scalar] = {"lattice.connections": str(Connections.ALL)}
+
 #: The sections of a setting, in the order in which a sweep's product is formed.
 SECTIONS: Mapping[str, type[Frozen]] = {"task": TaskSpec, "lattice": LatticeSpec, "training": TrainingSpec}
 
@@ -429,6 +457,11 @@ class Setting(PressuresSpec):
             return cls.model_validate({**nested, **sections})
         except ValidationError as error:
             raise spec_error(problems_of(error, cls), "the stored setting", None) from error
+
+
+def in_full(flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return a flat setting with what is left out of it, see `LEFT_OUT`; what is unset stays absent."""
+    return {**LEFT_OUT, **flat}
 
 
 def present_names(stored: Any) -> Any:

@@ -44,6 +44,7 @@ from sweeper.spec.setting import (
     TaskSpec,
     TrainingSpec,
     digest,
+    in_full,
     present_names,
 )
 
@@ -334,7 +335,8 @@ class SweepSpec(Frozen):
 
     def axes_in(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Return the same of a setting that is flat already."""
-        return {name: flat[place_of(name)] for name in (*self.axes, *self.searched)}
+        whole = in_full(flat)
+        return {name: whole[place_of(name)] for name in (*self.axes, *self.searched)}
 
     def cell_of(self, setting: Setting) -> str:
         """Return the key of the cell that a setting is in: what it shares with all others of it."""

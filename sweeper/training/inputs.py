@@ -71,6 +71,7 @@ def window_of(setting: Setting, task: model.Task) -> model.Window:
         halve=lattice.halve,
         time_selection=str(lattice.time_selection),
         bottom_up=str(lattice.bottom_up),
+        connections=str(lattice.connections),
         standardize=str(setting.task.standardize),
     )
 

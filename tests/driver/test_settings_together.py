@@ -38,6 +38,11 @@ parameters: {breadth_pressure: {values: [2e-3, 1e-1]}, depth_pressure: {values: 
 training: {updates: 400, batch_size: 32, learning_rate: 1e-2}
 early_stopping: {min_updates: 200, factor: 2}
 """,
+    "feed-forward": """
+lattice: {channels: 3, layers: 2, steps: 3, bottom_up: next}
+parameters: {connections: {values: [all, feed_forward]}, breadth_pressure: {values: [2e-3, 1e-1]}}
+training: {updates: 400, batch_size: 32, learning_rate: 1e-2}
+""",
     "grown": """
 lattice: {window: auto, memory_mib: 2, time_selection: confidence, bottom_up: next}
 parameters: {breadth_pressure: {values: [1e-3, 2e-2]}, depth_pressure: {values: [0, 1e-2]}}
@@ -105,6 +110,9 @@ def test_sweep_that_is_stopped_again_and_again_ends_as_one_that_was_not(name, tm
     if name == "settled":
         assert any(record.measurement["updates"] < 1600 for record in complete), "nothing has settled"
         assert any(record.state is State.PRUNED for record in records.values())
+    if name == "feed-forward":
+        recurrent = {key for key, state in networks.items() if any("lateral" in part for part in state)}
+        assert {records[key].axes["connections"] for key in recurrent} == {"all"}
     if name == "eliminated":
         sizes = {record.measurement["channels"] for record in complete}
         assert min(sizes) < 8, "nothing was eliminated"

@@ -10,13 +10,14 @@ from sweeper.model import Lattice, TrainingSettings, Window
 from sweeper.model.adam import Adam
 from sweeper.model.costs import scale_channels
 from sweeper.model.network_file import weights_of
-from sweeper.model.window import TIME_SELECTIONS
+from sweeper.model.window import CONNECTIONS, TIME_SELECTIONS
 
 
 @st.composite
 def windows(draw, time_selection=None, min_layers=1, max_layers=3):
     """Draw small windows of every kind."""
     layers = draw(st.integers(min_layers, max_layers))
+    bottom_up = draw(st.sampled_from(["within", "next"]))
     return Window(
         channels=tuple(draw(st.integers(1, 4)) for _ in range(layers)),
         steps=draw(st.integers(1, 4)),
@@ -25,8 +26,9 @@ def windows(draw, time_selection=None, min_layers=1, max_layers=3):
         kernel=draw(st.sampled_from([1, 3])),
         halve=tuple(layer for layer in range(2, layers + 1) if draw(st.booleans())),
         time_selection=time_selection or draw(st.sampled_from(TIME_SELECTIONS)),
-        bottom_up=draw(st.sampled_from(["within", "next"])),
+        bottom_up=bottom_up,
         standardize=draw(st.sampled_from(["images", "each", "none"])),
+        connections=draw(st.sampled_from(CONNECTIONS)) if bottom_up == "next" else "all",
     )
 
 
@@ -77,9 +79,9 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
             at = torch.tensor(rows[l])
             below = torch.tensor(rows[l - 1]) if l else torch.arange(old.image[0])
             larger.bottom_up[l][:, at[:, None], below] = lattice.bottom_up[l]
-            if old.is_recurrent:
+            if old.has_recurrent_weights:
                 larger.lateral[l][:, at[:, None], at] = lattice.lateral[l]
-            if old.is_recurrent and l + 1 < old.layers:
+            if old.has_recurrent_weights and l + 1 < old.layers:
                 above = torch.tensor(rows[l + 1])
                 larger.top_down[l][:, at[:, None], above] = lattice.top_down[l]
             larger.bias[l][:, at] = lattice.bias[l]

@@ -54,7 +54,7 @@ def rescaled(lattice, layer, channel, factor):
     same = embedded(lattice, lattice.window)
     l, c = layer, channel
     with torch.no_grad():
-        if lattice.window.is_recurrent:
+        if lattice.window.has_recurrent_weights:
             own = same.lateral[l][:, c, c].clone()
             same.lateral[l][:, c] *= factor
             same.lateral[l][:, :, c] /= factor

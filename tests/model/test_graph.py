@@ -56,7 +56,7 @@ def test_strengths_add_up_to_the_group_norms(window):
             touching = [*graph.bottom_up[l][c], graph.readout[l][c]]
             if l + 1 < window.layers:
                 touching += [row[c] for row in graph.bottom_up[l + 1]]
-            if window.is_recurrent:
+            if window.has_recurrent_weights:
                 touching += [*graph.lateral[l][c], *(row[c] for i, row in enumerate(graph.lateral[l]) if i != c)]
                 touching += [row[c] for row in graph.top_down[l - 1]] if l else []
                 touching += [*graph.top_down[l][c]] if l + 1 < window.layers else []
@@ -74,18 +74,18 @@ def test_permuting_channels_permutes_strengths(window, random):
             below = orders[l - 1] if l else list(range(window.image[0]))
             permuted.bottom_up[l].copy_(network.bottom_up[l][:, order][:, :, below])
             permuted.readout[l].copy_(network.readout[l][:, :, order])
-            if window.is_recurrent:
+            if window.has_recurrent_weights:
                 permuted.lateral[l].copy_(network.lateral[l][:, order][:, :, order])
-            if window.is_recurrent and l + 1 < window.layers:
+            if window.has_recurrent_weights and l + 1 < window.layers:
                 permuted.top_down[l].copy_(network.top_down[l][:, order][:, :, orders[l + 1]])
     before, after = graph_of(network, even(window)), graph_of(permuted, even(window))
     for l, order in enumerate(orders):
         below = orders[l - 1] if l else list(range(window.image[0]))
         assert after.bottom_up[l] == tuple(tuple(before.bottom_up[l][i][j] for j in below) for i in order)
         assert after.readout[l] == tuple(before.readout[l][i] for i in order)
-        if window.is_recurrent:
+        if window.has_recurrent_weights:
             assert after.lateral[l] == tuple(tuple(before.lateral[l][i][j] for j in order) for i in order)
-        if window.is_recurrent and l + 1 < window.layers:
+        if window.has_recurrent_weights and l + 1 < window.layers:
             assert after.top_down[l] == tuple(tuple(before.top_down[l][i][j] for j in orders[l + 1]) for i in order)
 
 
@@ -109,7 +109,7 @@ def test_nothing_dead_appears(window, data):
     for l, c in enumerate(graph.channels):
         for i in range(c):  # something arrives at every channel that appears
             arriving = [*graph.bottom_up[l][i]]
-            if window.is_recurrent:
+            if window.has_recurrent_weights:
                 arriving += [*graph.lateral[l][i], *(graph.top_down[l][i] if l + 1 < len(graph.channels) else ())]
             assert any(arriving)
 

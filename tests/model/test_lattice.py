@@ -60,7 +60,7 @@ def plain_logits(lattice, image):
             stride = 2 if l in window.halve else 1
             below = h[l - 1, t - 1 if window.bottom_up == "next" else t]
             drive = F.conv2d(below, lattice.bottom_up[l - 1][0], lattice.bias[l - 1][0], stride, pad)
-            if window.steps > 1:
+            if window.has_recurrent_weights:
                 drive = drive + F.conv2d(h[l, t - 1], lattice.lateral[l - 1][0], padding=pad)
                 if l < L:
                     top_down = F.conv2d(h[l + 1, t - 1], lattice.top_down[l - 1][0], padding=pad)
@@ -155,7 +155,7 @@ def test_layer_that_no_image_has_reached_says_what_its_bias_does():
 @given(windows())
 def test_every_weight_of_the_lattice_takes_part_in_its_answer(window):
     lattice = lattice_of(window)
-    assert (len(lattice.lateral) > 0) == (window.steps > 1)
+    assert (len(lattice.lateral) > 0) == window.has_recurrent_weights
     answer = lattice(images_of(window))
     (answer.log_probs_BPK[..., 0].sum() + answer.logits_TBPK.sum()).backward()
     assert [name for name, weight in lattice.named_parameters() if weight.grad is None] == []

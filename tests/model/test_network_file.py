@@ -36,6 +36,7 @@ KINDS = {
     "confidence": WINDOW,
     "state": Window((3, 2), 3, (3, 6, 7), 4, time_selection="state"),
     "bottom-up at the next step": Window((3, 2), 3, (1, 6, 7), 4, halve=(2,), bottom_up="next"),
+    "feed-forward": Window((3, 2), 3, (1, 6, 7), 4, halve=(2,), bottom_up="next", connections="feed_forward"),
     "fixed": Window((3, 2), 3, (3, 6, 7), 4, time_selection="fixed"),
     "one step": Window((3, 2), 1, (1, 6, 7), 4, halve=(1, 2)),
     "one step, fixed": Window((3,), 1, (1, 6, 7), 4, time_selection="fixed"),
@@ -399,6 +400,9 @@ def test_file_without_a_part_is_refused(path, part):
         ({"time_selection": "sometimes"}, "'sometimes'"),
         ({"time_selection": "fixed"}, "hazard"),
         ({"bottom_up": "later"}, "'later'"),
+        ({"connections": "lateral"}, "'lateral'"),
+        ({"connections": "feed_forward"}, "bottom_up='within'"),
+        ({"connections": "feed_forward", "bottom_up": "next"}, "unexpected tensor 'lateral.0'"),
         ({"colour": 1}, "unknown field 'colour'"),
     ],
     ids=str,
@@ -407,7 +411,9 @@ def test_window_that_does_not_fit_is_refused_with_what_is_wrong(path, fields, na
     assert named in refusal(forge(path, fields=fields))
 
 
-@pytest.mark.parametrize(("format_", "lacks"), [(1, "kernel"), (FORMAT, "kernel"), (FORMAT, "bottom_up")])
+@pytest.mark.parametrize(
+    ("format_", "lacks"), [(1, "kernel"), (FORMAT, "kernel"), (2, "bottom_up"), (FORMAT, "connections")]
+)
 def test_window_that_lacks_a_field_is_refused(path, format_, lacks):
     values = {name: value for name, value in asdict(WINDOW).items() if name != lacks}
     entry = json.dumps({"format": format_, "window": values, "description": {}})
@@ -419,6 +425,28 @@ def test_file_from_before_bottom_up_was_a_choice_takes_it_within_the_step(path):
     network = load(forge(path, format=1, window=values))
     assert network.window == WINDOW
     assert network.window.bottom_up == "within"
+
+
+def content_of(data):
+    """Return the JSON that a file holds."""
+    size = int.from_bytes(data[:8], "little")
+    return json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["sweeper"])
+
+
+def test_file_from_before_connections_were_a_choice_has_all(path):
+    values = {name: value for name, value in asdict(WINDOW).items() if name != "connections"}
+    network = load(forge(path, format=2, window=values))
+    assert network.window == WINDOW
+    assert network.window.connections == "all"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_says_no_more_of_its_window_than_it_must_so_that_former_versions_read_it(kind):
+    content = content_of(encode(network_of(KINDS[kind]).lattice, {}))
+    known_to_format_2 = asdict(WINDOW).keys() - {"connections"}
+    assert (content["format"], content["window"].keys()) == (
+        (3, asdict(WINDOW).keys()) if kind == "feed-forward" else (2, known_to_format_2)
+    )
 
 
 @pytest.mark.parametrize("name", list(Lattice(WINDOW, [0]).state_dict()))

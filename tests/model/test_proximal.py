@@ -45,12 +45,12 @@ def set_apart(lattice):
     """Take out every weight between two different channels, so that no two groups share one."""
     with torch.no_grad():
         for l in range(lattice.window.layers):
-            if lattice.window.is_recurrent:
+            if lattice.window.has_recurrent_weights:
                 c = lattice.window.channels[l]
                 lattice.lateral[l].mul_(torch.eye(c, dtype=torch.float64)[:, :, None, None])
             if l:
                 lattice.bottom_up[l].zero_()
-            if lattice.window.is_recurrent and l + 1 < lattice.window.layers:
+            if lattice.window.has_recurrent_weights and l + 1 < lattice.window.layers:
                 lattice.top_down[l].zero_()
 
 

@@ -97,6 +97,7 @@ def test_file_of_a_version_that_standardized_nothing_answers_as_before():
     size = int.from_bytes(data[:8], "little")
     content = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][ENTRY])
     del content["sha256"], content["window"]["standardize"], content["window"]["bottom_up"]
+    assert "connections" not in content["window"]
     content["format"] = 1
     tensors = tensors_of(data)
     old = safetensors_bytes(

@@ -115,6 +115,13 @@ def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver
 
 
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
+def test_feed_forward_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver):
+    settings = training_settings(solver=solver, learning_rate=3e-2)
+    window = replace(window_for(task, bottom_up="next"), connections="feed_forward")
+    assert_trains_as_alone(task, MEMBERS, settings, window=window)
+
+
+@pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(task, solver):
     settings = training_settings(epochs=6, solver=solver)
     _, states = states_of(task, MEMBERS, settings, stop_after=1)
@@ -411,6 +418,26 @@ def test_checkpoint_from_before_bottom_up_was_a_choice_goes_on_within_the_step(t
     for window in (states[0]["window"], *(shard["window"] for shard in states[0]["shards"])):
         del window["bottom_up"]
     rest, rest_states = states_of(task, MEMBERS, state=states[0])
+    assert_equal_states(states[-1], rest_states[-1])
+    assert [r.measurement for r in rest] == [r.measurement for r in whole]
+
+
+def test_checkpoint_from_before_connections_were_a_choice_goes_on_with_all(task):
+    whole, states = states_of(task, MEMBERS)
+    for window in (states[0]["window"], *(shard["window"] for shard in states[0]["shards"])):
+        del window["connections"]
+    rest, rest_states = states_of(task, MEMBERS, state=states[0])
+    assert_equal_states(states[-1], rest_states[-1])
+    assert [r.measurement for r in rest] == [r.measurement for r in whole]
+
+
+def test_checkpoint_of_feed_forward_networks_is_no_other_window_s_and_goes_on(task):
+    window = window_for(task, bottom_up="next")
+    feed_forward = replace(window, connections="feed_forward")
+    whole, states = states_of(task, MEMBERS, window=feed_forward)
+    with pytest.raises(CheckpointError, match="another window"):
+        train(task, window, MEMBERS, SHORT, state=states[0])
+    rest, rest_states = states_of(task, MEMBERS, state=load_state(save_state(states[0])), window=feed_forward)
     assert_equal_states(states[-1], rest_states[-1])
     assert [r.measurement for r in rest] == [r.measurement for r in whole]
 

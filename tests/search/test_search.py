@@ -297,6 +297,26 @@ def test_warm_start_from_what_does_not_fit_is_refused_before_anything_is_written
     assert not (tmp_path / "sweeps" / "found").exists()
 
 
+def test_choice_that_settings_leave_out_is_searched_as_any_other_and_told_of_sweeps_from_before_it(tmp_path):
+    """`connections` is no part of a setting where it is `all`, as it was of none before there was a choice."""
+    within = ("training: {epochs: 9}", "training: {epochs: 9}\nlattice: {bottom_up: next}")
+    Sweep("first", tmp_path / "sweeps").run(
+        write(tmp_path, ("name: found", "name: first"), within),
+        executor=InlineExecutor(),
+        recorder=MemoryRecorder(),
+        work=good,
+    )
+    chosen = "connections: {distribution: categorical, values: [all, feed_forward]}"
+    search = ("trials: 5", "trials: 8, warm_start: first")
+    range_ = "  time_pressure: {min: 0, max: 0.5}"
+    run(tmp_path, write(tmp_path, within, search, (range_, f"{range_}\n  {chosen}")))
+    records = ledger_of(tmp_path).records()
+    assert {record.state for record in records} == {State.COMPLETE}
+    assert {record.axes["connections"] for record in records} == {"all", "feed_forward"}
+    for record in records:
+        assert record.setting.get("lattice.connections", "all") == record.axes["connections"]
+
+
 # --- early stopping -------------------------------------------------------------------------------------
 
 ONE_TASK = (("[3, 2]", "[2]"), ("[0, 1e-4]", "[0]"))

@@ -17,6 +17,7 @@ from sweeper.errors import SpecError
 from sweeper.measurements import Goal, Objective
 from sweeper.spec import (
     BottomUp,
+    Connections,
     DegradationKind,
     LatticeSpec,
     Setting,
@@ -69,15 +70,19 @@ tasks = st.builds(
     validation_images=st.none() | counts,
     test_images=st.none() | counts,
 )
+lattice_kinds = st.fixed_dictionaries({"bottom_up": st.sampled_from(BottomUp)}) | st.just({
+    "bottom_up": BottomUp.NEXT,
+    "connections": Connections.FEED_FORWARD,
+})
 lattices = st.builds(
-    LatticeSpec,
+    lambda kind, **sizes: LatticeSpec(**sizes, **kind),
+    lattice_kinds,
     channels=st.integers(1, 1024),
     layers=st.integers(5, 64),
     steps=st.integers(1, 256),
     kernel=st.sampled_from([1, 3, 5]),
     halve=st.sets(st.integers(2, 5)).map(tuple),
     time_selection=st.sampled_from(TimeSelection),
-    bottom_up=st.sampled_from(BottomUp),
 )
 trainings = st.builds(
     TrainingSpec,
@@ -195,7 +200,10 @@ def test_setting_flattened_holds_plain_values_only(setting):
 @given(settings_of_any_kind, st.data())
 def test_key_with_any_field_changed_differs(setting, data):
     other = data.draw(settings_of_any_kind)
-    name = data.draw(st.sampled_from(sorted(set(setting.flat()) & set(other.flat()))))
+    names = set(setting.flat()) & set(other.flat())
+    if "lattice.connections" in setting.flat():
+        names.remove("lattice.bottom_up")  # it goes with one alone
+    name = data.draw(st.sampled_from(sorted(names)))
     changed = Setting.from_flat({**setting.flat(), name: other.flat()[name]})
     assert (changed.key == setting.key) == (changed == setting)
     assert (changed.setting_key == setting.setting_key) == (changed == setting or name == "seed")
@@ -217,6 +225,46 @@ def test_key_of_equal_numbers_is_the_same():
 def test_key_of_default_setting_is_stable():
     # A change here makes every finished trial of every user run again.
     assert Setting().key == "ae8ccf47922d278d"
+
+
+def test_key_of_a_lattice_with_all_connections_is_as_before_there_was_a_choice():
+    setting = Setting(lattice=LatticeSpec(bottom_up="next"))
+    said = Setting(lattice=LatticeSpec(bottom_up="next", connections="all"))
+    assert (said, said.flat(), said.key) == (setting, setting.flat(), setting.key)
+    assert "lattice.connections" not in setting.flat()
+    assert setting.key == "14b399dd1a7eb404"  # as it was before this field was there
+    feed_forward = Setting(lattice=LatticeSpec(bottom_up="next", connections="feed_forward"))
+    assert feed_forward.flat() == {**setting.flat(), "lattice.connections": "feed_forward"}
+    assert len({feed_forward.key, setting.key}) == 2
+
+
+@pytest.mark.parametrize("values", [["all", "feed_forward"], ["feed_forward", "all"]])
+def test_connections_may_be_a_grid_axis_and_come_back_from_every_form(tmp_path, values):
+    lattice = "lattice: {bottom_up: next}\n"
+    text = GOOD.replace("[10, 3]}", f"[10]}}\n  connections: {{values: [{', '.join(values)}]}}") + lattice
+    spec = load(tmp_path, text).spec
+    assert [str(setting.lattice.connections) for setting in spec.settings()] == values
+    assert [spec.axes_of(setting)["connections"] for setting in spec.settings()] == values
+    assert len({spec.cell_of(setting) for setting in spec.settings()}) == 2
+    read = SweepSpec.from_json(spec.to_json())
+    assert (read, read.settings()) == (spec, spec.settings())
+    assert [Setting.from_flat(setting.flat()) for setting in spec.settings()] == spec.settings()
+    # A sweep from before, which had no choice, is one of its values.
+    before = load(tmp_path, GOOD.replace("[10, 3]", "[10]") + lattice).spec
+    assert before.settings()[0].key in {setting.key for setting in spec.settings()}
+
+
+def test_connections_that_fit_one_bottom_up_of_an_axis_only_are_refused_where_they_stand(tmp_path):
+    axis = GOOD.replace("[10, 3]}", "[10]}\n  bottom_up: {values: [next, within]}")
+    told = refusal(tmp_path, axis + "lattice: {connections: feed_forward}\n")
+    assert told == (
+        "connections must be all where bottom_up is within, which it is where it is left out: all steps of a "
+        "feed-forward network would be equal, but got connections=feed_forward in small.yaml, line 9, "
+        "lattice.connections. Add `bottom_up: next` to `lattice`; a sweep over both values of bottom_up becomes two "
+        "sweeps."
+    )
+    both = axis.replace("objectives:", "  connections: {values: [all, feed_forward]}\nobjectives:")
+    assert "line 5, parameters.connections.values[1]. Add" in refusal(tmp_path, both)
 
 
 def test_key_with_layers_to_halve_in_another_order_is_the_same():
@@ -494,6 +542,16 @@ ADDED = [
     ("lattice: {time_selection: adaptiv}", ["time_selection=adaptiv", "fixed, confidence or state"]),
     ("lattice: {time_selection: adaptive}", ["time_selection=adaptive", "adaptive is called confidence now"]),
     ("lattice: {bottom_up: nxt}", ["bottom_up=nxt", "within or next"]),
+    ("lattice: {connections: lateral}", ["connections=lateral", "all or feed_forward"]),
+    (
+        "lattice: {connections: feed_forward}",
+        ["connections must be all where bottom_up is within", "connections=feed_forward", "Add `bottom_up: next`"],
+    ),
+    ("lattice: {bottom_up: within, connections: feed_forward}", ["all steps of a feed-forward network would be equal"]),
+    (
+        "lattice: {window: auto, bottom_up: next, connections: feed_forward}",
+        ["connections must be all where the window is auto", "connections=feed_forward", "channels, layers and steps"],
+    ),
     ("lattice: {chanels: 3}", ["'chanels'", "line 8, lattice.chanels", "Did you mean 'channels'?"]),
     ("lattice: 3", ["lattice=3", "line 8, lattice"]),
     ("training: {epochs: 0}", ["epochs=0"]),

@@ -340,3 +340,11 @@ def test_population_goes_on_elsewhere_from_a_checkpoint_of_another_kind_of_devic
     assert notes_in(seen) == []
     assert {member.outcome for member in ended} == {Outcome.COMPLETE}
     assert all(Path(path).is_file() for path in job.networks)
+
+
+def test_setting_that_is_feed_forward_trains_networks_without_recurrent_weights(job):
+    changed = {"lattice.bottom_up": "next", "lattice.connections": "feed_forward"}
+    ended, _ = work(replace(job, settings=tuple({**flat, **changed} for flat in job.settings)))
+    assert {one.outcome for one in ended} == {Outcome.COMPLETE}
+    for path in job.networks:
+        assert model.load(path).window.connections == "feed_forward"
