@@ -136,10 +136,18 @@ def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
         ) from error
     except model.TaskError as error:
         raise QueryError(f"the test images of {name} cannot be had: {error} {way_out}") from error
-    if network.description.get("data") != task.fingerprint:
+    known = network.description.get("data", "not written down")
+    if known != task.fingerprint:
         raise QueryError(
             f"the images of task {setting.task.label} are not those that {name} was trained on: their hash is "
-            f"{task.fingerprint}, and was {network.description.get('data')}. Its files have changed, or another "
-            f"version of sweeper has divided them otherwise. {way_out}"
+            f"{task.fingerprint}, and was {known}. Its files have changed, or another version of sweeper has divided "
+            f"them otherwise. {way_out}"
+        )
+    window = network.window
+    if (task.image, task.classes) != (window.image, window.classes):  # files may come from strangers
+        raise QueryError(
+            f"{name} names the task {setting.task.label}, but takes images of {window.image} (channels, height, "
+            f"width) and tells {window.classes} classes apart, and the task has {task.image} and {task.classes}. "
+            f"{way_out}"
         )
     return f"the test images of {setting.task.label}", task.test

@@ -13,14 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import sweeper as package
-from sweeper import load_sweep
+from sweeper import load_sweep, model
 from sweeper.analysis.columns import SEEN, SEEN_BY_STEP, seen_unit
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
+from sweeper.model import Window
 from sweeper.model.image_files import digits
+from sweeper.spec import load_spec
+from sweeper.training.inputs import load_task
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
+from tests.model.populations import lattice_of
 from tests.model.test_stimuli import drawn, encoded, written
 
 #: Digits as images of a file, since those that are embedded have sixteenths as grey levels, which no PNG can hold.
@@ -270,6 +274,28 @@ def test_test_images_that_are_gone_or_others_are_one_message_with_a_way_out(mist
     assert message.endswith("Name other labelled images with --images FILE.\n")
     said = sweeper("show", "a.safetensors", "--lesion", "lateral", "--images", "mine.parquet")
     assert (said.code, said.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("window", "changes", "said"),
+    [
+        ((1, 8, 8), {"setting": {"of": "another version"}}, "a.safetensors does not say what task it was trained on"),
+        ((1, 8, 8), {"setting": None}, "a.safetensors does not say what task it was trained on"),
+        ((1, 8, 8), {"data": None}, "was None"),
+        ((1, 8, 8), {}, "was not written down"),
+        ((1, 9, 8), {"data": "digits"}, "takes images of (1, 9, 8) (channels, height, width)"),
+    ],
+)
+def test_file_whose_task_is_not_known_is_one_message(mistaken, place, window, changes, said):  # noqa: F811
+    setting = load_spec("quickstart").spec.settings()[0]
+    if changes.get("data"):
+        changes = {"data": load_task(setting.task).fingerprint}
+    network = lattice_of(Window((3, 2), 2, window, 10)).float()
+    description = {"setting": setting.flat(), "step_dist": [0.5, 0.5], **changes}
+    model.save(network, description, place / "a.safetensors")
+    message = mistaken("show", "a.safetensors", "--lesion", "lateral")
+    assert said in message
+    assert message.endswith("Name other labelled images with --images FILE.\n")
 
 
 @pytest.mark.parametrize(
