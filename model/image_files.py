@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sweeper.model.errors import TaskError
 
@@ -70,7 +70,7 @@ def image_file(path: Path) -> ImageSource:
         raise TaskError(
             f"cannot read images from {path}: {error}. Give a Parquet file with columns image and label."
         ) from error
-    column = next((name for name in ("image", "img") if name in table.column_names), None)
+    column = image_column(table.column_names)
     if column is None or "label" not in table.column_names:
         raise TaskError(
             f"{path} needs an image column 'image' or 'img' and a column 'label', "
@@ -92,7 +92,7 @@ def image_file(path: Path) -> ImageSource:
 
 def _decoded(encoded: pa.ChunkedArray, path: Path, index: NDArray[np.int64]) -> NDArray[np.float32]:
     values = encoded.take(pa.array(index)).to_pylist()
-    images = [_decode(value, path, row) for row, value in zip(index.tolist(), values, strict=True)]
+    images = [decoded(value, path, row) for row, value in zip(index.tolist(), values, strict=True)]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise TaskError(
@@ -102,7 +102,21 @@ def _decoded(encoded: pa.ChunkedArray, path: Path, index: NDArray[np.int64]) -> 
     return np.stack(images)
 
 
-def _decode(value: object, path: Path, row: int) -> NDArray[np.float32]:
+def image_column(names: Sequence[str]) -> str | None:
+    """Return which column of a file holds its images; None if none does."""
+    return next((name for name in ("image", "img") if name in names), None)
+
+
+def decoded(value: object, path: Path, row: int) -> NDArray[np.float32]:
+    """Return the pixels of an encoded image as networks are shown them, shape (C, H, W), 0–1.
+
+    Args:
+        value: What an image column holds: encoded bytes, or an object with them under `bytes`.
+        path, row: Where it stands, for messages.
+
+    Raises:
+        TaskError: If it is no image, is damaged, or has more than 8 bits a channel.
+    """
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise TaskError(f"row {row} of {path} holds no image bytes, but {type(data).__name__}")
@@ -115,6 +129,8 @@ def _decode(value: object, path: Path, row: int) -> NDArray[np.float32]:
                 )
             is_grey = image.mode in {"1", "L"}
             array = np.asarray(image.convert("L" if is_grey else "RGB"), dtype=np.float32) / np.float32(255)
-    except (UnidentifiedImageError, OSError) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # what damage raises is up to each format: ValueError, SyntaxError, struct.error, …
         raise TaskError(f"row {row} of {path} is no readable image: {error}") from error
     return array[None] if is_grey else array.transpose(2, 0, 1)

@@ -43,6 +43,26 @@ def lesioned(network: Lattice, parts: Collection[str]) -> Lattice:
     return left
 
 
+def named_parts(text: str, depth: int) -> tuple[str, ...]:
+    """Return the parts that a text such as `lateral,top-down` names, each once and sorted.
+
+    Args:
+        text: Parts joined by commas; `top_down` is the same as `top-down`.
+        depth: How many layers the network has.
+
+    Raises:
+        LesionError: If there is no such part in any network, or the network has no layer of that number.
+    """
+    parts = tuple(sorted({part.strip().replace("_", "-") for part in text.split(",")}))
+    layers_without(parts, depth)
+    for part in parts:
+        if part.startswith(LAYER) and not 1 <= int(part.removeprefix(LAYER)) <= depth:
+            has = {0: "no layer is left of it", 1: "it has layer:1 alone"}
+            which = has.get(depth, f"it has layer:1 to layer:{depth}")
+            raise LesionError(f"the network has no {part} that could be taken out: {which}")
+    return parts
+
+
 def layers_without(parts: Collection[str], depth: int) -> list[int]:
     """Return which layers of a network are taken out, by their numbers from 1.
 

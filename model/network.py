@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sweeper.model.errors import WindowError
 from sweeper.model.halting import HaltedAnswer, halted
 from sweeper.model.lattice import Lattice
+from sweeper.model.lesions import lesioned, named_parts
 from sweeper.model.window import Window
 
 
@@ -99,6 +100,27 @@ class Network(nn.Module):
         """
         self._check(images)
         return halted(self.lattice, images)
+
+    def without(self, parts: str) -> Network:
+        """Return a copy that lacks some of its parts; what it can still do says what they were for.
+
+        A part that the network does not have is not missed, but for layers beyond its depth.
+
+        Args:
+            parts: `lateral` (what layers say to themselves), `top-down` (what they say to the layer below), `deepest`
+                or `layer:N`, from 1 at the image; or several of these joined by commas, taken out at once.
+
+        Returns:
+            A network with the same description, whose measurements are of the whole one, and `lesion` in it: what is
+            taken out.
+
+        Raises:
+            LesionError: If there is no such part, or the network has no layer of that number.
+        """
+        named = named_parts(parts, self.window.layers)
+        before = [part for part in [self.description.get("lesion")] if part]
+        lesion = ",".join(sorted({*",".join(before).split(","), *named} - {""}))
+        return Network(lesioned(self.lattice, named), {**self.description, "lesion": lesion}).train(self.training)
 
     def _check(self, images: Tensor) -> None:
         expected, weights = self.window.image, self.lattice.readout_bias

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sweeper.model.counting import readout_at
 from sweeper.model.degradations import Degradation
-from sweeper.model.lattice import Lattice
+from sweeper.model.lattice import Lattice, LatticeAnswer
 from sweeper.model.lesions import lesioned
 from sweeper.model.tasks import Images, Task
 from sweeper.model.time_selection import halting_step
@@ -80,18 +80,18 @@ def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, N
     """
     like = network.readout_bias
     parts = [
-        _looked(network, pixels[start : start + batch_size].to(like)) for start in range(0, len(pixels), batch_size)
+        looked(network, network(pixels[start : start + batch_size].to(like)))
+        for start in range(0, len(pixels), batch_size)
     ]
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in LOOK.names}
 
 
-def _looked(network: Lattice, pixels_BCHW: Tensor) -> dict[str, Tensor]:
-    answer = network(pixels_BCHW)
+def looked(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]:
+    """Return the columns of `look` for what a network says about a batch."""
     step_BP = halting_step(answer.step_dist_TBP)
     confidence_BP, choice_BP = readout_at(answer.logits_TBPK, step_BP).softmax(-1).max(-1)
-    said_TBK = answer.logits_TBPK[: int(network.last_step[0]), :, 0].double().log_softmax(-1)
-    entropy_TB = -(said_TBK.exp() * said_TBK).sum(-1) / math.log(said_TBK.shape[-1])
-    surest_TB = said_TBK.exp().amax(-1)
+    said_TBK, entropy_TB = _said(network, answer)
+    surest_TB = said_TBK.amax(-1)
     return {
         "answer": choice_BP[:, 0],
         "steps": step_BP[:, 0],
@@ -101,6 +101,32 @@ def _looked(network: Lattice, pixels_BCHW: Tensor) -> dict[str, Tensor]:
         "last_confidence": surest_TB[-1],
         "uncertainty": entropy_TB.sum(0),
     }
+
+
+def looked_by_step(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]:
+    """Return what a network says about each image of a batch after each step, as it would if nothing halted it.
+
+    Returns:
+        By name, shape (B, T): `step_probability`, that it answers after exactly this step; `step_answer`, the most
+        likely class, and `step_confidence`, its probability; `step_uncertainty`, the entropy of the readout as a share
+        of the most there can be. And `probability`, that of each class, shape (B, T, K).
+    """
+    said_TBK, entropy_TB = _said(network, answer)
+    surest_TB, choice_TB = said_TBK.max(-1)
+    return {
+        "step_probability": answer.step_dist_TBP[: len(said_TBK), :, 0].T,
+        "step_answer": choice_TB.T,
+        "step_confidence": surest_TB.T,
+        "step_uncertainty": entropy_TB.T,
+        "probability": said_TBK.transpose(0, 1),
+    }
+
+
+def _said(network: Lattice, answer: LatticeAnswer) -> tuple[Tensor, Tensor]:
+    """Return the probability of each class after each step, (T, B, K), and the share of uncertainty in it, (T, B)."""
+    log_TBK = answer.logits_TBPK[: int(network.last_step[0]), :, 0].double().log_softmax(-1)
+    said_TBK = log_TBK.exp()
+    return said_TBK, -(said_TBK * log_TBK).sum(-1) / math.log(said_TBK.shape[-1])
 
 
 def probed(network: Lattice, task: Task, probes: Sequence[tuple[str, float]]) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper import errors
-    from sweeper.api import load_network, load_spec, load_sweep, plan, resume, run
+    from sweeper.api import load_network, load_spec, load_sweep, plan, resume, run, steps
     from sweeper.driver.driver import Summary
     from sweeper.driver.estimate import Estimate
     from sweeper.execution.contract import Executor
@@ -36,6 +36,7 @@ __all__ = [
     "plan",
     "resume",
     "run",
+    "steps",
 ]
 
 #: Where each public name is; its file is loaded when the name is first used.
@@ -46,6 +47,7 @@ _HOMES = {
     "plan": "sweeper.api",
     "resume": "sweeper.api",
     "run": "sweeper.api",
+    "steps": "sweeper.api",
     "Estimate": "sweeper.driver.estimate",
     "Executor": "sweeper.execution.contract",
     "LoadedSpec": "sweeper.spec",

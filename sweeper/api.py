@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what is heavy is imported where it is used
     from sweeper.execution.contract import Executor
     from sweeper.ledger.home import Home
     from sweeper.model import Network
+    from sweeper.results.answers import ArrowTable
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.spec import LoadedSpec
     from sweeper.tracking.recorder import Recorder
@@ -172,6 +173,50 @@ def load_network(path: str | Path) -> Network:
     from sweeper import model
 
     return model.load(Path(path))
+
+
+def steps(
+    network: str | Path | Network,
+    images: str | Path,
+    *,
+    lesion: str | None = None,
+    all_steps: bool = False,
+    home: str | Path | None = None,
+    sweep: str | None = None,
+    storage: str | None = None,
+    ledger: str | None = None,
+    tracking_uri: str | None = None,
+) -> ArrowTable:
+    """Return what a network does with each image of a file, as `sweeper steps` does.
+
+    Args:
+        network: Key of a complete trial, or its beginning; a `.safetensors` file; or what `load_network` returned.
+        images: A Parquet file of images of the size that the network takes. Its other columns are carried through.
+        lesion: Parts to take out before, such as `lateral,top-down`.
+        all_steps: Whether to return a row for each image and step.
+        home, storage, ledger: As for `run`; of account for a key alone.
+        sweep: Name of the trial's sweep; None looks in all of the home.
+        tracking_uri: Where MLflow is, to read a network of a front from that is not in the home; takes `sweep`.
+
+    Returns:
+        An Arrow table with a row for each image; columns as in docs/reference/columns.md.
+
+    Raises:
+        QueryError: If the images cannot be shown to the network, or it has no such part.
+        SweepError: If the network cannot be found.
+
+    Example:
+        >>> steps("best.safetensors", "stimuli.parquet").to_pandas()  # doctest: +SKIP
+    """
+    from sweeper.cli.networks import found_network
+    from sweeper.results.answers import answers_by, answers_of
+
+    if not isinstance(network, str | Path):
+        name = f"trial {network.description.get('key', 'without a key')}"
+        return answers_by(network, name, Path(images), lesion, by_step=all_steps).table
+    at = _home(home, storage, ledger)
+    found = found_network(str(network), at, sweep, _tracking(tracking_uri))
+    return answers_of(found, Path(images), lesion, by_step=all_steps).table
 
 
 def load_spec(source: Source, *, name: str | None = None) -> LoadedSpec:

@@ -17,6 +17,8 @@ REGISTRIES: Mapping[str, Mapping[str, Column]] = {
     "MEASUREMENTS": columns.MEASURED,
     "WALLS": columns.WALL_COLUMNS,
     "ANSWER": columns.ANSWER,
+    "SEEN": columns.SEEN,
+    "SEEN_BY_STEP": columns.SEEN_BY_STEP,
 }
 
 

@@ -91,6 +91,38 @@ ANSWER: Mapping[str, Column] = _columns(
     Column("seeds", "", "the seeds of the replicates"),
 )
 
+#: Columns that say what a network does with images of a file.
+SEEN: Mapping[str, Column] = _columns(
+    Column("image", "", "number of the row in the file, from 0"),
+    Column("path", "", "what the file says under `path` in its image column; only where it does"),
+    Column("label", "", "as the file has it; only where it has a column `label`"),
+    Column("answer", "", "label of the class that the network takes the image for, as its data have it"),
+    Column("right", "", "whether that is the label; null where the label is missing or none that the network learned"),
+    Column("steps", "steps", "until the network halts by its own rule"),
+    Column("expected_steps", "steps", "those of its distribution over steps"),
+    Column("confidence", "share", "probability of its answer when it halts"),
+    Column("first_confidence", "share", "probability of the most likely class after the first step"),
+    Column("last_confidence", "share", "the same after the last step"),
+    Column(
+        "uncertainty",
+        "steps",
+        "entropy of the readout, as a share of the most there can be, summed over all steps",
+    ),
+    Column("brightness", "share", "mean pixel"),
+    Column("edges", "share", "of its pairs of neighbouring pixels those that differ by more than 0.1"),
+)
+
+#: Columns beside these where every step of an image has a row.
+SEEN_BY_STEP: Mapping[str, Column] = _columns(
+    Column("step", "steps", "number of the step, from 1"),
+    Column("step_probability", "share", "that the network answers after exactly this step"),
+    Column("step_answer", "", "label of the most likely class after this step, whether or not the network has halted"),
+    Column("step_right", "", "whether that is the label, as for `right`"),
+    Column("step_confidence", "share", "probability of that class"),
+    Column("step_uncertainty", "share", "entropy of the readout as a share of the most there can be"),
+    Column("probability.LABEL", "share", "probability of the class of each label that the network learned"),
+)
+
 #: Parameters that say what is learned.
 TASK_AXES: Mapping[str, Column] = _columns(
     Column("data", "", "`digits`, or the file of the images"),
@@ -154,6 +186,13 @@ def unit(column: str) -> str:
         return MEASUREMENTS[column.removesuffix("_sd")].unit
     axis = AXES.get(column.removeprefix("setting."))
     return axis.unit if axis else ""
+
+
+def seen_unit(column: str) -> str:
+    """Return the unit of a column that says what a network does with an image; empty where it has none."""
+    named = "probability.LABEL" if column.startswith("probability.") else column
+    found = SEEN.get(named) or SEEN_BY_STEP.get(named)
+    return found.unit if found else ""
 
 
 def title(column: str) -> str:

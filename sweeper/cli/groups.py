@@ -13,7 +13,7 @@ GROUPS = {
     "Run it on a cluster": ("submit", "stop", "logs"),
     "See how it goes": ("status", "watch"),
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
-    "Take a network": ("show", "export"),
+    "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),
 }
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.measurements import PROBED
 from sweeper.network import NetworkGraph, StepHistogram
 from sweeper.results.plots import scene
 
+if TYPE_CHECKING:
+    from sweeper.analysis.formats import ArrowTable
+
 #: Cells of the bar of a step that is certain.
 _BAR_CELLS = 30
+
+#: Images of a file whose answers are printed, and what is printed of each.
+_SHOWN_IMAGES = 10
+_SHOWN_COLUMNS = ("image", "label", "answer", "right", "steps", "expected_steps", "confidence")
 
 
 def network_summary(
@@ -42,3 +51,52 @@ def network_summary(
         steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
     medians = [Text(line)] if thought and (line := scene.median_steps(thought)) else []
     return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps, *medians)
+
+
+def lesion_table(values: Mapping[str, Mapping[str, float]], images: str, count: int) -> Group:
+    """Return a network beside itself without parts, a row each.
+
+    Args:
+        values: Means by what was taken out, joined by commas; of the whole network under an empty name.
+        images: What it was measured on, in words.
+        count: How many images.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("network")
+    for what, unit in PROBED.items():
+        table.add_column(what if unit == "share" else unit, justify="right")
+    for parts, means in values.items():
+        name = f"without {parts.replace(',', ', ')}" if parts else "whole"
+        table.add_row(name, *(f"{means[what]:.{4 if unit == 'share' else 3}f}" for what, unit in PROBED.items()))
+    return Group(Text(), Text(f"Measured on {images}: {count} images"), table)
+
+
+def answers_summary(table: ArrowTable, title: str) -> Group:
+    """Return what a network does with images in short: means, and the first few images."""
+    columns = {name: table[name].to_pylist() for name in _SHOWN_COLUMNS if name in table.column_names}
+    told = [right for right in columns.get("right", ()) if right is not None]
+    figures = [f"{table.num_rows} images", f"{_mean(columns['steps']):.3f} steps in the mean"]
+    if told:
+        of_them = f" over {len(told)} of them" if len(told) < table.num_rows else ""
+        figures.insert(1, f"accuracy {_mean(told):.4f}{of_them}")
+    rows = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        rows.add_column(name, justify="right")
+    for row in list(zip(*columns.values(), strict=True))[:_SHOWN_IMAGES]:
+        rows.add_row(*map(_cell, row))
+    left = table.num_rows - min(table.num_rows, _SHOWN_IMAGES)
+    others = f"{left} more images, and more of each" if left else "More of each image"
+    more = Text(f"{others}: with -o FILE.parquet or -o FILE.csv")
+    return Group(Text(title, "bold"), Text(", ".join(figures)), rows, more)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -143,12 +143,22 @@ def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleI
 
 def _named(examples: Sequence[ExampleImage], network: model.SavedNetwork, path: Path) -> tuple[ExampleImage, ...]:
     """Return examples whose classes are called as the data call them; in files of before they are from 0."""
+    labels = labels_of(network, path)
+    return tuple(replace(one, label=labels[one.label], answer=labels[one.answer]) for one in examples)
+
+
+def labels_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[int, ...]:
+    """Return what the data call the classes of a network; in files of before they are numbered from 0.
+
+    Raises:
+        QueryError: If what the network's file says of it cannot be.
+    """
     labels, classes = network.description.get("labels"), network.window.classes
     if labels is None:
-        return tuple(examples)
+        return tuple(range(classes))
     if not isinstance(labels, list) or len(labels) != classes or not all(map(_is_count, labels)):
         raise _impossible(path, "labels", f"a list of {classes} whole numbers", labels)
-    return tuple(replace(one, label=labels[one.label], answer=labels[one.answer]) for one in examples)
+    return tuple(labels)
 
 
 def _example(entry: object, what: str, window: model.Window, path: Path) -> ExampleImage:

@@ -14,6 +14,7 @@ from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 from sweeper.tracking.trackers import reader_of
 from sweeper.training.train import train_population
+from tests.model.test_stimuli import drawn, written
 
 #: What takes a good part of a second to load, or seconds.
 HEAVY = ("torch", "mlflow", "ray", "optuna", "alembic", "sklearn", "scipy", "matplotlib", "plotly", "kaleido")
@@ -50,6 +51,10 @@ def home(tmp_path_factory, empty_database):
         ("show KEY", "optuna alembic"),
         ("show KEY --sweep smoke --tracking-uri URI --home nowhere", "optuna"),
         ("show KEY -o network.svg", "optuna alembic matplotlib"),
+        ("show KEY --lesion lateral", "torch optuna alembic"),
+        ("steps KEY IMAGES", "torch optuna alembic"),
+        ("steps KEY IMAGES -o answers.parquet", "torch optuna alembic"),
+        ("steps KEY IMAGES --sweep smoke --tracking-uri URI --home nowhere", "torch optuna"),
         ("export KEY -o network.safetensors", "optuna alembic"),
         ("export KEY --sweep smoke --tracking-uri URI --home nowhere -o network.safetensors", "optuna"),
     ],
@@ -57,7 +62,8 @@ def home(tmp_path_factory, empty_database):
 def test_command_loads_no_other_heavy_package(home, tmp_path, command, loaded):
     uri = Home(home).tracking_uri
     reader = reader_of(uri, "smoke")
-    meant = {"URI": uri, "KEY": reader.networks().keys[0], "TASK": reader.fronts()[0].task}
+    written(tmp_path / "images.parquet", drawn(2, 8, 8))
+    meant = {"URI": uri, "KEY": reader.networks().keys[0], "TASK": reader.fronts()[0].task, "IMAGES": "images.parquet"}
     words = [meant.get(word, word) for word in command.split()]
     at_home = [] if "--home" in words else ["--home", str(home)]
     done = subprocess.run(

@@ -51,6 +51,7 @@ COMMANDS = (
     "status",
     "watch",
     "show",
+    "steps",
     "export",
     "audit",
     "doctor",

@@ -237,14 +237,21 @@ def test_readme_runs_from_its_yaml_to_its_front(empty_database, tmp_path, monkey
 
 def test_python_of_the_page_about_networks_uses_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    window = model.Window((2,), 3, (1, 8, 8), 10)
+    window = model.Window((2,), 3, (1, 16, 16), 4)
     model.save(model.Lattice(window, [0]), {"setting": "s", "measurement": "m"}, "network.safetensors")
-    (code,) = blocks(TEXTS["docs/how-to/networks.md"], "python")
+    (write,) = blocks(TEXTS["docs/how-to/own-data.md"], "python")
+    exec(compile(write, "own-data.md", "exec"), {})
+    Path("cells.parquet").rename("stimuli.parquet")
+    use, lesion, steps = blocks(TEXTS["docs/how-to/networks.md"], "python")
     printed = []
-    given = {"images": torch.rand(4, 1, 8, 8), "print": lambda *values: printed.append(values)}
-    exec(compile(code, "networks.md", "exec"), given)
-    (choice, steps), described = printed
-    assert (choice.shape, steps.shape, described) == ((4,), (4,), ("s", "m"))
+    given = {"images": torch.rand(4, 1, 16, 16), "print": lambda *values: printed.append(values)}
+    for code in (use, lesion, steps):
+        exec(compile(code, "networks.md", "exec"), given)
+    (choice, took), described, (took_without, parts), (by_step,) = printed
+    assert (choice.shape, took.shape, described) == ((4,), (4,), ("s", "m"))
+    assert (took_without.shape, parts) == ((4,), "lateral,top-down")
+    assert [row["step"] for row in by_step] == [1, 2, 3]
+    assert all(0 <= row["step_right_mean"] <= 1 for row in by_step)
 
 
 def test_python_of_the_page_about_data_writes_a_file_that_can_be_trained_on(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from sweeper.model import Lattice, Network, TaskDefinition, Window, load_task
 from sweeper.model.complexity import complexity
 from sweeper.model.counting import evaluate
 from sweeper.model.errors import LesionError
-from sweeper.model.lesions import layers_without, lesioned
+from sweeper.model.lesions import layers_without, lesioned, named_parts
 from sweeper.model.probing import look, pictures, probed, without
 from sweeper.model.tasks import Images
 
@@ -147,3 +147,40 @@ def test_complexity_orders_tasks_as_anybody_would():
     assert easy["neighbour"] < hard["neighbour"] < noisy["neighbour"] < 0.9
     again = complexity(load_task(TaskDefinition(noise=0.6, train_images=400)))
     assert again == noisy
+
+
+@pytest.mark.parametrize("parts", ["lateral", "top_down,lateral", "deepest", " layer:1 , top-down"])
+def test_network_without_parts_is_the_lesioned_one_and_says_so(parts):
+    network, pixels = Network(network_of(3), {"key": "k"}).eval(), pixels_of(3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    left, named = network.without(parts), named_parts(parts, 2)
+    assert torch.equal(left(pixels).logits, Network(lesioned(network.lattice, named))(pixels).logits)
+    assert left.description == {"key": "k", "lesion": ",".join(named)}
+    assert (network.description, left.training) == ({"key": "k"}, False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_parts_taken_out_one_after_the_other_are_taken_out_at_once():
+    network, pixels = Network(network_of(3)), pixels_of(3)
+    one, other = network.without("top-down").without("lateral"), network.without("lateral,top-down")
+    assert one.description == other.description == {"lesion": "lateral,top-down"}
+    assert torch.equal(one(pixels).logits, other(pixels).logits)
+
+
+@pytest.mark.parametrize(
+    ("parts", "depth", "said"),
+    [
+        ("layer:3", 2, "no layer:3 that could be taken out: it has layer:1 to layer:2"),
+        ("lateral,layer:12", 1, "no layer:12 that could be taken out: it has layer:1 alone"),
+        ("layer:1", 0, "no layer:1 that could be taken out: no layer is left of it"),
+        ("layer:0", 2, "no layer:0"),
+        ("laterals", 2, "got 'laterals'"),
+        ("", 2, "got ''"),
+        ("lateral,", 2, "got ''"),
+    ],
+)
+def test_part_that_is_not_there_is_refused_with_those_that_are(parts, depth, said):
+    with pytest.raises(LesionError, match=said):
+        named_parts(parts, depth)
+    with pytest.raises(LesionError):
+        Network(network_of(0, (2,) * depth)).without(parts)

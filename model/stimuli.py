@@ -1,0 +1,299 @@
+"""Images of anybody's own, shown to a network: a Parquet file in, what the network does with each image out.
+
+The file is read and answered in batches, so that its size is bounded by no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from sweeper.model.errors import TaskError
+from sweeper.model.image_files import decoded, image_column
+from sweeper.model.lattice import Lattice
+from sweeper.model.probing import LOOK, looked, looked_by_step, pictures
+from sweeper.model.tasks import Images
+
+#: Images that are decoded and answered at once; bounds the memory, and the result but for rounding.
+_BATCH = 500
+
+#: Names of what is written of an image, beside the probabilities of classes; no column of a file keeps one of these.
+_OWN = frozenset({
+    *("image", "path", "label", "right", "brightness", "edges"),
+    *LOOK.names,
+    *("step", "step_probability", "step_answer", "step_right", "step_confidence", "step_uncertainty"),
+})
+
+#: What stands before a label in the name of the probability of its class.
+PROBABILITY = "probability."
+
+#: What stands before the name of a file's column whose name is taken.
+RENAMED = "input_"
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Images in a file, and what else the file says of them; nothing is decoded yet.
+
+    Attributes:
+        path: The file.
+        image: Name of its image column.
+        is_labelled: Whether it has a column `label`.
+        carried: What its other columns are called in what is written, by their own names.
+        left_out: Its columns that hold no single values: lists, records, bytes.
+    """
+
+    path: Path
+    image: str
+    is_labelled: bool
+    carried: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """What is called otherwise in what is written, since its name is taken there."""
+        return {old: new for old, new in self.carried.items() if old != new}
+
+    def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Read the file: the number of a batch's first row, and the batch.
+
+        Raises:
+            TaskError: If it cannot be read to its end.
+        """
+        names = [self.image, *(["label"] if self.is_labelled else []), *self.carried]
+        first = 0
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(_BATCH, columns=names):
+                    if batch.num_rows:
+                        yield first, batch
+                        first += batch.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self.path, error) from error
+
+    def pixels(self, first: int, batch: pa.RecordBatch, image: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Decode the images of a batch for a network that is made for images of this size.
+
+        Args:
+            first: Number of its first row.
+            batch: One of `batches`.
+            image: Channels, height and width.
+
+        Raises:
+            TaskError: If an image cannot be read, has another size, or has colours that the network takes none of.
+        """
+        values = batch.column(self.image).to_pylist()
+        return np.stack([self._fitted(value, row, image) for row, value in enumerate(values, first)])
+
+    def _fitted(self, value: object, row: int, image: tuple[int, int, int]) -> NDArray[np.float32]:
+        array = decoded(value, self.path, row)
+        channels, height, width = image
+        if array.shape[1:] != (height, width):
+            found = "×".join(map(str, array.shape[1:]))
+            raise TaskError(
+                f"row {row} of {self.path} is an image of {found} pixels (height × width), but the network takes "
+                f"{height}×{width}. Resize the images, or show them to a network that learned images of their size."
+            )
+        if len(array) == channels:
+            return array
+        if len(array) == 1:
+            return np.repeat(array, channels, axis=0)  # grey is the colour whose parts are equal
+        if channels == 1 and (array == array[:1]).all():
+            return array[:1]  # grey, though it was kept as a colour
+        raise TaskError(
+            f"row {row} of {self.path} is an image in colour, but the network takes images of {channels} "
+            f"channel{'s' if channels > 1 else ''}. Make the images grey, as with Pillow's `convert('L')`, or show "
+            "them to a network that learned images in colour."
+        )
+
+
+def stimuli(path: Path) -> Stimuli:
+    """Look at a Parquet file with images; its labels may be missing.
+
+    Raises:
+        TaskError: If it cannot be read, has no images, or what it says of them cannot be used.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    names = schema.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TaskError(f"{path} has several columns called {twice[0]!r}. Rename all but one of them.")
+    image = image_column(names)
+    if image is None:
+        raise TaskError(f"{path} needs an image column 'image' or 'img', but has {', '.join(names) or 'no columns'}")
+    if rows == 0:
+        raise TaskError(f"{path} holds no images")
+    is_labelled = "label" in names
+    if is_labelled and not pa.types.is_integer(schema.field("label").type):
+        raise TaskError(
+            f"labels must be integers, but column 'label' of {path} is {schema.field('label').type}. "
+            "Write the labels that the network learned there, or give the column another name."
+        )
+    others = [name for name in names if name not in (image, "label")]
+    carried = {name: _free(name) for name in others if _is_single(schema.field(name).type)}
+    if len(set(carried.values())) < len(carried):
+        old, new = next((old, new) for old, new in carried.items() if old != new and new in carried)
+        raise TaskError(
+            f"column {old!r} of {path} would be called {new!r} beside what the network does, but {path} has a column "
+            "of that name too. Rename one of them."
+        )
+    return Stimuli(path, image, is_labelled, carried, tuple(name for name in others if name not in carried))
+
+
+def _unreadable(path: Path, error: Exception) -> TaskError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    return TaskError(f"cannot read images from {path}: {reason}. Give a Parquet file with a column image.")
+
+
+def _free(name: str) -> str:
+    """Return a column's name, or one that is not taken."""
+    return f"{RENAMED}{name}" if name in _OWN or name.startswith(PROBABILITY) else name
+
+
+def _is_single(kind: pa.DataType) -> bool:
+    is_bytes = (
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    )  # other pictures, most likely: they would make a small table as large as the images
+    return not (pa.types.is_nested(kind) or is_bytes or pa.types.is_binary_view(kind))
+
+
+@torch.no_grad()
+def shown(network: Lattice, labels: Sequence[int], images: Stimuli, *, by_step: bool = False) -> pa.Table:
+    """Show a network all images of a file.
+
+    Args:
+        network: A population of one.
+        labels: What the data call the network's classes.
+        images: The file.
+        by_step: Whether to return every step of each image.
+
+    Returns:
+        A row for each image, or for each image and step: `image`, the row number; `path`, where the file has one;
+        the file's other columns, and its `label`; what `probing.look` returns, with `answer` as the data call it, and
+        `right`, null where the label is missing or none of the network's; `brightness` and `edges`. By step also what
+        `probing.looked_by_step` returns, and `step_right`.
+
+    Raises:
+        TaskError: As the methods of `Stimuli` do.
+    """
+    tables = []
+    for first, batch in images.batches():
+        pixels = images.pixels(first, batch, network.window.image)
+        said = network(torch.from_numpy(pixels).to(network.readout_bias))
+        table = _rows(images, first, batch, _Names(labels), {**looked(network, said)}, pixels)
+        if by_step:
+            table = _steps(table, _Names(labels), looked_by_step(network, said))
+        tables.append(table)
+    table = pa.concat_tables(tables)
+    return table if table["path"].null_count < table.num_rows else table.drop_columns(["path"])
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the data call the classes of a network."""
+
+    labels: Sequence[int]
+    known: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", frozenset(self.labels))
+
+    def of(self, classes: torch.Tensor) -> pa.Array:
+        return pa.array(np.asarray(self.labels, np.int64)[classes.numpy()])
+
+    def is_right(self, answers: pa.Array, labels: pa.ChunkedArray) -> pa.Array:
+        """Whether each answer is the label; null where there is no label, or the network cannot know it."""
+        pairs = zip(answers.to_pylist(), labels.to_pylist(), strict=True)
+        return pa.array([answer == label if label in self.known else None for answer, label in pairs], pa.bool_())
+
+
+def _rows(
+    images: Stimuli,
+    first: int,
+    batch: pa.RecordBatch,
+    names: _Names,
+    seen: Mapping[str, torch.Tensor],
+    pixels: NDArray[np.float32],
+) -> pa.Table:
+    """Return a row for each image of a batch."""
+    count = batch.num_rows
+    columns = {"image": pa.array(np.arange(first, first + count)), "path": _paths(batch.column(images.image))}
+    columns |= {new: batch.column(old) for old, new in images.carried.items()}
+    answer = names.of(seen["answer"])
+    if images.is_labelled:
+        columns["label"] = batch.column("label")
+    columns["answer"] = answer
+    if images.is_labelled:
+        columns["right"] = names.is_right(answer, batch.column("label"))
+    for column in LOOK:
+        if column.name != "answer":
+            columns[column.name] = pa.array(seen[column.name].numpy()).cast(column.type)
+    columns |= {name: pa.array(values).cast(pa.float32()) for name, values in pictures(pixels).items()}
+    return pa.table(columns)
+
+
+def _paths(images: pa.Array) -> pa.Array:
+    """Return the paths that an image column names; null where it names none."""
+    kind = images.type
+    if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+        paths = images.field(kind.get_field_index("path"))
+        if pa.types.is_string(paths.type) or pa.types.is_large_string(paths.type):
+            return paths.cast(pa.string())
+    return pa.nulls(len(images), pa.string())
+
+
+def _steps(table: pa.Table, names: _Names, said: Mapping[str, torch.Tensor]) -> pa.Table:
+    """Return a row for each image and step, the steps of an image one after the other."""
+    count, steps = said["step_answer"].shape
+    table = table.take(pa.array(np.repeat(np.arange(count), steps)))
+    answer = names.of(said["step_answer"].reshape(-1))
+    columns = {"step": pa.array(np.tile(np.arange(1, steps + 1), count)).cast(pa.int32())}
+    columns["step_probability"] = _float(said["step_probability"])
+    columns["step_answer"] = answer
+    if "label" in table.column_names:
+        columns["step_right"] = names.is_right(answer, table["label"])
+    columns["step_confidence"] = _float(said["step_confidence"])
+    columns["step_uncertainty"] = _float(said["step_uncertainty"])
+    for number, label in enumerate(names.labels):
+        columns[f"{PROBABILITY}{label}"] = _float(said["probability"][..., number])
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return table
+
+
+def _float(values: torch.Tensor) -> pa.Array:
+    return pa.array(values.reshape(-1).float().numpy())
+
+
+def labelled(images: Stimuli, labels: Sequence[int], image: tuple[int, int, int]) -> Images:
+    """Return the images of a file whose labels a network knows.
+
+    Args:
+        images: The file.
+        labels: What the data call the network's classes.
+        image: Channels, height and width that the network takes.
+
+    Raises:
+        TaskError: If there is none, or as the methods of `Stimuli` do.
+    """
+    if not images.is_labelled:
+        raise TaskError(f"{images.path} has no column 'label', so it cannot be said which answers are right")
+    numbers, pixels, classes = {label: number for number, label in enumerate(labels)}, [], []
+    for first, batch in images.batches():
+        found = [numbers.get(label) for label in batch.column("label").to_pylist()]
+        is_known = np.asarray([one is not None for one in found])
+        pixels.append(images.pixels(first, batch, image)[is_known])
+        classes += [one for one in found if one is not None]
+    if not classes:
+        raise TaskError(f"{images.path} holds none of the labels that the network knows: {', '.join(map(str, labels))}")
+    return Images(torch.from_numpy(np.concatenate(pixels)), torch.tensor(classes))
