@@ -172,8 +172,8 @@ def _matched(networks: Networks, looks: Looks, difficulty: Difficulty) -> _Match
     if difficulty.label is not None and (wrong := np.flatnonzero(label != difficulty.label[is_known])).size:
         at, said = image[wrong[0]], difficulty.label[is_known][wrong[0]]
         raise QueryError(
-            f"the human data are of other images: image {at} is of class {said} there, and of class {label[wrong[0]]} in "
-            "this sweep's test set. Sweep all images of that test set, in its order."
+            f"the human data are of other images: image {at} is of class {said} there, and of class {label[wrong[0]]} "
+            "in this sweep's test set. Sweep all images of that test set, in its order."
         )
     return _Matched(
         difficulty.value[is_known],

@@ -32,7 +32,7 @@ PRIMARY = 70
 BAND = 0.02
 
 #: Networks that a band must hold.
-LEAST_NETWORKS = 40
+LEAST_NETWORKS = 30
 
 #: The smallest correlation that matters.
 LEAST = 0.2
