@@ -64,7 +64,7 @@ def reference() -> str:
 
 def shipped() -> str:
     """Return the spaces that come with the package, and what each one is."""
-    specs = [load_spec(name).spec for name in shipped_spaces()]
+    specs = [load_spec(name, is_elsewhere=True).spec for name in shipped_spaces()]
     rows = [
         [f"[`{spec.name}`](../../search_spaces/{spec.name}.yaml)", spec.description, f"{spec.planned}"]
         for spec in specs

@@ -39,7 +39,8 @@ def load_spec(
         source: Path of a file (which wins), a name such as `quickstart`, or a mapping; one without a name is called
             `sweep`, and relative paths in it are meant from the current folder.
         name: Takes the place of the name in the file.
-        folder: What relative paths in it are meant from; None takes the file's own folder.
+        folder: What relative paths in it are meant from; None takes the file's own folder, and for a shipped space the
+            current one.
         is_elsewhere: Whether it is to run on other machines, so that the files it names need not be on this one.
 
     Raises:
@@ -48,15 +49,17 @@ def load_spec(
     if name is not None:
         check_name(name)
     if isinstance(source, Mapping):
-        path, yaml_source = Path("sweep.yaml"), from_mapping(source)
+        path, yaml_source, meant_from = Path("sweep.yaml"), from_mapping(source), Path.cwd()
     else:
         path, origin = _locate(source)
         yaml_source = read_yaml(path, origin)
+        # Nobody keeps images where this package is installed.
+        meant_from = path.absolute().parent if os.path.isfile(str(source)) else Path.cwd()
     document = {"name": path.stem, **yaml_source.data}
     if name is not None:
         document["name"] = name
     try:
-        context = {"folder": folder or path.absolute().parent, "is_elsewhere": is_elsewhere}
+        context = {"folder": folder or meant_from, "is_elsewhere": is_elsewhere}
         spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
         raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error

@@ -507,10 +507,19 @@ def test_anchors_are_read(tmp_path):
 
 @pytest.mark.parametrize("space", shipped_spaces())
 def test_shipped_space_loads_by_bare_name(space):
-    loaded = load_spec(space)
+    loaded = load_spec(space, is_elsewhere=True)
     assert loaded.spec.name == space
     assert loaded.spec.description
-    assert load_spec(f"{space}.yaml") == loaded
+    assert load_spec(f"{space}.yaml", is_elsewhere=True) == loaded
+
+
+def test_images_of_a_shipped_space_are_looked_for_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=re.escape(str(tmp_path / "mnist_train.parquet"))):
+        load_spec("tradeoff-full")
+    for name in ("mnist_train.parquet", "mnist_test.parquet"):
+        (tmp_path / name).touch()
+    assert load_spec("tradeoff-full").spec.task.data == str(tmp_path / "mnist_train.parquet")
 
 
 def test_existing_file_wins_over_a_shipped_space(tmp_path, monkeypatch):

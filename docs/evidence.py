@@ -1,0 +1,129 @@
+"""Keeps what the findings of a sweep are decided by as small files, and decides them from these files again.
+
+    python -m docs.evidence NAME [--home FOLDER] [--claims F1,F5] [--human FILE]
+
+writes `docs/findings/NAME/`:
+
+    spec.json         the spec, with every default written out
+    trials.parquet    every finished trial
+    looks.parquet     what complete networks do with each image, as far as the claims need it; shares to three decimals
+    fronts.parquet    the fronts
+    findings.parquet  each effect with its interval, p and verdict
+    findings.json     the same with controls and all other numbers
+
+The findings are decided from the files, not from the sweep, so that whoever has the files gets the same numbers. Human data
+are none of them: what F4 says of people cannot be made again without the file that was named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sweeper.analysis.findings.decide import Evidence, decide
+from sweeper.analysis.findings.human import Human, human_of
+from sweeper.analysis.findings.looks import looks_of
+from sweeper.analysis.findings.networks import networks_of
+from sweeper.analysis.formats import json_bytes
+from sweeper.errors import QueryError
+from sweeper.results.findings import Findings
+from sweeper.results.loaded_sweep import LoadedSweep, load
+
+FOLDER = Path(__file__).parent / "findings"
+
+#: Columns of looks that claims need, beside those that say which image it is.
+NEEDED = {
+    "F3": ("right", "steps", "confidence"),
+    "F4": (
+        *("right", "steps", "confidence", "first_confidence", "last_confidence", "uncertainty"),
+        *("brightness", "edges"),
+    ),
+    "F5": ("right", "steps"),
+}
+
+#: Decimals of shares: as many as 450 images tell apart.
+_DECIMALS = 3
+
+
+def kept_looks(table: pa.Table, claims: Sequence[str]) -> pa.Table:
+    """Return of the rows of `LoadedSweep.probes()` what claims need, in as few bytes as it takes."""
+    names = dict.fromkeys(name for claim in claims for name in NEEDED.get(claim, ()))
+    if not {"F3", "F4"} & set(claims):
+        table = table.filter(pc.equal(table["probe"], "whole"))
+    columns = {
+        "key": table["key"].dictionary_encode(),
+        "probe": table["probe"].dictionary_encode(),
+        "level": table["level"],
+        "image": table["image"].cast(pa.int32()),
+        "label": table["label"].cast(pa.int16()),
+    }
+    for name in names:
+        column = table[name]
+        if pa.types.is_floating(column.type):
+            column = pc.round(column.cast(pa.float64()), _DECIMALS).cast(pa.float32())
+        columns[name] = column.cast(pa.int16()) if pa.types.is_integer(column.type) else column
+    return pa.table(columns)
+
+
+def decided(folder: Path, claims: Sequence[str], human: Human | None = None) -> Findings:
+    """Return the findings of a sweep from its files alone."""
+    spec = json.loads((folder / "spec.json").read_text())
+    trials = pq.read_table(folder / "trials.parquet")
+    looks = folder / "looks.parquet"
+    rows = pq.read_table(looks) if looks.exists() else None
+    if rows is not None:
+        plain = [pa.string() if pa.types.is_dictionary(field.type) else field.type for field in rows.schema]
+        rows = rows.cast(pa.schema(list(zip(rows.column_names, plain, strict=True))))
+    evidence = Evidence(spec, networks_of(trials, spec), looks_of(rows) if rows is not None else {}, human)
+    return Findings(folder.name, tuple(decide(evidence, claims)))
+
+
+def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) -> Path:
+    """Write the files of a finished sweep, and return their folder."""
+    folder = FOLDER / sweep.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spec.json").write_bytes(json_bytes(sweep.spec))
+    _write(sweep.trials(), folder / "trials.parquet")
+    try:
+        _write(kept_looks(sweep.probes(), claims), folder / "looks.parquet")
+    except QueryError:  # none were kept
+        pass
+    _write(sweep.front(), folder / "fronts.parquet")
+    side = 32  # of CIFAR-10, the one data set that people's levels are compared on
+    people = [human_of(pq.read_table(file), file.name, side) for file in human]
+    joined = None
+    if people:
+        by_image = next((one.difficulty for one in people if one.difficulty is not None), None)
+        joined = Human(by_image, tuple(condition for one in people for condition in one.conditions))
+    found = decided(folder, claims, joined)
+    _write(found.to_table(), folder / "findings.parquet")
+    (folder / "findings.json").write_bytes(json_bytes(found.to_dict()))
+    return folder
+
+
+def _write(table: pa.Table, file: Path) -> None:
+    pq.write_table(table, file, compression="zstd", compression_level=19)
+
+
+def main() -> None:
+    """Write the files of the sweep that is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name")
+    parser.add_argument("--home", type=Path, default=Path("sweeps"))
+    parser.add_argument("--claims", default="F1,F2,F3,F4,F5")
+    parser.add_argument("--human", type=Path, action="append", default=[])
+    given = parser.parse_args()
+    sweep = load(given.name, f"sqlite:///{given.home.absolute()}/mlflow.db")
+    folder = keep(sweep, given.claims.split(","), given.human)
+    for file in sorted(folder.iterdir()):
+        print(f"{file.stat().st_size:>10,} {file.relative_to(FOLDER.parent.parent)}")
+
+
+if __name__ == "__main__":
+    main()
