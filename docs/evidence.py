@@ -11,8 +11,8 @@ writes `docs/findings/NAME/`:
     findings.parquet  each effect with its interval, p and verdict
     findings.json     the same with controls and all other numbers
 
-The findings are decided from the files, not from the sweep, so that whoever has the files gets the same numbers. Human data
-are none of them: what F4 says of people cannot be made again without the file that was named.
+The findings are decided from the files, not from the sweep, so that whoever has the files gets the same numbers. Human
+data are none of them: what F4 says of people cannot be made again without the file that was named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,10 +91,8 @@ def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_bytes(json_bytes(sweep.spec))
     _write(sweep.trials(), folder / "trials.parquet")
-    try:
+    with suppress(QueryError):  # none were kept
         _write(kept_looks(sweep.probes(), claims), folder / "looks.parquet")
-    except QueryError:  # none were kept
-        pass
     _write(sweep.front(), folder / "fronts.parquet")
     side = 32  # of CIFAR-10, the one data set that people's levels are compared on
     people = [human_of(pq.read_table(file), file.name, side) for file in human]

@@ -18,7 +18,9 @@ KEPT = sorted(path.name for path in FOLDER.iterdir() if path.is_dir()) if FOLDER
 @pytest.mark.parametrize("name", KEPT)
 def test_findings_are_made_again_from_their_files(name):
     stored = json.loads((FOLDER / name / "findings.json").read_text())
-    claims = [one["claim"] for one in stored["claims"] if one["claim"] != "F4"]  # its human data are nobody's to give away
+    claims = [
+        one["claim"] for one in stored["claims"] if one["claim"] != "F4"
+    ]  # its human data are nobody's to give away
     found = decided(FOLDER / name, claims).to_table().to_pylist()
     kept = [row for row in pq.read_table(FOLDER / name / "findings.parquet").to_pylist() if row["claim"] != "F4"]
     assert len(found) == len(kept) > 0
