@@ -31,6 +31,9 @@ WHOLE = "whole"
 #: The stream that degradations of probes are drawn from: the same places, noise and so on for all levels and networks.
 _STREAM = 3
 
+#: The stream that says which images are shown under probes, where not all are.
+_CHOOSING = 5
+
 #: Written into every file; raise it when an older sweeper could misread a newer one.
 FORMAT = 1
 
@@ -129,36 +132,42 @@ def _said(network: Lattice, answer: LatticeAnswer) -> tuple[Tensor, Tensor]:
     return said_TBK, -(said_TBK * log_TBK).sum(-1) / math.log(said_TBK.shape[-1])
 
 
-def probed(network: Lattice, task: Task, probes: Sequence[tuple[str, float]]) -> pa.Table:
+def probed(
+    network: Lattice, task: Task, probes: Sequence[tuple[str, float]], most_images: int | None = None
+) -> pa.Table:
     """Show a network the test images as they are and under each probe.
 
     Args:
         network: A population of one, as training leaves it.
         task: Whose test images are shown; what the task itself does to them comes first.
         probes: Kinds of `model.degradations.KINDS` and levels, in the order of the table.
+        most_images: Images that are shown under each probe, always the same; None for all. Whole images are all shown.
 
     Returns:
         A row for each probe and image, the images as they are first, as `whole` at level 0: `image` is its number in
         the test set, `label` and `answer` are labels of the data; the others are those of `look`. Of whole images also
         `brightness`, the mean pixel, and `edges`, the share of neighbouring pixels with an edge between them.
     """
-    tables = []
-    for kind, level in ((WHOLE, 0.0), *probes):
-        pixels = task.test.pixels
-        if kind != WHOLE:
-            pixels = torch.from_numpy(Degradation(kind, level)(pixels.numpy(), np.random.default_rng(_STREAM)))
-        tables.append(_rows(kind, level, look(network, pixels), task))
+    every = np.arange(len(task.test))
+    few = np.sort(np.random.default_rng(_CHOOSING).permutation(every)[: most_images or len(every)])
+    tables = [_rows(WHOLE, 0.0, look(network, task.test.pixels), task, every)]
+    for kind, level in probes:
+        pixels = task.test.pixels.numpy()[few]
+        drawn = Degradation(kind, level)(pixels, np.random.default_rng(_STREAM))
+        tables.append(_rows(kind, level, look(network, torch.from_numpy(drawn)), task, few))
     return pa.concat_tables(tables)
 
 
-def _rows(kind: str, level: float, seen: Mapping[str, NDArray[np.generic]], task: Task) -> pa.Table:
-    count, names = len(task.test), np.asarray(task.labels or range(task.classes))
-    label_N = task.test.labels.numpy()
+def _rows(
+    kind: str, level: float, seen: Mapping[str, NDArray[np.generic]], task: Task, images: NDArray[np.int64]
+) -> pa.Table:
+    count, names = len(images), np.asarray(task.labels or range(task.classes))
+    label_N = task.test.labels.numpy()[images]
     columns = {
         **seen,
         "probe": [kind] * count,
         "level": [level] * count,
-        "image": np.arange(count),
+        "image": images,
         "label": names[label_N],
         "answer": names[seen["answer"].astype(np.int64)],
         "right": seen["answer"] == label_N,

@@ -34,6 +34,7 @@ class Job:
         networks: Paths of the files that the members' trained networks are written to; empty for none.
         probes: Degradations of the test images and their levels, which complete networks are shown.
         probe_files: Paths of the files that what they do then is written to, by image; empty for none.
+        probe_images: How many of the test images each of these is shown on; None for all.
         lesions: Parts that are taken out of complete networks, joined by commas.
         complexity: Whether it is measured how hard their task is.
         lease: None where nobody else can be working on it.
@@ -52,6 +53,7 @@ class Job:
     networks: tuple[str, ...] = ()
     probes: tuple[tuple[str, float], ...] = ()
     probe_files: tuple[str, ...] = ()
+    probe_images: int | None = None
     lesions: tuple[str, ...] = ()
     complexity: bool = False
     lease: Lease | None = None

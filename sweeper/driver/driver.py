@@ -176,6 +176,7 @@ class Driver:
             networks=tuple(self._folder.network(key) for key in population.keys),
             probes=self._spec.probed,
             probe_files=tuple(self._folder.probes(key) for key in population.keys) if self._spec.probes else (),
+            probe_images=self._spec.probe_images,
             lesions=self._spec.lesions,
             complexity=self._spec.complexity,
             lease=self._handed_out(population),

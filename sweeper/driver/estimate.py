@@ -69,7 +69,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     took = dict[str, float]()
     for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
         probed = _spread(those, _LOOKED_AT)
-        seconds = forecast.seconds([one.settings for one in probed], spec.looks, busy)
+        seconds = forecast.seconds([one.settings for one in probed], spec.shown, busy)
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)

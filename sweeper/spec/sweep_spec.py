@@ -111,6 +111,8 @@ class SweepSpec(Frozen):
         fronts: Objectives by name, for each front that is stored beside the one over all of them.
         probes: Levels at which each degradation of the test images is shown to complete networks, such as
             `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
+        probe_images: Under each probe so many test images are shown, always the same; left out, all of them. Whole
+            images are all shown.
         lesions: What is taken out of complete networks, which are shown whole test images then, such as
             `[lateral, top-down, "lateral,top-down"]`. The same holds for it.
         complexity: Whether it is measured how hard each task is, by what simple learners get wrong. The same holds.
@@ -131,6 +133,7 @@ class SweepSpec(Frozen):
     reference_point: Mapping[str, Number]
     fronts: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
     probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
+    probe_images: Count | None = None
     lesions: Annotated[tuple[Lesion, ...], BeforeValidator(_read_lesions), Field(strict=False)] = ()
     complexity: bool = False
 
@@ -281,10 +284,10 @@ class SweepSpec(Frozen):
         """Every probe and level, in the order of the file."""
         return tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
 
-    @property
-    def looks(self) -> int:
-        """How often complete networks are shown the test images, beside when they are measured."""
-        return len(self.probed) + len(self.lesions) + bool(self.probed)
+    def shown(self, test_images: int) -> int:
+        """Return how many images a complete network is shown beside those that it is measured on."""
+        few = min(self.probe_images or test_images, test_images)
+        return len(self.probed) * few + (len(self.lesions) + bool(self.probed)) * test_images
 
     @property
     def seeds(self) -> range:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,18 +147,18 @@ def heaviest(settings: Sequence[Setting]) -> Setting:
     return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
 
 
-def seconds(populations: Sequence[Sequence[Setting]], looks: int, at_once: int) -> list[float]:
+def seconds(populations: Sequence[Sequence[Setting]], shown: Callable[[int], int], at_once: int) -> list[float]:
     """Return about how many seconds of a processor the trainings of populations of one kind take on this machine.
 
     Args:
         populations: The members of each: as many, and alike in all but pressures and seeds.
-        looks: How often complete networks are shown the test images, beside when they are measured.
+        shown: How many images a complete network is shown beside, given the number of test images.
         at_once: Populations that are trained at a time.
     """
     use_threads(1)
     first = populations[0][0]
     task, training = load_task(first.task), training_of(first)
-    window, tested = window_of(first, task), len(task.validation) + (1 + looks) * len(task.test)
+    window, tested = window_of(first, task), len(task.validation) + len(task.test) + shown(len(task.test))
     courses = [Course(members_of(them), training, task.train, task.degradations) for them in populations]
     of_work = seconds_of_work(courses[0], window, at_once)
     return [of_work * expected_work(course, window, len(task.validation), tested) for course in courses]

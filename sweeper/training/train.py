@@ -207,7 +207,7 @@ def _probed(
         result = trained[member]
         if result.network is None:
             continue
-        table = probing.probed(result.network, task, job.probes)
+        table = probing.probed(result.network, task, job.probes, job.probe_images)
         means = {probe_name(*which): mean for which, mean in probing.means(table).items()}
         found[member] = replace(result, measurement={**result.measurement, **means})
         if not job.probe_files:

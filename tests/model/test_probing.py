@@ -138,6 +138,25 @@ def test_probes_say_of_whole_images_alone_what_the_pictures_are():
     assert all(math.isfinite(row["uncertainty"]) for row in rows)
 
 
+def test_few_images_are_shown_under_probes_and_are_the_same_for_all():
+    task = load_task(TaskDefinition(classes=(1, 4), test_images=40))
+    network = Lattice(Window((2,), 2, task.image, 2), [0])
+    rows = probed(network, task, [("contrast", 0.5), ("noise", 0.1), ("contrast", 0.9)], 12).to_pylist()
+    shown = {}
+    for row in rows:
+        shown.setdefault((row["probe"], row["level"]), []).append(row["image"])
+    whole = shown.pop(("whole", 0.0))
+    assert whole == list(range(40))
+    first = shown["contrast", 0.5]
+    assert len(first) == 12
+    assert first == sorted(first) != list(range(12))
+    assert set(map(tuple, shown.values())) == {tuple(first)}
+    labels = {row["image"]: row["label"] for row in rows if row["probe"] == "whole"}
+    assert all(labels[row["image"]] == row["label"] for row in rows)
+    every = probed(network, task, [("contrast", 0.5)]).to_pylist()
+    assert [row["image"] for row in every if row["probe"] == "contrast"] == whole
+
+
 def test_complexity_orders_tasks_as_anybody_would():
     easy, hard, noisy = (
         complexity(load_task(TaskDefinition(**asked, train_images=400)))

@@ -23,6 +23,7 @@ class Look:
     """What one network does with N images, in the order of the test set.
 
     Attributes:
+        image: Numbers in the test set, ascending.
         label: Class of each.
         is_right: Whether it was answered right.
         steps: Until the network halted.
@@ -32,6 +33,7 @@ class Look:
         brightness, edges: Of the pictures; NaN but for whole ones. What was not measured is NaN.
     """
 
+    image: NDArray[np.int64]
     label: NDArray[np.int64]
     is_right: NDArray[np.bool_]
     steps: Floats
@@ -42,6 +44,9 @@ class Look:
     brightness: Floats
     edges: Floats
 
+
+#: Fields of a look that are no fractions.
+_OTHERS = ("image", "label", "is_right")
 
 #: By trial's key, then by probe.
 Looks = Mapping[str, Mapping[Probe, Look]]
@@ -61,14 +66,17 @@ def looks_of(table: pa.Table) -> Looks:
     found: dict[str, dict[Probe, Look]] = {}
     if not count:
         return found
-    columns = {name: _floats(table, name) for name in Look.__dataclass_fields__ if name not in ("label", "is_right")}
-    label, is_right = table["label"].to_numpy().astype(np.int64), np.asarray(table["right"].to_pylist(), bool)
+    columns = {name: _floats(table, name) for name in Look.__dataclass_fields__ if name not in _OTHERS}
+    image, label = (table[name].to_numpy().astype(np.int64) for name in ("image", "label"))
+    is_right = np.asarray(table["right"].to_pylist(), bool)
     is_new = np.ones(count, bool)
     is_new[1:] = (key[1:] != key[:-1]) | (probe[1:] != probe[:-1]) | (level[1:] != level[:-1])
     starts = np.flatnonzero(is_new)
     for start, end in zip(starts, [*starts[1:], count], strict=True):
         rows = slice(start, end)
-        look = Look(label[rows], is_right[rows], **{name: values[rows] for name, values in columns.items()})
+        look = Look(
+            image[rows], label[rows], is_right[rows], **{name: values[rows] for name, values in columns.items()}
+        )
         found.setdefault(str(key[start]), {})[str(probe[start]), float(level[start])] = look
     return found
 
@@ -77,6 +85,13 @@ def _floats(table: pa.Table, name: str) -> Floats:
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
     return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def difference(shown: Look, control: Look) -> Floats:
+    """Return by how many steps each image differs under two probes, of the images that both were shown."""
+    a, b = np.isin(shown.image, control.image), np.isin(control.image, shown.image)
+    found: Floats = shown.steps[a] - control.steps[b]
+    return found
 
 
 def nearest_level(looks: Mapping[Probe, Look], kind: str, level: float) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis.findings.looks import WHOLE, Look, Looks, Probe, nearest_level
+from sweeper.analysis.findings.looks import WHOLE, Look, Looks, Probe, difference, nearest_level
 from sweeper.analysis.findings.networks import Networks, grouped
 from sweeper.analysis.findings.statistics import Estimate, Floats, Indices, bootstrapped, rises, slope
 from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
@@ -114,7 +114,7 @@ def _at(of: Mapping[Probe, Look], kind: str, level: float) -> Probe:
 
 def _rise(of: Mapping[Probe, Look], shown: Probe, control: Probe) -> float:
     """Return by how much the same images' steps rise from a control to a probe, as a share of those of whole images."""
-    return float((of[shown].steps - of[control].steps).mean() / of[WHOLE].steps.mean())
+    return float(difference(of[shown], of[control]).mean() / of[WHOLE].steps.mean())
 
 
 def _per_network(

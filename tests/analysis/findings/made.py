@@ -50,6 +50,7 @@ def look_of(steps, *, label=None, is_right=None, confidence=None, **columns):
     flat = np.full(count, 0.5)
     given = dict.fromkeys(("first_confidence", "last_confidence", "uncertainty", "brightness", "edges"), flat)
     return Look(
+        image=np.arange(count),
         label=np.arange(count) % 2 if label is None else np.asarray(label),
         is_right=np.ones(count, bool) if is_right is None else np.asarray(is_right),
         steps=steps,
