@@ -87,9 +87,12 @@ def _claim(finding: Finding) -> RenderableType:
     for (task, rule), verdict in finding.verdicts.items():
         said = Text.assemble(f"{task}, {rule}: ", (str(verdict), _STYLES[str(verdict)]))
         lines.append(Padding(said, (0, 0, 0, 4)))
-        for part in finding.parts:
-            if (part.task, part.rule) == (task, rule):
-                lines += [Padding(one, (0, 0, 0, 6)) for one in _part(part)]
+        own = [part for part in finding.parts if (part.task, part.rule) == (task, rule)]
+        if len({part.lacks for part in own}) == 1 and own[0].lacks:  # what all of them lack is said once
+            lines.append(Padding(Text(f"because {own[0].lacks}"), (0, 0, 0, 6)))
+            continue
+        for part in own:
+            lines += [Padding(one, (0, 0, 0, 6)) for one in _part(part)]
     for one in finding.described:
         lines += [Padding(Text(line), (0, 0, 0, 4)) for line in _conditions(one)]
     if finding.missing:

@@ -29,10 +29,10 @@ TARGETS = (50, 70, 85)
 PRIMARY = 70
 
 #: How far from a target an accuracy may be.
-BAND = 0.02
+BAND = 0.05
 
 #: Networks that a band must hold.
-LEAST_NETWORKS = 30
+LEAST_NETWORKS = 40
 
 #: The smallest correlation that matters.
 LEAST = 0.2
@@ -42,6 +42,9 @@ EQUAL_COST = 0.25
 
 #: Fewer networks of equal cost say nothing.
 LEAST_EQUAL = 10
+
+#: How often a resource is doubled at most in an exchange rate.
+_MOST_DOUBLINGS = 30.0
 
 #: Each pair of resources, and the third.
 PAIRS = (("breadth", "depth", "time"), ("breadth", "time", "depth"), ("depth", "time", "breadth"))
@@ -257,4 +260,7 @@ def _slopes(networks: Networks) -> Floats:
 
 def _rate(networks: Networks, halved: int, paid: int) -> float:
     slopes = _slopes(networks)
-    return float(2 ** (slopes[halved] / slopes[paid])) if slopes[paid] > 0 else math.nan
+    if slopes[paid] <= 0:
+        return math.nan
+    # A resource that gains nearly nothing would have to be multiplied without end.
+    return float(2 ** min(slopes[halved] / slopes[paid], _MOST_DOUBLINGS))

@@ -123,7 +123,7 @@ def test_trade_that_arithmetic_forces_is_not_taken_for_one():
 
 def test_too_few_networks_or_seeds_or_networks_at_the_wall_are_said():
     few = decided(tradeoffs.parts(traded_networks(25), "digits", "confidence")).parts
-    assert all(part.verdict is Verdict.TOO_LITTLE and "30 of 5 seeds are needed" in part.why for part in few)
+    assert all(part.verdict is Verdict.TOO_LITTLE and "40 of 5 seeds are needed" in part.why for part in few)
     networks = traded_networks()
     networks.limited["time"][:] = True
     walled = decided(tradeoffs.parts(networks, "digits", "confidence")).parts
