@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generating import columns, commands, imports, python_interface, rooms, spec
+from docs.generating import columns, commands, findings, imports, python_interface, rooms, spec
 
 DOCS = Path(__file__).parent
 
@@ -26,7 +26,12 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "chain": rooms.chain,
     "columns": columns.table,
     "commands": commands.reference,
+    "controls": findings.controls,
+    "correlations": findings.correlations,
+    "effects": findings.effects,
     "environment": commands.variables,
+    "ladder": findings.ladder,
+    "probes": findings.probes,
     "python": python_interface.reference,
     "rooms": rooms.table,
     "spaces": spec.shipped,
