@@ -46,6 +46,7 @@ COMMANDS = (
     "logs",
     "pareto",
     "trials",
+    "findings",
     "plot",
     "report",
     "status",
@@ -56,7 +57,7 @@ COMMANDS = (
     "audit",
     "doctor",
 )
-READING = ("plan", "status", "watch", "pareto", "trials", "audit", "doctor")
+READING = ("plan", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -230,7 +231,7 @@ def test_every_reading_command_can_print_json(sweeper, command):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "resume", "status", "watch", "pareto", "trials", "export", "mirror", "audit", "doctor"]
+    "command", ["run", "resume", "status", "watch", "pareto", "trials", "findings", "export", "mirror", "audit", "doctor"]
 )
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out
