@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from sweeper.analysis.findings.human import Condition, Difficulty
 from sweeper.analysis.findings.looks import WHOLE, Look, Looks, Probe
@@ -20,6 +19,7 @@ from sweeper.analysis.findings.statistics import (
     Estimate,
     Floats,
     Indices,
+    bootstrapped,
     fisher_mean,
     share_beyond,
     spearman,
@@ -170,10 +170,10 @@ def _matched(networks: Networks, looks: Looks, difficulty: Difficulty) -> _Match
     image = difficulty.image[is_known]
     label = whole[0].label[image]
     if difficulty.label is not None and (wrong := np.flatnonzero(label != difficulty.label[is_known])).size:
-        at, said = image[wrong[0]], difficulty.label[is_known][wrong[0]]
+        at, said, own = image[wrong[0]], difficulty.label[is_known][wrong[0]], label[wrong[0]]
         raise QueryError(
-            f"the human data are of other images: image {at} is of class {said} there, and of class {label[wrong[0]]} in "
-            "this sweep's test set. Sweep all images of that test set, in its order."
+            f"the human data are of other images: image {at} is of class {said} there, and of class {own} in this "
+            "sweep's test set. Sweep all images of that test set, in its order."
         )
     return _Matched(
         difficulty.value[is_known],
@@ -242,6 +242,8 @@ def _of_networks(matched: _Matched | None, names: Sequence[str], classes: Sequen
 
 def _within_classes(matched: _Matched, names: Sequence[str], classes: Sequence[Indices], network: int) -> list[float]:
     """Return of each predictor the correlation within classes of one network, averaged by Fisher's z."""
+    from scipy import stats
+
     found = []
     for members in classes:
         right = members[matched.is_right[network, members]]
@@ -318,15 +320,17 @@ def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Conditio
     """Return how mean steps go with people's median reaction time over the levels of each kind; described only.
 
     Args:
-        networks: Complete trials, of one task and rule.
+        networks: Complete trials, of one task and rule, those without recurrence too.
         looks: What they do with each image under each probe.
         conditions: What people did.
 
     Returns:
         A row for each kind of at least 5 levels that both saw: the correlation of steps and of confidence, averaged
-        over networks, the human data's ceiling, and the levels themselves.
+        over networks, and of the steps of feed-forward networks where there are any, with their intervals over seeds;
+        the human data's ceiling, and the levels themselves.
     """
-    found = []
+    found, plain, networks = [], networks.take(networks.is_feed_forward), networks.take(~networks.is_feed_forward)
+    rng = np.random.default_rng(0)
     for kind in dict.fromkeys(one.kind for one in conditions):
         levels = [one for one in conditions if one.kind == kind]
         seen = [(one, _probe_of(looks[key], kind, one.level)) for key in networks.key[:1] for one in levels]
@@ -335,16 +339,26 @@ def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Conditio
             continue
         seconds = [one.seconds for one, _ in both]
 
-        def over_levels(of: Callable[[Look], Floats], both: Any = both, seconds: Any = seconds) -> float:
-            return fisher_mean([
-                spearman([float(of(looks[key][probe]).mean()) for _, probe in both], seconds) for key in networks.key
+        def over_levels(
+            which: Networks, of: Callable[[Look], Floats], both: Any = both, seconds: Any = seconds
+        ) -> Estimate:
+            by_network = np.array([
+                spearman([float(of(looks[key][probe]).mean()) for _, probe in both], seconds) for key in which.key
             ])
+            return bootstrapped(lambda rows: fisher_mean(by_network[rows]), grouped(which.seed), rng)
 
+        steps = over_levels(networks, PREDICTORS["steps"])
+        confidence = over_levels(networks, PREDICTORS["confidence at halting"])
+        others = over_levels(plain, PREDICTORS["steps"])
         found.append({
             "kind": kind,
             "levels": len(both),
-            "steps": over_levels(PREDICTORS["steps"]),
-            "confidence": over_levels(PREDICTORS["confidence at halting"]),
+            "steps": steps.value,
+            "steps_interval": [steps.low, steps.high],
+            "confidence": confidence.value,
+            "confidence_interval": [confidence.low, confidence.high],
+            "feed_forward": others.value,
+            "feed_forward_interval": [others.low, others.high],
             "ceiling": _ceiling_over_levels([one for one, _ in both]),
             "rows": [
                 {
