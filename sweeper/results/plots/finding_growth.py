@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis import sheet
-from sweeper.results.plots.panels import AROUND, Page, interval, is_number, of_rule, rules_of
+from sweeper.results.plots.panels import PANEL, Page, interval, is_number, of_rule, rules_of
 from sweeper.results.plots.style import (
     BLUE,
     GREEN,
@@ -41,13 +41,12 @@ def growth(parts: Sequence[Part]) -> Page:
     rules = rules_of(parts)
     if not parts:
         raise NotDrawnError("no network was trained with recurrence")
-    page = Page(2 * len(rules), 2, AROUND + 270 * 2 * len(rules), above=54, below=66, gap=0.12)
+    page = Page(2 * len(rules), 2, PANEL * 2 * len(rules), above=54, below=56, gap=0.12, has_legend=True)
     for at, rule in enumerate(rules):
         own = of_rule(parts, rule)
         for place, part in enumerate(own):
             _growth_panel(page, divmod(2 * 2 * at + place, 2), part)
         _accuracy_panel(page, divmod(2 * 2 * at + len(own), 2), own[0])
-    page.layout = {"margin": {"l": 56, "r": 16, "t": 16, "b": 56}, "legend": {"y": 1.01}}
     page.caption = (
         "Tasks from the easiest to the hardest, by what a regression on pixels and the nearest neighbour get wrong. "
         "Lines are means over blocks of class sets and seeds, bars their intervals. At fixed pressures: the mean over "

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.results.plots.panels import (
-    AROUND,
     PANEL,
     Page,
     apart,
-    colour_bar,
     interval,
     is_number,
     of_rule,
@@ -27,6 +25,7 @@ from sweeper.results.plots.style import (
     NotDrawnError,
     Trace,
     axis_title,
+    is_counted,
     number,
     shown,
 )
@@ -55,11 +54,10 @@ def tradeoff(parts: Sequence[Part]) -> Page:
     if not parts or len(few) == len(parts):
         raise NotDrawnError(few[0].why if few else "no network of this task was trained with recurrence")
     rules = [rule for rule in rules if any(part not in few for part in of_rule(parts, rule))]
-    page = Page(len(rules), 3, AROUND + PANEL * len(rules), above=66, gap=0.09)
+    page = Page(len(rules), 3, PANEL * len(rules), above=66, gap=0.09)
     for row, rule in enumerate(rules):
         for column, part in enumerate(of_rule(parts, rule)):
             _tradeoff_panel(page, row, column, part, is_first=not row and not column)
-    page.layout = {"margin": {"l": 56, "r": 16, "t": 16, "b": 110}, "showlegend": False}
     accuracies = ", ".join(f"{_target(of_rule(parts, rule)[0]):.3f} ({rule})" for rule in rules)
     page.caption = (
         f"Each mark is a network within 0.02 of the target accuracy, {accuracies}, that no wall of its window bounds; "
@@ -80,7 +78,8 @@ def _tradeoff_panel(page: Page, row: int, column: int, part: Part, *, is_first: 
     rows = part.numbers["near"]
     third = next(name for name in ("breadth", "depth", "time") if name not in (x, y))
     xs, ys = apart([one[x] for one in rows], [one[y] for one in rows]) if rows else ([], [])
-    where = page.panel(row, column, _resource_axis(x), _resource_axis(y))
+    across, up = (_resource_axis(name, [one[name] for one in rows]) for name in (x, y))
+    where = page.panel(row, column, across, up)
     marker: dict[str, Any] = {
         "size": 8,
         "opacity": 0.85,
@@ -91,7 +90,7 @@ def _tradeoff_panel(page: Page, row: int, column: int, part: Part, *, is_first: 
         "line": {"width": 0.5, "color": PALE},
     }
     if is_first:
-        marker["colorbar"] = colour_bar("the third resource", "least", "most", -54 / (page.height - 126))
+        marker["colorbar"] = page.colour_bar("the third resource")
     page.traces.append({
         "type": "scatter",
         "mode": "markers",
@@ -124,9 +123,9 @@ def _tradeoff_panel(page: Page, row: int, column: int, part: Part, *, is_first: 
     page.write(where, [f"{part.rule}: {part.name}", *lines])
 
 
-def _resource_axis(name: str) -> dict[str, Any]:
-    counted = {"tickformat": "d"} if name != "time" else {}
-    return {"title": {"text": axis_title(name), "font": {"size": SMALL_SIZE}}, "nticks": 6, **counted}
+def _resource_axis(name: str, values: Sequence[float]) -> dict[str, Any]:
+    ticks = {"dtick": 1} if values and is_counted(name, values) else {"nticks": 6}
+    return {"title": {"text": axis_title(name), "font": {"size": SMALL_SIZE}}, **ticks}
 
 
 # --- F5: diversity --------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ def diversity(parts: Sequence[Part]) -> Page:
     pressures = _varied(settings)
     by_setting = len(settings) <= _MOST_SETTINGS or not pressures
     columns = 1 if by_setting else len(pressures)
-    page = Page(len(known), columns, AROUND + (PANEL + 40) * len(known), above=66, gap=0.07)
+    page = Page(len(known), columns, (PANEL + 40) * len(known), above=66, gap=0.07, has_legend=by_setting)
     for row, part in enumerate(known):
         for column in range(columns):
             where = page.panel(row, column, _map_axis("first"), _map_axis("second") if not column else _map_axis(""))
@@ -156,15 +155,11 @@ def diversity(parts: Sequence[Part]) -> Page:
                 ]
             else:
                 name = pressures[column]
-                below = -54 / (page.height - 126) if not row and not column else None
-                page.traces.append({**_by_pressure(points, name, below), **where})
+                bar = {} if page.has_bar else {"colorbar": page.colour_bar("the pressure")}
+                page.traces.append({**_by_pressure(points, name, bar), **where})
             said = _map_words(part) if not column else ["", "", ""]
             head = part.rule if by_setting else f"{part.rule}: colour is {pressures[column].replace('_', ' ')}"
             page.write(where, [f"<b>{head}</b>", *said])
-    page.layout = {
-        "margin": {"l": 56, "r": 16, "t": 40 if by_setting else 16, "b": 48 if by_setting else 110},
-        "showlegend": by_setting,
-    }
     page.caption = (
         "Each mark is a network; marks are as far apart as channels by layer, depth, steps and what lesions cost are "
         f"different, as well as a plane allows ({', '.join(share(one.numbers['map_share']) for one in known)} of the "
@@ -214,7 +209,7 @@ def _by_setting(points: Sequence[Mapping[str, Any]], settings: Sequence[str]) ->
     return found
 
 
-def _by_pressure(points: Sequence[Mapping[str, Any]], name: str, below: float | None) -> Trace:
+def _by_pressure(points: Sequence[Mapping[str, Any]], name: str, bar: Mapping[str, Any]) -> Trace:
     values = [float(_read(one["setting"]).get(name, "nan")) for one in points]
     marker: dict[str, Any] = {
         "color": ranks(values),
@@ -225,9 +220,7 @@ def _by_pressure(points: Sequence[Mapping[str, Any]], name: str, below: float | 
         "opacity": 0.85,
         "line": {"width": 0.5, "color": PALE},
     }
-    if below is not None:
-        marker["colorbar"] = colour_bar("the pressure", "least", "most", below)
-    return {**_on_map(points), "marker": marker, "name": name}
+    return {**_on_map(points), "marker": {**marker, **bar}, "name": name}
 
 
 def _on_map(points: Sequence[Mapping[str, Any]]) -> Trace:

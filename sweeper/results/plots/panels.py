@@ -12,8 +12,11 @@ from sweeper.results.plots.style import ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
     from sweeper.analysis.findings.verdicts import Part
 
-#: Pixels: of one row of panels, of one row of a list of effects, and of what is around them.
-PANEL, _ENTRY, AROUND = 300, 22, 130
+#: Pixels: of one row of panels, and of one row of a list of effects.
+PANEL, _ENTRY = 300, 22
+
+#: Pixels above what is drawn: with a legend, and without; and below it: with a scale of colours, and without.
+_LEGEND, _NO_LEGEND, _BAR, _NO_BAR = 72, 16, 110, 48
 
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
@@ -23,21 +26,32 @@ _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 @dataclass
 class Page:
-    """What is drawn, gathered panel by panel: rows from the top, columns from the left."""
+    """What is drawn, gathered panel by panel: rows from the top, columns from the left.
+
+    Attributes:
+        rows, columns: Of panels.
+        height: Of all of them, in pixels.
+        caption: What they show, and how they are read.
+        above, below: Pixels of each panel that its words take, and that the names of its axis take.
+        has_legend, has_bar: What stands around them.
+        named: What the legend has so far.
+        gap: Between columns, as a share of the width.
+    """
 
     rows: int
     columns: int
     height: int
     caption: str = ""
-    above: int = 52  # pixels of each panel that its words take
-    below: int = 46  # pixels that the names of an axis take
+    above: int = 52
+    below: int = 46
+    has_legend: bool = False
+    has_bar: bool = False
     traces: list[Trace] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
     words: list[dict[str, Any]] = field(default_factory=list)
     axes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    layout: dict[str, Any] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
-    gap: float = 0.1  # share of the width between columns
+    gap: float = 0.1
 
     def panel(self, row: int, column: int, x: Mapping[str, Any], y: Mapping[str, Any]) -> dict[str, str]:
         """Add a panel with its axes; return what says of a trace that it is drawn there."""
@@ -48,8 +62,10 @@ class Page:
         height = 1 / self.rows
         top = 1 - row * height - self.above / self.height
         bottom = 1 - (row + 1) * height + (self.below / self.height if row < self.rows - 1 else 0)
-        self.axes[f"xaxis{suffix}"] = {"domain": [left, left + width], "anchor": f"y{suffix}", **x}
-        self.axes[f"yaxis{suffix}"] = {"domain": [bottom, top], "anchor": f"x{suffix}", **y}
+        # Rounded, since plotly refuses a domain that ends beyond 1 by what rounding leaves.
+        across, up = [round(left, 9), round(left + width, 9)], [round(bottom, 9), round(top, 9)]
+        self.axes[f"xaxis{suffix}"] = {"domain": across, "anchor": f"y{suffix}", **x}
+        self.axes[f"yaxis{suffix}"] = {"domain": up, "anchor": f"x{suffix}", **y}
         return {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
 
     def write(self, where: Mapping[str, str], lines: Iterable[str], size: int = SMALL_SIZE) -> None:
@@ -90,7 +106,33 @@ class Page:
 
     def drawn(self) -> Sketch:
         """Return all of it."""
-        return sketch(self.traces, self.height, shapes=self.shapes, annotations=self.words, **self.axes, **self.layout)
+        top, bottom = _LEGEND if self.has_legend else _NO_LEGEND, _BAR if self.has_bar else _NO_BAR
+        return sketch(
+            self.traces,
+            self.height + top + bottom,
+            shapes=self.shapes,
+            annotations=self.words,
+            margin={"l": 56, "r": 16, "t": top, "b": bottom},
+            showlegend=self.has_legend,
+            legend={"y": 1 + 4 / self.height},
+            **self.axes,
+        )
+
+    def colour_bar(self, title: str, low: str = "least", high: str = "most") -> dict[str, Any]:
+        """Return a scale of colours from the least to the most, below all panels."""
+        self.has_bar = True
+        return {
+            "orientation": "h",
+            "x": 0.5,
+            "xanchor": "center",
+            "y": -54 / self.height,
+            "yanchor": "top",
+            "len": 0.6,
+            "thickness": 10,
+            "tickvals": [0, 1],
+            "ticktext": [low, high],
+            "title": {"text": title, "side": "top", "font": {"size": SMALL_SIZE}},
+        }
 
 
 def rules_of(parts: Sequence[Part]) -> list[str]:
@@ -107,8 +149,14 @@ def interval(value: float | None, low: float | None = None, high: float | None =
     """Return a value with its interval, in words."""
     if not is_number(value):
         return "not known"
-    around = f" ({form.format(low)} to {form.format(high)})" if is_number(low) and is_number(high) else ""
-    return (form.format(value) + around).replace("-", "−")
+    around = f" ({_said(low, form)} to {_said(high, form)})" if is_number(low) and is_number(high) else ""
+    return _said(value, form) + around
+
+
+def _said(value: float, form: str) -> str:
+    """Return a number as people write it: with a minus sign, and none before zero."""
+    said = form.format(value)
+    return (said.lstrip("-") if float(said) == 0 else said).replace("-", "−")
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
@@ -118,23 +166,7 @@ def is_number(value: float | None) -> TypeGuard[float]:
 
 def share(value: float | None) -> str:
     """Return a share in words."""
-    return f"{100 * value:.0f} %".replace("-", "−") if is_number(value) else "not known"
-
-
-def colour_bar(title: str, low: str, high: str, below: float) -> dict[str, Any]:
-    """Return a scale of colours from the least to the most, below the picture."""
-    return {
-        "orientation": "h",
-        "x": 0.5,
-        "xanchor": "center",
-        "y": below,
-        "yanchor": "top",
-        "len": 0.6,
-        "thickness": 10,
-        "tickvals": [0, 1],
-        "ticktext": [low, high],
-        "title": {"text": title, "side": "top", "font": {"size": SMALL_SIZE}},
-    }
+    return f"{_said(100 * value, '{:.0f}')} %" if is_number(value) else "not known"
 
 
 def ranks(values: Sequence[float]) -> list[float]:
@@ -228,6 +260,4 @@ def list_of(page: Page, column: int, entries: Sequence[Entry], title: str, *, is
 def list_page(columns: int, entries: int, words: int) -> Page:
     """Return a page for lists of so many lines, with so many lines of words above."""
     above = 8 + 15 * words
-    page = Page(1, columns, AROUND + above + _ENTRY * entries, above=above, gap=0.04)
-    page.layout = {"margin": {"l": 56, "r": 16, "t": 40, "b": 48}, "legend": {"y": 1.02}}
-    return page
+    return Page(1, columns, above + _ENTRY * entries, above=above, gap=0.04, has_legend=True)

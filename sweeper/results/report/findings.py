@@ -143,8 +143,8 @@ def figure(name: str, title: str, caption: str, *, is_wide: bool = False) -> str
         is_wide: Whether it takes the whole width, which several panels beside each other need.
     """
     label = f"{escape(title)}. Arrow keys go from point to point, Enter keeps one."
-    return (
-        f"<figure{' class=wide' if is_wide else ''}><h3>{escape(title)}</h3>"
-        f'<div class="plot" tabindex="0" role="group" aria-label="{label}" '
-        f'data-figure="{escape(name)}"></div><figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    plot = f'<div class="plot" tabindex="0" role="group" aria-label="{label}" data-figure="{escape(name)}"></div>'
+    words = f"<figcaption>{escape(caption)}</figcaption>"
+    if is_wide:  # on a narrow page it is wider than the page, and moves under the finger
+        return f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll">{plot}</div>{words}</figure>'
+    return f"<figure><h3>{escape(title)}</h3>{plot}{words}</figure>"
