@@ -72,6 +72,27 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, fixed: Sequence[ArrayLike]) -> 
     return float(left[:, 0] @ left[:, 1] / sizes.prod())
 
 
+def weighted_ranks(values: ArrayLike, weight: Floats) -> Floats:
+    """Return the ranks of values that count so many times, less the mean rank: as if each stood there so often.
+
+    So a bootstrap ranks all its draws at once, and sorts once.
+
+    Args:
+        values: N of them; equal ones share their ranks.
+        weight: How often each counts, in each of D draws: (D, N).
+
+    Returns:
+        Shape (D, N). Ranks of what counts 0 times mean nothing.
+    """
+    _, group = np.unique(np.asarray(values), return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    of_group = np.add.reduceat(weight[:, order], starts, axis=1)
+    ranks = of_group.cumsum(1) - of_group / 2 + 0.5
+    found: Floats = (ranks - (of_group.sum(1, keepdims=True) + 1) / 2)[:, group]
+    return found
+
+
 def bootstrapped(
     statistic: Callable[[Indices], float],
     groups: Sequence[ArrayLike],
