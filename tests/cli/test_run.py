@@ -46,6 +46,7 @@ COMMANDS = (
     "logs",
     "pareto",
     "trials",
+    "findings",
     "plot",
     "report",
     "status",
