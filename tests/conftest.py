@@ -57,6 +57,14 @@ def empty_database(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def asked(tmp_path_factory, empty_database):
+    """The address of an MLflow with two small trained sweeps: one that can be asked about claims, and one that cannot."""
+    from tests.support.swept import ASKED, SILENT, swept
+
+    return swept(tmp_path_factory.mktemp("asked"), empty_database, ASKED, SILENT)
+
+
+@pytest.fixture(scope="session")
 def postgres():
     """A real PostgreSQL server."""
     if importlib.util.find_spec("psycopg") is None:

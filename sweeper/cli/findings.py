@@ -104,6 +104,8 @@ def _part(part: Part) -> list[RenderableType]:
     from rich.padding import Padding
     from rich.text import Text
 
+    from sweeper.results.findings import effect_text
+
     verdict = str(part.verdict) + (f", {part.qualifier}" if part.qualifier else "")
     lines = [Text.assemble(f"{part.name}: ", (verdict, _STYLES[str(part.verdict)]))]
     if math.isfinite(part.effect.value):
@@ -114,14 +116,6 @@ def _part(part: Part) -> list[RenderableType]:
         passed = "passed" if control.is_passed else "not passed"
         lines.append(Text(f"  control {control.name}, {passed}: {control.says}"))
     return [Padding(line, (0, 0, 0, 0)) for line in lines]
-
-
-def effect_text(part: Part) -> str:
-    """Return an effect with its interval, its p and what it was counted on, in words."""
-    interval = f" ({part.effect.low:.3g} to {part.effect.high:.3g})" if part.effect.is_known else ""
-    p = f"; p {part.p:.2g}, corrected {part.corrected:.2g}" if math.isfinite(part.corrected) else ""
-    counted = f"; {part.networks} networks of {part.seeds} seeds" if part.networks else ""
-    return f"{part.effect.value:.3g}{interval} {part.unit}, {part.least:g} matters{p}{counted}"
 
 
 def _conditions(described: object) -> list[str]:

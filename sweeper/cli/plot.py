@@ -37,15 +37,23 @@ def plot(
     key: Annotated[
         str | None, typer.Option("--key", help="With steps: of which trial; default: of the front's best.")
     ] = None,
+    human: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--human",
+            metavar="FILE",
+            help="With finding-reaction-time: what people did, as Parquet or CSV; repeatable.",
+        ),
+    ] = None,
     home: HomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw fronts, trade-offs, growth and networks of a sweep, for papers and pages; or list what can be drawn."""
+    """Draw fronts, growth, networks and findings of a sweep, for papers and pages; or list what can be drawn."""
     from sweeper.results.loaded_sweep import load
 
     if picture is None:
-        for option, value in (("-o", output), ("--width", width), ("--key", key)):
+        for option, value in (("-o", output), ("--width", width), ("--key", key), ("--human", _first(human))):
             if value is not None:
                 raise QueryError(
                     f"{option} {value} needs a picture: sweeper plot {name} PICTURE. "
@@ -64,11 +72,19 @@ def plot(
     sheet = files.PictureFormat(kind, _checked_width(width, kind), dark)
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
+    if human and picture != "finding-reaction-time":
+        raise QueryError(
+            f"--human names data for the picture finding-reaction-time, but got the picture {picture}. Leave it out."
+        )
     sweep = load(name, tracking_of(name, home, tracking_uri))
-    drawn = sweep.picture(picture, task, key=key)
+    drawn = sweep.picture(picture, task, key=key, human=human or ())
     write_aside(output, files.written(drawn, sheet))
     say_earlier(sweep.earlier)
     print(f"{output} shows {drawn.title[0].lower()}{drawn.title[1:]}. {drawn.caption}")
+
+
+def _first(files: list[Path] | None) -> Path | None:
+    return next(iter(files or ()), None)
 
 
 def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
@@ -78,9 +94,9 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
 
     require_task(sweep, task)
     found = [
-        {"task": one, "name": drawn.name, "title": drawn.title}
+        {"task": one, "name": name, "title": title}
         for one in ([task] if task is not None else sweep.tasks)
-        for drawn in catalogue.pictures_of(sweep, one)
+        for name, title in catalogue.titles_of(sweep, one).items()
     ]
     if as_json:
         print_json(found)

@@ -24,10 +24,16 @@ def report(
     log: Annotated[
         bool, typer.Option("--log/--no-log", help="Also store it in MLflow, as report.html of the sweep's run.")
     ] = True,
+    human: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--human", metavar="FILE", help="What people did, as Parquet or CSV, for the finding F4; may be repeated."
+        ),
+    ] = None,
     home: HomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Write one HTML file with fronts, pictures, all trials and how to repeat the sweep; read from MLflow alone."""
+    """Write one HTML file with fronts, findings, pictures, all trials and how to repeat it; from MLflow alone."""
     checked(name)
     path = output or Path(f"{name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
@@ -38,7 +44,7 @@ def report(
     from sweeper.tracking.redaction import redacted
 
     uri = tracking_of(name, home, tracking_uri)
-    page = made(load(name, uri)).encode()
+    page = made(load(name, uri), human or ()).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"

@@ -126,6 +126,16 @@ def lacks(finding: Finding) -> str:
     )
 
 
+def effect_text(part: Part) -> str:
+    """Return an effect with its interval, its p and what it was counted on, in words."""
+    if not math.isfinite(part.effect.value):
+        return "not known"
+    interval = f" ({part.effect.low:.3g} to {part.effect.high:.3g})" if part.effect.is_known else ""
+    p = f"; p {part.p:.2g}, corrected {part.corrected:.2g}" if math.isfinite(part.corrected) else ""
+    counted = f"; {part.networks} networks of {part.seeds} seeds" if part.networks else ""
+    return f"{part.effect.value:.3g}{interval} {part.unit}, {part.least:g} matters{p}{counted}"
+
+
 def findings_of(sweep: SweepTables, claims: Sequence[str] = (), human: Sequence[str | Path] = ()) -> Findings:
     """Decide claims for a stored sweep.
 

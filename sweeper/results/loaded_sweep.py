@@ -25,20 +25,25 @@ class LoadedSweep(SweepTables):
         >>> load_sweep("first").plot("front-time", task="digits-10").show()  # doctest: +SKIP
     """
 
-    def picture(self, name: str, task: str | None = None, *, key: str | None = None) -> Picture:
+    def picture(
+        self, name: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+    ) -> Picture:
         """Return a picture with its title and caption; see `plot`."""
         from sweeper.results.plots import catalogue
 
-        one = _task_of(self, name, task)
-        return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name)
+        one, files = _task_of(self, name, task), _files(human)
+        return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name, files)
 
-    def plot(self, picture: str, task: str | None = None, *, key: str | None = None) -> Any:
+    def plot(
+        self, picture: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+    ) -> Any:
         """Return a picture of the sweep as a plotly figure, which a notebook shows and `write_image` writes.
 
         Args:
             picture: Name of a picture; `sweeper plot NAME` lists those that can be drawn.
             task: Label of its task; None where the sweep has one task, or the picture is about all of them.
             key: With the picture `steps`: of which trial; None for the best of the front.
+            human: With the picture `finding-reaction-time`: Parquet or CSV files with what people did.
 
         Raises:
             QueryError: If there is no such picture, its task is not clear, or the trials do not allow it.
@@ -49,7 +54,7 @@ class LoadedSweep(SweepTables):
             raise QueryError(
                 f"a key names the network of the picture steps, but got the picture {picture}. Leave it out."
             )
-        return self.picture(picture, task, key=key).figure
+        return self.picture(picture, task, key=key, human=human).figure
 
     def findings(self, claims: Sequence[str] = (), *, human: Sequence[str | Path] = ()) -> Findings:
         """Decide what the sweep says about the claims F1 to F5, by the rules of docs/findings-method.md.
@@ -68,21 +73,21 @@ class LoadedSweep(SweepTables):
         from sweeper.results.findings import findings_of
 
         listed("claims", claims)
-        if isinstance(human, str | Path):
-            raise QueryError(f"human must be a list of files, but got {str(human)!r}. Write human=[{str(human)!r}].")
-        return findings_of(self, claims, human)
+        return findings_of(self, claims, _files(human))
 
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write one HTML file with fronts, pictures, all trials and how to repeat the sweep.
+    def report(self, path: str | Path | None = None, *, human: Sequence[str | Path] = ()) -> Path:
+        """Write one HTML file with fronts, pictures, findings, all trials and how to repeat the sweep.
 
         Args:
             path: The file; None for the sweep's name, `.html`, in the current folder.
+            human: Parquet or CSV files with what people did, for the claim F4.
 
         Returns:
             The file.
 
         Raises:
-            QueryError: If no trial has finished, or the path ends in something else than `.html`.
+            QueryError: If no trial has finished, the path ends in something else than `.html`, or human data cannot be
+                read or are of other images.
             TrackingError: If the tracker cannot be reached.
         """
         from sweeper.results.report.page import report
@@ -90,8 +95,15 @@ class LoadedSweep(SweepTables):
         file = Path(path) if path is not None else Path(f"{self.name}.html")
         if file.suffix.lower() not in (".html", ".htm"):
             raise QueryError(f"a report is written to a file that ends in .html, but got {file}. Rename it.")
-        storage.write_bytes(str(file.absolute()), report(self).encode())
+        storage.write_bytes(str(file.absolute()), report(self, _files(human)).encode())
         return file
+
+
+def _files(human: Sequence[str | Path]) -> Sequence[str | Path]:
+    """Return the files, where they are a list of such."""
+    if isinstance(human, str | Path):
+        raise QueryError(f"human must be a list of files, but got {str(human)!r}. Write human=[{str(human)!r}].")
+    return human
 
 
 def require_task(sweep: SweepTables, task: str | None) -> None:
@@ -108,7 +120,7 @@ def require_task(sweep: SweepTables, task: str | None) -> None:
 
 
 def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
-    """Return the task that a picture is drawn of; growth is about all of them.
+    """Return the task that a picture is drawn of; pictures of growth are about all of them.
 
     Raises:
         QueryError: If the sweep has several tasks, and none is named.
@@ -121,7 +133,7 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
         raise UnknownSweepError(
             f"sweep {sweep.name!r} has no finished trial yet. Watch it with `sweeper status {sweep.name}`."
         )
-    if len(sweep.tasks) > 1 and not picture.startswith("growth-"):
+    if len(sweep.tasks) > 1 and not picture.startswith(("growth-", "finding-growth")):
         raise QueryError(
             f"sweep {sweep.name!r} has {len(sweep.tasks)} tasks: {', '.join(sweep.tasks)}. "
             "Choose one with --task, in Python with task=."

@@ -48,6 +48,8 @@ def home(tmp_path_factory, empty_database):
         ("watch smoke --once", ""),
         ("plot smoke", ""),
         ("plot smoke networks --task TASK -o networks.html", "plotly kaleido"),
+        ("findings smoke", ""),
+        ("findings asked --tracking-uri ASKED --home nowhere", "scipy"),
         ("show KEY", "optuna alembic"),
         ("show KEY --sweep smoke --tracking-uri URI --home nowhere", "optuna"),
         ("show KEY -o network.svg", "optuna alembic matplotlib"),
@@ -59,11 +61,17 @@ def home(tmp_path_factory, empty_database):
         ("export KEY --sweep smoke --tracking-uri URI --home nowhere -o network.safetensors", "optuna"),
     ],
 )
-def test_command_loads_no_other_heavy_package(home, tmp_path, command, loaded):
+def test_command_loads_no_other_heavy_package(home, asked, tmp_path, command, loaded):
     uri = Home(home).tracking_uri
     reader = reader_of(uri, "smoke")
     written(tmp_path / "images.parquet", drawn(2, 8, 8))
-    meant = {"URI": uri, "KEY": reader.networks().keys[0], "TASK": reader.fronts()[0].task, "IMAGES": "images.parquet"}
+    meant = {
+        "URI": uri,
+        "ASKED": asked,
+        "KEY": reader.networks().keys[0],
+        "TASK": reader.fronts()[0].task,
+        "IMAGES": "images.parquet",
+    }
     words = [meant.get(word, word) for word in command.split()]
     at_home = [] if "--home" in words else ["--home", str(home)]
     done = subprocess.run(

@@ -107,6 +107,24 @@ def test_page_is_drawn_in_its_width_without_errors_or_requests(opened, file, wid
     assert [url for url in one.asked if not url.startswith(("blob:", "data:"))] == [file.as_uri()]
 
 
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_findings_are_drawn_and_leave_the_page_its_width(running, asked, tmp_path, scheme, width):
+    file = tmp_path / "asked.html"
+    file.write_text(report(load("asked", asked)), "utf-8")
+    one = Open(running, file, width=width, scheme=scheme)
+    plots = one.page.locator("#findings .plot").all()
+    assert [plot.get_attribute("data-figure").rsplit("/", 1)[1] for plot in plots] == [
+        "finding-occlusion",
+        "finding-diversity",
+    ]
+    for plot in plots:
+        plot.scroll_into_view_if_needed()
+        one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert one.wrong == []
+    one.context.close()
+
+
 def test_no_picture_offers_to_upload_itself_and_its_buttons_are_few(opened):
     page = opened().page
     offered = page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)")

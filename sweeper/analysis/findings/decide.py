@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from sweeper.analysis.findings import diversity, growth, occlusion, reaction_times, tradeoffs
 from sweeper.analysis.findings.human import Human
-from sweeper.analysis.findings.looks import WHOLE, Looks
+from sweeper.analysis.findings.looks import WHOLE, Looks, Probe
 from sweeper.analysis.findings.networks import Networks
 from sweeper.analysis.findings.verdicts import Finding, Part, corrected
 
@@ -41,12 +42,25 @@ class Evidence:
         networks: Its complete trials.
         looks: What these do with each image; empty where no probe was shown.
         human: What people did; None where no file was named.
+        shown: Kinds and levels of probes, where `looks` were not read; None where they were.
     """
 
     spec: Mapping[str, Any]
     networks: Networks
     looks: Looks
     human: Human | None = None
+    shown: frozenset[Probe] | None = None
+
+    @cached_property
+    def probes(self) -> frozenset[Probe]:
+        """What its networks were shown."""
+        return frozenset(probe for of in self.looks.values() for probe in of) if self.shown is None else self.shown
+
+    @property
+    def unseen(self) -> list[str]:
+        """Say of how many networks it is not known what they do with each image, though it is of others."""
+        lost = sum(key not in self.looks for key in self.networks.key) if self.looks else 0
+        return [f"what {lost} of its {len(self.networks)} networks do with each image is not stored"] if lost else []
 
 
 def decide(evidence: Evidence, claims: Iterable[str] = tuple(CLAIMS)) -> list[Finding]:
@@ -97,13 +111,17 @@ def _has_rules(evidence: Evidence, rules: Sequence[str]) -> list[str]:
 
 
 def _tradeoffs(evidence: Evidence) -> Finding:
+    if missing := _tradeoffs_lack(evidence):
+        return _finding(tradeoffs.CLAIM, missing=missing)
+    return _finding(tradeoffs.CLAIM, _each(evidence, tradeoffs.parts))
+
+
+def _tradeoffs_lack(evidence: Evidence) -> list[str]:
     missing = [] if len(evidence.networks) else ["no trial is complete"]
     priced = evidence.spec.get("parameters", {})
     if lacks := [name for name in PRESSURES if not _is_varied(priced.get(name))]:
-        missing.append(f"{', '.join(lacks)} is not varied")
-    if missing:
-        return _finding(tradeoffs.CLAIM, missing=missing)
-    return _finding(tradeoffs.CLAIM, _each(evidence, tradeoffs.parts))
+        missing.append(f"{', '.join(lacks)} {'is' if len(lacks) == 1 else 'are'} not varied")
+    return missing
 
 
 def _is_varied(parameter: Any) -> bool:
@@ -114,21 +132,26 @@ def _is_varied(parameter: Any) -> bool:
 
 def _growth(evidence: Evidence) -> Finding:
     networks = evidence.networks.take(~evidence.networks.is_feed_forward)
-    missing = [] if len(networks) else ["no trial is complete"]
-    levels = len(np.unique(networks.level))
-    if levels < growth.LEAST_LEVELS:
-        missing.append(f"it has {levels} of the {growth.LEAST_LEVELS} tasks that a ladder needs")
-    ladder = growth.ladder_of(networks)
-    if ladder is None:
-        missing.append("it was not measured how hard its tasks are (`complexity: true`)")
-    if not _is_fair(evidence):
-        missing.append("its tasks were trained for different numbers of updates (give `updates`, or `until: settled`)")
+    missing, ladder = _growth_lacks(evidence), growth.ladder_of(networks)
     if missing or ladder is None:
         return _finding(growth.CLAIM, missing=missing)
     found: list[Part] = []
     for rule in np.unique(networks.rule):
         found += growth.parts(networks.take(networks.rule == rule), ladder, str(rule))
     return _finding(growth.CLAIM, found)
+
+
+def _growth_lacks(evidence: Evidence) -> list[str]:
+    networks = evidence.networks.take(~evidence.networks.is_feed_forward)
+    missing = [] if len(networks) else ["no trial is complete"]
+    levels = len(np.unique(networks.level))
+    if levels < growth.LEAST_LEVELS:
+        missing.append(f"it has {levels} of the {growth.LEAST_LEVELS} tasks that a ladder needs")
+    if growth.ladder_of(networks) is None:
+        missing.append("it was not measured how hard its tasks are (`complexity: true`)")
+    if not _is_fair(evidence):
+        missing.append("its tasks were trained for different numbers of updates (give `updates`, or `until: settled`)")
+    return missing
 
 
 def _is_fair(evidence: Evidence) -> bool:
@@ -140,15 +163,19 @@ def _is_fair(evidence: Evidence) -> bool:
 
 
 def _occlusion(evidence: Evidence) -> Finding:
-    missing = [*_has_rules(evidence, ADAPTIVE), *occlusion.missing(evidence.looks)]
-    if _is_trained_occluded(evidence):
-        missing.append("its networks were trained on occluded images")
-    if missing:
+    if missing := [*_occlusion_lacks(evidence), *evidence.unseen]:
         return _finding(occlusion.CLAIM, missing=missing)
     return _finding(
         occlusion.CLAIM,
         _each(evidence, lambda own, task, rule: occlusion.parts(own, evidence.looks, task, rule), ADAPTIVE),
     )
+
+
+def _occlusion_lacks(evidence: Evidence) -> list[str]:
+    missing = [*_has_rules(evidence, ADAPTIVE), *occlusion.lacking(evidence.probes)]
+    if _is_trained_occluded(evidence):
+        missing.append("its networks were trained on occluded images")
+    return missing
 
 
 def _is_trained_occluded(evidence: Evidence) -> bool:
@@ -159,11 +186,9 @@ def _is_trained_occluded(evidence: Evidence) -> bool:
 
 
 def _reaction_times(evidence: Evidence) -> Finding:
-    missing = _has_rules(evidence, ADAPTIVE)
+    missing = [*_reaction_times_lack(evidence), *evidence.unseen]
     if evidence.human is None:
         missing.append("no human data were named (--human FILE)")
-    if not evidence.looks:
-        missing.append("what its networks do with each image was not kept (name probes)")
     if missing or evidence.human is None:
         return _finding(reaction_times.CLAIM, missing=missing)
     human, found, described = evidence.human, list[Part](), list[Mapping[str, Any]]()
@@ -172,7 +197,8 @@ def _reaction_times(evidence: Evidence) -> Finding:
             for rule in [one for one in ADAPTIVE if one in evidence.networks.rule]:
                 own = evidence.networks.take((evidence.networks.task == task) & (evidence.networks.rule == rule))
                 found += reaction_times.by_image(own, evidence.looks, human.difficulty, str(task), rule)
-    for task, rule, own in _groups(evidence, ADAPTIVE):
+    for task, rule, _ in _groups(evidence, ADAPTIVE):
+        own = evidence.networks.take((evidence.networks.task == task) & (evidence.networks.rule == rule))
         if by_condition := reaction_times.by_condition(own, evidence.looks, human.conditions):
             described.append({"task": task, "rule": rule, "by_condition": by_condition})
     if not found and not described:
@@ -180,12 +206,15 @@ def _reaction_times(evidence: Evidence) -> Finding:
     return Finding(reaction_times.CLAIM, reaction_times.TITLE, tuple(found), tuple(missing), tuple(described))
 
 
+def _reaction_times_lack(evidence: Evidence) -> list[str]:
+    missing = _has_rules(evidence, ADAPTIVE)
+    if not evidence.probes:
+        missing.append("what its networks do with each image was not kept (name probes)")
+    return missing
+
+
 def _diversity(evidence: Evidence) -> Finding:
-    missing = [] if len(evidence.networks) else ["no trial is complete"]
-    if not evidence.looks:
-        missing.append("the steps of its images were not kept (name probes)")
-    missing += diversity.missing(evidence.networks)
-    if missing:
+    if missing := [*_diversity_lacks(evidence), *evidence.unseen]:
         return _finding(diversity.CLAIM, missing=missing)
     return _finding(
         diversity.CLAIM,
@@ -194,3 +223,51 @@ def _diversity(evidence: Evidence) -> Finding:
             lambda own, task, rule: diversity.parts(own, [evidence.looks[key][WHOLE] for key in own.key], task, rule),
         ),
     )
+
+
+def _diversity_lacks(evidence: Evidence) -> list[str]:
+    missing = [] if len(evidence.networks) else ["no trial is complete"]
+    if not evidence.probes:
+        missing.append("the steps of its images were not kept (name probes)")
+    return missing + diversity.missing(evidence.networks)
+
+
+_LACKS: Mapping[str, Callable[[Evidence], list[str]]] = {
+    tradeoffs.CLAIM: _tradeoffs_lack,
+    growth.CLAIM: _growth_lacks,
+    occlusion.CLAIM: _occlusion_lacks,
+    reaction_times.CLAIM: _reaction_times_lack,
+    diversity.CLAIM: _diversity_lacks,
+}
+
+
+def lacking(networks: Networks, spec: Mapping[str, Any], claim: str) -> list[str]:
+    """Return what a sweep lacks to be asked about a claim, in sentences; human data are not asked for.
+
+    Nothing is decided, and what networks do with each image is not read: their values say what they were shown.
+    """
+    return _LACKS[claim](Evidence(spec, networks, {}, shown=networks.probes))
+
+
+#: Networks that a picture of them shows at least.
+LEAST_DRAWN = 3
+
+
+def lacking_to_draw(networks: Networks, spec: Mapping[str, Any], claim: str, task: str) -> list[str]:
+    """Return what a sweep lacks for the figure of a claim, in sentences; human data are not asked for.
+
+    Args:
+        networks: Of the whole sweep.
+        spec: Of the sweep.
+        claim: One of `CLAIMS`.
+        task: Which task is drawn; growth is of all of them.
+    """
+    own = networks if claim == growth.CLAIM else networks.take(networks.task == task)
+    if missing := lacking(own, spec, claim):
+        return missing
+    groups = [one for _, _, one in _groups(Evidence(spec, own, {}), None)]
+    if claim == tradeoffs.CLAIM and max((len(tradeoffs.near_target(one)) for one in groups), default=0) < LEAST_DRAWN:
+        return [f"fewer than {LEAST_DRAWN} of its networks are near the accuracy that is judged, and free of walls"]
+    if claim == diversity.CLAIM and max((len(one) for one in groups), default=0) < LEAST_DRAWN:
+        return [f"fewer than {LEAST_DRAWN} of its networks can be compared"]
+    return []

@@ -14,6 +14,7 @@ from sweeper.analysis.findings.statistics import (
     Estimate,
     Floats,
     Indices,
+    classical_scaling,
     jackknifed,
     permanova,
     share_beyond,
@@ -63,8 +64,11 @@ def parts(networks: Networks, whole: Sequence[Look], task: str, rule: str) -> li
     lacks = ""
     if settings < LEAST_SETTINGS or seeds < LEAST_SEEDS:
         lacks = f"{settings} settings of {seeds} seeds are complete; {LEAST_SETTINGS} of {LEAST_SEEDS} seeds are needed"
-        return [Part(CLAIM, "settings", rule, task, Estimate(math.nan), "of the variance", LEAST, lacks=lacks)]
     distance = distances(networks, whole)
+    numbers = {"settings": settings, **_map(networks, distance)}
+    if lacks:
+        unknown = Estimate(math.nan)
+        return [Part(CLAIM, "settings", rule, task, unknown, "of the variance", LEAST, lacks=lacks, numbers=numbers)]
 
     def between(rows: Indices) -> float:
         return permanova(distance[np.ix_(rows, rows)], networks.setting[rows]).adjusted
@@ -93,7 +97,7 @@ def parts(networks: Networks, whole: Sequence[Look], task: str, rule: str) -> li
             seeds=seeds,
             controls=(control,),
             numbers={
-                "settings": settings,
+                **numbers,
                 "share": permanova(distance, networks.setting).share,
                 "between_seeds": by_seed.adjusted,
                 "within_equal_channels": _within_equal_channels(networks, distance),
@@ -102,6 +106,18 @@ def parts(networks: Networks, whole: Sequence[Look], task: str, rule: str) -> li
             },
         )
     ]
+
+
+def _map(networks: Networks, distance: Floats) -> dict[str, Any]:
+    """Return where each network lies in two dimensions, and how much of their variance these hold."""
+    points, share = classical_scaling(distance)
+    if not len(points):
+        return {"map": [], "map_share": None}
+    rows = [{**_described(networks, at), "seed": int(networks.seed[at])} for at in range(len(networks))]
+    return {
+        "map": [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows, points, strict=True)],
+        "map_share": share,
+    }
 
 
 def distances(networks: Networks, whole: Sequence[Look]) -> Floats:

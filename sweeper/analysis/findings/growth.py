@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.analysis.findings.networks import RESOURCES, Networks
-from sweeper.analysis.findings.statistics import Estimate, Floats, Indices, bootstrapped, kendall, trend
+from sweeper.analysis.findings.statistics import (
+    DRAWS,
+    INTERVAL,
+    Estimate,
+    Floats,
+    Indices,
+    bootstrapped,
+    kendall,
+    trend,
+)
 from sweeper.analysis.findings.tradeoffs import PRIMARY
 from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
 
@@ -132,6 +142,11 @@ def _part(
             f"the two measures of complexity agree by τ = {ladder.agreement:.2f}; {LEAST_AGREEMENT:g} is needed",
         ),
     )
+    spreads = {
+        "at fixed pressures": _intervals(np.log(_whole(pressures)), np.exp),
+        "at fixed accuracy": _intervals(np.log(_whole(at_accuracy.values)), np.exp),
+    }
+    sure = _intervals(_by_block(networks, ladder), np.asarray)
     found = {
         name: {
             "ratio": way.effect.value,
@@ -163,8 +178,11 @@ def _part(
                     "regression": ladder.regression[at],
                     "neighbour": ladder.neighbour[at],
                     "accuracy": accuracy[at],
+                    "accuracy_interval": list(sure[at]),
                     "at_fixed_pressures": _mean(pressures, at),
+                    "at_fixed_pressures_interval": list(spreads["at fixed pressures"][at]),
                     "at_fixed_accuracy": _mean(at_accuracy.values, at),
+                    "at_fixed_accuracy_interval": list(spreads["at fixed accuracy"][at]),
                     "censored_above": int(at_accuracy.is_above[:, at].sum()),
                     "censored_below": int(at_accuracy.is_below[:, at].sum()),
                     "macs": float(networks.macs[networks.level == level].mean()),
@@ -172,6 +190,14 @@ def _part(
                 for at, level in enumerate(ladder.levels)
             ],
             "target": at_accuracy.target,
+            "blocks": [
+                {
+                    "block": str(block),
+                    "at_fixed_pressures": _known(pressures[at]),
+                    "at_fixed_accuracy": _known(at_accuracy.values[at]),
+                }
+                for at, block in enumerate(np.unique(networks.block))
+            ],
         },
     )
 
@@ -187,7 +213,7 @@ class _Way:
 
 def _way(table_BL: Floats, rng: np.random.Generator) -> _Way:
     """Return what a table of a resource says, a row for each block, a column for each task; NaN where censored."""
-    whole = table_BL[np.isfinite(table_BL).all(1)]
+    whole = _whole(table_BL)
     if len(whole) < 2:
         return _Way(Estimate(math.nan), math.nan, len(whole))
     ratio_B = np.log(whole[:, -1] / whole[:, 0])
@@ -200,8 +226,41 @@ def _way(table_BL: Floats, rng: np.random.Generator) -> _Way:
 
 
 def _mean(table_BL: Floats, at: int) -> float | None:
-    known = table_BL[np.isfinite(table_BL).all(1)]
+    known = _whole(table_BL)
     return float(np.exp(np.log(known[:, at]).mean())) if len(known) else None
+
+
+def _whole(table_BL: Floats) -> Floats:
+    """Return the blocks that no task is censored in."""
+    found: Floats = table_BL[np.isfinite(table_BL).all(1)]
+    return found
+
+
+def _known(row: Floats) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in row]
+
+
+def _by_block(networks: Networks, ladder: Ladder) -> Floats:
+    """Return the mean accuracy of each block on each task."""
+    rows = [networks.take(networks.block == block) for block in np.unique(networks.block)]
+    return _whole(np.array([_by_level(own, ladder, own.accuracy) for own in rows]))
+
+
+def _intervals(table_BL: Floats, back: Callable[[Floats], Floats]) -> list[tuple[float | None, float | None]]:
+    """Return between what the mean over blocks lies on each task, by a bootstrap of blocks; None for too few of them.
+
+    It is described only, and draws from a generator of its own: what decides is drawn as if it were not there.
+
+    Args:
+        table_BL: A row for each block.
+        back: From the scale that means are taken on to that of the values.
+    """
+    blocks, levels = table_BL.shape
+    if blocks < 2:
+        return [(None, None)] * levels
+    drawn = np.random.default_rng(0).integers(0, blocks, (DRAWS, blocks))
+    low, high = np.percentile(back(table_BL[drawn].mean(1)), INTERVAL, axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def at_fixed_pressures(networks: Networks, ladder: Ladder, resource: str) -> Floats:

@@ -78,6 +78,13 @@ class Networks:
         found: Floats = getattr(self, name)
         return found
 
+    @property
+    def probes(self) -> frozenset[tuple[str, float]]:
+        """Kinds and levels of the probes that a network was shown, by what was measured under them."""
+        names = [name.split(".") for name, values in self.values.items() if np.isfinite(values).any()]
+        # Such as probe.debris.0.25.time: the level may hold a point.
+        return frozenset((one[1], float(".".join(one[2:-1]))) for one in names if one[0] == "probe" and len(one) > 3)
+
     def take(self, which: ArrayLike) -> Networks:
         """Return some of the networks, by a mask or by indices."""
         index: Indices = np.arange(len(self))[np.asarray(which)]
@@ -183,5 +190,7 @@ def _text(value: object) -> str:
 def _window_of(lattice: Mapping[str, Any], axes: Mapping[str, object]) -> tuple[int, int] | None:
     """Return what every network's window has; None where it grows, or is not the same for all."""
     if lattice.get("window") == "auto" or axes.keys() & {"window", "channels", "layers"}:
+        return None
+    if not {"channels", "layers"} <= lattice.keys():  # a sweep whose spec is not stored
         return None
     return int(lattice["channels"]), int(lattice["layers"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,14 @@ LEAST_LEVELS = 3
 
 def missing(looks: Looks) -> list[str]:
     """Return which probes of those that the claim needs no network was shown, in sentences."""
+    return lacking({probe for of in looks.values() for probe in of})
+
+
+def lacking(probes: Collection[Probe]) -> list[str]:
+    """Return which probes the claim needs beside these, in sentences."""
     kinds: dict[str, set[float]] = {}
-    for of in looks.values():
-        for kind, level in of:
-            kinds.setdefault(kind, set()).add(level)
+    for kind, level in probes:
+        kinds.setdefault(kind, set()).add(level)
     lacks = [name for name in NEEDED if name not in kinds]
     if not any(name in kinds for name in OCCLUDERS):
         lacks.insert(0, " or ".join(OCCLUDERS))
@@ -74,6 +78,7 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
     groups = grouped(networks.seed)
     effect = bootstrapped(lambda rows: float(np.median(rise[rows])), groups, rng)
     medians = [float(np.median(rise[rows])) for rows in groups]
+    alone, beyond = _at_equal_confidence(seen, at, groups, rng), _beyond_any_change(seen, at, groups, rng)
     lacks = f"{len(groups)} seeds are complete, and {LEAST_SEEDS} are needed" if len(groups) < LEAST_SEEDS else ""
     return [
         Part(
@@ -88,10 +93,12 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
             networks=len(networks),
             seeds=len(groups),
             lacks=lacks,
-            controls=(_at_equal_confidence(seen, at, groups, rng), _any_change(seen, at, groups, rng)),
+            controls=(_equal_confidence(alone), _any_change(beyond)),
             numbers={
                 "occluder": occluder,
                 "level": at[1],
+                "at_equal_confidence": _plain(alone),
+                "beyond_any_change": _plain(beyond),
                 "networks_that_rise": float((rise > 0).mean()),
                 "seeds_that_rise": float((np.array(medians) > 0).mean()),
                 "probes": _table(seen, networks, groups, rng),
@@ -151,11 +158,14 @@ def matched_rise(shown: Look, control: Look) -> float:
 
 def _at_equal_confidence(
     seen: Sequence[Mapping[Probe, Look]], at: Probe, groups: Sequence[Indices], rng: np.random.Generator
-) -> Control:
+) -> Estimate:
     def value(of: Mapping[Probe, Look]) -> float:
         return matched_rise(of[at], of[_at(of, BESIDE, LEVEL)]) / float(of[WHOLE].steps.mean())
 
-    found = _per_network(seen, value, groups, rng)
+    return _per_network(seen, value, groups, rng)
+
+
+def _equal_confidence(found: Estimate) -> Control:
     return Control(
         "equal confidence",
         bool(found.is_known and found.low > 0),
@@ -164,15 +174,18 @@ def _at_equal_confidence(
     )
 
 
-def _any_change(
+def _beyond_any_change(
     seen: Sequence[Mapping[Probe, Look]], at: Probe, groups: Sequence[Indices], rng: np.random.Generator
-) -> Control:
+) -> Estimate:
     def value(of: Mapping[Probe, Look]) -> float:
         noisy = as_wrong(of, "noise", float(of[at].is_right.mean()))
         others = [_rise(of, _at(of, "contrast", CONTRAST), WHOLE), _rise(of, noisy, WHOLE)]
         return _rise(of, at, _at(of, BESIDE, LEVEL)) - max(others)
 
-    found = _per_network(seen, value, groups, rng)
+    return _per_network(seen, value, groups, rng)
+
+
+def _any_change(found: Estimate) -> Control:
     return Control(
         "any change",
         bool(found.is_known and found.low > 0),
@@ -226,6 +239,10 @@ def _right_and_wrong(seen: Sequence[Mapping[Probe, Look]], at: Probe) -> dict[st
             means = [float(one.mean()) for one in steps if len(one)]
             found[f"{name}_{word}"] = float(np.mean(means)) if means else math.nan
     return found
+
+
+def _plain(found: Estimate) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _said(found: Estimate) -> str:

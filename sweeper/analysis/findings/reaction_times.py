@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from sweeper.analysis.findings.human import Condition, Difficulty
 from sweeper.analysis.findings.looks import WHOLE, Look, Looks, Probe
@@ -20,10 +19,12 @@ from sweeper.analysis.findings.statistics import (
     Estimate,
     Floats,
     Indices,
+    bootstrapped,
     fisher_mean,
     share_beyond,
     spearman,
     spearman_brown,
+    weighted_ranks,
     within,
 )
 from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
@@ -53,6 +54,9 @@ LEAST_IMAGES = 10
 
 #: Levels are the same where they differ by less than this share.
 SAME_LEVEL = 0.05
+
+#: How often observations count.
+Counts = NDArray[np.uint16]
 
 #: What a network does with an image that may go with difficulty, each signed so that harder images have more of it.
 PREDICTORS: Mapping[str, Callable[[Look], Floats]] = {
@@ -170,10 +174,10 @@ def _matched(networks: Networks, looks: Looks, difficulty: Difficulty) -> _Match
     image = difficulty.image[is_known]
     label = whole[0].label[image]
     if difficulty.label is not None and (wrong := np.flatnonzero(label != difficulty.label[is_known])).size:
-        at, said = image[wrong[0]], difficulty.label[is_known][wrong[0]]
+        at, said, own = image[wrong[0]], difficulty.label[is_known][wrong[0]], label[wrong[0]]
         raise QueryError(
-            f"the human data are of other images: image {at} is of class {said} there, and of class {label[wrong[0]]} "
-            "in this sweep's test set. Sweep all images of that test set, in its order."
+            f"the human data are of other images: image {at} is of class {said} there, and of class {own} in this "
+            "sweep's test set. Sweep all images of that test set, in its order."
         )
     return _Matched(
         difficulty.value[is_known],
@@ -200,24 +204,27 @@ def _correlations(
     names = {False: tuple(matched.predictors), True: ("steps",) if others else ()}
     called = [*names[False], *([FEED_FORWARD] if others else [])]
     classes = grouped(matched.label)
+    kinds = [plain for plain in (False, True) if of[plain]]
+    counts = [np.zeros((draws, len(members)), np.uint16) for members in classes]
+    times = {plain: np.zeros((draws, len(one.is_right)), np.uint16) for plain, one in of.items() if one}
+    for draw in range(draws):
+        for members, drawn_images in zip(classes, counts, strict=True):
+            drawn_images[draw] = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
+        at = rng.random(max(len(one.groups) for one in of.values() if one))  # the same seeds of both kinds of networks
+        for plain, one in of.items():
+            for group in [one.groups[int(x * len(one.groups))] for x in at[: len(one.groups)]] if one else ():
+                times[plain][draw][group] += 1
+    once = [np.ones((1, len(members)), np.uint16) for members in classes]
 
-    def correlated(images: Sequence[Indices], chosen: Mapping[bool, Indices]) -> Floats:
-        parts = [_of_networks(of[plain], names[plain], images, chosen[plain]) for plain in (False, True) if of[plain]]
-        return np.concatenate(parts)
+    def correlated(images: Sequence[Counts], networks: Mapping[bool, Counts]) -> Floats:
+        return np.concatenate(
+            [_of_networks(of[plain], names[plain], classes, images, networks[plain]) for plain in kinds], axis=1
+        )
 
-    every = correlated(classes, {plain: np.concatenate(one.groups) for plain, one in of.items() if one})
+    (every,) = correlated(once, {plain: np.ones((1, one.shape[1]), np.uint16) for plain, one in times.items()})
     is_either = np.array([name in EITHER_SIGN for name in called])
     signs = np.where(is_either & (every < 0), -1.0, 1.0)
-    drawn = np.empty((draws, len(called)))
-    for draw in range(draws):
-        images = [members[rng.integers(0, len(members), len(members))] for members in classes]
-        at = rng.random(max(len(one.groups) for one in of.values() if one))  # the same seeds of both kinds of networks
-        chosen = {
-            plain: np.concatenate([one.groups[int(x * len(one.groups))] for x in at[: len(one.groups)]])
-            for plain, one in of.items()
-            if one
-        }
-        drawn[draw] = signs * correlated(images, chosen)
+    drawn = signs * correlated(counts, times)
     found = {}
     for column, name in enumerate(called):
         known = drawn[np.isfinite(drawn[:, column]), column]
@@ -227,45 +234,115 @@ def _correlations(
     return found
 
 
-def _of_networks(matched: _Matched | None, names: Sequence[str], classes: Sequence[Indices], chosen: Indices) -> Floats:
-    """Return of each predictor the mean over networks of its correlation within classes, among right answers."""
-    if matched is None:
-        return np.zeros(0)
-    network, times = np.unique(chosen, return_counts=True)
-    z = np.array([_within_classes(matched, names, classes, int(one)) for one in network])
-    is_known = np.isfinite(z)
-    weight = times[:, None] * is_known
+def _of_networks(
+    matched: _Matched | None,
+    names: Sequence[str],
+    classes: Sequence[Indices],
+    images: Sequence[Counts],
+    times: Counts,
+) -> Floats:
+    """Return of each predictor the mean over networks of its correlation within classes, among right answers.
+
+    Args:
+        matched: What networks do.
+        names: Of P predictors.
+        classes: The images of each class.
+        images: How often each image of a class counts, in each of D draws: (draws, images) by class.
+        times: How often each network counts: (draws, networks).
+
+    Returns:
+        Shape (D, P); NaN where no network says anything.
+    """
+    total = np.zeros((len(times), len(names)))
+    weight = np.zeros_like(total)
+    for network in range(times.shape[1]) if matched else ():
+        if times[:, network].any():
+            z = _within_classes(matched, names, classes, images, network)  # type: ignore[arg-type]
+            is_known = np.isfinite(z)
+            own = times[:, network, None] * is_known
+            total, weight = total + np.where(is_known, z, 0) * own, weight + own
     with np.errstate(invalid="ignore"):
-        found: Floats = (np.where(is_known, z, 0) * weight).sum(0) / weight.sum(0)
+        found: Floats = total / weight
     return found
 
 
-def _within_classes(matched: _Matched, names: Sequence[str], classes: Sequence[Indices], network: int) -> list[float]:
-    """Return of each predictor the correlation within classes of one network, averaged by Fisher's z."""
+def _within_classes(
+    matched: _Matched, names: Sequence[str], classes: Sequence[Indices], images: Sequence[Counts], network: int
+) -> Floats:
+    """Return of each predictor the correlation within classes of one network, averaged by Fisher's z: (draws, P)."""
     found = []
-    for members in classes:
-        right = members[matched.is_right[network, members]]
-        if len(right) >= LEAST_IMAGES:
-            rows = [matched.difficulty[right], *(matched.predictors[name][network, right] for name in names)]
-            ranks = stats.rankdata(np.array(rows), axis=1)
-            ranks -= ranks.mean(1, keepdims=True)
-            sizes = np.sqrt(np.square(ranks).sum(1))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found.append(ranks[1:] @ ranks[0] / (sizes[1:] * sizes[0]))
-    columns = np.array(found).reshape(-1, len(names)).T
-    return [fisher_mean(column) for column in columns]
+    for members, counted in zip(classes, images, strict=True):
+        is_right = matched.is_right[network, members]
+        right, weight = members[is_right], counted[:, is_right].astype(float)
+        if len(right):
+            hard = weighted_ranks(matched.difficulty[right], weight)
+            others = (weighted_ranks(matched.predictors[name][network, right], weight) for name in names)
+            z = np.column_stack([_correlated(hard, one, weight) for one in others])
+            z[weight.sum(1) < LEAST_IMAGES] = math.nan
+            found.append(z)
+    return _averaged(found, (len(images[0]), len(names)))
+
+
+def _correlated(x: Floats, y: Floats, weight: Floats) -> Floats:
+    """Return the correlation of two variables that are centred, observations counting by weights: one for each row."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = (weight * x * y).sum(1) / np.sqrt((weight * x * x).sum(1) * (weight * y * y).sum(1))
+    return found
+
+
+def _averaged(correlations: Sequence[Floats], shape: tuple[int, ...]) -> Floats:
+    """Return the mean of correlations by Fisher's z, one for each place; NaN where none is known."""
+    total, count = np.zeros(shape), np.zeros(shape)
+    for one in correlations:
+        is_known = np.isfinite(one)
+        total += np.where(is_known, np.arctanh(np.clip(np.where(is_known, one, 0), -0.999999, 0.999999)), 0)
+        count += is_known
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.tanh(total / count)
+    return found
 
 
 def _permuted(matched: _Matched, found: float, rng: np.random.Generator, draws: int) -> float:
     """Return the p-value of a correlation of steps: difficulty is exchanged among the images of each class."""
     classes, every = grouped(matched.label), np.concatenate(matched.groups)
-    drawn = np.empty(draws)
+    orders = [np.empty((draws, len(members)), np.int32) for members in classes]
     for draw in range(draws):
-        shuffled = matched.difficulty.copy()
-        for members in classes:
-            shuffled[members] = rng.permutation(shuffled[members])
-        drawn[draw] = _of_networks(replace(matched, difficulty=shuffled), ("steps",), classes, every)[0]
-    return share_beyond(found, drawn)
+        for order in orders:
+            order[draw] = rng.permutation(order.shape[1])
+    total, count = np.zeros(draws), np.zeros(draws)
+    for network in every:
+        z = _averaged(
+            [
+                _exchanged(matched, members, order, int(network))
+                for members, order in zip(classes, orders, strict=True)
+                if np.count_nonzero(matched.is_right[network, members]) >= LEAST_IMAGES
+            ],
+            (draws,),
+        )
+        is_known = np.isfinite(z)
+        total, count = total + np.where(is_known, z, 0), count + is_known
+    with np.errstate(invalid="ignore"):
+        return share_beyond(found, total / count)
+
+
+def _exchanged(matched: _Matched, members: Indices, order: NDArray[np.int32], network: int) -> Floats:
+    """Return the correlation of a network's steps within a class whose images have exchanged their difficulty.
+
+    Args:
+        matched: What networks do.
+        members: The images of the class.
+        order: Whose difficulty each of them has, in each of D draws: (draws, images).
+        network: Which network.
+    """
+    is_right = matched.is_right[network, members]
+    right = np.flatnonzero(is_right)
+    # How often each difficulty is that of an image which is answered right, in each draw: once, or never.
+    weight = np.zeros(order.shape)
+    np.put_along_axis(weight, order[:, right], 1, axis=1)
+    hard = np.take_along_axis(weighted_ranks(matched.difficulty[members], weight), order[:, right], axis=1)
+    once = np.ones((1, len(right)))
+    steps = weighted_ranks(matched.predictors["steps"][network, members[right]], once)
+    return _correlated(hard, steps, once)
 
 
 def _ceiling(difficulty: Difficulty, matched: _Matched) -> float:
@@ -318,15 +395,17 @@ def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Conditio
     """Return how mean steps go with people's median reaction time over the levels of each kind; described only.
 
     Args:
-        networks: Complete trials, of one task and rule.
+        networks: Complete trials, of one task and rule, those without recurrence too.
         looks: What they do with each image under each probe.
         conditions: What people did.
 
     Returns:
         A row for each kind of at least 5 levels that both saw: the correlation of steps and of confidence, averaged
-        over networks, the human data's ceiling, and the levels themselves.
+        over networks, and of the steps of feed-forward networks where there are any, with their intervals over seeds;
+        the human data's ceiling, and the levels themselves.
     """
-    found = []
+    found, plain, networks = [], networks.take(networks.is_feed_forward), networks.take(~networks.is_feed_forward)
+    rng = np.random.default_rng(0)
     for kind in dict.fromkeys(one.kind for one in conditions):
         levels = [one for one in conditions if one.kind == kind]
         seen = [(one, _probe_of(looks[key], kind, one.level)) for key in networks.key[:1] for one in levels]
@@ -335,16 +414,26 @@ def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Conditio
             continue
         seconds = [one.seconds for one, _ in both]
 
-        def over_levels(of: Callable[[Look], Floats], both: Any = both, seconds: Any = seconds) -> float:
-            return fisher_mean([
-                spearman([float(of(looks[key][probe]).mean()) for _, probe in both], seconds) for key in networks.key
+        def over_levels(
+            which: Networks, of: Callable[[Look], Floats], both: Any = both, seconds: Any = seconds
+        ) -> Estimate:
+            by_network = np.array([
+                spearman([float(of(looks[key][probe]).mean()) for _, probe in both], seconds) for key in which.key
             ])
+            return bootstrapped(lambda rows: fisher_mean(by_network[rows]), grouped(which.seed), rng)
 
+        steps = over_levels(networks, PREDICTORS["steps"])
+        confidence = over_levels(networks, PREDICTORS["confidence at halting"])
+        others = over_levels(plain, PREDICTORS["steps"])
         found.append({
             "kind": kind,
             "levels": len(both),
-            "steps": over_levels(PREDICTORS["steps"]),
-            "confidence": over_levels(PREDICTORS["confidence at halting"]),
+            "steps": steps.value,
+            "steps_interval": [steps.low, steps.high],
+            "confidence": confidence.value,
+            "confidence_interval": [confidence.low, confidence.high],
+            "feed_forward": others.value,
+            "feed_forward_interval": [others.low, others.high],
             "ceiling": _ceiling_over_levels([one for one, _ in both]),
             "rows": [
                 {

@@ -1,6 +1,7 @@
 """The statistics that findings are decided by. Nothing here knows of networks.
 
 Whatever is drawn is drawn from a generator that the caller gives, so that the same sweep says the same thing again.
+scipy is loaded where it is used: who lists the pictures of a sweep asks only what it has, and does without.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -59,6 +59,8 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, fixed: Sequence[ArrayLike]) -> 
     Returns:
         From −1 to 1; NaN where nothing is left of one of the two.
     """
+    from scipy import stats
+
     of = np.column_stack([stats.rankdata(x), stats.rankdata(y)])
     if len(of) < 3 + len(fixed):
         return math.nan
@@ -68,6 +70,27 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, fixed: Sequence[ArrayLike]) -> 
     if (sizes < 1e-9 * len(of) ** 1.5).any():  # nothing but what rounding leaves
         return math.nan
     return float(left[:, 0] @ left[:, 1] / sizes.prod())
+
+
+def weighted_ranks(values: ArrayLike, weight: Floats) -> Floats:
+    """Return the ranks of values that count so many times, less the mean rank: as if each stood there so often.
+
+    So a bootstrap ranks all its draws at once, and sorts once.
+
+    Args:
+        values: N of them; equal ones share their ranks.
+        weight: How often each counts, in each of D draws: (D, N).
+
+    Returns:
+        Shape (D, N). Ranks of what counts 0 times mean nothing.
+    """
+    _, group = np.unique(np.asarray(values), return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    of_group = np.add.reduceat(weight[:, order], starts, axis=1)
+    ranks = of_group.cumsum(1) - of_group / 2 + 0.5
+    found: Floats = (ranks - (of_group.sum(1, keepdims=True) + 1) / 2)[:, group]
+    return found
 
 
 def bootstrapped(
@@ -110,6 +133,8 @@ def jackknifed(statistic: Callable[[Indices], float], groups: Sequence[ArrayLike
 
     For statistics of distances, which a bootstrap would spoil: a member that is drawn twice is at distance 0 to itself.
     """
+    from scipy import stats
+
     members = [np.asarray(group, np.int64) for group in groups]
     value, count = statistic(np.concatenate(members)) if members else math.nan, len(members)
     if count < 3:
@@ -148,6 +173,8 @@ def trend(values: ArrayLike) -> float:
     Args:
         values: A row for each block, a column for each step of the ladder, from the easiest.
     """
+    from scipy import stats
+
     table = np.asarray(values, float)
     if len(table) < 2 or table.shape[1] < 3:
         return math.nan
@@ -159,6 +186,8 @@ def trend(values: ArrayLike) -> float:
 
 def rises(values: ArrayLike) -> float:
     """Return the p-value of Wilcoxon's signed-rank test that values lie above zero, one-sided; 1 where all are 0."""
+    from scipy import stats
+
     given = np.asarray(values, float)
     given = given[given != 0]
     if not len(given):
@@ -168,6 +197,8 @@ def rises(values: ArrayLike) -> float:
 
 def slope(x: ArrayLike, y: ArrayLike) -> float:
     """Return the slope of y over x by Theil and Sen: the median of the slopes between all pairs."""
+    from scipy import stats
+
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(np.unique(x)) < 2:
         return math.nan
@@ -176,6 +207,8 @@ def slope(x: ArrayLike, y: ArrayLike) -> float:
 
 def kendall(x: ArrayLike, y: ArrayLike) -> float:
     """Return Kendall's τ-b of two orders."""
+    from scipy import stats
+
     return float(stats.kendalltau(x, y).statistic)
 
 
@@ -239,6 +272,29 @@ def permanova(distance: Floats, groups: ArrayLike) -> Split:
     inner = float((((is_in @ squares) * is_in).sum(1) / (2 * counts)).sum())
     share = 1 - inner / total
     return Split(share, 1 - (1 - share) * (count - 1) / (count - len(names)))
+
+
+def classical_scaling(distance: Floats, dimensions: int = 2) -> tuple[Floats, float]:
+    """Return points whose distances are as near to given ones as a plane allows: classical scaling (Torgerson 1952).
+
+    Args:
+        distance: N × N, symmetric, zero on the diagonal.
+        dimensions: Of the points.
+
+    Returns:
+        N points, and the share of the variance of distances that they hold: of the sum of all positive eigenvalues.
+        Signs are such that the coordinate that is furthest from zero is positive. No points for fewer than three
+        observations, or where distances are unknown or all zero.
+    """
+    count, nothing = len(distance), (np.zeros((0, dimensions)), math.nan)
+    if count < 3 or not np.isfinite(distance).all() or not distance.any():
+        return nothing
+    centred = np.eye(count) - 1 / count
+    values, vectors = np.linalg.eigh(-centred @ np.square(distance) @ centred / 2)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    points = vectors[:, :dimensions] * np.sqrt(values[:dimensions])
+    furthest = points[np.abs(points).argmax(0), np.arange(dimensions)]
+    return points * np.where(furthest < 0, -1, 1), float(values[:dimensions].sum() / values.sum())
 
 
 def shuffled_within(values: NDArray[np.generic], strata: ArrayLike, rng: np.random.Generator) -> NDArray[np.generic]:

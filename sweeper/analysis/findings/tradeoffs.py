@@ -60,13 +60,21 @@ def parts(networks: Networks, task: str, rule: str) -> list[Part]:
     rng = np.random.default_rng(0)
     free = networks.take(~networks.is_limited)
     targets = {which: float(np.percentile(networks.accuracy, which)) for which in TARGETS} if len(networks) else {}
-    band = free.take(np.abs(free.accuracy - targets[PRIMARY]) <= BAND) if targets else free
+    band = near_target(networks)
     lacks = _lacks(networks, band, targets)
     rates = exchange_rates(free, rng)
     return [
         _part(free, band, pair, task, rule, lacks, rng, {"targets": _targets(free, targets, pair), "exchange": rates})
         for pair in PAIRS
     ]
+
+
+def near_target(networks: Networks) -> Networks:
+    """Return the networks, free of walls, whose accuracy is near the target that decides."""
+    free = networks.take(~networks.is_limited)
+    if not len(networks):
+        return free
+    return free.take(np.abs(free.accuracy - np.percentile(networks.accuracy, PRIMARY)) <= BAND)
 
 
 def _lacks(networks: Networks, band: Networks, targets: Mapping[int, float]) -> str:
@@ -93,6 +101,7 @@ def _part(
 ) -> Part:
     one, other, _ = pair
     name = f"{one} for {other}"
+    numbers = {**numbers, "near": _near(band, pair)}
     if lacks:
         return Part(
             CLAIM, name, rule, task, Estimate(math.nan), "rank correlation", LEAST, lacks=lacks, numbers=numbers
@@ -120,11 +129,19 @@ def _part(
         controls=(control,),
         numbers={
             **numbers,
+            "at_equal_cost": -at_equal,
             "by_arithmetic": float(-known.mean()) if len(known) else None,
             "without_band": -traded(free, pair),
             "by_seed": by_seed,
         },
     )
+
+
+def _near(band: Networks, pair: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """Return the networks that a pair is judged by: its two resources, the third, and accuracy."""
+    columns = [band.key.tolist(), band.seed.tolist(), *(band.resource(name).tolist() for name in pair)]
+    names = ("key", "seed", *pair, "accuracy")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, band.accuracy.tolist(), strict=True)]
 
 
 def traded(networks: Networks, pair: tuple[str, str, str]) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from sweeper.errors import QueryError
+from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, finding_picture
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
 from sweeper.results.plots.networks import networks, steps
@@ -16,7 +18,10 @@ from sweeper.results.sweep_tables import SweepTables
 
 
 def pictures_of(sweep: SweepTables, task: str) -> list[Picture]:
-    """Return the pictures of one task of a sweep; those that its trials do not allow are left out."""
+    """Return the pictures of one task of a sweep; those that its trials do not allow are left out.
+
+    Pictures of findings are not among them: to draw one, its claim is decided.
+    """
     found = []
     for draw in _drawn(Points(sweep, task)).values():
         try:
@@ -26,13 +31,35 @@ def pictures_of(sweep: SweepTables, task: str) -> list[Picture]:
     return found
 
 
-def picture_of(sweep: SweepTables, task: str, name: str) -> Picture:
+def titles_of(sweep: SweepTables, task: str) -> dict[str, str]:
+    """Return name and title of each picture of a task that can be drawn; no claim is decided to know it."""
+    found = {one.name: one.title for one in pictures_of(sweep, task)}
+    for name in drawable(sweep, task):
+        _, title = FINDINGS[name]
+        found[name] = f"{title} (with --human FILE)" if name == WITH_PEOPLE else title
+    return found
+
+
+def picture_of(sweep: SweepTables, task: str, name: str, human: Sequence[str | Path] = ()) -> Picture:
     """Return one picture of a task.
+
+    Args:
+        sweep: Read from its tracker alone.
+        task: Label of the task.
+        name: Of the picture.
+        human: Files with what people did, for the picture that shows these.
 
     Raises:
         QueryError: If there is none of that name, or the trials do not allow it, and why.
     """
-    drawn = _drawn(Points(sweep, task))
+    if human and name != WITH_PEOPLE:
+        raise QueryError(
+            f"human data are drawn by the picture {WITH_PEOPLE}, but got the picture {name}. Leave them out."
+        )
+    drawn: dict[str, Callable[[], Picture]] = {
+        **_drawn(Points(sweep, task)),
+        **{one: partial(finding_picture, sweep, one, task, human) for one in FINDINGS},
+    }
     if name not in drawn:
         close = difflib.get_close_matches(name, drawn, 1)
         meant = f" Did you mean {close[0]!r}?" if close else ""

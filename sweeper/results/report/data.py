@@ -30,19 +30,24 @@ NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` d
 
 
 def report_data(
-    sweep: SweepTables, fronts: Sequence[Front], drawn: Mapping[str, Sequence[style.Picture]]
+    sweep: SweepTables, fronts: Sequence[Front], drawn: Sequence[Mapping[str, Sequence[style.Picture]]]
 ) -> dict[str, Any]:
     """Return everything that the page's script needs; plotly's arrays are as plotly gives them.
 
     Args:
         sweep: What is reported.
         fronts: The fronts over all objectives, one a task.
-        drawn: The pictures of each task, by its label.
+        drawn: The pictures of each task, by its label, section by section.
     """
     return {
         "trials": _trials(sweep, fronts),
         "points": {row["key"]: _point(row) for row in sweep.points().to_pylist() if row["replicates"] > 1},
-        "figures": {f"{task}/{one.name}": one.figure.to_plotly_json() for task, some in drawn.items() for one in some},
+        "figures": {
+            f"{task}/{one.name}": one.figure.to_plotly_json()
+            for section in drawn
+            for task, some in section.items()
+            for one in some
+        },
         "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
         "networks": dict(_networks(sweep, fronts)),
         "walls": {name: wall.axis for name, wall in WALLS.items()},

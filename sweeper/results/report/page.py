@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from plotly.offline import get_plotlyjs
@@ -24,6 +25,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
+from sweeper.results.report.findings import figure, findings_section
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import Outcome, State, TrialRecord
 
@@ -34,11 +36,15 @@ _SCRIPTS = ("basics.js", "conditions.js", "panel.js", "pictures.js", "table.js")
 _UNSAID = ("kind", "identity", "sweep", "home", "storage")
 
 
-def report(sweep: SweepTables) -> str:
+def report(sweep: SweepTables, human: Sequence[str | Path] = ()) -> str:
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
 
+    Args:
+        sweep: Read from its tracker alone.
+        human: Files with what people did, for the claim F4.
+
     Raises:
-        QueryError: If no trial of it has finished.
+        QueryError: If no trial of it has finished, or human data cannot be read or are of other images.
         SweepError: If MLflow cannot be reached, or what it holds cannot be read.
     """
     if not sweep.records:
@@ -48,14 +54,16 @@ def report(sweep: SweepTables) -> str:
         )
     fronts = _whole_fronts(sweep)
     drawn = {front.task: _pictures(sweep, front.task) for front in fronts}
+    found = findings_section(sweep, human)
     body = [
         _head(sweep, fronts),
         *(_task(front, drawn[front.task], _chosen_fronts(sweep, front.task)) for front in fronts),
+        found.html,
         _trials_section(),
         _failures(sweep),
         _repeating(sweep),
     ]
-    return _page(sweep.name, "\n".join(body), report_data(sweep, fronts, drawn))
+    return _page(sweep.name, "\n".join(body), report_data(sweep, fronts, [drawn, found.pictures]))
 
 
 def _whole_fronts(sweep: SweepTables) -> list[Front]:
@@ -224,12 +232,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 
 
 def _figure(task: str, one: style.Picture) -> str:
-    title, figure = escape(one.title), escape(f"{task}/{one.name}")
-    label = f"{title}. Arrow keys go from point to point, Enter keeps one."
-    return (
-        f'<figure><h3>{title}</h3><div class="plot" tabindex="0" role="group" aria-label="{label}" '
-        f'data-figure="{figure}"></div><figcaption>{escape(one.caption)}</figcaption></figure>'
-    )
+    return figure(f"{task}/{one.name}", one.title, one.caption)
 
 
 def _front_table(front: Front) -> str:

@@ -431,6 +431,28 @@ def test_conditions_are_described_beside_their_ceiling():
     assert reaction_times.by_condition(networks, looks, [Condition("blur", 1, 1, 1, None)] * 5) == []
 
 
+def test_conditions_have_feed_forward_networks_as_their_baseline_and_intervals_over_seeds():
+    """Networks with recurrence take more steps at higher levels; those without take fewer."""
+    networks = networks_of(
+        seed=np.tile(np.arange(5), 2), is_feed_forward=np.repeat([False, True], 5), breadth=np.full(10, 3)
+    )
+    levels = [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    looks = {
+        key: {
+            (WHOLE if not level else ("noise", level)): look_of(np.full(20, 2 - level if is_plain else 2 + level))
+            for level in levels
+        }
+        for key, is_plain in zip(networks.key, networks.is_feed_forward, strict=True)
+    }
+    conditions = [
+        Condition("noise", level, 0.5 + level, 100, lambda rng, level=level: (level, level)) for level in levels
+    ]
+    (row,) = reaction_times.by_condition(networks, looks, conditions)
+    assert (row["steps"], row["feed_forward"]) == (pytest.approx(1, abs=1e-5), pytest.approx(-1, abs=1e-5))
+    assert row["steps_interval"] == pytest.approx([row["steps"]] * 2)
+    assert row["rows"][-1]["steps"] == 2.5, "what is described of levels is of recurrent networks alone"
+
+
 # F5.
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from sweeper.analysis.findings.statistics import (
     bootstrapped,
+    classical_scaling,
     fisher_mean,
     holm,
     jackknifed,
@@ -25,6 +26,7 @@ from sweeper.analysis.findings.statistics import (
     spearman,
     spearman_brown,
     trend,
+    weighted_ranks,
     within,
 )
 
@@ -199,3 +201,34 @@ def test_reliability_of_the_whole_is_higher_than_that_of_halves():
     assert spearman_brown(0.5) == pytest.approx(2 / 3)
     assert spearman_brown(-0.2) == 0
     assert math.isnan(spearman_brown(math.nan))
+
+
+@given(
+    values=st.lists(st.integers(-3, 3), min_size=1, max_size=12), seed=st.integers(0, 2**31), draws=st.integers(1, 4)
+)
+def test_weighted_ranks_are_those_of_values_that_stand_there_so_often(values, seed, draws):
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(0, 4, (draws, len(values))).astype(float)
+    found = weighted_ranks(values, weight)
+    for row, times in zip(found, weight.astype(int), strict=True):
+        repeated = stats.rankdata(np.repeat(values, times)) if times.any() else np.zeros(0)
+        expected = repeated - repeated.mean() if len(repeated) else repeated
+        assert np.repeat(row, times) == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), count=st.integers(3, 12))
+def test_points_on_a_plane_are_found_again_by_their_distances(seed, count):
+    points = np.random.default_rng(seed).normal(size=(count, 2))
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    found, share = classical_scaling(distance)
+    assert np.linalg.norm(found[:, None] - found[None], axis=2) == pytest.approx(distance, abs=1e-6)
+    assert share == pytest.approx(1)
+    assert found.sum(0) == pytest.approx([0, 0], abs=1e-8)
+
+
+@pytest.mark.parametrize("distance", [np.zeros((4, 4)), np.ones((2, 2)), np.full((4, 4), math.nan)])
+def test_what_has_no_distances_has_no_map(distance):
+    points, share = classical_scaling(distance)
+    assert len(points) == 0
+    assert math.isnan(share)

@@ -1,0 +1,150 @@
+"""The section of a report that says what its sweep shows of the five claims, with their controls and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.results.findings import effect_text, findings_of, lacks
+from sweeper.results.plots.findings import picture_of_finding
+from sweeper.results.plots.style import NotDrawnError, Picture
+from sweeper.results.sweep_tables import SweepTables
+from sweeper.trial import State
+
+if TYPE_CHECKING:  # scipy is loaded by whoever decides
+    from sweeper.analysis.findings.verdicts import Finding, Part
+
+#: Where the rules are, for readers of the page.
+RULES = "docs/findings-method.md"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is said about the claims.
+
+    Attributes:
+        html: The section; empty where nothing can be asked.
+        pictures: Its figures, by task.
+    """
+
+    html: str = ""
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
+
+
+def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Section:
+    """Decide all claims for a sweep, and say what comes of it; one line where it answers none.
+
+    Args:
+        sweep: Read from its tracker alone.
+        human: Files with what people did.
+
+    Raises:
+        QueryError: If human data cannot be read or are of other images.
+    """
+    if not sweep.spec or not any(record.state is State.COMPLETE for record in sweep.records):
+        return Section()
+    from sweeper.analysis.findings.decide import CLAIMS, lacking
+    from sweeper.analysis.findings.networks import networks_of
+
+    networks = networks_of(sweep.trials(), sweep.spec)
+    if not human and all(lacking(networks, sweep.spec, claim) for claim in CLAIMS):
+        return _of_nothing(sweep)  # what networks do with each image need not be read to know it
+    findings = findings_of(sweep, human=human).findings
+    if not any(_answers(finding) for finding in findings):
+        return _of_nothing(sweep)
+    pictures: dict[str, list[Picture]] = {}
+    parts = [_claim(sweep, finding, pictures) for finding in findings]
+    return Section(
+        f"""<section id="findings">
+<h2>Findings</h2>
+<p class="soft">Five claims about breadth, depth and time, decided by rules that were written down before any sweep was
+seen ({RULES}). Effects are signed so that the claimed direction is positive; intervals are over seeds. p is corrected
+over all tests of this sweep.</p>
+{"".join(parts)}
+</section>""",
+        pictures,
+    )
+
+
+def _answers(finding: Finding) -> bool:
+    return bool(finding.described) or any(not part.lacks for part in finding.parts)
+
+
+def _of_nothing(sweep: SweepTables) -> Section:
+    return Section(
+        '<section id="findings"><h2>Findings</h2><p>This sweep answers none of the five claims on breadth, depth '
+        f"and time. <code>sweeper findings {escape(sweep.name)}</code> says what it lacks.</p></section>"
+    )
+
+
+def _claim(sweep: SweepTables, finding: Finding, pictures: dict[str, list[Picture]]) -> str:
+    head = f"<h3>{finding.claim}: {escape(finding.title)}</h3>"
+    if finding.missing:
+        said = lacks(finding)
+        return f"{head}<p>{escape(said[0].upper() + said[1:])}</p>"
+    verdicts = "".join(
+        f"<li>{escape(task)}, {escape(rule)}: <b>{escape(str(verdict))}</b></li>"
+        for (task, rule), verdict in finding.verdicts.items()
+    )
+    if not _answers(finding):  # why is said once, not for each effect
+        why = "".join(f"<p>{escape(one)}.</p>" for one in dict.fromkeys(part.why for part in finding.parts))
+        return f'{head}<ul class="verdicts">{verdicts}</ul>{why}'
+    rows = "".join(_row(part) for part in finding.parts)
+    table = (
+        '<div class="scroll"><table class="effects"><thead><tr><th scope="col">task, halting rule</th>'
+        '<th scope="col">effect of</th><th scope="col">verdict</th><th scope="col">effect and its interval</th>'
+        f'<th scope="col">controls</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        if rows
+        else ""
+    )
+    figures = "".join(_figures(sweep, finding, pictures))
+    return f'{head}<ul class="verdicts">{verdicts}</ul>{table}{figures}'
+
+
+def _row(part: Part) -> str:
+    verdict = f"<b>{escape(str(part.verdict))}</b>{f', {escape(part.qualifier)}' if part.qualifier else ''}"
+    because = f"<br>because {escape(part.why)}" if part.why else ""
+    controls = "<br>".join(
+        f"{escape(one.name)}, {'described' if one.is_passed is None else 'passed' if one.is_passed else 'not passed'}: "
+        f"{escape(one.says)}"
+        for one in part.controls
+    )
+    return (
+        f"<tr><td class=prose>{escape(part.task)}, {escape(part.rule)}</td><td>{escape(part.name)}</td>"
+        f"<td class=prose>{verdict}{because}</td><td class=prose>{escape(effect_text(part))}</td>"
+        f"<td class=prose>{controls or '–'}</td></tr>"
+    )
+
+
+def _figures(sweep: SweepTables, finding: Finding, pictures: dict[str, list[Picture]]) -> list[str]:
+    """Return the figures of a claim, one a task; growth is of all tasks at once."""
+    found = []
+    for task in sweep.tasks[:1] if finding.claim == "F2" else sweep.tasks:
+        try:
+            one = picture_of_finding(finding, task)
+        except NotDrawnError:  # too little of this task: its verdict says so
+            continue
+        pictures.setdefault(task, []).append(one)
+        title = one.title if finding.claim == "F2" or len(sweep.tasks) == 1 else f"{one.title}, {task}"
+        found.append(figure(f"{task}/{one.name}", title, one.caption, is_wide=True))
+    return found
+
+
+def figure(name: str, title: str, caption: str, *, is_wide: bool = False) -> str:
+    """Return where the page's script draws a figure, with its words.
+
+    Args:
+        name: Of its data.
+        title: Headline.
+        caption: Below it.
+        is_wide: Whether it takes the whole width, which several panels beside each other need.
+    """
+    label = f"{escape(title)}. Arrow keys go from point to point, Enter keeps one."
+    plot = f'<div class="plot" tabindex="0" role="group" aria-label="{label}" data-figure="{escape(name)}"></div>'
+    words = f"<figcaption>{escape(caption)}</figcaption>"
+    if is_wide:  # on a narrow page it is wider than the page, and moves under the finger
+        return f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll">{plot}</div>{words}</figure>'
+    return f"<figure><h3>{escape(title)}</h3>{plot}{words}</figure>"
