@@ -27,7 +27,6 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "columns": columns.table,
     "commands": commands.reference,
     "controls": findings.controls,
-    "correlations": findings.correlations,
     "effects": findings.effects,
     "environment": commands.variables,
     "ladder": findings.ladder,

@@ -84,19 +84,6 @@ def ladder(name: str) -> str:
     return table([*heads, "at fixed pressures", "at fixed accuracy", "blocks below + above"], rows)
 
 
-def correlations(name: str) -> str:
-    """Return how steps and every baseline go with human difficulty, and the ceiling."""
-    rows = []
-    for part in _claim(name, "F4")["parts"]:
-        rows += [
-            [part["rule"], one["of"], f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"]
-            for one in part["numbers"].get("correlations", [])
-        ]
-        if "ceiling" in part["numbers"]:
-            rows.append([part["rule"], "ceiling of the human data", f"{part['numbers']['ceiling']:.3f}"])
-    return table(["halting", "what goes with difficulty", "rank correlation within classes"], rows)
-
-
 def _claim(name: str, claim: str) -> dict[str, Any]:
     found = json.loads((FOLDER / name / "findings.json").read_text(encoding="utf-8"))
     return next(one for one in found["claims"] if one["claim"] == claim)
