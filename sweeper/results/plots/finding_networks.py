@@ -63,9 +63,9 @@ def tradeoff(parts: Sequence[Part]) -> Page:
     page.caption = (
         f"Each mark is a network within {BAND:g} of the target accuracy, {accuracies}, that no wall of its window "
         "bounds; networks at one place stand around it. Above each pair: its partial rank correlation with the third "
-        "resource and accuracy held fixed, and the interval over seeds; below zero, one stands in for the other. Then what "
-        "arithmetic or chance alone gives, and the correlation among networks of equal multiply-accumulates, where a "
-        "trade-off is certain."
+        "resource and accuracy held fixed, and the interval over seeds; below zero, one stands in for the other. Then "
+        "what arithmetic or chance alone gives, and the correlation among networks of equal multiply-accumulates, "
+        "where a trade-off is certain."
     )
     return page
 
