@@ -136,13 +136,21 @@ def effect_text(part: Part) -> str:
     return f"{part.effect.value:.3g}{interval} {part.unit}, {part.least:g} matters{p}{counted}"
 
 
-def findings_of(sweep: SweepTables, claims: Sequence[str] = (), human: Sequence[str | Path] = ()) -> Findings:
+def findings_of(
+    sweep: SweepTables,
+    claims: Sequence[str] = (),
+    human: Sequence[str | Path] = (),
+    *,
+    are_alone: bool = False,
+) -> Findings:
     """Decide claims for a stored sweep.
 
     Args:
         sweep: Read from its tracker alone.
         claims: Which of F1 to F5; none for all.
         human: Files with what people did, in the columns of docs/reference/human-data.md.
+        are_alone: Whether the others are not decided either: p-values are corrected over these alone then, which is no
+            verdict, and takes less time.
 
     Raises:
         QueryError: If there is no such claim, a file cannot be read, or its images are others.
@@ -152,17 +160,16 @@ def findings_of(sweep: SweepTables, claims: Sequence[str] = (), human: Sequence[
     from sweeper.analysis.findings.networks import networks_of
 
     wanted = [_known(claim, CLAIMS) for claim in claims] or list(CLAIMS)
-    read = [
-        (Path(file).name, _read(Path(file))) for file in human
-    ]  # what cannot be is refused before anything is asked
+    # What cannot be is refused before anything is asked.
+    read = [(Path(file).name, _read(Path(file))) for file in human]
     networks = networks_of(sweep.trials(), sweep.spec)
     try:
         looks = looks_of(sweep.probes())
     except QueryError:  # none was kept: each claim says what it lacks
         looks = {}
     people = _joined(read, sweep)
-    found = decide(Evidence(sweep.spec, networks, looks, people), wanted)
-    return Findings(sweep.name, tuple(found))
+    found = decide(Evidence(sweep.spec, networks, looks, people), wanted if are_alone else CLAIMS)
+    return Findings(sweep.name, tuple(finding for finding in found if finding.claim in wanted))
 
 
 def _known(claim: str, claims: Mapping[str, str]) -> str:

@@ -75,6 +75,14 @@ def test_same_sweep_says_the_same_again_and_from_another_reader(sweep, asked):
 
 
 @pytest.mark.slow
+def test_p_is_corrected_over_all_tests_whichever_claims_are_shown(sweep):
+    every = {(row["claim"], row["rule"], row["effect_of"]): row for row in sweep.findings().to_table().to_pylist()}
+    shown = sweep.findings(["F5"]).to_table().to_pylist()
+    assert shown
+    assert {row["claim"] for row in shown} == {"F5"}
+    assert all(row == every[row["claim"], row["rule"], row["effect_of"]] for row in shown)
+
+
 def test_rows_hold_every_effect(sweep):
     found = sweep.findings(["F3", "f5"])
     table = found.to_table()

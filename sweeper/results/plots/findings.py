@@ -66,7 +66,7 @@ def finding_picture(sweep: SweepTables, name: str, task: str, human: Sequence[st
     claim, _ = FINDINGS[name]
     if name == WITH_PEOPLE and not human:
         raise NotDrawnError("it shows networks beside people, and needs data of these: --human FILE, in Python human=")
-    (finding,) = findings_of(sweep, [claim], human).findings
+    (finding,) = findings_of(sweep, [claim], human, are_alone=True).findings
     return picture_of_finding(finding, task)
 
 
