@@ -29,6 +29,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "controls": findings.controls,
     "effects": findings.effects,
     "environment": commands.variables,
+    "ladder": findings.ladder,
     "probes": findings.probes,
     "python": python_interface.reference,
     "rooms": rooms.table,

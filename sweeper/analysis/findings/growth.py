@@ -123,12 +123,15 @@ def _part(
         "at fixed pressures": _way(pressures, rng),
         "at fixed accuracy": _way(at_accuracy.values, rng),
     }
-    if not lacks:
+    # Both must hold: so the one that says less decides, and one that is refuted does whatever the other lacks.
+    enough = {name: way for name, way in ways.items() if way.blocks >= LEAST_SEEDS and way.effect.is_known}
+    is_refuted = any(way.effect.high < LEAST for way in enough.values())
+    if not lacks and not is_refuted:
         few = [f"{name} {way.blocks} blocks are left" for name, way in ways.items() if way.blocks < LEAST_SEEDS]
         if few:
             lacks = f"{' and '.join(few)} where no task is censored, and {LEAST_SEEDS} are needed"
-    # The way that says less is the one that decides: both must hold.
-    worse = min(ways.values(), key=lambda way: way.effect.low if way.effect.is_known else -math.inf)
+    compared = enough if is_refuted else ways
+    worse = min(compared.values(), key=lambda way: way.effect.low if way.effect.is_known else -math.inf)
     rise = accuracy[-1] - accuracy[0]
     controls = (
         Control(
@@ -165,7 +168,7 @@ def _part(
         worse.effect,
         "times from the easiest to the hardest task",
         LEAST,
-        p=max((way.p for way in ways.values()), default=math.nan),
+        p=max((way.p for way in compared.values()), default=math.nan),
         networks=len(networks),
         seeds=len(np.unique(networks.block)),
         lacks=lacks,

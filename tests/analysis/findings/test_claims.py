@@ -217,6 +217,19 @@ def test_networks_at_the_wall_of_a_resource_are_left_out_of_its_growth():
     assert by_name["depth"].verdict is Verdict.SHOWN
 
 
+def test_one_way_that_is_refuted_refutes_whatever_the_other_lacks():
+    networks = climbed(growing=0.8, accuracy_step=-0.2)  # no network of the easiest task is as bad as the hardest one's
+    for part in decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts:
+        ways = part.numbers["ways"]
+        assert ways["at fixed accuracy"]["blocks"] == 0
+        assert ways["at fixed pressures"]["blocks"] == 6
+        assert part.verdict is Verdict.REFUTED, part.why
+        assert part.effect.value == ways["at fixed pressures"]["ratio"] < 0.6
+    grown = climbed(growing=1.2, accuracy_step=-0.2)
+    parts = decided(growth.parts(grown, growth.ladder_of(grown), "confidence")).parts
+    assert all(part.verdict is Verdict.TOO_LITTLE for part in parts), "one way that is shown is not enough"
+
+
 def test_ladder_needs_its_complexity_measured():
     assert growth.ladder_of(networks_of(breadth=np.ones(4))) is None
 
