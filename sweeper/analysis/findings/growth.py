@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,13 +139,41 @@ def _part(
             "harder tasks",
             bool(rise <= MOST_RISE),
             f"accuracy goes from {accuracy[0]:.3f} to {accuracy[-1]:.3f} along the ladder at the same pressures",
+            is_void=True,
         ),
         Control(
             "order of the ladder",
             bool(ladder.agreement >= LEAST_AGREEMENT),
             f"the two measures of complexity agree by τ = {ladder.agreement:.2f}; {LEAST_AGREEMENT:g} is needed",
+            is_void=True,
         ),
     )
+    return Part(
+        CLAIM,
+        resource,
+        rule,
+        task,
+        worse.effect,
+        "times from the easiest to the hardest task",
+        LEAST,
+        p=max((way.p for way in compared.values()), default=math.nan),
+        networks=len(networks),
+        seeds=len(np.unique(networks.block)),
+        lacks=lacks,
+        controls=controls,
+        numbers=_numbers(networks, ladder, accuracy, ways, pressures, at_accuracy),
+    )
+
+
+def _numbers(
+    networks: Networks,
+    ladder: Ladder,
+    accuracy: Sequence[float],
+    ways: Mapping[str, _Way],
+    pressures: Floats,
+    at_accuracy: AtAccuracy,
+) -> dict[str, Any]:
+    """Return what else is said of a resource: both ways, each task of the ladder, and each block."""
     spreads = {
         "at fixed pressures": _intervals(np.log(_whole(pressures)), np.exp),
         "at fixed accuracy": _intervals(np.log(_whole(at_accuracy.values)), np.exp),
@@ -160,49 +189,35 @@ def _part(
         }
         for name, way in ways.items()
     }
-    return Part(
-        CLAIM,
-        resource,
-        rule,
-        task,
-        worse.effect,
-        "times from the easiest to the hardest task",
-        LEAST,
-        p=max((way.p for way in compared.values()), default=math.nan),
-        networks=len(networks),
-        seeds=len(np.unique(networks.block)),
-        lacks=lacks,
-        controls=controls,
-        numbers={
-            "ways": found,
-            "ladder": [
-                {
-                    "task": level,
-                    "regression": ladder.regression[at],
-                    "neighbour": ladder.neighbour[at],
-                    "accuracy": accuracy[at],
-                    "accuracy_interval": list(sure[at]),
-                    "at_fixed_pressures": _mean(pressures, at),
-                    "at_fixed_pressures_interval": list(spreads["at fixed pressures"][at]),
-                    "at_fixed_accuracy": _mean(at_accuracy.values, at),
-                    "at_fixed_accuracy_interval": list(spreads["at fixed accuracy"][at]),
-                    "censored_above": int(at_accuracy.is_above[:, at].sum()),
-                    "censored_below": int(at_accuracy.is_below[:, at].sum()),
-                    "macs": float(networks.macs[networks.level == level].mean()),
-                }
-                for at, level in enumerate(ladder.levels)
-            ],
-            "target": at_accuracy.target,
-            "blocks": [
-                {
-                    "block": str(block),
-                    "at_fixed_pressures": _known(pressures[at]),
-                    "at_fixed_accuracy": _known(at_accuracy.values[at]),
-                }
-                for at, block in enumerate(np.unique(networks.block))
-            ],
-        },
-    )
+    return {
+        "ways": found,
+        "ladder": [
+            {
+                "task": level,
+                "regression": ladder.regression[at],
+                "neighbour": ladder.neighbour[at],
+                "accuracy": accuracy[at],
+                "accuracy_interval": list(sure[at]),
+                "at_fixed_pressures": _mean(pressures, at),
+                "at_fixed_pressures_interval": list(spreads["at fixed pressures"][at]),
+                "at_fixed_accuracy": _mean(at_accuracy.values, at),
+                "at_fixed_accuracy_interval": list(spreads["at fixed accuracy"][at]),
+                "censored_above": int(at_accuracy.is_above[:, at].sum()),
+                "censored_below": int(at_accuracy.is_below[:, at].sum()),
+                "macs": float(networks.macs[networks.level == level].mean()),
+            }
+            for at, level in enumerate(ladder.levels)
+        ],
+        "target": at_accuracy.target,
+        "blocks": [
+            {
+                "block": str(block),
+                "at_fixed_pressures": _known(pressures[at]),
+                "at_fixed_accuracy": _known(at_accuracy.values[at]),
+            }
+            for at, block in enumerate(np.unique(networks.block))
+        ],
+    }
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ RESOURCES = ("breadth", "depth", "time")
 
 @dataclass(frozen=True)
 class Networks:
-    """N complete trials. Every field is of N values, in the same order, but for the last two.
+    """N complete trials. Every field holds N values, in the same order, or such columns by name, but for the window.
 
     Attributes:
         key: Of the trial.
@@ -88,31 +88,15 @@ class Networks:
     def take(self, which: ArrayLike) -> Networks:
         """Return some of the networks, by a mask or by indices."""
         index: Indices = np.arange(len(self))[np.asarray(which)]
-        chosen = {
-            name: getattr(self, name)[index]
-            for name in [
-                "key",
-                "task",
-                "rule",
-                "is_feed_forward",
-                "seed",
-                "block",
-                "level",
-                "setting",
-                "accuracy",
-                "breadth",
-                "depth",
-                "time",
-                "channels",
-                "macs",
-            ]
+        columns: dict[str, Any] = {
+            name: value[index] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
-        return Networks(
-            **chosen,
+        return replace(
+            self,
+            **columns,
             limited={name: values[index] for name, values in self.limited.items()},
             layers=[self.layers[i] for i in index],
             values={name: values[index] for name, values in self.values.items()},
-            window=self.window,
         )
 
 

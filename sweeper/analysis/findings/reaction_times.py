@@ -36,9 +36,8 @@ TITLE = "the time that a network takes goes with the time that people take"
 #: Share right that makes a network worth asking.
 LEAST_ACCURACY = 0.65
 
-#: The smallest correlation over images that matters, and over conditions.
+#: The smallest correlation over images that matters.
 LEAST = 0.05
-LEAST_BY_CONDITION = 0.3
 
 #: Human data with a lower ceiling decide nothing.
 LEAST_CEILING = 0.2

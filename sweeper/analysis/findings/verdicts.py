@@ -36,6 +36,7 @@ class Control:
         says: What was found, in a sentence's words.
         qualifier: What is added to `shown` where it is not passed; empty where the claim is not shown then.
         is_blind: Whether a control that is not passed means that the data could not have shown the claim.
+        is_void: Whether it means that there was nothing to be shown or refuted.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Control:
     says: str
     qualifier: str = ""
     is_blind: bool = False
+    is_void: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Part:
         blind = [c for c in self.controls if c.is_passed is False and c.is_blind]
         if blind:
             return Verdict.TOO_LITTLE, f"{blind[0].name}: {blind[0].says}"
-        if self.effect.high < self.least:
+        void = [c for c in self.controls if c.is_passed is False and c.is_void]
+        if not void and self.effect.high < self.least:
             return Verdict.REFUTED, f"its interval ends at {self.effect.high:.3g}, below {self.least:g}"
         failed = [
             f"{c.name}: {c.says}" for c in self.controls if c.is_passed is False and not (c.qualifier or c.is_blind)

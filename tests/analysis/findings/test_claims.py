@@ -49,6 +49,16 @@ def part_of(effect=(0.5, 0.3, 0.7), p=0.001, **given):
         (part_of(effect=(0.5, math.nan, math.nan)), Verdict.TOO_LITTLE, "no interval"),
         (part_of(controls=(Control("c", False, "it is not so"),)), Verdict.NOT_SHOWN, "c: it is not so"),
         (part_of(controls=(Control("c", None, "described"),)), Verdict.SHOWN, ""),
+        (
+            part_of(effect=(0, -0.1, 0.1), controls=(Control("c", False, "void", is_void=True),)),
+            Verdict.NOT_SHOWN,
+            "c: void",
+        ),
+        (
+            part_of(effect=(0, -0.1, 0.1), controls=(Control("c", True, "fine", is_void=True),)),
+            Verdict.REFUTED,
+            "below 0.2",
+        ),
         (part_of(controls=(Control("c", False, "blind", is_blind=True),)), Verdict.TOO_LITTLE, "c: blind"),
     ],
 )
@@ -206,6 +216,14 @@ def test_ladder_on_which_accuracy_rises_or_complexities_disagree_shows_nothing()
     part = decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts[0]
     assert next(one for one in part.controls if one.name == "order of the ladder").is_passed is False
     assert part.verdict is not Verdict.SHOWN
+
+
+def test_ladder_without_an_order_refutes_nothing_either():
+    networks = climbed(growing=0.8)
+    networks.values["complexity.neighbour"][:] *= -1
+    for part in decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts:
+        assert part.verdict is Verdict.NOT_SHOWN
+        assert "order of the ladder" in part.why
 
 
 def test_networks_at_the_wall_of_a_resource_are_left_out_of_its_growth():
