@@ -42,11 +42,6 @@ NEEDED = (BESIDE, "contrast", "noise", "blank")
 LEAST_LEVELS = 3
 
 
-def missing(looks: Looks) -> list[str]:
-    """Return which probes of those that the claim needs no network was shown, in sentences."""
-    return lacking({probe for of in looks.values() for probe in of})
-
-
 def lacking(probes: Collection[Probe]) -> list[str]:
     """Return which probes the claim needs beside these, in sentences."""
     kinds: dict[str, set[float]] = {}

@@ -307,9 +307,13 @@ def occluded(rise=0.5, specific=True, by_confidence=False, seeds=10, settings_=3
     return networks, looks
 
 
+def shown_in(looks):
+    return {probe for of in looks.values() for probe in of}
+
+
 def test_steps_that_rise_with_what_is_hidden_are_shown():
     networks, looks = occluded()
-    assert occlusion.missing(looks) == []
+    assert occlusion.lacking(shown_in(looks)) == []
     (part,) = decided(occlusion.parts(networks, looks, "digits", "confidence")).parts
     assert (part.verdict, part.qualifier) == (Verdict.SHOWN, ""), (part.why, part.controls)
     assert part.numbers["networks_that_rise"] == 1
@@ -343,10 +347,10 @@ def test_probes_that_are_missing_are_named():
     for of in looks.values():
         del of["blank", 1.0]
         del of["debris", 0.1]
-    (first, second) = occlusion.missing(looks)
+    (first, second) = occlusion.lacking(shown_in(looks))
     assert "blank" in first
     assert "debris was shown at fewer than 3 levels" in second
-    assert "debris or occlude_grey" in occlusion.missing({})[0]
+    assert "debris or occlude_grey" in occlusion.lacking([])[0]
 
 
 def test_images_are_matched_by_confidence():
