@@ -61,8 +61,8 @@ def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Se
         f"""<section id="findings">
 <h2>Findings</h2>
 <p class="soft">Five claims about breadth, depth and time, decided by rules that were written down beforehand
-({RULES} marks what was changed since). Effects are signed so that the claimed direction is positive; intervals are over seeds. p is corrected
-over all tests of this sweep.</p>
+({RULES} marks what was changed since). Effects are signed so that the claimed direction is positive; intervals are
+over seeds. p is corrected over all tests of this sweep.</p>
 {"".join(parts)}
 </section>""",
         pictures,
