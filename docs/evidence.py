@@ -1,6 +1,6 @@
 """Keeps what the findings of a sweep are decided by as small files, and decides them from these files again.
 
-    python -m docs.evidence NAME [--home FOLDER] [--claims F1,F5] [--human FILE]
+    python -m docs.evidence NAME [--home FOLDER] [--claims F1,F5] [--human FILE] [--again]
 
 writes `docs/findings/NAME/`:
 
@@ -12,7 +12,8 @@ writes `docs/findings/NAME/`:
     findings.json     the same with controls and all other numbers
 
 The findings are decided from the files, not from the sweep, so that whoever has the files gets the same numbers. Human
-data are none of them: what F4 says of people cannot be made again without the file that was named.
+data are none of them: what F4 says of people cannot be made again without the file that was named. `--again` decides
+from the files that are there, after a rule has changed.
 """
 
 from __future__ import annotations
@@ -94,6 +95,12 @@ def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) 
     with suppress(QueryError):  # none were kept
         _write(kept_looks(sweep.probes(), claims), folder / "looks.parquet")
     _write(sweep.front(), folder / "fronts.parquet")
+    decide_again(folder, claims, human)
+    return folder
+
+
+def decide_again(folder: Path, claims: Sequence[str], human: Sequence[Path] = ()) -> None:
+    """Write what follows from the files of a sweep."""
     side = 32  # of CIFAR-10, the one data set that people's levels are compared on
     people = [human_of(pq.read_table(file), file.name, side) for file in human]
     joined = None
@@ -103,7 +110,6 @@ def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) 
     found = decided(folder, claims, joined)
     _write(found.to_table(), folder / "findings.parquet")
     (folder / "findings.json").write_bytes(json_bytes(found.to_dict()))
-    return folder
 
 
 def _write(table: pa.Table, file: Path) -> None:
@@ -117,9 +123,13 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path("sweeps"))
     parser.add_argument("--claims", default="F1,F2,F3,F4,F5")
     parser.add_argument("--human", type=Path, action="append", default=[])
+    parser.add_argument("--again", action="store_true", help="from the files in docs/findings, without the sweep")
     given = parser.parse_args()
-    sweep = load(given.name, f"sqlite:///{given.home.absolute()}/mlflow.db")
-    folder = keep(sweep, given.claims.split(","), given.human)
+    folder, claims = FOLDER / given.name, given.claims.split(",")
+    if given.again:
+        decide_again(folder, claims, given.human)
+    else:
+        keep(load(given.name, f"sqlite:///{given.home.absolute()}/mlflow.db"), claims, given.human)
     for file in sorted(folder.iterdir()):
         print(f"{file.stat().st_size:>10,} {file.relative_to(FOLDER.parent.parent)}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
-from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
+from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_beside, say_earlier
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from rich.console import RenderableType
@@ -53,12 +53,13 @@ def findings(
     target = Target.of(format, as_json, output, "findings are")
     checked(name)
     from sweeper.analysis import sheet
-    from sweeper.results.findings import row_of
+    from sweeper.results.findings import row_of, said_of_unfinished
     from sweeper.results.loaded_sweep import load
 
     sweep = load(name, tracking_of(name, home, tracking_uri))
     found = sweep.findings(claim or (), human=human or ())
     say_earlier(sweep.earlier)
+    say_beside(said_of_unfinished(found.unfinished))
     rows = [row_of(part) for finding in found.findings for part in finding.parts]
     names = ("claim", "task", "rule", "effect_of", "effect", "low", "high", "p_corrected", "verdict")
     target.give(

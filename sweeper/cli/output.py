@@ -32,9 +32,14 @@ OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write
 
 
 def say_earlier(earlier: EarlierRules | None) -> None:
-    """Say by which rules a sweep is measured where they are not today's; beside the answer, which programs may read."""
-    if earlier:
-        print(f"note: {earlier}", file=sys.stderr)
+    """Say by which rules a sweep is measured where they are not today's."""
+    say_beside(str(earlier or ""))
+
+
+def say_beside(note: str) -> None:
+    """Say something beside the answer, which programs may read; nothing where there is nothing to say."""
+    if note:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,17 @@ class Findings:
     Attributes:
         sweep: Its name.
         findings: One for each claim that was asked about.
+        unfinished: Trials of the sweep that have not ended: with them its verdicts may be others.
     """
 
     sweep: str
     findings: tuple[Finding, ...]
+    unfinished: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as JSON holds them; numbers that are not finite are still NaN."""
-        return {"sweep": self.sweep, "claims": [claim_values(one) for one in self.findings]}
+        claims = [claim_values(one) for one in self.findings]
+        return {"sweep": self.sweep, "unfinished": self.unfinished, "claims": claims}
 
     def to_table(self) -> pa.Table:
         """Return one row for each effect: claim, task, halting rule, effect with interval, p, verdict."""
@@ -116,6 +119,14 @@ def claim_values(finding: Finding) -> dict[str, Any]:
     }
 
 
+def said_of_unfinished(trials: int) -> str:
+    """Return in words that so many trials have not ended; empty for none."""
+    if not trials:
+        return ""
+    number = "1 trial has" if trials == 1 else f"{trials} trials have"
+    return f"{number} not ended yet: with all of them verdicts may be others"
+
+
 def lacks(finding: Finding) -> str:
     """Return in words what a sweep lacks to answer a claim, and which shipped sweep has it."""
     from sweeper.analysis.findings.decide import SHIPPED
@@ -169,7 +180,8 @@ def findings_of(
         looks = {}
     people = _joined(read, sweep)
     found = decide(Evidence(sweep.spec, networks, looks, people), wanted if are_alone else CLAIMS)
-    return Findings(sweep.name, tuple(finding for finding in found if finding.claim in wanted))
+    kept = tuple(finding for finding in found if finding.claim in wanted)
+    return Findings(sweep.name, kept, sweep.unfinished)
 
 
 def _known(claim: str, claims: Mapping[str, str]) -> str:

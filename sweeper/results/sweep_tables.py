@@ -97,6 +97,15 @@ class SweepTables:
         """The rules that it was trained and measured by, where they are not today's."""
         return earlier_rules(rules_in(self.facts))
 
+    @cached_property
+    def unfinished(self) -> int:
+        """How many of its trials have not ended yet; 0 where its tracker does not say."""
+        try:
+            live = self._reader.live()
+        except QueryError:
+            return 0
+        return sum(task.planned - task.ended for task in (*live.tasks, live.rest))
+
     def trials(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the finished trials, one row each; columns as in docs/reference/columns.md.
 

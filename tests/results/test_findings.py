@@ -11,18 +11,23 @@ import pytest
 
 from sweeper.analysis.findings import diversity, growth, occlusion, reaction_times, tradeoffs
 from sweeper.analysis.findings.verdicts import Finding
+from sweeper.analysis.trials import aims
 from sweeper.errors import QueryError
-from sweeper.results.findings import SCHEMA
-from sweeper.results.loaded_sweep import load
+from sweeper.results.findings import SCHEMA, said_of_unfinished
+from sweeper.results.loaded_sweep import LoadedSweep, load
 from sweeper.results.plots.catalogue import titles_of
 from sweeper.results.plots.findings import FINDINGS, picture_of_finding
 from sweeper.results.plots.panels import apart, interval
 from sweeper.results.plots.style import NotDrawnError
 from sweeper.results.report.page import report
+from sweeper.tracking.live import LiveState, TaskState
+from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.analysis.findings.made import networks_of
 from tests.analysis.findings.test_claims import asked as of_people
 from tests.analysis.findings.test_claims import climbed, decided, graphs, occluded, people, traded_networks
+from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
+from tests.contracts.recorder import FACTS, a_late_trial
 from tests.support.swept import answers, reactions
 
 
@@ -345,3 +350,17 @@ def test_report_of_a_sweep_that_answers_nothing_has_one_line(silent):
     assert section.count("<p>") == 1
     assert "<code>sweeper findings silent</code>" in section
     assert "<h3>" not in section
+
+
+def test_trials_that_have_not_ended_are_counted_and_said():
+    recorder = MemoryRecorder()
+    recorder.open(replace(FACTS, name="small", aims=aims(OBJECTIVES, REFERENCE)))
+    recorder.record(replace(a_late_trial(1), sweep="small"))
+    sweep = LoadedSweep(MemoryReader(recorder, "small"))
+    assert sweep.unfinished == 0, "its tracker does not say"
+    rows = (TaskState("digits-10", 8, complete=3, pruned=1, running=2), TaskState("digits-5", 2, failed=2))
+    recorder.record_live(LiveState("small", rows, written_ms=1))
+    found = LoadedSweep(MemoryReader(recorder, "small")).findings()
+    assert found.unfinished == found.to_dict()["unfinished"] == 4
+    assert said_of_unfinished(4).startswith("4 trials have not ended yet")
+    assert (said_of_unfinished(1).startswith("1 trial has"), said_of_unfinished(0)) == (True, "")

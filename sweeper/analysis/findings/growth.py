@@ -68,7 +68,9 @@ def ladder_of(networks: Networks) -> Ladder | None:
     ])
     if not np.isfinite(errors).all():
         return None
-    ranks = errors.argsort(1, kind="stable").argsort(1, kind="stable")
+    from scipy import stats
+
+    ranks = stats.rankdata(errors, axis=1)
     order = np.lexsort((errors[0], ranks.mean(0)))
     return Ladder(
         tuple(levels[order].tolist()),
@@ -205,6 +207,7 @@ def _numbers(
                 "censored_above": int(at_accuracy.is_above[:, at].sum()),
                 "censored_below": int(at_accuracy.is_below[:, at].sum()),
                 "macs": float(networks.macs[networks.level == level].mean()),
+                "parameters": float(networks.parameters[networks.level == level].mean()),
             }
             for at, level in enumerate(ladder.levels)
         ],

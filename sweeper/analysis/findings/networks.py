@@ -39,6 +39,7 @@ class Networks:
         time: Mean steps over test images.
         channels: In all layers.
         macs: Multiply-accumulates per image.
+        parameters: Living weights.
         limited: By resource, whether the window bounded it.
         layers: Channels of each layer from the image upwards.
         values: Everything else that was measured, by name; NaN where it was not.
@@ -59,6 +60,7 @@ class Networks:
     time: Floats
     channels: Floats
     macs: Floats
+    parameters: Floats
     limited: Mapping[str, NDArray[np.bool_]]
     layers: Sequence[Sequence[int]]
     values: Mapping[str, Floats]
@@ -156,6 +158,7 @@ def networks_of(trials: pa.Table, spec: Mapping[str, Any]) -> Networks:
         time=numbers("test_time"),
         channels=numbers("channels"),
         macs=numbers("macs"),
+        parameters=numbers("parameters"),
         limited={name: np.nan_to_num(numbers(f"limited_{name}")) > 0 for name in RESOURCES},
         layers=layers,
         values={name: numbers(name) for name in table.column_names if is_probe(name) or name == "updates"},

@@ -16,6 +16,9 @@ from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
 CLAIM = "F3"
 TITLE = "occluded images take more recurrent steps, though the network was not trained on them"
 
+#: What the effect is of, and its unit.
+EFFECT, UNIT = "steps under occlusion", "of the steps of whole images"
+
 #: What hides parts of an image; the first that was shown is primary.
 OCCLUDERS = ("debris", "occlude_grey")
 
@@ -60,12 +63,20 @@ def lacking(probes: Collection[Probe]) -> list[str]:
 def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
     """Return what the networks of one task and one halting rule say, which no occluded image was shown in training.
 
+    Those whose steps the window bounds are left out: with parts hidden they could not take more.
+
     Args:
         networks: Complete trials, of that task and rule.
         looks: What they do with each image; nothing is missing in them.
         task, rule: What they are called.
     """
     rng = np.random.default_rng(0)
+    every, networks = len(networks), networks.take(~networks.limited["time"])
+    censored = f"{every - len(networks)} of {every} networks are bounded by the steps of their window"
+    if 2 * len(networks) < every or not len(networks):
+        return [
+            Part(CLAIM, EFFECT, rule, task, Estimate(math.nan), UNIT, LEAST, networks=len(networks), lacks=censored)
+        ]
     seen = [looks[key] for key in networks.key]
     occluder = next(name for name in OCCLUDERS if nearest_level(seen[0], name, LEVEL) is not None)
     at = _at(seen[0], occluder, LEVEL)
@@ -78,11 +89,11 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
     return [
         Part(
             CLAIM,
-            "steps under occlusion",
+            EFFECT,
             rule,
             task,
             effect,
-            "of the steps of whole images",
+            UNIT,
             LEAST,
             p=rises(medians),
             networks=len(networks),
@@ -92,6 +103,7 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
             numbers={
                 "occluder": occluder,
                 "level": at[1],
+                "censored": every - len(networks),
                 "at_equal_confidence": _plain(alone),
                 "beyond_any_change": _plain(beyond),
                 "networks_that_rise": float((rise > 0).mean()),

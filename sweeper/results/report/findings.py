@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.results.findings import effect_text, findings_of, lacks
+from sweeper.results.findings import effect_text, findings_of, lacks, said_of_unfinished
 from sweeper.results.plots.findings import picture_of_finding
 from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
@@ -52,11 +52,14 @@ def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Se
     networks = networks_of(sweep.trials(), sweep.spec)
     if not human and all(lacking(networks, sweep.spec, claim) for claim in CLAIMS):
         return _of_nothing(sweep)  # what networks do with each image need not be read to know it
-    findings = findings_of(sweep, human=human).findings
+    found = findings_of(sweep, human=human)
+    findings = found.findings
     if not any(_answers(finding) for finding in findings):
         return _of_nothing(sweep)
     pictures: dict[str, list[Picture]] = {}
     parts = [_claim(sweep, finding, pictures) for finding in findings]
+    if unfinished := said_of_unfinished(found.unfinished):
+        parts.insert(0, f"<p><b>{escape(unfinished)}.</b></p>")
     return Section(
         f"""<section id="findings">
 <h2>Findings</h2>

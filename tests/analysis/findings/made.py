@@ -35,6 +35,7 @@ def networks_of(**columns):
         "time": 3 + rng.random(count),
         "channels": np.array([sum(one) for one in layers], float),
         "macs": np.full(count, 1e5),
+        "parameters": np.full(count, 1e3),
         "limited": {name: np.zeros(count, bool) for name in ("breadth", "depth", "time")},
         "values": {},
         "window": WINDOW,

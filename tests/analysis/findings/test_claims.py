@@ -248,6 +248,15 @@ def test_one_way_that_is_refuted_refutes_whatever_the_other_lacks():
     assert all(part.verdict is Verdict.TOO_LITTLE for part in parts), "one way that is shown is not enough"
 
 
+def test_tasks_that_one_measure_finds_equal_are_ordered_by_the_other_not_by_name():
+    networks = climbed()
+    levels = list(growth.ladder_of(networks).levels)
+    other = {level: 0.1 * at for at, level in enumerate(reversed(levels))}
+    networks.values["complexity.neighbour"][:] = 0.2
+    networks.values["complexity.regression"][:] = [other[level] for level in networks.level]
+    assert list(growth.ladder_of(networks).levels) == levels[::-1]
+
+
 def test_ladder_needs_its_complexity_measured():
     assert growth.ladder_of(networks_of(breadth=np.ones(4))) is None
 
@@ -323,6 +332,19 @@ def test_steps_that_rise_with_what_is_hidden_are_shown():
 def test_steps_that_do_not_rise_are_refuted():
     (part,) = decided(occlusion.parts(*occluded(rise=0.0), "digits", "confidence")).parts
     assert part.verdict is Verdict.REFUTED
+
+
+def test_networks_whose_steps_the_window_bounds_are_left_out():
+    networks, looks = occluded()
+    for key in networks.key[:10]:  # they take every step, whatever they see
+        looks[key] = dict.fromkeys(looks[key], looks[key][WHOLE])
+    networks.limited["time"][:10] = True
+    (part,) = decided(occlusion.parts(networks, looks, "digits", "confidence")).parts
+    assert (part.verdict, part.networks, part.numbers["censored"]) == (Verdict.SHOWN, 20, 10)
+    networks.limited["time"][:20] = True
+    (part,) = decided(occlusion.parts(networks, looks, "digits", "confidence")).parts
+    assert part.verdict is Verdict.TOO_LITTLE
+    assert part.why == "20 of 30 networks are bounded by the steps of their window"
 
 
 def test_rise_that_any_change_gives_is_said_to_be_so():
