@@ -29,6 +29,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "controls": findings.controls,
     "effects": findings.effects,
     "environment": commands.variables,
+    "exit-codes": commands.exit_codes,
     "ladder": findings.ladder,
     "probes": findings.probes,
     "python": python_interface.reference,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeper.cli import environment
 from sweeper.cli.options import WRONG_WORKERS
@@ -262,7 +262,7 @@ def _ended(
     address: str | None,
     executor: Executor | None,
     progress: bool,
-    options: Mapping[str, object],
+    options: Mapping[str, Any],
 ) -> Summary:
     """Run a sweep, and raise what the command line would exit with."""
     from sweeper.cli.session import run_session

@@ -10,6 +10,7 @@ SweepError               base: the command line prints it in one piece and exits
 ├── PictureError         (RuntimeError)  what draws picture files is missing or fails
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
 ├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
+│   └── ClusterLostError         it died under a sweep; resuming goes on where the sweep is
 ├── HomeError            (OSError)       the home folder cannot be read or written
 └── EndedError           (RuntimeError)  in Python alone: a sweep has not ended as it should
     ├── TrialsFailedError        every trial has an outcome, and some have failed
@@ -59,6 +60,10 @@ class TrackingError(SweepError, RuntimeError):
 
 class ClusterError(SweepError, RuntimeError):
     """Ray cannot be started or reached, or cannot hold the work."""
+
+
+class ClusterLostError(ClusterError):
+    """Ray died under a sweep, through nobody's mistake; resuming goes on where the sweep is."""
 
 
 class HomeError(SweepError, OSError):

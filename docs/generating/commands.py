@@ -10,6 +10,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from docs.generating.markdown import table
 from sweeper.cli.run import app
+from sweeper.exit_codes import MEANINGS, STOPPED
 
 
 def all_commands() -> Mapping[str, Any]:
@@ -37,6 +38,15 @@ def variables() -> str:
         for option, names in options.items()
     ]
     return table(["variable", "the same as", "of the commands"], rows)
+
+
+def exit_codes() -> str:
+    """Return what commands end with."""
+    stopped = ", ".join(f"{number} ({name})" for name, number in STOPPED.items())
+    rows = [[str(code.value), text] for code, text in MEANINGS.items()]
+    return table(
+        ["exit code", "meaning"], [*rows, [stopped, "stopped by a signal; `run` and `resume` say how to go on"]]
+    )
 
 
 def _section(name: str, command: Any) -> str:

@@ -107,9 +107,8 @@ def _of_mirror(
     if isinstance(evidence.mirror, str):
         return Guarantee(text, None, reason=evidence.mirror)
     if is_settled and evidence.driver:
-        return Guarantee(
-            text, None, reason=f"the sweep is being driven by {evidence.driver}: ask again when it has ended"
-        )
+        reason = f"the sweep is being driven by {evidence.driver}: ask again when it has ended"
+        return Guarantee(text, None, reason=reason, is_early=True)
     return judged(text, check(evidence, evidence.mirror))
 
 

@@ -33,12 +33,14 @@ class Guarantee:
         holds: None where it cannot be known.
         breaches: In which ways it is broken.
         reason: Why it cannot be known.
+        is_early: Whether it will be known once the sweep has ended.
     """
 
     text: str
     holds: bool | None
     breaches: tuple[Breach, ...] = ()
     reason: str = ""
+    is_early: bool = False
 
     @property
     def said(self) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,6 +24,10 @@ from sweeper.cli.options import (
     known_sweep,
     print_json,
 )
+from sweeper.exit_codes import ExitCode
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.checks.guarantee import Guarantee
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +44,11 @@ def audit(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is promised of a sweep against its ledger, its networks and MLflow. Exit code 0 if all of it holds."""
+    """Check what is promised of a sweep against its ledger, its networks and MLflow.
+
+    Exit code 0 if all of it holds; 4 if nothing is wrong so far, and the sweep still runs; 5 if something is wrong; 2
+    if some of it cannot be known.
+    """
     from sweeper.checks.audit import audit as audited
     from sweeper.cli import tables
     from sweeper.cli.check_lines import guarantee_lines
@@ -48,15 +57,27 @@ def audit(
     places = Home(home, storage, ledger)
     sweep = known_sweep(name, places, tracking_uri)
     promises = audited(places.known(name), sweep.tracking_uri)
-    holds = all(promise.holds for promise in promises)
+    code = _code(promises)
     if as_json:
+        holds = None if code == ExitCode.NOT_YET else code == ExitCode.DONE
         print_json({"name": name, "holds": holds, "promises": [asdict(promise) for promise in promises]})
     else:
         for promise in promises:
             Console().print(guarantee_lines(promise), soft_wrap=True, highlight=False)
         count = sum(promise.holds is True for promise in promises)
         print(f"{tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
-    sys.exit(0 if holds else 1)
+        if code == ExitCode.NOT_YET:
+            print("nothing is wrong so far; the sweep still runs, so ask again when it has ended")
+    sys.exit(code)
+
+
+def _code(promises: Sequence[Guarantee]) -> ExitCode:
+    if any(promise.holds is False for promise in promises):
+        return ExitCode.FOUND_WRONG
+    unknown = [promise for promise in promises if promise.holds is None]
+    if any(not promise.is_early for promise in unknown):
+        return ExitCode.MISTAKE
+    return ExitCode.NOT_YET if unknown else ExitCode.DONE
 
 
 def doctor(
@@ -69,7 +90,7 @@ def doctor(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what keeps sweeps from running here, and name the way out. Exit code 1 if there is a problem."""
+    """Look for what keeps sweeps from running here, and name the way out. Exit code 5 if there is a problem."""
     from sweeper.checks.doctor import Subject, examine
     from sweeper.checks.finding import Verdict
     from sweeper.cli.check_lines import finding_lines
@@ -85,4 +106,4 @@ def doctor(
         print_json({"problems": count, "findings": [vars(finding) for finding in findings]})
     else:
         print(f"{count} {'problem' if count == 1 else 'problems'}")
-    sys.exit(1 if count else 0)
+    sys.exit(ExitCode.FOUND_WRONG if count else ExitCode.DONE)

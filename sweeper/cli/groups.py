@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from sweeper import exit_codes
+
 #: What commands are for, in the order in which they are needed.
 GROUPS = {
     "Run a sweep": ("plan", "run", "resume", "mirror"),
@@ -30,6 +32,8 @@ class Groups(TyperGroup):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+        with formatter.section("Exit codes"):
+            formatter.write_dl(exit_codes.rows())
 
 
 def _first_sentence(command: Any) -> str:

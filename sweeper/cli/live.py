@@ -25,7 +25,7 @@ LINES_EVERY_S = 10.0
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM: the first asks the sweep to stop, a second SIGINT ends it at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP: the first asks the sweep to stop, a second SIGINT ends it at once."""
     stopped: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
@@ -39,7 +39,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def leaving_signals() -> Iterator[None]:
-    """Leave at once on SIGINT and SIGTERM, in order: a terminal gets its cursor back."""
+    """Leave at once on SIGINT, SIGTERM and SIGHUP, in order: a terminal gets its cursor back."""
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -48,14 +48,25 @@ def leaving_signals() -> Iterator[None]:
         yield
 
 
+def handled() -> list[signal.Signals]:
+    """Return the signals that end a command in order; that of a closed terminal not where `nohup` has it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
 @contextmanager
 def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in handled()}
     try:
         yield
     finally:
         for number, former in before.items():
             signal.signal(number, former)
+
+
+def show_cursor() -> None:
+    """Give a terminal its cursor back that a table has hidden."""
+    Console(stderr=True).show_cursor()
 
 
 class Screen(Protocol):

@@ -3,8 +3,7 @@
 Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
 `checks`. What all share is in `options`.
 
-Exit codes: 0 complete · 1 ended with failed trials · 2 the user's mistake or a missing piece, nothing started, or what
-the machine cannot do any more, with the way on · 130 and 143 interrupted, with the command to resume.
+What they end with is in `sweeper.exit_codes`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit
+from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen
 from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
@@ -37,7 +37,9 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.options import known_sweep as _sweep
 from sweeper.cli.options import print_json as _print_json
-from sweeper.errors import SweepError
+from sweeper.errors import ClusterLostError, SweepError
+from sweeper.exit_codes import STOPPED, ExitCode
+from sweeper.imports import import_problem
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.driver import Summary
@@ -161,10 +163,15 @@ def _drive(
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
     try:
-        session = run_session(sweep, loaded, workers, address, takes_on=takes_on, again=outcomes)
+        session = run_session(
+            sweep, loaded, workers, address, at_worst=partial(_end_at_once, again), takes_on=takes_on, again=outcomes
+        )
     except KeyboardInterrupt:
         print_commands("interrupted at once; continue with:", again)
-        sys.exit(130)
+        sys.exit(STOPPED["SIGINT"])
+    except ClusterLostError as error:
+        _leave_lost(str(error), again)
+        sys.exit(ExitCode.NOT_YET)
     summary = session.summary
     print(tables.outcome_line(summary.counts))
     for front in summary.fronts:
@@ -173,10 +180,27 @@ def _drive(
             console.print(tables.front_table(front, console.width, with_axes=True), crop=False)
     if not summary.is_finished:
         print_commands(f"{'interrupted' if session.signal else 'not finished'}; continue with:", again)
-        sys.exit(128 + session.signal if session.signal else 1)
+        sys.exit(128 + session.signal if session.signal else ExitCode.NOT_YET)
     summary.require_mirrored()
     _print_next_steps(sweep, summary, elsewhere)
-    sys.exit(1 if summary.counts.failed else 0)
+    sys.exit(ExitCode.SOME_FAILED if summary.counts.failed else ExitCode.DONE)
+
+
+def _end_at_once(again: list[str], reason: str) -> None:
+    """End the process with what there is to say: a Ray that has died keeps it from ending in order."""
+    from sweeper.cli.live import show_cursor
+    from sweeper.execution.lifeline import died
+
+    show_cursor()
+    _leave_lost(died(reason), again)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ExitCode.NOT_YET)
+
+
+def _leave_lost(message: str, again: list[str]) -> None:
+    print(f"sweeper: {message}.", file=sys.stderr)
+    print_commands("continue with:", again)
 
 
 def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
@@ -208,13 +232,18 @@ checks.register(app)
 
 
 def main() -> None:
-    """Run the command line. A user's mistake is one message on the standard error output and exit code 2."""
-    before = signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until a sweep runs, see `live.stop_signals`
+    """Run the command line; whatever happens is one message on the error output, and an exit code of its own."""
+    # Until a sweep runs, see `live.stop_signals`.
+    before = signal.signal(signal.SIGINT, lambda *_: sys.exit(STOPPED["SIGINT"]))
     try:
         app()
     except SweepError as error:
         print(f"sweeper: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitCode.MISTAKE)
+    except Exception as error:
+        if import_problem(error):  # said by who has started the program
+            raise
+        sys.exit(unforeseen.tell(error))
     finally:
         signal.signal(signal.SIGINT, before)
         gc.freeze()  # as it ends, Python would look through all that torch, Ray and MLflow have made, for 1.5 s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ def run_session(
     address: str | None,
     *,
     executor: Executor | None = None,
+    at_worst: Callable[[str], None] | None = None,
     shows_progress: bool = True,
     **options: Any,
 ) -> Session:
@@ -48,6 +49,7 @@ def run_session(
         workers: Populations trained at a time; None for as many as there is room for.
         address: A running Ray cluster; None starts one here.
         executor: Where populations are trained, in place of Ray.
+        at_worst: Ends the process where a Ray that has died keeps it from ending in order.
         shows_progress: Whether to show anything.
         options: As for `Sweep.run`.
 
@@ -60,7 +62,7 @@ def run_session(
     with _signals() as stopped, progress() if shows_progress else nullcontext(lambda _: None) as observe:
         summary = sweep.run(
             loaded,
-            executor=executor or RayExecutor(workers, address, sweep.scratch),
+            executor=executor or RayExecutor(workers, address, sweep.scratch, at_worst),
             workers=workers,
             observe=observe,
             should_stop=lambda: bool(stopped),

@@ -118,12 +118,13 @@ def _print_next_steps(
 
 def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
     """Return a job when it is over; whoever stops waiting leaves it running."""
+    from sweeper.cli.live import handled
 
     def leave(number: int, _frame: object) -> None:
         print(f"\nleft it running: sweep {job.sweep}, job {job.id}", file=sys.stderr)
         sys.exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in handled():
         signal.signal(number, leave)
     over = server.follow(job, lambda text: print(text, end="", flush=True)) if follow else server.wait(job)
     print(f"sweep {over.sweep}: job {over.id} {over.status}, exit code {over.code}")

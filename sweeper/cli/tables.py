@@ -53,7 +53,7 @@ def outcome_line(counts: Counts) -> str:
     ended = [f"{n} {kind.replace('_', ' ')}" for kind, n in counts.outcomes.items() if n]
     going = [f"{n} {word}" for n, word in ((counts.running, "running"), (counts.waiting, "waiting")) if n]
     repeats = f"; {counts.repeats} more proposals had been tried already" if counts.repeats else ""
-    return f"{counts.planned} trials: " + ", ".join(ended + going) + repeats
+    return f"{counts.planned} {'trial' if counts.planned == 1 else 'trials'}: " + ", ".join(ended + going) + repeats
 
 
 def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:

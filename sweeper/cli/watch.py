@@ -26,6 +26,7 @@ from sweeper.cli.options import (
     print_json,
     tracking_of,
 )
+from sweeper.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.jobs.server import JobServer
@@ -61,7 +62,7 @@ def watch(
 
     With --address: of a sweep that was submitted there; where MLflow is, it was told.
 
-    Exit code 0 if every trial has ended, or with --once if it is under way; 1 if nobody drives it any more, or if
+    Exit code 0 if every trial has ended, or with --once if it is under way; 4 if nobody drives it any more, or if
     with --once its driver was not heard of for long.
     """
     from sweeper.cli.live import leaving_signals
@@ -106,7 +107,7 @@ def _submitted(server: JobServer, name: str, tracking_uri: str | None) -> Callab
 def _exit_code(view: View) -> int:
     from sweeper.tracking.live import Stage
 
-    return 1 if view.state.stage is Stage.INTERRUPTED or view.is_stale else 0
+    return ExitCode.NOT_YET if view.state.stage is Stage.INTERRUPTED or view.is_stale else ExitCode.DONE
 
 
 def _follow(watcher: Watcher, first: View, interval_s: float) -> View:

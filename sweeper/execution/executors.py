@@ -10,7 +10,9 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from sweeper.execution.contract import Expected, JobSource, StoppedError, Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
+
+#: A head is asked so often, and is lost when it has been silent for so long: after 60 s Ray itself ends the process.
+HEAD_EVERY_S, HEAD_PATIENCE_S = 5.0, 40.0
 
 
 class InlineExecutor:
@@ -66,14 +71,22 @@ class RayExecutor:
         address: A running cluster, `HOST:PORT`, or `auto` for the one that was started on this machine; None starts
             one here, for this run only.
         scratch: Folder for what Ray Tune writes beside, emptied before and after; None takes a temporary one.
+        at_worst: Ends the process where a Ray that has died keeps it from ending in order, given what has died; None
+            leaves that to Ray.
 
     Raises:
         ClusterError: If the address is of another kind or nothing answers there; when joining or running, if the
             cluster cannot be joined or has no room for a job.
     """
 
-    def __init__(self, workers: int | None = None, address: str | None = None, scratch: Path | None = None) -> None:
-        self._workers, self._scratch = workers, scratch
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        scratch: Path | None = None,
+        at_worst: Callable[[str], None] | None = None,
+    ) -> None:
+        self._workers, self._scratch, self._at_worst = workers, scratch, at_worst
         self._address = joined(address) if address else None
         self._is_joined = False
         self._started: Background[bool] | None = None
@@ -89,10 +102,12 @@ class RayExecutor:
         from sweeper.execution import ray_cluster, ray_tune
 
         cpus, modules = self._cpus(expected.cpus, expected.jobs), (*expected.modules, *ray_tune.MODULES)
-        with Background(lambda: ray_cluster.connected(None, cpus, modules)) as self._started:
+        is_left = threading.Event()
+        with Background(lambda: ray_cluster.connected(None, cpus, modules, is_left.is_set)) as self._started:
             try:
                 yield
             finally:
+                is_left.set()
                 self._started = None
 
     def _cpus(self, each: float, jobs: float) -> int | None:
@@ -156,7 +171,14 @@ class RayExecutor:
             is_all = self._address is not None and self._workers is None
             limit = None if is_all else self._workers or here
             source.on_workers(here if limit is None else min(limit, here))
-            ray_tune.run_jobs(work, source, request, limit, self._scratch)
+            lost = ray_cluster.lost_here if self._address is None else head_of(self._address)
+
+            def at_worst(reason: str) -> None:
+                if self._at_worst is not None:
+                    ray_private.end_children(set())
+                    self._at_worst(reason)
+
+            ray_tune.run_jobs(work, source, request, limit, self._scratch, lost=lost, at_worst=at_worst)
 
 
 def joined(address: str) -> str:
@@ -180,6 +202,28 @@ def joined(address: str) -> str:
             "`ray start --head`."
         ) from error
     return head
+
+
+def head_of(address: str, patience_s: float = HEAD_PATIENCE_S) -> Callable[[], str]:
+    """Return what tells in words that the head of a cluster has not listened for so long; empty while it does."""
+    host, _, port = address.rpartition(":")
+    heard_s = asked_s = time.monotonic()
+
+    def lost() -> str:
+        nonlocal heard_s, asked_s
+        if time.monotonic() - asked_s >= HEAD_EVERY_S:
+            asked_s = time.monotonic()
+            try:
+                socket.create_connection((host, int(port)), timeout=HEAD_EVERY_S).close()
+                heard_s = time.monotonic()
+            except OSError:
+                pass
+        silent_s = time.monotonic() - heard_s
+        if silent_s <= patience_s:
+            return ""
+        return f"the head of the Ray cluster at {address} has not listened for {silent_s:.0f} s"
+
+    return lost
 
 
 def _address_on_this_machine() -> str:

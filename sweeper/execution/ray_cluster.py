@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -43,14 +43,25 @@ _WATCHER_PATIENCE_S = 20.0
 _READ_ONLY = re.compile(r"node_[0-9a-f]+")
 
 
+#: Seconds to wait before Ray is started once more on this machine, where it did not start: a busy one may take longer
+#: than the 30 s after which Ray gives up.
+START_AGAIN_AFTER_S = (2.0, 10.0)
+
+
 @contextmanager
-def connected(address: str | None, cpus: int | None = None, modules: Sequence[str] = ()) -> Iterator[bool]:
+def connected(
+    address: str | None,
+    cpus: int | None = None,
+    modules: Sequence[str] = (),
+    is_given_up: Callable[[], bool] = lambda: False,
+) -> Iterator[bool]:
     """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
 
     Args:
         address: Of a running one, `HOST:PORT`. None starts one here.
         cpus: CPUs of the one that is started; None takes all of this machine.
         modules: What workers of the one that is started import at once, before they have anything to do.
+        is_given_up: Whether nobody waits for it any more: one that did not start is not tried again then.
 
     Raises:
         ClusterError: If the cluster cannot be started or joined.
@@ -58,16 +69,7 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
     handlers = _signal_handlers()
     try:
         if address is None:
-            ray_private.start(
-                modules,
-                address="local",
-                num_cpus=cpus or os.cpu_count(),
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                job_config=ray_private.own_folders_alone(),
-                object_store_memory=100 * 2**20,
-            )
+            _start(cpus or os.cpu_count(), modules, is_given_up)
         else:
             ray.init(
                 address=address,
@@ -77,9 +79,8 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ClusterError(
-            f"{where}: {reason}. Check the address, and that RAY_AUTH_MODE is the same here as on the cluster."
+            f"{where}: {first_line(error)} Check the address, and that RAY_AUTH_MODE is the same here as there."
         ) from error
     except SystemExit:  # Ray's own handler stands in for the caller's while Ray starts
         caller = handlers.get(signal.SIGTERM)
@@ -95,10 +96,56 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
         ray.shutdown()
 
 
+def _start(cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], bool]) -> None:
+    """Start Ray on this machine; where it does not start, once and once more, a while later.
+
+    Raises:
+        ClusterError: If it does not start.
+    """
+    for wait_s in (*START_AGAIN_AFTER_S, None):
+        before = ray_private.children()
+        try:
+            ray_private.start(
+                modules,
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                job_config=ray_private.own_folders_alone(),
+                object_store_memory=100 * 2**20,
+            )
+            return
+        except Exception as error:  # Ray raises plain ones where a daemon of it does not come up in time
+            with suppress(Exception):
+                ray.shutdown()
+            ray_private.end_children(before)
+            if is_given_up() or isinstance(error, ValueError):  # of what it was told: it would say so again
+                raise
+            if wait_s is None:
+                raise ClusterError(
+                    f"Ray cannot be started here, tried {len(START_AGAIN_AFTER_S) + 1} times: {first_line(error)} Look "
+                    "with `sweeper doctor`, end what keeps the machine busy, and go on with `sweeper resume`."
+                ) from error
+            time.sleep(wait_s)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in one line that ends as a sentence."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return said if said.endswith(".") else f"{said}."
+
+
 def _signal_handlers() -> dict[signal.Signals, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def lost_here() -> str:
+    """Return in words what has died of the Ray that was started here; empty while all of it lives."""
+    died = ray_private.dead_daemons()
+    return f"Ray's {' and '.join(died)} on this machine {'has' if len(died) == 1 else 'have'} died" if died else ""
 
 
 def nodes() -> list[Node]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +87,48 @@ def _start(settings: Mapping[str, Any]) -> None:
         if "_memory" not in str(error):  # an unknown argument is refused before anything is started
             raise
         ray.init(**settings)
+
+
+def children() -> set[int]:
+    """Return the numbers of the processes that Ray has started for this one, and of theirs."""
+    return {child.pid for child in _children()}
+
+
+def end_children(before: set[int]) -> None:
+    """End what Ray has started for this process and has not ended itself, beside what was there before."""
+    for child in _children():
+        if child.pid not in before:
+            with suppress(Exception):  # it has ended by itself
+                child.kill()
+
+
+def _children() -> list[Any]:
+    try:
+        import psutil  # type: ignore[import-untyped]  # Ray brings its own
+
+        found = psutil.Process().children(recursive=True)
+        return [child for child in found if any(f"{os.sep}ray{os.sep}" in word for word in _command(child))]
+    except Exception:  # without it they stay until this process ends
+        return []
+
+
+def _command(process: Any) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except Exception:  # it has ended, or is another user's
+        return []
+
+
+def dead_daemons() -> list[str]:
+    """Return which daemons of the Ray that was started here have died; empty where this Ray does not name them."""
+    try:
+        from ray._private import worker
+
+        started = getattr(worker._global_node, "all_processes", {})
+        named = {name: [info.process for info in started[name]] for name in ("gcs_server", "raylet") if name in started}
+        return [name for name, processes in named.items() if any(one.poll() is not None for one in processes)]
+    except (ImportError, AttributeError):
+        return []
 
 
 @contextmanager

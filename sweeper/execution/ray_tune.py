@@ -24,9 +24,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from sweeper.errors import ClusterError
+from sweeper.errors import ClusterError, ClusterLostError
 from sweeper.execution import ray_private
 from sweeper.execution.contract import JobSource, Work
+from sweeper.execution.lifeline import died, watching
 from sweeper.execution.ray_cluster import autoscaler_says, request_of, seen, unplaced
 from sweeper.execution.resources import Request
 from sweeper.execution.waiting import Waiting
@@ -48,7 +49,16 @@ MODULES = ("ray.tune",)
 _T = TypeVar("_T")
 
 
-def run_jobs(work: Work, source: JobSource, request: Request, limit: int | None, scratch: Path | None = None) -> None:
+def run_jobs(
+    work: Work,
+    source: JobSource,
+    request: Request,
+    limit: int | None,
+    scratch: Path | None = None,
+    *,
+    lost: Callable[[], str] = lambda: "",
+    at_worst: Callable[[str], None] | None = None,
+) -> None:
     """Run every job of a source; returns when there is none left, or the source wants to stop.
 
     Args:
@@ -57,13 +67,26 @@ def run_jobs(work: Work, source: JobSource, request: Request, limit: int | None,
         request: What each job asks for.
         limit: Jobs at a time, at most. None: as many as the cluster has room for, and one that waits for more.
         scratch: Folder for what Ray Tune writes beside.
+        lost: Returns in words what has died of Ray; empty while all of it lives.
+        at_worst: Ends the process, given these words, where a dead Ray keeps it from ending in order.
+
+    Raises:
+        ClusterLostError: If Ray has died.
     """
+    guarded = _Guarded(source)
+    with watching(lost, lambda reason: guarded.fail(ClusterLostError(died(reason))), at_worst):
+        _run_all(work, guarded, request, limit, scratch)
+    if guarded.error:
+        raise guarded.error
+
+
+def _run_all(work: Work, guarded: _Guarded, request: Request, limit: int | None, scratch: Path | None) -> None:
+    """Run every job, until there is none left, the source wants to stop, or an error ends it."""
     # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
     # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
     for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     travel_by_value()
-    guarded = _Guarded(source)
     waiting = Waiting(guarded, request, limit, seen, unplaced, autoscaler_says)
     first: Job | None = None
     while True:
@@ -71,13 +94,9 @@ def run_jobs(work: Work, source: JobSource, request: Request, limit: int | None,
         most = max(_LEAST_JOBS, _JOBS_A_WORKER * at_once)
         searcher = PlanSearcher(guarded, most, first, lambda: waiting.at_most, guarded.cannot_begin)
         _run_tune(work, searcher, guarded, Placement(request, waiting), scratch)
-        if guarded.error:
-            raise guarded.error
         first = guarded.next_job() if searcher.is_used_up else None
         if first is None:
             break
-    if guarded.error:
-        raise guarded.error
 
 
 @dataclass(frozen=True)

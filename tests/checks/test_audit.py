@@ -19,6 +19,7 @@ from sweeper.checks.guarantee import MOST_NAMED
 from sweeper.cli import run as cli
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
+from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
@@ -39,6 +40,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.training.train import train_population
 from sweeper.spec import load_spec
 from sweeper.driver.sweep import Sweep
+from sweeper.exit_codes import ExitCode
 
 jobs = []
 
@@ -453,29 +455,40 @@ def sweeper(monkeypatch, capsys):
     return call
 
 
-def test_command_says_yes_or_no_and_ends_with_0_or_1(sweeper, swept):
+def test_command_says_yes_or_no_and_ends_with_0_or_5(sweeper, swept):
     code, out, _ = sweeper("audit", "smoke", "--home", swept.home)
     assert code == 0
     assert out.count("yes      ") == 9
     assert out.endswith("8 trials: 8 complete; 9 of 9 promises hold\n")
     Path(swept.folder.network(swept.key())).unlink()
     code, out, _ = sweeper("audit", "smoke", "--home", swept.home)
-    assert code == 1
+    assert code == ExitCode.FOUND_WRONG == 5
     assert (
         f"no       every complete trial has its network, readable and its own\n         1 × without a network: {swept.key()}\n"
         in out
     )
     code, out, _ = sweeper("audit", "smoke", "--home", swept.home, "--json")
     found = json.loads(out)
-    assert (code, found["name"], found["holds"]) == (1, "smoke", False)
+    assert (code, found["name"], found["holds"]) == (5, "smoke", False)
     assert found["promises"][NETWORKS]["breaches"] == [
         {"what": "without a network", "count": 1, "named": [swept.key()]}
     ]
 
 
-def test_command_without_mlflow_says_unknown_and_ends_with_1(sweeper, swept, monkeypatch):
+def test_command_on_a_healthy_sweep_that_runs_says_not_yet(sweeper, swept):
+    with swept.folder.drive():
+        code, out, _ = sweeper("audit", "smoke", "--home", swept.home)
+        assert code == ExitCode.NOT_YET == 4
+        assert "8 of 9 promises hold\nnothing is wrong so far; the sweep still runs" in out
+        code, out, _ = sweeper("audit", "smoke", "--home", swept.home, "--json")
+        assert (code, json.loads(out)["holds"]) == (4, None)
+        Path(swept.folder.network(swept.key())).unlink()
+        assert sweeper("audit", "smoke", "--home", swept.home)[0] == 5, "what is wrong is wrong already"
+
+
+def test_command_without_mlflow_says_unknown_and_ends_with_2(sweeper, swept, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     code, out, _ = sweeper("audit", "smoke", "--home", swept.home, "--tracking-uri", "http://127.0.0.1:9")
-    assert code == 1
+    assert code == ExitCode.MISTAKE == 2
     assert out.count("unknown  ") == 3
     assert "6 of 9 promises hold" in out

@@ -338,7 +338,7 @@ def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token
         assert f"{cluster.jobs} answers; sweeps there: none" in [f["found"] for f in json.loads(out)["findings"]], err
         refused = {**cluster.environment, "RAY_AUTH_TOKEN": "b" * 64}
         code, out, err = cluster.sweeper("doctor", "--address", cluster.jobs, "--json", environment=refused)
-        assert (code, "refuses the token that is known here" in out) == (1, True), err
+        assert (code, "refuses the token that is known here" in out) == (5, True), err
     with local_cluster(0, "disabled") as cluster:
         assert [verdict for verdict, _ in judged(cluster.address, None)] == ["ok", "ok"]
         assert judged(cluster.address, "token")[0][0] == "warning"
@@ -507,7 +507,7 @@ def test_command_finds_what_is_wrong_and_leaves_nothing(sweeper, monkeypatch, tm
     code, out, _ = sweeper("doctor", "smoke", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9", "--json")
     answer = json.loads(out)
     found = {one["check"]: one for one in answer["findings"]}
-    assert (code, answer["problems"]) == (1, 1), answer
+    assert (code, answer["problems"]) == (5, 1), answer
     assert found["tracking server"]["verdict"] == "problem"
     assert found["mlflow run"]["verdict"] == "warning"
     ok = ("python", "packages", "imports", "torch", "home", "ray auth", "memory of the sweep", "disk of the sweep")
@@ -522,7 +522,7 @@ def test_command_says_one_line_a_check_and_the_way_out_below(sweeper, monkeypatc
     findings = [fine("python", "3.11 [odd]"), problem("home", "/x cannot be written", "Name another one.")]
     monkeypatch.setattr(doctor, "examine", lambda place: iter(findings))
     code, out, _ = sweeper("doctor")
-    assert code == 1
+    assert code == 5
     assert out == (
         "ok       python: 3.11 [odd]\nproblem  home: /x cannot be written\n         -> Name another one.\n1 problem\n"
     )

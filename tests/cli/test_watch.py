@@ -193,7 +193,7 @@ def test_watched_sweep_that_is_interrupted_ends_the_watching_with_1_and_the_way_
         process.stdout.readline()
         driven.stop()
         out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (1, "")
+    assert (process.returncode, err) == (4, "")
     said = re.sub(r"\s+", "", out)
     assert f"continuewith`sweeperresumesmoke--home{driven.home}`" in said
 
@@ -385,7 +385,7 @@ def a_state(age_s=0.0, **changes):
 def test_driver_that_was_not_heard_of_for_long_may_be_gone(opened, uri, sweeper):
     opened.record_live(a_state(age_s=180.0))
     code, out, err = sweeper("watch", "small", "--tracking-uri", uri, "--once")
-    assert (code, err) == (1, "")
+    assert (code, err) == (4, "")
     said = " ".join(out.split())
     assert said.endswith("last heard of 3 min ago: its driver may be gone; continue with `sweeper resume small`")
     opened.record_live(a_state(age_s=30.0))

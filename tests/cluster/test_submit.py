@@ -59,7 +59,7 @@ def test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere
     os.kill(driver, signal.SIGKILL)
     eventually(lambda: cluster.status(submit.name)["status"] == "FAILED")
     code, seen, _ = cluster.sweeper("watch", submit.name, "--address", cluster.jobs, "--once")
-    assert (code, "interrupted" in seen) == (1, True), seen
+    assert (code, "interrupted" in seen) == (4, True), seen
 
     code, out, err = submit(spec=GRID)
     assert (code, f"as job sweeper-{submit.name}-2" in out) == (0, True), out + err

@@ -74,7 +74,12 @@ def test_driver_of_a_search_killed_three_times_tries_every_setting_of_every_cell
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.rare)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.rare),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.rare),  # its terminal was closed
+    ],
 )
 def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(new_cli, number, code, assert_undisturbed):
     cli = new_cli(HALF)
@@ -99,6 +104,15 @@ def test_interrupted_driver_says_how_to_go_on_and_loses_at_most_an_epoch(new_cli
     assert "4 complete" in cli.end(process)
     assert_undisturbed(cli)
     cli.audit()
+
+
+@pytest.mark.rare
+def test_driver_under_nohup_outlives_its_terminal(new_cli):
+    cli = new_cli(HALF, before=("nohup",))
+    process = cli.start("run", "fragile.yaml", "--workers", "2")
+    cli.wait_for_training(process)
+    os.killpg(process.pid, signal.SIGHUP)
+    assert "4 complete" in cli.end(process)
 
 
 @pytest.mark.rare

@@ -19,10 +19,14 @@ from sweeper.driver.jobs.package import (
 )
 from sweeper.driver.jobs.server import JobServer, SweepJob
 from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError, TrackingError, UnknownSweepError
+from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home
 from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage
 from sweeper.tracking.trackers import reader_of
+
+#: What a job ended with some of whose trials had failed, up to version 0.2.
+_FORMERLY_FAILED = 1
 
 #: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
 _BEGINS_WITHIN_S = 120.0
@@ -133,7 +137,7 @@ def _is_complete(job: SweepJob, tracking_uri: str | None) -> bool:
     if job.status == "SUCCEEDED":
         return True
     live = live_state(job, tracking_uri)
-    return job.code == 1 and live is not None and live.stage is Stage.FINISHED
+    return job.code in (ExitCode.SOME_FAILED, _FORMERLY_FAILED) and live is not None and live.stage is Stage.FINISHED
 
 
 def tracking_uri_of(job: SweepJob, named: str | None = None) -> str:

@@ -1,0 +1,70 @@
+"""Ray's own processes are killed under a driver, which ends in a sentence and can be resumed, or notices nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from sweeper.exit_codes import ExitCode
+from tests.faults.rig import HALF, PATIENCE_S, descendants, eventually
+
+pytestmark = pytest.mark.slow
+
+#: What is written on each of Ray's processes that a driver starts.
+DAEMONS = (
+    "raylet/raylet",
+    "gcs/gcs_server",
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+    "log_monitor.py",
+    "monitor.py",
+)
+
+
+def found(process, title):
+    return [pid for pid, name in descendants(process.pid).items() if title in name]
+
+
+@pytest.mark.parametrize(
+    "title", ["raylet/raylet", *(pytest.param(one, marks=pytest.mark.rare) for one in DAEMONS[1:])]
+)
+def test_driver_whose_ray_loses_a_process_ends_in_a_sentence_and_goes_on(new_cli, title, assert_undisturbed):
+    cli = new_cli(HALF)
+    process = cli.start("run", "fragile.yaml", "--workers", "1")
+    cli.wait_for_training(process)
+    os.kill(found(process, title)[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (ExitCode.DONE, ExitCode.NOT_YET), (process.returncode, out, err)
+    assert "Traceback" not in out + err
+    if process.returncode == ExitCode.NOT_YET:
+        assert "on this machine has died, so that nothing more can be trained: every outcome so far is safe" in err
+        assert "continue with:\n  sweeper resume fragile" in out
+        assert "4 complete" in cli.end(cli.start("resume", "fragile", "--workers", "2"))
+    assert_undisturbed(cli)
+    cli.audit()
+
+
+@pytest.mark.rare
+@pytest.mark.parametrize("title", DAEMONS[:2])
+def test_ray_that_loses_a_process_as_it_starts_is_started_again(new_cli, title, assert_undisturbed):
+    cli = new_cli(HALF)
+    process = cli.start("run", "fragile.yaml", "--workers", "2")
+    os.kill(eventually(lambda: found(process, title), process)[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert "Traceback" not in out + err
+    assert process.returncode in (ExitCode.DONE, ExitCode.NOT_YET), (process.returncode, out, err)
+    if process.returncode == ExitCode.NOT_YET:
+        assert "4 complete" in cli.end(cli.start("resume", "fragile", "--workers", "2"))
+    assert_undisturbed(cli)
+    cli.audit()
+
+
+@pytest.mark.rare
+def test_ray_that_never_starts_is_one_sentence_and_leaves_nothing_behind(new_cli, tmp_path):
+    cli = new_cli(HALF, RAY_raylet_start_wait_time_s="1", RAY_TMPDIR="/proc/nowhere")
+    process = cli.start("run", "fragile.yaml", "--workers", "2")
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == ExitCode.MISTAKE, (process.returncode, out, err)
+    assert (err.count("sweeper: "), "Traceback" in out + err) == (1, False), err
