@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,39 @@ def gpu_problem(device: str) -> str:
     return ""
 
 
+#: How libraries say that there is no memory, in exceptions of no kind of their own: torch's allocators, oneDNN, which
+#: cannot make what it computes with then, C++, cuDNN, cuBLAS and CUDA, Apple's GPU, and the system itself.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not allocate",
+    "failed to allocate",
+    "unable to allocate",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "std::bad_alloc",
+    "alloc_failed",
+    "cudaerrormemoryallocation",
+    "can't start new thread",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an allocation that failed from every other error, on the CPU and on a GPU."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    # The CPU allocator raises a plain RuntimeError; its text is all there is to tell it by.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    """Tell an allocation that failed from every other error, on the CPU and on a GPU, whoever says it and however.
+
+    What an error was raised from counts as well: a library that could not allocate may fail at something else for it.
+    """
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        seen.append(one)
+        if isinstance(one, (MemoryError, torch.OutOfMemoryError)):
+            return True
+        if isinstance(one, OSError) and one.errno == errno.ENOMEM:
+            return True
+        if isinstance(one, (RuntimeError, OSError)) and any(said in str(one).lower() for said in _NO_MEMORY):
+            return True
+        one = one.__cause__
+    return False

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -42,6 +43,9 @@ HANGS_AFTER_S = 60.0
 #: every trial to its end, and looks at each of them at every step; at the end of a run its last workers wait for
 #: each other, half a job on average: a hundredth of the time.
 _JOBS_A_WORKER, _LEAST_JOBS = 50, 250
+
+#: How often a job that failed on a worker that had worked before is tried again on another one, before that counts.
+_FRESH_TRIES = 2
 
 #: What a worker imports for it.
 MODULES = ("ray.tune",)
@@ -212,6 +216,9 @@ class PlanSearcher(Searcher):
         self._limits: dict[str, float] = {}  # of the jobs that have one
         self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
         self._hangs: set[str] = set()
+        self._spoiled: set[str] = set()  # trials whose workers are retired
+        self._again: list[Job] = []  # what failed there
+        self._tries: Counter[str] = Counter()
 
     @property
     def is_used_up(self) -> bool:
@@ -228,19 +235,23 @@ class PlanSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
-        if self.is_used_up:
-            return Searcher.FINISHED
+        if self.is_used_up and not self._again:
+            return None if self._jobs else Searcher.FINISHED  # what runs may have to be tried again
         if len(self._live) >= self._at_most():
             return None
-        job, self._first = self._first or self._source.next_job(), None
+        if self._again:
+            job: Job | None = self._again.pop(0)
+        else:
+            job, self._first = self._first or self._source.next_job(), None
+            self._left -= 1
         if job is None:
+            self._left += 1
             return None if self._jobs else Searcher.FINISHED
-        self._left -= 1
         self._jobs[trial_id] = job
         if job.time_limit_s is not None:
             self._limits[trial_id] = job.time_limit_s
         self._live.add(trial_id)
-        return {"job": json.dumps(asdict(job))}
+        return {"job": json.dumps(asdict(job)), "may_be_spoiled": self._tries[job.key] < _FRESH_TRIES}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass on what a worker reports."""
@@ -254,6 +265,8 @@ class PlanSearcher(Searcher):
         elif "unable" in result:
             del self._jobs[trial_id]
             self._on_unable(unable_sentence(json.loads(result["unable"])))
+        elif "spoiled" in result:
+            self._spoiled.add(trial_id)
         elif "progress" in result:
             self._source.on_progress(job, Progress(**json.loads(result["progress"])))
 
@@ -267,6 +280,13 @@ class PlanSearcher(Searcher):
                 f"the worker that trained population {job.key} did not answer after the limit of {job.time_limit_s} s"
             )
             self._source.on_ended(job, [Ended(Outcome.TIMED_OUT, reason)] * len(job.wanted_keys))
+            return
+        if trial_id in self._spoiled:
+            self._spoiled.discard(trial_id)
+            self._tries[job.key] += 1
+            self._again.append(job)
+            said = "failed on a worker that had trained others: a new one tries it before that counts"
+            self._source.on_waiting([job.key], f"population {job.key} {said}")
             return
         said = f"{type(error).__name__}: {error}".strip()
         if sentence := unable_in(said):

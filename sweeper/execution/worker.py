@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.imports import import_problem, way_out
 
 if TYPE_CHECKING:  # a worker may not find it
     from sweeper.execution.contract import Work
+    from sweeper.trial import Ended
 
 #: How errors of an import are told.
 _IMPORT = re.compile(r"(ModuleNotFound|Import|Syntax)Error\b")
@@ -38,6 +39,7 @@ def travel_by_value() -> None:
 def trainable(work: Work) -> Callable[[dict[str, str]], None]:
     """Return what a worker runs: one job, from its text in the configuration."""
     unpacked = packed(work)
+    worked_on: list[str] = []  # by this process: each worker unpacks a list of its own
 
     def train(config: dict[str, str]) -> None:
         import json
@@ -62,9 +64,22 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
                 raise
             tune.report({"unable": json.dumps(unable(error))})
             return
+        worked_on.append(job.key)
+        if len(worked_on) > 1 and config.get("may_be_spoiled") and failed_as_a_whole(ended):
+            tune.report({"spoiled": json.dumps(ended[0].reason)})
+            raise RuntimeError("this worker has worked before, and is not used any more")
         tune.report({"ended": json.dumps([asdict(member) for member in ended])})
 
     return train
+
+
+def failed_as_a_whole(ended: Sequence[Ended]) -> bool:
+    """Tell whether it may be the fault of the process: an earlier job may have left it without memory, for one."""
+    from sweeper.trial import Outcome
+
+    return bool(ended) and all(
+        member.outcome in (Outcome.FAILED, Outcome.OUT_OF_MEMORY) and not member.is_final for member in ended
+    )
 
 
 def unable(error: BaseException) -> dict[str, str]:

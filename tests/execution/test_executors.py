@@ -50,6 +50,20 @@ class TestRayExecutor(ExecutorContract):
         assert (tmp_path / "deaths").read_text() == "xx"
         assert sorted(source.ended) == ["job-1", "job-2"]
 
+    def test_job_that_fails_where_others_were_worked_on_is_tried_in_a_new_process_before_that_counts(self, executor):
+        source = Source([a_job(n, members=1) for n in range(1, 7)])
+        executor.run(fail_unless_fresh, source)
+        assert sorted(source.ended) == [f"job-{n}" for n in range(1, 7)]
+        assert {ended.outcome for (ended,) in source.ended.values()} == {Outcome.COMPLETE}
+        assert any("failed on a worker that had trained others" in reason for _, reason in source.waited)
+
+    def test_job_that_fails_everywhere_fails_and_the_others_complete(self, executor):
+        source = Source([a_job(n, members=1) for n in range(1, 7)])
+        executor.run(fail_two_and_five, source)
+        failed = {key for key, (ended,) in source.ended.items() if ended.outcome is Outcome.FAILED}
+        assert failed == {"job-2", "job-5"}
+        assert len(source.ended) == 6
+
     def test_worker_that_hangs_beyond_its_limit_is_killed_and_its_job_has_timed_out(self, executor, monkeypatch):
         from sweeper.execution import ray_tune
 
@@ -75,6 +89,20 @@ class TestRayExecutor(ExecutorContract):
             assert set(seen) == {handler}
         finally:
             signal.signal(signal.SIGTERM, mine)
+
+
+def fail_unless_fresh(job, report):
+    """Work that leaves its process without what the next one needs."""
+    if os.environ.get("LEFT_BY_AN_EARLIER_JOB"):
+        return [Ended(Outcome.FAILED, "could not create a primitive")]
+    os.environ["LEFT_BY_AN_EARLIER_JOB"] = job.key
+    return count_to_three(job, report)
+
+
+def fail_two_and_five(job, report):
+    if job.settings[0]["number"] in (2, 5):
+        return [Ended(Outcome.FAILED, "a mistake in the training")]
+    return count_to_three(job, report)
 
 
 def hang_at_the_first(job, report):
