@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sweeper.errors import HomeError, SweepBusyError
+from sweeper.ledger.damage import WAY_OUT, read_only
 from sweeper.ledger.optuna_tables import newest_tables
 from sweeper.provenance import extra
 
@@ -87,13 +88,14 @@ def _hidden(url: str) -> str:
     return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1…", re.sub("://.*@", "://…@", url))
 
 
-def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDBStorage:
-    """Open the storage of a ledger; its tables are made where they are missing.
+def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> optuna.storages.RDBStorage:
+    """Open the storage of a ledger; its tables are made where they are missing, but for who only reads a file.
 
     Args:
         url: URL of the storage.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words. Empty for those who only read.
+        holder: Who drives the sweep, in words. Empty for all others.
+        only_reads: Whether a file must stay as it is, whatever it is.
 
     Raises:
         SweepBusyError: If another driver holds the sweep; names it.
@@ -102,6 +104,9 @@ def open_database(url: str, sweep: str, holder: str = "") -> optuna.storages.RDB
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not _is_shared(url):
         arguments: dict[str, Any] = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
+        if only_reads and url.startswith("sqlite"):
+            file = read_only(Path(make_url(url).database or ""))
+            return _opened_to_read(f"sqlite:///{file}&uri=true", arguments)
         if holder:
             arguments["pool_events"] = [(_write_ahead, "connect")]
         return _opened_file(url, arguments)
@@ -141,6 +146,17 @@ def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStor
             return storage
         storage.engine.dispose()
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+
+
+def _opened_to_read(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Open the storage of a file that is not written to; one of another version is refused."""
+    storage = optuna.storages.RDBStorage(
+        url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
+    )
+    if storage.get_current_version() == (newest_tables() or storage.get_head_version()):
+        return storage
+    storage.engine.dispose()
+    return optuna.storages.RDBStorage(url, engine_kwargs=arguments, skip_table_creation=True)
 
 
 def _write_ahead(connection: Any, _record: object) -> None:
@@ -221,9 +237,9 @@ def opening(url: str, sweep: str) -> Iterator[None]:
         yield
     except SweepBusyError:
         raise
-    except (*DATABASE_ERRORS, ImportError, RuntimeError) as error:
+    except (*DATABASE_ERRORS, ImportError, RuntimeError, AssertionError) as error:
         reason = first_line(error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error)
-        way_out = "Restore the file from a copy, or choose another --name to start a new sweep."
+        way_out = WAY_OUT
         if _is_shared(url):
             reason, way_out = _shared_problem(reason, error)
         elif isinstance(error, RuntimeError) and "upgrade" in reason:

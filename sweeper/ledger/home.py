@@ -150,12 +150,12 @@ class SweepFolder:
     @property
     def is_planned(self) -> bool:
         """Whether a ledger is here, or a note of where it is."""
-        return (self.path / "ledger.db").is_file() or "url" in self.shared_ledger
+        return (self.path / "ledger.db").exists() or "url" in self.shared_ledger
 
     @property
     def has_shared_ledger(self) -> bool:
         """Whether the ledger is in a database, named now or noted before, and not in a file here."""
-        return not (self.path / "ledger.db").is_file() and bool(self.named_ledger or self.shared_ledger.get("url"))
+        return not (self.path / "ledger.db").exists() and bool(self.named_ledger or self.shared_ledger.get("url"))
 
     @property
     def ledger_url(self) -> str:

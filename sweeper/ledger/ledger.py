@@ -21,6 +21,7 @@ from functools import cached_property
 from sweeper.errors import SpecMismatchError, UnknownSweepError
 from sweeper.ledger.again import ended_so, new_attempts, newest
 from sweeper.ledger.counts import Counts, count
+from sweeper.ledger.damage import understood
 from sweeper.ledger.optuna_tables import NewRow
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.ledger.revision import Revision
@@ -59,16 +60,17 @@ class Ledger:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words; empty for those who only read.
+        holder: Who drives the sweep, in words; empty for all others.
+        only_reads: Whether a file is never written to.
 
     Raises:
         HomeError: If the storage cannot be opened.
         SweepBusyError: If the storage is shared and another driver holds the sweep.
     """
 
-    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
+    def __init__(self, url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> None:
         self.sweep = sweep
-        self._studies = Studies(url, sweep, holder)
+        self._studies = Studies(url, sweep, holder, only_reads=only_reads)
 
     def close(self) -> None:
         """Let go of the storage, and of the sweep where this is its driver."""
@@ -91,7 +93,8 @@ class Ledger:
         """Every spec this sweep was planned from, the first one first; empty if no plan was begun."""
         # All studies carry all of them: where a crash cut the writing short, one has more than another.
         noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
-        return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
+        with understood(self.sweep, "the spec that it was planned from"):
+            return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
 
     @property
     def planned_spec(self) -> LoadedSpec | None:
@@ -256,7 +259,9 @@ class Ledger:
             rows: dict[str, dict[str, FrozenTrial]] = {}
             for trial in self._studies.trials(task):
                 rows.setdefault(trial.user_attrs["plan"]["population"], {})[row_key(trial)] = trial
-            found.extend(population_of(key, task, list(trials.values())) for key, trials in rows.items())
+            for key, trials in rows.items():
+                with understood(self.sweep, f"a row of population {key}"):
+                    found.append(population_of(key, task, list(trials.values())))
         found = [population for population in found if population.open]
         return sorted(found, key=lambda population: not population.interrupted)
 
@@ -438,12 +443,21 @@ class Ledger:
     def records(self, task: str | None = None) -> list[TrialRecord]:
         """Return every trial by its newest attempt, in plan order; of one task if asked."""
         tasks = self._studies.tasks if task is None else [task]
-        return [record_of(self.sweep, name, trial) for name in tasks for trial in newest(self._studies.trials(name))]
+        return [self._record(name, trial) for name in tasks for trial in self._newest(name)]
+
+    def _newest(self, task: str) -> list[FrozenTrial]:
+        trials = self._studies.trials(task)
+        with understood(self.sweep, f"the plan of a row of task {task!r}"):
+            return newest(trials)
+
+    def _record(self, task: str, trial: FrozenTrial) -> TrialRecord:
+        with understood(self.sweep, f"row {trial.number} of task {task!r}"):
+            return record_of(self.sweep, task, trial)
 
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
         rows = self._studies.rows(population.task, population.numbers)
-        return [record_of(self.sweep, population.task, row) for row in rows]
+        return [self._record(population.task, row) for row in rows]
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""

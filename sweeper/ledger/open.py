@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sweeper.errors import HomeError, UnknownSweepError
+from sweeper.ledger.damage import refuse_damaged
 from sweeper.ledger.database import shared_url, without_password
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.ledger import Ledger
@@ -21,7 +22,9 @@ def read_ledger(folder: SweepFolder) -> Ledger:
         HomeError: If it cannot be opened, or is another sweep's.
         UnknownSweepError: If a shared one has no such sweep.
     """
-    ledger = Ledger(_url(folder), folder.name)
+    if not folder.has_shared_ledger:
+        refuse_damaged(folder.path / "ledger.db", folder.name)
+    ledger = Ledger(_url(folder), folder.name, only_reads=True)
     if folder.has_shared_ledger:
         _refuse_stranger(folder, ledger)
         if not ledger.identity:
@@ -51,7 +54,10 @@ def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | N
                 f"{without_password(folder.named_ledger)}. Leave --ledger and SWEEPER_LEDGER out, or start a new sweep "
                 "with --name."
             )
-        return Ledger(folder.ledger_url, folder.name, holder) if folder.is_planned else None
+        if not folder.is_planned:
+            return None
+        refuse_damaged(folder.path / "ledger.db", folder.name)
+        return Ledger(folder.ledger_url, folder.name, holder)
     ledger = Ledger(_url(folder), folder.name, holder)
     try:
         _refuse_stranger(folder, ledger)

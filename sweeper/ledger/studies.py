@@ -13,10 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeper.errors import HomeError
 from sweeper.ledger import optuna_public, optuna_tables
+from sweeper.ledger.damage import WAY_OUT, understood
 from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.ledger.optuna_tables import Change, NewRow
 from sweeper.measurements import Objective
 from sweeper.trial import State
+
+#: What SQLite says of a file that was damaged.
+_MALFORMED = ("malformed", "not a database", "no such table", "no such column")
 
 _STATES = {
     State.WAITING: TrialState.WAITING,
@@ -50,25 +54,27 @@ class Studies:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words; empty for those who only read.
+        holder: Who drives the sweep, in words; empty for all others.
+        only_reads: Whether a file is never written to.
 
     Raises:
         HomeError: If the storage cannot be opened.
         SweepBusyError: If the storage is shared and another driver holds the sweep.
     """
 
-    def __init__(self, url: str, sweep: str, holder: str = "") -> None:
+    def __init__(self, url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> None:
         self.sweep, self._holder = sweep, holder
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
         self._ids: dict[str, int] = {}  # of the studies, by task
         with opening(url, sweep):
-            self._storage = open_database(url, sweep, holder)
-            names = optuna.get_all_study_names(self._storage)
-            self._studies = {
-                name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
-                for name in names
-                if name.startswith(f"{sweep}/")
-            }
+            self._storage = open_database(url, sweep, holder, only_reads=only_reads)
+            with understood(sweep, "what is noted of its tasks", self._storage):
+                names = optuna.get_all_study_names(self._storage)
+                self._studies = {
+                    name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
+                    for name in names
+                    if name.startswith(f"{sweep}/")
+                }
             if holder:  # also where the tables are known: the driver before this one may have had another Optuna
                 for task in self._studies:
                     optuna_public.finish(self._storage, self._study_id(task))
@@ -99,7 +105,8 @@ class Studies:
 
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""
-        return self._studies[task].user_attrs
+        with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._storage):
+            return self._studies[task].user_attrs
 
     def note(self, task: str, name: str, value: object) -> None:
         """Note plain values on a task's study."""
@@ -113,7 +120,7 @@ class Studies:
 
     def all_trials(self, task: str) -> list[FrozenTrial]:
         """Return every row of a task, also what the ledger did not write."""
-        with _translated(self.sweep, "read"):
+        with _translated(self.sweep, "read"), understood(self.sweep, f"a row of task {task!r}", self._storage):
             return self._studies[task].get_trials(deepcopy=False)
 
     def rows(self, task: str, numbers: Iterable[int]) -> list[FrozenTrial]:
@@ -177,8 +184,11 @@ def _translated(sweep: str, what: str = "written") -> Iterator[None]:
     try:
         yield
     except DATABASE_ERRORS as error:
-        cause = error.__cause__ or error
-        raise HomeError(
-            f"the ledger of sweep {sweep!r} cannot be {what}: {first_line(cause)}. Trials without an outcome stay "
-            f"waiting. Free the disk or the lock on it, or start its server, then `sweeper resume {sweep}`."
-        ) from error
+        cause = first_line(error.__cause__ or error)
+        way_out = (
+            f"Trials without an outcome stay waiting. Free the disk or the lock on it, or start its server, then "
+            f"`sweeper resume {sweep}`."
+        )
+        if any(word in cause for word in _MALFORMED):
+            way_out = WAY_OUT
+        raise HomeError(f"the ledger of sweep {sweep!r} cannot be {what}: {cause}. {way_out}") from error
