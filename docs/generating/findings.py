@@ -64,6 +64,39 @@ def probes(name: str) -> str:
     return table(["halting", "probe", "level", "right", "steps", "rise over whole images", "networks that rise"], rows)
 
 
+def correlations(name: str) -> str:
+    """Return what goes with how hard people find images, beside the ceiling."""
+    rows = []
+    for part in _claim(name, "F4")["parts"]:
+        if "correlations" not in part["numbers"]:
+            continue
+        rows += [[part["rule"], one["of"], _bounded(one)] for one in part["numbers"]["correlations"]]
+        rows.append([
+            part["rule"],
+            "steps, with confidence at halting held fixed",
+            _number(part["numbers"]["beyond_confidence"]),
+        ])
+        rows.append([part["rule"], "*ceiling: people with other people*", _number(part["numbers"]["ceiling"])])
+    return table(["halting", "what goes with people's difficulty", "rank correlation within classes"], rows)
+
+
+def conditions(name: str) -> str:
+    """Return how steps go with people's reaction times over the levels of each kind of degradation."""
+    rows = [
+        [
+            said["rule"],
+            one["kind"],
+            str(one["levels"]),
+            *(_spread(one, what) for what in ("steps", "confidence", "feed_forward")),
+            _number(one["ceiling"]),
+        ]
+        for said in _claim(name, "F4")["described"]
+        for one in said["by_condition"]
+    ]
+    heads = ["halting", "degradation", "levels", "steps", "confidence, sign turned", "steps of feed-forward networks"]
+    return table([*heads, "ceiling"], rows)
+
+
 def ladder(name: str) -> str:
     """Return the tasks of a ladder with their complexity, and each resource along it."""
     rows = []
@@ -94,6 +127,18 @@ def _interval(part: dict[str, Any]) -> str:
         return "–"
     inside = f" ({part['low']:.3g} to {part['high']:.3g})" if part["low"] is not None else ""
     return f"{part['effect']:.3g}{inside}"
+
+
+def _bounded(one: dict[str, Any]) -> str:
+    if one["value"] is None:
+        return "–"
+    inside = f" ({one['low']:.3f} to {one['high']:.3f})" if one["low"] is not None else ""
+    return f"{one['value']:.3f}{inside}"
+
+
+def _spread(one: dict[str, Any], what: str) -> str:
+    low, high = one[f"{what}_interval"]
+    return _bounded({"value": one[what], "low": low, "high": high})
 
 
 def _percent(probe: dict[str, Any]) -> str:
