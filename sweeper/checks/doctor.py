@@ -71,6 +71,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
         yield from _guarded("ray auth", lambda: [services.authentication(subject.auth_mode)])
     yield from _guarded("browser", _browser)
     yield from _guarded("tracking", lambda: _tracking(subject, _versions_of("mlflow")))
+    yield from _guarded("outside of the home", lambda: _outside(subject))
     if isinstance(loaded, Finding):
         yield loaded
     elif loaded is not None:
@@ -142,6 +143,12 @@ def _tracking(subject: Subject, versions: SpecifierSet) -> Iterator[Finding]:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
         yield machine.file_system(file.parent.resolve(), mounts)
     yield from services.tracking(uri, versions)
+
+
+def _outside(subject: Subject) -> Iterator[Finding]:
+    from sweeper.checks.outside import outside  # pyarrow, which may be broken
+
+    yield outside(Home(subject.home))
 
 
 def _needs(subject: Subject, loaded: LoadedSpec) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from sweeper import sqlite_uri
 from sweeper.checks.finding import Finding, Verdict, fine, problem, problem_of, warning
 from sweeper.checks.software import newer, version_of
 from sweeper.driver.jobs.server import JobServer
@@ -182,8 +183,8 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite tracking URI; None for every other one."""
-    scheme, is_file, path = uri.partition(":///")
-    return Path(unquote(path.split("?", 1)[0])).absolute() if is_file and scheme.startswith("sqlite") and path else None
+    file = sqlite_uri.file_of(uri)
+    return file.absolute() if file else None
 
 
 def server(uri: str, versions: SpecifierSet) -> Finding:

@@ -41,6 +41,7 @@ def audit(
 ) -> None:
     """Check what is promised of a sweep against its ledger, its networks and MLflow. Exit code 0 if all of it holds."""
     from sweeper.checks.audit import audit as audited
+    from sweeper.checks.outside import parts_outside
     from sweeper.cli import tables
     from sweeper.cli.check_lines import guarantee_lines
     from sweeper.ledger.home import Home
@@ -48,12 +49,16 @@ def audit(
     places = Home(home, storage, ledger)
     sweep = known_sweep(name, places, tracking_uri)
     promises = audited(places.known(name), sweep.tracking_uri)
+    outside = parts_outside(places.known(name), sweep.tracking_uri)
     holds = all(promise.holds for promise in promises)
     if as_json:
-        print_json({"name": name, "holds": holds, "promises": [asdict(promise) for promise in promises]})
+        kept = [asdict(promise) for promise in promises]
+        print_json({"name": name, "holds": holds, "promises": kept, "outside": outside})
     else:
         for promise in promises:
             Console().print(guarantee_lines(promise), soft_wrap=True, highlight=False)
+        for part in outside:
+            print(f"outside  of this home is {part}")
         count = sum(promise.holds is True for promise in promises)
         print(f"{tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
     sys.exit(0 if holds else 1)

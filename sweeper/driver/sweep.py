@@ -217,6 +217,8 @@ class Sweep:
     def _mirror(self, ledger: Ledger, lease: Lease, recorder: Recorder | None) -> Summary:
         driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
         driver.open()
+        if recorder is None:
+            self._folder.keep_tracking_uri(self.tracking_uri)
         return driver.finish()
 
     def _mlflow(self) -> Recorder:

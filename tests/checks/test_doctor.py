@@ -222,7 +222,7 @@ def test_home_that_cannot_be_one_is_a_problem_with_its_reason(tmp_path):
     (tmp_path / "plain").touch()
     assert told(machine.home(tmp_path / "plain"))[1] == f"{tmp_path}/plain is a file and no folder"
     assert told(machine.home(tmp_path / "plain" / "home"))[0] == "problem"
-    assert told(machine.home(tmp_path / "a?b"))[1].endswith("has '?' in its path, which database addresses cannot hold")
+    assert "in its path, which database addresses cannot hold" in told(machine.home(tmp_path / "a\udcffb"))[1]
     verdict, found, way_out = told(machine.home(Path("/proc/home")))
     assert (verdict, "/proc cannot be written: " in found, "--home" in way_out) == ("problem", True, True)
 

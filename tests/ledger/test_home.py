@@ -301,10 +301,9 @@ def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_pa
         assert lease.path == f"{tmp_path}/home/mine/driver.json"
 
 
-@pytest.mark.parametrize("name", ["we?ird", "a#b"])
-def test_home_that_no_database_address_can_hold_is_refused(tmp_path, name):
-    with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/{name}")):
-        Home(tmp_path / name)
+def test_home_that_no_database_address_can_hold_is_refused(tmp_path):
+    with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/a\\udcffb' has '\\udcff' in its path")):
+        Home(tmp_path / "a\udcffb")  # a byte that is no UTF-8
 
 
 def test_ledger_is_whole_before_anyone_can_see_it(tmp_path):

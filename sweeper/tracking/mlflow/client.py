@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -18,13 +17,15 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
-from sweeper import cache
+from sweeper import cache, sqlite_uri
 from sweeper.errors import SweepError, TrackingError
+from sweeper.tracking.mlflow.places import location_in, root_beside
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
-from sweeper.tracking.mlflow.stored import Stored
-from sweeper.tracking.mlflow.tables import StoredTables
+from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
+from sweeper.tracking.mlflow.stored import Artifacts, Stored
+from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
 from sweeper.tracking.redaction import redacted, refusal
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow.store.entities import PagedList
 
 #: Tags by which runs and experiments are found.
-KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_key", "sweeper.front"
+KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
 
 _Found = TypeVar("_Found")
 
@@ -184,24 +185,24 @@ def login() -> tuple[str, str] | None:
 
 
 def _sqlite_file(uri: str) -> Path:
-    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
-
-
-def _check_sqlite(uri: str, is_reading: bool) -> None:
-    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
-    if not re.match("[^:]+:///[^:]", uri):
+    file = sqlite_uri.file_of(uri)
+    if file is None:
         raise TrackingError(
             f"the tracking URI {uri!r} names no file, so its runs would be lost at the end of this process. "
             "Use sqlite:////absolute/path/mlflow.db."
         )
+    return file.absolute()
+
+
+def _check_sqlite(uri: str, is_reading: bool) -> None:
+    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _alone_in(file.parent):
             if not file.exists() or not file.stat().st_size:
                 _make_tables(uri)
-        with closing(sqlite3.connect(file)) as database:
-            database.execute("SELECT count(*) FROM sqlite_master")
+        bring_along(file)
         return
     if not file.is_file():
         raise TrackingError(f"there is no MLflow database at {file}. Run a sweep first, or name another one.")
@@ -227,9 +228,9 @@ def _make_tables(uri: str) -> None:
 
     A copy of what is made is kept for the next file.
     """
-    path, mark, how = uri.partition("?")
-    aside = f"{path}.new{mark}{how}"
-    file = _sqlite_file(aside)
+    target = _sqlite_file(uri)
+    file = target.with_name(f"{target.name}.new")
+    aside = sqlite_uri.uri_of(file)
     for torn in (file, file.with_name(f"{file.name}-journal")):
         torn.unlink(missing_ok=True)
     version = tables_mark()
@@ -241,7 +242,7 @@ def _make_tables(uri: str) -> None:
             return
         if version:
             cache.keep(kept, file)
-    file.replace(_sqlite_file(uri))
+    file.replace(target)
 
 
 def _is_whole(file: Path) -> bool:
@@ -299,13 +300,13 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
     if scheme in ("http", "https"):
         return None
     if artifact_root is None and scheme.startswith("sqlite"):
-        artifact_root = (_sqlite_file(uri).parent / "artifacts").as_uri()
+        artifact_root = root_beside(_sqlite_file(uri))
     if artifact_root is None:
         raise TrackingError(
             f"the database {redacted(uri)} does not say where artifacts go. "
             "Give an artifact root, or use an MLflow server, which has its own."
         )
-    return f"{artifact_root.rstrip('/')}/{quote(name)}"
+    return location_in(artifact_root, name)
 
 
 @contextmanager
@@ -393,7 +394,7 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
     """
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
+            here = _artifacts(client, run_id)
             if here is not None:
                 return here.read(path)
             return Path(_mlflow_of(client).download_artifacts(run_id, path, scratch)).read_bytes()
@@ -406,13 +407,25 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
             ) from None
 
 
+def _artifacts(client: MlflowClient | Stored, run_id: str) -> Artifacts | None:
+    """Return a run's artifacts where they are read without MLflow; of a SQLite file also where MLflow is there."""
+    if isinstance(client, Stored):
+        return client.artifacts_of(run_id)
+    if sqlite_uri.file_of(client.tracking_uri) is None:
+        return None
+    tables = StoredTables(_sqlite_file(client.tracking_uri), client.tracking_uri)
+    with suppress(sqlite3.Error):  # of a version that is not known here: MLflow finds them where they were made
+        return tables.artifacts_of(run_id)
+    return None
+
+
 def _mlflow_of(client: MlflowClient | Stored) -> MlflowClient:
     return connect(client.tracking_uri, is_reading=True) if isinstance(client, Stored) else client
 
 
 def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> set[str]:
     """Return the paths of the artifacts in one folder of a run."""
-    here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
+    here = _artifacts(client, run_id)
     if here is not None:
         return here.paths(folder)
     client = _mlflow_of(client)
@@ -421,6 +434,9 @@ def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> s
 
 def upload(client: MlflowClient, run_id: str, path: str, data: bytes) -> None:
     """Write an artifact; readers may meet half of it until something else says that it is there."""
+    if isinstance(here := _artifacts(client, run_id), ArtifactFolder):
+        here.write(path, data)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder, _, name = path.rpartition("/")
         file = Path(scratch, name)

@@ -22,6 +22,7 @@ from sweeper.tracking.mlflow.client import (
     KIND,
     artifact_paths,
     checked_experiment,
+    connect,
     connect_reading,
     disconnect,
     downloaded,
@@ -31,6 +32,7 @@ from sweeper.tracking.mlflow.client import (
 )
 from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
 from sweeper.tracking.mlflow.stored import Stored
+from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
 from sweeper.tracking.redaction import redacted
@@ -174,6 +176,23 @@ class MlflowNetworks:
         """
         path = network_path(key)
         return downloaded(self._client, self._run_id, path) if path in self._paths else None
+
+
+def artifact_place(tracking_uri: str, sweep: str) -> str:
+    """Return the URI of the folder in which a sweep's artifacts are; empty where it has no run.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect_reading(tracking_uri)
+    with translated(tracking_uri, f"find the artifacts of sweep '{sweep}'"):
+        run = sweep_run(client, tracking_uri, sweep)
+        if run is None:
+            return ""
+        if isinstance(client, StoredTables):
+            return client.artifact_uri(run.info.run_id)
+        return str(connect(tracking_uri, is_reading=True).get_run(run.info.run_id).info.artifact_uri)
 
 
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:

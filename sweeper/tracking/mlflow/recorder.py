@@ -122,8 +122,8 @@ class MlflowRecorder:
             tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
             tags |= {KIND: "sweep", SWEEP: sweep.name, AIMS: sweep.aims}
             write_batches(self._client, self._parent_id, tags=tags)
-            self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
-            self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
+            upload(self._client, self._parent_id, "spec.yaml", sweep.spec_text.encode())
+            upload(self._client, self._parent_id, "spec_resolved.json", sweep.spec_json.encode())
             self._load_runs()
             parent = self._client.get_run(self._parent_id)
             self._table = TrialParts(self._client, parent)

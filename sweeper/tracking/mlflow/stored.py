@@ -9,6 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+#: The tag of an experiment that names its sweep, whatever the experiment is called by now; runs have it too.
+SWEEP = "sweeper.sweep"
+
 
 @dataclass(frozen=True)
 class StoredExperiment:
