@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -21,6 +21,7 @@ from sweeper.checks.software import newer, version_of
 from sweeper.driver.jobs.server import JobServer
 from sweeper.errors import ClusterError, TrackingError
 from sweeper.execution.executors import joined
+from sweeper.execution.ray_folder import ray_folder, socket_problem
 from sweeper.isolated import ask
 
 _CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 15, 5
@@ -41,6 +42,13 @@ def authentication(mode: str | None) -> Finding:
             "Set it to disabled or token.",
         )
     return fine("ray auth", f"RAY_AUTH_MODE is {mode}")
+
+
+def sockets(environment: Mapping[str, str]) -> Finding:
+    """Say whether the sockets of a Ray that is started here fit into its folder for temporary files."""
+    if found := socket_problem(environment):
+        return problem("ray sockets", *found)
+    return fine("ray sockets", f"they fit below {ray_folder(environment)}")
 
 
 def cluster(address: str, mode: str | None) -> Iterator[Finding]:

@@ -81,7 +81,7 @@ def doctor(
 
     mode, run_id = os.environ.get("RAY_AUTH_MODE"), os.environ.get("MLFLOW_RUN_ID")
     findings = []
-    for finding in examine(Subject(home, tracking_uri, address, space, workers, mode, run_id)):
+    for finding in examine(Subject(home, tracking_uri, address, space, workers, mode, run_id, os.environ)):
         findings.append(finding)
         if not as_json:
             Console().print(finding_lines(finding), soft_wrap=True, highlight=False)

@@ -27,6 +27,7 @@ from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
 from sweeper.execution.node_check import look
+from sweeper.execution.ray_folder import socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
 
@@ -55,6 +56,8 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
     Raises:
         ClusterError: If the cluster cannot be started or joined.
     """
+    if address is None:
+        refuse_long_sockets()
     handlers = _signal_handlers()
     try:
         if address is None:
@@ -93,6 +96,16 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
         yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
     finally:
         ray.shutdown()
+
+
+def refuse_long_sockets() -> None:
+    """Check that the sockets of a Ray that is started here fit into its folder.
+
+    Raises:
+        ClusterError: If they do not, with the variable that names the folder.
+    """
+    if found := socket_problem(os.environ):
+        raise ClusterError(f"Ray cannot be started here: {'. '.join(found)}")
 
 
 def _signal_handlers() -> dict[signal.Signals, Any]:

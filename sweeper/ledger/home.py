@@ -36,10 +36,14 @@ from sweeper import sqlite_uri, storage
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
 from sweeper.ledger import kept_places
-from sweeper.ledger.kept_places import LEDGERS, TRACKING_FILE
+from sweeper.ledger.kept_places import ARTIFACTS, LEDGERS, TRACKING_FILE
 
 #: Stands for a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"
+
+#: The end of a file's name that was being written aside, and of what SQLite puts beside one: of ours alone, today's and
+#: those of earlier versions; a user may keep other files here.
+_TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -105,7 +109,7 @@ class Home:
     @property
     def artifact_root(self) -> str:
         """URI of the folder for artifacts, where a tracking database does not say."""
-        return (self.root.absolute() / "artifacts").as_uri()
+        return (self.root.absolute() / ARTIFACTS).as_uri()
 
     @property
     def tracking_uri(self) -> str:
@@ -274,9 +278,14 @@ class SweepFolder:
         nobody.
 
         Raises:
-            HomeError: If the folder cannot be made or written.
+            HomeError: If the folder cannot be made or written, or is one of the home's own.
             SweepBusyError: If another driver works on this sweep; names it.
         """
+        if kept_places.is_reserved(self.name) and not self.is_planned:
+            raise HomeError(
+                f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
+                "another one with --name."
+            )
         file = self._lock()
         try:
             session = uuid.uuid4().hex
@@ -323,7 +332,8 @@ class SweepFolder:
             self.path,
             *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks", "probes")),
         ]
-        return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
+        found = [path for folder in folders for path in folder.glob("*.tmp*") if path.is_file()]
+        return sorted(path for path in found if _TORN.search(path.name))
 
     def _remove_leftovers(self) -> None:
         for torn in self.leftovers():

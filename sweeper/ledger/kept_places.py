@@ -18,8 +18,16 @@ from sweeper import sqlite_uri, storage
 #: The file of a home's own tracking database.
 TRACKING_FILE = "mlflow.db"
 
+#: The folder beside it, in which MLflow's artifacts are.
+ARTIFACTS = "artifacts"
+
 #: The files that make a folder a planned sweep.
 LEDGERS = ("ledger.db", "ledger.json")
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether a home keeps files of its own under a name, or SQLite does beside them."""
+    return name == ARTIFACTS or name.startswith(TRACKING_FILE)
 
 
 def tracking_as_noted(uri: str, folder: Path) -> str:

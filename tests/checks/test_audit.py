@@ -375,9 +375,9 @@ def test_trial_that_names_another_population_is_found(swept):
 
 def test_living_driver_is_no_breach_and_its_front_is_not_judged(swept):
     swept.sql("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", swept.row_id(off_front(swept)))
-    (swept.folder.path / "networks" / "a.tmp").write_text("being written")
+    (swept.folder.path / "networks" / "a.17.tmp").write_text("being written")
     with swept.folder.drive():
-        (swept.folder.path / "networks" / "b.tmp").write_text("being written")
+        (swept.folder.path / "networks" / "b.17.tmp").write_text("being written")
         promises = swept.audit()
     assert [promise.holds for promise in promises][DRIVEN] is True
     assert [promise.holds for promise in promises][NETWORKS] is True

@@ -291,6 +291,17 @@ def a_silent_port():
         yield server.getsockname()[1]
 
 
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_folder_that_is_too_deep_for_a_socket_is_a_problem_that_names_the_variable(name):
+    deep = "/tmp/a_rather_long_folder_for_temporary_files/of_a_user_on_a_cluster/job.1234567/tmp"
+    verdict, found, way_out = told(services.sockets({name: deep}))
+    assert verdict == "problem"
+    assert f"below {deep}, the folder that {name} names" in found
+    assert "export RAY_TMPDIR=/tmp" in way_out
+    assert told(services.sockets({name: deep, "RAY_TMPDIR": "/short"}))[0] == "ok"
+    assert told(services.sockets({}))[:2] == ("ok", "they fit below /tmp/ray")
+
+
 def test_cluster_that_does_not_answer_is_named_with_the_reason():
     (finding,) = services.cluster("127.0.0.1:9", None)
     verdict, found, way_out = told(finding)
