@@ -40,15 +40,18 @@ KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
 
 _Found = TypeVar("_Found")
 
+_ALL = 3  # MLflow's ViewType.ALL, which it is not imported for
+
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
 
 
-def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
+def connect(tracking_uri: str, *, is_reading: bool = False, sweep: str = "NAME") -> MlflowClient:
     """Return a client of one tracking URI, known to answer.
 
     Args:
         tracking_uri: A server's `http(s)://` or a database's URI.
         is_reading: Refuse a SQLite file that does not exist, instead of creating it.
+        sweep: What is looked for in it, to say how it is written again.
 
     Raises:
         TrackingError: If the URI is of another kind, or nothing answers there.
@@ -57,7 +60,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
-            _check_sqlite(tracking_uri, is_reading)
+            _check_sqlite(tracking_uri, is_reading, sweep)
         elif scheme not in ("http", "https"):
             _check_port(tracking_uri)
         client = _quiet_client(tracking_uri)
@@ -67,7 +70,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     return client
 
 
-def connect_reading(tracking_uri: str) -> MlflowClient | Stored:
+def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | Stored:
     """Return what reads one tracking URI, known to answer: without MLflow where that can be, since its import is slow.
 
     Raises:
@@ -76,14 +79,14 @@ def connect_reading(tracking_uri: str) -> MlflowClient | Stored:
     scheme = _checked_scheme(tracking_uri)
     if scheme.startswith("sqlite"):
         with translated(tracking_uri, "reach MLflow", Exception):
-            _check_sqlite(tracking_uri, is_reading=True)
+            _check_sqlite(tracking_uri, is_reading=True, sweep=sweep)
         tables = StoredTables(_sqlite_file(tracking_uri), tracking_uri)
         with suppress(sqlite3.Error):  # whatever it is, MLflow says it as well
             if tables.is_known:
                 return tables
     elif scheme in ("http", "https") and (answering := _answering(tracking_uri)):
         return answering
-    return connect(tracking_uri, is_reading=True)
+    return connect(tracking_uri, is_reading=True, sweep=sweep)
 
 
 def _answering(tracking_uri: str) -> Stored | None:
@@ -194,7 +197,7 @@ def _sqlite_file(uri: str) -> Path:
     return file.absolute()
 
 
-def _check_sqlite(uri: str, is_reading: bool) -> None:
+def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
     """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
     file = _sqlite_file(uri)
     if not is_reading:
@@ -205,7 +208,10 @@ def _check_sqlite(uri: str, is_reading: bool) -> None:
         bring_along(file)
         return
     if not file.is_file():
-        raise TrackingError(f"there is no MLflow database at {file}. Run a sweep first, or name another one.")
+        raise TrackingError(
+            f"there is no MLflow database at {file}. Where the sweep has run, `sweeper mirror {sweep}` writes it again "
+            "from the ledger; else run a sweep first, or name another one."
+        )
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
@@ -366,24 +372,39 @@ def _every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
             return
 
 
-def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
-    """Return an experiment that is sweeper's own and not deleted.
+def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experiment | None:
+    """Return the experiment of a sweep, whatever it is called by now; None if there is none, and its name is free.
 
     Raises:
-        TrackingError: If it is another's, or deleted.
+        TrackingError: If it is deleted, or its name is that of something else.
     """
-    if SWEEP not in found.tags:
-        raise TrackingError(
-            f"the MLflow experiment '{name}' in {redacted(uri)} was not made by sweeper. "
-            "Give the sweep another name, or rename that experiment."
-        )
-    if found.lifecycle_stage == "deleted":
-        raise TrackingError(
-            f"the MLflow experiment '{name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
-            f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
-            f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
-        )
-    return found
+    if isinstance(client, Stored):
+        tagged = cast("list[Experiment]", client.experiments_of(sweep))  # called alike as far as they are read
+    else:
+        condition = f"tags.`{SWEEP}` = '{sweep}'"
+        tagged = list(_every_page(partial(client.search_experiments, _ALL, filter_string=condition)))
+    there = [found for found in tagged if found.lifecycle_stage != "deleted"]
+    if there:  # of several the one that is called so: earlier versions made one anew where the first was renamed
+        return min(there, key=lambda found: (found.name != sweep, len(found.experiment_id), found.experiment_id))
+    if tagged:
+        raise TrackingError(_deleted(tagged[0], uri))
+    called_so = client.get_experiment_by_name(sweep)
+    if called_so is None:
+        return None
+    its = called_so.tags.get(SWEEP)
+    whose = f"is that of sweep '{its}'" if its else "was not made by sweeper"
+    raise TrackingError(
+        f"the MLflow experiment '{sweep}' in {redacted(uri)} {whose}. "
+        "Give the sweep another name, or rename that experiment."
+    )
+
+
+def _deleted(found: Experiment, uri: str) -> str:
+    return (
+        f"the MLflow experiment '{found.name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
+        f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
+        f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
+    )
 
 
 def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:

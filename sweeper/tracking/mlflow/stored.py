@@ -73,6 +73,10 @@ class Stored(ABC):
         """Return the experiments that are not deleted."""
 
     @abstractmethod
+    def experiments_of(self, sweep: str) -> Sequence[StoredExperiment]:
+        """Return the experiments that carry the tag of a sweep, also deleted ones."""
+
+    @abstractmethod
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> Sequence[StoredRun]:
         """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""
 

@@ -129,6 +129,11 @@ class StoredTables(Stored):
         """Return the experiments that are not deleted."""
         return self._experiments("e.lifecycle_stage = 'active'", ())
 
+    def experiments_of(self, sweep: str) -> list[StoredExperiment]:
+        """Return the experiments that carry the tag of a sweep, also deleted ones."""
+        tagged = "SELECT experiment_id FROM experiment_tags WHERE key = ? AND value = ?"
+        return self._experiments(f"e.experiment_id IN ({tagged})", (SWEEP, sweep))
+
     def _experiments(self, condition: str, given: Sequence[str]) -> list[StoredExperiment]:
         with self._open() as database:
             rows = database.execute(
