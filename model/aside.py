@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,9 +16,10 @@ def replaced(path: Path) -> Iterator[Path]:
 
     No reader ever meets half a file, and a crash leaves the former one. Where making it raises, nothing is left of it.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # A name that nobody else has: what is there already is somebody's. The beginning alone, as names end at 255 bytes.
+    beginning = os.fsencode(path.name)[:180].decode(errors="ignore")
+    aside = path.with_name(f"{beginning}.{uuid.uuid4().hex}.tmp")
     try:
-        aside.unlink(missing_ok=True)  # one that was killed may have had the same process id
         yield aside
         with aside.open("rb") as file:
             os.fsync(file.fileno())

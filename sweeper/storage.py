@@ -68,6 +68,14 @@ def join(root: str, *names: str) -> str:
     return urlunsplit(parts._replace(path=path))
 
 
+def parted(location: str) -> tuple[str, str]:
+    """Return the path of a location, and of a URI what says how it is reached, from its `?` on."""
+    if is_local(location):
+        return location, ""
+    path, mark, reached = location.partition("?")
+    return path, f"{mark}{reached}"
+
+
 def without_credentials(location: str) -> str:
     """Return a location without passwords and secret parameters: to be shown and kept."""
     if "://" not in location:

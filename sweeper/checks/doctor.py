@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class Subject:
         workers: Populations trained at a time; None for one per processor.
         auth_mode: RAY_AUTH_MODE, None where it is not set.
         run_id: MLFLOW_RUN_ID, None where it is not set.
+        environment: The variables that a Ray reads which is started here.
     """
 
     home: Path
@@ -46,6 +47,7 @@ class Subject:
     workers: int | None = None
     auth_mode: str | None = None
     run_id: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
@@ -69,8 +71,10 @@ def examine(subject: Subject) -> Iterator[Finding]:
         yield from _guarded("ray cluster", lambda: services.cluster(address, subject.auth_mode))
     else:
         yield from _guarded("ray auth", lambda: [services.authentication(subject.auth_mode)])
+        yield from _guarded("ray sockets", lambda: [services.sockets(subject.environment)])
     yield from _guarded("browser", _browser)
     yield from _guarded("tracking", lambda: _tracking(subject, _versions_of("mlflow")))
+    yield from _guarded("outside of the home", lambda: _outside(subject))
     if isinstance(loaded, Finding):
         yield loaded
     elif loaded is not None:
@@ -142,6 +146,12 @@ def _tracking(subject: Subject, versions: SpecifierSet) -> Iterator[Finding]:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
         yield machine.file_system(file.parent.resolve(), mounts)
     yield from services.tracking(uri, versions)
+
+
+def _outside(subject: Subject) -> Iterator[Finding]:
+    from sweeper.checks.outside import outside  # pyarrow, which may be broken
+
+    yield outside(Home(subject.home))
 
 
 def _needs(subject: Subject, loaded: LoadedSpec) -> Iterator[Finding]:

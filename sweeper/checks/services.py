@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -15,11 +15,13 @@ from urllib.request import Request, urlopen
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from sweeper import sqlite_uri
 from sweeper.checks.finding import Finding, Verdict, fine, problem, problem_of, warning
 from sweeper.checks.software import newer, version_of
 from sweeper.driver.jobs.server import JobServer
 from sweeper.errors import ClusterError, TrackingError
 from sweeper.execution.executors import joined
+from sweeper.execution.ray_folder import ray_folder, socket_problem
 from sweeper.isolated import ask
 
 _CLUSTER_TIMEOUT_S, _VERSION_TIMEOUT_S = 15, 5
@@ -40,6 +42,13 @@ def authentication(mode: str | None) -> Finding:
             "Set it to disabled or token.",
         )
     return fine("ray auth", f"RAY_AUTH_MODE is {mode}")
+
+
+def sockets(environment: Mapping[str, str]) -> Finding:
+    """Say whether the sockets of a Ray that is started here fit into its folder for temporary files."""
+    if found := socket_problem(environment):
+        return problem("ray sockets", *found)
+    return fine("ray sockets", f"they fit below {ray_folder(environment)}")
 
 
 def cluster(address: str, mode: str | None) -> Iterator[Finding]:
@@ -182,8 +191,8 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite tracking URI; None for every other one."""
-    scheme, is_file, path = uri.partition(":///")
-    return Path(unquote(path.split("?", 1)[0])).absolute() if is_file and scheme.startswith("sqlite") and path else None
+    file = sqlite_uri.file_of(uri)
+    return file.absolute() if file else None
 
 
 def server(uri: str, versions: SpecifierSet) -> Finding:

@@ -60,10 +60,13 @@ def audit(
     code = _code(promises)
     if as_json:
         holds = None if code == ExitCode.NOT_YET else code == ExitCode.DONE
-        print_json({"name": name, "holds": holds, "promises": [asdict(promise) for promise in promises]})
+        kept = [asdict(promise) for promise in promises]
+        print_json({"name": name, "holds": holds, "promises": kept, "outside": outside})
     else:
         for promise in promises:
             Console().print(guarantee_lines(promise), soft_wrap=True, highlight=False)
+        for part in outside:
+            print(f"outside  of this home is {part}")
         count = sum(promise.holds is True for promise in promises)
         print(f"{tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
         if code == ExitCode.NOT_YET:
@@ -97,7 +100,7 @@ def doctor(
 
     mode, run_id = os.environ.get("RAY_AUTH_MODE"), os.environ.get("MLFLOW_RUN_ID")
     findings = []
-    for finding in examine(Subject(home, tracking_uri, address, space, workers, mode, run_id)):
+    for finding in examine(Subject(home, tracking_uri, address, space, workers, mode, run_id, os.environ)):
         findings.append(finding)
         if not as_json:
             Console().print(finding_lines(finding), soft_wrap=True, highlight=False)

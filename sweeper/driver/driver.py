@@ -111,6 +111,7 @@ class Driver:
         """
         spec, planned = self._spec, self._ledger.planned_spec
         facts = {name: value for name, value in self._ledger.facts.items() if name != "identity"}
+        facts["home"] = str(self._folder.path.parent)  # where it is now: it may have been planned elsewhere
         facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
         text = planned.text if planned else ""
         identity, what = self._ledger.facts.get("identity", ""), aims(spec.objectives, spec.reference_point)

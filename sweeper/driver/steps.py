@@ -146,6 +146,10 @@ class Surroundings:
         ledger = self.ledger
         return ledger.counts().without_driver().waiting + ledger.ended_so(self.repeated) if ledger else 0
 
+    def has_all(self, spec: SweepSpec) -> bool:
+        """Tell whether every trial of a spec has an outcome: then nothing is trained, and no images are needed."""
+        return self.is_planned(spec) and not self.left
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -147,6 +147,13 @@ class Sweep:
             executor = executor or RayExecutor(workers, scratch=self.scratch)
             connect = self._mlflow if recorder is None else lambda: recorder
             around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
+            if planned and around.has_all(agreed.spec):  # needs no machines, and no images, which may be gone
+                keep_shared_ledger(self._folder, planned.identity)
+                driver = Driver(planned, self._folder, lease, connect(), observe, should_stop)
+                self._open(driver, agreed)
+                if repeated:
+                    driver.say(_said_again(repeated, {}))
+                return driver.finish()
             stack.enter_context(steps.starting(agreed, around, () if work else HEAVY))
             seen = steps.look(agreed, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
@@ -217,6 +224,8 @@ class Sweep:
     def _mirror(self, ledger: Ledger, lease: Lease, recorder: Recorder | None) -> Summary:
         driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
         driver.open()
+        if recorder is None:
+            self._folder.keep_tracking_uri(self.tracking_uri)
         return driver.finish()
 
     def _mlflow(self) -> Recorder:

@@ -19,6 +19,7 @@ from pathlib import Path
 from sweeper.errors import ClusterError
 from sweeper.execution.background import Background
 from sweeper.execution.contract import Expected, JobSource, StoppedError, Work
+from sweeper.execution.ray_folder import ray_folder
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
@@ -101,6 +102,7 @@ class RayExecutor:
         # Ray reads its environment when it is imported. Here, since packages are imported by one thread alone.
         from sweeper.execution import ray_cluster, ray_tune
 
+        ray_cluster.refuse_long_sockets()  # before anything is written
         cpus, modules = self._cpus(expected.cpus, expected.jobs), (*expected.modules, *ray_tune.MODULES)
         is_left = threading.Event()
         with Background(lambda: ray_cluster.connected(None, cpus, modules, is_left.is_set)) as self._started:
@@ -228,7 +230,7 @@ def head_of(address: str, patience_s: float = HEAD_PATIENCE_S) -> Callable[[], s
 
 def _address_on_this_machine() -> str:
     """Return the address that `ray start` left for `auto`."""
-    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    note = ray_folder(os.environ) / "ray_current_cluster"
     try:
         return note.read_text(encoding="utf-8").strip()
     except OSError as error:

@@ -53,7 +53,7 @@ def _release(name: str, version: str) -> str:
 def _other_storage(probe: str) -> Iterator[str]:
     if not probe:
         return
-    folder, _, mark = probe.partition("?")[0].rpartition("/")
+    folder, _, mark = storage.parted(probe)[0].rpartition("/")
     try:
         if storage.read_bytes(probe) != mark.encode():
             yield (
@@ -72,8 +72,8 @@ def _other_storage(probe: str) -> Iterator[str]:
 
 
 def _beside(probe: str, name: str) -> str:
-    path, mark, reached = probe.partition("?")
-    return f"{path}-{name}{mark}{reached}"
+    path, reached = storage.parted(probe)
+    return f"{path}-{name}{reached}"
 
 
 def _other_files(files: Mapping[str, int]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
 from sweeper.execution.node_check import look
+from sweeper.execution.ray_folder import socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
 
@@ -66,6 +67,8 @@ def connected(
     Raises:
         ClusterError: If the cluster cannot be started or joined.
     """
+    if address is None:
+        refuse_long_sockets()
     handlers = _signal_handlers()
     try:
         if address is None:
@@ -134,6 +137,16 @@ def first_line(error: BaseException) -> str:
     """Return what an error says, in one line that ends as a sentence."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     return said if said.endswith(".") else f"{said}."
+
+
+def refuse_long_sockets() -> None:
+    """Check that the sockets of a Ray that is started here fit into its folder.
+
+    Raises:
+        ClusterError: If they do not, with the variable that names the folder.
+    """
+    if found := socket_problem(os.environ):
+        raise ClusterError(f"Ray cannot be started here: {'. '.join(found)}")
 
 
 def _signal_handlers() -> dict[signal.Signals, Any]:

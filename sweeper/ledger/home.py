@@ -11,6 +11,8 @@ HOME/NAME/leases/          one file per population: to whom it was handed out la
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
+
+A home may be moved: what lies in it is noted as it is seen from it, see `kept_places.py`.
 """
 
 from __future__ import annotations
@@ -30,15 +32,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from sweeper import storage
+from sweeper import sqlite_uri, storage
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
+from sweeper.ledger import kept_places
+from sweeper.ledger.kept_places import ARTIFACTS, LEDGERS, TRACKING_FILE
 
 #: Stands for a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"
 
-#: The files that make a folder a planned sweep.
-_LEDGERS = ("ledger.db", "ledger.json")
+#: The end of a file's name that was being written aside, and of what SQLite puts beside one: of ours alone, today's and
+#: those of earlier versions; a user may keep other files here.
+_TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -62,9 +67,9 @@ class Home:
     ledger_url: str | None = None
 
     def __post_init__(self) -> None:
-        if found := re.search("[?#]", str(self.root)):
+        if found := sqlite_uri.problem_of(self.root):
             raise HomeError(
-                f"the home {self.root} has {found.group()!r} in its path, which database addresses cannot hold. "
+                f"the home {str(self.root)!r} has {found!r} in its path, which database addresses cannot hold. "
                 "Name another folder with --home."
             )
 
@@ -97,19 +102,19 @@ class Home:
         if self.root.exists() and not self.root.is_dir():
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
-            return sorted({path.parent.name for name in _LEDGERS for path in self.root.glob(f"*/{name}")})
+            return sorted({path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
     @property
     def artifact_root(self) -> str:
         """URI of the folder for artifacts, where a tracking database does not say."""
-        return (self.root.absolute() / "artifacts").as_uri()
+        return (self.root.absolute() / ARTIFACTS).as_uri()
 
     @property
     def tracking_uri(self) -> str:
         """The tracking database of this home."""
-        return f"sqlite:///{self.root.absolute() / 'mlflow.db'}"
+        return sqlite_uri.uri_of(self.root.absolute() / TRACKING_FILE)
 
     def tracking_uri_of(self, name: str, named: str | None = None) -> str:
         """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
@@ -125,8 +130,11 @@ class Home:
                 f"sweep {name!r} was mirrored to an address with a password, which is not kept. "
                 "Name it again with --tracking-uri or MLFLOW_TRACKING_URI, in Python with tracking_uri."
             )
-        scheme, is_file, path = uri.partition(":///")
-        return f"{scheme}:///{Path(path).absolute()}" if is_file and scheme == "sqlite" and path else uri
+        file = sqlite_uri.file_of(uri)
+        if file is None or file.is_absolute():
+            return uri
+        _, mark, how = uri.partition("?")
+        return f"{sqlite_uri.uri_of(file.absolute())}{mark}{how}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ class SweepFolder:
     def ledger_url(self) -> str:
         """URL of the ledger's storage: the file here; if there is none, the one named now or noted before."""
         shared = (self.named_ledger or self.shared_ledger.get("url")) if self.has_shared_ledger else None
-        return shared or f"sqlite:///{self.path / 'ledger.db'}"
+        return shared or sqlite_uri.uri_of(self.path / "ledger.db")
 
     @property
     def shared_ledger(self) -> Mapping[str, str]:
@@ -183,12 +191,13 @@ class SweepFolder:
             create: Called with the URL of the file to make.
         """
         with self._writing(), storage.replaced(self.path / "ledger.db") as aside:
-            create(f"sqlite:///{aside}")
+            create(sqlite_uri.uri_of(aside))
 
     @property
     def files(self) -> str:
         """Location of the folder with checkpoints and networks: the one named now, or noted before, or this one."""
-        root = self.storage or self._kept("storage.txt")
+        noted = self._kept("storage.txt")
+        root = self.storage or (noted and kept_places.storage_as_meant(noted, self.path))
         return storage.join(root, self.name) if root else str(self.path)
 
     @property
@@ -196,10 +205,15 @@ class SweepFolder:
         """Whether checkpoints and networks are kept outside of this folder."""
         return self.files != str(self.path)
 
+    def is_in_home(self, path: str) -> bool:
+        """Return whether a file or folder of this machine lies in this sweep's home, and so moves with it."""
+        return kept_places.is_in_home(Path(path), self.path)
+
     def keep_storage(self) -> None:
         """Note the storage that was named, for later commands; of credentials in it nothing is kept."""
         if self.storage:
-            self._keep("storage.txt", storage.without_credentials(self.storage))
+            noted = kept_places.storage_as_noted(self.storage, self.path)
+            self._keep("storage.txt", storage.without_credentials(noted))
 
     def checkpoint(self, population: str) -> str:
         """Return where the checkpoint of a population is kept."""
@@ -237,14 +251,14 @@ class SweepFolder:
     @property
     def tracking_uri(self) -> str | None:
         """The tracking URI this sweep last used, if it was kept."""
-        return self._kept("tracking.txt")
+        noted = self._kept("tracking.txt")
+        return noted and kept_places.tracking_as_meant(noted, self.path)
 
     def keep_tracking_uri(self, uri: str) -> None:
         """Note the tracking URI for later commands; of one that carries a password only that there was one."""
-        is_file = uri.startswith("sqlite:")
-        if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
+        if sqlite_uri.file_of(uri) is None and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
             uri = NOT_KEPT
-        self._keep("tracking.txt", uri)
+        self._keep("tracking.txt", kept_places.tracking_as_noted(uri, self.path))
 
     def _kept(self, name: str) -> str | None:
         try:
@@ -264,9 +278,14 @@ class SweepFolder:
         nobody.
 
         Raises:
-            HomeError: If the folder cannot be made or written.
+            HomeError: If the folder cannot be made or written, or is one of the home's own.
             SweepBusyError: If another driver works on this sweep; names it.
         """
+        if kept_places.is_reserved(self.name) and not self.is_planned:
+            raise HomeError(
+                f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
+                "another one with --name."
+            )
         file = self._lock()
         try:
             session = uuid.uuid4().hex
@@ -313,7 +332,8 @@ class SweepFolder:
             self.path,
             *(Path(root, folder) for root in roots for folder in ("checkpoints", "leases", "networks", "probes")),
         ]
-        return sorted(path for folder in folders for path in folder.glob("*.tmp*") if path.is_file())
+        found = [path for folder in folders for path in folder.glob("*.tmp*") if path.is_file()]
+        return sorted(path for path in found if _TORN.search(path.name))
 
     def _remove_leftovers(self) -> None:
         for torn in self.leftovers():

@@ -12,6 +12,7 @@ from sweeper.errors import HomeError, UnknownSweepError
 from sweeper.ledger.damage import refuse_damaged
 from sweeper.ledger.database import shared_url, without_password
 from sweeper.ledger.home import SweepFolder
+from sweeper.ledger.kept_places import storage_as_meant
 from sweeper.ledger.ledger import Ledger
 
 
@@ -82,7 +83,9 @@ def keep_shared_ledger(folder: SweepFolder, identity: str) -> None:
 def with_files_of(folder: SweepFolder, ledger: Ledger | None) -> SweepFolder:
     """Return the folder, with the storage that the sweep was planned with where this home knows of none."""
     known = ledger.facts.get("storage") if ledger else None
-    return replace(folder, storage=known) if known and not folder.has_files_elsewhere else folder
+    if not known or folder.has_files_elsewhere:
+        return folder
+    return replace(folder, storage=storage_as_meant(known, folder.path))
 
 
 def _refuse_stranger(folder: SweepFolder, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sweeper.errors import SpecError
 from sweeper.spec.problems import problems_of, spec_error
-from sweeper.spec.sweep_spec import SweepSpec, check_name
+from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
 from sweeper.spec.yaml_source import from_mapping, read_yaml
 
 
@@ -55,7 +55,7 @@ def load_spec(
         yaml_source = read_yaml(path, origin)
         # Nobody keeps images where this package is installed.
         meant_from = path.absolute().parent if os.path.isfile(str(source)) else Path.cwd()
-    document = {"name": path.stem, **yaml_source.data}
+    document = {"name": name_like(path.stem), **yaml_source.data}
     if name is not None:
         document["name"] = name
     try:
@@ -63,6 +63,12 @@ def load_spec(
         spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
         raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error
+    if name is None and "name" not in yaml_source.data and spec.name != path.stem:
+        raise SpecError(
+            f"a sweep is called as its file where that has no line `name:`, but no sweep can be called {path.stem!r} "
+            f"({yaml_source.origin}): names hold letters, digits, '.', '_' and '-'. Give it one, such as "
+            f"--name {spec.name}"
+        )
     return LoadedSpec(spec, yaml_source.text, path)
 
 

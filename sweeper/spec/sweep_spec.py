@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
@@ -50,7 +51,7 @@ from sweeper.spec.setting import (
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME_RULE = "name must hold letters, digits, '.', '_' and '-', begin with a letter or digit, and be at most 100 long"
-_NAME_FIX = "Choose another name, such as quickstart-2."
+_NAME_FIX = "Choose another name, such as {}"
 
 #: Where, and in what words, a sweep is written: none of it changes a result.
 _NOT_IDENTITY = ("name", "description", "placement")
@@ -84,12 +85,20 @@ def check_name(name: str) -> None:
         SpecError: With the name and what names may hold.
     """
     if not _NAME.fullmatch(name):
-        raise SpecError(f"{_NAME_RULE}, but got {name!r}. {_NAME_FIX}")
+        raise SpecError(f"{_NAME_RULE}, but got {name!r}. {_NAME_FIX.format(name_like(name))}.")
+
+
+def name_like(text: str) -> str:
+    """Return a name that a sweep can have, as near to a text as can be: the text itself where it is one."""
+    if _NAME.fullmatch(text):
+        return text
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("._-")[:100] or "my-sweep"
 
 
 def _check_name_field(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise broken_rule(_NAME_RULE, _NAME_FIX)
+        raise broken_rule(_NAME_RULE, f"{_NAME_FIX.format(name_like(name))}, here or with --name.")
     return name
 
 

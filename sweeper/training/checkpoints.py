@@ -81,10 +81,10 @@ def _restored(location: str) -> dict[str, Any] | None:
 
 def beside(location: str) -> str:
     """Return where the other file of a population is; what follows a `?` says how it is reached, and stays."""
-    path, mark, reached = location.partition("?")
+    path, reached = storage.parted(location)
     folder, slash, name = path.rpartition("/")
     stem, dot, kind = name.partition(".")
-    return f"{folder}{slash}{stem}.other{dot}{kind}{mark}{reached}"
+    return f"{folder}{slash}{stem}.other{dot}{kind}{reached}"
 
 
 def checkpoint_problem(location: str) -> str:

@@ -23,7 +23,7 @@ from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.spec import load_spec
-from sweeper.tracking.mlflow.client import connect
+from sweeper.tracking.mlflow.client import connect, upload
 from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.training.checkpoints import beside
 from sweeper.trial import Ended, Outcome
@@ -120,7 +120,7 @@ def swept_once(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def swept(swept_once, tmp_path):
-    """A copy to break. Artifacts stay where MLflow noted them, in the first home."""
+    """A copy to break."""
     shutil.copytree(swept_once.home, tmp_path / "home")
     return Swept(tmp_path / "home")
 
@@ -262,11 +262,9 @@ def store_front(swept, content, mark=None):
     """Put other bytes in the place of a stored front, under a path of its own; return the task."""
     parent = swept.runs()[0]
     front = MlflowReader(swept.uri, "smoke").fronts()[0]
-    path = swept.home / "other.parquet"
-    path.write_bytes(content(front))
-    swept.client.log_artifact(parent.info.run_id, str(path), f"fronts/{swept.home.parent.name}")
+    upload(swept.client, parent.info.run_id, "fronts/other.parquet", content(front))
     name = f"sweeper.front.{front.task}"
-    known = json.loads(parent.data.tags[name]) | {"path": f"fronts/{swept.home.parent.name}/other.parquet"}
+    known = json.loads(parent.data.tags[name]) | {"path": "fronts/other.parquet"}
     swept.client.set_tag(parent.info.run_id, name, json.dumps(known | (mark or {})))
     return front.task
 
@@ -379,9 +377,9 @@ def test_trial_that_names_another_population_is_found(swept):
 
 def test_living_driver_is_no_breach_and_its_front_is_not_judged(swept):
     swept.sql("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", swept.row_id(off_front(swept)))
-    (swept.folder.path / "networks" / "a.tmp").write_text("being written")
+    (swept.folder.path / "networks" / "a.17.tmp").write_text("being written")
     with swept.folder.drive():
-        (swept.folder.path / "networks" / "b.tmp").write_text("being written")
+        (swept.folder.path / "networks" / "b.17.tmp").write_text("being written")
         promises = swept.audit()
     assert [promise.holds for promise in promises][DRIVEN] is True
     assert [promise.holds for promise in promises][NETWORKS] is True

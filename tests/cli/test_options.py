@@ -14,10 +14,12 @@ from sweeper.cli.options import write_aside
 from sweeper.errors import QueryError
 
 
-@given(st.binary(max_size=64), st.sampled_from(["a.csv", "a", ".a", "a.tmp"]))
+@given(st.binary(max_size=64), st.sampled_from(["a.csv", "a", ".a", "a.tmp", "ü" * 100, "a" * 218]))
 def test_only_the_named_file_changes_whatever_else_is_in_its_folder(tmp_path_factory, data, name):
     folder = tmp_path_factory.mktemp("folder")
-    others = {f"{name}{ending}": ending.encode() for ending in (".tmp", ".new", "~", ".1.tmp", "s")}
+    others = {
+        f"{name}{ending}": ending.encode() for ending in (".tmp", ".new", "~", ".1.tmp", f".{os.getpid()}.tmp", "s")
+    }
     for other, content in others.items():
         (folder / other).write_bytes(content)
     write_aside(folder / name, data)

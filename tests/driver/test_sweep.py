@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import sweeper
 from sweeper import model, storage
+from sweeper.checks.audit import audit
 from sweeper.driver.estimate import estimate as estimated
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import HomeError, SpecError, SpecMismatchError, TrackingError, UnknownSweepError
@@ -462,6 +465,34 @@ def test_images_that_changed_since_planning_are_refused_on_resume(tmp_path):
     write_pictures(tmp_path / "pictures.parquet", 1)
     with pytest.raises(SpecMismatchError, match=r"'pictures' have changed"):
         run(pictures)
+
+
+def test_images_that_are_gone_once_everything_is_complete_are_needed_by_nobody(tmp_path, empty_database):
+    file, spec = tmp_path / "pictures.parquet", tmp_path / "pictures.yaml"
+    spec.write_text(
+        "task: {data: pictures.parquet}\nlattice: {channels: 2, layers: 1, steps: 2}\ntraining: {epochs: 1}\n"
+        "objectives: [{name: accuracy, goal: maximize}]\nreference_point: {accuracy: 0}\n"
+    )
+    write_pictures(file, 0)
+    home = tmp_path / "sweeps"
+    home.mkdir()
+    shutil.copy(empty_database, home / "mlflow.db")
+    pictures = Sweep("pictures", home)
+    pictures.run(load_spec(spec), executor=InlineExecutor())
+    file.unlink()
+    (home / "mlflow.db").unlink()
+    assert pictures.resume(executor=InlineExecutor()).counts.complete == 1
+    said = []
+    again = pictures.resume(
+        again=["lost"], executor=InlineExecutor(), observe=lambda snapshot: said.append(snapshot.note)
+    )
+    assert again.is_mirrored
+    assert said == ["no trial ended lost: none is tried again"]
+    loaded = sweeper.load_sweep("pictures", home=home)
+    (front,) = loaded.fronts()
+    assert loaded.report(tmp_path / "report.html").exists()
+    assert sweeper.load_network(find_network(Home(home), front.table["key"][0].as_py()).path).description["key"]
+    assert all(promise.holds for promise in audit(Home(home).known("pictures"), Home(home).tracking_uri))
 
 
 def write_pictures(path, seed):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import ClusterError
+from sweeper.execution.contract import Expected
 from sweeper.execution.executors import InlineExecutor, RayExecutor
 from sweeper.trial import Ended, Outcome
 from tests.contracts.executor import ExecutorContract, Source, a_job, count_to_three
@@ -159,3 +160,10 @@ def ray_session():
     import ray
 
     return ray._private.worker._global_node.get_session_dir_path()
+
+
+def test_folder_too_deep_for_sockets_is_refused_before_anything_is_started(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'deep/' * 20}")
+    said = r"the folder that RAY_TMPDIR names.*export RAY_TMPDIR=/tmp"
+    with pytest.raises(ClusterError, match=said), RayExecutor(workers=1).starting(Expected(1)):
+        raise AssertionError("started")

@@ -301,10 +301,27 @@ def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_pa
         assert lease.path == f"{tmp_path}/home/mine/driver.json"
 
 
-@pytest.mark.parametrize("name", ["we?ird", "a#b"])
-def test_home_that_no_database_address_can_hold_is_refused(tmp_path, name):
-    with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/{name}")):
-        Home(tmp_path / name)
+def test_home_that_no_database_address_can_hold_is_refused(tmp_path):
+    with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/a\\udcffb' has '\\udcff' in its path")):
+        Home(tmp_path / "a\udcffb")  # a byte that is no UTF-8
+
+
+@pytest.mark.parametrize("name", ["artifacts", "mlflow.db", "mlflow.db-wal", "mlflow.db.new"])
+def test_sweep_is_not_called_as_a_file_of_the_home_unless_it_was_planned_so(home, name):
+    with pytest.raises(HomeError, match=rf"cannot be called '{name}'.*--name"), home.sweep(name).drive():
+        raise AssertionError("driven")
+    assert not home.root.exists()
+    with planned(home, name).drive():
+        assert home.sweeps() == [name]
+
+
+@pytest.mark.parametrize("name", ["mine.csv.tmp", "notes.7.tmp.txt", "a.tmp", "x.tmp-wal"])
+def test_files_of_a_user_beside_those_of_a_sweep_stay(home, name):
+    folder = planned(home, "mine")
+    (folder.path / name).write_text("mine")
+    with folder.drive():
+        pass
+    assert (folder.path / name).read_text() == "mine"
 
 
 def test_ledger_is_whole_before_anyone_can_see_it(tmp_path):
@@ -333,7 +350,7 @@ def test_ledger_that_cannot_be_made_leaves_nothing(tmp_path):
     assert list(folder.path.iterdir()) == []
 
 
-def test_ledger_begins_anew_where_a_killed_process_of_the_same_id_left_half_of_one(tmp_path):
+def test_ledger_begins_anew_where_a_killed_process_left_half_of_one(tmp_path):
     folder = Home(tmp_path).sweep("mine")
     folder.path.mkdir()
 
@@ -345,7 +362,8 @@ def test_ledger_begins_anew_where_a_killed_process_of_the_same_id_left_half_of_o
         folder.make_ledger(killed)
     assert folder.leftovers()
     folder.make_ledger(lambda url: Path(url.removeprefix("sqlite:///")).open("x").close())
-    assert [path.name for path in folder.path.iterdir()] == ["ledger.db"]
+    with folder.drive():
+        assert {path.name for path in folder.path.iterdir()} == {"ledger.db", "driver.json"}
 
 
 @pytest.mark.parametrize("is_full", [True, False])
@@ -367,12 +385,12 @@ def test_note_that_cannot_be_written_leaves_the_former_one_and_nothing_beside_it
 def test_files_of_workers_killed_while_writing_are_removed(tmp_path, kind):
     folder = planned(Home(tmp_path), "mine")
     whole = Path(getattr(folder, kind)("a"))
-    torn = whole.with_name(f"{whole.name}.17.tmp")
-    torn.parent.mkdir()
-    torn.touch()
-    whole.touch()
+    torn = [whole.with_name(f"{whole.name}.{mark}.tmp") for mark in ("17", "0123456789abcdef" * 2)]
+    torn[0].parent.mkdir()
+    for path in (*torn, whole):
+        path.touch()
     with folder.drive():
-        assert (torn.exists(), whole.exists()) == (False, True)
+        assert list(torn[0].parent.iterdir()) == [whole]
 
 
 def test_full_disk_is_refused_with_what_is_free_and_how_to_go_on(home, monkeypatch):

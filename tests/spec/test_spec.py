@@ -459,8 +459,23 @@ def test_load_with_another_name_takes_it(tmp_path):
     path = tmp_path / "no name for a sweep.yaml"
     path.write_text(GOOD)
     assert load_spec(path, name="other-2").spec.name == "other-2"
-    with pytest.raises(SpecError, match=r'name="no name for a sweep" in .*, line 1, name'):
+    with pytest.raises(SpecError, match=r"no sweep can be called 'no name for a sweep' .*--name no-name-for-a-sweep$"):
         load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("stem", "like"),
+    [("My Sweep (1)", "My-Sweep-1"), ("Größe-测试", "Groe"), ("测试", "my-sweep"), ("_x", "x"), ("a" * 120, "a" * 100)],
+)
+def test_name_that_no_sweep_can_have_is_refused_with_one_that_is_like_it(tmp_path, stem, like):
+    file = tmp_path / f"{stem}.yaml"
+    file.write_text(GOOD)
+    with pytest.raises(SpecError, match=f"--name {re.escape(like)}$"):
+        load_spec(file)
+    assert load_spec(file, name=like).spec.name == like
+    file.write_text(f"name: {stem}\n{GOOD}")
+    with pytest.raises(SpecError, match=rf"Choose another name, such as {re.escape(like)}, here or with --name"):
+        load_spec(file)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a\n", "é", "a" * 101])

@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.entities import ViewType
 
 from sweeper.errors import TrackingError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
-from sweeper.tracking.mlflow.client import artifact_location, connect
+from sweeper.tracking.mlflow.client import SWEEP, artifact_location, connect
+from sweeper.tracking.mlflow.inventory import read_mirror
 from sweeper.tracking.mlflow.reader import MlflowReader, page_hint, read_sweeps
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import thinned, trial_metrics
@@ -479,6 +481,120 @@ def test_deleted_experiment_is_named_with_both_ways_out(opened, uri):
         MlflowRecorder(uri).open(FACTS)
     client.restore_experiment(number)
     MlflowRecorder(uri).open(FACTS)
+
+
+def mirrored_twice(uri):
+    """Mirror a trial with its front, as a driver does and as the next one does again."""
+    trial = a_late_trial(1)
+    for recorder in (MlflowRecorder(uri), MlflowRecorder(uri)):
+        recorder.open(FACTS)
+        recorder.record(trial)
+        recorder.record_front(a_front(trial))
+        recorder.close("FINISHED")
+    return trial
+
+
+def experiments(uri):
+    """Return all sweeps' experiments, also deleted ones, by name."""
+    found = connect(uri).search_experiments(ViewType.ALL)
+    return {one.name: one.experiment_id for one in found if one.name != "Default"}
+
+
+def test_renamed_experiment_is_still_the_sweeps(uri):
+    mirrored_twice(uri)
+    client, before = connect(uri), experiments(uri)
+    client.rename_experiment(before["small"], "my best one")
+    mirrored_twice(uri)
+    assert experiments(uri) == {"my best one": before["small"]}
+    assert len(all_runs(uri, "my best one")) == 2
+    assert len(MlflowReader(uri, "small").fronts()) == 1
+    assert [stored.name for stored in read_sweeps(uri)] == ["small"]
+    assert f"#/experiments/{before['small']}/" in page_hint(uri, "small")[1]
+    assert read_mirror(uri, "small").identity == FACTS.identity
+    with pytest.raises(TrackingError, match=r"'my best one' in .* is that of sweep 'small'"):
+        MlflowReader(uri, "my best one").fronts()
+
+
+def test_name_of_a_renamed_experiment_that_a_stranger_has_taken_leads_nobody_there(uri):
+    mirrored_twice(uri)
+    client = connect(uri)
+    client.rename_experiment(experiments(uri)["small"], "my best one")
+    client.create_experiment("small")
+    mirrored_twice(uri)
+    assert len(all_runs(uri, "my best one")) == 2
+    assert all_runs(uri, "small") == []
+
+
+def test_experiment_that_is_called_as_another_sweep_is_refused_with_its_own_name(uri):
+    mirrored_twice(uri)
+    connect(uri).rename_experiment(experiments(uri)["small"], "next")
+    with pytest.raises(TrackingError, match=r"the MLflow experiment 'next' in .* is that of sweep 'small'"):
+        MlflowRecorder(uri).open(replace(FACTS, name="next"))
+
+
+def test_sweep_of_which_earlier_versions_made_a_second_experiment_is_the_one_of_its_name(uri):
+    mirrored_twice(uri)
+    client = connect(uri)
+    client.rename_experiment(experiments(uri)["small"], "former")
+    client.create_experiment("small", tags={SWEEP: "small"})
+    MlflowRecorder(uri).open(FACTS)
+    assert len(all_runs(uri, "small")) == 1
+
+
+@pytest.mark.parametrize("name", ["small", "my best one"])
+def test_deleted_experiment_is_never_made_anew_also_where_it_was_renamed(uri, name):
+    mirrored_twice(uri)
+    client, number = connect(uri), experiments(uri)["small"]
+    client.rename_experiment(number, name)
+    client.delete_experiment(number)
+    said = rf"'{name}'.*is deleted.*restore --experiment-id {number}"
+    for use in (lambda: MlflowRecorder(uri).open(FACTS), MlflowReader(uri, "small").fronts):
+        with pytest.raises(TrackingError, match=said):
+            use()
+    with pytest.raises(TrackingError, match=said):
+        read_mirror(uri, "small")
+    assert experiments(uri) == {name: number}
+
+
+def test_restored_experiment_has_each_trial_once_again(uri):
+    """Restoring brings back every run that was ever deleted: of former attempts, too."""
+    first, second = a_late_trial(1, accuracy=0.5), a_late_trial(1, accuracy=0.7, attempt=1)
+    for trial in (first, second):
+        recorder = MlflowRecorder(uri)
+        recorder.open(FACTS)
+        recorder.record(trial)
+        recorder.close("FINISHED")
+    client, number = connect(uri), experiments(uri)["small"]
+    kept = run_of(uri, second).info.run_id
+    client.delete_experiment(number)
+    client.restore_experiment(number)
+    assert len(all_runs(uri)) == 3
+    recorder = MlflowRecorder(uri)
+    recorder.open(FACTS)
+    recorder.record(second)
+    recorder.close("FINISHED")
+    assert run_of(uri, second).info.run_id == kept
+    assert run_of(uri, second).data.metrics["accuracy"] == 0.7
+
+
+def test_deleted_run_of_the_sweep_comes_back_with_all_that_it_holds(uri):
+    mirrored_twice(uri)
+    parent = parent_of(uri).info.run_id
+    connect(uri).delete_run(parent)
+    mirrored_twice(uri)
+    assert parent_of(uri).info.run_id == parent
+    assert len(all_runs(uri)) == 2
+    assert [front.version for front in MlflowReader(uri, "small").fronts()] == [1]
+
+
+def test_database_that_is_gone_is_said_to_be_written_again(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    for use in (MlflowReader(uri, "small").fronts, lambda: read_mirror(uri, "small"), lambda: page_hint(uri, "small")):
+        with pytest.raises(TrackingError, match=r"no MLflow database at .*`sweeper mirror small` writes it again"):
+            use()
+    with pytest.raises(TrackingError, match="`sweeper mirror NAME`"):
+        read_sweeps(uri)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recording_before_opening_is_refused(uri):

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
 from sweeper.errors import TrackingError
 from sweeper.tracking.mlflow.client import (
@@ -78,6 +79,9 @@ def test_server_says_what_mlflow_says(uri):
             same.tags,
         )
     assert server.get_experiment_by_name("none") is None
+    for sweep in ("first", "y", "none"):
+        same = client.search_experiments(ViewType.ALL, filter_string=f"tags.`{SWEEP}` = '{sweep}'")
+        assert [one.experiment_id for one in server.experiments_of(sweep)] == [one.experiment_id for one in same]
     assert [one.name for one in sweep_experiments(server)] == [one.name for one in sweep_experiments(client)]
     number = client.get_experiment_by_name(NAME).experiment_id
     for tags in ({KIND: "trial"}, {KIND: "sweep"}, {KIND: "trial", "n": "30"}, {KIND: "none"}):

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 
 from sweeper.errors import TrackingError
 from sweeper.tracking.mlflow.client import (
@@ -78,6 +79,9 @@ def test_tables_say_what_mlflow_says(client, uri, tmp_path):
         )
         assert found.tags == same.tags
     assert tables.get_experiment_by_name("none") is None
+    for sweep in ("first", "y", "none"):
+        same = client.search_experiments(ViewType.ALL, filter_string=f"tags.`{SWEEP}` = '{sweep}'")
+        assert [one.experiment_id for one in tables.experiments_of(sweep)] == [one.experiment_id for one in same]
     assert [one.name for one in sweep_experiments(tables)] == [one.name for one in sweep_experiments(client)]
     for chosen in ([numbers[0]], numbers[:3]):
         for tags in ({KIND: "trial"}, {KIND: "sweep"}, {KIND: "trial", "n": "30"}, {KIND: "none"}):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -18,13 +17,15 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
-from sweeper import cache
+from sweeper import cache, sqlite_uri
 from sweeper.errors import SweepError, TrackingError
+from sweeper.tracking.mlflow.places import location_in, root_beside
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
-from sweeper.tracking.mlflow.stored import Stored
-from sweeper.tracking.mlflow.tables import StoredTables
+from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
+from sweeper.tracking.mlflow.stored import Artifacts, Stored
+from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
 from sweeper.tracking.redaction import redacted, refusal
 
 if TYPE_CHECKING:
@@ -35,19 +36,22 @@ if TYPE_CHECKING:
     from mlflow.store.entities import PagedList
 
 #: Tags by which runs and experiments are found.
-KIND, SWEEP, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.sweep", "sweeper.trial_key", "sweeper.front"
+KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
 
 _Found = TypeVar("_Found")
+
+_ALL = 3  # MLflow's ViewType.ALL, which it is not imported for
 
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
 
 
-def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
+def connect(tracking_uri: str, *, is_reading: bool = False, sweep: str = "NAME") -> MlflowClient:
     """Return a client of one tracking URI, known to answer.
 
     Args:
         tracking_uri: A server's `http(s)://` or a database's URI.
         is_reading: Refuse a SQLite file that does not exist, instead of creating it.
+        sweep: What is looked for in it, to say how it is written again.
 
     Raises:
         TrackingError: If the URI is of another kind, or nothing answers there.
@@ -56,7 +60,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
-            _check_sqlite(tracking_uri, is_reading)
+            _check_sqlite(tracking_uri, is_reading, sweep)
         elif scheme not in ("http", "https"):
             _check_port(tracking_uri)
         client = _quiet_client(tracking_uri)
@@ -66,7 +70,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False) -> MlflowClient:
     return client
 
 
-def connect_reading(tracking_uri: str) -> MlflowClient | Stored:
+def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | Stored:
     """Return what reads one tracking URI, known to answer: without MLflow where that can be, since its import is slow.
 
     Raises:
@@ -75,14 +79,14 @@ def connect_reading(tracking_uri: str) -> MlflowClient | Stored:
     scheme = _checked_scheme(tracking_uri)
     if scheme.startswith("sqlite"):
         with translated(tracking_uri, "reach MLflow", Exception):
-            _check_sqlite(tracking_uri, is_reading=True)
+            _check_sqlite(tracking_uri, is_reading=True, sweep=sweep)
         tables = StoredTables(_sqlite_file(tracking_uri), tracking_uri)
         with suppress(sqlite3.Error):  # whatever it is, MLflow says it as well
             if tables.is_known:
                 return tables
     elif scheme in ("http", "https") and (answering := _answering(tracking_uri)):
         return answering
-    return connect(tracking_uri, is_reading=True)
+    return connect(tracking_uri, is_reading=True, sweep=sweep)
 
 
 def _answering(tracking_uri: str) -> Stored | None:
@@ -184,27 +188,30 @@ def login() -> tuple[str, str] | None:
 
 
 def _sqlite_file(uri: str) -> Path:
-    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
-
-
-def _check_sqlite(uri: str, is_reading: bool) -> None:
-    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
-    if not re.match("[^:]+:///[^:]", uri):
+    file = sqlite_uri.file_of(uri)
+    if file is None:
         raise TrackingError(
             f"the tracking URI {uri!r} names no file, so its runs would be lost at the end of this process. "
             "Use sqlite:////absolute/path/mlflow.db."
         )
+    return file.absolute()
+
+
+def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
+    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
         with _alone_in(file.parent):
             if not file.exists() or not file.stat().st_size:
                 _make_tables(uri)
-        with closing(sqlite3.connect(file)) as database:
-            database.execute("SELECT count(*) FROM sqlite_master")
+        bring_along(file)
         return
     if not file.is_file():
-        raise TrackingError(f"there is no MLflow database at {file}. Run a sweep first, or name another one.")
+        raise TrackingError(
+            f"there is no MLflow database at {file}. Where the sweep has run, `sweeper mirror {sweep}` writes it again "
+            "from the ledger; else run a sweep first, or name another one."
+        )
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
@@ -227,9 +234,9 @@ def _make_tables(uri: str) -> None:
 
     A copy of what is made is kept for the next file.
     """
-    path, mark, how = uri.partition("?")
-    aside = f"{path}.new{mark}{how}"
-    file = _sqlite_file(aside)
+    target = _sqlite_file(uri)
+    file = target.with_name(f"{target.name}.new")
+    aside = sqlite_uri.uri_of(file)
     for torn in (file, file.with_name(f"{file.name}-journal")):
         torn.unlink(missing_ok=True)
     version = tables_mark()
@@ -241,7 +248,7 @@ def _make_tables(uri: str) -> None:
             return
         if version:
             cache.keep(kept, file)
-    file.replace(_sqlite_file(uri))
+    file.replace(target)
 
 
 def _is_whole(file: Path) -> bool:
@@ -299,13 +306,13 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
     if scheme in ("http", "https"):
         return None
     if artifact_root is None and scheme.startswith("sqlite"):
-        artifact_root = (_sqlite_file(uri).parent / "artifacts").as_uri()
+        artifact_root = root_beside(_sqlite_file(uri))
     if artifact_root is None:
         raise TrackingError(
             f"the database {redacted(uri)} does not say where artifacts go. "
             "Give an artifact root, or use an MLflow server, which has its own."
         )
-    return f"{artifact_root.rstrip('/')}/{quote(name)}"
+    return location_in(artifact_root, name)
 
 
 @contextmanager
@@ -365,24 +372,39 @@ def _every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
             return
 
 
-def checked_experiment(found: Experiment, name: str, uri: str) -> Experiment:
-    """Return an experiment that is sweeper's own and not deleted.
+def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experiment | None:
+    """Return the experiment of a sweep, whatever it is called by now; None if there is none, and its name is free.
 
     Raises:
-        TrackingError: If it is another's, or deleted.
+        TrackingError: If it is deleted, or its name is that of something else.
     """
-    if SWEEP not in found.tags:
-        raise TrackingError(
-            f"the MLflow experiment '{name}' in {redacted(uri)} was not made by sweeper. "
-            "Give the sweep another name, or rename that experiment."
-        )
-    if found.lifecycle_stage == "deleted":
-        raise TrackingError(
-            f"the MLflow experiment '{name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
-            f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
-            f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
-        )
-    return found
+    if isinstance(client, Stored):
+        tagged = cast("list[Experiment]", client.experiments_of(sweep))  # called alike as far as they are read
+    else:
+        condition = f"tags.`{SWEEP}` = '{sweep}'"
+        tagged = list(_every_page(partial(client.search_experiments, _ALL, filter_string=condition)))
+    there = [found for found in tagged if found.lifecycle_stage != "deleted"]
+    if there:  # of several the one that is called so: earlier versions made one anew where the first was renamed
+        return min(there, key=lambda found: (found.name != sweep, len(found.experiment_id), found.experiment_id))
+    if tagged:
+        raise TrackingError(_deleted(tagged[0], uri))
+    called_so = client.get_experiment_by_name(sweep)
+    if called_so is None:
+        return None
+    its = called_so.tags.get(SWEEP)
+    whose = f"is that of sweep '{its}'" if its else "was not made by sweeper"
+    raise TrackingError(
+        f"the MLflow experiment '{sweep}' in {redacted(uri)} {whose}. "
+        "Give the sweep another name, or rename that experiment."
+    )
+
+
+def _deleted(found: Experiment, uri: str) -> str:
+    return (
+        f"the MLflow experiment '{found.name}' in {redacted(uri)} is deleted, which keeps its name. Bring it "
+        f"back with `mlflow experiments restore --experiment-id {found.experiment_id}`, or end it for "
+        f"good with `mlflow gc --experiment-ids {found.experiment_id}`."
+    )
 
 
 def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
@@ -393,7 +415,7 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
     """
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
+            here = _artifacts(client, run_id)
             if here is not None:
                 return here.read(path)
             return Path(_mlflow_of(client).download_artifacts(run_id, path, scratch)).read_bytes()
@@ -406,13 +428,25 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
             ) from None
 
 
+def _artifacts(client: MlflowClient | Stored, run_id: str) -> Artifacts | None:
+    """Return a run's artifacts where they are read without MLflow; of a SQLite file also where MLflow is there."""
+    if isinstance(client, Stored):
+        return client.artifacts_of(run_id)
+    if sqlite_uri.file_of(client.tracking_uri) is None:
+        return None
+    tables = StoredTables(_sqlite_file(client.tracking_uri), client.tracking_uri)
+    with suppress(sqlite3.Error):  # of a version that is not known here: MLflow finds them where they were made
+        return tables.artifacts_of(run_id)
+    return None
+
+
 def _mlflow_of(client: MlflowClient | Stored) -> MlflowClient:
     return connect(client.tracking_uri, is_reading=True) if isinstance(client, Stored) else client
 
 
 def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> set[str]:
     """Return the paths of the artifacts in one folder of a run."""
-    here = client.artifacts_of(run_id) if isinstance(client, Stored) else None
+    here = _artifacts(client, run_id)
     if here is not None:
         return here.paths(folder)
     client = _mlflow_of(client)
@@ -421,6 +455,9 @@ def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> s
 
 def upload(client: MlflowClient, run_id: str, path: str, data: bytes) -> None:
     """Write an artifact; readers may meet half of it until something else says that it is there."""
+    if isinstance(here := _artifacts(client, run_id), ArtifactFolder):
+        here.write(path, data)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder, _, name = path.rpartition("/")
         file = Path(scratch, name)

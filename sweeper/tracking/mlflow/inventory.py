@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError, TrackingError
-from sweeper.tracking.mlflow.client import FRONT, KIND, TRIAL_KEY, checked_experiment, connect, search_runs, translated
+from sweeper.tracking.mlflow.client import FRONT, KIND, TRIAL_KEY, connect, experiment_of, search_runs, translated
 from sweeper.tracking.mlflow.reader import download_front
 from sweeper.tracking.mlflow.runs import (
     COMMITTED,
@@ -64,12 +64,12 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
     Raises:
         TrackingError: If MLflow cannot be reached, or the experiment is not sweeper's.
     """
-    client = connect(tracking_uri, is_reading=True)
+    client = connect(tracking_uri, is_reading=True, sweep=sweep)
     with translated(tracking_uri, f"read sweep '{sweep}'"):
-        found = client.get_experiment_by_name(sweep)
+        found = experiment_of(client, tracking_uri, sweep)
         if found is None:
             return Mirror()
-        experiment = str(checked_experiment(found, sweep, tracking_uri).experiment_id)
+        experiment = str(found.experiment_id)
         parents = search_runs(client, [experiment], **{KIND: "sweep"})
         runs: dict[str, list[Run]] = {}
         members: dict[str, set[str]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from sweeper.analysis.fronts import Front, front_key
@@ -20,17 +20,20 @@ from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
     FRONT,
     KIND,
+    SWEEP,
     artifact_paths,
-    checked_experiment,
+    connect,
     connect_reading,
     disconnect,
     downloaded,
+    experiment_of,
     search_runs,
     sweep_experiments,
     translated,
 )
 from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
 from sweeper.tracking.mlflow.stored import Stored
+from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
 from sweeper.tracking.redaction import redacted
@@ -102,7 +105,7 @@ class MlflowReader:
 
         Whoever watches asks again and again, so the connection is closed each time.
         """
-        client = connect_reading(self._uri)
+        client = connect_reading(self._uri, self._sweep)
         try:
             with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
                 run = sweep_run(client, self._uri, self._sweep)
@@ -138,7 +141,7 @@ class MlflowReader:
     @contextmanager
     def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | Stored, Run | None]]:
         """Give a client and the run of the sweep, and say what was being done where MLflow fails."""
-        client = connect_reading(self._uri)
+        client = connect_reading(self._uri, self._sweep)
         with translated(self._uri, f"{doing} sweep '{self._sweep}'"):
             yield client, sweep_run(client, self._uri, self._sweep)
 
@@ -176,6 +179,23 @@ class MlflowNetworks:
         return downloaded(self._client, self._run_id, path) if path in self._paths else None
 
 
+def artifact_place(tracking_uri: str, sweep: str) -> str:
+    """Return the URI of the folder in which a sweep's artifacts are; empty where it has no run.
+
+    Raises:
+        UnknownSweepError: If there is no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect_reading(tracking_uri, sweep)
+    with translated(tracking_uri, f"find the artifacts of sweep '{sweep}'"):
+        run = sweep_run(client, tracking_uri, sweep)
+        if run is None:
+            return ""
+        if isinstance(client, StoredTables):
+            return client.artifact_uri(run.info.run_id)
+        return str(connect(tracking_uri, is_reading=True).get_run(run.info.run_id).info.artifact_uri)
+
+
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
     """Return the sweeps that MLflow holds, by name.
 
@@ -184,7 +204,7 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
     """
     client = connect_reading(tracking_uri)
     with translated(tracking_uri, "list the sweeps"):
-        names = {found.experiment_id: found.name for found in sweep_experiments(client)}
+        names = {found.experiment_id: found.tags[SWEEP] for found in sweep_experiments(client)}
         if not names:
             return []
         parents = search_runs(client, list(names), **{KIND: "sweep"})
@@ -210,7 +230,7 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
         UnknownSweepError: If MLflow holds no such sweep.
         TrackingError: If MLflow cannot be reached.
     """
-    client = connect_reading(tracking_uri)
+    client = connect_reading(tracking_uri, sweep)
     with translated(tracking_uri, f"find sweep '{sweep}'"):
         page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
         run = sweep_run(client, tracking_uri, sweep)
@@ -252,14 +272,14 @@ def sweep_run(client: MlflowClient | Stored, uri: str, sweep: str) -> Run | None
 
 
 def _known_experiment(client: MlflowClient | Stored, uri: str, sweep: str) -> Experiment:
-    found = client.get_experiment_by_name(sweep)
+    found = experiment_of(client, uri, sweep)
     if found is None:
-        known = [experiment.name for experiment in sweep_experiments(client)]
+        known = [experiment.tags[SWEEP] for experiment in sweep_experiments(client)]
         raise UnknownSweepError(
             f"there is no sweep '{sweep}' in {redacted(uri)} (known: {_nearest(sweep, known)}). "
             "Name one of these, or another tracking URI."
         )
-    return checked_experiment(cast("Experiment", found), sweep, uri)
+    return found
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -22,8 +22,8 @@ from sweeper.tracking.mlflow.client import (
     TRIAL_KEY,
     artifact_location,
     artifact_paths,
-    checked_experiment,
     connect,
+    experiment_of,
     search_runs,
     settle,
     translated,
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
 _PARENT = "mlflow.parentRunId"
 
+_DELETED = 2  # MLflow's ViewType.DELETED_ONLY, which it is not imported for
+
 
 class MlflowRecorder:
     """Mirrors one sweep at a time to an MLflow tracking server or database. One writer only.
@@ -104,6 +106,7 @@ class MlflowRecorder:
         self._runs: dict[str, str] = {}  # trial key -> run id
         self._committed: set[str] = set()
         self._attempts: dict[str, int] = {}  # trial key -> the attempt whose outcome its committed run holds
+        self._former: list[str] = []  # ids of runs of attempts that others have taken the place of
         self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
         self._fronts: dict[str, Front] = {}  # by key
@@ -122,8 +125,8 @@ class MlflowRecorder:
             tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
             tags |= {KIND: "sweep", SWEEP: sweep.name, AIMS: sweep.aims}
             write_batches(self._client, self._parent_id, tags=tags)
-            self._client.log_text(self._parent_id, sweep.spec_text, "spec.yaml")
-            self._client.log_text(self._parent_id, sweep.spec_json, "spec_resolved.json")
+            upload(self._client, self._parent_id, "spec.yaml", sweep.spec_text.encode())
+            upload(self._client, self._parent_id, "spec_resolved.json", sweep.spec_json.encode())
             self._load_runs()
             parent = self._client.get_run(self._parent_id)
             self._table = TrialParts(self._client, parent)
@@ -204,18 +207,18 @@ class MlflowRecorder:
             raise RuntimeError("this recorder has no sweep yet. Call open() first.")
 
     def _own_experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = experiment_of(self._client, self._uri, name)
+        if experiment is None:
             location = artifact_location(self._uri, self._artifact_root, name)
             tags = {SWEEP: name, NOTE: experiment_note(name)}
             return str(self._client.create_experiment(name, location, tags))
-        experiment = checked_experiment(found, name, self._uri)
         if NOTE not in experiment.tags:  # made by an earlier version; a user's own words stay
             self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(name))
         return str(experiment.experiment_id)
 
     def _own_parent(self, sweep: SweepFacts) -> str:
         runs = search_runs(self._client, [self._experiment_id], **{KIND: "sweep"})
+        runs = runs or self._restored(sweep)
         if not runs:
             tags = {KIND: "sweep", SWEEP: sweep.name, IDENTITY: sweep.identity}
             return str(self._client.create_run(self._experiment_id, tags=tags, run_name=sweep.name).info.run_id)
@@ -230,9 +233,17 @@ class MlflowRecorder:
         self._client.update_run(run_id, status="RUNNING")
         return run_id
 
+    def _restored(self, sweep: SweepFacts) -> list[Run]:
+        """Bring the run of this sweep back where it was deleted: trials are below it, and its artifacts are there."""
+        condition = f"tags.`{KIND}` = 'sweep' and tags.`{IDENTITY}` = '{sweep.identity}'"
+        deleted = self._client.search_runs([self._experiment_id], condition, run_view_type=_DELETED, max_results=1)
+        for run in deleted:
+            self._client.restore_run(run.info.run_id)
+        return list(deleted)
+
     def _load_runs(self) -> None:
         self._runs, self._committed, self._members, self._fronts = {}, set(), {}, {}
-        self._attempts = {}
+        self._attempts, self._former = {}, []
         self._latest_ms = 0
         for run in search_runs(self._client, [self._experiment_id], **{KIND: "trial"}):
             self._note(run)
@@ -240,7 +251,13 @@ class MlflowRecorder:
     def _note(self, run: Run) -> None:
         key, task = run.data.tags[TRIAL_KEY], run.data.tags.get(FRONT)
         is_committed = run.info.status in COMMITTED
-        if key in self._runs and (key in self._committed or not is_committed):
+        if key in self._committed and is_committed and attempt_of(run) != self._attempts[key]:
+            # An experiment that was deleted and restored has the runs of former attempts again.
+            is_newer = attempt_of(run) > self._attempts[key]
+            self._former.append(self._runs[key] if is_newer else str(run.info.run_id))
+            if not is_newer:
+                return
+        elif key in self._runs and (key in self._committed or not is_committed):
             return  # a copy of a run that counts already
         self._runs[key] = str(run.info.run_id)
         if is_committed:
@@ -271,7 +288,9 @@ class MlflowRecorder:
         return self._runs[trial.key]
 
     def _remove_copies(self) -> None:
-        """Remove begun runs of what has another one: MLflow sends a request again that is answered too late."""
+        """Remove runs of what has another one: MLflow sends a request again that is answered too late."""
+        while self._former:
+            self._client.delete_run(self._former.pop())
         begun = self._client.search_runs([self._experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
         for run in begun:
             key, kind = run.data.tags.get(TRIAL_KEY), run.data.tags.get(KIND)

@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from sweeper.tracking.mlflow.private import documented_credentials
 from sweeper.tracking.mlflow.stored import (
+    SWEEP,
     Artifacts,
     Stored,
     StoredExperiment,
@@ -104,6 +105,11 @@ class StoredServer(Stored):
     def experiments(self) -> list[StoredExperiment]:
         """Return the experiments that are not deleted."""
         return list(map(_experiment, self._every("experiments", {"view_type": "ACTIVE_ONLY"})))
+
+    def experiments_of(self, sweep: str) -> list[StoredExperiment]:
+        """Return the experiments that carry the tag of a sweep, also deleted ones."""
+        asked = {"view_type": "ALL", "filter": f"tags.`{SWEEP}` = '{sweep}'"}
+        return list(map(_experiment, self._every("experiments", asked)))
 
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> list[StoredRun]:
         """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""

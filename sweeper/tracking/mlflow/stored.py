@@ -9,6 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+#: The tag of an experiment that names its sweep, whatever the experiment is called by now; runs have it too.
+SWEEP = "sweeper.sweep"
+
 
 @dataclass(frozen=True)
 class StoredExperiment:
@@ -68,6 +71,10 @@ class Stored(ABC):
     @abstractmethod
     def experiments(self) -> Sequence[StoredExperiment]:
         """Return the experiments that are not deleted."""
+
+    @abstractmethod
+    def experiments_of(self, sweep: str) -> Sequence[StoredExperiment]:
+        """Return the experiments that carry the tag of a sweep, also deleted ones."""
 
     @abstractmethod
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> Sequence[StoredRun]:

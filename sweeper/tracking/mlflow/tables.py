@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import quote
 
+from sweeper import storage
+from sweeper.tracking.mlflow.places import folder_of, moved_artifacts, moved_location
 from sweeper.tracking.mlflow.stored import (
+    SWEEP,
     Artifacts,
     Stored,
     StoredExperiment,
@@ -51,14 +53,52 @@ class ArtifactFolder(Artifacts):
         """Return the content of an artifact."""
         return (self.folder / path).read_bytes()
 
+    def write(self, path: str, data: bytes) -> None:
+        """Write an artifact, whole or not at all."""
+        storage.write_bytes(str(self.folder / path), data)
+
 
 def artifact_folder(uri: str) -> ArtifactFolder | None:
     """Return the artifacts that a run's URI means; None where they are no files of this machine."""
-    address = urlsplit(uri)
-    if address.scheme == "":
-        return ArtifactFolder(Path(uri)) if uri else None
-    is_here = address.scheme == "file" and address.netloc in ("", "localhost")
-    return ArtifactFolder(Path(url2pathname(address.path))) if is_here else None
+    folder = folder_of(uri)
+    return ArtifactFolder(folder) if folder else None
+
+
+def bring_along(file: Path) -> None:
+    """Have a database that was moved or copied name the places of its sweeps' artifacts where it is now.
+
+    MLflow's own page finds them so; whoever reads with sweeper finds them anyway.
+
+    Args:
+        file: A database of MLflow.
+
+    Raises:
+        sqlite3.Error: If it cannot be read or written.
+    """
+    with closing(sqlite3.connect(file, timeout=_WAITS_S)) as database:
+        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"experiments", "experiment_tags", "runs"} <= names:
+            return  # MLflow makes them, or says what is wrong
+        found = database.execute(
+            "SELECT e.experiment_id, e.artifact_location, t.value FROM experiments e "
+            "JOIN experiment_tags t ON t.experiment_id = e.experiment_id WHERE t.key = ?",
+            (SWEEP,),
+        ).fetchall()
+        changes = [
+            (number, before, now)
+            for number, before, sweep in found
+            if (now := moved_location(str(before or ""), str(sweep), file))
+        ]
+        if not changes:
+            return
+        with database:  # all or none
+            for number, before, now in changes:
+                database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (now, number))
+                database.execute(
+                    "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, length(?) + 1) "
+                    "WHERE experiment_id = ? AND substr(artifact_uri, 1, length(?) + 1) = ? || '/'",
+                    (now, before, number, before, before),
+                )
 
 
 class StoredTables(Stored):
@@ -88,6 +128,11 @@ class StoredTables(Stored):
     def experiments(self) -> list[StoredExperiment]:
         """Return the experiments that are not deleted."""
         return self._experiments("e.lifecycle_stage = 'active'", ())
+
+    def experiments_of(self, sweep: str) -> list[StoredExperiment]:
+        """Return the experiments that carry the tag of a sweep, also deleted ones."""
+        tagged = "SELECT experiment_id FROM experiment_tags WHERE key = ? AND value = ?"
+        return self._experiments(f"e.experiment_id IN ({tagged})", (SWEEP, sweep))
 
     def _experiments(self, condition: str, given: Sequence[str]) -> list[StoredExperiment]:
         with self._open() as database:
@@ -123,11 +168,22 @@ class StoredTables(Stored):
                 for run_id, experiment, status in rows
             ]
 
-    def artifacts_of(self, run_id: str) -> Artifacts | None:
+    def artifacts_of(self, run_id: str) -> ArtifactFolder | None:
         """Return a run's artifacts; None where they are no files of this machine."""
+        return artifact_folder(self.artifact_uri(run_id))
+
+    def artifact_uri(self, run_id: str) -> str:
+        """Return where a run's artifacts are, of what moved with this file where that is now; empty for no such run."""
         with self._open() as database:
-            found = database.execute("SELECT artifact_uri FROM runs WHERE run_uuid = ?", (run_id,)).fetchone()
-        return artifact_folder(str(found[0] or "")) if found else None
+            found = database.execute(
+                "SELECT r.artifact_uri, t.value FROM runs r LEFT JOIN experiment_tags t "
+                "ON t.experiment_id = r.experiment_id AND t.key = ? WHERE r.run_uuid = ?",
+                (SWEEP, run_id),
+            ).fetchone()
+        if found is None:
+            return ""
+        noted, sweep = str(found[0] or ""), found[1]
+        return moved_artifacts(noted, run_id, sweep, self._file) or noted
 
     @staticmethod
     def _tags(database: sqlite3.Connection, table: str, column: str, owner: str | int) -> dict[str, str]:
