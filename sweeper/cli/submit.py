@@ -24,6 +24,7 @@ from sweeper.cli.options import (
     job_server,
     print_commands,
 )
+from sweeper.cli.streams import leave_without_reader
 from sweeper.errors import ClusterError, QueryError, SweepBusyError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -116,8 +117,8 @@ def _print_next_steps(
     )
 
 
-def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
-    """Return a job when it is over; whoever stops waiting leaves it running."""
+def _waited(server: JobServer, job: SweepJob, follow: bool, *, leaves: bool = False) -> SweepJob:
+    """Return a job when it is over; whoever stops waiting leaves it running, as do those whose output nobody reads."""
 
     def leave(number: int, _frame: object) -> None:
         print(f"\nleft it running: sweep {job.sweep}, job {job.id}", file=sys.stderr)
@@ -125,7 +126,13 @@ def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
-    over = server.follow(job, lambda text: print(text, end="", flush=True)) if follow else server.wait(job)
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+        if leaves:
+            leave_without_reader()
+
+    over = server.follow(job, write) if follow else server.wait(job)
     print(f"sweep {over.sweep}: job {over.id} {over.status}, exit code {over.code}")
     return over
 
@@ -191,7 +198,7 @@ def logs(
         known = ", ".join(map(str, jobs)) or "none"
         raise QueryError(f"sweep {name!r} has no job {number} at {server.address}. Its jobs are: {known}.")
     if follow and not job.is_over:
-        _waited(server, job, follow=True)
+        _waited(server, job, follow=True, leaves=True)
     else:
         print(server.log(job), end="")
 
