@@ -66,10 +66,11 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow", help="The same, and print what it says meanwhile.")] = False,
 ) -> None:
     """Run a sweep as a job of a Ray cluster. Submitting it again resumes it, or says that it runs or is complete."""
-    from sweeper.driver.jobs import submission
     from sweeper.spec import load_spec
 
-    loaded = load_spec(space, name=name, is_elsewhere=True)
+    loaded = load_spec(space, name=name, is_elsewhere=True)  # before what is heavy: a mistake is said at once
+    from sweeper.driver.jobs import submission
+
     named = {"home": home, "tracking_uri": tracking_uri, "storage": storage, "ledger": ledger, "workers": workers}
     server = _required(address)
     submitted = submission.submit(server, loaded, named, runtime_env)

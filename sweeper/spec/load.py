@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sweeper.errors import SpecError
 from sweeper.spec.problems import problems_of, spec_error
+from sweeper.spec.sense import sense_problems
 from sweeper.spec.sweep_spec import SweepSpec, check_name
 from sweeper.spec.yaml_source import from_mapping, read_yaml
 
@@ -63,6 +64,8 @@ def load_spec(
         spec = SweepSpec.model_validate(document, context=context)
     except ValidationError as error:
         raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error
+    if problems := sense_problems(spec):
+        raise spec_error(problems, yaml_source.origin, yaml_source.line_of)
     return LoadedSpec(spec, yaml_source.text, path)
 
 
