@@ -9,20 +9,22 @@ from __future__ import annotations
 import os
 import sys
 
+from sweeper.cli.streams import kept_streams
 from sweeper.imports import import_problem, way_out
 
 
 def main() -> None:
     """Run the command line; what is missing, broken or not what it should be is one message and exit code 2."""
-    try:
-        from sweeper.cli.run import main as run
+    with kept_streams(sys.argv[1:]):
+        try:
+            from sweeper.cli.run import main as run
 
-        run()
-    except (Exception, SystemExit) as error:  # a file that is no package may end the program
-        if not (problem := import_problem(error)):
-            raise
-        print(f"sweeper: {problem}. {way_out(problem)}.", file=sys.stderr)
-        sys.exit(2)
+            run()
+        except (Exception, SystemExit) as error:  # a file that is no package may end the program
+            if not (problem := import_problem(error)):
+                raise
+            print(f"sweeper: {problem}. {way_out(problem)}.", file=sys.stderr)
+            sys.exit(2)
 
 
 def _leave_current_folder() -> None:

@@ -73,10 +73,11 @@ def run(
         >>> summary = run("quickstart", workers=2)  # doctest: +SKIP
         >>> summary.fronts[0].table.to_pandas()  # doctest: +SKIP
     """
-    from sweeper.driver.sweep import Sweep
     from sweeper.spec import load_spec
 
     loaded = load_spec(spec, name=name)
+    from sweeper.driver.sweep import Sweep
+
     at = _home(home, storage, ledger)
     sweep = Sweep(loaded.spec.name, at.root, _tracking(tracking_uri), at.storage, at.ledger_url)
     options = {"takes_on": takes_on, "recorder": recorder}
@@ -127,10 +128,12 @@ def plan(spec: Source, *, workers: int | None = None) -> Estimate:
     Raises:
         SpecError: With every problem of the spec.
     """
-    from sweeper.driver.estimate import estimate
     from sweeper.spec import load_spec
 
-    return estimate(load_spec(spec), _checked(workers) or os.cpu_count() or 1)
+    loaded = load_spec(spec)  # before what is heavy: a mistake is said at once
+    from sweeper.driver.estimate import estimate
+
+    return estimate(loaded, _checked(workers) or os.cpu_count() or 1)
 
 
 def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | None = None) -> LoadedSweep:

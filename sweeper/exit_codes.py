@@ -32,7 +32,7 @@ MEANINGS: Mapping[ExitCode, str] = {
 }
 
 #: What a command that a signal stopped ends with, by the name of the signal; `run` and `resume` say how to go on.
-STOPPED: Mapping[str, int] = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
+STOPPED: Mapping[str, int] = {"SIGHUP": 129, "SIGINT": 130, "SIGPIPE": 141, "SIGTERM": 143}
 
 
 def rows() -> list[tuple[str, str]]:

@@ -53,12 +53,13 @@ def ask(
             input=given,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout_s,
             env={**_DEFAULTS, **os.environ, "PYTHONPATH": folders, **(environment or {})},
         )
         text, ended = done.stdout, "" if done.returncode == 0 else _how(done.returncode, done.stderr)
     except subprocess.TimeoutExpired as error:
-        text = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        text = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
         ended = f"no answer within {timeout_s:g} s"
     answers = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [*answers, ended] if ended else answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,8 @@ class Measurement:
         is_whole: Whether each network has a whole number of it; a mean over networks need not be one.
         label: What it is called beside a picture of one network.
         decides: Whether anything may be decided by it: what is measured on the test images is reported, and no more.
+        better: Which side of it is the better one; None where neither is.
+        least: What no network that works goes below.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Measurement:
     is_whole: bool = False
     label: str = ""
     decides: bool = True
+    better: Goal | None = Goal.MINIMIZE
+    least: float = 0.0
+
+    @property
+    def most(self) -> float:
+        """What no network goes above."""
+        return 1.0 if self.unit == "share" else math.inf
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             "share of validation images answered right at halting",
             digits=3,
             label="accuracy, validation",
+            better=Goal.MAXIMIZE,
         ),
         Measurement("loss", "nats", "mean negative log-likelihood of the validation labels at halting", digits=3),
         Measurement(
@@ -84,31 +95,44 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             digits=1,
             is_whole=True,
             label="breadth, channels",
+            least=1,
         ),
-        Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True),
-        Measurement("depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers"),
+        Measurement("channels", "channels", "living channels in all layers together", digits=0, is_whole=True, least=1),
         Measurement(
-            "time", "steps", "mean number of recurrent steps over validation images until halting", label="time, steps"
-        ),
-        Measurement(
-            "time_p95", "steps", "number of steps by which 95 % of the validation images have halted", is_whole=True
+            "depth", "layers", "the deepest living layer", digits=1, is_whole=True, label="depth, layers", least=1
         ),
         Measurement(
-            "expected_time", "steps", "mean over validation images of the expected step, which training prices"
+            "time",
+            "steps",
+            "mean number of recurrent steps over validation images until halting",
+            label="time, steps",
+            least=1,
+        ),
+        Measurement(
+            "time_p95",
+            "steps",
+            "number of steps by which 95 % of the validation images have halted",
+            is_whole=True,
+            least=1,
+        ),
+        Measurement(
+            "expected_time", "steps", "mean over validation images of the expected step, which training prices", least=1
         ),
         Measurement(
             "mixture_accuracy",
             "share",
             "share right of the mixture of all steps' answers, which takes them all",
             digits=3,
+            better=Goal.MAXIMIZE,
         ),
         Measurement("mixture_loss", "nats", "mean negative log-likelihood of the labels in that mixture", digits=3),
-        Measurement("last_accuracy", "share", "share right of the last step's answer", digits=3),
+        Measurement("last_accuracy", "share", "share right of the last step's answer", digits=3, better=Goal.MAXIMIZE),
         Measurement(
             "steps_by_confidence",
             "share",
             "squared rank correlation over validation images of the expected step with confidence: what that alone "
             "explains; null where steps do not depend on the image",
+            better=None,
         ),
         Measurement("parameters", "count", "living weights", digits=0, is_whole=True),
         Measurement(
@@ -135,6 +159,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             digits=3,
             label="accuracy, test",
             decides=False,
+            better=Goal.MAXIMIZE,
         ),
         Measurement(
             "test_accuracy_se",
@@ -144,7 +169,7 @@ MEASUREMENTS: Mapping[str, Measurement] = {
             decides=False,
         ),
         Measurement("test_loss", "nats", "mean negative log-likelihood of the test labels", digits=3, decides=False),
-        Measurement("test_time", "steps", "what `time` is, over test images", decides=False),
+        Measurement("test_time", "steps", "what `time` is, over test images", decides=False, least=1),
     )
 }
 

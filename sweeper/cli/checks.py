@@ -57,7 +57,7 @@ def audit(
     places = Home(home, storage, ledger)
     sweep = known_sweep(name, places, tracking_uri)
     promises = audited(places.known(name), sweep.tracking_uri)
-    code = _code(promises)
+    outside, code = parts_outside(places.known(name), sweep.tracking_uri), _code(promises)
     if as_json:
         holds = None if code == ExitCode.NOT_YET else code == ExitCode.DONE
         kept = [asdict(promise) for promise in promises]

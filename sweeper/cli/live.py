@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -153,7 +153,12 @@ def screen(console: Console, before: str = "starting") -> Iterator[Screen]:
         with Live(console=console, get_renderable=panel.draw, refresh_per_second=4, transient=True):
             yield panel
         return
-    lines = Lines(lambda line: print(line, file=console.file, flush=True))
+
+    def write(line: str) -> None:
+        with suppress(OSError):  # in Python the stream is the user's own: what it does not take ends no sweep
+            print(line, file=console.file, flush=True)
+
+    lines = Lines(write)
     yield lines
     lines.finish()
 

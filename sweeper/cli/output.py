@@ -108,10 +108,10 @@ class Target:
         if self.output is None:
             _print(Console(), answered)
             return
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
             console = Console(file=nowhere, record=True)
             _print(console, answered)
-        self._write(console.export_text().encode())
+        self._write(console.export_text().encode(errors="surrogateescape"))
 
     def _write(self, data: bytes) -> None:
         if self.output is None:

@@ -55,12 +55,14 @@ app.callback()(options_of_the_program)
 @app.command(epilog="Example: sweeper plan quickstart --workers 2")
 def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
     """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
-    from sweeper.cli import tables
-    from sweeper.driver.estimate import estimate as estimated
     from sweeper.spec import load_spec
 
+    loaded = load_spec(space)  # before what is heavy: a mistake is said at once
+    from sweeper.cli import tables
+    from sweeper.driver.estimate import estimate as estimated
+
     count = workers or os.cpu_count() or 1
-    estimate = estimated(load_spec(space), count)
+    estimate = estimated(loaded, count)
     if as_json:
         values = {
             **vars(estimate),
@@ -96,10 +98,11 @@ def run(
     ] = None,
 ) -> None:
     """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
-    from sweeper.driver.sweep import Sweep
     from sweeper.spec import load_spec
 
-    loaded = load_spec(space, name=name, folder=relative_to)
+    loaded = load_spec(space, name=name, folder=relative_to)  # before what is heavy: a mistake is said at once
+    from sweeper.driver.sweep import Sweep
+
     sweep = Sweep(loaded.spec.name, home, tracking_uri, storage, ledger)
     _drive(sweep, home, loaded, workers, address, takes_on=take_on)
 

@@ -24,6 +24,7 @@ from sweeper.cli.options import (
     job_server,
     print_commands,
 )
+from sweeper.cli.streams import leave_without_reader
 from sweeper.errors import ClusterError, QueryError, SweepBusyError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -65,10 +66,11 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow", help="The same, and print what it says meanwhile.")] = False,
 ) -> None:
     """Run a sweep as a job of a Ray cluster. Submitting it again resumes it, or says that it runs or is complete."""
-    from sweeper.driver.jobs import submission
     from sweeper.spec import load_spec
 
-    loaded = load_spec(space, name=name, is_elsewhere=True)
+    loaded = load_spec(space, name=name, is_elsewhere=True)  # before what is heavy: a mistake is said at once
+    from sweeper.driver.jobs import submission
+
     named = {"home": home, "tracking_uri": tracking_uri, "storage": storage, "ledger": ledger, "workers": workers}
     server = _required(address)
     submitted = submission.submit(server, loaded, named, runtime_env)
@@ -116,8 +118,8 @@ def _print_next_steps(
     )
 
 
-def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
-    """Return a job when it is over; whoever stops waiting leaves it running."""
+def _waited(server: JobServer, job: SweepJob, follow: bool, *, leaves: bool = False) -> SweepJob:
+    """Return a job when it is over; whoever stops waiting leaves it running, as do those whose output nobody reads."""
     from sweeper.cli.live import handled
 
     def leave(number: int, _frame: object) -> None:
@@ -126,7 +128,13 @@ def _waited(server: JobServer, job: SweepJob, follow: bool) -> SweepJob:
 
     for number in handled():
         signal.signal(number, leave)
-    over = server.follow(job, lambda text: print(text, end="", flush=True)) if follow else server.wait(job)
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+        if leaves:
+            leave_without_reader()
+
+    over = server.follow(job, write) if follow else server.wait(job)
     print(f"sweep {over.sweep}: job {over.id} {over.status}, exit code {over.code}")
     return over
 
@@ -192,7 +200,7 @@ def logs(
         known = ", ".join(map(str, jobs)) or "none"
         raise QueryError(f"sweep {name!r} has no job {number} at {server.address}. Its jobs are: {known}.")
     if follow and not job.is_over:
-        _waited(server, job, follow=True)
+        _waited(server, job, follow=True, leaves=True)
     else:
         print(server.log(job), end="")
 

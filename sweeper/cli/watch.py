@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,15 +24,13 @@ from sweeper.cli.options import (
     print_json,
     tracking_of,
 )
+from sweeper.cli.streams import leave_without_reader
 from sweeper.exit_codes import ExitCode
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.jobs.server import JobServer
     from sweeper.results.watcher import Watcher
     from sweeper.tracking.live import LiveState, View
-
-#: What a program that writes to a pipe is ended with when nobody reads it any more.
-_NO_READER = 128 + 13
 
 
 def _interval(text: str) -> float:
@@ -76,7 +72,7 @@ def watch(
         uri = tracking_of(name, home, tracking_uri)
         elsewhere = f" --home {home}" if home != Path("sweeps") else ""
         watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
-    with leaving_signals(), _quiet_end():
+    with leaving_signals():
         view = watcher.look()  # a mistake ends here
         if not once:
             view = _follow_as_json(watcher, view, interval) if as_json else _follow(watcher, view, interval)
@@ -135,6 +131,7 @@ def _follow_as_json(watcher: Watcher, first: View, interval_s: float) -> View:
 def _views(watcher: Watcher, view: View, interval_s: float) -> Iterator[View]:
     yield view
     while not view.state.is_ended:
+        leave_without_reader()
         time.sleep(interval_s)
         view = watcher.look()
         yield view
@@ -149,14 +146,3 @@ def _print_once(view: View) -> None:
     if not is_animated(console):
         console = Console(force_terminal=False, color_system=None, no_color=True, width=console.width)
     console.print(live_table(view, console.width), highlight=False)
-
-
-@contextmanager
-def _quiet_end() -> Iterator[None]:
-    """Leave without a traceback when whoever reads the output has left."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
-        sys.exit(_NO_READER)

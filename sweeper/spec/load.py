@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sweeper.errors import SpecError
 from sweeper.spec.problems import problems_of, spec_error
+from sweeper.spec.sense import sense_problems
 from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
 from sweeper.spec.yaml_source import from_mapping, read_yaml
 
@@ -69,6 +70,8 @@ def load_spec(
             f"({yaml_source.origin}): names hold letters, digits, '.', '_' and '-'. Give it one, such as "
             f"--name {spec.name}"
         )
+    if problems := sense_problems(spec):
+        raise spec_error(problems, yaml_source.origin, yaml_source.line_of)
     return LoadedSpec(spec, yaml_source.text, path)
 
 

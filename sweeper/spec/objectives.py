@@ -45,14 +45,15 @@ ObjectiveField = Annotated[Objective, PlainValidator(_read_objective), PlainSeri
 def repeated_objectives(objectives: Sequence[Objective]) -> list[Problem]:
     """Return the objectives that were given before, each at its place in the list."""
     names = [objective.name for objective in objectives]
-    repeated = [number for number, name in enumerate(names) if name in names[:number]]
+    repeated = [number for number, name in enumerate(names) if names.index(name) < number]
     rule, fix = "an objective must be given once", "Remove the second one."
     return [problem((number, "name"), rule, names[number], fix) for number in repeated]
 
 
 def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> list[Problem]:
     """Return what keeps the fronts that are wanted beside the first from naming some of the objectives."""
-    problems = []
+    problems: list[Problem] = []
+    seen: set[tuple[str, ...]] = set()
     for number, chosen in enumerate(fronts):
         unknown = [index for index, name in enumerate(chosen) if name not in names]
         for index in unknown:
@@ -64,9 +65,10 @@ def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> lis
             rule = "a front must name two or more of the objectives, each once, and not all of them"
             fix = "The front over all of them is always stored."
             problems.append(Problem((number,), rule, f"but got fronts={list(chosen)}", fix))
-        elif sorted(chosen) in [sorted(other) for other in fronts[:number]]:
+        elif tuple(sorted(chosen)) in seen:
             got = f"but got fronts={list(chosen)}"
             problems.append(Problem((number,), "a front must be named once", got, "Remove the second one."))
+        seen.add(tuple(sorted(chosen)))
     return problems
 
 

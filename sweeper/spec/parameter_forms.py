@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sweeper.spec.advice import for_distribution, for_key, for_number, for_values
 from sweeper.spec.choices import Distribution
-from sweeper.spec.problems import Loc, Problem, nearest, problem
+from sweeper.spec.problems import MOST_TOLD, Loc, Problem, nearest, problem
 from sweeper.spec.setting import Scalar
 
 _FORMS = ("values", "value", "distribution", "min", "max")
 _ENDS = ("min", "max")
+_A_NUMBER = "Write a number such as 0.5, without quotes."
 
 #: Parameters of which a value may be a list.
 _LISTS = frozenset({"classes"})
@@ -45,7 +47,10 @@ def form_problems(name: str, raw: object, *, is_task: bool) -> list[Problem]:
     unknown = [key for key in form if key not in _FORMS]
     if unknown:
         return [
-            problem((*loc, key), f"{key!r} is not a known key", form[key], nearest(str(key), _FORMS)) for key in unknown
+            problem(
+                (*loc, key), f"{key!r} is not a known key", form[key], for_key(str(key)) or nearest(str(key), _FORMS)
+            )
+            for key in unknown[:MOST_TOLD]
         ]
     if is_searched(form):
         if is_task:
@@ -67,7 +72,8 @@ def _may_be(name: str, value: object) -> bool:
 def _values_problems(loc: Loc, values: object) -> list[Problem]:
     name, here = loc[-1], (*loc, "values")
     if not isinstance(values, list | tuple):
-        return [problem(here, f"{name}.values must be a list", values, "Write it in brackets, as in [1, 2].")]
+        fix = for_values(values) or "Write it in brackets, as in [1, 2]."
+        return [problem(here, f"{name}.values must be a list", values, fix)]
     if not values:
         return [problem(here, f"{name}.values must not be empty", values, "Give at least one value.")]
     return [_no_scalar((*here, at), value) for at, value in enumerate(values) if not _may_be(str(name), value)]
@@ -84,7 +90,8 @@ def _search_problems(loc: Loc, form: Mapping[str, Any]) -> list[Problem]:
     distribution = form.get("distribution", Distribution.UNIFORM)
     if distribution not in known:
         rule = f"{name}.distribution must be a known distribution"
-        return [problem((*loc, "distribution"), rule, distribution, nearest(str(distribution), known))]
+        fix = for_distribution(form) or nearest(str(distribution), known)
+        return [problem((*loc, "distribution"), rule, distribution, fix)]
     is_choice = distribution == Distribution.CATEGORICAL
     wanted = ("values",) if is_choice else _ENDS
     if sorted({*form} - {"distribution"}) != sorted(wanted):
@@ -98,7 +105,7 @@ def _search_problems(loc: Loc, form: Mapping[str, Any]) -> list[Problem]:
     if is_choice:
         return _values_problems(loc, form["values"])
     problems = [
-        problem((*loc, end), f"{name}.{end} must be a number", form[end], "Write a number such as 0.5, without quotes.")
+        problem((*loc, end), f"{name}.{end} must be a number", form[end], for_number(form[end]) or _A_NUMBER)
         for end in _ENDS
         if isinstance(form[end], bool) or not isinstance(form[end], int | float)
     ]

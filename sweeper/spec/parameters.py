@@ -15,9 +15,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from sweeper.spec.advice import for_key
 from sweeper.spec.choices import Distribution
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
-from sweeper.spec.problems import Loc, Problem, nearest, problem, problems_of
+from sweeper.spec.problems import MOST_TOLD, Loc, Problem, nearest, problem, problems_of
 from sweeper.spec.setting import SECTIONS, Frozen, PressuresSpec, Scalar, TaskSpec
 
 #: More settings than this are a slip of the keyboard, not a plan.
@@ -174,9 +175,11 @@ def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Proble
         owners[section] = _Owner(_mapping(document.get(section)))
     for name, raw in _mapping(document.get("parameters")).items():
         loc = ("parameters", name)
+        if len(problems) > 10 * MOST_TOLD:
+            break
         if name not in OWNER_OF:
             rule = f"{name!r} is not a parameter"
-            problems.append(problem(loc, rule, raw, nearest(str(name), OWNER_OF)))
+            problems.append(problem(loc, rule, raw, for_key(str(name)) or nearest(str(name), OWNER_OF)))
             continue
         owner = owners[OWNER_OF[name]]
         if name in owner.section:
@@ -218,6 +221,8 @@ def _combine(name: str, owner: _Owner, context: Mapping[str, Any] | None) -> tup
     models: list[Frozen] = []
     problems: dict[tuple[Loc, str], Problem] = {}
     for values, places in owner.combinations():
+        if len(problems) > 10 * MOST_TOLD:
+            break
         try:
             models.append(OWNERS[name].model_validate(values, context=context))
         except ValidationError as error:

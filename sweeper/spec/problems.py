@@ -17,11 +17,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from sweeper.errors import SpecError
+from sweeper.spec import advice
 
 Loc = tuple[str | int, ...]
 
 #: Values longer than this are cut in messages: a message is read in a terminal.
 _LONGEST_VALUE = 80
+
+#: Problems that are told one by one: a file that is wrong in thousands of places is wrong in one way.
+MOST_TOLD = 20
 
 _SPEC_RULE = "spec_rule"
 
@@ -81,6 +85,7 @@ def problem(loc: Loc, rule: str, value: object, fix: str) -> Problem:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the way out of a misspelt word: the nearest known one, or all of them."""
     names = list(known)
+    word = word[:_LONGEST_VALUE]
     close = difflib.get_close_matches(word, names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
 
@@ -112,6 +117,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], under: Loc = ())
         under: Where its input stands in the whole file.
     """
     found = error.errors(include_url=False)
+    found = found[: 10 * MOST_TOLD]
     parents = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
     # Entries that are wrong are dropped before their number is counted: a list of them alone is not "empty".
     return [
@@ -135,7 +141,9 @@ def spec_error(problems: Iterable[Problem], origin: str, line_of: Callable[[Loc]
         where = [origin, *([f"line {number}"] if number else []), *([dotted(found.loc)] if found.loc else [])]
         text = f"{found.rule}, {found.found} in {', '.join(where)}. {found.fix}"
         lines[number, dotted(found.loc), text] = None
-    return SpecError("\n".join(text for _, _, text in sorted(lines)))
+    told = [text for _, _, text in sorted(lines)]
+    more = [f"and {len(told) - MOST_TOLD} more, or others like them"] if len(told) > MOST_TOLD else []
+    return SpecError("\n".join([*told[:MOST_TOLD], *more]))
 
 
 def _problem_of(details: ErrorDetails, model: type[BaseModel], under: Loc) -> Problem:
@@ -147,7 +155,7 @@ def _problem_of(details: ErrorDetails, model: type[BaseModel], under: Loc) -> Pr
         return Problem(loc, f"{loc[-1]} is required", "but it is missing", f"Add `{loc[-1]}:`.")
     if kind == "extra_forbidden":
         word = str(loc[-1])
-        fix = nearest(word, _fields_at(model, details["loc"][:-1]))
+        fix = advice.for_key(word) or nearest(word, _fields_at(model, details["loc"][:-1]))
         return problem(loc, f"{word!r} is not a known key", details["input"], fix)
     rule, fix = _plain_rule(kind, context, details)
     return problem(loc, f"{subject_of(loc)} {rule}", details["input"], fix)
@@ -172,7 +180,13 @@ def _plain_rule(kind: str, context: Mapping[str, Any], details: ErrorDetails) ->
     }
     rule, fix = rules.get(kind, (f"is refused: {details['msg']}", "Correct the value."))
     values = {key: str(value).replace("'", "") for key, value in context.items()}
-    return (rule.format(**values), fix.format(**values)) if kind in rules else (rule, fix)
+    if kind not in rules:
+        return rule, fix
+    if kind == "enum":
+        fix = advice.for_word(details["input"], values["expected"]) or fix
+    elif kind in ("int_type", "float_type"):
+        fix = advice.for_number(details["input"]) or fix
+    return rule.format(**values), fix.format(**values)
 
 
 def _fields_at(model: type[BaseModel], loc: Loc) -> list[str]:

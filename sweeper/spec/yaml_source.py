@@ -6,6 +6,7 @@ Differs from `yaml.safe_load` where that would surprise a scientist: `1e-3` is a
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import reprlib
@@ -17,15 +18,22 @@ from pathlib import Path
 import yaml
 
 from sweeper.errors import SpecError
+from sweeper.spec.advice import for_values
 from sweeper.spec.problems import Loc, dotted, shown
 
 #: What a mapping of Python is called in messages.
 MAPPING = "the given mapping"
 
-_LARGEST_BYTES = 1_000_000
+# What is refused is refused within two seconds, so no file may take longer to be read. Aliases grow without bound.
+_LARGEST_BYTES = 250_000
+_MOST_VALUES = 20_000
+_DEEPEST = 40
 
-# A file of the largest size cannot need more; aliases of aliases can grow without bound.
-_MOST_VALUES = 250_000
+_TOO_DEEP = "brackets nested too deeply"
+_TOO_MANY = f"more than {_MOST_VALUES} keys and values"
+
+#: Parts of a call that is refused, as many as are looked at.
+_MOST_PARTS = 6
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -137,6 +145,20 @@ class _Loader(yaml.SafeLoader):
     # A fresh table: the inherited one is shared with every other user of PyYAML.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose one node and what is below it, unless that is too much."""
+        self._depth, self._nodes = self._depth + 1, self._nodes + 1
+        if self._depth > _DEEPEST or self._nodes > _MOST_VALUES:
+            too_much = _TOO_DEEP if self._depth > _DEEPEST else _TOO_MANY
+            raise yaml.MarkedYAMLError(problem=too_much, problem_mark=self.get_mark())
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
 
 _Loader.add_implicit_resolver(_TAG + "bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(_TAG + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
@@ -178,14 +200,21 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return {key: self.build(value, (*loc, key), below) for key, value in self._entries(node, loc)}
         if isinstance(node, yaml.SequenceNode):
+            self._refuse_commas(node.value, loc)
             return [self.build(value, (*loc, number), below) for number, value in enumerate(node.value)]
         return self._scalar(node, loc)
 
     def _entries(self, node: yaml.MappingNode, loc: Loc) -> list[tuple[str, yaml.Node]]:
         first: dict[str, int] = {}
-        entries = []
+        entries: list[tuple[str, yaml.Node]] = []
         for key_node, value in node.value:
             key, line = key_node.value, key_node.start_mark.line + 1
+            if entries and value.tag == _TAG + "null":
+                rest = [entries[-1][1], *(one for one, _ in node.value[len(entries) :])]
+                self._refuse_commas(rest, (*loc, entries[-1][0]))
+            if key == "<<" and key_node.tag == _TAG + "str" and not key_node.style:
+                fix = "Copy the keys of the other mapping to here; an alias as a value is read."
+                raise self._error("a key must be written out", "the merge key <<", key_node, loc, fix)
             if key_node.tag != _TAG + "str" or not isinstance(key, str):
                 found = key if isinstance(key, str) else "a list or mapping as key"
                 raise self._error("a key must be a word", found, key_node, loc, "Put it in quotes.")
@@ -218,9 +247,30 @@ class _Builder:
         rule = "a value must be text, a number, true, false, a list or a mapping"
         raise self._error(rule, f"the tag {node.tag!r}", node, loc, "Remove the tag.")
 
+    def _refuse_commas(self, nodes: Sequence[yaml.Node], loc: Loc) -> None:
+        """Refuse what YAML takes apart at a comma and was meant as one: `0,001`, and `range(0, 1, 0.1)`."""
+        for at, (first, second) in enumerate(itertools.pairwise(nodes)):
+            whole, part = first.value, second.value
+            if _is_end_of_decimal(first, second):
+                fix = f"Write {whole}.{part}, or put a space after the comma of a list."
+                raise self._error("a number must have a decimal point", f"{whole},{part}", second, loc, fix)
+            if self.origin != MAPPING and isinstance(whole, str) and re.fullmatch(r"[A-Za-z_][\w.]*\([^()]*", whole):
+                text = ", ".join(str(one.value) for one in nodes[at : at + _MOST_PARTS])
+                text = text.partition(")")[0] + ")"
+                fix = for_values(text) or "Write the values out."
+                raise self._error("values must be written out", shown(text), first, loc, fix)
+
     def _error(self, rule: str, found: str, node: yaml.Node, loc: Loc, fix: str) -> SpecError:
         where = [self.origin, f"line {node.start_mark.line + 1}", *([dotted(loc)] if loc else [])]
         return SpecError(f"{rule}, but got {found} in {', '.join(where)}. {fix}")
+
+
+def _is_end_of_decimal(first: yaml.Node, second: yaml.Node) -> bool:
+    """Whether two numbers are one that was written with a comma, as `0,001`: nothing is between them but that."""
+    if not all(isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "int" for node in (first, second)):
+        return False
+    is_next = second.start_mark.index == first.end_mark.index + 1
+    return is_next and second.value[:1] == "0" and len(second.value) > 1
 
 
 def _read_text(path: Path, origin: str) -> str:
@@ -259,7 +309,7 @@ def _compose(text: str, origin: str) -> yaml.Node | None:
         line = text[: error.position].count("\n") + 1
         reason = f"the character {chr(error.character)!r}" if isinstance(error.character, int) else error.reason
     except RecursionError:
-        line, reason = 1, "brackets nested too deeply"
+        line, reason = 1, _TOO_DEEP
     raise SpecError(
         f"a spec must be valid YAML, but got {reason!r} in {origin}, line {line}. "
         "Look at that line and the one above: indentation, quotes, brackets."

@@ -38,6 +38,9 @@ objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 7}
 """
 
+#: The end of it.
+AND_TIME = "{name: time, goal: minimize}]\nreference_point: {accuracy: 0, time: 7}"
+
 
 def write(folder, *changes, name="found.yaml"):
     text = SPEC
@@ -284,7 +287,7 @@ def test_warm_start_tells_the_sampler_what_another_sweep_found_and_keeps_it(tmp_
     ("first", "told"),
     [
         (None, "there is no sweep 'first'"),
-        (("name: time, goal: minimize", "name: time, goal: maximize"), "same objectives.*maximize time"),
+        ((AND_TIME, AND_TIME.replace("time", "depth")), "same objectives.*minimize depth"),
         (("classes: {values: [3, 2]}", "classes: {values: [5]}"), "same tasks.*digits-5"),
     ],
 )
