@@ -50,6 +50,7 @@ def audit(
     if some of it cannot be known.
     """
     from sweeper.checks.audit import audit as audited
+    from sweeper.checks.outside import parts_outside
     from sweeper.cli import tables
     from sweeper.cli.check_lines import guarantee_lines
     from sweeper.ledger.home import Home
