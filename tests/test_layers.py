@@ -49,7 +49,7 @@ ROOMS = {
     GROUND: room("", "pyarrow"),
     "spec": room("", "pydantic pydantic_core yaml"),
     "analysis": room("", "numpy scipy moocore pyarrow"),
-    "execution": room("", "ray"),
+    "execution": room("", "ray psutil"),
     "search": room("spec analysis", "optuna numpy"),
     "training": room("spec model"),
     "tracking": room("analysis", "mlflow requests sqlalchemy pyarrow matplotlib"),

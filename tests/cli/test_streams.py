@@ -170,9 +170,10 @@ def test_closed_streams_change_no_exit_code_and_nothing_else_takes_their_place(h
 
 
 def test_name_of_a_file_that_is_no_text_is_said_as_its_bytes(home):
-    done = run([b"status".decode(), "--home", os.fsdecode(b"caf\xe9")], capture_output=True)
-    assert done.returncode == 0
-    assert b"no sweeps in caf\xe9." in done.stdout
+    done = run(["plan", os.fsdecode(b"caf\xe9.yaml")], capture_output=True)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"'caf\\udce9.yaml'" in done.stderr
 
 
 def test_words_of_the_user_on_how_to_write_what_an_encoding_lacks_stand(home):
