@@ -34,7 +34,7 @@ _MODES = ("disabled", "token", "k8s")
 def authentication(mode: str | None) -> Finding:
     """Say what RAY_AUTH_MODE means for a Ray that is started here."""
     if mode is None:
-        return fine("ray auth", "RAY_AUTH_MODE is not set: a Ray started for a run asks for no token")
+        return fine("ray auth", "RAY_AUTH_MODE is not set: a Ray started for a run asks for a token of its own")
     if mode.lower() not in _MODES:
         return warning(
             "ray auth",

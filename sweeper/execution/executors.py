@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import secrets
 import socket
 import threading
 import time
@@ -252,10 +253,16 @@ def _set_environment(address: str | None) -> None:
         "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
     }
     if address is None or address.startswith(("127.", "localhost:")):
-        # Without these Ray writes a token into the user's home, listens on every network interface, and looks for a
-        # head on the loopback at this machine's outer address.
-        defaults |= {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+        # Without it Ray listens on every network interface, and looks for a head on the loopback at this machine's
+        # outer address.
+        defaults |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     if address is None:
         defaults |= {"PL_DISABLE_FORK": "1"}  # which Tune's own workers have, see `ray_private.actors_as_they_start`
+        if os.environ.get("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            # Who is on this machine, but is somebody else, must not run code through its ports. One that the user has
+            # set stands; without any Ray would write one into the home of the user.
+            defaults |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    elif address.startswith(("127.", "localhost:")):
+        defaults |= {"RAY_AUTH_MODE": "disabled"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

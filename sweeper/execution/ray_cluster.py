@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
 from sweeper.execution.node_check import look
-from sweeper.execution.ray_folder import socket_problem
+from sweeper.execution.ray_folder import own_folder, socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
 
@@ -70,9 +70,11 @@ def connected(
     if address is None:
         refuse_long_sockets()
     handlers = _signal_handlers()
+    stack = ExitStack()
     try:
         if address is None:
-            _start(cpus or os.cpu_count(), modules, is_given_up)
+            folder = stack.enter_context(own_folder(os.environ))
+            _start(folder, cpus or os.cpu_count(), modules, is_given_up)
         else:
             ray.init(
                 address=address,
@@ -81,6 +83,7 @@ def connected(
                 job_config=ray_private.own_folders_alone(),
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        stack.close()
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
         raise ClusterError(
             f"{where}: {first_line(error)} Check the address, and that RAY_AUTH_MODE is the same here as there."
@@ -93,14 +96,21 @@ def connected(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    try:
-        yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
-    finally:
-        ray.shutdown()
+    with stack:
+        try:
+            yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
+        finally:
+            ray.shutdown()
 
 
-def _start(cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], bool]) -> None:
+def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], bool]) -> None:
     """Start Ray on this machine; where it does not start, once and once more, a while later.
+
+    Args:
+        folder: For its sessions.
+        cpus: That it has.
+        modules: What its workers import at once.
+        is_given_up: Whether nobody waits for it any more.
 
     Raises:
         ClusterError: If it does not start.
@@ -117,6 +127,7 @@ def _start(cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], b
                 log_to_driver=False,
                 job_config=ray_private.own_folders_alone(),
                 object_store_memory=100 * 2**20,
+                _temp_dir=folder,
             )
             return
         except Exception as error:  # Ray raises plain ones where a daemon of it does not come up in time

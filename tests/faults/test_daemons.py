@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +73,38 @@ def test_ray_that_never_starts_is_one_sentence_and_leaves_nothing_behind(new_cli
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == ExitCode.MISTAKE, (process.returncode, out, err)
     assert (err.count("sweeper: "), "Traceback" in out + err) == (1, False), err
+
+
+#: Asks a head for its version without a token.
+ASKS = """
+import sys
+from sweeper.execution.ray_private import head_facts
+print(head_facts(sys.argv[1]).get("ray_version"))
+"""
+
+
+@pytest.mark.rare
+def test_ray_of_a_run_lets_nobody_in_and_leaves_no_folder(new_cli):
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # short: sockets lie in it
+    cli = new_cli(HALF, RAY_TMPDIR=str(folder))
+    process = cli.start("run", "fragile.yaml", "--workers", "1")
+    cli.wait_for_training(process)
+    [own] = folder.iterdir()
+    assert own.stat().st_mode & 0o777 == 0o700
+    titles = descendants(process.pid).values()
+    head = next(found[1] for title in titles if (found := re.search(r"--gcs-address=(\S+)", title)))
+    for mode, token in (("disabled", ""), ("token", "f" * 64)):
+        environment = cli.environment | {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token}
+        asked = subprocess.run(
+            [sys.executable, "-c", ASKS, head],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode != 0, asked.stdout
+        assert "token" in asked.stderr.lower() or "unauthenticated" in asked.stderr.lower(), asked.stderr
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 143, (process.returncode, out, err)
+    folder.rmdir()  # empty
