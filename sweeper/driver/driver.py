@@ -15,7 +15,7 @@ from sweeper.driver.retry import Step, failed_together, next_step
 from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.job import Job, Lease, Progress
 from sweeper.ledger.counts import Counts, count
-from sweeper.ledger.home import SweepFolder
+from sweeper.ledger.home import Drive, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.populations import Population
 from sweeper.search.rungs import Rungs
@@ -83,7 +83,7 @@ class Driver:
         self,
         ledger: Ledger,
         folder: SweepFolder,
-        lease: Lease,
+        lease: Drive,
         recorder: Recorder,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -101,7 +101,7 @@ class Driver:
         self._progress = SweepProgress(folder.name, planned, self._records.values(), early=early)
         counts = count(self._records.values(), self._spec.planned).without_driver()
         self._snapshot = Snapshot(counts, self._progress.state)
-        self._mirror = Mirroring(recorder, self._fronts, self._progress.state)
+        self._mirror = Mirroring(recorder, self._fronts, self._progress.state, require_home=lease.require_home)
 
     def open(self) -> None:
         """Begin or go on with the sweep in the mirror.
@@ -152,8 +152,9 @@ class Driver:
         """Claim the next population and return it as a job; None when none waits and nothing is left to propose.
 
         Raises:
-            HomeError: If the ledger cannot be written, or a disk is full.
+            HomeError: If the ledger cannot be written, a disk is full, or the home has gone.
         """
+        self._lease.require_home()
         if not self._waiting:
             self._waiting = self._proposed()
         if not self._waiting:
@@ -206,6 +207,7 @@ class Driver:
 
     def on_progress(self, job: Job, progress: Progress) -> None:
         """Note an epoch of a running population."""
+        self._lease.require_home()
         population = self._running[job.key]
         self._ledger.hear(population, _now_ms())
         self._progress.heard(job.key, progress.epoch, progress.epochs, progress.values)
@@ -213,6 +215,7 @@ class Driver:
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
         """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
+        self._lease.require_home()
         population = self._running.pop(job.key)
         self._progress.left(job.key)
         if not self._goes_on(population, ended):
@@ -265,7 +268,12 @@ class Driver:
         self._snapshot.counts = self._snapshot.counts.started(-sum(len(p.open) for p in populations))
 
     def finish(self) -> Summary:
-        """Mirror what is not mirrored yet, and say how it ended."""
+        """Mirror what is not mirrored yet, and say how it ended.
+
+        Raises:
+            HomeError: If the home has gone: then nothing is written.
+        """
+        self._lease.require_home()
         self._release()
         counts = count(self._records.values(), self._spec.planned).without_driver()
         is_finished = counts.waiting == 0

@@ -40,6 +40,7 @@ class Mirroring:
         fronts: Returns the fronts of a task as they stand, the one over all objectives first; called from the thread.
         live: Returns how the sweep stands; called from the thread. None where nobody is told.
         clock: Seconds, from anywhere.
+        require_home: Raises where nothing may be written any more; asked before every write.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Mirroring:
         fronts: Callable[[str], Sequence[Front]],
         live: Callable[[], LiveState] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        require_home: Callable[[], None] = lambda: None,
     ) -> None:
         self._recorder, self._fronts, self._live, self._clock = recorder, fronts, live, clock
+        self._require_home = require_home
         self._waiting: queue.Queue[tuple[Sequence[TrialRecord], str] | None] = queue.Queue(MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -108,6 +111,7 @@ class Mirroring:
 
     def close(self, state: str, live: LiveState) -> bool:
         """End the sweep in the recorder, and say how it stands then; tells whether that went well."""
+        self._require_home()
         self._try(lambda: self._recorder.record_live(live))
         if not self.problem:
             self._try(lambda: self._recorder.close(state))
@@ -153,6 +157,7 @@ class Mirroring:
         if self._live is None or now_s < max(self._next_live_s, self._next_try_s):
             return
         self._next_live_s = now_s + RETRY_EVERY_S
+        self._require_home()
         with suppress(TrackingError):  # outcomes say that the server is away; this is not worth a note of its own
             self._recorder.record_live(self._live())
             ended_s = self._clock()
@@ -161,9 +166,11 @@ class Mirroring:
 
     def _write(self, records: Iterable[TrialRecord], tasks: Sequence[str]) -> None:
         for record in records:
+            self._require_home()
             self._recorder.record(record)
             self.done.add(record.key)
         for task in tasks:
+            self._require_home()
             started_s = self._clock()
             self.fronts[task], *_ = [self._recorder.record_front(front) for front in self._fronts(task)]
             took_s = self._clock() - started_s

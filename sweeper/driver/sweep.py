@@ -19,10 +19,9 @@ from sweeper.driver.steps import Agreement, Prepared, Surroundings
 from sweeper.errors import HomeError, TrackingError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
-from sweeper.job import Lease
 from sweeper.ledger.again import repeatable
 from sweeper.ledger.counts import Counts
-from sweeper.ledger.home import Home, this_driver
+from sweeper.ledger.home import Drive, Home, this_driver
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
 from sweeper.ledger.studies import create_ledger
@@ -167,13 +166,18 @@ class Sweep:
             return steps.drive(driver, executor, work or _training(), seen.needs.request)
 
     def _plan(
-        self, ledger: Ledger, lease: Lease, agreed: Agreement, seen: Prepared, should_stop: Callable[[], bool]
+        self, ledger: Ledger, lease: Drive, agreed: Agreement, seen: Prepared, should_stop: Callable[[], bool]
     ) -> None:
         """Write every trial into the ledger that it does not hold yet."""
         facts = sweep_facts({label: task.fingerprint for label, task in seen.tasks.items()})
         facts |= self._kept_at(lease, ledger) | {"population": str(seen.needs.population)}
         keep_shared_ledger(self._folder, facts["identity"])
-        ledger.plan(agreed.loaded, seen.needs.population, facts, should_stop, seen.known)
+
+        def stops() -> bool:
+            lease.require_home()
+            return should_stop()
+
+        ledger.plan(agreed.loaded, seen.needs.population, facts, stops, seen.known)
 
     def _open(self, driver: Driver, agreed: Agreement) -> None:
         """Begin in the mirror, say what is other than it was planned, and keep where everything is."""
@@ -197,7 +201,7 @@ class Sweep:
             ) from error
 
     @contextmanager
-    def _driving(self, takes_on: bool = False) -> Iterator[tuple[Lease, Ledger | None]]:
+    def _driving(self, takes_on: bool = False) -> Iterator[tuple[Drive, Ledger | None]]:
         """Become the only driver, in the home and in a shared ledger; gives the ledger where there is one."""
         with self._folder.drive() as lease:
             ledger = drive_ledger(self._folder, this_driver(), takes_on)
@@ -208,7 +212,7 @@ class Sweep:
                 if ledger:
                     ledger.close()
 
-    def _kept_at(self, lease: Lease, ledger: Ledger) -> dict[str, str]:
+    def _kept_at(self, lease: Drive, ledger: Ledger) -> dict[str, str]:
         """Return which sweep this is, and where it is kept, as noted when it is first planned."""
         folder = self._folder
         identity = ledger.identity or folder.shared_ledger.get("identity") or lease.session
@@ -221,7 +225,7 @@ class Sweep:
         with self._driving() as (lease, planned):
             return self._mirror(planned or read_ledger(self._folder), lease, recorder)
 
-    def _mirror(self, ledger: Ledger, lease: Lease, recorder: Recorder | None) -> Summary:
+    def _mirror(self, ledger: Ledger, lease: Drive, recorder: Recorder | None) -> Summary:
         driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
         driver.open()
         if recorder is None:

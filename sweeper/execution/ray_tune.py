@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -113,6 +114,7 @@ class Placement:
 
 def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placement, scratch: Path | None) -> None:
     """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
+    above = [(path, path.stat()) for path in list(scratch.parents)[:2] if path.exists()] if scratch else []
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
         scratch.mkdir(parents=True)
@@ -140,6 +142,22 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placem
     finally:
         folders.remove_rest()
         shutil.rmtree(folder, ignore_errors=True)
+        _remove_made_again(above)
+
+
+def _remove_made_again(folders: Sequence[tuple[Path, os.stat_result]]) -> None:
+    """Remove folders that have gone meanwhile, and that Tune has made again for what it writes.
+
+    Args:
+        folders: As they were before: the one above Tune's, and the one above that, which stays where another disk is
+            seen there now, since it may be the folder that a disk is mounted on.
+    """
+    for index, (path, before) in enumerate(folders):
+        with suppress(OSError):
+            now = path.stat()
+            is_other = not os.path.samestat(now, before)
+            if is_other and (index == 0 or now.st_dev == before.st_dev):
+                path.rmdir()  # which takes empty ones alone
 
 
 class _Guarded:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -169,7 +170,9 @@ def close_database(storage: optuna.storages.RDBStorage, holder: str) -> None:
     """Let go of a storage. A file that was driven becomes a single one again, unless somebody reads it just now."""
     storage.engine.dispose()
     if holder and storage.url.startswith("sqlite"):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(storage.engine.url.database or "", timeout=0)) as file:
+        # One that has gone is not made again.
+        address = f"file:{quote(storage.engine.url.database or '')}?mode=rw"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=0, uri=True)) as file:
             file.execute("PRAGMA journal_mode = DELETE")
 
 

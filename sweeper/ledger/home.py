@@ -138,6 +138,42 @@ class Home:
 
 
 @dataclass(frozen=True)
+class Drive(Lease):
+    """A driver's lease on a sweep.
+
+    Attributes:
+        place: Device and number of the file that is locked: a path may lead to another one later.
+    """
+
+    place: tuple[int, int] = (0, 0)
+
+    def require_home(self) -> None:
+        """Check that the home is where it was: what is written after it has gone would begin another one in its place.
+
+        Raises:
+            HomeError: If it was deleted, moved or unmounted, or another one is there now.
+        """
+        file = Path(self.path)
+        try:
+            found = file.stat()
+            is_here = (found.st_dev, found.st_ino) == self.place or (
+                # Some file systems number a file anew; what it says is still the same.
+                found.st_dev == self.place[0]
+                and json.loads(file.read_text(encoding="utf-8")).get("session") == self.session
+            )
+            what = "" if is_here else "another one is there now"
+        except FileNotFoundError:
+            what = f"{file} is not there any more"
+        except (OSError, ValueError, AttributeError) as error:
+            what = f"{file} cannot be read any more ({getattr(error, 'strerror', None) or error})"
+        if what:
+            raise HomeError(
+                f"the home {file.parent.parent} has gone while sweep {file.parent.name!r} ran: {what}. Nothing was "
+                f"written since. Bring it back, then `sweeper resume {file.parent.name} --home DIR`."
+            )
+
+
+@dataclass(frozen=True)
 class SweepFolder:
     """The files of one sweep.
 
@@ -271,7 +307,7 @@ class SweepFolder:
             storage.write_local(self.path / name, f"{text}\n".encode())
 
     @contextmanager
-    def drive(self) -> Iterator[Lease]:
+    def drive(self) -> Iterator[Drive]:
         """Become the sweep's only driver.
 
         The operating system holds the lock and drops it when this process ends in any way, so a dead driver blocks
@@ -295,14 +331,16 @@ class SweepFolder:
                 json.dump({**_this_process(), "session": session}, file)
                 file.flush()
             self._remove_leftovers()
-            yield Lease(str(self.path / "driver.json"), session)
+            place = os.fstat(file.fileno())
+            yield Drive(str(self.path / "driver.json"), session, (place.st_dev, place.st_ino))
             # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
             self._remove_leftovers()
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
                 with suppress(OSError):
-                    (self.path / "driver.json").unlink()
-                    self.path.rmdir()
+                    if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # not that of another home
+                        (self.path / "driver.json").unlink()
+                        self.path.rmdir()
             file.close()
 
     def require_room(self) -> None:

@@ -38,6 +38,10 @@ from sweeper.trial import Ended, Outcome
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class _GoneError(RuntimeError):
+    """Where a population's files are kept has gone."""
+
+
 class SupersededError(RuntimeError):
     """The population was handed out again, to somebody else: what this worker does is no longer wanted."""
 
@@ -87,6 +91,8 @@ def train_population(
         return _train(job, guarded, clock)
     except SupersededError:
         raise
+    except _GoneError as error:
+        return [Ended(Outcome.LOST, f"on {platform.node()} {error}")] * len(job.wanted_keys)
     except Exception as error:
         if raised or import_problem(error):
             raise
@@ -315,11 +321,15 @@ def _unshared(lease: Lease | None) -> str:
 
 
 def _refuse_superseded(lease: Lease | None) -> None:
-    """Stop a worker whose population was handed out again before it writes beside the next one."""
+    """Stop a worker whose population was handed out again, or whose home has gone, before it writes there."""
     if lease is None:
         return
     try:
-        session = json.loads(storage.read_bytes(lease.path) or b"").get("session")
+        content = storage.read_bytes(lease.path)
+        if content is None:  # it was there when the training began
+            where = storage.without_credentials(lease.path)
+            raise _GoneError(f"the file {where} is not there any more, and nothing is written where it was")
+        session = json.loads(content).get("session")
     except (OSError, ValueError, AttributeError):
         return  # it cannot be read now; asked again after the next epoch
     if session != lease.session:

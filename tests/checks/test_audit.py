@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from sweeper.checks.audit import audit
+from sweeper.checks.finding import Verdict
 from sweeper.checks.guarantee import MOST_NAMED
+from sweeper.checks.outside import outside
 from sweeper.cli import run as cli
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
@@ -490,3 +492,24 @@ def test_command_without_mlflow_says_unknown_and_ends_with_2(sweeper, swept, mon
     assert code == ExitCode.MISTAKE == 2
     assert out.count("unknown  ") == 3
     assert "6 of 9 promises hold" in out
+
+
+def test_command_says_what_lies_outside_of_the_home_and_only_that(sweeper, swept, tmp_path, empty_database):
+    code, out, _ = sweeper("audit", "smoke", "--home", swept.home, "--json")
+    assert (code, json.loads(out)["outside"]) == (0, [])
+    elsewhere = tmp_path / "elsewhere" / "mlflow.db"
+    elsewhere.parent.mkdir()
+    shutil.copy(empty_database, elsewhere)
+    Sweep("smoke", swept.home, f"sqlite:///{elsewhere}").mirror()
+    (swept.folder.path / "storage.txt").write_text(f"{tmp_path}/files\n")
+    shutil.copytree(swept.folder.path / "networks", tmp_path / "files" / "smoke" / "networks")
+    code, out, _ = sweeper("audit", "smoke", "--home", swept.home)
+    assert code == 0, out
+    assert [line for line in out.splitlines() if line.startswith("outside")] == [
+        f"outside  of this home is checkpoints and networks, in {tmp_path}/files/smoke",
+        f"outside  of this home is what MLflow holds, at sqlite:///{elsewhere}",
+    ]
+    said = outside(Home(swept.home))
+    assert said.verdict is Verdict.OK
+    assert f"smoke: checkpoints and networks, in {tmp_path}/files/smoke; what MLflow holds, at" in said.found
+    assert outside(Home(tmp_path / "none")).found == "nothing"

@@ -5,6 +5,7 @@ The fluent API is never used: no active run, no current experiment.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -127,7 +128,8 @@ def settle(client: MlflowClient, uri: str) -> None:
     engine = engine_of(client) if urlsplit(uri).scheme.startswith("sqlite") else None
     if engine is not None:
         engine.dispose()
-        with suppress(sqlite3.Error), closing(sqlite3.connect(_sqlite_file(uri), timeout=0)) as database:
+        address = f"file:{quote(str(_sqlite_file(uri)))}?mode=rw"  # one that has gone is not made again
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=0, uri=True)) as database:
             database.execute("PRAGMA journal_mode = DELETE")
 
 
@@ -434,7 +436,10 @@ def _artifacts(client: MlflowClient | Stored, run_id: str) -> Artifacts | None:
         return client.artifacts_of(run_id)
     if sqlite_uri.file_of(client.tracking_uri) is None:
         return None
-    tables = StoredTables(_sqlite_file(client.tracking_uri), client.tracking_uri)
+    file = _sqlite_file(client.tracking_uri)
+    if not file.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))  # MLflow would make folders there
+    tables = StoredTables(file, client.tracking_uri)
     with suppress(sqlite3.Error):  # of a version that is not known here: MLflow finds them where they were made
         return tables.artifacts_of(run_id)
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,9 +40,15 @@ _WAITS_S = 30  # for somebody who writes
 
 @dataclass(frozen=True)
 class ArtifactFolder(Artifacts):
-    """The artifacts of a run as files of this machine."""
+    """The artifacts of a run as files of this machine.
+
+    Attributes:
+        folder: Of the run.
+        base: Above it; where that has gone nothing is written. None where there is none that must be there.
+    """
 
     folder: Path
+    base: Path | None = None
 
     def paths(self, folder: str) -> set[str]:
         """Return the paths of the artifacts in one folder of the run."""
@@ -55,7 +61,13 @@ class ArtifactFolder(Artifacts):
 
     def write(self, path: str, data: bytes) -> None:
         """Write an artifact, whole or not at all."""
-        storage.write_bytes(str(self.folder / path), data)
+        file = self.folder / path
+        if self.base is not None:
+            for folder in [*reversed(file.relative_to(self.base).parents)][1:]:
+                (self.base / folder).mkdir(exist_ok=True)  # each alone: a home that has gone is not made again
+            storage.write_local(file, data)
+        else:
+            storage.write_bytes(str(file), data)
 
 
 def artifact_folder(uri: str) -> ArtifactFolder | None:
@@ -170,7 +182,8 @@ class StoredTables(Stored):
 
     def artifacts_of(self, run_id: str) -> ArtifactFolder | None:
         """Return a run's artifacts; None where they are no files of this machine."""
-        return artifact_folder(self.artifact_uri(run_id))
+        found, beside = artifact_folder(self.artifact_uri(run_id)), self._file.absolute().parent
+        return replace(found, base=beside) if found and found.folder.is_relative_to(beside) else found
 
     def artifact_uri(self, run_id: str) -> str:
         """Return where a run's artifacts are, of what moved with this file where that is now; empty for no such run."""
