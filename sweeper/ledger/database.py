@@ -106,8 +106,7 @@ def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = 
     if not _is_shared(url):
         arguments: dict[str, Any] = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}} if url.startswith("sqlite") else {}
         if only_reads and url.startswith("sqlite"):
-            file = read_only(Path(make_url(url).database or ""))
-            return _opened_to_read(f"sqlite:///{file}&uri=true", arguments)
+            return _opened_to_read(url)
         if holder:
             arguments["pool_events"] = [(_write_ahead, "connect")]
         return _opened_file(url, arguments)
@@ -149,15 +148,20 @@ def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStor
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
 
 
-def _opened_to_read(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _opened_to_read(url: str) -> optuna.storages.RDBStorage:
     """Open the storage of a file that is not written to; one of another version is refused."""
+    file = read_only(Path(make_url(url).database or ""))
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, uri=True, timeout=SQLITE_TIMEOUT_S, check_same_thread=False)
+
     storage = optuna.storages.RDBStorage(
-        url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
+        url, engine_kwargs={"creator": connect}, skip_compatibility_check=True, skip_table_creation=True
     )
     if storage.get_current_version() == (newest_tables() or storage.get_head_version()):
         return storage
     storage.engine.dispose()
-    return optuna.storages.RDBStorage(url, engine_kwargs=arguments, skip_table_creation=True)
+    return optuna.storages.RDBStorage(url, engine_kwargs={"creator": connect}, skip_table_creation=True)
 
 
 def _write_ahead(connection: Any, _record: object) -> None:
