@@ -37,6 +37,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.options import known_sweep as _sweep
 from sweeper.cli.options import print_json as _print_json
+from sweeper.cli.secrecy import refuse_secrets
 from sweeper.errors import SweepError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -195,7 +196,7 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
 
 
 def _shown_uri(sweep: Sweep) -> str:
-    from sweeper.tracking.redaction import redacted
+    from sweeper.credentials import redacted
 
     return redacted(sweep.tracking_uri)
 
@@ -214,6 +215,7 @@ def main() -> None:
     """Run the command line. A user's mistake is one message on the standard error output and exit code 2."""
     before = signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # until a sweep runs, see `live.stop_signals`
     try:
+        refuse_secrets(sys.argv[1:])
         app()
     except SweepError as error:
         print(f"sweeper: {error}", file=sys.stderr)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeper import storage
+from sweeper.credentials import secrets_of
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
 
@@ -242,7 +243,7 @@ class SweepFolder:
     def keep_tracking_uri(self, uri: str) -> None:
         """Note the tracking URI for later commands; of one that carries a password only that there was one."""
         is_file = uri.startswith("sqlite:")
-        if not is_file and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
+        if not is_file and ("@" in uri or secrets_of(uri)):
             uri = NOT_KEPT
         self._keep("tracking.txt", uri)
 
