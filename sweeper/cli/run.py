@@ -39,6 +39,7 @@ from sweeper.cli.options import known_sweep as _sweep
 from sweeper.cli.options import print_json as _print_json
 from sweeper.cli.secrecy import refuse_secrets
 from sweeper.errors import SweepError
+from sweeper.limits import read_limits
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.driver import Summary
@@ -60,7 +61,7 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
     from sweeper.cli import tables
     from sweeper.driver.estimate import estimate as estimated
 
-    count = workers or os.cpu_count() or 1
+    count = workers or read_limits().workers
     estimate = estimated(loaded, count)
     if as_json:
         values = {

@@ -20,6 +20,7 @@ from sweeper.execution.contract import Expected, JobSource, StoppedError, Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
+from sweeper.limits import read_limits
 
 
 class InlineExecutor:
@@ -104,7 +105,7 @@ class RayExecutor:
         """
         if self._workers:
             return math.ceil(min(self._workers, jobs) * each)
-        return max(1, math.ceil(jobs * each)) if jobs * each < (os.cpu_count() or 1) else None
+        return max(1, math.ceil(jobs * each)) if jobs * each < read_limits().workers else None
 
     @contextmanager
     def joined(self, shared: Shared) -> Iterator[Machines | None]:

@@ -6,7 +6,6 @@ Imported by `executors.py` once Ray's environment is set.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import threading
@@ -29,6 +28,7 @@ from sweeper.execution import ray_private
 from sweeper.execution.node_check import look
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
+from sweeper.limits import read_limits
 
 #: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
 NODE_PATIENCE_S = 90.0
@@ -61,7 +61,7 @@ def connected(address: str | None, cpus: int | None = None, modules: Sequence[st
             ray_private.start(
                 modules,
                 address="local",
-                num_cpus=cpus or os.cpu_count(),
+                num_cpus=cpus or read_limits().workers,
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
