@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,19 +13,6 @@ from sweeper.model.native.library import usable
 def use_threads(threads: int) -> None:
     """Let torch use so many threads from now on. Results depend on the number, so callers fix it."""
     torch.set_num_threads(threads)
-
-
-def machine_bytes() -> int:
-    """Return how much memory this machine has, or this container where that is less."""
-    total = next(
-        int(line.split()[1]) * 1024
-        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("MemTotal:")
-    )
-    try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # no limit: the file says "max", or is not there
-        return total
 
 
 def torch_facts() -> dict[str, Any]:

@@ -98,7 +98,7 @@ def seconds_of_work(course: Course, window: Window, at_once: int = 1) -> float:
         window: What is trained.
         at_once: Populations that are trained at a time.
     """
-    threads = max(1, min(at_once, os.cpu_count() or 1))
+    threads = max(1, min(at_once, len(os.sched_getaffinity(0))))
     with ThreadPoolExecutor(threads) as pool:
         measured = list(pool.map(lambda _: _step_seconds(course, window), range(threads)))
     members = [Extent.of(window)] * len(course.members)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.cli import environment
 from sweeper.cli.options import WRONG_WORKERS
 from sweeper.errors import SpecError, SweepInterruptedError, TrialsFailedError
+from sweeper.limits import read_limits
 
 if TYPE_CHECKING:  # what is heavy is imported where it is used
     from sweeper.driver.driver import Summary
@@ -50,7 +51,7 @@ def run(
         spec: Path of a YAML file, name of a shipped space, or a mapping that is the YAML.
         name: Name of the sweep; None for the spec's own.
         home: Folder that holds sweeps; None for `SWEEPER_HOME`, or `sweeps`.
-        workers: Populations trained at a time; None for one per CPU.
+        workers: Populations trained at a time; None for one per CPU that this process may use.
         tracking_uri: Where MLflow is; None for `MLFLOW_TRACKING_URI`, where the sweep was last mirrored, or the home.
         storage: Where checkpoints and networks are; None for `SWEEPER_STORAGE`, where the sweep's are, or the home.
         ledger: A PostgreSQL database for the ledger; None for `SWEEPER_LEDGER`, where the sweep's is, or the home.
@@ -123,7 +124,7 @@ def plan(spec: Source, *, workers: int | None = None) -> Estimate:
 
     Args:
         spec: As for `run`.
-        workers: Populations trained at a time; None for one per CPU.
+        workers: Populations trained at a time; None for one per CPU that this process may use.
 
     Raises:
         SpecError: With every problem of the spec.
@@ -133,7 +134,7 @@ def plan(spec: Source, *, workers: int | None = None) -> Estimate:
     loaded = load_spec(spec)  # before what is heavy: a mistake is said at once
     from sweeper.driver.estimate import estimate
 
-    return estimate(loaded, _checked(workers) or os.cpu_count() or 1)
+    return estimate(loaded, _checked(workers) or read_limits().workers)
 
 
 def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | None = None) -> LoadedSweep:

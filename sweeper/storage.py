@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
+from sweeper.credentials import login_of, redacted
 from sweeper.errors import HomeError
 from sweeper.model.aside import replaced as replaced  # the one way in which local files are written, for all rooms
 from sweeper.model.aside import written_aside
@@ -80,13 +81,13 @@ def without_credentials(location: str) -> str:
     """Return a location without passwords and secret parameters: to be shown and kept."""
     if "://" not in location:
         return location
+    login = login_of(location)
+    if ":" in login:  # a key without its secret would take the place of what the environment holds; Azure's is a name
+        user = f"{login.partition(':')[0]}@" if location.startswith("abfs") else ""
+        location = location.replace(f"://{login}@", f"://{user}", 1)
     parts = urlsplit(location)
-    user, has_host, host = parts.netloc.rpartition("@")
-    if ":" in user:  # a key without its secret would take the place of what the environment holds; Azure's is a name
-        user = user.partition(":")[0] if parts.scheme.startswith("abfs") else ""
-    netloc = f"{user}{has_host}{host}" if user else host
     shown = [(name, value) for name, value in parse_qsl(parts.query) if not _SECRET.search(name)]
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(shown, safe="/:"), fragment=""))
+    return urlunsplit(parts._replace(query=urlencode(shown, safe="/:"), fragment=""))
 
 
 def read_bytes(location: str) -> bytes | None:
@@ -193,9 +194,5 @@ def _impatient(uri: str) -> str:
 def _first_line(error: BaseException, uri: str) -> str:
     """Return what an error says, without what must not be shown of the URI."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
-    parts = urlsplit(uri)
-    password = parts.netloc.rpartition("@")[0].partition(":")[2]
-    for secret in [password, *(value for name, value in parse_qsl(parts.query) if _SECRET.search(name))]:
-        for text in filter(None, (secret, unquote(secret), quote(secret))):
-            line = line.replace(text, "…")
+    line = redacted(line, uri)
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

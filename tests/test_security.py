@@ -6,6 +6,8 @@ import ast
 import io
 import os
 import pickle
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 import typer
 
 from sweeper.cli import run as cli
+from sweeper.credentials import SECRET_NAME
 from sweeper.errors import QueryError, SpecError, TrackingError
 from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.client import connect
@@ -196,3 +199,122 @@ def test_nothing_that_is_read_is_run():
 )
 def test_what_runs_what_it_reads_is_found(source):
     assert len(dangerous(source)) == 1
+
+
+# --- SECURITY.md, sentence by sentence ------------------------------------------------------------
+
+#: Beginnings of the sentences of SECURITY.md, and the tests that would fail if they were not true. `ADVICE` promises
+#: nothing of ours: it says what others do, what is not protected, or what a reader should do.
+ADVICE = ""
+_CREDENTIALS, _SECURITY, _NETWORKS = (
+    "tests/test_credentials.py",
+    "tests/test_security.py",
+    "tests/model/test_network_file.py",
+)
+_RECIPE, _SUBMIT = "tests/cluster/test_tracking_recipe.py", "tests/cluster/test_submit.py"
+SENTENCES = {
+    "What is protected against what": ADVICE,
+    "Report a hole": ADVICE,
+    "| whoever may start jobs": ADVICE,
+    "| whoever may write to the storage": f"{_SECURITY}::test_nothing_that_is_read_is_run",
+    "| whoever sends you a spec": f"{_SECURITY}::test_no_spec_names_a_sweep_that_leads_out_of_the_home",
+    "| whoever may look at": f"{_SUBMIT}::test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere",
+    "A Ray cluster runs the code": ADVICE,
+    "So:": ADVICE,
+    "Every cluster that the recipes": "tests/cluster/test_launcher.py::test_dashboard_is_on_the_loopback_and_every_node_asks_for_the_token",
+    "It comes from a file": "tests/cluster/test_launcher.py::test_no_secret_stands_in_a_file",
+    "No command here takes a token": f"{_SECURITY}::test_no_command_takes_a_token_or_a_password_as_an_option",
+    "Every command refuses an address": f"{_CREDENTIALS}::test_every_command_refuses_a_password_in_an_address_before_anything_else",
+    "`sweeper submit` refuses one from a variable": "tests/driver/test_package.py::test_place_that_cannot_be_meant_or_holds_a_secret_is_refused_without_repeating_it",
+    "Tests search logs": f"{_SUBMIT}::test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere",
+    "A Ray that `sweeper run` starts": f"{_SECURITY}::test_ray_that_is_started_here_listens_on_the_loopback_alone",
+    "Set `RAY_AUTH_MODE=token`": ADVICE,
+    "The token travels in the clear": ADVICE,
+    "Keep a cluster in a private network": ADVICE,
+    "`cluster/local` opens nothing": f"{_SUBMIT}::test_nothing_of_a_cluster_listens_outside_of_the_loopback",
+    "What every other recipe opens": ADVICE,
+    "Logins come from the environment": f"{_CREDENTIALS}::test_every_command_refuses_a_password_in_an_address_before_anything_else",
+    "`MLFLOW_TRACKING_USERNAME` and": "tests/checks/test_doctor.py::test_login_that_mlflow_would_send_is_tried_where_a_tracking_server_asks_for_one",
+    "A password in an address that comes": f"{_CREDENTIALS}::test_password_is_hidden_in_its_address_and_in_what_is_said_of_it",
+    "MLflow without `--auth`": f"{_RECIPE}::test_address_beyond_this_machine_needs_a_login_or_a_word",
+    "**Names**": f"{_SECURITY}::test_no_name_leads_out_of_the_home",
+    "The files that a spec names": f"{_SECURITY}::test_files_that_a_spec_names_are_read_as_images_alone_and_stay_as_they_are",
+    "**Checkpoints** are read": f"{_SECURITY}::test_checkpoint_that_would_run_something_is_refused_and_not_run",
+    "**networks** are safetensors": f"{_NETWORKS}::test_file_cut_off_anywhere_is_refused",
+    "**Reports** are one file": "tests/results/test_report.py::test_only_the_scripts_of_the_page_may_run",
+    "Ray itself pickles": ADVICE,
+    "That is why its token": ADVICE,
+    "Whoever has your user account": ADVICE,
+    "Denial of service": ADVICE,
+    "The confidentiality of results": ADVICE,
+    "Sweeps of different people": ADVICE,
+}
+
+
+def sentences():
+    """Return the sentences and rows of SECURITY.md."""
+    text = re.sub(r"\n(?=[^\n#|-])", " ", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("#", "|--", "| who |"))]
+    parts = [[line] if line.startswith("|") else re.split(r"(?<=[.:;])\s+(?=[A-Z*`])", line) for line in lines]
+    return [part.strip().removeprefix("- ").strip() for line in parts for part in line]
+
+
+def test_every_sentence_of_the_page_is_proved_by_a_test_that_exists_or_promises_nothing():
+    said = sentences()
+    assert len(said) > 30
+    for sentence in said:
+        assert len([begin for begin in SENTENCES if sentence.startswith(begin)]) == 1, f"without a test: {sentence}"
+    for begin, proof in SENTENCES.items():
+        assert [sentence for sentence in said if sentence.startswith(begin)], f"SECURITY.md does not say: {begin}"
+        if proof:
+            file, _, name = proof.partition("::")
+            assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), proof
+
+
+def test_no_command_takes_a_token_or_a_password_as_an_option():
+    options = {option for known in COMMANDS.values() for one in known.params for option in one.opts}
+    assert "--ledger" in options
+    assert [option for option in options if option.startswith("-") and SECRET_NAME.search(option)] == []
+
+
+def test_files_that_a_spec_names_are_read_as_images_alone_and_stay_as_they_are(tmp_path, monkeypatch, capsys):
+    secret = "root:x:0:0:a very private line"
+    for name in ("plain.txt", "plain.parquet"):
+        (tmp_path / name).write_text(secret)
+        (tmp_path / "spec.yaml").write_text(
+            f"task: {{data: {name}}}\nparameters: {{}}\nobjectives: [{{name: accuracy, goal: maximize}}]\n"
+            "reference_point: {accuracy: 0}\n"
+        )
+        before = content(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        assert called(monkeypatch, "plan", "spec.yaml") == 2
+        said = capsys.readouterr()
+        assert "private" not in said.out + said.err
+        assert (tmp_path / name).read_text() == secret
+        assert content(tmp_path) == before
+
+
+#: A driver with a Ray of its own, which says at which addresses the machine waits for others meanwhile and before.
+WITH_A_RAY = """
+from pathlib import Path
+from sweeper.execution import ray_cluster
+
+def listening():
+    files = ["/proc/net/tcp", "/proc/net/tcp6"]
+    lines = [line.split() for file in files for line in Path(file).read_text().splitlines()[1:]]
+    return {line[1] for line in lines if line[3] == "0A"}
+
+before = listening()
+with ray_cluster.connected(None, cpus=1):
+    print(*(listening() - before))
+"""
+
+
+@pytest.mark.slow
+def test_ray_that_is_started_here_listens_on_the_loopback_alone():
+    done = subprocess.run([sys.executable, "-P", "-c", WITH_A_RAY], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    hosts = [address.partition(":")[0] for address in done.stdout.split()]
+    assert len(hosts) > 3
+    assert set(hosts) <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}

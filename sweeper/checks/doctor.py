@@ -16,6 +16,7 @@ from sweeper.checks.finding import Finding, problem, problem_of
 from sweeper.errors import SweepError
 from sweeper.isolated import ask
 from sweeper.ledger.home import Home
+from sweeper.limits import read_limits
 from sweeper.provenance import DISTRIBUTION, namesake
 
 if TYPE_CHECKING:  # loaded where it is used: it needs what may be broken
@@ -34,7 +35,7 @@ class Subject:
         tracking_uri: None for the database in the home.
         address: Of a Ray cluster; None for none.
         space: A search space whose needs are to be compared; None for none.
-        workers: Populations trained at a time; None for one per processor.
+        workers: Populations trained at a time; None for one per processor that may be used.
         auth_mode: RAY_AUTH_MODE, None where it is not set.
         run_id: MLFLOW_RUN_ID, None where it is not set.
         environment: The variables that a Ray reads which is started here.
@@ -128,7 +129,7 @@ def _browser() -> Iterator[Finding]:
 
 
 def _machine(subject: Subject) -> Iterator[Finding]:
-    limits = machine.read_limits()
+    limits = read_limits()
     yield machine.processors(limits)
     yield machine.memory(limits)
     yield machine.home(subject.home)
@@ -157,6 +158,6 @@ def _outside(subject: Subject) -> Iterator[Finding]:
 def _needs(subject: Subject, loaded: LoadedSpec) -> Iterator[Finding]:
     from sweeper.driver.estimate import estimate
 
-    limits = machine.read_limits()
-    needed = estimate(loaded, subject.workers or limits.cpus)
+    limits = read_limits()
+    needed = estimate(loaded, subject.workers or limits.workers)
     yield from machine.needs(needed.memory_bytes, needed.disk_bytes, limits, machine.free_bytes(subject.home))

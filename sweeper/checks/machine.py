@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.checks.finding import Finding, fine, problem, problem_of, warning
 from sweeper.errors import HomeError
 from sweeper.ledger.home import Home
+from sweeper.limits import Limits
 
 #: File systems that other machines write to as well; any `fuse.…` but the local ones counts too.
 _NETWORK = frozenset((
@@ -29,107 +28,21 @@ DRIVER_BYTES = 2**30
 _LITTLE_DISK_BYTES, _NO_DISK_BYTES = 2**30, 2**26
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What this process may use.
-
-    Attributes:
-        cpus: Processors of the machine.
-        usable_cpus: What the container or the affinity leaves of them.
-        memory_bytes: Memory of the machine, or of the container where that is less.
-        available_bytes: What is free of it now, as far as is known.
-        container: What limits memory or processors, in words; empty for nothing.
-    """
-
-    cpus: int
-    usable_cpus: float
-    memory_bytes: int
-    available_bytes: int
-    container: str = ""
-
-
-def read_limits(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup"), cpus: int | None = None) -> Limits:
-    """Return what this process may use, by the files of the kernel.
-
-    Args:
-        proc: Where `meminfo` and `self/cgroup` are.
-        cgroups: Where control groups are mounted, of version 1 or 2.
-        cpus: Processors of the machine; None asks the system.
-    """
-    lines = (proc / "meminfo").read_text(encoding="utf-8").splitlines()
-    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if rest.split()}
-    total, available = kib["MemTotal"] * 1024, kib.get("MemAvailable", kib["MemTotal"]) * 1024
-    of_machine = cpus or os.cpu_count() or 1
-    usable = float(min(of_machine, len(os.sched_getaffinity(0)))) if cpus is None else float(of_machine)
-    notes = []
-    for folder in _groups(proc, cgroups, "memory"):
-        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
-        if limit is not None and limit < total:
-            used = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
-            total, available = int(limit), min(available, int(limit - used))
-            notes.append("memory")
-    for folder in _groups(proc, cgroups, "cpu"):
-        quota = _quota(folder)
-        if quota is not None and quota < usable:
-            usable = quota
-            notes.append("processors")
-    return Limits(of_machine, usable, total, max(available, 0), " and ".join(dict.fromkeys(notes)))
-
-
-def _groups(proc: Path, cgroups: Path, controller: str) -> list[Path]:
-    """Return the folders of this process's control group and of all above it: each may set a limit."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    found = [cgroups, cgroups / controller]
-    for line in lines:
-        _, names, path = line.split(":", 2)
-        if names and controller not in names.split(","):
-            continue
-        base = cgroups / names if names else cgroups
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        found += [base.joinpath(*parts[:length]) for length in range(len(parts) + 1)]
-    return list(dict.fromkeys(found))
-
-
-def _number(folder: Path, *names: str) -> float | None:
-    for name in names:
-        try:
-            return float((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return None
-
-
-def _quota(folder: Path) -> float | None:
-    """Return how many processors a control group may use at a time."""
-    try:
-        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
-        return float(quota) / float(period)
-    except (OSError, ValueError):
-        pass
-    used, period_us = _number(folder, "cpu.cfs_quota_us"), _number(folder, "cpu.cfs_period_us")
-    return used / period_us if used is not None and period_us and used > 0 else None
-
-
 def processors(limits: Limits) -> Finding:
-    """Compare the processors of the machine with those that this process may use."""
+    """Say how many processors this process may use: so many workers there are by default."""
     if limits.usable_cpus >= limits.cpus:
         return fine("processors", f"{limits.cpus}, so that many workers by default")
-    workers = max(1, int(limits.usable_cpus))
-    return warning(
+    return fine(
         "processors",
-        f"this machine has {limits.cpus}, but this process may use {limits.usable_cpus:g} of them "
-        f"({'a container' if 'processors' in limits.container else 'its affinity'} says so)",
-        f"Workers would wait for each other: give --workers {workers}.",
+        f"this process may use {limits.usable_cpus:g} of this machine's {limits.cpus}, as {limits.cpus_by} says: "
+        f"by default there {'is 1 worker' if limits.workers == 1 else f'are {limits.workers} workers'}",
     )
 
 
 def memory(limits: Limits) -> Finding:
     """Say how much memory there is; whether it is enough depends on the spec."""
-    of = "of this container" if "memory" in limits.container else "of this machine"
-    found = f"{_gib(limits.available_bytes)} free {of}'s {_gib(limits.memory_bytes)}"
+    by = f", as {limits.memory_by} says" if limits.memory_by else ""
+    found = f"{_gib(limits.available_bytes)} free of {_gib(limits.memory_bytes)}{by}"
     if limits.memory_bytes < 2 * DRIVER_BYTES:
         return warning(
             "memory", found, "Driver, Ray and MLflow take about 1 GiB without any training: use --workers 1."

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from sweeper import sqlite_uri, storage
 from sweeper.checks.finding import Finding, fine
+from sweeper.credentials import redacted
 from sweeper.errors import SweepError
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.tracking.mlflow.places import folder_of
 from sweeper.tracking.mlflow.reader import artifact_place
-from sweeper.tracking.redaction import redacted
 
 
 def parts_outside(folder: SweepFolder, tracking_uri: str) -> list[str]:

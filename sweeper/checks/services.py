@@ -164,8 +164,8 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
         uri: Where MLflow is.
         versions: Of MLflow, that a server may have.
     """
+    from sweeper.credentials import redacted
     from sweeper.tracking.mlflow.client import connect, schema_problem
-    from sweeper.tracking.redaction import redacted
 
     scheme = urlsplit(uri).scheme
     file = sqlite_file(uri)
@@ -197,7 +197,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 def server(uri: str, versions: SpecifierSet) -> Finding:
     """Ask a tracking server for its version."""
-    from sweeper.tracking.redaction import redacted
+    from sweeper.credentials import redacted
 
     shown, check = redacted(uri), "tracking server"
     try:
@@ -206,7 +206,7 @@ def server(uri: str, versions: SpecifierSet) -> Finding:
         return _http_problem(shown, error)
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        text = "no answer within seconds" if isinstance(reason, socket.timeout) else redacted(str(reason))
+        text = "no answer within seconds" if isinstance(reason, socket.timeout) else redacted(str(reason), uri)
         return problem(
             check,
             f"{shown} cannot be reached: {text}",

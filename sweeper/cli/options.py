@@ -94,7 +94,10 @@ def _workers(text: str) -> int:
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        "--workers", parser=_workers, metavar="N", help="Populations trained at a time. Default: one per CPU."
+        "--workers",
+        parser=_workers,
+        metavar="N",
+        help="Populations trained at a time. Default: one per CPU that this process may use.",
     ),
 ]
 AddressOption = Annotated[

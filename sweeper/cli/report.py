@@ -38,10 +38,10 @@ def report(
     path = output or Path(f"{name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
+    from sweeper.credentials import redacted
     from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
     from sweeper.tracking.mlflow.recorder import store_report
-    from sweeper.tracking.redaction import redacted
 
     uri = tracking_of(name, home, tracking_uri)
     page = made(load(name, uri), human or ()).encode()

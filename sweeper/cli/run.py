@@ -37,9 +37,11 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.options import known_sweep as _sweep
 from sweeper.cli.options import print_json as _print_json
+from sweeper.cli.secrecy import refuse_secrets
 from sweeper.errors import ClusterLostError, SweepError
 from sweeper.exit_codes import STOPPED, ExitCode
 from sweeper.imports import import_problem
+from sweeper.limits import read_limits
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.driver import Summary
@@ -61,7 +63,7 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
     from sweeper.cli import tables
     from sweeper.driver.estimate import estimate as estimated
 
-    count = workers or os.cpu_count() or 1
+    count = workers or read_limits().workers
     estimate = estimated(loaded, count)
     if as_json:
         values = {
@@ -219,7 +221,7 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
 
 
 def _shown_uri(sweep: Sweep) -> str:
-    from sweeper.tracking.redaction import redacted
+    from sweeper.credentials import redacted
 
     return redacted(sweep.tracking_uri)
 
@@ -239,6 +241,7 @@ def main() -> None:
     # Until a sweep runs, see `live.stop_signals`.
     before = signal.signal(signal.SIGINT, lambda *_: sys.exit(STOPPED["SIGINT"]))
     try:
+        refuse_secrets(sys.argv[1:])
         app()
     except SweepError as error:
         print(f"sweeper: {error}", file=sys.stderr)

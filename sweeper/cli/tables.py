@@ -96,7 +96,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
         table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
     table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
-    time = f"{duration(estimate.train_s)} of training on {workers} workers, plus start-up"
+    time = f"{duration(estimate.train_s)} of training on {sheet.counted(workers, 'worker')}, plus start-up"
     if estimate.grows:
         time = f"at least {time}: windows grow"
     elif estimate.ends_early:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TypeVar
 from sweeper.driver.needs import population_size
 from sweeper.execution.contention import others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
+from sweeper.limits import read_limits
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
 
@@ -63,13 +63,13 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     largest = populations if spec.search is None else form_populations(_largest_settings(spec), side_by_side)
     probes = {kind: forecast.probe(those[0].settings) for kind, those in _kinds(largest).items()}
     checkpoint_bytes = sum(probes[kind].checkpoint_bytes * len(those) for kind, those in _kinds(largest).items())
-    processors = os.cpu_count() or 1
+    processors = read_limits().workers
     busy = min(workers, len(populations))
     others = others_at_work()
     took = dict[str, float]()
     for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
         probed = _spread(those, _LOOKED_AT)
-        seconds = forecast.seconds([one.settings for one in probed], spec.shown, busy)
+        seconds = forecast.seconds([one.settings for one in probed], spec.shown, min(busy, processors))
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)

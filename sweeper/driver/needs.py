@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
+from sweeper.limits import read_limits
 from sweeper.spec import SweepSpec, WindowKind
 from sweeper.training import forecast
 from sweeper.training.forecast import MemoryBudget, TaskFacts
@@ -170,4 +170,5 @@ def largest_group(spec: SweepSpec) -> int:
 
 def this_machine() -> Node:
     """Return what this machine has for populations; of GPUs only those that torch can use."""
-    return Node("this machine", Resources(os.cpu_count() or 1, forecast.usable_gpus(), forecast.memory_bytes()))
+    limits = read_limits()
+    return Node("this machine", Resources(limits.workers, forecast.usable_gpus(), limits.memory_bytes))

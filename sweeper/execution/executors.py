@@ -24,6 +24,7 @@ from sweeper.execution.ray_folder import ray_folder
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
+from sweeper.limits import read_limits
 
 #: A head is asked so often, and is lost when it has been silent for so long: after 60 s Ray itself ends the process.
 HEAD_EVERY_S, HEAD_PATIENCE_S = 5.0, 40.0
@@ -122,7 +123,7 @@ class RayExecutor:
         """
         if self._workers:
             return math.ceil(min(self._workers, jobs) * each)
-        return max(1, math.ceil(jobs * each)) if jobs * each < (os.cpu_count() or 1) else None
+        return max(1, math.ceil(jobs * each)) if jobs * each < read_limits().workers else None
 
     @contextmanager
     def joined(self, shared: Shared) -> Iterator[Machines | None]:

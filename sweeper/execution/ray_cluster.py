@@ -30,6 +30,7 @@ from sweeper.execution.node_check import look
 from sweeper.execution.ray_folder import own_folder, socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
 from sweeper.execution.worker import asked, packed, travel_by_value
+from sweeper.limits import read_limits
 
 #: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
 NODE_PATIENCE_S = 90.0
@@ -74,7 +75,7 @@ def connected(
     try:
         if address is None:
             folder = stack.enter_context(own_folder(os.environ))
-            _start(folder, cpus or os.cpu_count(), modules, is_given_up)
+            _start(folder, cpus or read_limits().workers, modules, is_given_up)
         else:
             ray.init(
                 address=address,

@@ -22,6 +22,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sweeper.credentials import login_of, redacted
 from sweeper.errors import HomeError, SweepBusyError
 from sweeper.ledger.damage import WAY_OUT, read_only
 from sweeper.ledger.optuna_tables import newest_tables
@@ -68,7 +69,7 @@ def shared_url(url: str) -> str:
             problem = "an @ within a password must be written %40"
     if problem or parsed is None:
         raise HomeError(
-            f"--ledger takes the URL of a PostgreSQL database, {_FORM}, but got {_hidden(url)}: {problem}. "
+            f"--ledger takes the URL of a PostgreSQL database, {_FORM}, but got {redacted(url)}: {problem}. "
             "Leave it out to keep the ledger in the home, in SQLite."
         )
     return parsed.render_as_string(hide_password=False)
@@ -76,17 +77,14 @@ def shared_url(url: str) -> str:
 
 def without_password(url: str) -> str:
     """Return the URL of a database without its password: to be shown and kept."""
+    if ":" in (login := login_of(url)):  # taken out by ourselves: others would end a password at its first @ or /
+        url = url.replace(f"://{login}@", f"://{login.partition(':')[0]}@", 1)
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        return _hidden(url)
+        return redacted(url)
     # `URL.set` takes None for "as it is".
     return parsed._replace(password=None).difference_update_query(["password"]).render_as_string()
-
-
-def _hidden(url: str) -> str:
-    """Return no more than what can be told apart from a password in a URL that cannot be parsed."""
-    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1…", re.sub("://.*@", "://…@", url))
 
 
 def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> optuna.storages.RDBStorage:
@@ -245,7 +243,8 @@ def opening(url: str, sweep: str) -> Iterator[None]:
     except SweepBusyError:
         raise
     except (*DATABASE_ERRORS, ImportError, RuntimeError, AssertionError) as error:
-        reason = first_line(error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error)
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        reason = redacted(first_line(cause), url)
         way_out = WAY_OUT
         if _is_shared(url):
             reason, way_out = _shared_problem(reason, error)
@@ -266,7 +265,7 @@ def _shared_problem(reason: str, error: BaseException) -> tuple[str, str]:
     if "password" in told or "authentication" in told or "pg_hba" in told or ("role" in told and "not exist" in told):
         return (
             reason,
-            "Name user and password with --ledger or SWEEPER_LEDGER, or the password in ~/.pgpass.",
+            "Name the user with --ledger, and the password in PGPASSWORD or ~/.pgpass; SWEEPER_LEDGER takes both.",
         )
     if "database" in told and "does not exist" in told:
         return reason, "Make it with `createdb`, or name another one with --ledger."

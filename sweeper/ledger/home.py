@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeper import sqlite_uri, storage
+from sweeper.credentials import secrets_of
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
 from sweeper.ledger import kept_places
@@ -292,7 +293,7 @@ class SweepFolder:
 
     def keep_tracking_uri(self, uri: str) -> None:
         """Note the tracking URI for later commands; of one that carries a password only that there was one."""
-        if sqlite_uri.file_of(uri) is None and ("@" in uri or re.search("(?i)[?&](password|token)=", uri)):
+        if sqlite_uri.file_of(uri) is None and ("@" in uri or secrets_of(uri)):
             uri = NOT_KEPT
         self._keep("tracking.txt", kept_places.tracking_as_noted(uri, self.path))
 

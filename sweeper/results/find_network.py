@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import storage
+from sweeper.credentials import redacted
 from sweeper.errors import HomeError, NoNetworkError, QueryError, SweepError, TrackingError, UnknownSweepError
 from sweeper.ledger.home import Home
 from sweeper.ledger.open import read_ledger
-from sweeper.tracking.redaction import redacted
 from sweeper.tracking.trackers import reader_of
 from sweeper.training import network_file
 from sweeper.trial import State, TrialRecord

@@ -1,19 +1,11 @@
-"""What is said of MLflow's failures: no credentials, and the way in where a server refuses one. Loads nothing."""
+"""What is said where a server of MLflow refuses whoever asks, with the way in. Loads nothing."""
 
 from __future__ import annotations
 
-import re
+from sweeper.credentials import redacted
 
 #: What a server says to a name that it was not told to answer to.
 _OTHER_HOST = "Invalid Host header"
-
-
-def redacted(text: str) -> str:
-    """Return a text without the user names and passwords of the URIs in it."""
-    text = re.sub(r"(://)[^\s/]*@", r"\1***@", text)
-    # A password with a slash that was not written %2F: then what stands before the slash is no port.
-    text = re.sub(r"(://)(?!\[)[^\s/@:]*:(?!\d+/)[^\s/@]*/\S*@", r"\1***@", text)
-    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
 
 
 def refusal(uri: str, doing: str, error: Exception) -> str:

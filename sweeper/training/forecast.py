@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sweeper import model
 from sweeper.errors import SpecError
+from sweeper.limits import read_limits
 from sweeper.model.checkpoint import save_state
-from sweeper.model.compute import machine_bytes, torch_facts, use_threads
+from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
 from sweeper.spec import Setting
@@ -121,18 +122,13 @@ def memory_budget(tasks: Mapping[str, TaskFacts]) -> MemoryBudget:
     return MemoryBudget(
         pixels=max(task.pixels for task in tasks.values()),
         network_bytes=max(task.network_bytes for task in tasks.values()),
-        machine_bytes=machine_bytes(),
+        machine_bytes=read_limits().memory_bytes,
     )
 
 
 def usable_gpus() -> int:
     """Return how many GPUs of this machine torch can use."""
     return len(torch_facts()["devices"])
-
-
-def memory_bytes() -> int:
-    """Return the memory of this machine, as far as this process may use it."""
-    return machine_bytes()
 
 
 def files(settings: Sequence[Setting]) -> dict[str, int]:

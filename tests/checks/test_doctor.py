@@ -23,6 +23,7 @@ from sweeper.checks.finding import Verdict
 from sweeper.cli import run as cli
 from sweeper.errors import SpecError
 from sweeper.isolated import ask
+from sweeper.limits import Limits
 from sweeper.provenance import DISTRIBUTION, namesake, own_version
 from tests.support.local_cluster import local_cluster
 
@@ -159,54 +160,17 @@ def test_browser_that_is_missing_is_a_warning_that_names_where_it_was_looked_for
 # --- the machine ------------------------------------------------------------------------------------
 
 
-def write(folder, **files):
-    for name, text in files.items():
-        path = folder / name.replace("__", "/").replace("DOT", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-@pytest.fixture
-def kernel(tmp_path):
-    """The kernel's files of a machine with 8 processors and 64 GiB."""
-    write(tmp_path / "proc", meminfo=f"MemTotal: {64 * 2**20} kB\nMemAvailable: {60 * 2**20} kB\nHugePages: 0\n")
-    return tmp_path
-
-
-def limits(kernel):
-    return machine.read_limits(kernel / "proc", kernel / "cgroup", cpus=8)
-
-
-def test_machine_without_a_container_has_all_of_itself(kernel):
-    found = limits(kernel)
-    assert (found.cpus, found.usable_cpus, found.memory_bytes, found.available_bytes) == (8, 8, 64 * GIB, 60 * GIB)
-    assert told(machine.processors(found)) == ("ok", "8, so that many workers by default", "")
-    assert told(machine.memory(found))[:2] == ("ok", "60.0 GiB free of this machine's 64.0 GiB")
-
-
-def test_limits_of_a_container_count_in_both_versions_of_control_groups(kernel):
-    group = {"memoryDOTmax": f"{4 * GIB}", "memoryDOTcurrent": f"{GIB}", "cpuDOTmax": "150000 100000"}
-    write(kernel / "cgroup", **group)
-    write(kernel / "proc", self__cgroup="0::/\n")
-    assert limits(kernel) == machine.Limits(8, 1.5, 4 * GIB, 3 * GIB, "memory and processors")
-    verdict, found, way_out = told(machine.processors(limits(kernel)))
-    assert (verdict, "may use 1.5 of them (a container" in found, "--workers 1" in way_out) == ("warning", True, True)
-    assert "of this container's 4.0 GiB" in machine.memory(limits(kernel)).found
-
-
-def test_limits_of_a_group_below_the_root_and_of_those_above_it_count(kernel):
-    write(kernel / "proc", self__cgroup="4:memory:/jobs/one\n3:cpu,cpuacct:/jobs\n0::/\n")
-    write(kernel / "cgroup", memory__jobs__memoryDOTlimit_in_bytes=f"{2 * GIB}")
-    write(kernel / "cgroup", memory__jobs__one__memoryDOTlimit_in_bytes="9223372036854771712")
-    quota = {"cpu,cpuacct__jobs__cpuDOTcfs_quota_us": "200000", "cpu,cpuacct__jobs__cpuDOTcfs_period_us": "100000"}
-    write(kernel / "cgroup", **quota)
-    found = limits(kernel)
-    assert (found.memory_bytes, found.usable_cpus) == (2 * GIB, 2)
-
-
-def test_unlimited_container_limits_nothing(kernel):
-    write(kernel / "cgroup", memoryDOTmax="max\n", cpuDOTmax="max 100000\n", cpu__cpuDOTcfs_quota_us="-1")
-    assert limits(kernel) == machine.Limits(8, 8, 64 * GIB, 60 * GIB)
+def test_processors_are_said_with_who_leaves_them_and_so_many_workers_there_are():
+    whole = Limits(8, 8, 64 * GIB, 60 * GIB)
+    assert told(machine.processors(whole)) == ("ok", "8, so that many workers by default", "")
+    assert told(machine.memory(whole))[:2] == ("ok", "60.0 GiB free of 64.0 GiB")
+    part = Limits(8, 1.5, 4 * GIB, 3 * GIB, "Slurm", "Slurm")
+    assert told(machine.processors(part)) == (
+        "ok",
+        "this process may use 1.5 of this machine's 8, as Slurm says: by default there is 1 worker",
+        "",
+    )
+    assert told(machine.memory(part))[1] == "3.0 GiB free of 4.0 GiB, as Slurm says"
 
 
 def test_home_is_written_locked_and_left_as_it_was(tmp_path):
@@ -265,7 +229,7 @@ def test_file_system_of_this_machine_is_known(tmp_path):
 
 
 def test_what_a_sweep_needs_is_compared_with_what_there_is():
-    here = machine.Limits(8, 8, 16 * GIB, 8 * GIB)
+    here = Limits(8, 8, 16 * GIB, 8 * GIB)
 
     def verdicts(memory, disk):
         return [told(finding)[0] for finding in machine.needs(memory, disk, here, 10 * GIB)]

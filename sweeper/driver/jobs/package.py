@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
+from sweeper.credentials import SECRET_NAME, secrets_of
 from sweeper.errors import ClusterError
 from sweeper.provenance import PACKAGE, write_note
 from sweeper.spec import DIGITS, LoadedSpec, read_yaml
 
 #: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
 DEFAULT_HOME = "~/sweeps"
-
-#: Names of variables and parameters that are nobody's business.
-_SECRET = re.compile(r"(?i)pass|token|secret|credential|(access|api|account|private)_?key|sas$|sig(nature)?$")
 
 #: Name of the spec's file in a driver's working directory.
 _SPEC = "spec.yaml"
@@ -80,14 +77,7 @@ class Locations:
 
 def _refuse_secret(option: str, uri: str | None, instead: str) -> None:
     """Refuse a URI with a password or key in it."""
-    try:
-        parts = urlsplit(uri or "")
-        secret = ":" in parts.netloc.rpartition("@")[0] or any(
-            _SECRET.search(name) for name, _ in parse_qsl(parts.query)
-        )
-    except ValueError:
-        secret = False
-    if secret:
+    if secrets_of(uri or ""):
         raise ClusterError(
             f"{option} carries a password or key, which Ray would show to everyone who sees its jobs. Leave it out of "
             f"the address, and set it in the environment of the cluster's nodes: {instead}."
@@ -134,7 +124,7 @@ def runtime_environment(file: Path | None) -> Mapping[str, Any]:
         raise ClusterError(f"--runtime-env {file}: env_vars must map names to values. Correct it.")
     if "working_dir" in found:
         raise ClusterError(f"--runtime-env {file} names a working_dir, which is this project's. Take it out.")
-    if secrets := sorted(name for name in map(str, variables) if _SECRET.search(name)):
+    if secrets := sorted(name for name in map(str, variables) if SECRET_NAME.search(name)):
         raise ClusterError(
             f"--runtime-env {file} sets {', '.join(secrets)}, which Ray would show to everyone who sees its jobs. "
             "Set it in the environment of the cluster's nodes instead."

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sweeper.credentials import redacted
 from sweeper.errors import ClusterError, UnknownSweepError
 from sweeper.provenance import extra
 
@@ -261,7 +262,7 @@ def _refuse_silence(address: str) -> None:
         parts, port = urlsplit(""), 0
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port or parts.username:
         raise ClusterError(
-            f"--address takes the address of a cluster's job server, http://HEAD:8265, but got {_hidden(address)}. "
+            f"--address takes the address of a cluster's job server, http://HEAD:8265, but got {redacted(address)}. "
             "(HOST:PORT without http:// is what `sweeper run --address` takes, to drive a sweep from here.)"
         )
     try:
@@ -271,10 +272,6 @@ def _refuse_silence(address: str) -> None:
             f"no job server can be reached at {address}: {error}. Check the address; a Ray head has one with the "
             "packages of `ray[default]`, on port 8265."
         ) from error
-
-
-def _hidden(address: str) -> str:
-    return re.sub("//[^/]*@", "//***@", address)
 
 
 def _not_let_in(address: str, said: str) -> str:

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from sweeper import cache, sqlite_uri
+from sweeper.credentials import redacted
 from sweeper.errors import SweepError, TrackingError
 from sweeper.tracking.mlflow.places import location_in, root_beside
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
 from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
 from sweeper.tracking.mlflow.stored import Artifacts, Stored
 from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
-from sweeper.tracking.redaction import redacted, refusal
+from sweeper.tracking.redaction import refusal
 
 if TYPE_CHECKING:
     # Under their own names again: other rooms take these types from here.
@@ -329,7 +330,7 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
             raise
         if refused := refusal(uri, doing, error):
             raise TrackingError(refused) from None
-        reason = redacted(str(error)).strip().splitlines() or [type(error).__name__]
+        reason = redacted(str(error), uri).strip().splitlines() or [type(error).__name__]
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
             "and that the URI is right; what is missing is mirrored again by `sweeper mirror`."
@@ -425,7 +426,7 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
             if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
                 raise TrackingError(refused) from None
             raise TrackingError(
-                f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error))}). "
+                f"the artifact {path} of run {run_id} cannot be read ({redacted(str(error), client.tracking_uri)}). "
                 "Read it where the artifacts are, or store it again with `sweeper mirror`."
             ) from None
 

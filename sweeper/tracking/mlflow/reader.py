@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from sweeper.analysis.fronts import Front, front_key
 from sweeper.analysis.trials import StoredTrials, read_aims
+from sweeper.credentials import login_of, redacted
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.measurements import Goal
 from sweeper.tracking.live import LiveState
@@ -36,7 +36,6 @@ from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.tracking.recorder import StoredSweep
-from sweeper.tracking.redaction import redacted
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Experiment, MlflowClient, Run
@@ -240,7 +239,7 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
             name, ascending = quote(f"metrics.`{first.name}`"), str(first.goal is Goal.MINIMIZE).lower()
             page += f"?orderByKey={name}&orderByAsc={ascending}&workflowType=machine_learning"
     if urlsplit(tracking_uri).scheme in ("http", "https"):
-        return None, f"{re.sub('://[^/]*@', '://', tracking_uri).rstrip('/')}/{page}"
+        return None, f"{tracking_uri.replace(f'://{login_of(tracking_uri)}@', '://').rstrip('/')}/{page}"
     command = (
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
         f"--backend-store-uri {shlex.quote(redacted(tracking_uri))}"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.analysis.fronts import Front
+from sweeper.credentials import redacted
 from sweeper.errors import QueryError, TrackingError
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
@@ -60,7 +61,6 @@ from sweeper.tracking.recorder import (
     require_finished,
     shortened,
 )
-from sweeper.tracking.redaction import redacted
 from sweeper.trial import State, TrialRecord
 
 if TYPE_CHECKING:

@@ -1,0 +1,134 @@
+"""What this process may use of its machine: by the kernel, by a container, and by Slurm. All that counts asks here.
+
+What is planned, what is started and what is said of a machine must agree, so all of it counts the same processors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: What may leave less of a machine, in the words of a sentence.
+_AFFINITY, _CONTAINER, _SLURM = "its affinity", "its control group, or container,", "Slurm"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What this process may use.
+
+    Attributes:
+        cpus: Processors of the machine.
+        usable_cpus: What is left of them by the affinity, the control groups and Slurm; a quota may be a fraction.
+        memory_bytes: Memory of the machine, or what a control group or Slurm leaves of it.
+        available_bytes: What is free of it now, as far as is known.
+        cpus_by, memory_by: What leaves the least, in words; empty where nothing limits.
+    """
+
+    cpus: int
+    usable_cpus: float
+    memory_bytes: int
+    available_bytes: int
+    cpus_by: str = ""
+    memory_by: str = ""
+
+    @property
+    def workers(self) -> int:
+        """How many workers have a processor each: that many there are by default."""
+        return max(1, int(self.usable_cpus + 1e-6))
+
+
+def read_limits(
+    proc: Path = Path("/proc"),
+    cgroups: Path = Path("/sys/fs/cgroup"),
+    cpus: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Limits:
+    """Return what this process may use, by the files of the kernel and the variables of Slurm.
+
+    Args:
+        proc: Where `meminfo` and `self/cgroup` are.
+        cgroups: Where control groups are mounted, of version 1 or 2.
+        cpus: Processors of the machine, all of which this process may run on; None asks the system.
+        environment: Variables; None takes those of this process.
+    """
+    named = os.environ if environment is None else environment
+    total, available = _memory(proc)
+    of_machine = cpus or os.cpu_count() or 1
+    on = of_machine if cpus is not None else len(os.sched_getaffinity(0))  # a cpuset is in it too
+    usable, cpus_by = float(of_machine), ""
+    quotas = [quota for folder in _groups(proc, cgroups, "cpu") if (quota := _quota(folder)) is not None]
+    slurm_cpus = _count(named, "SLURM_CPUS_ON_NODE") or _count(named, "SLURM_CPUS_PER_TASK")
+    for limit, who in ((on, _AFFINITY), (min(quotas, default=None), _CONTAINER), (slurm_cpus, _SLURM)):
+        if limit is not None and 0 < limit < usable:
+            usable, cpus_by = float(limit), who
+    memory_by = ""
+    for folder in _groups(proc, cgroups, "memory"):
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
+        if limit is not None and limit < total:
+            used = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
+            total, available, memory_by = int(limit), min(available, int(limit - used)), _CONTAINER
+    slurm_bytes = _slurm_bytes(named, slurm_cpus)
+    if slurm_bytes is not None and slurm_bytes < total:
+        total, available, memory_by = slurm_bytes, min(available, slurm_bytes), _SLURM
+    return Limits(of_machine, usable, total, max(available, 0), cpus_by, memory_by)
+
+
+def _memory(proc: Path) -> tuple[int, int]:
+    """Return how much memory the machine has, and how much of it is free."""
+    lines = (proc / "meminfo").read_text(encoding="utf-8").splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if rest.split()}
+    return kib["MemTotal"] * 1024, kib.get("MemAvailable", kib["MemTotal"]) * 1024
+
+
+def _count(named: Mapping[str, str], variable: str) -> int | None:
+    """Return a whole number above 0 that a variable holds; None where it holds none."""
+    text = named.get(variable, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) else None
+
+
+def _slurm_bytes(named: Mapping[str, str], cpus: int | None) -> int | None:
+    """Return the memory that Slurm gives on this node; its variables are in MiB, and 0 is all of it."""
+    mib = _count(named, "SLURM_MEM_PER_NODE")
+    if mib is None and cpus is not None and (each := _count(named, "SLURM_MEM_PER_CPU")):
+        mib = each * cpus
+    return mib * 2**20 if mib else None
+
+
+def _groups(proc: Path, cgroups: Path, controller: str) -> list[Path]:
+    """Return the folders of this process's control group and of all above it: each may set a limit."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    found = [cgroups, cgroups / controller, cgroups / "unified"]
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names and controller not in names.split(","):
+            continue
+        bases = [cgroups / names, cgroups / controller] if names else [cgroups, cgroups / "unified"]
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        found += [base.joinpath(*parts[:length]) for base in bases for length in range(len(parts) + 1)]
+    return list(dict.fromkeys(found))
+
+
+def _number(folder: Path, *names: str) -> float | None:
+    for name in names:
+        try:
+            return float((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return None
+
+
+def _quota(folder: Path) -> float | None:
+    """Return how many processors a control group may use at a time."""
+    try:
+        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        return float(quota) / float(period)
+    except (OSError, ValueError):
+        pass
+    used, period_us = _number(folder, "cpu.cfs_quota_us"), _number(folder, "cpu.cfs_period_us")
+    return used / period_us if used is not None and period_us and used > 0 else None
