@@ -6,14 +6,12 @@ what is trained: probes are part of what is measured.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -215,9 +213,6 @@ def without(network: Lattice, images: Images, parts: Sequence[str]) -> dict[str,
     return {name: float(np.mean(value, dtype=np.float64)) for name, value in values.items()}
 
 
-def to_parquet(table: pa.Table, key: str) -> bytes:
-    """Return the rows of a trial as the content of one file; repeated words and levels take next to nothing there."""
-    facts = {"sweeper": json.dumps({"format": FORMAT, "key": key})}
-    sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(facts), sink, compression="zstd")
-    return sink.getvalue()
+def described(table: pa.Table, key: str) -> pa.Table:
+    """Return the rows of a trial with what they do not say themselves, to be stored."""
+    return table.replace_schema_metadata({"sweeper": json.dumps({"format": FORMAT, "key": key})})

@@ -64,6 +64,7 @@ ROOMS = {
 #: Files that may import more than their room, and the only files of their room that may import a package.
 ALONE = {
     ("sweeper/storage.py", "pyarrow"): "file systems of any kind",
+    ("sweeper/sealed.py", "pyarrow"): "tables that several rooms store",
     ("sweeper/driver/jobs/server.py", "ray"): "the job server's own client",
     ("sweeper/checks/probe.py", "kaleido"): "asks in a process of its own whether there is a browser",
     ("sweeper/tracking/mlflow/client.py", "mlflow"): "",

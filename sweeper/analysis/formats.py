@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from sweeper.analysis.columns import unit
 from sweeper.errors import QueryError
+from sweeper.sealed import unsealed
 
 #: What queries return, under a name that other rooms can use without pyarrow.
 ArrowTable = pa.Table
@@ -99,7 +100,7 @@ def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
         QueryError: If it is something else, or damaged.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table = unsealed(data)
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         int(facts["format"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeper.analysis.formats import METADATA_KEY, parquet_bytes, read_parquet
+from sweeper.analysis.formats import METADATA_KEY, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
 from sweeper.analysis.points import completed, points_table
 from sweeper.errors import QueryError
 from sweeper.measurements import WALLS, Goal, Objective
+from sweeper.sealed import sealed
 from sweeper.trial import TrialRecord
 
 #: Written into every stored front; raise it when an older sweeper could misread a newer file.
@@ -70,7 +71,7 @@ class Front:
             "hypervolume": self.hypervolume,
             "is_chosen": self.is_chosen,
         }
-        return parquet_bytes(self.table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)}))
+        return sealed(self.table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)}))
 
     @staticmethod
     def from_parquet_bytes(data: bytes) -> Front:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from sweeper.analysis.formats import parquet_bytes, read_parquet
+from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.points import axis_column, axis_values, completed, concatenated, probe_names
 from sweeper.errors import QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
+from sweeper.sealed import sealed
 from sweeper.trial import Outcome, State, TrialRecord
 
 #: Written into every stored table; raise it when an older sweeper could misread a newer file.
@@ -136,7 +137,7 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 def to_parquet_bytes(table: pa.Table) -> bytes:
     """Return a table of trials as one Parquet file."""
-    return parquet_bytes(table)
+    return sealed(table)
 
 
 def from_parquet_bytes(data: bytes) -> pa.Table:

@@ -15,9 +15,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sweeper import storage
+from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.fronts import Front, compute_fronts
 from sweeper.checks.guarantee import Guarantee, judged
-from sweeper.errors import TrackingError
+from sweeper.errors import QueryError, TrackingError
 from sweeper.ledger.again import attempts
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.open import read_ledger
@@ -282,6 +284,7 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
     if evidence.driver:  # its mirror may be behind
         return broken
     finished, again = evidence.finished, f"`sweeper mirror {name}`"
+    broken[f"not as it was written ({again})"] = list(mirror.damaged)
     former = {key for key, run in mirror.committed.items() if key in finished and evidence.is_former(key, run)}
     broken[f"with the run of a former attempt ({again})"] = sorted(former)
     missing = sorted(finished.keys() - mirror.committed.keys())
@@ -355,9 +358,21 @@ def networks(evidence: Evidence) -> _Broken:
             broken["the network of another trial"].append(key)
         elif description.get("measurement") != record.measurement or description.get("setting") != record.setting:
             broken["a network with another setting or measurement than the ledger's"].append(key)
+        if evidence.spec.probes:
+            _look_at_probes(evidence.folder.probes(key), key, broken)
     if not evidence.driver:
         broken["a torn file that was left behind"] = [path.name for path in evidence.folder.leftovers()]
     return broken
+
+
+def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
+    """Read what a network does with each image under probes."""
+    try:
+        read_parquet(storage.read_bytes(location) or b"", "probes")
+    except QueryError as error:
+        broken["what it does under probes cannot be used"].append(f"{key} ({str(error).partition('. ')[0]})")
+    except OSError:
+        broken["without what it does under probes"].append(key)
 
 
 def checkpoints(evidence: Evidence) -> _Broken:

@@ -24,6 +24,7 @@ from sweeper.model import train as train_networks
 from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
 from sweeper.provenance import software
 from sweeper.rules import FACT, RULES
+from sweeper.sealed import sealed
 from sweeper.spec import Setting
 from sweeper.training.checkpoints import Checkpoints
 from sweeper.training.inputs import complexity_of, growth_of, load_task, members_of, training_of, window_of
@@ -220,7 +221,8 @@ def _probed(
             continue
         _refuse_superseded(job.lease)
         try:
-            storage.write_bytes(job.probe_files[member], probing.to_parquet(table, job.keys[member]))
+            rows = sealed(probing.described(table, job.keys[member]), "zstd")
+            storage.write_bytes(job.probe_files[member], rows)
         except OSError as error:
             if error.errno in _DISK_FULL:
                 raise

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError, TrackingError
-from sweeper.tracking.mlflow.client import FRONT, KIND, TRIAL_KEY, connect, experiment_of, search_runs, translated
+from sweeper.tracking.mlflow.client import (
+    FRONT,
+    KIND,
+    TRIAL_KEY,
+    connect,
+    downloaded,
+    experiment_of,
+    search_runs,
+    translated,
+)
 from sweeper.tracking.mlflow.reader import download_front
 from sweeper.tracking.mlflow.runs import (
     COMMITTED,
     IDENTITY,
+    SPECS,
     STATUSES,
     front_marks,
     time_of,
@@ -40,6 +51,7 @@ class Mirror:
         fronts: By a front's key: the stored front, or why it cannot be read.
         members: By task: keys of the trials whose runs are tagged as being on its front.
         in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
+        damaged: Files of the sweep that are not as they were written.
     """
 
     statuses: Sequence[str] = ()
@@ -50,6 +62,7 @@ class Mirror:
     fronts: Mapping[str, Front | str] = field(default_factory=dict)
     members: Mapping[str, set[str]] = field(default_factory=dict)
     in_table: Mapping[str, int] = field(default_factory=dict)
+    damaged: Sequence[str] = ()
 
     @property
     def committed(self) -> dict[str, Run]:
@@ -90,7 +103,22 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
             fronts={task: _front(client, parents[0].info.run_id, mark) for task, mark in marks.items()},
             members=members,
             in_table=_in_table(client, parents[0]),
+            damaged=_damaged(client, parents[0]),
         )
+
+
+def _damaged(client: MlflowClient, parent: Run) -> list[str]:
+    """Return which files of the spec have another digest than was noted, or cannot be read."""
+    found = []
+    for path, tag in SPECS.items():
+        if (noted := parent.data.tags.get(tag)) is None:  # of an earlier version
+            continue
+        try:
+            if hashlib.sha256(downloaded(client, parent.info.run_id, path)).hexdigest() != noted:
+                found.append(path)
+        except TrackingError:
+            found.append(path)
+    return found
 
 
 def _in_table(client: MlflowClient, parent: Run) -> dict[str, int]:

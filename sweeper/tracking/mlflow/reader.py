@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from sweeper.tracking.mlflow.client import (
     sweep_experiments,
     translated,
 )
-from sweeper.tracking.mlflow.runs import AIMS, LIVE, front_marks, network_path
+from sweeper.tracking.mlflow.runs import AIMS, LIVE, SPECS, front_marks, network_path
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
@@ -69,7 +70,7 @@ class MlflowReader:
         """Return what is kept of the sweep in short texts, by name."""
         with self._reading("read the facts of") as (_, run):
             tags = run.data.tags if run else {}
-            left_out = (AIMS, PARTS, LIVE)
+            left_out = (AIMS, PARTS, LIVE, *SPECS.values())
             kept = {n: value for n, value in tags.items() if n not in left_out and not n.startswith(f"{FRONT}.")}
             return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
 
@@ -135,7 +136,14 @@ class MlflowReader:
             folder = path.rpartition("/")[0]
             if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
                 return None
-            return downloaded(client, str(run.info.run_id), path)
+            data = downloaded(client, str(run.info.run_id), path)
+            noted = run.data.tags.get(SPECS.get(path, ""))
+            if noted is not None and hashlib.sha256(data).hexdigest() != noted:
+                raise QueryError(
+                    f"{path} of sweep '{self._sweep}' in {self.address} is not as it was written: its digest is "
+                    f"another one. Store it again with `sweeper mirror {self._sweep}`."
+                )
+            return data
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | Stored, Run | None]]:

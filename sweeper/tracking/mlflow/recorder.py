@@ -8,6 +8,7 @@ not written and is completed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ from sweeper.tracking.mlflow.runs import (
     COMMITTED,
     IDENTITY,
     LIVE,
+    SPECS,
     STATUSES,
     attempt_of,
     front_mark,
@@ -124,9 +126,11 @@ class MlflowRecorder:
             self._parent_id = self._own_parent(sweep)
             tags = {f"sweeper.{name}": shortened(value) for name, value in sweep.facts.items()}
             tags |= {KIND: "sweep", SWEEP: sweep.name, AIMS: sweep.aims}
+            specs = dict(zip(SPECS, (sweep.spec_text.encode(), sweep.spec_json.encode()), strict=True))
+            tags |= {SPECS[path]: hashlib.sha256(data).hexdigest() for path, data in specs.items()}
             write_batches(self._client, self._parent_id, tags=tags)
-            upload(self._client, self._parent_id, "spec.yaml", sweep.spec_text.encode())
-            upload(self._client, self._parent_id, "spec_resolved.json", sweep.spec_json.encode())
+            for path, data in specs.items():
+                upload(self._client, self._parent_id, path, data)
             self._load_runs()
             parent = self._client.get_run(self._parent_id)
             self._table = TrialParts(self._client, parent)

@@ -28,6 +28,9 @@ LIVE = "sweeper.live"
 #: The tag that says which attempt of a trial a run mirrors.
 ATTEMPT = "sweeper.attempt"
 
+#: The tags with the digests of the spec's two files, by their paths.
+SPECS = {"spec.yaml": "sweeper.sha256.spec", "spec_resolved.json": "sweeper.sha256.spec_resolved"}
+
 #: The status of a trial's run, which is its commit mark.
 STATUSES = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAILED: "FAILED"}
 COMMITTED = tuple(STATUSES.values())
