@@ -176,7 +176,8 @@ def _table(state: LiveState, width: int) -> Table:
 
 def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
     """Return a state with as many tasks as so many lines hold; long names take several."""
-    room = _room(_shown(_rows(state.at_most(0))), width)  # numbers are never longer than their sums
+    # No count is longer than their sum, which is shown where some are folded; other values are as long as they are.
+    room = _room(_shown([*state.tasks, state.at_most(0).rest]), width)
     fitting = state if len(state.tasks) <= lines else state.at_most(max(lines - 1, 1))
     while len(fitting.tasks) > 1:
         names = _names(fitting, _rows(fitting), room)

@@ -352,8 +352,8 @@ def test_ledger_that_is_no_database_is_named(mistaken, place):
     folder.path.mkdir(parents=True)
     (folder.path / "ledger.db").write_bytes(b"not a database at all" * 100)
     message = mistaken("status", "mine")
-    assert "the ledger of sweep 'mine' cannot be opened: " in message
-    assert f"{place}/sweeps/mine/ledger.db" in message
+    file = f"{place}/sweeps/mine/ledger.db"
+    assert f"the ledger {file} of sweep 'mine' is damaged: it is no SQLite database" in message
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "two", "1.5"])

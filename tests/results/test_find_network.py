@@ -172,7 +172,7 @@ def test_ledger_that_cannot_be_read_hides_no_trial_of_another_sweep(tmp_path):
     torn.path.mkdir()
     (torn.path / "ledger.db").write_bytes(b"no database" * 100)
     assert find_network(home, key).sweep == "whole"
-    with pytest.raises(HomeError, match="'torn' cannot be opened"):
+    with pytest.raises(HomeError, match="'torn' is damaged"):
         find_network(home, "ffffffff")
 
 
