@@ -235,16 +235,18 @@ def test_user_who_may_only_read_a_sweep_cannot_go_on_with_it(team, become, tmp_p
     assert Sweep("mine", tmp_path / "home").mirror().is_mirrored
 
 
-def test_login_in_the_address_works_and_is_kept_nowhere(team, sweeper, tmp_path, become):
+def test_login_in_the_address_works_and_is_kept_nowhere(team, sweeper, tmp_path, become, monkeypatch):
     become("alice")
     in_address = team.uri.replace("://", "://alice:alice's%20w0rd%2Ffor%40it@")
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         os.environ.pop(name)  # the fixture puts back what was before it
     assert run(tmp_path / "home", in_address, name="addressed").is_mirrored
     assert Home(tmp_path / "home").sweep("addressed").tracking_uri == NOT_KEPT
-    code, out, err = sweeper("pareto", "addressed", "--tracking-uri", in_address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", in_address)  # on a command line everybody could read it
+    code, out, err = sweeper("pareto", "addressed")
     assert (code, "accuracy" in out) == (0, True), err
-    code, out, err = sweeper("pareto", "addressed", "--tracking-uri", in_address.replace("w0rd", "word"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", in_address.replace("w0rd", "word"))
+    code, out, err = sweeper("pareto", "addressed")
     assert (code, out) == (2, "")
     assert f"MLflow at {team.uri.replace('://', '://***@')} asks for a user and a password" in err
     assert "mend the login in the address" in err

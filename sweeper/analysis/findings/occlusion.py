@@ -63,7 +63,8 @@ def lacking(probes: Collection[Probe]) -> list[str]:
 def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
     """Return what the networks of one task and one halting rule say, which no occluded image was shown in training.
 
-    Those whose steps the window bounds are left out: with parts hidden they could not take more.
+    Those that take as many steps for most whole images as they ever take are left out: with parts hidden they could not
+    take more.
 
     Args:
         networks: Complete trials, of that task and rule.
@@ -71,8 +72,8 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
         task, rule: What they are called.
     """
     rng = np.random.default_rng(0)
-    every, networks = len(networks), networks.take(~networks.limited["time"])
-    censored = f"{every - len(networks)} of {every} networks are bounded by the steps of their window"
+    every, networks = len(networks), networks.take([not _is_bounded(looks[key]) for key in networks.key])
+    censored = f"{every - len(networks)} of {every} networks take as many steps for most whole images as for any"
     if 2 * len(networks) < every or not len(networks):
         return [
             Part(CLAIM, EFFECT, rule, task, Estimate(math.nan), UNIT, LEAST, networks=len(networks), lacks=censored)
@@ -118,6 +119,11 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
             },
         )
     ]
+
+
+def _is_bounded(of: Mapping[Probe, Look]) -> bool:
+    """Tell whether a network takes as many steps for most whole images as it ever takes."""
+    return bool(np.median(of[WHOLE].steps) >= max(look.steps.max() for look in of.values()))
 
 
 def _at(of: Mapping[Probe, Look], kind: str, level: float) -> Probe:
