@@ -158,6 +158,7 @@ class RayExecutor:
             if self._started is not None:
                 stack.callback(self._started.leave)  # it stops while the source ends what it has to
                 is_there = self._started.result()
+                ray_cluster.take_back_signals()
             elif self._is_joined:
                 is_there = True
             else:

@@ -164,7 +164,17 @@ def refuse_long_sockets() -> None:
 def _signal_handlers() -> dict[signal.Signals, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    return {number: handler for number, handler in found.items() if handler is not None}
+
+
+def take_back_signals() -> None:
+    """Have Python's own handlers called again, once a Ray has started in another thread.
+
+    The one that Ray puts in their place calls them as well, and has the process aborted some seconds later.
+    """
+    for number, handler in _signal_handlers().items():
+        signal.signal(number, handler)
 
 
 def lost_here() -> str:
