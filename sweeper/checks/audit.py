@@ -368,11 +368,15 @@ def networks(evidence: Evidence) -> _Broken:
 def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
     """Read what a network does with each image under probes."""
     try:
-        read_parquet(storage.read_bytes(location) or b"", "probes")
+        data = storage.read_bytes(location)
+        if data is None:
+            broken["without what it does under probes"].append(key)
+        else:
+            read_parquet(data, "probes")
     except QueryError as error:
         broken["what it does under probes cannot be used"].append(f"{key} ({str(error).partition('. ')[0]})")
-    except OSError:
-        broken["without what it does under probes"].append(key)
+    except OSError as error:
+        broken["what it does under probes cannot be used"].append(f"{key} ({error.strerror})")
 
 
 def checkpoints(evidence: Evidence) -> _Broken:

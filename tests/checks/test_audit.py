@@ -20,10 +20,12 @@ from sweeper.checks.guarantee import MOST_NAMED
 from sweeper.checks.outside import outside
 from sweeper.cli import run as cli
 from sweeper.driver.sweep import Sweep
+from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
+from sweeper.results.loaded_sweep import LoadedSweep
 from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.client import connect, upload
 from sweeper.tracking.mlflow.reader import MlflowReader
@@ -160,6 +162,37 @@ def test_flipped_byte_in_a_network_is_found(swept):
     (said,) = swept.broken()[NETWORKS]
     assert said.startswith(f"1 × a network that cannot be used: {swept.key()} (")
     assert list(swept.broken()) == [NETWORKS]
+
+
+@pytest.mark.slow
+def test_files_of_images_that_are_gone_or_changed_are_named(asked):
+    folder = Home(Path(asked.removeprefix("sqlite:///")).parent).sweep("asked")
+    record = next(iter(LoadedSweep(MlflowReader(asked, "asked")).records))
+    path = Path(folder.probes(record.key))
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+        (said,) = audit(folder, asked)[NETWORKS].said
+        assert said.startswith(f"1 × what it does under probes cannot be used: {record.key} (")
+        path.unlink()
+        assert audit(folder, asked)[NETWORKS].said == [f"1 × without what it does under probes: {record.key}"]
+    finally:
+        path.write_bytes(content)
+    assert audit(folder, asked)[NETWORKS].holds is True
+
+
+@pytest.mark.parametrize("name", ["spec.yaml", "spec_resolved.json"])
+def test_changed_spec_in_mlflow_is_named_and_not_answered_from(swept, name):
+    Sweep("smoke", swept.home).mirror()  # into the copy
+    (file,) = (swept.home / "artifacts").rglob(name)
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"smoke", b"smoky", 1))
+    with pytest.raises(QueryError, match=f"{name} of sweep 'smoke' .* is not as it was written.*sweeper mirror smoke"):
+        MlflowReader(swept.uri, "smoke").artifact(name)
+    assert any(name in line for said in swept.broken().values() for line in said)
+    Sweep("smoke", swept.home).mirror()
+    assert MlflowReader(swept.uri, "smoke").artifact(name) == content
+    assert swept.broken() == {}
 
 
 def test_network_of_another_trial_is_found(swept):

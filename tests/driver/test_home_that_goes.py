@@ -17,6 +17,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 from sweeper.training.train import train_population
+from tests.support.disks import small_disk
 
 #: How long a driver may take to end; nothing is concluded from how long it took.
 PATIENCE_S = 600
@@ -141,17 +142,8 @@ def test_home_that_comes_back_is_gone_on_with(home):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small file system of its own."""
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a disk of its own needs a mount: root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a disk of its own cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    while os.path.ismount(folder):  # also what a test has mounted over it
-        subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
+    with small_disk(tmp_path / "disk", "64m") as folder:
+        yield folder
 
 
 def unmounted(home):

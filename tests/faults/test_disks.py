@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -12,22 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.faults.rig import HALF, eventually, workers
+from tests.support.disks import small_disk
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def disk(tmp_path):
-    """A small file system of its own, mounted on a folder."""
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a disk of its own needs a mount: root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"a disk of its own cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
+    with small_disk(tmp_path / "disk", "24m") as folder:
+        yield folder
 
 
 def fill(path):
