@@ -25,7 +25,7 @@ from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage
 from sweeper.tracking.trackers import reader_of
 
-#: What a job ended with some of whose trials had failed, up to version 0.2.
+#: What a job ended with some of whose trials had failed, before version 0.2.
 _FORMERLY_FAILED = 1
 
 #: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
