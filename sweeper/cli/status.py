@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -52,21 +52,21 @@ def status(
         else:
             print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
         return
-    from sweeper.driver.sweep import Sweep
     from sweeper.ledger.home import Home
+    from sweeper.ledger.standing import standing_of
 
-    names = [checked(name)] if name is not None else Home(home).sweeps()
-    sweeps = [Sweep(one, home, ledger=ledger) for one in names]
-    rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
+    place = Home(home, None, ledger)
+    names = [checked(name)] if name is not None else place.sweeps()
+    found = [standing_of(place.known(one)) for one in names]
     if as_json:
-        found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
-        if name is not None and (earlier := sweeps[0].earlier):
-            found[0]["measured"] = str(earlier)
-        print_json(found[0] if name is not None else found)
+        told = [{"name": one.name, **vars(one.counts), "driver": one.driver} for one in found]
+        if name is not None and (earlier := found[0].earlier):
+            told[0]["measured"] = str(earlier)
+        print_json(told[0] if name is not None else told)
     elif name is not None:
-        Console().print(tables.status_table(*rows[0]))
-        say_earlier(sweeps[0].earlier)
-    elif rows:
-        Console().print(tables.sweeps_table(rows))
+        Console().print(tables.status_table(found[0].name, found[0].counts, found[0].driver))
+        say_earlier(found[0].earlier)
+    elif found:
+        Console().print(tables.sweeps_table([(one.name, one.counts, one.driver) for one in found]))
     else:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")

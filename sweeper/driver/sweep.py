@@ -21,12 +21,12 @@ from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.ledger.again import repeatable
 from sweeper.ledger.counts import Counts
+from sweeper.ledger.drive import drive_ledger, keep_shared_ledger, with_files_of
 from sweeper.ledger.home import Drive, Home, this_driver
 from sweeper.ledger.ledger import Ledger
-from sweeper.ledger.open import drive_ledger, keep_shared_ledger, read_ledger, with_files_of
+from sweeper.ledger.standing import Standing, standing_of
 from sweeper.ledger.studies import create_ledger
 from sweeper.provenance import sweep_facts
-from sweeper.rules import EarlierRules, earlier_rules
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
 from sweeper.tracking.trackers import recorder_of
@@ -223,7 +223,9 @@ class Sweep:
         """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
         self._home.known(self.name)
         with self._driving() as (lease, planned):
-            return self._mirror(planned or read_ledger(self._folder), lease, recorder)
+            if planned is None:
+                raise HomeError(f"the ledger of sweep {self.name!r} has gone: {self._folder.path / 'ledger.db'}.")
+            return self._mirror(planned, lease, recorder)
 
     def _mirror(self, ledger: Ledger, lease: Drive, recorder: Recorder | None) -> Summary:
         driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
@@ -255,27 +257,20 @@ class Sweep:
         self._folder.make_ledger(create_ledger)
         return Ledger(self._folder.ledger_url, self.name, this_driver())
 
+    @property
+    def standing(self) -> Standing:
+        """How it stands: counts, who drives it, and by which rules it is measured."""
+        return standing_of(self._home.known(self.name))
+
     def counts(self) -> Counts:
         """Return how many trials stand where. Trials that a dead driver left running are waiting."""
-        folder = self._home.known(self.name)
-        with closing(read_ledger(folder)) as ledger:
-            counts = ledger.counts()
-            return counts if folder.driver or ledger.driver else counts.without_driver()
-
-    @property
-    def earlier(self) -> EarlierRules | None:
-        """The rules that it is trained and measured by, where they are not today's."""
-        with closing(read_ledger(self._home.known(self.name))) as ledger:
-            return earlier_rules(ledger.rules)
+        return self.standing.counts
 
     @property
     def driver(self) -> str | None:
         """Who drives this sweep now, in words; None if nobody does."""
         folder = self._home.known(self.name)
-        if folder.driver or not folder.has_shared_ledger:
-            return folder.driver
-        with closing(read_ledger(folder)) as ledger:
-            return ledger.driver
+        return self.standing.driver if folder.has_shared_ledger and not folder.driver else folder.driver
 
 
 def _said_again(wanted: Iterable[Outcome], tried: Mapping[Outcome, int]) -> str:

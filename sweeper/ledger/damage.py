@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
-
-import optuna
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import HomeError, SpecError
 
@@ -29,6 +26,12 @@ WAY_OUT = (
     "Restore it from a copy. What MLflow holds of the sweep can still be asked for with `sweeper pareto` and `sweeper "
     "trials`; a new sweep needs another --name."
 )
+
+#: What SQLite says of a file that was damaged.
+_MALFORMED = ("malformed", "not a database", "no such table", "no such column")
+
+#: Asks a ledger's database with SQL; gives no rows where it cannot be asked.
+Ask = Callable[[str], Iterable[Sequence[Any]]]
 
 #: What reading attributes that hold something else raises: Optuna's decoder, and whoever takes their parts.
 _MISREAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, SpecError)
@@ -69,14 +72,31 @@ def _problem_of(path: Path) -> str:
     return f"it lacks the tables {', '.join(missing)}" if missing else ""
 
 
+def database_problem(sweep: str, what: str, cause: str) -> HomeError:
+    """Return the error of a ledger whose database has refused.
+
+    Args:
+        sweep: Name of the sweep.
+        what: What cannot be done: `read` or `written`.
+        cause: What the database said.
+    """
+    way_out = (
+        f"Trials without an outcome stay waiting. Free the disk or the lock on it, or start its server, then "
+        f"`sweeper resume {sweep}`."
+    )
+    if any(word in cause for word in _MALFORMED):
+        way_out = WAY_OUT
+    return HomeError(f"the ledger of sweep {sweep!r} cannot be {what}: {cause}. {way_out}")
+
+
 @contextmanager
-def understood(sweep: str, where: str, storage: optuna.storages.RDBStorage | None = None) -> Iterator[None]:
+def understood(sweep: str, where: str, ask: Ask | None = None) -> Iterator[None]:
     """Turn what reading an attribute raises that holds something else into one sentence.
 
     Args:
         sweep: Name of the sweep.
-        where: What is read, in words, where the storage does not tell more.
-        storage: Searched for what is torn.
+        where: What is read, in words, where the database does not tell more.
+        ask: Searches the database for what is torn.
 
     Raises:
         HomeError: With the row and the attribute.
@@ -84,7 +104,7 @@ def understood(sweep: str, where: str, storage: optuna.storages.RDBStorage | Non
     try:
         yield
     except _MISREAD as error:
-        torn = _torn(storage) if storage is not None else ""
+        torn = _torn(ask) if ask is not None else ""
         said = torn or f"{where} holds something else than was written ({_said(error)})"
         raise HomeError(f"the ledger of sweep {sweep!r} is damaged: {said}. {WAY_OUT}") from error
 
@@ -94,8 +114,8 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def _torn(storage: optuna.storages.RDBStorage) -> str:
-    """Return in words which attribute of an Optuna storage is no JSON; empty for none."""
+def _torn(ask: Ask) -> str:
+    """Return in words which attribute of Optuna's tables is no JSON; empty for none."""
     queries = (
         "SELECT study_name, '', key, value_json FROM study_user_attributes JOIN studies USING (study_id)",
         "SELECT study_name, number, key, value_json FROM trial_user_attributes "
@@ -103,15 +123,11 @@ def _torn(storage: optuna.storages.RDBStorage) -> str:
         "SELECT study_name, number, param_name, distribution_json FROM trial_params "
         "JOIN trials USING (trial_id) JOIN studies USING (study_id)",
     )
-    try:
-        with storage.engine.connect() as connection:
-            for query in queries:
-                for study, number, name, value in connection.execute(text(query)):
-                    try:
-                        json.loads(value)
-                    except (ValueError, TypeError):
-                        row = f"row {number} of {study}" if number != "" else str(study)
-                        return f"the attribute {name} of {row} is torn, no JSON"
-    except SQLAlchemyError:
-        pass
+    for query in queries:
+        for study, number, name, value in ask(query):
+            try:
+                json.loads(value)
+            except (ValueError, TypeError):
+                row = f"row {number} of {study}" if number != "" else str(study)
+                return f"the attribute {name} of {row} is torn, no JSON"
     return ""

@@ -26,10 +26,8 @@ from sweeper.credentials import login_of, redacted
 from sweeper.errors import HomeError, SweepBusyError
 from sweeper.ledger.damage import WAY_OUT, read_only
 from sweeper.ledger.optuna_tables import newest_tables
+from sweeper.ledger.sqlite_studies import SQLITE_TIMEOUT_S
 from sweeper.provenance import extra
-
-#: How long a reader or writer waits for the SQLite file while another one writes.
-SQLITE_TIMEOUT_S = 60
 
 #: What a database raises, as itself or wrapped by Optuna.
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)

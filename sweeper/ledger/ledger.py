@@ -18,30 +18,29 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from sweeper.errors import SpecMismatchError, UnknownSweepError
-from sweeper.ledger.again import ended_so, new_attempts, newest
-from sweeper.ledger.counts import Counts, count
+from sweeper.errors import SpecMismatchError
+from sweeper.ledger.again import ended_so
 from sweeper.ledger.damage import understood
+from sweeper.ledger.new_rows import new_attempts, new_rows
 from sweeper.ledger.optuna_tables import NewRow
 from sweeper.ledger.populations import Population, form_populations
+from sweeper.ledger.reading import LedgerReader
 from sweeper.ledger.revision import Revision
 from sweeper.ledger.rows import (
-    FrozenTrial,
-    Row,
+    StoredTrial,
     checked,
     content_of,
     finite,
     is_waiting,
-    new_rows,
     outcome_of,
     population_of,
     record_of,
     row_key,
-    row_of,
+    state_of,
 )
 from sweeper.ledger.studies import RowChange, Studies
 from sweeper.measurements import Objective
-from sweeper.rules import FACT, RULES, rules_in
+from sweeper.rules import FACT, RULES
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
@@ -54,8 +53,8 @@ HEARD_EVERY_MS = 60_000
 PLANNED_AT_ONCE = 200
 
 
-class Ledger:
-    """The ledger of one sweep.
+class Ledger(LedgerReader):
+    """The ledger of one sweep, to be written.
 
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
@@ -69,65 +68,10 @@ class Ledger:
     """
 
     def __init__(self, url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> None:
-        self.sweep = sweep
-        self._studies = Studies(url, sweep, holder, only_reads=only_reads)
-
-    def close(self) -> None:
-        """Let go of the storage, and of the sweep where this is its driver."""
-        self._studies.close()
-
-    @property
-    def identity(self) -> str:
-        """Which sweep of this name it is; empty before one is planned."""
-        return self.facts.get("identity", "")
-
-    @property
-    def driver(self) -> str | None:
-        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
-        return self._studies.driver
+        self._studies: Studies = Studies(url, sweep, holder, only_reads=only_reads)
+        super().__init__(sweep, self._studies)
 
     # ---- planning ------------------------------------------------------------------------------------------------
-
-    @property
-    def revisions(self) -> list[Revision]:
-        """Every spec this sweep was planned from, the first one first; empty if no plan was begun."""
-        # All studies carry all of them: where a crash cut the writing short, one has more than another.
-        noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
-        with understood(self.sweep, "the spec that it was planned from"):
-            return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
-
-    @property
-    def planned_spec(self) -> LoadedSpec | None:
-        """The spec this sweep was last planned from; None if no plan was begun."""
-        revisions = self.revisions
-        return revisions[-1].loaded if revisions else None
-
-    @property
-    def spec(self) -> SweepSpec:
-        """The spec this sweep was last planned from.
-
-        Raises:
-            UnknownSweepError: If the sweep was never planned.
-        """
-        planned = self.planned_spec
-        if planned is None:
-            raise UnknownSweepError(
-                f"sweep {self.sweep!r} was never planned to the end. Start it again with `sweeper run`."
-            )
-        return planned.spec
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """What was noted for the whole sweep when each part of it was planned; empty before."""
-        facts: dict[str, str] = {}
-        for revision in self.revisions:
-            facts = {**revision.facts, **facts}
-        return facts
-
-    @property
-    def rules(self) -> int:
-        """The number of the rules that its trials are trained and measured by; today's where nothing is planned."""
-        return rules_in(self.facts) if self.revisions else RULES
 
     def refuse_other(self, loaded: LoadedSpec) -> None:
         """Check that this sweep was planned from the same spec, or from one that has grown into this, or not at all.
@@ -256,7 +200,7 @@ class Ledger:
         for task in self._studies.tasks:
             # By population and key: a new attempt stands where the former one stood, in the order of the checkpoint;
             # one that has left its population is still a member, as it ended there.
-            rows: dict[str, dict[str, FrozenTrial]] = {}
+            rows: dict[str, dict[str, StoredTrial]] = {}
             for trial in self._studies.trials(task):
                 rows.setdefault(trial.user_attrs["plan"]["population"], {})[row_key(trial)] = trial
             for key, trials in rows.items():
@@ -331,7 +275,7 @@ class Ledger:
             ]
             self._studies.change(population.task, changes)
 
-    def _open_rows(self, population: Population) -> list[FrozenTrial]:
+    def _open_rows(self, population: Population) -> Sequence[StoredTrial]:
         return self._studies.rows(population.task, self._open_numbers(population))
 
     def _open_numbers(self, population: Population) -> list[int]:
@@ -387,7 +331,7 @@ class Ledger:
             changes = [
                 _end(number, checked(its, objectives), objectives)
                 for number, its in zip(numbers, ended.values(), strict=True)
-                if not before[number].state.is_finished()
+                if not state_of(before[number]).is_finished
             ]
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
         records = [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers]
@@ -438,37 +382,10 @@ class Ledger:
             self._studies.change(population.task, changes)
         return parts
 
-    # ---- reading -------------------------------------------------------------------------------------------------
-
-    def records(self, task: str | None = None) -> list[TrialRecord]:
-        """Return every trial by its newest attempt, in plan order; of one task if asked."""
-        tasks = self._studies.tasks if task is None else [task]
-        return [self._record(name, trial) for name in tasks for trial in self._newest(name)]
-
-    def _newest(self, task: str) -> list[FrozenTrial]:
-        trials = self._studies.trials(task)
-        with understood(self.sweep, f"the plan of a row of task {task!r}"):
-            return newest(trials)
-
-    def _record(self, task: str, trial: FrozenTrial) -> TrialRecord:
-        with understood(self.sweep, f"row {trial.number} of task {task!r}"):
-            return record_of(self.sweep, task, trial)
-
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
         rows = self._studies.rows(population.task, population.numbers)
         return [self._record(population.task, row) for row in rows]
-
-    def counts(self) -> Counts:
-        """Return how many trials stand where."""
-        planned = self.planned_spec
-        return count(self.records(), planned.spec.planned if planned else 0)
-
-    def rows(self) -> list[Row]:
-        """Return every row as it stands, also those that nothing else would show, such as former attempts."""
-        return [
-            row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
-        ]
 
 
 def _end(number: int, ended: Ended, objectives: Sequence[Objective]) -> RowChange:

@@ -6,90 +6,60 @@ homes that choose the same name never mix; and a home that is told to resume a s
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sweeper.errors import HomeError, UnknownSweepError
 from sweeper.ledger.damage import refuse_damaged
-from sweeper.ledger.database import shared_url, without_password
 from sweeper.ledger.home import SweepFolder
-from sweeper.ledger.kept_places import storage_as_meant
-from sweeper.ledger.ledger import Ledger
+from sweeper.ledger.reading import LedgerReader
+from sweeper.ledger.sqlite_studies import SqliteStudies
+
+# Optuna and SQLAlchemy are imported where they are needed: a file is read without them.
 
 
-def read_ledger(folder: SweepFolder) -> Ledger:
+def read_ledger(folder: SweepFolder) -> LedgerReader:
     """Open the ledger of a planned sweep, to read it.
 
     Raises:
         HomeError: If it cannot be opened, or is another sweep's.
         UnknownSweepError: If a shared one has no such sweep.
     """
-    if not folder.has_shared_ledger:
-        refuse_damaged(folder.path / "ledger.db", folder.name)
-    ledger = Ledger(_url(folder), folder.name, only_reads=True)
-    if folder.has_shared_ledger:
-        _refuse_stranger(folder, ledger)
-        if not ledger.identity:
-            raise UnknownSweepError(
-                f"there is no sweep {folder.name!r} in the ledger {without_password(folder.ledger_url)}. "
-                "Name the right database with --ledger, or start it with `sweeper run`."
-            )
+    return _read_shared(folder) if folder.has_shared_ledger else _read_file(folder)
+
+
+def _read_file(folder: SweepFolder) -> LedgerReader:
+    path = folder.path / "ledger.db"
+    refuse_damaged(path, folder.name)
+    found = SqliteStudies(path, folder.name)
+    if found.are_known:
+        return LedgerReader(folder.name, found)
+    found.close()
+
+    from sweeper.ledger.studies import Studies
+
+    return LedgerReader(folder.name, Studies(folder.ledger_url, folder.name, only_reads=True))
+
+
+def _read_shared(folder: SweepFolder) -> LedgerReader:
+    from sweeper.ledger.database import shared_url, without_password
+    from sweeper.ledger.studies import Studies
+
+    ledger = LedgerReader(folder.name, Studies(shared_url(folder.ledger_url), folder.name, only_reads=True))
+    refuse_stranger(folder, ledger)
+    if not ledger.identity:
+        raise UnknownSweepError(
+            f"there is no sweep {folder.name!r} in the ledger {without_password(folder.ledger_url)}. "
+            "Name the right database with --ledger, or start it with `sweeper run`."
+        )
     return ledger
 
 
-def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | None:
-    """Open the ledger of a sweep as its driver; None if there is no file yet.
-
-    Args:
-        folder: The sweep's folder, locked by this driver.
-        holder: This driver, in words.
-        takes_on: Whether to go on with a sweep that another home has planned in a shared ledger.
+def refuse_stranger(folder: SweepFolder, ledger: LedgerReader) -> None:
+    """Check that a sweep of this name is the one that this home has planned or taken on.
 
     Raises:
-        HomeError: If it cannot be opened, or is another sweep's.
-        SweepBusyError: If another driver works on this sweep.
+        HomeError: If it is another one.
     """
-    if not folder.has_shared_ledger:
-        if folder.named_ledger:
-            raise HomeError(
-                f"the ledger of sweep {folder.name!r} is {folder.path / 'ledger.db'} and stays there, but got --ledger "
-                f"{without_password(folder.named_ledger)}. Leave --ledger and SWEEPER_LEDGER out, or start a new sweep "
-                "with --name."
-            )
-        if not folder.is_planned:
-            return None
-        refuse_damaged(folder.path / "ledger.db", folder.name)
-        return Ledger(folder.ledger_url, folder.name, holder)
-    ledger = Ledger(_url(folder), folder.name, holder)
-    try:
-        _refuse_stranger(folder, ledger)
-        if ledger.identity and not folder.shared_ledger and not takes_on:
-            raise HomeError(
-                f"there is a sweep {folder.name!r} in the ledger {without_password(folder.ledger_url)} already, "
-                f"planned from {ledger.facts.get('home', 'another home')}. Choose another --name, or go on with that "
-                f"one here: `sweeper resume {folder.name}` with the same --ledger."
-            )
-    except BaseException:
-        ledger.close()
-        raise
-    return ledger
+    from sweeper.ledger.database import without_password
 
-
-def keep_shared_ledger(folder: SweepFolder, identity: str) -> None:
-    """Note in its folder which sweep of a shared ledger this is; the password is not kept."""
-    if folder.has_shared_ledger:
-        folder.keep_shared_ledger(without_password(_url(folder)), identity)
-
-
-def with_files_of(folder: SweepFolder, ledger: Ledger | None) -> SweepFolder:
-    """Return the folder, with the storage that the sweep was planned with where this home knows of none."""
-    known = ledger.facts.get("storage") if ledger else None
-    if not known or folder.has_files_elsewhere:
-        return folder
-    return replace(folder, storage=storage_as_meant(known, folder.path))
-
-
-def _refuse_stranger(folder: SweepFolder, ledger: Ledger) -> None:
-    """Check that a sweep of this name is the one that this home has planned or taken on."""
     ours = folder.shared_ledger.get("identity")
     if ours and ledger.identity and ledger.identity != ours:
         raise HomeError(
@@ -97,7 +67,3 @@ def _refuse_stranger(folder: SweepFolder, ledger: Ledger) -> None:
             f"{ledger.facts.get('home', 'another home')}, than the one in {folder.path}. Name its own database with "
             "--ledger, or start a new sweep with --name."
         )
-
-
-def _url(folder: SweepFolder) -> str:
-    return shared_url(folder.ledger_url) if folder.has_shared_ledger else folder.ledger_url

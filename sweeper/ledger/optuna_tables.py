@@ -4,8 +4,9 @@ Optuna's own storage takes a transaction and several queries for each attribute 
 ledger, so a population can be written in a single transaction instead. `tests/ledger/test_optuna_tables.py` compares
 what is written here with what Optuna writes itself, as its public interface reads it.
 
-The tables are Optuna's own affair: this is the only file that knows them. Where the installed Optuna has other ones,
-`are_known` says so, and `optuna_public` writes the same rows more slowly, through what Optuna documents.
+The tables are Optuna's own affair: only this file and `sqlite_studies`, which reads them, know them. Where the
+installed Optuna has other ones, `are_known` says so, and `optuna_public` writes the same rows more slowly, through what
+Optuna documents.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-#: The version of Optuna's tables that is written here.
-KNOWN_TABLES = "v3.2.0.a"
+from sweeper.ledger.sqlite_studies import KNOWN_TABLES
 
 
 @dataclass(frozen=True)

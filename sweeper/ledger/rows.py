@@ -1,65 +1,100 @@
-"""Rows of the ledger: what one Optuna trial holds, written from settings and outcomes and read back."""
+"""Rows of the ledger: what one of Optuna's trials holds, read back. Whoever only reads does without Optuna itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial as FrozenTrial  # under their own names again: the ledger takes them from here
-from optuna.trial import TrialState
+from typing import Any, Protocol
 
 from sweeper.errors import SpecError
-from sweeper.ledger.optuna_tables import NewRow as NewRow
 from sweeper.ledger.populations import Population
 from sweeper.measurements import Objective
-from sweeper.rules import FACT, RULES, rules_in
-from sweeper.search.distributions import distribution_of
-from sweeper.spec import Setting, SweepSpec, keys_of
+from sweeper.rules import RULES, rules_in
+from sweeper.spec import Setting, keys_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
-_STATES = {
-    TrialState.WAITING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAIL: State.FAILED,
+#: What we call the states of Optuna's trials, by its own names.
+STATES = {
+    "WAITING": State.WAITING,
+    "RUNNING": State.RUNNING,
+    "COMPLETE": State.COMPLETE,
+    "PRUNED": State.PRUNED,
+    "FAIL": State.FAILED,
 }
 
 
-def new_rows(
-    spec: SweepSpec, populations: Iterable[Population], notes: Mapping[str, object] | None = None
-) -> Iterator[tuple[str, list[NewRow]]]:
-    """Yield the task and the rows of each population; a search gives what the sampler noted, by setting key."""
-    known = distributions_of(spec)  # once: it goes through every value of the grid
-    for population in populations:
-        rows = []
-        for key, setting in zip(population.keys, population.settings, strict=True):
-            flat = setting.flat()
-            axes = spec.axes_in(flat)
-            ranges = {name: its for name, its in known.items() if name in axes or name == "seed"}
-            plan: dict[str, Any] = {
-                "key": key,
-                FACT: RULES,
-                "setting": flat,
-                "axes": axes,
-                "population": population.key,
-            }
-            if notes and (note := notes[setting.setting_key]):
-                plan["note"] = note
-            varied = {**axes, "seed": setting.seed}
-            rows.append(NewRow({"plan": plan}, {name: varied[name] for name in ranges}, ranges))
-        yield population.task, rows
+class StoredState(Protocol):
+    """The state of a stored trial, as Optuna has it."""
+
+    @property
+    def name(self) -> str:
+        """One of `STATES`."""
 
 
-def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
+class StoredTrial(Protocol):
+    """What is read of a stored trial: Optuna's own `FrozenTrial` is one."""
+
+    @property
+    def number(self) -> int:
+        """Its row in the study."""
+
+    @property
+    def state(self) -> StoredState:
+        """Where it stands."""
+
+    @property
+    def values(self) -> Sequence[float] | None:
+        """Of the objectives; None for none."""
+
+    @property
+    def datetime_start(self) -> datetime | None:
+        """When it began to run."""
+
+    @property
+    def datetime_complete(self) -> datetime | None:
+        """When it was finished."""
+
+    @property
+    def user_attrs(self) -> Mapping[str, Any]:
+        """The row's attributes."""
+
+
+class Source(Protocol):
+    """What a ledger is read from: one study for each task of the sweep."""
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives the sweep, in words, as far as the storage knows; a file knows nothing."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Labels of the tasks that have a study, in the order in which they were made."""
+
+    def noted(self, task: str) -> Mapping[str, Any]:
+        """Return what is noted on a task's study."""
+
+    def trials(self, task: str) -> Sequence[StoredTrial]:
+        """Return the rows of a task that the ledger wrote, in order."""
+
+    def all_trials(self, task: str) -> Sequence[StoredTrial]:
+        """Return every row of a task, also what the ledger did not write."""
+
+    def close(self) -> None:
+        """Let go of the storage."""
+
+
+def state_of(trial: StoredTrial) -> State:
+    """Return where a row stands."""
+    return STATES[trial.state.name]
+
+
+def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
     """Return what a row says."""
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
     # An outcome counts once the row is finished: both are written together.
-    ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
+    ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     setting, rules = plan["setting"], rules_in(plan)
     if rules == RULES:
         Setting.from_flat(setting)  # refuses what is damaged; what is of other rules is taken at its word
@@ -68,7 +103,7 @@ def record_of(sweep: str, task: str, trial: FrozenTrial) -> TrialRecord:
         sweep=sweep,
         task=task,
         number=trial.number,
-        state=_STATES[trial.state],
+        state=state_of(trial),
         setting=setting,
         axes=plan["axes"],
         setting_key=keys_of(setting, rules).setting_key,
@@ -113,7 +148,7 @@ class Row:
         return str(self.plan.get("key") or f"row {self.number} of {self.task}")
 
 
-def row_of(sweep: str, task: str, trial: FrozenTrial) -> Row:
+def row_of(sweep: str, task: str, trial: StoredTrial) -> Row:
     """Return a row as it stands."""
     attributes = [trial.user_attrs.get(name) for name in ("plan", "claim", "ended")]
     plan, claim, ended = (found if isinstance(found, dict) else {} for found in attributes)
@@ -122,7 +157,7 @@ def row_of(sweep: str, task: str, trial: FrozenTrial) -> Row:
     except (SpecError, KeyError, TypeError, ValueError, AttributeError):
         record = None
     values = None if trial.values is None else tuple(trial.values)
-    return Row(task, trial.number, _STATES[trial.state], values, plan, claim, ended, record)
+    return Row(task, trial.number, state_of(trial), values, plan, claim, ended, record)
 
 
 def content_of(ended: Ended) -> dict[str, Any]:
@@ -141,23 +176,23 @@ def finite(measurement: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in measurement.items() if math.isfinite(value)}
 
 
-def row_key(trial: FrozenTrial) -> str:
+def row_key(trial: StoredTrial) -> str:
     """Return the trial key of a row."""
     return str(trial.user_attrs["plan"]["key"])
 
 
-def outcome_of(trial: FrozenTrial) -> Outcome | None:
+def outcome_of(trial: StoredTrial) -> Outcome | None:
     """Return how a row ended; None where it has not, or does not say."""
-    ended = trial.user_attrs.get("ended", {}) if trial.state.is_finished() else {}
+    ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     return Outcome(ended["outcome"]) if ended else None
 
 
-def is_waiting(trial: FrozenTrial) -> bool:
+def is_waiting(trial: StoredTrial) -> bool:
     """Return whether nobody has claimed a row yet."""
-    return trial.state == TrialState.WAITING
+    return state_of(trial) is State.WAITING
 
 
-def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Population:
+def population_of(key: str, task: str, trials: Sequence[StoredTrial]) -> Population:
     """Form a population again from its rows."""
     keys = tuple(trial.user_attrs["plan"]["key"] for trial in trials)
     return Population(
@@ -166,11 +201,11 @@ def population_of(key: str, task: str, trials: Sequence[FrozenTrial]) -> Populat
         keys=keys,
         settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
         numbers=tuple(trial.number for trial in trials),
-        open={k for k, trial in zip(keys, trials, strict=True) if not trial.state.is_finished()},
+        open={k for k, trial in zip(keys, trials, strict=True) if not state_of(trial).is_finished},
         interrupted={
-            k for k, t in zip(keys, trials, strict=True) if not t.state.is_finished() and "claim" in t.user_attrs
+            k for k, t in zip(keys, trials, strict=True) if not state_of(t).is_finished and "claim" in t.user_attrs
         },
-        stopped={k for k, trial in zip(keys, trials, strict=True) if trial.state == TrialState.PRUNED},
+        stopped={k for k, trial in zip(keys, trials, strict=True) if state_of(trial) is State.PRUNED},
     )
 
 
@@ -188,24 +223,6 @@ def checked(ended: Ended, objectives: Sequence[Objective]) -> Ended:
             reason = f"objective {name!r} is {value}"
             return Ended(Outcome.NOT_FINITE, reason, ended.measurement, ended.details, ended.curve)
     return ended
-
-
-def distributions_of(spec: SweepSpec) -> dict[str, BaseDistribution]:
-    """Describe what is varied to Optuna, so that its own tools show it.
-
-    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not. Words are left to
-    the row's attribute for that reason.
-    """
-    found: dict[str, BaseDistribution] = {}
-    for name, values in {**spec.axes, "seed": (spec.seeds[0], spec.seeds[-1])}.items():
-        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-        if len(numbers) < len(values):
-            continue
-        if all(isinstance(number, int) for number in numbers):
-            found[name] = IntDistribution(int(min(numbers)), int(max(numbers)))
-        else:
-            found[name] = FloatDistribution(float(min(numbers)), float(max(numbers)))
-    return found | {name: distribution_of(given) for name, given in spec.searched.items() if given.values is None}
 
 
 def _unix_ms(when: datetime | None) -> int | None:

@@ -10,25 +10,18 @@ from typing import Any
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.errors import HomeError
 from sweeper.ledger import optuna_public, optuna_tables
-from sweeper.ledger.damage import WAY_OUT, understood
+from sweeper.ledger.damage import database_problem, understood
 from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.ledger.optuna_tables import Change, NewRow
+from sweeper.ledger.rows import STATES
 from sweeper.measurements import Objective
 from sweeper.trial import State
 
-#: What SQLite says of a file that was damaged.
-_MALFORMED = ("malformed", "not a database", "no such table", "no such column")
-
-_STATES = {
-    State.WAITING: TrialState.WAITING,
-    State.RUNNING: TrialState.RUNNING,
-    State.COMPLETE: TrialState.COMPLETE,
-    State.PRUNED: TrialState.PRUNED,
-    State.FAILED: TrialState.FAIL,
-}
+_STATES = {ours: TrialState[theirs] for theirs, ours in STATES.items()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Studies:
         self._ids: dict[str, int] = {}  # of the studies, by task
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder, only_reads=only_reads)
-            with understood(sweep, "what is noted of its tasks", self._storage):
+            with understood(sweep, "what is noted of its tasks", self._ask):
                 names = optuna.get_all_study_names(self._storage)
                 self._studies = {
                     name.removeprefix(f"{sweep}/"): optuna.load_study(study_name=name, storage=self._storage)
@@ -93,6 +86,14 @@ class Studies:
         """Labels of the tasks that have a study, in the order in which they were made."""
         return list(self._studies)
 
+    def _ask(self, query: str) -> Sequence[Sequence[Any]]:
+        """Ask the database itself; no rows where it cannot be asked."""
+        try:
+            with self._storage.engine.connect() as connection:
+                return connection.execute(text(query)).all()
+        except SQLAlchemyError:
+            return ()
+
     def make(self, task: str, objectives: Sequence[Objective]) -> None:
         """Make the study of a task, unless it is there."""
         if task not in self._studies:
@@ -105,7 +106,7 @@ class Studies:
 
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""
-        with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._storage):
+        with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._ask):
             return self._studies[task].user_attrs
 
     def note(self, task: str, name: str, value: object) -> None:
@@ -120,7 +121,7 @@ class Studies:
 
     def all_trials(self, task: str) -> list[FrozenTrial]:
         """Return every row of a task, also what the ledger did not write."""
-        with _translated(self.sweep, "read"), understood(self.sweep, f"a row of task {task!r}", self._storage):
+        with _translated(self.sweep, "read"), understood(self.sweep, f"a row of task {task!r}", self._ask):
             return self._studies[task].get_trials(deepcopy=False)
 
     def rows(self, task: str, numbers: Iterable[int]) -> list[FrozenTrial]:
@@ -184,11 +185,4 @@ def _translated(sweep: str, what: str = "written") -> Iterator[None]:
     try:
         yield
     except DATABASE_ERRORS as error:
-        cause = first_line(error.__cause__ or error)
-        way_out = (
-            f"Trials without an outcome stay waiting. Free the disk or the lock on it, or start its server, then "
-            f"`sweeper resume {sweep}`."
-        )
-        if any(word in cause for word in _MALFORMED):
-            way_out = WAY_OUT
-        raise HomeError(f"the ledger of sweep {sweep!r} cannot be {what}: {cause}. {way_out}") from error
+        raise database_problem(sweep, what, first_line(error.__cause__ or error)) from error

@@ -6,14 +6,17 @@ import json
 import sys
 
 from sweeper.isolated import answer, serve
-from sweeper.model.compute import torch_facts
+from sweeper.model.compute import torch_facts, use_threads
+from sweeper.model.forecast import reference_step_ms
 from sweeper.spec import Setting
 from sweeper.training.forecast import probe
 
 
 def torch_build() -> None:
-    """Say what torch was built for and which devices it sees."""
-    answer(torch_facts())
+    """Say what torch was built for, which devices it sees, and how fast each thing is that networks can run in."""
+    facts = torch_facts()
+    use_threads(1)
+    answer({**facts, "step_ms": {name: reference_step_ms(name) for name in facts["recurrences"]}})
 
 
 def population() -> None:

@@ -135,12 +135,16 @@ def test_gpu_that_this_build_of_torch_cannot_use_is_a_warning(tmp_path):
 def test_what_networks_run_in_is_said_and_torch_is_a_warning_that_names_the_way_out():
     (facts,) = ask(["torch"], 60)
     assert facts["recurrences"][-1] == "torch"
-    assert told(software.recurrence(facts | {"recurrences": ["avx2", "torch"]})) == (
+    assert facts["step_ms"].keys() == set(facts["recurrences"])
+    assert all(took > 0 for took in facts["step_ms"].values())
+    both = facts | {"recurrences": ["avx2", "torch"], "step_ms": {"avx2": 2.04, "torch": 5.1}}
+    assert told(software.recurrence(both)) == (
         "ok",
-        "networks run in code compiled for avx2",
+        "networks run in code compiled for avx2: a training step of eight small networks takes 2.0 ms, 2.5 times "
+        "faster than in torch",
         "",
     )
-    verdict, found, way_out = told(software.recurrence(facts | {"recurrences": ["torch"]}))
+    verdict, found, way_out = told(software.recurrence(both | {"recurrences": ["torch"]}))
     assert (verdict, found.split(",")[0]) == ("warning", "networks run in torch")
     assert "install a C compiler" in way_out
     assert told(software.recurrence("the process ended by signal 11"))[0] == "warning"

@@ -1,0 +1,65 @@
+"""The ledger of a sweep as its driver opens it: to write it, and as the only one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sweeper.errors import HomeError
+from sweeper.ledger.damage import refuse_damaged
+from sweeper.ledger.database import shared_url, without_password
+from sweeper.ledger.home import SweepFolder
+from sweeper.ledger.kept_places import storage_as_meant
+from sweeper.ledger.ledger import Ledger
+from sweeper.ledger.open import refuse_stranger
+
+
+def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | None:
+    """Open the ledger of a sweep as its driver; None if there is no file yet.
+
+    Args:
+        folder: The sweep's folder, locked by this driver.
+        holder: This driver, in words.
+        takes_on: Whether to go on with a sweep that another home has planned in a shared ledger.
+
+    Raises:
+        HomeError: If it cannot be opened, or is another sweep's.
+        SweepBusyError: If another driver works on this sweep.
+    """
+    if not folder.has_shared_ledger:
+        if folder.named_ledger:
+            raise HomeError(
+                f"the ledger of sweep {folder.name!r} is {folder.path / 'ledger.db'} and stays there, but got --ledger "
+                f"{without_password(folder.named_ledger)}. Leave --ledger and SWEEPER_LEDGER out, or start a new sweep "
+                "with --name."
+            )
+        if not folder.is_planned:
+            return None
+        refuse_damaged(folder.path / "ledger.db", folder.name)
+        return Ledger(folder.ledger_url, folder.name, holder)
+    ledger = Ledger(shared_url(folder.ledger_url), folder.name, holder)
+    try:
+        refuse_stranger(folder, ledger)
+        if ledger.identity and not folder.shared_ledger and not takes_on:
+            raise HomeError(
+                f"there is a sweep {folder.name!r} in the ledger {without_password(folder.ledger_url)} already, "
+                f"planned from {ledger.facts.get('home', 'another home')}. Choose another --name, or go on with that "
+                f"one here: `sweeper resume {folder.name}` with the same --ledger."
+            )
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def keep_shared_ledger(folder: SweepFolder, identity: str) -> None:
+    """Note in its folder which sweep of a shared ledger this is; the password is not kept."""
+    if folder.has_shared_ledger:
+        folder.keep_shared_ledger(without_password(shared_url(folder.ledger_url)), identity)
+
+
+def with_files_of(folder: SweepFolder, ledger: Ledger | None) -> SweepFolder:
+    """Return the folder, with the storage that the sweep was planned with where this home knows of none."""
+    known = ledger.facts.get("storage") if ledger else None
+    if not known or folder.has_files_elsewhere:
+        return folder
+    return replace(folder, storage=storage_as_meant(known, folder.path))

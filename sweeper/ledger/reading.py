@@ -1,0 +1,108 @@
+"""A ledger as whoever looks at a sweep needs it: what was planned, and where every trial stands. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sweeper.errors import UnknownSweepError
+from sweeper.ledger.again import newest
+from sweeper.ledger.counts import Counts, count
+from sweeper.ledger.damage import understood
+from sweeper.ledger.revision import Revision
+from sweeper.ledger.rows import Row, Source, StoredTrial, record_of, row_of
+from sweeper.rules import RULES, rules_in
+from sweeper.spec import LoadedSpec, SweepSpec
+from sweeper.trial import TrialRecord
+
+
+class LedgerReader:
+    """The ledger of one sweep, to be read.
+
+    Args:
+        sweep: Name of the sweep.
+        source: Where its rows are.
+    """
+
+    def __init__(self, sweep: str, source: Source) -> None:
+        self.sweep = sweep
+        self._studies = source
+
+    def close(self) -> None:
+        """Let go of the storage, and of the sweep where this is its driver."""
+        self._studies.close()
+
+    @property
+    def identity(self) -> str:
+        """Which sweep of this name it is; empty before one is planned."""
+        return self.facts.get("identity", "")
+
+    @property
+    def driver(self) -> str | None:
+        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        return self._studies.driver
+
+    @property
+    def revisions(self) -> list[Revision]:
+        """Every spec this sweep was planned from, the first one first; empty if no plan was begun."""
+        # All studies carry all of them: where a crash cut the writing short, one has more than another.
+        noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
+        with understood(self.sweep, "the spec that it was planned from"):
+            return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
+
+    @property
+    def planned_spec(self) -> LoadedSpec | None:
+        """The spec this sweep was last planned from; None if no plan was begun."""
+        revisions = self.revisions
+        return revisions[-1].loaded if revisions else None
+
+    @property
+    def spec(self) -> SweepSpec:
+        """The spec this sweep was last planned from.
+
+        Raises:
+            UnknownSweepError: If the sweep was never planned.
+        """
+        planned = self.planned_spec
+        if planned is None:
+            raise UnknownSweepError(
+                f"sweep {self.sweep!r} was never planned to the end. Start it again with `sweeper run`."
+            )
+        return planned.spec
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was noted for the whole sweep when each part of it was planned; empty before."""
+        facts: dict[str, str] = {}
+        for revision in self.revisions:
+            facts = {**revision.facts, **facts}
+        return facts
+
+    @property
+    def rules(self) -> int:
+        """The number of the rules that its trials are trained and measured by; today's where nothing is planned."""
+        return rules_in(self.facts) if self.revisions else RULES
+
+    def records(self, task: str | None = None) -> list[TrialRecord]:
+        """Return every trial by its newest attempt, in plan order; of one task if asked."""
+        tasks = self._studies.tasks if task is None else [task]
+        return [self._record(name, trial) for name in tasks for trial in self._newest(name)]
+
+    def _newest(self, task: str) -> list[StoredTrial]:
+        trials = self._studies.trials(task)
+        with understood(self.sweep, f"the plan of a row of task {task!r}"):
+            return newest(trials)
+
+    def _record(self, task: str, trial: StoredTrial) -> TrialRecord:
+        with understood(self.sweep, f"row {trial.number} of task {task!r}"):
+            return record_of(self.sweep, task, trial)
+
+    def counts(self) -> Counts:
+        """Return how many trials stand where."""
+        planned = self.planned_spec
+        return count(self.records(), planned.spec.planned if planned else 0)
+
+    def rows(self) -> list[Row]:
+        """Return every row as it stands, also those that nothing else would show, such as former attempts."""
+        return [
+            row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
+        ]
