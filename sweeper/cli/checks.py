@@ -51,7 +51,7 @@ def audit(
     """
     from sweeper.checks.audit import audit as audited
     from sweeper.checks.outside import parts_outside
-    from sweeper.cli import tables
+    from sweeper.cli import status_tables
     from sweeper.cli.check_lines import guarantee_lines
     from sweeper.ledger.home import Home
 
@@ -69,7 +69,7 @@ def audit(
         for part in outside:
             print(f"outside  of this home is {part}")
         count = sum(promise.holds is True for promise in promises)
-        print(f"{tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
+        print(f"{status_tables.outcome_line(sweep.counts())}; {count} of {len(promises)} promises hold")
         if code == ExitCode.NOT_YET:
             print("nothing is wrong so far; the sweep still runs, so ask again when it has ended")
     sys.exit(code)

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.cli.tables import duration
+from sweeper.cli.status_tables import duration
 from sweeper.tracking.live import LiveState, Stage, TaskState, View
 
 #: Lines of a table beside its rows: its head and the empty ones around it.

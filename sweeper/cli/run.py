@@ -144,10 +144,10 @@ def mirror(
 
     sweep = _sweep(name, Home(home, ledger_url=ledger), tracking_uri)
     summary = sweep.mirror()
-    from sweeper.cli import tables
+    from sweeper.cli import status_tables
 
     summary.require_mirrored()
-    print(f"{tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
+    print(f"{status_tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
 
 
 def _drive(
@@ -160,7 +160,7 @@ def _drive(
     outcomes: Sequence[str] = (),
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
-    from sweeper.cli import tables
+    from sweeper.cli import status_tables, tables
     from sweeper.cli.session import run_session
 
     console = Console()
@@ -178,7 +178,7 @@ def _drive(
         _leave_lost(str(error), again)
         sys.exit(ExitCode.NOT_YET)
     summary = session.summary
-    print(tables.outcome_line(summary.counts))
+    print(status_tables.outcome_line(summary.counts))
     for front in summary.fronts:
         if front.table.num_rows:
             console.print()

@@ -41,14 +41,14 @@ def status(
 
     With --address: of the sweeps that were submitted to a cluster, as far as MLflow knows.
     """
-    from sweeper.cli import tables
+    from sweeper.cli import status_tables
 
     if (server := job_server(address)) is not None:
         jobs = jobs_as_values(server, name and checked(name), tracking_uri)
         if as_json:
             print_json(jobs[0] if name is not None else jobs)
         elif jobs:
-            Console().print(tables.jobs_table(jobs))
+            Console().print(status_tables.jobs_table(jobs))
         else:
             print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
         return
@@ -64,9 +64,9 @@ def status(
             told[0]["measured"] = str(earlier)
         print_json(told[0] if name is not None else told)
     elif name is not None:
-        Console().print(tables.status_table(found[0].name, found[0].counts, found[0].driver))
+        Console().print(status_tables.status_table(found[0].name, found[0].counts, found[0].driver))
         say_earlier(found[0].earlier)
     elif found:
-        Console().print(tables.sweeps_table([(one.name, one.counts, one.driver) for one in found]))
+        Console().print(status_tables.sweeps_table([(one.name, one.counts, one.driver) for one in found]))
     else:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")

@@ -14,14 +14,8 @@ from rich.console import Console
 
 from sweeper.analysis.fronts import compute_front
 from sweeper.cli.network_table import network_summary
-from sweeper.cli.tables import (
-    duration,
-    estimate_table,
-    front_table,
-    outcome_line,
-    status_table,
-    sweeps_table,
-)
+from sweeper.cli.status_tables import duration, outcome_line, status_table, sweeps_table
+from sweeper.cli.tables import estimate_table, front_table
 from sweeper.driver.estimate import Estimate
 from sweeper.ledger.counts import Counts
 from sweeper.measurements import DECIDING, MEASUREMENTS, WALLS, Goal, Objective
