@@ -1,4 +1,4 @@
-"""What this process may use of its machine: by the kernel, by a container, and by Slurm. All that counts asks here.
+"""What this process may use of its machine: by the kernel, a container, and a batch system. All that counts asks here.
 
 What is planned, what is started and what is said of a machine must agree, so all of it counts the same processors.
 """
@@ -13,6 +13,16 @@ from pathlib import Path
 
 #: What may leave less of a machine, in the words of a sentence.
 _AFFINITY, _CONTAINER, _SLURM = "its affinity", "its control group, or container,", "Slurm"
+
+#: Variables of batch systems with the processors that a job was given, and what the systems are called. Those of a job
+#: on several machines are counted together: then they limit nothing here.
+_BATCH = {
+    "SLURM_CPUS_ON_NODE": _SLURM,
+    "SLURM_CPUS_PER_TASK": _SLURM,
+    "LSB_DJOB_NUMPROC": "LSF",
+    "NSLOTS": "Grid Engine",
+    "NCPUS": "PBS",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def read_limits(
     cpus: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Limits:
-    """Return what this process may use, by the files of the kernel and the variables of Slurm.
+    """Return what this process may use, by the files of the kernel and the variables of batch systems.
 
     Args:
         proc: Where `meminfo` and `self/cgroup` are.
@@ -60,8 +70,10 @@ def read_limits(
     on = of_machine if cpus is not None else len(os.sched_getaffinity(0))  # a cpuset is in it too
     usable, cpus_by = float(of_machine), ""
     quotas = [quota for folder in _groups(proc, cgroups, "cpu") if (quota := _quota(folder)) is not None]
-    slurm_cpus = _count(named, "SLURM_CPUS_ON_NODE") or _count(named, "SLURM_CPUS_PER_TASK")
-    for limit, who in ((on, _AFFINITY), (min(quotas, default=None), _CONTAINER), (slurm_cpus, _SLURM)):
+    batch_cpus, batch = next(
+        ((count, who) for name, who in _BATCH.items() if (count := _count(named, name))), (None, "")
+    )
+    for limit, who in ((on, _AFFINITY), (min(quotas, default=None), _CONTAINER), (batch_cpus, batch)):
         if limit is not None and 0 < limit < usable:
             usable, cpus_by = float(limit), who
     memory_by = ""
@@ -70,7 +82,7 @@ def read_limits(
         if limit is not None and limit < total:
             used = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
             total, available, memory_by = int(limit), min(available, int(limit - used)), _CONTAINER
-    slurm_bytes = _slurm_bytes(named, slurm_cpus)
+    slurm_bytes = _slurm_bytes(named, batch_cpus)
     if slurm_bytes is not None and slurm_bytes < total:
         total, available, memory_by = slurm_bytes, min(available, slurm_bytes), _SLURM
     return Limits(of_machine, usable, total, max(available, 0), cpus_by, memory_by)

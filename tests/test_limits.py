@@ -32,8 +32,8 @@ SPEC = {
 
 
 @pytest.fixture(autouse=True)
-def _no_slurm(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+def _no_batch_system(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "LSB_")) or name in ("NSLOTS", "NCPUS")]:
         monkeypatch.delenv(name)
 
 
@@ -146,6 +146,21 @@ def test_what_slurm_gives_counts_where_nothing_of_the_kernel_keeps_to_it(tmp_pat
     assert (found.usable_cpus, found.memory_bytes) == (cpus, gib * GIB)
     assert found.cpus_by == ("Slurm" if cpus < 8 else "")
     assert found.memory_by == ("Slurm" if gib < 64 else "")
+
+
+@pytest.mark.parametrize(
+    ("names", "cpus", "who"),
+    [
+        ({"LSB_DJOB_NUMPROC": "3"}, 3, "LSF"),
+        ({"NSLOTS": "2"}, 2, "Grid Engine"),
+        ({"NCPUS": "1"}, 1, "PBS"),
+        ({"NSLOTS": "256"}, 8, ""),
+        ({"NSLOTS": "undefined"}, 8, ""),
+    ],
+)
+def test_other_batch_systems_count_as_well(tmp_path, names, cpus, who):
+    found = limits(tmp_path, {}, names)
+    assert (found.usable_cpus, found.cpus_by) == (cpus, who)
 
 
 def test_the_least_of_all_limits_counts(tmp_path):

@@ -267,7 +267,7 @@ def test_spec_that_does_not_exist_is_refused_with_the_shipped_ones(mistaken):
     for command in ("run", "plan"):
         message = mistaken(command, "quickstrat.yaml")
         assert "'quickstrat.yaml', which does not exist" in message
-        assert "quickstart, reaction-time, smoke" in message
+        assert "quickstart, reaction-time, reaction-time-full, smoke" in message
 
 
 @pytest.mark.parametrize(
