@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
         return f"{max(seconds, 0):.0f} s"
     if seconds < 59.5 * 60:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:.1f} h" if seconds < 99.95 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -56,14 +56,17 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
         table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
     table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
-    time = f"{duration(estimate.train_s)} of training on {sheet.counted(workers, 'worker')}, plus start-up"
+    time = f"{duration(estimate.alone_s)} of training on {sheet.counted(workers, 'worker')}, plus start-up"
     if estimate.grows:
         time = f"at least {time}: windows grow"
     elif estimate.ends_early:
         time = f"at most {time}: trainings may end early"
     table.add_row("estimated time", time)
     if estimate.load >= 1:
-        table.add_row("machine", f"{estimate.load:.0f} others want a processor; workers get what they leave")
+        busy = (
+            f"{estimate.load:.0f} others want a processor now; beside them it would take {duration(estimate.train_s)}"
+        )
+        table.add_row("machine", busy)
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table

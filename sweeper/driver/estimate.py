@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweeper.driver.needs import population_size
-from sweeper.execution.contention import others_at_work, worker_niceness
+from sweeper.execution.contention import Others, others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
@@ -32,7 +32,8 @@ class Estimate:
         search: What is searched how, in words; empty for a plain grid.
         populations: How many.
         population_size: Networks side by side, at most.
-        train_s: Time of the training, on a machine that is as busy as it is now.
+        alone_s: Time of the training where nothing else wants the processors.
+        train_s: The same on a machine that is as busy as it is now.
         grows: Whether windows grow, so that more time may be needed: they are taken as they begin.
         ends_early: Whether trainings may end before their budget does, so that less time may be needed.
         load: Others that want a processor now, on average.
@@ -44,6 +45,7 @@ class Estimate:
     search: str
     populations: int
     population_size: int
+    alone_s: float
     train_s: float
     grows: bool
     ends_early: bool
@@ -86,10 +88,11 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         search=_searched(spec),
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),
+        alone_s=max(ends) * Others(0, 0).slow_down(busy, processors, 0),
         train_s=max(ends) * others.slow_down(busy, processors, worker_niceness()),
         grows=grows,
         ends_early=bool(spec.early_stopping) or any(one.settings[0].training.until == "settled" for one in populations),
-        load=others.count,
+        load=others.load,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
         # MLflow keep of a trial, beside the test images that its network's file shows.

@@ -207,7 +207,9 @@ def test_front_without_known_layers_or_values_says_so():
         (3569, "59 min"),
         (3599, "1.0 h"),
         (5400, "1.5 h"),
-        (360_000, "100.0 h"),
+        (359_000, "99.7 h"),
+        (360_000, "4 days"),
+        (86_400_000, "1000 days"),
     ],
 )
 def test_duration_is_said_as_people_say_it(seconds, said):
@@ -217,9 +219,9 @@ def test_duration_is_said_as_people_say_it(seconds, said):
 @given(seconds=st.floats(0, 1e7))
 def test_duration_is_within_a_rounding_of_the_truth_and_never_says_sixty(seconds):
     number, unit = duration(seconds).split()
-    size = {"s": 1, "min": 60, "h": 3600}[unit]
+    size = {"s": 1, "min": 60, "h": 3600, "days": 86400}[unit]
     assert abs(float(number) * size - seconds) <= size / 2 + 1e-6
-    assert unit == "h" or float(number) < 60
+    assert unit in ("h", "days") or float(number) < 60
 
 
 # --- counts in words --------------------------------------------------------------------------------
@@ -271,15 +273,25 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
 
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
     estimate = Estimate(
-        {"digits-10": 6, "digits-3": 2}, "tpe tries 4 settings", 4, 2, 5400.0, False, False, 0.2, 3 * 2**30, 5 * 2**20
+        {"digits-10": 6, "digits-3": 2},
+        "tpe tries 4 settings",
+        4,
+        2,
+        5400.0,
+        5600.0,
+        False,
+        False,
+        0.2,
+        3 * 2**30,
+        5 * 2**20,
     )
     text = shown(estimate_table(estimate, 2))
     assert not any(said in text for said in ("at least 1.5 h", "at most 1.5 h", "others want"))
     grows, ends_early = (shown(estimate_table(replace(estimate, **{it: True}), 2)) for it in ("grows", "ends_early"))
     assert "at least 1.5 h" in grows
     assert "at most 1.5 h" in ends_early
-    busy = shown(estimate_table(replace(estimate, load=3.2), 2))
-    assert "3 others want a processor" in " ".join(busy.split())
+    busy = shown(estimate_table(replace(estimate, load=3.2, train_s=720_000), 2))
+    assert "3 others want a processor now; beside them it would take 8 days" in " ".join(busy.split())
     for said in (
         "task digits-10",
         "tpe tries 4 settings",
