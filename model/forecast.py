@@ -108,8 +108,9 @@ def seconds_of_work(course: Course, window: Window, at_once: int = 1) -> float:
 
 def _step_seconds(course: Course, window: Window) -> float:
     """Return how many seconds of its processor this thread needs for a training step in the whole window."""
-    lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.pixels)
-    lattice.set_pixel_statistics(course.images.pixels)
+    lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.like)
+    if window.standardize == "images":
+        lattice.standardize_by(*course.images.statistics)
     lattice.standardize_pooled()
     count = len(course.members)
     shard = Shard(course, range(count), lattice, [0] * count, [window.steps] * count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sweeper import model
 from sweeper.errors import SpecError
@@ -15,7 +14,7 @@ from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
 from sweeper.spec import Setting
-from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import growth_of, load_task, local_files, members_of, training_of, window_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,10 @@ class TaskFacts:
         classes: How many.
         fingerprint: Hash of the data.
         network_bytes: About what training takes per network, of the largest one.
+        names: What the classes are called, in their order.
+        brightness: Mean pixel of the training images, 0–1.
+        notes: What was done to images to make them alike, and what is unusual about labels.
+        warnings: What looks wrong.
     """
 
     train_images: int
@@ -37,6 +40,10 @@ class TaskFacts:
     classes: int
     fingerprint: str
     network_bytes: int
+    names: tuple[str, ...] = ()
+    brightness: float = 0.0
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -77,6 +84,10 @@ def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
             task.classes,
             task.fingerprint,
             network_bytes,
+            task.names or tuple(map(str, task.labels)),
+            task.train.brightness,
+            task.notes,
+            task.warnings,
         )
     return facts
 
@@ -132,9 +143,8 @@ def usable_gpus() -> int:
 
 
 def files(settings: Sequence[Setting]) -> dict[str, int]:
-    """Return the sizes of the image files that training reads, by absolute path."""
-    named = {name for setting in settings for name in setting.task.files}
-    return {str(path.absolute()): path.stat().st_size for path in map(Path, sorted(named)) if path.is_file()}
+    """Return the sizes of the image files that training reads here, by absolute path; those at URIs are everywhere."""
+    return {file.path: file.size for task in {one.task for one in settings} for file in local_files(task)}
 
 
 def heaviest(settings: Sequence[Setting]) -> Setting:
