@@ -252,9 +252,7 @@ def _idx(file: File, dimensions: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise TaskError(f"cannot read images from {file}: {error}") from error
     if len(data) != math.prod(shape):
-        raise TaskError(
-            f"{file} says that it holds {math.prod(shape)} bytes of {shape}, but it holds {_more(data, shape)}"
-        )
+        raise TaskError(f"{file} says that it holds {math.prod(shape)} bytes, but it holds {_more(data, shape)}")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 #: The things that a pickled array names, and nothing else may be named.
 _RECONSTRUCT = frozenset({"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"})
+_FROM_BUFFER = frozenset({"numpy.core.numeric _frombuffer", "numpy._core.numeric _frombuffer"})
 _NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 
 #: Kinds of numbers, and how many things one file may make at most.
@@ -89,7 +90,7 @@ def _run(data: bytes) -> object:
             if name == "STACK_GLOBAL":
                 member, module = stack.pop(), stack.pop()
                 argument = f"{module} {member}"
-            if argument not in {*_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE}:
+            if argument not in {*_RECONSTRUCT, *_FROM_BUFFER, _NDARRAY, _DTYPE, _ENCODE}:
                 raise PickleError(f"it names {str(argument).replace(' ', '.')[:80]!r}, which no file of images needs")
             stack.append(_Name(argument))
         elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
@@ -132,7 +133,7 @@ _VALUES = frozenset({
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 })
 #: Texts of Python 2 are bytes.
-_BYTES = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"})
+_BYTES = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"})
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
 
@@ -163,6 +164,9 @@ def _called(name: str, arguments: tuple[Any, ...]) -> object:
     """Return what numpy's own functions would: an empty array, a type of numbers; and bytes that were a text."""
     if name in _RECONSTRUCT and isinstance(arguments[0], _Name) and arguments[0].text == _NDARRAY:
         return _Array()
+    if name in _FROM_BUFFER:
+        data, kind, shape, order = arguments
+        return _Array(_values(data, kind, shape, order == "F"))
     if name == _DTYPE:
         return _Type(_as_text(arguments[0]))
     if name == _ENCODE and len(arguments) == 2 and arguments[1] in ("latin1", b"latin1"):
@@ -176,14 +180,19 @@ def _build(target: object, state: tuple[Any, ...]) -> None:
         target.order = _as_text(state[1])
     elif isinstance(target, _Array):
         _, shape, kind, is_fortran, data = state
-        found = np.dtype(_of(kind, _Type).code)
-        if found.kind not in _KINDS or found.hasobject or not isinstance(data, bytes):
-            raise PickleError(f"it holds an array of {found}, which are no pixels")
-        order = kind.order if kind.order in "<>" else "="
-        values = np.frombuffer(data, found.newbyteorder(order))
-        target.values = values.reshape(shape, order="F" if is_fortran else "C")
+        target.values = _values(data, kind, shape, bool(is_fortran))
     else:
         raise PickleError("it fills something that is no array")
+
+
+def _values(data: object, kind: object, shape: tuple[int, ...], is_fortran: bool) -> np.ndarray[Any, Any]:
+    """Return an array of numbers."""
+    found = np.dtype(_of(kind, _Type).code)
+    if found.kind not in _KINDS or found.hasobject or not isinstance(data, bytes):
+        raise PickleError(f"it holds an array of {found}, which are no pixels")
+    order = _of(kind, _Type).order
+    values = np.frombuffer(data, found.newbyteorder(order if order in "<>" else "="))
+    return values.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _as_text(value: object) -> str:

@@ -283,9 +283,8 @@ def _built(definition: TaskDefinition, reach: Reach | None, allocate: Allocate) 
 
     def all_allocated(shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, NDArray[Any]]:
         classes = {_labels_name(one.name): ((len(one.rows),), np.int64) for one in chosen}
-        arrays.clear()
         arrays.update(allocate({**shapes, **classes}))
-        return arrays
+        return dict(arrays)  # those of before are copied from where there is more room now
 
     gathered = gather(chosen, all_allocated)
     for one in chosen:
