@@ -152,26 +152,27 @@ class _Room:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError:
             return False
-        if self.path.exists():
+        if _mapped(self.path) is not None:
             raise _KeptMeanwhile
         return True
 
     def _in_file(self, shapes: Shapes, sizes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-        former, self._aside = self._aside, None
         places, offset = {}, 0
         for name, (shape, kind) in shapes.items():
             places[name] = {"shape": list(shape), "dtype": np.dtype(kind).str, "offset": offset}
             offset += -(-sizes[name] // mmap.PAGESIZE) * mmap.PAGESIZE
         assert self.path is not None
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-        with aside.open("xb") as file:
-            os.posix_fallocate(
-                file.fileno(), 0, max(1, offset)
-            )  # a disk that is full is known now, and not by a signal
+        try:
+            with aside.open("xb") as file:
+                # That a disk is full is known now, and not by a signal when a page is written.
+                os.posix_fallocate(file.fileno(), 0, max(1, offset))
+            arrays = {name: _array(aside, place, "r+") for name, place in places.items()}
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        self._drop_file()  # who has that of before mapped still reads it
         self._aside, self._places, self._end = aside, places, offset
-        arrays = {name: _array(aside, place, "r+") for name, place in places.items()}
-        if former:
-            former.unlink(missing_ok=True)  # who has it mapped still reads it
         return arrays
 
     def keep(self, facts: Mapping[str, Any], is_settled: Callable[[], bool]) -> bool:
@@ -184,7 +185,7 @@ class _Room:
                 array.flush()
         if not is_settled():
             return False
-        said = json.dumps({"arrays": places, "facts": facts}).encode()
+        said = json.dumps({"arrays": places, "end": self._end, "facts": facts}).encode()
         try:
             with aside.open("r+b") as file:
                 file.seek(self._end)
@@ -233,7 +234,10 @@ def _mapped(path: Path) -> Held | None:
             if magic != _MAGIC or length > size:
                 return None
             file.seek(size - _TAIL.size - length)
+            begin = file.tell()
             said = json.loads(file.read(length))
+            if said["end"] != begin:
+                return None
         # Copied where it is written to, which nobody does: torch warns of what cannot be written.
         arrays = {name: _array(path, place, "c") for name, place in said["arrays"].items()}
         with suppress(OSError):
