@@ -11,6 +11,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from lattice import hardware
 from PIL import Image
 
 SIDE, CLASSES, SHARDS = 64, 100, 8
@@ -98,12 +100,14 @@ def together(data: str, cache: Path, workers: int) -> list[dict[str, float]]:
     return found
 
 
-def plan(folder: Path, environment: dict[str, str], *words: str) -> float:
-    """Run `sweeper plan` and return its seconds."""
-    started = time.perf_counter()
-    command = [sys.executable, "-P", "-m", "sweeper", "plan", str(folder / "large.yaml"), "--workers", "2", *words]
+def plan(folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Run `sweeper plan` and return its seconds, by the clock and of processors."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-P", "-m", "sweeper", "plan", str(folder / "large.yaml"), "--workers", "2"]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, used
 
 
 def main() -> None:
@@ -123,10 +127,12 @@ def main() -> None:
     shutil.rmtree(cache, ignore_errors=True)
     time.sleep(max(0.0, 2.5 - (time.time() - max(path.stat().st_ctime for path in data.iterdir()))))
     try:
-        print("| what | seconds | memory of all, bytes a pixel | most of one, bytes a pixel |")
-        print("|---|---|---|---|")
-        print(f"| `sweeper plan`, nothing kept | {plan(root, environment):.1f} | | |")
-        print(f"| `sweeper plan` again | {plan(root, environment):.1f} | | |")
+        print(f"{hardware('cpu')}, load before {os.getloadavg()[0]:.1f}\n")
+        print("| what | seconds | of processors | memory of all, bytes a pixel | most of one, bytes a pixel |")
+        print("|---|---:|---:|---:|---:|")
+        for how in (", nothing kept", " again"):
+            seconds, used = plan(root, environment)
+            print(f"| `sweeper plan`{how} | {seconds:.1f} | {used:.1f} | | |", flush=True)
         for workers in chosen.workers:
             for is_kept in (False, True):
                 if not is_kept:
@@ -137,7 +143,7 @@ def main() -> None:
                 most = max(one["most"] for one in found) / pixels
                 seconds = max(one["seconds"] for one in found)
                 how = "kept" if is_kept else "nothing kept"
-                print(f"| {workers} processes load, {how} | {seconds:.1f} | {whole:.2f} | {most:.2f} |", flush=True)
+                print(f"| {workers} processes load, {how} | {seconds:.1f} | | {whole:.2f} | {most:.2f} |", flush=True)
     finally:
         if chosen.folder is None:
             shutil.rmtree(root, ignore_errors=True)

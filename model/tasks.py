@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -290,13 +291,16 @@ def _built(definition: TaskDefinition, reach: Reach | None, allocate: Allocate) 
     for one in chosen:
         # A label becomes its number among those that are wanted.
         arrays[_labels_name(one.name)][:] = np.searchsorted(labels, one.source.labels[one.rows])
-    levels = {name: levels_of(arrays[name]) if arrays[name].dtype == np.uint8 else () for name in SETS}
+    with ThreadPoolExecutor(1) as aside:  # both take seconds where there are many images
+        hashed = aside.submit(_fingerprint, arrays, arrays)
+        levels = {name: levels_of(arrays[name]) if arrays[name].dtype == np.uint8 else () for name in SETS}
+        fingerprint = hashed.result()
     names = parts[0].source.named.names
     return {
         "labels": labels.tolist(),
         "names": [names.get(label, str(label)) for label in labels.tolist()] if names else [],
         "levels": levels,
-        "fingerprint": _fingerprint(arrays, arrays),
+        "fingerprint": fingerprint,
         "notes": _notes(parts, gathered),
         "warnings": _warnings(chosen, arrays, levels, gathered, labels, names),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import importlib.util
 import os
@@ -64,7 +65,8 @@ def images_at(text: str, info: ValidationInfo, rule: str) -> str:
             raise broken_rule(f"{rule}, at a place that exists (nothing matches {path})", "Correct the pattern.")
         return str(path)
     if not path.exists():
-        if not text.lower().endswith(_ENDS) and "/" not in text:
+        is_typo = difflib.get_close_matches(text, ["digits"])
+        if not text.lower().endswith(_ENDS) and "/" not in text and (is_typo or not is_elsewhere):
             raise broken_rule(f"{rule}: {_WAYS}", f"{nearest(text, ['digits'])} There is no {path}.")
         if not is_elsewhere:
             raise broken_rule(f"{rule}, at a place that exists (looked for {path})", "Correct the path.")
