@@ -16,6 +16,9 @@ Labels = NDArray[np.int64]
 #: The largest number that a label may have.
 _LARGEST = 2**62
 
+#: Characters of a name that are kept.
+_LONGEST_NAME = 100
+
 
 @dataclass(frozen=True)
 class Named:
@@ -110,7 +113,8 @@ def whole(values: NDArray[Any], place: str) -> Named:
 
 
 def printable(text: str) -> str:
-    """Return a text that can be shown in a terminal, whoever wrote it."""
+    """Return a text that can be shown in a terminal, whoever wrote it, and is not too long for it."""
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
