@@ -217,7 +217,7 @@ SENTENCES = {
     "Report a hole": ADVICE,
     "| whoever may start jobs": ADVICE,
     "| whoever may write to the storage": f"{_SECURITY}::test_nothing_that_is_read_is_run",
-    "| whoever sends you a report": f"{_NETWORKS}::test_file_cut_off_anywhere_is_refused",
+    "| whoever sends you a report": "tests/cli/test_steps.py::test_what_a_network_file_names_is_neither_run_nor_fetched",
     "| whoever sends you a spec": "tests/spec/test_images.py::test_function_is_not_run_by_reading_a_spec",
     "| whoever may look at": f"{_SUBMIT}::test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere",
     "A Ray cluster runs the code": ADVICE,
