@@ -52,7 +52,7 @@ def course(population: int, image: tuple[int, int, int], device: str) -> Course:
 
 def fresh(course: Course, members: Sequence[int], window: Window) -> Shard:
     """Return new, dense networks in one lattice."""
-    lattice = Lattice(window, [course.members[m].seed for m in members]).to(course.images.pixels)
+    lattice = Lattice(window, [course.members[m].seed for m in members]).to(course.images.like)
     return Shard(course, members, lattice, [0] * len(members), [window.steps] * len(members))
 
 

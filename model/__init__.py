@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweeper.model.graph import Graph, graph_of
     from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
     from sweeper.model.halting import HaltedAnswer
+    from sweeper.model.images import Images
     from sweeper.model.lattice import Lattice, LatticeAnswer
     from sweeper.model.network import Network, NetworkAnswer
     from sweeper.model.network_file import decode, encode, load, save
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sweeper.model.population import End, Trained
     from sweeper.model.saved_network import SavedNetwork, decode_saved, read_saved
     from sweeper.model.settings import Pressures, TrainingSettings
-    from sweeper.model.tasks import Images, Task, TaskDefinition, load_task
+    from sweeper.model.tasks import Task, TaskDefinition, load_task
     from sweeper.model.training import Epoch, train
     from sweeper.model.window import Window
 
@@ -87,7 +88,7 @@ _HOMES = {
     "Graph": "graph",
     "Growth": "growth",
     "HaltedAnswer": "halting",
-    "Images": "tasks",
+    "Images": "images",
     "Lattice": "lattice",
     "ModelError": "errors",
     "Network": "network",

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.model.degradations import degraded
-from sweeper.model.tasks import Images, Task
+from sweeper.model.images import Images, as_floats
+from sweeper.model.tasks import Task
 
 #: Training images that they learn from at most: beyond, they take longer than the networks.
 MOST_IMAGES = 10_000
@@ -44,7 +45,7 @@ def complexity(task: Task) -> Mapping[str, float]:
 
     rng = np.random.default_rng(_STREAM)
     chosen = np.sort(rng.permutation(len(task.train))[:MOST_IMAGES])
-    pixels = degraded(task.train.pixels[chosen].numpy(), task.degradations, rng)
+    pixels = degraded(as_floats(task.train.pixels[chosen].numpy()), task.degradations, rng)
     learned, labels = pixels.reshape(len(pixels), -1), task.train.labels[chosen].numpy()
     regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_ITERATIONS))
     neighbour = KNeighborsClassifier(1, algorithm="brute")
@@ -57,7 +58,7 @@ def complexity(task: Task) -> Mapping[str, float]:
 
 
 def _flat(images: Images) -> NDArray[np.float32]:
-    flat: NDArray[np.float32] = images.pixels.numpy().reshape(len(images), -1)
+    flat: NDArray[np.float32] = images.shown().numpy().reshape(len(images), -1)
     return flat
 
 

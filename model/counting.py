@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from sweeper.model.costs import group_norms, scale_channels
+from sweeper.model.images import Images
 from sweeper.model.lattice import Lattice
 from sweeper.model.resize import Source, assembled
-from sweeper.model.tasks import Images
 from sweeper.model.time_selection import halting_step, sureness
 from sweeper.model.window import Window
 
@@ -234,7 +234,7 @@ def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluat
         batch_size: Images at once; bounds the memory, not the result.
     """
     parts = [
-        _evaluated(lattice, images.pixels[start : start + batch_size], images.labels[start : start + batch_size])
+        _evaluated(lattice, images.shown(slice(start, start + batch_size)), images.labels[start : start + batch_size])
         for start in range(0, len(images), batch_size)
     ]
     return Evaluation(**{

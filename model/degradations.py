@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sweeper.model.errors import TaskError
+from sweeper.model.images import as_floats
 
 Pixels = NDArray[np.float32]
 
@@ -213,6 +215,25 @@ def degraded(pixels_NCHW: Pixels, degradations: Iterable[Degradation], rng: np.r
     for degradation in degradations:
         pixels_NCHW = degradation(pixels_NCHW, rng)
     return pixels_NCHW
+
+
+def degrade_into(
+    out_NCHW: Pixels, pixels_NCHW: NDArray[Any], degradations: Iterable[Degradation], rng: np.random.Generator
+) -> None:
+    """Write what `degraded` returns into an array, and need no more memory than a block of it.
+
+    Args:
+        out_NCHW: Of the shape of the pixels.
+        pixels_NCHW: Bytes, or floats from 0 to 1.
+        degradations: One after the other.
+        rng: Of all of them.
+    """
+    source: NDArray[Any] = pixels_NCHW
+    for degradation in degradations:
+        for first in range(0, len(out_NCHW), _BLOCK):
+            block = as_floats(source[first : first + _BLOCK])
+            out_NCHW[first : first + _BLOCK] = degradation(block, rng)
+        source = out_NCHW
 
 
 def _half(side: int) -> int:

@@ -26,8 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from sweeper.model.counting import Evaluation
+from sweeper.model.images import Images
 from sweeper.model.picture import LONGEST_SIDE
-from sweeper.model.tasks import Images
 
 #: The most parts of a histogram; each is one step, where the window has no more, and otherwise two, four, …
 MOST_PARTS = 60
@@ -148,7 +148,10 @@ def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:
         saw it, in base64.
     """
     examples = [
-        {**asdict(example), "png": base64.b64encode(png_of(images.pixels[example.image])).decode("ascii")}
+        {
+            **asdict(example),
+            "png": base64.b64encode(png_of(images.shown(slice(example.image, example.image + 1))[0])).decode("ascii"),
+        }
         for example in thinking.examples
     ]
     if thinking.steps is None:

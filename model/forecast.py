@@ -127,9 +127,10 @@ def reference_step_ms(recurrence: str) -> float:
 
 def _step_seconds(course: Course, window: Window, recurrence: str = "") -> float:
     """Return how many seconds of its processor this thread needs for a training step in the whole window."""
-    lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.pixels)
+    lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.like)
     lattice.recurrence = recurrence or lattice.recurrence
-    lattice.set_pixel_statistics(course.images.pixels)
+    if window.standardize == "images":
+        lattice.standardize_by(*course.images.statistics)
     lattice.standardize_pooled()
     count = len(course.members)
     shard = Shard(course, range(count), lattice, [0] * count, [window.steps] * count)

@@ -336,8 +336,13 @@ class Lattice(nn.Module):
         Args:
             pixels: Shape (N, C, H, W).
         """
+        std_C, mean_C = torch.std_mean(pixels.double(), (0, 2, 3), correction=0)
+        self.standardize_by(mean_C, std_C)
+
+    @torch.no_grad()
+    def standardize_by(self, mean_C: Tensor, std_C: Tensor) -> None:
+        """Have all networks standardise by mean and standard deviation of each channel, where their window says so."""
         if self.window.standardize == "images":
-            std_C, mean_C = torch.std_mean(pixels.double(), (0, 2, 3), correction=0)
             self.pixel_mean.copy_(mean_C.expand(self.population, -1))
             # A channel that is the same everywhere says nothing, whatever it is divided by.
             self.pixel_std.copy_(std_C.where(std_C > 0, 1.0).expand(self.population, -1))

@@ -135,7 +135,8 @@ class TrainingPopulation:
         self.paths = [Path() for _ in range(count)]
         self.bests: dict[int, Kept] = {}
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
-        lattice.set_pixel_statistics(course.images.pixels)
+        if window.standardize == "images":
+            lattice.standardize_by(*course.images.statistics)
         lattice.standardize_pooled()
         is_compiled = like.dtype == torch.float32 and like.device.type == "cpu"
         self.recurrences = [lattice.recurrence if is_compiled else TORCH]

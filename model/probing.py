@@ -18,9 +18,10 @@ from torch import Tensor
 
 from sweeper.model.counting import readout_at
 from sweeper.model.degradations import Degradation
+from sweeper.model.images import Images, as_floats, as_shown
 from sweeper.model.lattice import Lattice, LatticeAnswer
 from sweeper.model.lesions import lesioned
-from sweeper.model.tasks import Images, Task
+from sweeper.model.tasks import Task
 from sweeper.model.time_selection import halting_step
 
 #: What the test images are called as they are, before anything is done to them.
@@ -62,6 +63,9 @@ SCHEMA = pa.schema([
 #: Neighbouring pixels, from 0 to 1, that differ by more have an edge between them.
 _EDGE = 0.1
 
+#: Pictures that are looked at in one go; bounds the memory, and each picture is a sum of its own.
+_PICTURES_AT_ONCE = 1000
+
 
 @torch.no_grad()
 def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, NDArray[np.generic]]:
@@ -81,7 +85,7 @@ def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, N
     """
     like = network.readout_bias
     parts = [
-        looked(network, network(pixels[start : start + batch_size].to(like)))
+        looked(network, network(as_shown(pixels[start : start + batch_size]).to(like)))
         for start in range(0, len(pixels), batch_size)
     ]
     return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in LOOK.names}
@@ -150,7 +154,7 @@ def probed(
     few = np.sort(np.random.default_rng(_CHOOSING).permutation(every)[: most_images or len(every)])
     tables = [_rows(WHOLE, 0.0, look(network, task.test.pixels), task, every)]
     for kind, level in probes:
-        pixels = task.test.pixels.numpy()[few]
+        pixels = as_floats(task.test.pixels.numpy()[few])
         drawn = Degradation(kind, level)(pixels, np.random.default_rng(_STREAM))
         tables.append(_rows(kind, level, look(network, torch.from_numpy(drawn)), task, few))
     return pa.concat_tables(tables)
@@ -178,8 +182,14 @@ def _rows(
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in SCHEMA}, SCHEMA)
 
 
-def pictures(pixels_NCHW: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+def pictures(pixels_NCHW: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     """Return what can be said of pictures without a network: `brightness` and `edges`, each a share, of N images."""
+    firsts = range(0, len(pixels_NCHW), _PICTURES_AT_ONCE) or range(1)
+    parts = [_pictures(as_floats(pixels_NCHW[first : first + _PICTURES_AT_ONCE])) for first in firsts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _pictures(pixels_NCHW: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     grey_NHW = pixels_NCHW.mean(1, dtype=np.float64)
     steps = [np.abs(np.diff(grey_NHW, axis=axis)).reshape(len(grey_NHW), -1) for axis in (1, 2)]
     apart_NX = np.concatenate(steps, 1)

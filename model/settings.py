@@ -29,6 +29,7 @@ class TrainingSettings:
         step_loss: Weight of the mean loss of every single step's own answer.
         updates: Steps of the optimizer in all; None where `epochs` are given.
         round_updates: Updates of a round, the last one of which may have fewer. None: a pass over the images.
+        epoch_images: Validation images that networks are measured on after each round, at most; None: all.
         until: `budget` trains all of it; `settled` as far as each network needs, see `model.settling`.
     """
 
@@ -40,3 +41,4 @@ class TrainingSettings:
     updates: int | None = None
     round_updates: int | None = None
     until: str = "budget"
+    epoch_images: int | None = None

@@ -35,12 +35,12 @@ from sweeper.model.elimination import (
     without_fading,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
+from sweeper.model.images import Images, as_floats
 from sweeper.model.lattice import Lattice
 from sweeper.model.learning import learn, task_loss
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
-from sweeper.model.tasks import Images
 from sweeper.model.window import Window
 from sweeper.model.work import work
 
@@ -164,18 +164,18 @@ class Course:
         Args:
             count: At most `MOST_JUDGED`.
         """
-        return Images(self._judged.pixels[:count], self._judged.labels[:count])
+        return self._judged.some(slice(count))
 
     @cached_property
     def _judged(self) -> Images:
         """Training images in an order drawn once, degraded once as they are in training."""
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))[:MOST_JUDGED]
         order = order.to(self.images.labels.device)
-        pixels = self.images.pixels[order]
-        if self.degradations:
-            drawn = degraded(self._clean[order.cpu().numpy()], self.degradations, np.random.default_rng(_JUDGING))
-            pixels = torch.from_numpy(drawn).to(pixels)
-        return Images(pixels, self.images.labels[order])
+        images = self.images.some(order)
+        if not self.degradations:
+            return images
+        drawn = degraded(self._clean(order), self.degradations, np.random.default_rng(_JUDGING))
+        return Images(torch.from_numpy(drawn).to(self.images.like), images.labels)
 
     def order(self, member: int, number: int) -> Tensor:
         """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
@@ -194,17 +194,17 @@ class Course:
             update: Number of the training step, from 0 over the whole training.
         """
         if not self.degradations:
-            return self.images.pixels[index_BP]
+            return self.images.shown(index_BP)
         shown = []
         for row, member in enumerate(members):
             rng = np.random.default_rng([_DEGRADING, self.members[member].seed, update])
-            shown.append(degraded(self._clean[index_BP[:, row].cpu().numpy()], self.degradations, rng))
-        return torch.from_numpy(np.stack(shown, 1)).to(self.images.pixels)
+            shown.append(degraded(self._clean(index_BP[:, row]), self.degradations, rng))
+        return torch.from_numpy(np.stack(shown, 1)).to(self.images.like)
 
-    @cached_property
-    def _clean(self) -> NDArray[np.float32]:
-        """The images where numpy has them, which draws degradations."""
-        return self.images.pixels.float().cpu().numpy()
+    def _clean(self, which: Tensor) -> NDArray[np.float32]:
+        """Return some images where numpy has them, which draws degradations."""
+        pixels = self.images.pixels[which].cpu()
+        return as_floats((pixels if self.images.are_bytes else pixels.float()).numpy())
 
 
 class Shard:
@@ -352,7 +352,7 @@ class Shard:
         loss_P, steps_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
         for start in range(0, len(images), EVALUATED_AT_ONCE):
             labels_B = images.labels[start : start + EVALUATED_AT_ONCE]
-            answer = self.lattice(images.pixels[start : start + EVALUATED_AT_ONCE])
+            answer = self.lattice(images.shown(slice(start, start + EVALUATED_AT_ONCE)))
             share = len(labels_B) / len(images)
             labels_BP = labels_B[:, None].expand(-1, len(self.members))
             loss_P += task_loss(self.lattice, answer, labels_BP, self.course.settings.step_loss) * share

@@ -46,6 +46,7 @@ class Stimuli:
         path: The file.
         image: Name of its image column.
         is_labelled: Whether it has a column `label`.
+        names: Labels by their names, where labels of the file are texts.
         carried: What its other columns are called in what is written, by their own names.
         left_out: Its columns that hold no single values: lists, records, bytes.
     """
@@ -55,6 +56,15 @@ class Stimuli:
     is_labelled: bool
     carried: Mapping[str, str]
     left_out: tuple[str, ...]
+    names: Mapping[str, int] = field(default_factory=dict)
+
+    def labels(self, batch: pa.RecordBatch) -> list[int | None]:
+        """Return the labels of a batch as the network's data number them; null where it knows none such."""
+        column = batch.column("label")
+        if _is_text(column.type):
+            return [self.names.get(text) for text in column.to_pylist()]
+        labels: list[int | None] = column.to_pylist()
+        return labels
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -114,8 +124,13 @@ class Stimuli:
         )
 
 
-def stimuli(path: Path) -> Stimuli:
+def stimuli(path: Path, labels: Sequence[int] = (), class_names: Sequence[str] = ()) -> Stimuli:
     """Look at a Parquet file with images; its labels may be missing.
+
+    Args:
+        path: The file.
+        labels: What the data call the classes of a network.
+        class_names: The names of these, where they have any: labels of the file may be names then.
 
     Raises:
         TaskError: If it cannot be read, has no images, or what it says of them cannot be used.
@@ -134,7 +149,8 @@ def stimuli(path: Path) -> Stimuli:
     if rows == 0:
         raise TaskError(f"{path} holds no images")
     is_labelled = "label" in names
-    if is_labelled and not pa.types.is_integer(schema.field("label").type):
+    is_named = is_labelled and bool(class_names) and _is_text(schema.field("label").type)
+    if is_labelled and not is_named and not pa.types.is_integer(schema.field("label").type):
         raise TaskError(
             f"labels must be integers, but column 'label' of {path} is {schema.field('label').type}. "
             "Write the labels that the network learned there, or give the column another name."
@@ -147,7 +163,14 @@ def stimuli(path: Path) -> Stimuli:
             f"column {old!r} of {path} would be called {new!r} beside what the network does, but {path} has a column "
             "of that name too. Rename one of them."
         )
-    return Stimuli(path, image, is_labelled, carried, tuple(name for name in others if name not in carried))
+    return Stimuli(
+        path,
+        image,
+        is_labelled,
+        carried,
+        tuple(name for name in others if name not in carried),
+        dict(zip(class_names, labels, strict=False)),
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> TaskError:
@@ -158,6 +181,10 @@ def _unreadable(path: Path, error: Exception) -> TaskError:
 def _free(name: str) -> str:
     """Return a column's name, or one that is not taken."""
     return f"{RENAMED}{name}" if name in _OWN or name.startswith(PROBABILITY) else name
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_single(kind: pa.DataType) -> bool:
@@ -190,9 +217,9 @@ def shown(network: Lattice, labels: Sequence[int], images: Stimuli, *, by_step: 
     for first, batch in images.batches():
         pixels = images.pixels(first, batch, network.window.image)
         said = network(torch.from_numpy(pixels).to(network.readout_bias))
-        table = _rows(images, first, batch, _Names(labels), {**looked(network, said)}, pixels)
+        table = _rows(images, first, batch, _Names(labels, images.names), {**looked(network, said)}, pixels)
         if by_step:
-            table = _steps(table, _Names(labels), looked_by_step(network, said))
+            table = _steps(table, _Names(labels, images.names), looked_by_step(network, said))
         tables.append(table)
     table = pa.concat_tables(tables)
     return table if table["path"].null_count < table.num_rows else table.drop_columns(["path"])
@@ -203,6 +230,7 @@ class _Names:
     """What the data call the classes of a network."""
 
     labels: Sequence[int]
+    numbers: Mapping[str, int]
     known: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -213,7 +241,8 @@ class _Names:
 
     def is_right(self, answers: pa.Array, labels: pa.ChunkedArray) -> pa.Array:
         """Whether each answer is the label; null where there is no label, or the network cannot know it."""
-        pairs = zip(answers.to_pylist(), labels.to_pylist(), strict=True)
+        found = [self.numbers.get(label) if isinstance(label, str) else label for label in labels.to_pylist()]
+        pairs = zip(answers.to_pylist(), found, strict=True)
         return pa.array([answer == label if label in self.known else None for answer, label in pairs], pa.bool_())
 
 
@@ -290,7 +319,7 @@ def labelled(images: Stimuli, labels: Sequence[int], image: tuple[int, int, int]
         raise TaskError(f"{images.path} has no column 'label', so it cannot be said which answers are right")
     numbers, pixels, classes = {label: number for number, label in enumerate(labels)}, [], []
     for first, batch in images.batches():
-        found = [numbers.get(label) for label in batch.column("label").to_pylist()]
+        found = [None if label is None else numbers.get(label) for label in images.labels(batch)]
         is_known = np.asarray([one is not None for one in found])
         pixels.append(images.pixels(first, batch, image)[is_known])
         classes += [one for one in found if one is not None]

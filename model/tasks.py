@@ -1,25 +1,37 @@
 """Tasks: real images with labels, made harder by the number of classes, and by what hides or changes a part of them.
 
 `digits` is embedded: scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (UCI optical recognition of handwritten
-digits). Any local Parquet file in Hugging Face's image layout works as well: an image column `image` or `img`
-holding encoded bytes, and an integer column `label`.
+digits). What else may be named is in `model.sources`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sweeper.model.degradations import Degradation, degraded
+from sweeper.model.decoding import Decoder
+from sweeper.model.degradations import Degradation, degrade_into
 from sweeper.model.errors import TaskError
-from sweeper.model.image_files import ImageSource, digits, image_file
+from sweeper.model.image_files import digits
+from sweeper.model.image_source import ImageSource
+from sweeper.model.image_store import Allocate, Gathered, Held, ImageStore, Wanted, gather
+from sweeper.model.image_tables import Columns
+from sweeper.model.images import Images as Images  # under its own name again: it was at home here
+from sweeper.model.images import as_floats, brightness, levels_of
+from sweeper.model.label_names import notes_on
+from sweeper.model.places import File, Reach
+from sweeper.model.sources import aligned, files_of, image_sets, is_function
 
 #: Share of a single file's images that is held out for testing.
 TEST_SHARE = 0.25
@@ -30,17 +42,40 @@ VALIDATION_SHARE = 0.2
 #: Streams that say which images are held out, the same for every task: another number holds out others.
 _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
+#: The embedded data.
+DIGITS = "digits"
+
+#: The three sets, in the order in which they are hashed.
+SETS = ("training", "validation", "test")
+
+#: A change of how pixels are made of files: what was kept by another number is made anew.
+_PIXELS = 1
+
+#: Files that were changed so lately may change again without another time: what is made of them is not kept.
+_SETTLED_S = 2.0
+
+#: Images that are hashed or counted at once; bounds the memory.
+_BLOCK = 500
+
+#: A mean pixel below which, or beyond which, images look black, or white.
+_DARK, _BRIGHT = 0.02, 0.98
+
 
 @dataclass(frozen=True)
 class TaskDefinition:
     """What to load and how hard to make it.
 
     Attributes:
-        data: `digits`, or the path of a Parquet file with training images.
-        validation: Parquet file with images that decide; None holds out a fifth of the images for training.
-        test: Parquet file with images that decide nothing; None holds out a quarter of `data`, before validation.
-        classes: Which labels to tell apart, none of them negative; rows with others are left out. A number draws so
-            many of the labels that there are; None uses all.
+        data: `digits`, or where the images for training are, see `model.sources`; what has sets of its own has those
+            for validation and testing as well.
+        validation: Where images are that decide; None takes the set of `data`, or holds out a fifth of the images for
+            training.
+        test: Where images are that decide nothing; None takes the set of `data`, or holds out a quarter of it, before
+            validation.
+        image_column, label_column: Columns of tables; None takes those that are called as usual.
+        resize, crop, background: See `model.decoding.Decoder`.
+        classes: Which labels to tell apart, none of them negative, or their names; rows with others are left out. A
+            number draws so many of the labels that there are; None uses all.
         class_seed: Which ones are drawn: sets of another seed or another number are drawn anew.
         occlusion: Share of each image's area that a grey square hides, 0 ≤ occlusion < 1.
         noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
@@ -51,7 +86,12 @@ class TaskDefinition:
     data: str = "digits"
     validation: str | None = None
     test: str | None = None
-    classes: int | tuple[int, ...] | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    resize: tuple[int, ...] | None = None
+    crop: tuple[int, int] | None = None
+    background: tuple[int, int, int] | None = None
+    classes: int | tuple[int | str, ...] | None = None
     class_seed: int = 0
     occlusion: float = 0.0
     noise: float = 0.0
@@ -73,25 +113,10 @@ class TaskDefinition:
             asked.insert(1, (self.degradation, self.level))
         return tuple(Degradation(kind, level) for kind, level in asked if level)
 
-
-@dataclass(frozen=True)
-class Images:
-    """N images and their labels.
-
-    Attributes:
-        pixels: Shape (N, C, H, W), float32, 0–1 before noise.
-        labels: Shape (N,), int64, from 0.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> Images:
-        """Return the same images on another device, with pixels of another type."""
-        return Images(self.pixels.to(device, dtype), self.labels.to(device))
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where its images are; nowhere for those that are embedded."""
+        return tuple(place for place in (self.data, self.validation, self.test) if place and place != DIGITS)
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,9 @@ class Task:
         classes: How many there are to tell apart.
         fingerprint: Hash of every pixel and label, so that results can be traced to their data.
         labels: What the data call the classes, ascending; class k of the images is `labels[k]`.
+        names: What people call them, where the data say it: class k is `names[k]`; empty where they do not.
+        notes: What was done to images to make them alike, and what is unusual about labels; a sentence each.
+        warnings: What looks wrong; a sentence each.
         degradations: What is drawn anew each time a training image is shown. The images for validation and testing have
             it already, drawn once.
     """
@@ -116,6 +144,9 @@ class Task:
     fingerprint: str
     labels: tuple[int, ...] = ()
     degradations: tuple[Degradation, ...] = ()
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -126,94 +157,234 @@ class Task:
 
 @dataclass(frozen=True)
 class _Part:
-    """One of the three sets before images are chosen: its name, where its images come from, and how many at most."""
+    """One of the three sets before images are chosen.
+
+    Attributes:
+        name: What it is called.
+        source: Where its images come from.
+        rows: Which of them, ascending.
+        limit: How many at most.
+        stream: Which ones, if there are more.
+    """
 
     name: str
-    file: str
     source: ImageSource
+    rows: NDArray[np.int64]
     limit: int | None
     stream: int
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of its rows."""
+        return self.source.labels[self.rows]
 
-def load_task(definition: TaskDefinition) -> Task:
+    def held_out(self, share: float, stream: int, least: int = 0) -> tuple[_Part, _Part]:
+        """Split off images: the same share of every class, always the same images.
+
+        Args:
+            share: Of each class's images, what is split off.
+            stream: Which images.
+            least: Of each class, so many at least, as long as one is left.
+
+        Returns:
+            What is left, and what is split off.
+        """
+        rng = np.random.default_rng(stream)
+        labels = self.labels
+        is_out = np.zeros(len(labels), dtype=bool)
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            is_out[members[: max(round(share * len(members)), min(least, len(members) - 1))]] = True
+        return replace(self, rows=self.rows[~is_out]), replace(self, rows=self.rows[is_out])
+
+    def chosen(self, labels: NDArray[np.int64]) -> Wanted:
+        """Keep the wanted classes and number of images."""
+        rng = np.random.default_rng([0, self.stream])
+        index = np.flatnonzero(np.isin(self.labels, labels))
+        if self.limit is not None and self.limit < len(index):
+            index = np.sort(rng.permutation(index)[: self.limit])
+        return Wanted(self.name, self.source, self.rows[index])
+
+
+def load_task(definition: TaskDefinition, cache: Path | None = None, reach: Reach | None = None) -> Task:
     """Read, select and degrade the images of a task. The same definition always gives the same pixels.
+
+    Args:
+        definition: What to load.
+        cache: Folder for pixels, which processes of a machine then share; None keeps them in this process alone.
+        reach: How images at a URI are reached.
 
     Raises:
         TaskError: If the data cannot be read, or lack what the definition asks for.
     """
-    parts = _parts(definition)
-    labels, degradations = _labels(definition, parts), definition.degradations
-    chosen = {}
-    for part in parts:
-        images = _select(part, labels)
-        if part.name != "training":
-            drawn = np.random.default_rng([1, part.stream])
-            pixels = degraded(images.pixels.numpy(), degradations, drawn)
-            images = Images(torch.from_numpy(pixels), images.labels)
-        chosen[part.name] = images
-    for part in parts[1:]:
-        sizes = [tuple(chosen[name].pixels.shape[1:]) for name in (parts[0].name, part.name)]
-        if sizes[0] != sizes[1]:
-            raise TaskError(
-                f"training and {part.name} images must have the same size, but {definition.data} holds {sizes[0]} "
-                f"and {part.file} {sizes[1]} (channels, height, width)"
-            )
+    degradations = definition.degradations
+    files = [file for place in definition.places for file in files_of(place, reach)]
+    # What a function returns may depend on anything: nothing stands for it.
+    is_kept = cache is not None and files and not any(map(is_function, definition.places))
+    store, begun = ImageStore(cache if is_kept else None), time.time()
+
+    def is_settled() -> bool:
+        again = [file for place in definition.places for file in files_of(place, reach)]
+        return again == files and all(file.changed_s < begun - _SETTLED_S for file in files)
+
+    key = _key(definition, files)
+    held = store.held(key, lambda allocate: _built(definition, reach, allocate), is_settled)
+    shown = held
+    if degradations:
+        more = _digest([key, [asdict(one) for one in degradations]])
+        shown = store.held(more, lambda allocate: _degraded(held, degradations, allocate), is_settled)
+    return _task(held, shown, degradations)
+
+
+def _key(definition: TaskDefinition, files: Iterable[File]) -> str:
+    """Return what stands for the pixels of a task, degradations aside."""
+    hard = {"occlusion", "noise", "degradation", "level"}
+    said = {field.name: getattr(definition, field.name) for field in fields(definition) if field.name not in hard}
+    return _digest([_PIXELS, said, [[file.path, file.size, file.changed] for file in files]])
+
+
+def _digest(said: object) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _task(held: Held, shown: Held, degradations: tuple[Degradation, ...]) -> Task:
+    """Return a task of what was kept: training images as they are, the others degraded."""
+    facts = held.facts
+    sets = dict[str, Images]()
+    for name in SETS:
+        pixels = (held if name == "training" else shown).arrays[name]
+        is_whole = pixels.dtype == np.uint8
+        levels = tuple(map(tuple, facts["levels"][name])) if is_whole else None
+        labels = torch.from_numpy(held.arrays[_labels_name(name)])
+        sets[name] = Images(torch.from_numpy(pixels), labels, levels)
+    return Task(
+        sets["training"],
+        sets["validation"],
+        sets["test"],
+        classes=len(facts["labels"]),
+        fingerprint=shown.facts["fingerprint"],
+        labels=tuple(facts["labels"]),
+        degradations=degradations,
+        names=tuple(facts["names"]),
+        notes=tuple(facts["notes"]),
+        warnings=tuple(facts["warnings"]),
+    )
+
+
+def _labels_name(name: str) -> str:
+    return f"labels of {name}"
+
+
+def _built(definition: TaskDefinition, reach: Reach | None, allocate: Allocate) -> Mapping[str, Any]:
+    """Fill arrays with pixels and classes of the three sets, and return what is known of them."""
+    parts = _parts(definition, reach)
+    labels = _labels(definition, parts)
+    chosen = [part.chosen(labels) for part in parts]
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def all_allocated(shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, NDArray[Any]]:
+        classes = {_labels_name(one.name): ((len(one.rows),), np.int64) for one in chosen}
+        arrays.update(allocate({**shapes, **classes}))
+        return dict(arrays)  # those of before are copied from where there is more room now
+
+    gathered = gather(chosen, all_allocated)
+    for one in chosen:
+        # A label becomes its number among those that are wanted.
+        arrays[_labels_name(one.name)][:] = np.searchsorted(labels, one.source.labels[one.rows])
+    with ThreadPoolExecutor(1) as aside:  # both take seconds where there are many images
+        hashed = aside.submit(_fingerprint, arrays, arrays)
+        levels = {name: levels_of(arrays[name]) if arrays[name].dtype == np.uint8 else () for name in SETS}
+        fingerprint = hashed.result()
+    names = parts[0].source.named.names
+    return {
+        "labels": labels.tolist(),
+        "names": [names.get(label, str(label)) for label in labels.tolist()] if names else [],
+        "levels": levels,
+        "fingerprint": fingerprint,
+        "notes": _notes(parts, gathered),
+        "warnings": _warnings(chosen, arrays, levels, gathered, labels, names),
+    }
+
+
+def _degraded(held: Held, degradations: Sequence[Degradation], allocate: Allocate) -> Mapping[str, Any]:
+    """Fill arrays with the images for validation and testing, degraded once."""
+    named = [name for name in SETS if name != "training"]
+    arrays = allocate({name: (held.arrays[name].shape, np.float32) for name in named})
+    for name, stream in zip(named, (2, 1), strict=True):
+        degrade_into(arrays[name], held.arrays[name], degradations, np.random.default_rng([1, stream]))
+    return {"fingerprint": _fingerprint({**held.arrays, **arrays}, held.arrays)}
+
+
+def _fingerprint(pixels: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[Any]]) -> str:
+    """Return the hash of every pixel, as it is shown, and of every class."""
     digest = hashlib.sha256()
-    for images in chosen.values():
-        digest.update(images.pixels.numpy().tobytes())
-        digest.update(images.labels.numpy().tobytes())
-    sets, fingerprint = (chosen["training"], chosen["validation"], chosen["test"]), digest.hexdigest()[:16]
-    return Task(*sets, len(labels), fingerprint, tuple(labels.tolist()), degradations)
+    for name in SETS:
+        array = pixels[name]
+        for first in range(0, len(array), _BLOCK):
+            digest.update(np.ascontiguousarray(as_floats(array[first : first + _BLOCK])).data)
+        digest.update(np.ascontiguousarray(labels[_labels_name(name)]).data)
+    return digest.hexdigest()[:16]
 
 
-def _parts(definition: TaskDefinition) -> list[_Part]:
+def _parts(definition: TaskDefinition, reach: Reach | None) -> list[_Part]:
     """Return the sets for training, validation and testing, in this order."""
-    data = definition.data
-    named = [str(Path(file).absolute()) for file in (data, definition.validation, definition.test) if file]
+    named = [str(Path(file).absolute()) for file in (definition.data, definition.validation, definition.test) if file]
     if len(set(named)) < len(named):
         raise TaskError(f"training, validation and test images must come from different files, but got {named}")
-    train = digits() if data == "digits" else image_file(Path(data))
-    if definition.test is None:
+    decoder = Decoder(definition.resize, definition.crop, definition.background)
+    columns = Columns(definition.image_column, definition.label_column)
+
+    def sets_of(place: str) -> Mapping[str, ImageSource]:
+        return {"": digits()} if place == DIGITS else image_sets(place, decoder, columns, reach)
+
+    whole = sets_of(definition.data)
+    train = _part("training", _of(whole, "train", definition.data), definition.train_images, 0)
+    test = validation = None
+    if definition.test is not None:
+        test = _of(sets_of(definition.test), "test", definition.test)
+    elif "test" in whole and "train" in whole:
+        test = whole["test"]
+    if definition.validation is not None:
+        validation = _of(sets_of(definition.validation), "validation", definition.validation)
+    elif "validation" in whole and "train" in whole:
+        validation = whole["validation"]
+    if test is None:
         # Before validation images are taken out: which images are the test must not depend on how validation is done.
-        train, test = _hold_out(train, TEST_SHARE, _TEST_STREAM)
+        train, test_part = train.held_out(TEST_SHARE, _TEST_STREAM)
     else:
-        test = image_file(Path(definition.test))
-    if definition.validation is None:
-        train, validation = _hold_out(train, VALIDATION_SHARE, _VALIDATION_STREAM, least=1)
+        test_part = _part("test", aligned(test, train.source), None, 1)
+    if validation is None:
+        train, validation_part = train.held_out(VALIDATION_SHARE, _VALIDATION_STREAM, least=1)
     else:
-        validation = image_file(Path(definition.validation))
+        validation_part = _part("validation", aligned(validation, train.source), None, 2)
     return [
-        _Part("training", data, train, definition.train_images, 0),
-        _Part("validation", definition.validation or data, validation, definition.validation_images, 2),
-        _Part("test", definition.test or data, test, definition.test_images, 1),
+        train,
+        replace(validation_part, name="validation", limit=definition.validation_images, stream=2),
+        replace(test_part, name="test", limit=definition.test_images, stream=1),
     ]
 
 
-def _hold_out(source: ImageSource, share: float, stream: int, least: int = 0) -> tuple[ImageSource, ImageSource]:
-    """Split off images: the same share of every class, always the same images.
+def _part(name: str, source: ImageSource, limit: int | None, stream: int) -> _Part:
+    return _Part(name, source, np.arange(len(source.labels)), limit, stream)
 
-    Args:
-        source: What to split.
-        share: Of each class's images, what is split off.
-        stream: Which images.
-        least: Of each class, so many at least, as long as one is left.
-    """
-    rng = np.random.default_rng(stream)
-    is_out = np.zeros(len(source.labels), dtype=bool)
-    for label in np.unique(source.labels):
-        members = rng.permutation(np.flatnonzero(source.labels == label))
-        is_out[members[: max(round(share * len(members)), min(least, len(members) - 1))]] = True
-    return source.rows(np.flatnonzero(~is_out)), source.rows(np.flatnonzero(is_out))
+
+def _of(sets: Mapping[str, ImageSource], wanted: str, place: str) -> ImageSource:
+    """Return the set that is wanted of a place, or all there is."""
+    if wanted in sets:
+        return sets[wanted]
+    if len(sets) == 1:
+        return next(iter(sets.values()))
+    raise TaskError(f"{place} holds the sets {', '.join(sets)}, and none for {wanted}. Name the files that are meant.")
 
 
 def _labels(definition: TaskDefinition, parts: Sequence[_Part]) -> NDArray[np.int64]:
     """Return the labels to tell apart, ascending; all three sets hold each of them."""
     asked, data = definition.classes, definition.data
-    present = np.unique(parts[0].source.labels)
+    present, names = np.unique(parts[0].labels), parts[0].source.named.names
     if asked is None:
         if len(present) and present[0] < 0:
             raise TaskError(
-                f"labels must not be negative, but {data} holds the labels {_few(present)}. "
+                f"labels must not be negative, but {data} holds the labels {_few(present, names)}. "
                 "Say with `classes` which of them are meant, as in [0, 1, 2]; rows with others are left out."
             )
         labels = present
@@ -224,38 +395,104 @@ def _labels(definition: TaskDefinition, parts: Sequence[_Part]) -> NDArray[np.in
             labels = np.sort(rng.permutation(labels)[:asked])
         if len(labels) != asked:
             raise TaskError(
-                f"classes={asked} needs so many classes, but {data} holds the labels {_few(present)}. "
+                f"classes={asked} needs so many classes, but {data} holds the labels {_few(present, names)}. "
                 "Ask for fewer classes."
             )
     else:
-        labels = np.unique(np.asarray(asked, np.int64))
-        if missing := sorted(set(labels.tolist()) - set(present.tolist())):
+        numbers = {name: number for number, name in names.items()}
+        known = set(present.tolist())
+        asked_numbers = [numbers.get(one, one) if isinstance(one, str) else one for one in asked]
+        if missing := [one for one in sorted(asked_numbers, key=str) if one not in known]:
             raise TaskError(
-                f"classes={list(asked)} names the label {missing[0]}, but {data} holds the labels {_few(present)}. "
-                "Name some of these."
+                f"classes={list(asked)} names the label {missing[0]}, but {data} holds the labels "
+                f"{_few(present, names)}. Name some of these."
             )
+        labels = np.unique(np.asarray(asked_numbers, np.int64))
     if len(labels) < 2:
-        raise TaskError(f"a task needs at least 2 classes, but {data} holds the labels {_few(present)}")
+        raise TaskError(f"a task needs at least 2 classes, but {data} holds the labels {_few(present, names)}")
     for part in parts[1:]:
-        unseen = sorted(set(labels.tolist()) - set(part.source.labels.tolist()))
+        unseen = sorted(set(labels.tolist()) - set(part.labels.tolist()))
         if unseen:
             raise TaskError(
-                f"the {part.name} images of {part.file} hold none of class {unseen[0]}, "
-                "so its accuracy cannot be measured. Leave it out of `classes`, or give a file that holds it."
+                f"the {part.name} images of {part.source.place} hold none of class {_called(unseen[0], names)}, "
+                f"so its accuracy cannot be measured. {_way_out(part, parts[0], unseen[0])}"
             )
     return labels
 
 
-def _few(labels: NDArray[np.int64]) -> str:
+def _way_out(part: _Part, train: _Part, label: int) -> str:
+    """Return what can be done about a class that a set lacks."""
+    if part.source is not train.source:
+        return "Leave it out of `classes`, or give a file that holds it."
+    count = int((part.source.labels == label).sum())
+    return (
+        f"It has {count} image{'s' if count != 1 else ''} in all, too few to hold some out: add images, name files for "
+        "validation and test, or leave it out of `classes`."
+    )
+
+
+def _called(label: int, names: Mapping[int, str]) -> str:
+    return f"{label} ({names[label]})" if label in names else str(label)
+
+
+def _few(labels: NDArray[np.int64], names: Mapping[int, str]) -> str:
     """Return labels in words, however many there are."""
-    return str(labels.tolist()) if len(labels) <= 20 else f"{labels[0]} to {labels[-1]}, {len(labels)} of them"
+    if len(labels) > 20:
+        return f"{_called(int(labels[0]), names)} to {_called(int(labels[-1]), names)}, {len(labels)} of them"
+    return f"[{', '.join(_called(label, names) for label in labels.tolist())}]"
 
 
-def _select(part: _Part, labels: NDArray[np.int64]) -> Images:
-    """Keep the wanted classes and number of images; a label becomes its number among those that are wanted."""
-    source, rng = part.source, np.random.default_rng([0, part.stream])
-    index = np.flatnonzero(np.isin(source.labels, labels))
-    if part.limit is not None and part.limit < len(index):
-        index = np.sort(rng.permutation(index)[: part.limit])
-    classes = np.searchsorted(labels, source.labels[index])
-    return Images(torch.from_numpy(source.pixels(index)), torch.from_numpy(classes))
+def _notes(parts: Sequence[_Part], gathered: Gathered) -> list[str]:
+    """Return what was done to images, and what is unusual about labels, in words."""
+    notes = list[str]()
+    for source in {id(part.source): part.source for part in parts}.values():
+        notes += source.notes
+        notes += [f"{count:,} images of {source.place} are {what}" for what, count in sorted(source.done.items())]
+        grey, colour = gathered.grey[source.place], gathered.colour[source.place]
+        if grey and colour:
+            notes.append(f"{grey:,} images of {source.place} are grey among {colour:,} in colour, and made RGB")
+    train = parts[0].source
+    if not train.named.names:
+        notes += notes_on(train.labels, train.place)
+    return notes
+
+
+def _warnings(
+    chosen: Sequence[Wanted],
+    arrays: Mapping[str, NDArray[Any]],
+    levels: Mapping[str, Sequence[Sequence[int]]],
+    gathered: Gathered,
+    labels: NDArray[np.int64],
+    names: Mapping[int, str],
+) -> list[str]:
+    """Return what looks wrong, in words."""
+    warnings = []
+    for one in chosen:
+        pixels, classes = arrays[one.name], arrays[_labels_name(one.name)]
+        counts = np.bincount(classes, minlength=len(labels))
+        if len(missing := np.flatnonzero(counts == 0)):
+            called = ", ".join(_called(int(label), names) for label in labels[missing[:5]])
+            warnings.append(
+                f"the {one.name} images hold none of {len(missing)} class{'es' if len(missing) > 1 else ''}: {called}"
+            )
+        if not len(pixels):
+            continue
+        blank, mean = gathered.blank[one.name], brightness(levels[one.name]) if levels[one.name] else math.nan
+        if blank == len(pixels):
+            warnings.append(
+                f"each of the {len(pixels):,} {one.name} images has one value throughout: nothing can be seen"
+            )
+        elif blank:
+            warnings.append(f"{blank:,} of {len(pixels):,} {one.name} images have one value throughout")
+        elif len(pixels) > 1 and not any(
+            (pixels[first : first + _BLOCK] != pixels[0]).any() for first in _firsts(pixels)
+        ):
+            warnings.append(f"all {len(pixels):,} {one.name} images are equal")
+        if blank < len(pixels) and (mean < _DARK or mean > _BRIGHT):
+            colour = "black" if mean < _DARK else "white"
+            warnings.append(f"the {one.name} images are nearly {colour}: their mean pixel is {mean:.3f}")
+    return warnings
+
+
+def _firsts(pixels: NDArray[Any]) -> range:
+    return range(0, len(pixels), _BLOCK)

@@ -7,14 +7,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from sweeper.model.growth import Growth
+from sweeper.model.images import Images
 from sweeper.model.population import Trained, TrainingPopulation
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.shard import Course
 from sweeper.model.tasks import Task
 from sweeper.model.window import Window
+
+#: The stream that says which validation images are measured after each round.
+_WATCHING = 5
 
 #: At most so many points of a training curve are kept, however many epochs there are.
 CURVE_POINTS = 50
@@ -93,6 +98,7 @@ def train(
     """
     course = Course(members, settings, task.train.to(device, dtype), task.degradations)
     validation = task.validation.to(device, dtype)
+    watched = _watched(validation, settings.epoch_images)
     population = TrainingPopulation(course, window, growth, torch.zeros(0, device=device, dtype=dtype))
     if state is not None:
         population.restore(state, stopped)
@@ -103,10 +109,18 @@ def train(
         full = population.run_epoch(is_over)
         if population.is_interrupted:
             break
-        values = population.values(validation)
+        values = population.values(watched)
         for curve, value, end in zip(population.curves, values, population.ends, strict=True):
             is_kept = population.epoch == end or (population.epoch % keep_every == 0 and population.epoch < end)
             curve.extend([{"epoch": population.epoch, **value}] if value and is_kept else [])
         report(Epoch(population.epoch, course.rounds, values, full, population.state))
     is_complete = last == course.rounds  # at a pause networks may have ended, but it is not known yet who goes on
     return population.results(validation, task.test.to(device, dtype) if is_complete else None)
+
+
+def _watched(validation: Images, most: int | None) -> Images:
+    """Return the validation images that are measured after each round: so many of them, always the same."""
+    if most is None or most >= len(validation):
+        return validation
+    chosen = np.sort(np.random.default_rng(_WATCHING).permutation(len(validation))[:most])
+    return validation.some(torch.from_numpy(chosen).to(validation.labels.device))

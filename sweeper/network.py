@@ -47,7 +47,7 @@ class ExampleImage:
         kind: `fastest` or `slowest`.
         is_right: Whether `answer` is `label`.
         image: Its number in the test set, from 0.
-        label, answer: Classes, from 0.
+        label, answer: Classes: their names where the data have any, else their labels.
         steps: Recurrent steps until it was answered; in older files the expected ones.
         png: The image as the network saw it, as a small PNG.
     """
@@ -55,8 +55,8 @@ class ExampleImage:
     kind: str
     is_right: bool
     image: int
-    label: int
-    answer: int
+    label: int | str
+    answer: int | str
     steps: float
     png: bytes
 

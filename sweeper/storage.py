@@ -99,7 +99,7 @@ def read_bytes(location: str) -> bytes | None:
     try:
         if is_local(location):
             return Path(location).read_bytes()
-        with _reached(location) as (system, path), system.open_input_stream(path) as file:
+        with reached(location) as (system, path), system.open_input_stream(path) as file:
             return bytes(file.read())
     except FileNotFoundError:
         return None
@@ -115,7 +115,7 @@ def write_bytes(location: str, data: bytes) -> None:
         Path(location).parent.mkdir(parents=True, exist_ok=True)
         write_local(Path(location), data)
         return
-    with _reached(location) as (system, path):
+    with reached(location) as (system, path):
         is_whole_at_once = system.type_name in _OBJECT_STORES
         target = path if is_whole_at_once else f"{path}.{uuid.uuid4().hex}.tmp"
         if not is_whole_at_once:
@@ -145,7 +145,7 @@ def delete(location: str) -> None:
     if is_local(location):
         Path(location).unlink()
         return
-    with _reached(location) as (system, path):
+    with reached(location) as (system, path):
         system.delete_file(path)
 
 
@@ -169,7 +169,7 @@ def check(folder: str) -> None:
 
 
 @contextmanager
-def _reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
+def reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
     """Give the file system of a URI and the path on it; turn what it raises into an `OSError` of one line."""
     import pyarrow as pa
     from pyarrow.fs import FileSystem

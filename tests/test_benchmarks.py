@@ -80,3 +80,17 @@ def test_ledgers_are_compared_with_plain_use_of_the_same_database():
         "sqlite",
         "postgresql",
     ]
+
+
+def test_large_images_are_made_planned_and_loaded(tmp_path):
+    words = ["benchmarks/images.py", "--images", "800", "--workers", "2", "--folder", str(tmp_path)]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [row.split("|")[1].strip() for row in done.stdout.splitlines() if row.startswith("| ")]
+    assert rows[1:] == [
+        "`sweeper plan`, nothing kept",
+        "`sweeper plan` again",
+        "2 processes load, nothing kept",
+        "2 processes load, kept",
+    ]
+    assert len(list((tmp_path / "cache" / "images").glob("*.pixels"))) == 1

@@ -122,7 +122,7 @@ def test_file_system_without_uploads_is_written_aside_and_moved(tmp_path, monkey
     def reached(uri):
         yield Slow(), str(tmp_path / "deep" / "a.pt")
 
-    monkeypatch.setattr(storage, "_reached", reached)
+    monkeypatch.setattr(storage, "reached", reached)
     for data in (b"one", b"two"):
         storage.write_bytes("hdfs://host/deep/a.pt", data)
     assert seen == [(b"one", False), (b"two", True)]

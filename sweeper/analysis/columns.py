@@ -125,10 +125,15 @@ SEEN_BY_STEP: Mapping[str, Column] = _columns(
 
 #: Parameters that say what is learned.
 TASK_AXES: Mapping[str, Column] = _columns(
-    Column("data", "", "`digits`, or the file of the images"),
-    Column("validation", "", "the file of the images that decide"),
-    Column("test", "", "the file of the images that are reported and decide nothing"),
-    Column("classes", "count", "classes to tell apart, or the labels of those that are"),
+    Column("data", "", "`digits`, or where the images are"),
+    Column("validation", "", "where the images are that decide"),
+    Column("test", "", "where the images are that are reported and decide nothing"),
+    Column("image_column", "", "the column of a table that holds the images"),
+    Column("label_column", "", "the column of a table that holds the labels"),
+    Column("resize", "pixels", "the shorter side of each image, or its height and width"),
+    Column("crop", "pixels", "what is kept of the middle of each image: a square's side, or height and width"),
+    Column("background", "", "what transparent images are laid on"),
+    Column("classes", "count", "classes to tell apart, or the labels or names of those that are"),
     Column("class_seed", "", "which classes are drawn, where their number is given"),
     Column("occlusion", "share", "share of each image that is hidden"),
     Column("noise", "pixel value", "standard deviation of the noise on each pixel, whose values are 0 to 1"),
@@ -161,6 +166,7 @@ AXES: Mapping[str, Column] = _columns(
     Column("learning_rate", "", "step size of the optimizer"),
     Column("solver", "", "how breadth and depth pressures act on a network"),
     Column("step_loss", "", "weight of the loss of every single step's answer"),
+    Column("epoch_images", "count", "validation images that networks are measured on after each epoch"),
     Column("breadth_pressure", "nats", "price of a channel, times its rank (of norm 1, where norms are priced)"),
     Column(
         "depth_pressure", "nats", "price of a channel, times its layer's number (of norm 1, where norms are priced)"

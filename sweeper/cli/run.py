@@ -68,6 +68,7 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
     if as_json:
         values = {
             **vars(estimate),
+            "images": {task: vars(facts) for task, facts in estimate.images.items()},
             "trials": sum(estimate.cells.values()),
             "workers": count,
             "is_estimate": True,

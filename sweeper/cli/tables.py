@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -17,6 +17,10 @@ from sweeper.cli.status_tables import duration
 
 if TYPE_CHECKING:  # it loads torch, which commands that only look do without
     from sweeper.driver.estimate import Estimate
+    from sweeper.training.forecast import TaskFacts
+
+#: So many classes of a task are named, and the last one; and characters of a name.
+_MOST_NAMES, _LONGEST_NAME = 12, 24
 
 
 def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *, with_axes: bool = False) -> Group:
@@ -52,6 +56,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table.add_column(overflow="fold")
     for cell, trials in estimate.cells.items():
         table.add_row(f"task {cell}", f"{trials} trials")
+    _add_images(table, estimate.images)
     if estimate.search:
         table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
@@ -70,3 +75,33 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table
+
+
+def _add_images(table: Table, images: Mapping[str, TaskFacts]) -> None:
+    """Add what is known of the images of tasks; of tasks that differ in nothing of it, once."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for task, facts in images.items():
+        sets = (facts.train_images, facts.validation_images, facts.test_images)
+        seen = (sets, facts.image, facts.names, facts.notes, facts.warnings, f"{facts.brightness:.2f}")
+        alike.setdefault(seen, []).append(task)
+    for tasks in alike.values():
+        facts = images[tasks[0]]
+        of = "" if len(alike) == 1 else f" of {tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
+        channels, height, width = facts.image
+        colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+        table.add_row(
+            Text(f"images{of}"),
+            f"{facts.train_images:,} for training, {facts.validation_images:,} for validation, "
+            f"{facts.test_images:,} for test; {height}×{width} pixels, {colour}; mean pixel {facts.brightness:.2f}",
+        )
+        more = f", … {_cut(facts.names[-1])}" if len(facts.names) > _MOST_NAMES else ""
+        names = ", ".join(_cut(name) for name in facts.names[:_MOST_NAMES])
+        table.add_row(Text(f"classes{of}"), Text(f"{facts.classes}: {names}{more}"))  # names may be like markup
+        for note in facts.notes:
+            table.add_row("note", Text(note))
+        for warning in facts.warnings:
+            table.add_row(Text("warning", "yellow"), Text(warning))
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -14,6 +14,7 @@ from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
 from sweeper.training import forecast
+from sweeper.training.forecast import TaskFacts
 
 #: Kinds of populations whose speed is measured, and populations of each that are looked at; others are taken for the
 #: mean. A search of anything but pressures has as many kinds as settings.
@@ -29,6 +30,7 @@ class Estimate:
 
     Attributes:
         cells: Trials by task.
+        images: What is known of the images of each task.
         search: What is searched how, in words; empty for a plain grid.
         populations: How many.
         population_size: Networks side by side, at most.
@@ -42,6 +44,7 @@ class Estimate:
     """
 
     cells: Mapping[str, int]
+    images: Mapping[str, TaskFacts]
     search: str
     populations: int
     population_size: int
@@ -85,6 +88,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
+        images=tasks,
         search=_searched(spec),
         populations=len(populations),
         population_size=max(len(population.keys) for population in populations),

@@ -62,6 +62,7 @@ def answers_by(
         "sweep": sweep,
         "lesion": seen.lesion,
         "labels": seen.labels,
+        **({"names": seen.names} if seen.names else {}),
         "images": images.name,
     }
     fields = [

@@ -18,6 +18,7 @@ from sweeper.spec.choices import (
     TimeSelection,
     WindowKind,
 )
+from sweeper.spec.images import colour_of, sides_of
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
@@ -63,6 +64,7 @@ __all__ = [
     "TrainingSpec",
     "WindowKind",
     "check_name",
+    "colour_of",
     "differences",
     "in_full",
     "keys_of",
@@ -73,4 +75,5 @@ __all__ = [
     "read_yaml",
     "refused_differences",
     "shipped_spaces",
+    "sides_of",
 ]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -37,6 +35,7 @@ from sweeper.spec.choices import (
     Until,
     WindowKind,
 )
+from sweeper.spec.images import images_at, name_of, read_background, read_sides
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
@@ -96,29 +95,43 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
 def _read_classes(raw: object) -> object:
     """Return a list of labels as one text, as flat settings, axes and tables hold it; its order says nothing."""
     if isinstance(raw, str):
-        raw = [int(part) if part.isdecimal() else part for part in raw.split(",")]
+        raw = [int(part) if part.isdecimal() and part.isascii() else part for part in raw.split(",")]
     if isinstance(raw, int) and not isinstance(raw, bool) and raw < 2:
         raise broken_rule("classes must be at least 2", "Use 2 or more.")
     if raw is None or (isinstance(raw, int) and not isinstance(raw, bool)):
         return raw
     if not isinstance(raw, list | tuple):
         raise broken_rule(_CLASSES_RULE, "Write it as in 3, or in [3, 5, 8].")
-    if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in raw):
-        raise broken_rule(_CLASSES_RULE, "Write it as in [3, 5, 8].")
+    if not all(_is_label(label) for label in raw):
+        raise broken_rule(_CLASSES_RULE, "Write it as in [3, 5, 8], or as in [cat, dog].")
     if len(raw) < 2 or len(set(raw)) < len(raw):
         raise broken_rule(_CLASSES_RULE, "Name each label once, and at least two.")
-    return ",".join(map(str, sorted(raw)))
+    return ",".join(map(str, sorted(raw, key=lambda label: (isinstance(label, str), label))))
 
 
-def labels_of(classes: str) -> tuple[int, ...]:
-    """Return the labels that a text of `TaskSpec.classes` lists."""
-    return tuple(map(int, classes.split(",")))
+def _is_label(label: object) -> bool:
+    """Whether something can be a label, or the name of a class; a name with a comma would be two."""
+    if isinstance(label, str):
+        return bool(label.strip()) and "," not in label and not label.isdecimal()
+    return isinstance(label, int) and not isinstance(label, bool) and label >= 0
+
+
+def labels_of(classes: str) -> tuple[int | str, ...]:
+    """Return the labels, and the names of classes, that a text of `TaskSpec.classes` lists."""
+    return tuple(int(one) if one.isdecimal() else one for one in classes.split(","))
 
 
 _CLASSES_RULE = "classes must be a number of at least 2, or a list of two or more labels"
 
+
 #: A number of classes, or the labels of those that are meant, ascending, with commas between them.
-Classes = Annotated[int | str, Field(description="a whole number, at least 2, or a list of labels")]
+Classes = Annotated[int | str, Field(description="a whole number, at least 2, or a list of labels or of names")]
+
+#: One side in pixels, or height and width with a comma between them.
+Sides = Annotated[int | str, Field(description="a side in pixels, or `[height, width]`")]
+
+#: A colour.
+Colour = Annotated[str, Field(description="`black`, `grey`, `white`, or `[red, green, blue]`, each 0 to 255")]
 
 Number = Annotated[float, AfterValidator(_without_minus_zero)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -127,16 +140,27 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
+#: The name of a table's column.
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class TaskSpec(Frozen):
     """What a network learns: a data set, a number of classes and how hard the images are.
 
     Attributes:
-        data: `digits`, or the path of a local Parquet image file.
-        validation: Parquet file of the images that decide; without it a fifth of the images for training is held out.
-        test: Parquet file of the images that decide nothing and are reported; without it a quarter of `data` is held
-            out.
-        classes: Use only so many classes, drawn by `class_seed`, or those of a list such as `[3, 5, 8]`; left out,
-            all of them.
+        data: `digits`, or where the images are: a Parquet file, a folder or a pattern of shards, a folder with one
+            folder of images for each class, a `.npz` file, MNIST's or CIFAR's own files, the same at a URI such as
+            `s3://…`, or `my_module:function`.
+        validation: Where the images are that decide; without it those are taken that `data` has for that, and of data
+            without sets a fifth of the images for training is held out.
+        test: Where the images are that decide nothing and are reported; without it those are taken that `data` has for
+            that, and of data without sets a quarter is held out.
+        image_column, label_column: Which columns of a table are meant, where their names do not say it.
+        resize: The side in pixels that the shorter side of each image becomes; or `[height, width]`, whatever its form.
+        crop: So much is kept of the middle of each image, after `resize`: a square's side, or `[height, width]`.
+        background: What transparent images are laid on; left out, black.
+        classes: Use only so many classes, drawn by `class_seed`, or those of a list such as `[3, 5, 8]` or
+            `[cat, dog]`; left out, all of them.
         class_seed: Which classes are drawn; another seed or another number draws them anew.
         occlusion: Share of each image that is hidden by a grey square.
         noise: Standard deviation of the Gaussian noise on each pixel.
@@ -150,6 +174,11 @@ class TaskSpec(Frozen):
     data: str = DIGITS
     validation: str | None = None
     test: str | None = None
+    image_column: ColumnName | None = None
+    label_column: ColumnName | None = None
+    resize: Annotated[Sides | None, BeforeValidator(read_sides)] = None
+    crop: Annotated[Sides | None, BeforeValidator(read_sides)] = None
+    background: Annotated[Colour | None, BeforeValidator(read_background)] = None
     classes: Annotated[Classes | None, BeforeValidator(_read_classes)] = None
     class_seed: Seed = 0
     occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
@@ -164,7 +193,7 @@ class TaskSpec(Frozen):
     @field_validator("data")
     @classmethod
     def _find_data(cls, data: str, info: ValidationInfo) -> str:
-        return data if data == DIGITS else _parquet(data, info, "data must be 'digits' or a Parquet file")
+        return data if data == DIGITS else images_at(data, info, "data must be 'digits' or name images")
 
     @field_validator("validation", "test")
     @classmethod
@@ -174,10 +203,10 @@ class TaskSpec(Frozen):
             return None
         if info.data.get("data") == DIGITS:
             raise broken_rule(
-                f"{name} must go with a Parquet file in task.data ('digits' holds out its own share)",
+                f"{name} must go with images of your own in task.data ('digits' holds out its own share)",
                 f"Remove `{name}`.",
             )
-        found = _parquet(file, info, f"{name} must be a Parquet file")
+        found = images_at(file, info, f"{name} must name images")
         for other in ("data", "validation"):
             if other != name and info.data.get(other) == found:
                 raise broken_rule(
@@ -186,13 +215,22 @@ class TaskSpec(Frozen):
                 )
         return found
 
+    @field_validator("image_column", "label_column", "resize", "crop", "background")
+    @classmethod
+    def _check_of_own(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
+        if value is not None and info.data.get("data") == DIGITS:
+            raise broken_rule(
+                f"{info.field_name} must go with images of your own in task.data, and 'digits' are not", "Leave it out."
+            )
+        return value
+
     @field_validator("classes")
     @classmethod
     def _check_classes(cls, classes: int | str | None, info: ValidationInfo) -> int | str | None:
         if info.data.get("data") == DIGITS:
             if isinstance(classes, int) and classes > _DIGITS_CLASSES:
                 raise broken_rule("classes must be at most 10 for the data 'digits'", "Use 2 to 10.")
-            if isinstance(classes, str) and max(labels_of(classes)) >= _DIGITS_CLASSES:
+            if isinstance(classes, str) and not set(labels_of(classes)) <= set(range(_DIGITS_CLASSES)):
                 raise broken_rule("classes must name labels from 0 to 9 for the data 'digits'", "Leave others out.")
         return classes
 
@@ -219,17 +257,24 @@ class TaskSpec(Frozen):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The paths of its image files; none for the data that come with scikit-learn."""
+        """Where its images are; nowhere for the data that come with scikit-learn."""
         named = (self.data, self.validation, self.test)
         return tuple(file for file in named if file is not None and file != DIGITS)
 
     @property
     def label(self) -> str:
         """The task's name in tables and on the command line, such as `digits-10-occluded0.25`."""
-        name = Path(self.data).stem.removesuffix("_train") or Path(self.data).stem
-        parts = [re.sub(r"[^A-Za-z0-9._-]", "_", name)]
+        parts = [re.sub(r"[^A-Za-z0-9._-]", "_", name_of(self.data))]
+        if self.resize is not None:
+            parts.append(f"resized{str(self.resize).replace(',', 'x')}")
+        if self.crop is not None:
+            parts.append(f"cropped{str(self.crop).replace(',', 'x')}")
+        if self.background is not None:
+            parts.append(f"on.{self.background.replace(',', '.')}")
+        if self.label_column is not None:
+            parts.append(re.sub(r"[^A-Za-z0-9._-]", "_", self.label_column))
         if self.classes is not None:
-            parts.append(str(self.classes).replace(",", "."))
+            parts.append(re.sub(r"[^A-Za-z0-9._-]", "_", str(self.classes).replace(",", ".")))
         if self.class_seed:
             parts.append(f"set{self.class_seed}")
         if self.occlusion:
@@ -350,6 +395,8 @@ class TrainingSpec(Frozen):
         learning_rate: Step size of the optimizer.
         solver: How breadth and depth pressures act on a network.
         step_loss: Weight of the loss on every single step's answer.
+        epoch_images: After each epoch networks are measured on so many of the validation images at most, always the
+            same; left out, on all. What is complete, or has paused, is measured on all.
     """
 
     updates: Count | None = None
@@ -359,6 +406,7 @@ class TrainingSpec(Frozen):
     learning_rate: Positive = 3e-3
     solver: Annotated[Solver, Field(strict=False)] = Solver.ELIMINATION
     step_loss: NotNegative = 0.2
+    epoch_images: Count | None = None
 
     @field_validator("epochs")  # a default is not looked at: `epochs` was given
     @classmethod
@@ -476,20 +524,6 @@ def present_names(stored: Any) -> Any:
         return FORMER_TIME_SELECTIONS[value].value if is_former else value
 
     return renamed(stored)
-
-
-def _parquet(text: str, info: ValidationInfo, rule: str) -> str:
-    """Return the absolute path of a Parquet file; where a spec is read to be run here, it must exist."""
-    if not text.lower().endswith(".parquet"):
-        raise broken_rule(rule, f"{nearest(text, [DIGITS])} A file must end in .parquet.")
-    folder = (info.context or {}).get("folder")
-    if folder is None:
-        # A stored path is kept as it is: on another machine it need not exist, and its key must hold.
-        return os.path.abspath(text)
-    path = Path(folder, text).resolve()
-    if not path.is_file() and not (info.context or {}).get("is_elsewhere"):
-        raise broken_rule(f"{rule} that exists (looked for {path})", "Correct the path.")
-    return str(path)
 
 
 @dataclass(frozen=True)

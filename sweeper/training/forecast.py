@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
 from sweeper.spec import Setting
-from sweeper.training.inputs import growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import growth_of, load_task, local_files, members_of, training_of, window_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class TaskFacts:
         classes: How many.
         fingerprint: Hash of the data.
         network_bytes: About what training takes per network, of the largest one.
+        names: What the classes are called, in their order.
+        brightness: Mean pixel of the training images, 0–1.
+        notes: What was done to images to make them alike, and what is unusual about labels.
+        warnings: What looks wrong.
     """
 
     train_images: int
@@ -37,6 +42,10 @@ class TaskFacts:
     classes: int
     fingerprint: str
     network_bytes: int
+    names: tuple[str, ...] = ()
+    brightness: float = 0.0
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -77,6 +86,10 @@ def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
             task.classes,
             task.fingerprint,
             network_bytes,
+            task.names or tuple(map(str, task.labels)),
+            task.train.brightness,
+            task.notes,
+            task.warnings,
         )
     return facts
 
@@ -132,9 +145,8 @@ def usable_gpus() -> int:
 
 
 def files(settings: Sequence[Setting]) -> dict[str, int]:
-    """Return the sizes of the image files that training reads, by absolute path."""
-    named = {name for setting in settings for name in setting.task.files}
-    return {str(path.absolute()): path.stat().st_size for path in map(Path, sorted(named)) if path.is_file()}
+    """Return the sizes of the image files that training reads here, by absolute path; those at URIs are everywhere."""
+    return {file.path: file.size for task in {one.task for one in settings} for file in local_files(task)}
 
 
 def heaviest(settings: Sequence[Setting]) -> Setting:
@@ -188,6 +200,7 @@ def probe(settings: Sequence[Setting], batches: int = 3) -> Probe:
         degradations=task.degradations,
     )
     sizes: list[int] = []
+    _forget_peak()
 
     def on_epoch(epoch: model.Epoch) -> None:
         if not sizes:
@@ -202,4 +215,18 @@ def probe(settings: Sequence[Setting], batches: int = 3) -> Probe:
         growth=growth_of(first),
         report=on_epoch,
     )
-    return Probe(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, sizes[0])
+    return Probe(_peak_bytes(), sizes[0])
+
+
+def _forget_peak() -> None:
+    """Have the system count the most memory of this process from now on: decoding images is no part of a training."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had since then."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
-from sweeper import model
+from sweeper import cache, model, storage
 from sweeper.model.complexity import complexity
-from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind, labels_of
+from sweeper.model.places import File, is_uri
+from sweeper.model.sources import files_of
+from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
+
+#: Where pixels are kept in the user's cache.
+IMAGES = "images"
 
 
 def load_task(task: TaskSpec) -> model.Task:
@@ -17,32 +22,52 @@ def load_task(task: TaskSpec) -> model.Task:
     Raises:
         TaskError: Of the model, if images or labels cannot be read, or classes are missing.
     """
-    files = map(Path, task.files)
-    return _load_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+    return _load_once(task, _state_of(task))
+
+
+def _state_of(task: TaskSpec) -> str:
+    """Return what is another text once a file of the images has changed."""
+    files = (file for place in task.files for file in files_of(place, storage.reached))
+    return hashlib.sha256("\n".join(f"{file} {file.size} {file.changed}" for file in files).encode()).hexdigest()
+
+
+def local_files(task: TaskSpec) -> list[File]:
+    """Return the files of a task's images that lie on this machine.
+
+    Raises:
+        TaskError: If they cannot be listed.
+    """
+    return [file for place in task.files if not is_uri(place) for file in files_of(place)]
 
 
 @lru_cache(maxsize=2)
-def _load_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> model.Task:
+def _load_once(task: TaskSpec, state: str) -> model.Task:
     """Load a task, once for each time that its files have changed."""
-    return model.load_task(definition_of(task))
+    root = cache.folder()
+    return model.load_task(definition_of(task), root / IMAGES if root else None, storage.reached)
 
 
 def complexity_of(task: TaskSpec) -> Mapping[str, float]:
     """Return how hard a task is, see `model.complexity`; of a task that was just asked about, at once."""
-    files = map(Path, task.files)
-    return _complexity_once(task, tuple(file.stat().st_mtime_ns for file in files if file.is_file()))
+    return _complexity_once(task, _state_of(task))
 
 
 @lru_cache(maxsize=8)
-def _complexity_once(task: TaskSpec, changed_ns: tuple[int, ...]) -> Mapping[str, float]:
-    return complexity(_load_once(task, changed_ns))
+def _complexity_once(task: TaskSpec, state: str) -> Mapping[str, float]:
+    return complexity(_load_once(task, state))
 
 
 def definition_of(task: TaskSpec) -> model.TaskDefinition:
     """Return what to load for a task; how pixels are standardised is up to the network."""
     given = task.model_dump(mode="json", exclude={"standardize"})
-    classes = labels_of(task.classes) if isinstance(task.classes, str) else task.classes
-    return model.TaskDefinition(**{**given, "classes": classes})
+    crop = sides_of(task.crop)
+    read = {
+        "classes": labels_of(task.classes) if isinstance(task.classes, str) else task.classes,
+        "resize": sides_of(task.resize),
+        "crop": crop and (crop[0], crop[-1]),  # one side is a square's
+        "background": colour_of(task.background),
+    }
+    return model.TaskDefinition(**{**given, **read})
 
 
 def members_of(settings: Sequence[Setting]) -> list[model.Pressures]:

@@ -25,7 +25,7 @@ from sweeper.spec import Setting
 _LARGEST = 2**53
 
 #: What is written has at most 60 parts and 8 examples, and an image of 48 × 48 noisy pixels takes 10,000 characters.
-_MOST_PARTS, _MOST_EXAMPLES, _LONGEST_PNG = 1000, 8, 20_000
+_MOST_PARTS, _MOST_EXAMPLES, _LONGEST_PNG, _LONGEST_NAME = 1000, 8, 20_000, 200
 
 #: Characters of a wrong value that are said.
 _LONGEST_VALUE = 100
@@ -143,8 +143,8 @@ def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleI
 
 def _named(examples: Sequence[ExampleImage], network: model.SavedNetwork, path: Path) -> tuple[ExampleImage, ...]:
     """Return examples whose classes are called as the data call them; in files of before they are from 0."""
-    labels = labels_of(network, path)
-    return tuple(replace(one, label=labels[one.label], answer=labels[one.answer]) for one in examples)
+    labels: Sequence[int | str] = names_of(network, path) or labels_of(network, path)
+    return tuple(replace(one, label=labels[int(one.label)], answer=labels[int(one.answer)]) for one in examples)
 
 
 def labels_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[int, ...]:
@@ -159,6 +159,24 @@ def labels_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[
     if not isinstance(labels, list) or len(labels) != classes or not all(map(_is_count, labels)):
         raise _impossible(path, "labels", f"a list of {classes} whole numbers", labels)
     return tuple(labels)
+
+
+def names_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[str, ...]:
+    """Return what people call the classes of a network; empty where its data have no names for them.
+
+    Raises:
+        QueryError: If what the network's file says of it cannot be.
+    """
+    names, classes = network.description.get("names"), network.window.classes
+    if names is None:
+        return ()
+    if not isinstance(names, list) or len(names) != classes or not all(map(_is_name, names)):
+        raise _impossible(path, "names", f"a list of {classes} short texts", names)
+    return tuple(names)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and value.isprintable()
 
 
 def _example(entry: object, what: str, window: model.Window, path: Path) -> ExampleImage:

@@ -11,9 +11,11 @@ from sweeper import model
 from sweeper.errors import QueryError, SpecError
 from sweeper.model import probing, stimuli
 from sweeper.model.lesions import named_parts
+from sweeper.model.places import is_uri
+from sweeper.model.sources import is_function
 from sweeper.spec import Setting
 from sweeper.training.inputs import load_task
-from sweeper.training.network_file import labels_of
+from sweeper.training.network_file import labels_of, names_of
 
 #: A network that can be shown images; what other rooms call it, which do not know the model.
 Network = model.Network
@@ -30,6 +32,7 @@ class Shown:
         left_out: Columns of the file that are not among them.
         labels: What the data call the network's classes.
         lesion: What was taken out of it, joined by commas; empty for nothing.
+        names: What people call these classes; empty where the data have no names.
     """
 
     table: Any
@@ -38,6 +41,7 @@ class Shown:
     left_out: tuple[str, ...]
     labels: tuple[int, ...]
     lesion: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,13 @@ def shown(network: Network, name: str, images: Path, lesion: str | None = None, 
     try:
         if lesion is not None:
             network = network.without(lesion)
-        file = stimuli.stimuli(images)
+        names = names_of(network, Path(name))
+        file = stimuli.stimuli(images, labels, names)
         table = stimuli.shown(network.lattice, labels, file, by_step=by_step)
     except model.ModelError as error:
         raise QueryError(str(error)) from error
     taken_out = str(network.description.get("lesion", ""))
-    return Shown(table, tuple(file.carried.values()), file.renamed, file.left_out, labels, taken_out)
+    return Shown(table, tuple(file.carried.values()), file.renamed, file.left_out, labels, taken_out, names)
 
 
 def measured_without(network: Network, name: str, lesions: Sequence[str], images: Path | None = None) -> Lesioned:
@@ -114,7 +119,8 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
         if images is None:
             where, shown_images = _test_images(network, name)
         else:
-            labels, file = labels_of(network, Path(name)), stimuli.stimuli(images)
+            labels = labels_of(network, Path(name))
+            file = stimuli.stimuli(images, labels, names_of(network, Path(name)))
             where, shown_images = str(images), stimuli.labelled(file, labels, network.window.image)
     except model.ModelError as error:
         raise QueryError(str(error)) from error
@@ -124,11 +130,22 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
     return Lesioned(where, len(shown_images), found)
 
 
+def _refuse_what_is_not_a_file(setting: Setting, name: str, way_out: str) -> None:
+    """Refuse to run or to fetch what a network's file names: it may come from a stranger."""
+    for place in setting.task.files:
+        if is_function(place) or is_uri(place):
+            what = (
+                "are made by a function, which is not run" if is_function(place) else "are at a URI, which is not read"
+            )
+            raise QueryError(f"the test images of {name} {what} for a network's file: {place}. {way_out}")
+
+
 def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
     """Return the test images of a network's task, in words and as they are, loaded as its training did."""
     way_out = "Name other labelled images with --images FILE."
     try:
         setting = Setting.from_flat(network.description["setting"])
+        _refuse_what_is_not_a_file(setting, name, way_out)
         task = load_task(setting.task)
     except (SpecError, KeyError, AttributeError) as error:
         raise QueryError(

@@ -267,6 +267,7 @@ def _save_networks(
         FACT: RULES,
         "classes": task.classes,
         "labels": list(task.labels),
+        **({"names": list(task.names)} if task.names else {}),
         "data": task.fingerprint,
         "software": software(),
     }

@@ -298,6 +298,19 @@ def test_file_whose_task_is_not_known_is_one_message(mistaken, place, window, ch
     assert message.endswith("Name other labelled images with --images FILE.\n")
 
 
+@pytest.mark.parametrize("data", ["HERE/mine.py:images", "os:getcwd", "s3://bucket/images"])
+def test_what_a_network_file_names_is_neither_run_nor_fetched(mistaken, place, data):  # noqa: F811
+    (place / "mine.py").write_text(f"open({str(place / 'trap')!r}, 'w')\n")
+    setting = load_spec("quickstart").spec.settings()[0].flat() | {"task.data": data.replace("HERE", str(place))}
+    del setting["task.classes"]
+    network = lattice_of(Window((3, 2), 2, (1, 8, 8), 10)).float()
+    model.save(network, {"setting": setting, "step_dist": [0.5, 0.5]}, place / "a.safetensors")
+    message = mistaken("show", "a.safetensors", "--lesion", "lateral")
+    assert "for a network's file" in message
+    assert message.endswith("Name other labelled images with --images FILE.\n")
+    assert not (place / "trap").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -239,7 +239,7 @@ def test_python_of_the_page_about_networks_uses_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     window = model.Window((2,), 3, (1, 16, 16), 4)
     model.save(model.Lattice(window, [0]), {"setting": "s", "measurement": "m"}, "network.safetensors")
-    (write,) = blocks(TEXTS["docs/how-to/own-data.md"], "python")
+    _, write = blocks(TEXTS["docs/how-to/own-data.md"], "python")
     exec(compile(write, "own-data.md", "exec"), {})
     Path("cells.parquet").rename("stimuli.parquet")
     use, lesion, steps = blocks(TEXTS["docs/how-to/networks.md"], "python")
@@ -256,7 +256,7 @@ def test_python_of_the_page_about_networks_uses_one(tmp_path, monkeypatch):
 
 def test_python_of_the_page_about_data_writes_a_file_that_can_be_trained_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(TEXTS["docs/how-to/own-data.md"], "python")
+    _, code = blocks(TEXTS["docs/how-to/own-data.md"], "python")
     exec(compile(code, "own-data.md", "exec"), {})
     assert pq.read_table("cells.parquet").num_rows == 100
     task = model.load_task(model.TaskDefinition("cells.parquet"))

@@ -354,7 +354,7 @@ def test_changed_bytes_of_a_picture_are_refused_or_read_and_raise_nothing(data):
 def assert_true_of(result, task: Task):
     """Compare what is said of a trained network with what it does with the test images, one by one."""
     network, entry = result.network, thinking_entries(result.thinking, task.test)
-    answer = halted(network, task.test.pixels)
+    answer = halted(network, task.test.shown())
     steps, right = answer.steps.tolist(), (answer.log_probs.argmax(1) == task.test.labels).tolist()
     assert sum(entry["steps"]["right"]) == sum(right) == round(result.measurement["test_accuracy"] * len(task.test))
     assert sum(entry["steps"]["wrong"]) == len(right) - sum(right)
@@ -367,7 +367,7 @@ def assert_true_of(result, task: Task):
             found = [e for e in entry["examples"] if (e["kind"], e["is_right"]) == (kind, is_right)]
             assert [e["steps"] for e in found] == [steps[image] for image in its]
     for example in entry["examples"]:
-        pixels = task.test.pixels[example["image"]]
+        pixels = task.test.shown()[example["image"]]
         assert example["steps"] == steps[example["image"]]
         assert (example["answer"] == example["label"]) is example["is_right"] is right[example["image"]]
         _, found = picture(base64.b64decode(example["png"]))

@@ -256,3 +256,22 @@ def test_network_stays_as_it_is(tmp_path, network):
     shown_to(network, written(tmp_path / "a.parquet", drawn(3, 8, 8)), by_step=True)
     assert isinstance(network, Lattice)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_labels_that_are_names_are_those_of_the_network_by_their_names(tmp_path, network):
+    labels, names = LABELS[: network.window.classes], ("cat", "dog", "emu", "fox")[: network.window.classes]
+    count, (_, *side) = 9, network.window.image
+    images = drawn(count, *side, *([3] if network.window.image[0] == 3 else []))
+    said = [*names, "unknown", None, *names, *names][:count]
+    path = written(tmp_path / "own.parquet", images, label=said)
+    table = shown(network, labels, stimuli(path, labels, names), by_step=True)
+    assert table.schema.field("label").type == "string"
+    by_name = dict(zip(names, labels, strict=True))
+    for row in table.to_pylist():
+        known = by_name.get(row["label"])
+        assert row["right"] == (None if known is None else row["answer"] == known)
+        assert row["step_right"] == (None if known is None else row["step_answer"] == known)
+    kept = labelled(stimuli(path, labels, names), labels, network.window.image)
+    assert kept.labels.tolist() == [names.index(one) for one in said if one in names]
+    with pytest.raises(TaskError, match="labels must be integers"):
+        stimuli(path, labels)

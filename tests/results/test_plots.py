@@ -20,6 +20,7 @@ from sweeper import model
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.model import Window
 from sweeper.results.loaded_sweep import load
+from sweeper.results.plots import networks
 from sweeper.results.plots.catalogue import picture_of, pictures_of
 from sweeper.results.plots.files import PictureFormat, written
 from sweeper.results.plots.fronts import staircase
@@ -539,3 +540,10 @@ def test_browser_that_hangs_or_fails_is_named_and_ended(uri, tmp_path):
     if (started := tmp_path / "started").exists():  # on a busy machine the time may be up before
         with pytest.raises(ProcessLookupError):
             os.kill(int(started.read_text()), 0)
+
+
+def test_name_of_a_class_is_text_below_its_image_whatever_it_holds():
+    assert networks._called("<b>cat</b>") == "&lt;b&gt;cat&lt;/b&gt;"
+    assert "%{" not in networks._called("%{x} cat")
+    assert len(networks._called("c" * 90)) <= 16
+    assert networks._called(7) == "7"

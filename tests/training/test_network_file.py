@@ -225,3 +225,15 @@ def described_by_hand(file):
     assert json.dumps(entries)
     said = [{**entry, **{name: labels[entry[name]] for name in ("label", "answer")}} for entry in entries]
     return tuple(ExampleImage(**{**entry, "png": base64.b64decode(entry["png"])}) for entry in said)
+
+
+def test_classes_of_examples_are_called_by_their_names_where_the_data_have_any():
+    names = [f"class {number}" for number in range(WINDOW.classes)]
+    (found,) = described(examples=[EXAMPLE], labels=list(range(10, 10 + WINDOW.classes)), names=names).examples
+    assert (found.label, found.answer) == ("class 3", "class 9")
+
+
+@pytest.mark.parametrize("names", ["cats", ["cat"], [3] * 40, ["a\x1b"] * 40, ["a" * 300] * 40])
+def test_names_that_cannot_be_are_refused(names):
+    names = names[: WINDOW.classes] if len(names) == 40 else names
+    assert "names of its description must be a list of 10 short texts" in refusal(examples=[EXAMPLE], names=names)

@@ -30,6 +30,9 @@ from sweeper.results.plots.style import (
     number,
     sketch,
 )
+from sweeper.results.plots.style import (
+    shown as shown_text,
+)
 from sweeper.training.network_file import Described, describe_bytes
 
 #: Networks side by side: three stand beside each other on a narrow page too.
@@ -55,6 +58,10 @@ def network_of(points: Points, key: str) -> Described | None:
     """
     data = points.sweep.network(key)
     return None if data is None else describe_bytes(data, f"the network of trial {key}")
+
+
+#: Characters of a class's name below an image.
+_LONGEST_NAME = 16
 
 
 @dataclass
@@ -329,6 +336,13 @@ def _thinking(found: Described) -> Sketch:
     )
 
 
+def _called(name: int | str) -> str:
+    """Return a class as a picture shows it: names come from data, and plotly reads markup and `%{…}`."""
+    text = str(name)
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return shown_text(text.replace("%{", "% {"))
+
+
 def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float) -> None:
     """Show one row of images, four at most, with what was answered below each.
 
@@ -343,7 +357,7 @@ def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float
         cell = len(page.traces)
         x, y = ((right + 0.06) / 4, (right + 0.94) / 4), (top - 86 / plot, top - 18 / plot)
         middle = sum(x) / 2
-        answered = f"{example.label} → {example.answer}"
+        answered = f"{_called(example.label)} → {_called(example.answer)}"
         page.traces.append({
             "type": "image",
             "source": f"data:image/png;base64,{base64.b64encode(example.png).decode('ascii')}",
