@@ -274,6 +274,7 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():
     estimate = Estimate(
         {"digits-10": 6, "digits-3": 2},
+        {},
         "tpe tries 4 settings",
         4,
         2,
