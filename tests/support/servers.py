@@ -80,6 +80,23 @@ class Postgres:
     def stop(self):
         self._call("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
 
+    @property
+    def processes(self):
+        """The server and what it has started, the server first; none where it does not run."""
+        from tests.faults.rig import descendants
+
+        note = self._folder / "data" / "postmaster.pid"
+        if not note.exists():
+            return {}
+        server = int(note.read_text().split()[0])
+        return {server: "postmaster", **descendants(server)} if Path(f"/proc/{server}").exists() else {}
+
+    def kill(self):
+        """Kill all of it, as a machine that fails does."""
+        for pid in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def url(self, database, password=encoded):
         secret = f":{password}" if password else ""
         return f"postgresql://{self.user}{secret}@127.0.0.1:{self.port}/{database}"
