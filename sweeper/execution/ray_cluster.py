@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
+from sweeper.execution.lifeline import watching
 from sweeper.execution.node_check import look
 from sweeper.execution.ray_folder import own_folder, socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
@@ -56,6 +57,7 @@ def connected(
     cpus: int | None = None,
     modules: Sequence[str] = (),
     is_given_up: Callable[[], bool] = lambda: False,
+    at_worst: Callable[[str], None] | None = None,
 ) -> Iterator[bool]:
     """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
 
@@ -64,6 +66,8 @@ def connected(
         cpus: CPUs of the one that is started; None takes all of this machine.
         modules: What workers of the one that is started import at once, before they have anything to do.
         is_given_up: Whether nobody waits for it any more: one that did not start is not tried again then.
+        at_worst: Ends the process, given what has died, where one that is started here dies and whoever waits for it
+            does not come back: Ray would end the process itself, without a word.
 
     Raises:
         ClusterError: If the cluster cannot be started or joined.
@@ -75,7 +79,7 @@ def connected(
     try:
         if address is None:
             folder = stack.enter_context(own_folder(os.environ))
-            _start(folder, cpus or read_limits().workers, modules, is_given_up)
+            _start(folder, cpus or read_limits().workers, modules, is_given_up, at_worst)
         else:
             ray.init(
                 address=address,
@@ -99,12 +103,19 @@ def connected(
             signal.signal(number, handler)
     with stack:
         try:
-            yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
+            with watching(lost_here, lambda _: None, at_worst) if address is None else nullcontext():
+                yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
         finally:
             ray.shutdown()
 
 
-def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], bool]) -> None:
+def _start(
+    folder: str,
+    cpus: int | None,
+    modules: Sequence[str],
+    is_given_up: Callable[[], bool],
+    at_worst: Callable[[str], None] | None,
+) -> None:
     """Start Ray on this machine; where it does not start, once and once more, a while later.
 
     Args:
@@ -112,6 +123,8 @@ def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: C
         cpus: That it has.
         modules: What its workers import at once.
         is_given_up: Whether nobody waits for it any more.
+        at_worst: Ends the process where its head dies and Ray's call does not come back. Where its daemon on this
+            machine dies, it does, with an error.
 
     Raises:
         ClusterError: If it does not start.
@@ -119,17 +132,18 @@ def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: C
     for wait_s in (*START_AGAIN_AFTER_S, None):
         before = ray_private.children()
         try:
-            ray_private.start(
-                modules,
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                job_config=ray_private.own_folders_alone(),
-                object_store_memory=100 * 2**20,
-                _temp_dir=folder,
-            )
+            with watching(_head_lost_here, lambda _: None, at_worst):
+                ray_private.start(
+                    modules,
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    job_config=ray_private.own_folders_alone(),
+                    object_store_memory=100 * 2**20,
+                    _temp_dir=folder,
+                )
             return
         except Exception as error:  # Ray raises plain ones where a daemon of it does not come up in time
             with suppress(Exception):
@@ -179,7 +193,14 @@ def take_back_signals() -> None:
 
 def lost_here() -> str:
     """Return in words what has died of the Ray that was started here; empty while all of it lives."""
-    died = ray_private.dead_daemons()
+    return _lost_here(ray_private.dead_daemons())
+
+
+def _head_lost_here() -> str:
+    return _lost_here([name for name in ray_private.dead_daemons() if name == ray_private.HEAD])
+
+
+def _lost_here(died: Sequence[str]) -> str:
     return f"Ray's {' and '.join(died)} on this machine {'has' if len(died) == 1 else 'have'} died" if died else ""
 
 

@@ -119,13 +119,17 @@ def _command(process: Any) -> list[str]:
         return []
 
 
+#: What Ray calls the daemon of its head.
+HEAD = "gcs_server"
+
+
 def dead_daemons() -> list[str]:
     """Return which daemons of the Ray that was started here have died; empty where this Ray does not name them."""
     try:
         from ray._private import worker
 
         started = getattr(worker._global_node, "all_processes", {})
-        named = {name: [info.process for info in started[name]] for name in ("gcs_server", "raylet") if name in started}
+        named = {name: [info.process for info in started[name]] for name in (HEAD, "raylet") if name in started}
         return [name for name, processes in named.items() if any(one.poll() is not None for one in processes)]
     except (ImportError, AttributeError):
         return []

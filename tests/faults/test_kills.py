@@ -7,13 +7,11 @@ figures go into `docs/faults/kills.json` where `--kills-record` names it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
