@@ -66,12 +66,14 @@ class Ordeal:
         command: Sequence[str] | None = self._start
         most = 3 * len(self.strikes) + 12
         self._arm()
-        while command is not None:
-            if self._count == most:
-                self.tale.stuck.append(f"not complete after {most} drivers")
-                break
-            command = self._next(self._driven(command))
-        self._restore()
+        try:
+            while command is not None:
+                if self._count == most:
+                    self.tale.stuck.append(f"not complete after {most} drivers")
+                    break
+                command = self._next(self._driven(command))
+        finally:
+            self._restore()
         self._look_for_leavings()
 
     # --- one driver -----------------------------------------------------------------------------------
@@ -110,7 +112,9 @@ class Ordeal:
         if code not in _KNOWN_ENDS and not by_signal:
             self.tale.wrong.append(f"{where}: {said[-1500:]}")
         if code == ExitCode.DONE:
-            return None
+            if self._open and command[0] != "mirror":
+                self.tale.wrong.append(f"{where}, though {self._open} trials were left")
+            return ["resume", "fragile", *self._workers] if self._open else None
         if code == ExitCode.MISTAKE:
             self._restore()  # a server that is away is what a user brings back before going on
         words = _GOES_ON.findall(said)
@@ -200,7 +204,8 @@ class Ordeal:
             case schedule.SOON:
                 return bool(self._targets(strike.target))
             case schedule.TRAINING:
-                return self._signs[0] > self._armed_signs[0]
+                # What a killed driver's worker has still written is not this one's.
+                return self._signs[0] > self._armed_signs[0] and bool(workers(self._process.pid))
             case schedule.OUTCOME:
                 return self._signs[1] > self._armed_signs[1]
             case _:

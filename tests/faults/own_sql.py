@@ -284,8 +284,8 @@ def _same_mirror(held: Stored, calm: Stored, found: Found) -> None:
 
 def _unlike(row: Row, other: Row, is_ordered: bool) -> Iterable[str]:
     """Return what differs of one trial, bit for bit."""
-    plan, its = row.attributes["plan"], other.attributes["plan"]
-    yield from (name for name in ("setting", "axes", "population") if plan[name] != its[name])
+    plan, planned = row.attributes["plan"], other.attributes["plan"]
+    yield from (name for name in ("setting", "axes", "population") if plan[name] != planned[name])
     if plan.get("former"):
         yield "company: its population was divided"
     if row.params != other.params or row.task != other.task:
@@ -298,8 +298,9 @@ def _unlike(row: Row, other: Row, is_ordered: bool) -> Iterable[str]:
             yield "state, values or rungs"
         return
     yield from (f"measurement at {n}" for n in row.rungs.keys() & other.rungs.keys() if row.rungs[n] != other.rungs[n])
-    shared = min(len(row.ended["curve"]), len(other.ended["curve"]))
-    if row.ended["curve"][:shared] != other.ended["curve"][:shared] or not shared:
+    curve, its = row.ended.get("curve", []), other.ended["curve"]
+    shared = min(len(curve), len(its))
+    if curve[:shared] != its[:shared] or not shared:
         yield "curve, as far as both go"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.limits import read_limits
-from tests.faults.schedule import PLANS, SEED, Tale, schedule
+from tests.faults.schedule import PLANS, SEED, Tale
 
 #: What is counted, beside what was tried.
 COUNTED = ("lost", "repeated", "stuck", "tracebacks", "wrong")
@@ -71,6 +71,3 @@ def processor() -> str:
     flags = its.get("flags", "").split()
     widest = next((name for name in ("avx512f", "avx2", "avx") if name in flags), platform.machine())
     return f"{its.get('model name', platform.machine())} (family {its.get('cpu family', '?')}, {widest})"
-
-
-__all__ = ["COUNTED", "Record", "schedule"]

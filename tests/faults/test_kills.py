@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ import yaml
 
 from tests.faults import own_sql
 from tests.faults.ordeal import Ordeal
-from tests.faults.record import Record
-from tests.faults.rig import Cli
+from tests.faults.record import COUNTED, Record
+from tests.faults.rig import ROOT, Cli
 from tests.faults.schedule import BACKEND, DRIVER, MLFLOW, PLANS, POSTGRES, RAY, SEED, WORKER, Tale, schedule
 from tests.support.servers import tracking
 
@@ -42,6 +43,20 @@ def test_schedule_kills_everything_there_is_fifty_times_and_more_whatever_the_se
 
 def test_schedule_follows_from_its_seed_and_changes_with_it():
     assert schedule() == schedule(SEED) != schedule(SEED + 1)
+
+
+def test_record_in_the_documentation_is_of_this_schedule_and_found_nothing():
+    """Whoever changes the schedule has it run again: `pytest tests/faults/test_kills.py --kills-record FILE`."""
+    kept = json.loads((ROOT / "docs" / "faults" / "kills.json").read_text())
+    assert kept["sweeps"].keys() == PLANS.keys()
+    for name, strikes in schedule(kept["seed"]).items():
+        sweep = kept["sweeps"][name]
+        assert sweep["strikes"] == [asdict(strike) for strike in strikes]
+        assert [sweep[kind] for kind in COUNTED] == [0] * len(COUNTED)
+        assert {"what": sweep["what"], "ledger": sweep["ledger"]} == {
+            "what": PLANS[name].what,
+            "ledger": PLANS[name].ledger,
+        }
 
 
 # --- the sweeps -------------------------------------------------------------------------------------------
