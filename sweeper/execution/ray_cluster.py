@@ -5,6 +5,7 @@ Imported by `executors.py` once Ray's environment is set.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -49,6 +50,9 @@ _READ_ONLY = re.compile(r"node_[0-9a-f]+")
 #: Seconds to wait before Ray is started once more on this machine, where it did not start: a busy one may take longer
 #: than the 30 s after which Ray gives up.
 START_AGAIN_AFTER_S = (2.0, 10.0)
+
+#: How long a start may go on whose head has died: after 30 s Ray gives up by itself, or after 60 s it ends the process.
+START_GRACE_S = 45.0
 
 
 @contextmanager
@@ -106,7 +110,22 @@ def connected(
             with watching(lost_here, lambda _: None, at_worst) if address is None else nullcontext():
                 yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
         finally:
-            ray.shutdown()
+            _shut_down()
+
+
+def _shut_down() -> None:
+    """Leave Ray, and let Python collect nothing meanwhile.
+
+    What another thread collects may hold an actor or an object of Ray's. That one lets go of itself through the core of
+    Ray, which ends the process at once, without a word, where it is asked while it shuts down.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _start(
@@ -132,7 +151,7 @@ def _start(
     for wait_s in (*START_AGAIN_AFTER_S, None):
         before = ray_private.children()
         try:
-            with watching(_head_lost_here, lambda _: None, at_worst):
+            with watching(_head_lost(before), lambda _: None, at_worst, START_GRACE_S):
                 ray_private.start(
                     modules,
                     address="local",
@@ -193,14 +212,15 @@ def take_back_signals() -> None:
 
 def lost_here() -> str:
     """Return in words what has died of the Ray that was started here; empty while all of it lives."""
-    return _lost_here(ray_private.dead_daemons())
+    return _said_lost(ray_private.dead_daemons())
 
 
-def _head_lost_here() -> str:
-    return _lost_here([name for name in ray_private.dead_daemons() if name == ray_private.HEAD])
+def _head_lost(before: set[int]) -> Callable[[], str]:
+    has_died = ray_private.head_to_come(before)
+    return lambda: _said_lost([ray_private.HEAD] if has_died() else [])
 
 
-def _lost_here(died: Sequence[str]) -> str:
+def _said_lost(died: Sequence[str]) -> str:
     return f"Ray's {' and '.join(died)} on this machine {'has' if len(died) == 1 else 'have'} died" if died else ""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -121,6 +121,31 @@ def _command(process: Any) -> list[str]:
 
 #: What Ray calls the daemon of its head.
 HEAD = "gcs_server"
+
+
+def head_to_come(before: set[int]) -> Callable[[], bool]:
+    """Return what tells whether the head has died that this process starts from now on.
+
+    While Ray starts it names none of its daemons: `dead_daemons` knows them once all are there.
+
+    Args:
+        before: Numbers of the processes that were there before.
+    """
+    seen: list[Any] = []
+
+    def has_died() -> bool:
+        if not seen:
+            seen.extend(one for one in _children() if one.pid not in before and HEAD in "".join(_command(one)[:1]))
+        return any(_is_gone(one) for one in seen)
+
+    return has_died
+
+
+def _is_gone(process: Any) -> bool:
+    try:
+        return not process.is_running() or process.status() == "zombie"
+    except Exception:  # it has ended while it was asked
+        return True
 
 
 def dead_daemons() -> list[str]:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from sweeper.exit_codes import ExitCode
@@ -84,6 +85,7 @@ class Ordeal:
         file = self.cli.folder / f"driver-{self._count:02}.txt"
         with file.open("w") as out:
             self._process = self.cli.start(*command, to=out)
+        self._log(f"driver {self._count} is process {self._process.pid}: {' '.join(map(str, command))}")
         moved_s, signs = time.monotonic(), self._signs
         while self._process.poll() is None:
             self._note()
@@ -105,6 +107,7 @@ class Ordeal:
         sent = self._sent.get(self._process.pid, set())
         named = signal.Signals(-code).name if code < 0 else str(code)
         self.tale.ends[named] = self.tale.ends.get(named, 0) + 1
+        self._log(f"driver {self._count} ended with {named}")
         where = f"driver {self._count} (`sweeper {' '.join(map(str, command))}`, ended with {named})"
         if "Traceback (most recent call last)" in said:
             self.tale.tracebacks.append(f"{where}: {said[-3000:]}")
@@ -137,6 +140,11 @@ class Ordeal:
 
     def _last_words(self, file: Path) -> str:
         return file.read_text(errors="replace")[-500:]
+
+    def _log(self, what: str) -> None:
+        """Write down what happens, for who looks into what was found."""
+        with (self.cli.folder / "ordeal.txt").open("a") as file:
+            file.write(f"{datetime.now():%H:%M:%S.%f} {what}; {self._signs[1]} outcomes\n")
 
     # --- what is seen ---------------------------------------------------------------------------------
 
@@ -195,6 +203,7 @@ class Ordeal:
         if not (found := self._targets(strike.target)) or self._process.poll() is not None:
             return
         self.strikes.pop(0)
+        self._log(f"{strike.signal} to {strike.target} {found}, {strike.moment}")
         self._hit(strike, found)
         self.tale.strikes.append(strike)
         self._arm()
