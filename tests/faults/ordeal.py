@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +62,7 @@ class Ordeal:
         self._signs = self._armed_signs = (0, 0)
         self._due_s = None
         self._open: int | None = None
+        self._beside, self._start_of_mlflow = ThreadPoolExecutor(1), None
 
     def go(self) -> None:
         """Drive the sweep to its end."""
@@ -227,7 +229,7 @@ class Ordeal:
         if target == WORKER:
             return workers(self._process.pid)
         if target == MLFLOW:
-            return [self._mlflow.process.pid] if self._mlflow.process else []
+            return [self._mlflow.process.pid] if self._mlflow.process and self._start_of_mlflow is None else []
         if target == POSTGRES:
             return list(self._postgres.processes)[:1]
         if target == BACKEND:
@@ -238,7 +240,7 @@ class Ordeal:
         number = signal.Signals[strike.signal]
         if strike.target == MLFLOW and strike.is_kill:
             self._mlflow.stop(number)
-            self._later.append((time.monotonic() + strike.away_s, self._mlflow.start))
+            self._later.append((time.monotonic() + strike.away_s, self._start_mlflow))
         elif strike.target == MLFLOW:
             self._mlflow.send(number)
             self._later.append((time.monotonic() + strike.away_s, lambda: self._mlflow.send(signal.SIGCONT)))
@@ -260,6 +262,13 @@ class Ordeal:
         self._later = [one for one in self._later if one not in due]
         for _, do in due:
             do()
+        if self._start_of_mlflow is not None and (at_once or self._start_of_mlflow.done()):
+            self._start_of_mlflow.result()
+            self._start_of_mlflow = None
+
+    def _start_mlflow(self) -> None:
+        """Start MLflow beside everything else: it takes seconds."""
+        self._start_of_mlflow = self._beside.submit(self._mlflow.start)
 
     def _restore(self) -> None:
         self._resume_others(at_once=True)

@@ -235,6 +235,10 @@ def _whole(held: Stored, found: Found) -> None:
             found["lost"].append(f"{row.key} has no network")
 
 
+#: What the run of a trial ends as in MLflow, by its state.
+_STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
 def _mirrored(held: Stored, found: Found) -> None:
     """Compare MLflow with the ledger."""
     if (statuses := [run.status for run in held.sweeps]) != ["FINISHED"]:
@@ -248,8 +252,8 @@ def _mirrored(held: Stored, found: Found) -> None:
         if len(runs) > 1:
             found["repeated"].append(f"{key} has {len(runs)} runs")
         run = runs[0]
-        if run.status != "FINISHED":
-            found["stuck"].append(f"the run of {key} is {run.status}")
+        if run.status != _STATUSES.get(row.state):
+            found["stuck"].append(f"the run of {key}, which is {row.state}, is {run.status}")
         twice = [name for name, times in Counter(point[:2] for point in run.points).items() if times > 1]
         found["repeated"] += [f"{key} has {name} of step {step} twice" for name, step in twice]
         last = {name: value for name, step, value in run.points if step == 0}

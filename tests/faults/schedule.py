@@ -97,7 +97,7 @@ def _with(text: str, *changes: tuple[str, str]) -> str:
 _FORGIVEN = ("{population: 2}", "{population: 2, retries: {lost: 50}}")
 
 #: Populations are one setting with its replicates, so that who is judged together trains together.
-_SEARCH = _with(SEARCH, ("min_epochs: 4", "min_epochs: 24"), ("epochs: 12", "epochs: 72"), _FORGIVEN)
+_SEARCH = _with(SEARCH, ("min_epochs: 4", "min_epochs: 32"), ("epochs: 12", "epochs: 96"), _FORGIVEN)
 
 GROWING = """
 name: fragile
@@ -107,7 +107,7 @@ parameters:
   breadth_pressure: {values: [1e-3, 2e-2]}
   depth_pressure: {values: [1e-3, 1e-2]}
   time_pressure: {values: [0.05, 0.2]}
-training: {epochs: 96, batch_size: 16}
+training: {epochs: 144, batch_size: 16}
 placement: {population: 2}
 objectives:
   - {name: accuracy, goal: maximize}
