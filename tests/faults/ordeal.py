@@ -77,6 +77,7 @@ class Ordeal:
                 command = self._next(self._driven(command))
         finally:
             self._restore()
+            self._beside.shutdown()
         self._look_for_leavings()
 
     # --- one driver -----------------------------------------------------------------------------------
