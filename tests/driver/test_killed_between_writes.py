@@ -13,7 +13,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import Ended, Outcome, State
 
-#: Three settings with two replicates each, of which the worse ones are stopped half way.
+#: Two settings with two replicates each, of which the worse one is stopped half way.
 SPEC = """
 name: killed
 task: {data: digits, train_images: 60, test_images: 20}
@@ -22,7 +22,7 @@ parameters:
   classes: {values: [4]}
   breadth_pressure: {min: 0, max: 1e-2}
 training: {epochs: 4, batch_size: 16}
-search: {trials: 3, sampler: random}
+search: {trials: 2, sampler: random}
 replicates: 2
 early_stopping: {min_epochs: 2, factor: 2}
 placement: {population: 2}
@@ -86,4 +86,4 @@ def test_every_setting_is_judged_at_every_rung_whenever_the_driver_is_killed(go,
             assert results(tmp_path / home) == expected, f"killed after {before} writes"
         else:
             break
-    assert 8 < before < 99, "so many writes there are, about"
+    assert 5 < before < 99, "so many writes there are, about"
