@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generating import columns, commands, findings, imports, python_interface, rooms, spec
+from docs.generating import columns, commands, faults, findings, imports, python_interface, rooms, spec
 
 DOCS = Path(__file__).parent
 
@@ -32,6 +32,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "effects": findings.effects,
     "environment": commands.variables,
     "exit-codes": commands.exit_codes,
+    "kills": faults.kills,
     "ladder": findings.ladder,
     "probes": findings.probes,
     "python": python_interface.reference,

@@ -17,6 +17,14 @@ for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUS
     os.environ.setdefault(name, value)
 
 
+def pytest_addoption(parser):
+    """Let the schedule of kills be drawn from another seed, and what came of it be kept."""
+    from tests.faults.schedule import SEED
+
+    parser.addoption("--kills-seed", type=int, default=SEED, help="seed of tests/faults/test_kills.py")
+    parser.addoption("--kills-record", metavar="FILE", help="where it writes what it tried and found, as JSON")
+
+
 def pytest_configure(config):
     """Keep what is kept between runs in a folder of this run: a test must not find what another checkout has left."""
     if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of a run have its environment

@@ -18,6 +18,7 @@ from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.home import Drive, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.populations import Population
+from sweeper.ledger.rows import finite
 from sweeper.search.rungs import Rungs
 from sweeper.spec import SweepSpec
 from sweeper.tracking.live import LiveState, Stage
@@ -222,8 +223,8 @@ class Driver:
             members = dict(zip(job.wanted_keys, ended, strict=True))
             paused = {key: member for key, member in members.items() if member.outcome is None}
             stopped = self._judge(population, job.until or 0, paused)
-            ended_now = {k: m for k, m in (members | stopped).items() if m.outcome is not None}
-            told = self._tell(population, ended_now)
+            ended_now = {key: member for key, member in members.items() if member.outcome is not None}
+            told = [*stopped, *self._note_ended(self._ledger.tell_all(population, ended_now))]
             if population.open:
                 self._put_back([population])
             self._mirror.put(told, job.task)
@@ -246,16 +247,26 @@ class Driver:
         self._put_back(parts)
         return True
 
-    def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> dict[str, Ended]:
-        """Note who has reached a rung, and return how those end that others did better than."""
-        measured = {key: member.measurement for key, member in paused.items()}
-        self._records |= {record.key: record for record in self._ledger.pass_rung(population, epoch, measured)}
-        going = self._rungs.going_on([self._records[key] for key in paused], epoch, self._records.values())
-        reason = f"stopped after epoch {epoch}: others did better by then"
-        return {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
+    def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> Sequence[TrialRecord]:
+        """Note who has reached a rung and stop those that others did better than, in one piece; returns these.
 
-    def _tell(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
-        told = self._ledger.tell_all(population, ended)
+        With the measurements written first and the verdict later, a driver that is killed in between would leave
+        members that nobody judges at this rung again.
+        """
+        if not paused:
+            return []
+        measured = {key: finite(member.measurement) for key, member in paused.items()}
+        known = {key: self._records[key] for key in paused}
+        # What was noted there first stands.
+        here = {key: replace(its, rungs={epoch: measured[key], **its.rungs}) for key, its in known.items()}
+        going = self._rungs.going_on(list(here.values()), epoch, (self._records | here).values())
+        reason = f"stopped after epoch {epoch}: others did better by then"
+        stopped = {k: replace(m, outcome=Outcome.PRUNED, reason=reason) for k, m in paused.items() if k not in going}
+        passed = self._ledger.pass_rung(population, epoch, measured, stopped)
+        self._records |= {record.key: _without_curve(record) for record in passed}
+        return self._note_ended([record for record in passed if record.key in stopped])
+
+    def _note_ended(self, told: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
         for record in told:
             self._records[record.key] = _without_curve(record)
             self._snapshot.counts = self._snapshot.counts.ended(record)

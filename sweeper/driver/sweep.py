@@ -147,6 +147,7 @@ class Sweep:
             connect = self._mlflow if recorder is None else lambda: recorder
             around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
             if planned and around.has_all(agreed.spec):  # needs no machines, and no images, which may be gone
+                executor.clear()
                 keep_shared_ledger(self._folder, planned.identity)
                 driver = Driver(planned, self._folder, lease, connect(), observe, should_stop)
                 self._open(driver, agreed)

@@ -85,6 +85,9 @@ class Executor(Protocol):
             request: What each job asks for.
         """
 
+    def clear(self) -> None:
+        """Remove what killed processes have left of machines that they had started; for who runs nothing."""
+
 
 class StoppedError(Exception):
     """Raised inside a job to leave it where it is; its last checkpoint stays."""

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -17,10 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from sweeper.errors import ClusterError
+from sweeper.errors import ClusterError, ClusterLostError
 from sweeper.execution.background import Background
 from sweeper.execution.contract import Expected, JobSource, StoppedError, Work
-from sweeper.execution.ray_folder import ray_folder
+from sweeper.execution.lifeline import died
+from sweeper.execution.ray_folder import ray_folder, remove_left
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
 from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
@@ -63,6 +65,9 @@ class InlineExecutor:
                     "trial has failed of it, what has no outcome waits."
                 ) from error
             source.on_ended(job, ended)
+
+    def clear(self) -> None:
+        """Remove nothing."""
 
 
 class RayExecutor:
@@ -107,7 +112,7 @@ class RayExecutor:
         ray_cluster.refuse_long_sockets()  # before anything is written
         cpus, modules = self._cpus(expected.cpus, expected.jobs), (*expected.modules, *ray_tune.MODULES)
         is_left = threading.Event()
-        with Background(lambda: ray_cluster.connected(None, cpus, modules, is_left.is_set)) as self._started:
+        with Background(lambda: ray_cluster.connected(None, cpus, modules, is_left.is_set, self._end)) as self._started:
             try:
                 yield
             finally:
@@ -163,11 +168,14 @@ class RayExecutor:
                 is_there = True
             else:
                 cpus = self._cpus(request.cpus, math.inf)
-                is_there = stack.enter_context(ray_cluster.connected(self._address, cpus))
+                is_there = stack.enter_context(ray_cluster.connected(self._address, cpus, at_worst=self._end))
             if not is_there:
                 return
             if source.should_stop():
                 return
+            lost = ray_cluster.lost_here if self._address is None else head_of(self._address)
+            if reason := lost():  # before anything is asked of it, which may not return
+                raise ClusterLostError(died(reason))
             here = ray_cluster.seen().at_once(request)
             if self._address is None:
                 # The nodes alone: who starts Ray has no autoscaler, and asking for one takes 3 s.
@@ -176,14 +184,22 @@ class RayExecutor:
             is_all = self._address is not None and self._workers is None
             limit = None if is_all else self._workers or here
             source.on_workers(here if limit is None else min(limit, here))
-            lost = ray_cluster.lost_here if self._address is None else head_of(self._address)
+            ray_tune.run_jobs(work, source, request, limit, self._scratch, lost=lost, at_worst=self._end)
 
-            def at_worst(reason: str) -> None:
-                if self._at_worst is not None:
-                    ray_private.end_children(set())
-                    self._at_worst(reason)
+    def _end(self, reason: str) -> None:
+        """End the process, and what Ray has started for it, where it was said how."""
+        if self._at_worst is not None:
+            from sweeper.execution import ray_private
 
-            ray_tune.run_jobs(work, source, request, limit, self._scratch, lost=lost, at_worst=at_worst)
+            ray_private.end_children(set())
+            self._at_worst(reason)
+
+    def clear(self) -> None:
+        """Remove the sessions of Rays whose drivers were killed, as a start does, and what Tune had written beside."""
+        if self._address is None:
+            remove_left(ray_folder(os.environ))
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def joined(address: str) -> str:

@@ -5,6 +5,7 @@ Imported by `executors.py` once Ray's environment is set.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeper import storage
 from sweeper.errors import ClusterError
 from sweeper.execution import ray_private
+from sweeper.execution.lifeline import watching
 from sweeper.execution.node_check import look
 from sweeper.execution.ray_folder import own_folder, socket_problem
 from sweeper.execution.resources import Machines, Node, Request, Resources, Seen, Shared
@@ -49,6 +51,9 @@ _READ_ONLY = re.compile(r"node_[0-9a-f]+")
 #: than the 30 s after which Ray gives up.
 START_AGAIN_AFTER_S = (2.0, 10.0)
 
+#: How long a start may go on whose head has died: after 30 s Ray gives up by itself, or after 60 s it ends the process.
+START_GRACE_S = 45.0
+
 
 @contextmanager
 def connected(
@@ -56,6 +61,7 @@ def connected(
     cpus: int | None = None,
     modules: Sequence[str] = (),
     is_given_up: Callable[[], bool] = lambda: False,
+    at_worst: Callable[[str], None] | None = None,
 ) -> Iterator[bool]:
     """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
 
@@ -64,6 +70,8 @@ def connected(
         cpus: CPUs of the one that is started; None takes all of this machine.
         modules: What workers of the one that is started import at once, before they have anything to do.
         is_given_up: Whether nobody waits for it any more: one that did not start is not tried again then.
+        at_worst: Ends the process, given what has died, where one that is started here dies and whoever waits for it
+            does not come back: Ray would end the process itself, without a word.
 
     Raises:
         ClusterError: If the cluster cannot be started or joined.
@@ -75,7 +83,7 @@ def connected(
     try:
         if address is None:
             folder = stack.enter_context(own_folder(os.environ))
-            _start(folder, cpus or read_limits().workers, modules, is_given_up)
+            _start(folder, cpus or read_limits().workers, modules, is_given_up, at_worst)
         else:
             ray.init(
                 address=address,
@@ -99,12 +107,34 @@ def connected(
             signal.signal(number, handler)
     with stack:
         try:
-            yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
+            with watching(lost_here, lambda _: None, at_worst) if address is None else nullcontext():
+                yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
         finally:
-            ray.shutdown()
+            _shut_down()
 
 
-def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: Callable[[], bool]) -> None:
+def _shut_down() -> None:
+    """Leave Ray, and let Python collect nothing meanwhile.
+
+    What another thread collects may hold an actor or an object of Ray's. That one lets go of itself through the core of
+    Ray, which ends the process at once, without a word, where it is asked while it shuts down.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _start(
+    folder: str,
+    cpus: int | None,
+    modules: Sequence[str],
+    is_given_up: Callable[[], bool],
+    at_worst: Callable[[str], None] | None,
+) -> None:
     """Start Ray on this machine; where it does not start, once and once more, a while later.
 
     Args:
@@ -112,6 +142,8 @@ def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: C
         cpus: That it has.
         modules: What its workers import at once.
         is_given_up: Whether nobody waits for it any more.
+        at_worst: Ends the process where its head dies and Ray's call does not come back. Where its daemon on this
+            machine dies, it does, with an error.
 
     Raises:
         ClusterError: If it does not start.
@@ -119,17 +151,18 @@ def _start(folder: str, cpus: int | None, modules: Sequence[str], is_given_up: C
     for wait_s in (*START_AGAIN_AFTER_S, None):
         before = ray_private.children()
         try:
-            ray_private.start(
-                modules,
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                job_config=ray_private.own_folders_alone(),
-                object_store_memory=100 * 2**20,
-                _temp_dir=folder,
-            )
+            with watching(_head_lost(before), lambda _: None, at_worst, START_GRACE_S):
+                ray_private.start(
+                    modules,
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    job_config=ray_private.own_folders_alone(),
+                    object_store_memory=100 * 2**20,
+                    _temp_dir=folder,
+                )
             return
         except Exception as error:  # Ray raises plain ones where a daemon of it does not come up in time
             with suppress(Exception):
@@ -179,7 +212,15 @@ def take_back_signals() -> None:
 
 def lost_here() -> str:
     """Return in words what has died of the Ray that was started here; empty while all of it lives."""
-    died = ray_private.dead_daemons()
+    return _said_lost(ray_private.dead_daemons())
+
+
+def _head_lost(before: set[int]) -> Callable[[], str]:
+    has_died = ray_private.head_to_come(before)
+    return lambda: _said_lost([ray_private.HEAD] if has_died() else [])
+
+
+def _said_lost(died: Sequence[str]) -> str:
     return f"Ray's {' and '.join(died)} on this machine {'has' if len(died) == 1 else 'have'} died" if died else ""
 
 

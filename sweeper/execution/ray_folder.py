@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,12 @@ _PREFIX, _LOCK = "swr-", "driver"
 
 #: Without that file a folder belongs to a process that is making it, unless it is as old as this.
 _MAKING_S = 3600
+
+#: What stands in the command line of each process of Ray that has not been given another title.
+_RAYS = b"/ray/"
+
+#: How long a folder is tried to be removed into which somebody writes.
+_REMOVES_S = 5.0
 
 #: What comes below that folder at most, in the session of a process.
 _BELOW = f"/{_PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_{{}}/sockets/plasma_store"
@@ -53,15 +60,48 @@ def own_folder(environment: Mapping[str, str]) -> Iterator[str]:
         try:
             yield str(folder / "r")  # Ray gives everybody all rights on this one
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 def remove_left(base: Path) -> None:
-    """Remove the folders of sessions whose processes have ended without removing them."""
+    """Remove the folders of sessions whose processes have ended without removing them, and what still runs there."""
     for folder in base.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, or just being removed
             if folder.stat().st_uid == os.getuid() and _is_left(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+                _end_processes(folder)
+                _remove(folder)
+
+
+def _end_processes(folder: Path) -> None:
+    """End the daemons of a Ray whose driver was killed; they would notice that within a minute, and write meanwhile."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended since, or is another user's
+            words = (entry / "cmdline").read_bytes()
+            if os.fsencode(f"{folder}/") in words and _RAYS in words:  # not who only looks into its logs
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of sessions, its lock last: who ends in between leaves one that is known to be left.
+
+    It is tried for a while, since processes of its Ray that are just ending may write meanwhile.
+    """
+    until_s = time.monotonic() + _REMOVES_S
+    while True:
+        with suppress(OSError):
+            for entry in folder.iterdir():
+                if entry.name != _LOCK:
+                    shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+            if [entry.name for entry in folder.iterdir()] in ([_LOCK], []):
+                (folder / _LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+        if not folder.exists():
+            return
+        with suppress(OSError):
+            (folder / _LOCK).touch()
+        if time.monotonic() > until_s:
+            return
+        time.sleep(0.05)
 
 
 def _is_left(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -119,13 +119,42 @@ def _command(process: Any) -> list[str]:
         return []
 
 
+#: What Ray calls the daemon of its head.
+HEAD = "gcs_server"
+
+
+def head_to_come(before: set[int]) -> Callable[[], bool]:
+    """Return what tells whether the head has died that this process starts from now on.
+
+    While Ray starts it names none of its daemons: `dead_daemons` knows them once all are there.
+
+    Args:
+        before: Numbers of the processes that were there before.
+    """
+    seen: list[Any] = []
+
+    def has_died() -> bool:
+        if not seen:
+            seen.extend(one for one in _children() if one.pid not in before and HEAD in "".join(_command(one)[:1]))
+        return any(_is_gone(one) for one in seen)
+
+    return has_died
+
+
+def _is_gone(process: Any) -> bool:
+    try:
+        return not process.is_running() or process.status() == "zombie"
+    except Exception:  # it has ended while it was asked
+        return True
+
+
 def dead_daemons() -> list[str]:
     """Return which daemons of the Ray that was started here have died; empty where this Ray does not name them."""
     try:
         from ray._private import worker
 
         started = getattr(worker._global_node, "all_processes", {})
-        named = {name: [info.process for info in started[name]] for name in ("gcs_server", "raylet") if name in started}
+        named = {name: [info.process for info in started[name]] for name in (HEAD, "raylet") if name in started}
         return [name for name, processes in named.items() if any(one.poll() is not None for one in processes)]
     except (ImportError, AttributeError):
         return []

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from sweeper.errors import SpecMismatchError
@@ -340,19 +341,34 @@ class Ledger(LedgerReader):
         return records
 
     def pass_rung(
-        self, population: Population, epoch: int, measured: Mapping[str, Mapping[str, float]]
+        self,
+        population: Population,
+        epoch: int,
+        measured: Mapping[str, Mapping[str, float]],
+        stopped: Mapping[str, Ended],
     ) -> list[TrialRecord]:
-        """Note with what measurement members, by key, reached a rung; what was noted there first stands."""
-        task, numbers = population.task, [population.number_of(key) for key in measured]
+        """Note with what measurement members, by key, reached a rung, and how those end that are stopped there.
+
+        All or none is written: who was there without a verdict would never be judged. What was noted there first
+        stands, and so does the first outcome of a trial.
+        """
+        task, objectives = population.task, self._revision.spec.objectives
+        numbers = {key: population.number_of(key) for key in measured}
         with self._studies.writing():
-            before = self._studies.rows(task, numbers)
-            changes = [
-                RowChange(trial.number, {"rungs": {**trial.user_attrs.get("rungs", {}), str(epoch): finite(its)}})
-                for trial, its in zip(before, measured.values(), strict=True)
-                if str(epoch) not in trial.user_attrs.get("rungs", {})
-            ]
+            before = {trial.number: trial for trial in self._studies.rows(task, list(numbers.values()))}
+            changes = []
+            for key, number in numbers.items():
+                rungs = before[number].user_attrs.get("rungs", {})
+                noted = {} if str(epoch) in rungs else {"rungs": {**rungs, str(epoch): finite(measured[key])}}
+                if key in stopped and not before[number].state.is_finished():
+                    end = _end(number, stopped[key], objectives)
+                    changes.append(replace(end, attributes={**noted, **end.attributes}))
+                elif noted:
+                    changes.append(RowChange(number, noted))
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
-        return [record_of(self.sweep, task, after.get(trial.number, trial)) for trial in before]
+        population.open -= stopped.keys()
+        population.stopped |= stopped.keys()
+        return [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers.values()]
 
     def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
         """Note that a population failed as a whole, and return how to try its open members again.

@@ -591,3 +591,19 @@ def test_disk_that_is_full_before_a_population_begins_stops_the_sweep_with_nothi
     states = [record.state for record in records_of(sweep, tmp_path)]
     assert State.COMPLETE in states
     assert set(states) == {State.COMPLETE, State.WAITING}
+
+
+def test_sweep_that_is_complete_is_resumed_without_a_run_and_what_a_killed_driver_has_left_goes(sweep, loaded):
+    class Clears(InlineExecutor):
+        cleared = 0
+
+        def run(self, work, source, request):
+            raise AssertionError("nothing is left to run")
+
+        def clear(self):
+            self.cleared += 1
+
+    run(sweep, loaded)
+    executor = Clears()
+    assert sweep.resume(executor=executor, recorder=MemoryRecorder(), work=good).is_finished
+    assert executor.cleared == 1

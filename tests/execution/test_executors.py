@@ -167,3 +167,15 @@ def test_folder_too_deep_for_sockets_is_refused_before_anything_is_started(monke
     said = r"the folder that RAY_TMPDIR names.*export RAY_TMPDIR=/tmp"
     with pytest.raises(ClusterError, match=said), RayExecutor(workers=1).starting(Expected(1)):
         raise AssertionError("started")
+
+
+def test_who_runs_nothing_removes_what_killed_drivers_have_left_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    left = tmp_path / "swr-12345678"
+    left.mkdir()
+    (left / "driver").touch()  # nobody holds a lock on it
+    scratch, other = tmp_path / "placement", tmp_path / "of-somebody-else"
+    scratch.mkdir()
+    other.mkdir()
+    RayExecutor(1, scratch=scratch).clear()
+    assert list(tmp_path.iterdir()) == [other]

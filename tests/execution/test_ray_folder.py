@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,50 @@ def test_what_a_killed_process_has_left_is_removed_and_what_another_uses_is_not(
         remove_left(tmp_path)
         assert folder.exists(), "its process lives"
         process.kill()
+    remove_left(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+WRITES = """
+import pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+print("there", flush=True)
+while True:
+    (folder / "r" / "logs").mkdir(parents=True, exist_ok=True)
+    (folder / "r" / "logs" / f"{time.time_ns()}").touch()
+"""
+
+
+def test_what_still_writes_into_the_folder_of_a_killed_process_is_ended_and_what_writes_elsewhere_is_not(tmp_path):
+    folder, other = tmp_path / "swr-12345678", tmp_path / "swr"
+    for one in (folder, other):
+        one.mkdir()
+    (folder / "driver").touch()
+    words = [(f"{folder}/", "/x/ray/raylet"), (f"{other}/", "/x/ray/raylet"), (f"{other}/", f"{folder}/r/logs")]
+    started = [subprocess.Popen([sys.executable, "-c", WRITES, *its], stdout=subprocess.PIPE) for its in words]
+    try:
+        assert [process.stdout.readline() for process in started] == [b"there\n"] * len(words)
+        remove_left(tmp_path)
+        assert list(tmp_path.iterdir()) == [other]
+        assert started[0].wait(60) == -signal.SIGKILL
+        assert [process.poll() for process in started[1:]] == [None, None], "of another Ray, and of none"
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def test_folder_that_cannot_be_emptied_is_still_known_to_be_left(tmp_path, monkeypatch):
+    """Its lock goes last: without it a folder counts as one that is just being made, and stays for an hour."""
+    monkeypatch.setattr(ray_folder, "_end_processes", lambda _: None)
+    monkeypatch.setattr(ray_folder.shutil, "rmtree", lambda *_, **__: None)
+    folder = tmp_path / "swr-12345678"
+    (folder / "r").mkdir(parents=True)
+    (folder / "driver").touch()
+    monkeypatch.setattr(ray_folder, "_REMOVES_S", 0)
+    remove_left(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["driver", "r"]
+    monkeypatch.undo()
     remove_left(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

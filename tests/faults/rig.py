@@ -121,14 +121,14 @@ class Cli:
         self.options = [] if home is None else ["--home", str(home)]
         (folder / "fragile.yaml").write_text(spec)
 
-    def start(self, command, *words):
-        """Start a command in a process group of its own, as a terminal would."""
+    def start(self, command, *words, to=subprocess.PIPE):
+        """Start a command in a process group of its own, as a terminal would; `to` is where all that it says goes."""
         return subprocess.Popen(
             [*self._before, sys.executable, "-m", "sweeper", command, *words, *self.options],
             cwd=self.folder,
             env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=to,
+            stderr=subprocess.PIPE if to is subprocess.PIPE else subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )

@@ -68,6 +68,25 @@ def test_ray_that_loses_a_process_as_it_starts_is_started_again(new_cli, title, 
 
 
 @pytest.mark.rare
+@pytest.mark.parametrize("when", ["raylet/raylet", "ray::IDLE"])
+def test_head_that_dies_before_the_first_job_ends_in_a_sentence_and_not_in_rays_own(new_cli, when, assert_undisturbed):
+    cli = new_cli(HALF)
+    process = cli.start("run", "fragile.yaml", "--workers", "2")
+    eventually(lambda: found(process, when), process)
+    os.kill(found(process, "gcs/gcs_server")[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (ExitCode.DONE, ExitCode.NOT_YET), (process.returncode, out, err)
+    assert "The program will terminate" not in out + err
+    if process.returncode == ExitCode.NOT_YET:
+        assert "Ray's gcs_server on this machine has died" in err
+        assert "  sweeper resume fragile\n" in out
+    command = ["resume", "fragile"] if cli.sweep.is_planned else ["run", "fragile.yaml"]
+    assert "4 complete" in cli.end(cli.start(*command, "--workers", "2"))
+    assert_undisturbed(cli)
+    cli.audit()
+
+
+@pytest.mark.rare
 def test_ray_that_never_starts_is_one_sentence_and_leaves_nothing_behind(new_cli, tmp_path):
     cli = new_cli(HALF, RAY_raylet_start_wait_time_s="1", RAY_TMPDIR="/proc/nowhere")
     process = cli.start("run", "fragile.yaml", "--workers", "2")

@@ -105,7 +105,7 @@ def test_retries_are_counted_from_the_start_by_a_new_attempt(ledger):
 def test_rungs_stay_passed_where_training_goes_on_and_are_reached_again_where_it_begins_anew(ledger):
     first, *_ = ledger.open_populations()
     ledger.claim(first, "driver", 0)
-    ledger.pass_rung(first, 1, {key: {"accuracy": 0.5, "time": 2.0} for key in first.keys})
+    ledger.pass_rung(first, 1, {key: {"accuracy": 0.5, "time": 2.0} for key in first.keys}, {})
     lost, failed, _ = first.keys
     end(ledger, first, LOST, FAILED, GOOD)
     try_again(ledger, Outcome.LOST, Outcome.FAILED)

@@ -72,13 +72,35 @@ class Postgres:
         with (self._folder / f"{program}.log").open("a+") as log:  # no pipe: the server would keep it open
             done = subprocess.run(command, stdout=log, stderr=log, cwd=self._folder, check=False, timeout=120, **drop)
             log.seek(0)
-            assert done.returncode == 0, log.read()
+            assert done.returncode == 0, log.read()[-3000:]
 
     def start(self):
         self._call("pg_ctl", "start", "-w", "-s")
 
     def stop(self):
         self._call("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    @property
+    def processes(self):
+        """The server and what it has started, the server first; none where it does not run."""
+        from tests.faults.rig import descendants
+
+        note = self._folder / "data" / "postmaster.pid"
+        if not note.exists():
+            return {}
+        server = int(note.read_text().split()[0])
+        return {server: "postmaster", **descendants(server)} if Path(f"/proc/{server}").exists() else {}
+
+    def kill(self):
+        """Kill all of it, as a machine that fails does."""
+        killed = list(self.processes)
+        for pid in killed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + PATIENCE_S
+        while any(Path(f"/proc/{pid}").exists() for pid in killed):  # a server starts where there is no other one
+            assert time.monotonic() < until, f"{killed} are still there after {PATIENCE_S} s"
+            time.sleep(0.05)
 
     def url(self, database, password=encoded):
         secret = f":{password}" if password else ""

@@ -319,8 +319,15 @@ def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | N
 
 
 @contextmanager
-def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Turn MLflow's failures, or the given kinds of exception, into one sentence."""
+def translated(uri: str, doing: str, *kinds: type[Exception], leaves_out: bool = False) -> Iterator[None]:
+    """Turn MLflow's failures, or the given kinds of exception, into one sentence.
+
+    Args:
+        uri: Where MLflow is.
+        doing: What is done, as it follows "could not".
+        kinds: Of exceptions.
+        leaves_out: Whether the command goes on without it, so that MLflow lacks something that the ledger has.
+    """
     try:
         yield
     except SweepError:
@@ -331,9 +338,12 @@ def translated(uri: str, doing: str, *kinds: type[Exception]) -> Iterator[None]:
         if refused := refusal(uri, doing, error):
             raise TrackingError(refused) from None
         reason = redacted(str(error), uri).strip().splitlines() or [type(error).__name__]
+        way_out = (
+            "what is missing is mirrored again by `sweeper mirror`" if leaves_out else "then give the command again"
+        )
         message = (
             f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
-            "and that the URI is right; what is missing is mirrored again by `sweeper mirror`."
+            f"and that the URI is right; {way_out}."
         )
         # A cause would print the credentials that the message hides.
         raise TrackingError(message) from (error if redacted(uri) == uri else None)

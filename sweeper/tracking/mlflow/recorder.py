@@ -142,7 +142,7 @@ class MlflowRecorder:
         """Mirror a finished trial as one run, unless its run carries the commit mark of this attempt or a later one."""
         require_finished(trial)
         self._require_open()
-        with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'"):
+        with translated(self._uri, f"mirror trial {trial.key} of sweep '{trial.sweep}'", leaves_out=True):
             if trial.key in self._committed and self._attempts.get(trial.key, 0) < trial.attempt:
                 self._forget_run(trial.key)
             if trial.key not in self._committed:
@@ -172,7 +172,7 @@ class MlflowRecorder:
     def record_front(self, front: Front) -> Front:
         """Store a front as a Parquet artifact, mark it, and tag the runs of its members."""
         self._require_open()
-        with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'"):
+        with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'", leaves_out=True):
             self._table.write()
             version, stored = self._stored_front(front.key)
             if stored is None or not stored.same_content(front):
@@ -200,7 +200,7 @@ class MlflowRecorder:
     def close(self, state: str) -> None:
         """End the sweep's run as FINISHED, KILLED or FAILED."""
         self._require_open()
-        with translated(self._uri, f"close sweep '{self._sweep}'"):
+        with translated(self._uri, f"close sweep '{self._sweep}'", leaves_out=True):
             self._table.write()
             self._remove_copies()
             self._client.set_terminated(self._parent_id, checked_closing(state))
