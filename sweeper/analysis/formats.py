@@ -21,6 +21,10 @@ ArrowTable = pa.Table
 #: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
 METADATA_KEY = b"sweeper"
 
+#: What every file has in which a network's answers under probes are.
+_PROBE_NUMBERS = ("level", "image", "steps", "expected_steps", "confidence")
+_PROBE_WORDS = ("probe", "label", "answer", "right")
+
 
 def encode(table: pa.Table, format: str) -> bytes:
     """Return a table as a file's bytes.
@@ -109,6 +113,28 @@ def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
             f"Store the {what} again with `sweeper mirror`."
         ) from error
     return table, facts
+
+
+def read_probes(data: bytes, key: str) -> pa.Table:
+    """Return what a trial's network does under probes, image by image.
+
+    Raises:
+        QueryError: If it is something else, damaged, or another trial's.
+    """
+    table, facts = read_parquet(data, "probes")
+    if facts.get("key") != key:
+        raise QueryError(
+            f"this is what the network of another trial does under probes, {facts.get('key')!r}, and not that of "
+            f"{key!r}. Store it again with `sweeper mirror`."
+        )
+    kinds = {field.name: field.type for field in table.schema}
+    is_number = {name: pa.types.is_integer(kind) or pa.types.is_floating(kind) for name, kind in kinds.items()}
+    if missing := [*(n for n in _PROBE_NUMBERS if not is_number.get(n)), *(n for n in _PROBE_WORDS if n not in kinds)]:
+        raise QueryError(
+            f"what the network of trial {key} does under probes has no usable {', '.join(missing)}. Store it again "
+            "with `sweeper mirror`."
+        )
+    return table
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper import storage
-from sweeper.analysis.formats import read_parquet
+from sweeper.analysis.formats import read_probes
 from sweeper.analysis.fronts import Front, compute_fronts
+from sweeper.analysis.trials import read_aims
 from sweeper.checks.guarantee import Guarantee, judged
 from sweeper.errors import QueryError, TrackingError
 from sweeper.ledger.again import attempts
@@ -204,7 +205,8 @@ def outcomes(evidence: Evidence) -> _Broken:
         if Outcome(outcome).state is not row.state:
             broken["an outcome of another kind than its state"].append(row.name)
         elif row.state is State.COMPLETE:
-            measured = row.ended.get("measurement", {})
+            measured = row.ended.get("measurement")
+            measured = measured if isinstance(measured, dict) else {}
             values = [measured.get(name, math.nan) for name in names]
             if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
                 broken["complete without a finite value of every objective"].append(row.name)
@@ -285,6 +287,8 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
         return broken
     finished, again = evidence.finished, f"`sweeper mirror {name}`"
     broken[f"not as it was written ({again})"] = list(mirror.damaged)
+    if mirror.aims is not None and not _is_same_aim(mirror.aims, evidence.spec):
+        broken[f"the objectives that MLflow names are others than the ledger's ({again})"].append(name)
     former = {key for key, run in mirror.committed.items() if key in finished and evidence.is_former(key, run)}
     broken[f"with the run of a former attempt ({again})"] = sorted(former)
     missing = sorted(finished.keys() - mirror.committed.keys())
@@ -298,6 +302,15 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
     if len(mirror.statuses) == 1 and mirror.statuses[0] != wanted:
         broken[f"the sweep's run is {mirror.statuses[0]}, but should be {wanted} ({again})"].append(name)
     return broken
+
+
+def _is_same_aim(text: str, spec: SweepSpec) -> bool:
+    try:
+        objectives, corner = read_aims(text)
+    except QueryError:
+        return False
+    names = [one.name for one in spec.objectives]
+    return objectives == tuple(spec.objectives) and corner == {name: spec.reference_point[name] for name in names}
 
 
 def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
@@ -372,7 +385,7 @@ def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
         if data is None:
             broken["without what it does under probes"].append(key)
         else:
-            read_parquet(data, "probes")
+            read_probes(data, key)
     except QueryError as error:
         broken["what it does under probes cannot be used"].append(f"{key} ({str(error).partition('. ')[0]})")
     except OSError as error:

@@ -279,10 +279,10 @@ class Ledger:
         if cell is None:
             return []
         with self._studies.writing():
-            told = self._studies.noted(cell.task).get("knowledge", {}).get(cell.key, [])
-            found = proposals_for(
-                revision.spec, cell, revision.population_size, [Known.from_values(one) for one in told]
-            )
+            with understood(self.sweep, f"what the sampler of {cell.task!r} was told"):
+                told = self._studies.noted(cell.task).get("knowledge", {}).get(cell.key, [])
+                known = [Known.from_values(one) for one in told]
+            found = proposals_for(revision.spec, cell, revision.population_size, known)
             settings = [first.model_copy(update={"seed": s}) for first, _ in found for s in revision.spec.seeds]
             notes = {first.setting_key: proposal.to_note() for first, proposal in found}
             populations = form_populations(settings, revision.population_size)
@@ -337,6 +337,11 @@ class Ledger:
     def _open_numbers(self, population: Population) -> list[int]:
         members = zip(population.keys, population.numbers, strict=True)
         return [number for key, number in members if key in population.open]
+
+    @cached_property
+    def _objectives(self) -> list[str]:
+        planned = self.planned_spec
+        return [one.name for one in planned.spec.objectives] if planned else []
 
     @cached_property
     def _revision(self) -> Revision:
@@ -452,7 +457,7 @@ class Ledger:
 
     def _record(self, task: str, trial: FrozenTrial) -> TrialRecord:
         with understood(self.sweep, f"row {trial.number} of task {task!r}"):
-            return record_of(self.sweep, task, trial)
+            return record_of(self.sweep, task, trial, self._objectives)
 
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from sweeper.analysis.attainment import SHARES, attainment_table
 from sweeper.analysis.comparison import compare_fronts
 from sweeper.analysis.conditions import where
-from sweeper.analysis.formats import read_parquet
+from sweeper.analysis.formats import read_probes
 from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
 from sweeper.analysis.points import concatenated, points_table
@@ -227,12 +227,14 @@ class SweepTables:
             QueryError: If no complete trial has been shown probes, or what is stored is damaged.
         """
         self._known(task)
-        tables = []
+        tables, lost = [], []
         for record in self.records:
             if record.state is State.COMPLETE and task in (None, record.task):
                 data = self._reader.artifact(probes_path(record.key))
-                if data is not None:
-                    rows = read_parquet(data, "probes")[0].replace_schema_metadata(None)
+                if data is None:
+                    lost.append(record.key)
+                else:
+                    rows = read_probes(data, record.key).replace_schema_metadata(None)
                     trial = {"key": record.key, "task": record.task, "seed": record.seed}
                     for at, (name, value) in enumerate(trial.items()):
                         rows = rows.add_column(at, name, pa.array([value] * rows.num_rows))
@@ -241,6 +243,11 @@ class SweepTables:
             raise QueryError(
                 f"sweep {self.name!r} has no complete trial{f' of task {task!r}' if task else ''} that was shown "
                 "probes. A spec names them under `probes`, before its trials are trained."
+            )
+        if lost:  # earlier versions stored none of any trial
+            raise QueryError(
+                f"what the network of trial {lost[0]} does under probes is not in MLflow, while that of others of "
+                f"sweep {self.name!r} is ({len(lost)} are missing). Store it again with `sweeper mirror {self.name}`."
             )
         return _chosen(pa.concat_tables(tables), None, where)
 

@@ -212,22 +212,27 @@ def _title(description: Mapping[str, Any], path: Path) -> str:
     return " · ".join([*task, f"trial {key}" if key else path.name])
 
 
-def network_problem(path: Path) -> str:
-    """Read a network's file and check all of it.
+def network_problem(path: Path, key: str) -> str:
+    """Read the file of a trial's network and check all of it.
 
     Returns:
         What is wrong with it, as it follows the file's name; empty where nothing is.
     """
-    return read_network(path)[0]
+    problem, description = read_network(path)
+    return problem or _stranger(description, key)
 
 
-def content_problem(data: bytes) -> str:
-    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+def content_problem(data: bytes, key: str) -> str:
+    """Check the content of the file of a trial's network; return what is wrong with it, empty for nothing."""
     try:
-        model.decode_saved(data, "it")
+        return _stranger(model.decode_saved(data, "it").description, key)
     except model.NetworkFileError as error:
         return error.problem
-    return ""
+
+
+def _stranger(description: Mapping[str, Any], key: str) -> str:
+    found = description.get("key")
+    return "" if found == key else f"holds the network of another trial, {reprlib.repr(found)}"
 
 
 def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:

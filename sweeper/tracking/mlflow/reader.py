@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from sweeper.tracking.mlflow.client import (
     sweep_experiments,
     translated,
 )
-from sweeper.tracking.mlflow.runs import AIMS, LIVE, SPECS, front_marks, network_path
+from sweeper.tracking.mlflow.runs import AIMS, LIVE, SPECS, front_marks, network_path, refuse_other_file
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
@@ -87,7 +86,7 @@ class MlflowReader:
             keys = [_stored_as(marks, one, objectives) for one in (tasks if task is None else [task])]
             if run is None or not all(key in marks for key in keys):
                 return []
-            return [download_front(client, str(run.info.run_id), marks[key]["path"]) for key in keys]
+            return [download_front(client, run, key, marks[key]) for key in keys]
 
     def trials(self) -> StoredTrials:
         """Return all finished trials as one table; see `Reader.trials`."""
@@ -137,12 +136,7 @@ class MlflowReader:
             if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
                 return None
             data = downloaded(client, str(run.info.run_id), path)
-            noted = run.data.tags.get(SPECS.get(path, ""))
-            if noted is not None and hashlib.sha256(data).hexdigest() != noted:
-                raise QueryError(
-                    f"{path} of sweep '{self._sweep}' in {self.address} is not as it was written: its digest is "
-                    f"another one. Store it again with `sweeper mirror {self._sweep}`."
-                )
+            refuse_other_file(run.data.tags.get(SPECS.get(path, "")), data, path, self._sweep)
             return data
 
     @contextmanager
@@ -255,14 +249,31 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     return command, f"http://127.0.0.1:5000/{page}"
 
 
-def download_front(client: MlflowClient | Stored, run_id: str, path: str) -> Front:
+def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapping[str, Any]) -> Front:
     """Return a front from the artifacts of its sweep's run.
+
+    Args:
+        client: Reads them.
+        run: The sweep's.
+        key: What the front is stored under.
+        mark: What commits it, as `front_marks` returns it.
 
     Raises:
         TrackingError: If the artifact cannot be read.
-        QueryError: If it is damaged or of a newer format.
+        QueryError: If it is damaged, of a newer format, or another front than the mark says.
     """
-    return Front.from_parquet_bytes(downloaded(client, run_id, path))
+    path, sweep = str(mark["path"]), run.data.tags.get(SWEEP, "NAME")
+    data = downloaded(client, str(run.info.run_id), path)
+    front = Front.from_parquet_bytes(data)  # first: a newer format says more than another digest
+    refuse_other_file(mark.get("sha256"), data, path, sweep)
+    found = (front.sweep, front.key, front.version, front.table.num_rows)
+    if found != (sweep, key, mark["version"], mark["points"]):
+        raise QueryError(
+            f"{path} of sweep '{sweep}' is another front than its mark says: version {front.version} of "
+            f"{front.key} of sweep '{front.sweep}', {front.table.num_rows} points. Store it again with "
+            f"`sweeper mirror {sweep}`."
+        )
+    return front
 
 
 def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import axis_column
-from sweeper.tracking.mlflow.client import FRONT
+from sweeper.errors import QueryError, TrackingError
+from sweeper.tracking.mlflow.client import FRONT, SWEEP
 from sweeper.tracking.recorder import shortened
 from sweeper.trial import State, TrialRecord
 
@@ -112,11 +114,16 @@ def network_path(key: str) -> str:
     return f"networks/{key}.safetensors"
 
 
-def front_mark(front: Front, path: str) -> tuple[str, str]:
-    """Return name and value of the tag that commits a stored front to its sweep's run."""
+def front_mark(front: Front, path: str, data: bytes) -> tuple[str, str]:
+    """Return name and value of the tag that commits a stored front to its sweep's run.
+
+    Args:
+        path, data: Of the file: its digest is kept, so that no other file is taken for it.
+    """
     mark = {
         "version": front.version,
         "path": path,
+        "sha256": hashlib.sha256(data).hexdigest(),
         "points": front.table.num_rows,
         "hypervolume": front.hypervolume,
     }
@@ -124,7 +131,53 @@ def front_mark(front: Front, path: str) -> tuple[str, str]:
 
 
 def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
-    """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run."""
-    prefix = f"{FRONT}."
-    tags = parent.data.tags.items()
-    return {key.removeprefix(prefix): json.loads(value) for key, value in tags if key.startswith(prefix)}
+    """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run.
+
+    Raises:
+        TrackingError: If one holds something else.
+    """
+    found, torn = readable_marks(parent)
+    if torn:
+        raise TrackingError(damaged_tag(parent, f"{FRONT}.{torn[0]}"))
+    return found
+
+
+def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the committed fronts by key, and the keys of those whose marks hold something else."""
+    found: dict[str, dict[str, Any]] = {}
+    torn = []
+    for tag, value in parent.data.tags.items():
+        if not tag.startswith(f"{FRONT}."):
+            continue
+        key = tag.removeprefix(f"{FRONT}.")
+        try:
+            mark = json.loads(value)
+            kinds = {"version": int, "path": str, "points": int, "hypervolume": int | float}
+            if not all(isinstance(mark[name], kind) for name, kind in kinds.items()):
+                raise TypeError("it is of another kind")
+            found[key] = mark
+        except (ValueError, KeyError, TypeError):
+            torn.append(key)
+    return found, torn
+
+
+def damaged_tag(parent: Run, tag: str) -> str:
+    """Return in words that a tag of a sweep's run holds something else than was written."""
+    sweep = parent.data.tags.get(SWEEP, "NAME")
+    return (
+        f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} holds something else than was "
+        f"written. `sweeper mirror {sweep}` writes it again from the ledger."
+    )
+
+
+def refuse_other_file(noted: object, data: bytes, path: str, sweep: str) -> None:
+    """Check that a file is the one that was noted with it; what earlier versions wrote has no digest.
+
+    Raises:
+        QueryError: If it is not.
+    """
+    if noted is not None and hashlib.sha256(data).hexdigest() != noted:
+        raise QueryError(
+            f"{path} of sweep '{sweep}' is not as it was written: its digest is another one. Store it again with "
+            f"`sweeper mirror {sweep}`."
+        )
