@@ -6,6 +6,7 @@ works.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -30,7 +31,8 @@ from sweeper.rules import RULES, rules_in
 from sweeper.search.cells import cells_of
 from sweeper.spec import SweepSpec, keys_of
 from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
-from sweeper.tracking.recorder import member_keys, shortened
+from sweeper.tracking.mlflow.runs import network_path
+from sweeper.tracking.recorder import member_keys, probes_path, shortened
 from sweeper.trial import Outcome, State, TrialRecord
 
 if TYPE_CHECKING:
@@ -287,6 +289,7 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
         return broken
     finished, again = evidence.finished, f"`sweeper mirror {name}`"
     broken[f"not as it was written ({again})"] = list(mirror.damaged)
+    broken[f"stored files that are not those of the home ({again})"] = _other_files(evidence, mirror)
     if mirror.aims is not None and not _is_same_aim(mirror.aims, evidence.spec):
         broken[f"the objectives that MLflow names are others than the ledger's ({again})"].append(name)
     former = {key for key, run in mirror.committed.items() if key in finished and evidence.is_former(key, run)}
@@ -302,6 +305,35 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
     if len(mirror.statuses) == 1 and mirror.statuses[0] != wanted:
         broken[f"the sweep's run is {mirror.statuses[0]}, but should be {wanted} ({again})"].append(name)
     return broken
+
+
+def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
+    """Return the stored files of trials that are not those of the home, where that has them whole."""
+    from sweeper.training.network_file import network_problem
+
+    found = []
+    has_probes = any(path.startswith("probes/") for path in mirror.files)  # earlier versions stored none
+    for key, record in evidence.finished.items():
+        if record.state is not State.COMPLETE:
+            continue
+        location, path = evidence.folder.network(key), network_path(key)
+        if path in mirror.files and _digest(location) != mirror.files[path] and not network_problem(location, key):
+            found.append(path)
+        location, path = evidence.folder.probes(key), probes_path(key)
+        if has_probes and (digest := _digest(location)) and digest != mirror.files.get(path):
+            problems: _Broken = _Broken(list)
+            _look_at_probes(location, key, problems)
+            found += [] if problems else [path]
+    return found
+
+
+def _digest(location: str) -> str:
+    """Return the digest of a file; empty where there is none, or it cannot be read."""
+    try:
+        data = storage.read_bytes(location)
+    except OSError:
+        return ""
+    return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
 def _is_same_aim(text: str, spec: SweepSpec) -> bool:

@@ -18,7 +18,7 @@ from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
 from sweeper.rules import EarlierRules, earlier_rules, rules_in, said_of
@@ -102,6 +102,8 @@ class SweepTables:
         """How many of its trials have not ended yet; 0 where its tracker does not say."""
         try:
             live = self._reader.live()
+        except DamagedError:
+            raise
         except QueryError:
             return 0
         return sum(task.planned - task.ended for task in (*live.tasks, live.rest))
@@ -245,7 +247,7 @@ class SweepTables:
                 "probes. A spec names them under `probes`, before its trials are trained."
             )
         if lost:  # earlier versions stored none of any trial
-            raise QueryError(
+            raise DamagedError(
                 f"what the network of trial {lost[0]} does under probes is not in MLflow, while that of others of "
                 f"sweep {self.name!r} is ({len(lost)} are missing). Store it again with `sweeper mirror {self.name}`."
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from sweeper import model, storage
-from sweeper.errors import QueryError, SpecError
+from sweeper.errors import DamagedError, QueryError, SpecError
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.spec import Setting
@@ -63,20 +63,25 @@ def describe(path: Path) -> Described:
         raise QueryError(f"no network can be shown: {error}") from error
 
 
-def describe_bytes(data: bytes, name: str) -> Described:
+def describe_bytes(data: bytes, name: str, key: str | None = None) -> Described:
     """Read the content of a network's file, wherever it was kept.
 
     Args:
         data: All of it.
         name: What to call it where something is wrong.
+        key: Of the trial whose network it should be; None for any.
 
     Raises:
+        DamagedError: If it is no network's file, or another trial's.
         QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
     """
     try:
-        return _described(model.decode_saved(data, name), Path(name))
+        network = model.decode_saved(data, name)
+        if key is not None and (problem := _stranger(network.description, key)):
+            raise DamagedError(f"no network can be shown: {name} {problem}. Store it again with `sweeper mirror`.")
+        return _described(network, Path(name))
     except model.ModelError as error:
-        raise QueryError(f"no network can be shown: {error}") from error
+        raise DamagedError(f"no network can be shown: {error}") from error
 
 
 def _described(network: model.SavedNetwork, path: Path) -> Described:
@@ -212,7 +217,7 @@ def _title(description: Mapping[str, Any], path: Path) -> str:
     return " · ".join([*task, f"trial {key}" if key else path.name])
 
 
-def network_problem(path: Path, key: str) -> str:
+def network_problem(path: str | Path, key: str) -> str:
     """Read the file of a trial's network and check all of it.
 
     Returns:

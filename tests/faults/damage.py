@@ -229,13 +229,17 @@ class Damage:
         name: The kind, in words.
         do: Damages a home.
         is_audited: Whether `sweeper audit` has to say so.
-        is_harmless: Whether everything that writes goes on as if nothing was.
+        forgets: Whether nothing is left that says that there was a sweep.
     """
 
     store: str
     name: str
     do: Callable[[Path], None]
     is_audited: bool = True
+    forgets: bool = False
+
+    def __str__(self):
+        return f"{self.store} {self.name}".replace(" ", "_")
 
 
 def run_of(home, name="small"):
@@ -340,7 +344,7 @@ def _mark_of(**changes):
 
 _TAGS = {
     f"{name} {how}": change
-    for name in ("sweeper.aims", "sweeper.trials", "sweeper.live", _MARK)
+    for name in ("sweeper.aims", "sweeper.trials", "sweeper.live", "sweeper.fronts", _MARK)
     for how, change in {
         "gone": _no_tag(name),
         "torn": _tag(name, '{"path": "fro'),
@@ -401,13 +405,20 @@ IN_MLFLOW = {
     ),
 }  # fmt: skip
 
-#: What the database may lack without a promise being broken: how a sweep stood while it ran.
-_UNPROMISED = ("sweeper.live", "experiment renamed", "mark that leads out_")
+#: What the database may say or lack without a promise being broken: how a sweep stood while it ran, what MLflow calls its
+#: tables, points of curves, and what nobody reads.
+_UNPROMISED = (
+    "sweeper.live", "sweeper.fronts", "experiment renamed", "database without its last byte", "database without alembic_version",
+    "database without metrics", "database of another version",
+)  # fmt: skip
 
 
 def _swept(home):
     shutil.rmtree(home / "artifacts")
 
+
+#: What a search alone reads, and the sweep here is a grid.
+_UNREAD = ("knowledge of another kind",)
 
 #: Every kind of damage, by what is damaged.
 KINDS = [
@@ -418,10 +429,12 @@ KINDS = [
         "ledger", "another sweep's", lambda home: shutil.copyfile(home / "other/ledger.db", home / "small/ledger.db")
     ),
     *(
-        Damage("row of the ledger", name, lambda home, do=do: do(home / "small/ledger.db"))
+        Damage(
+            "row of the ledger", name, lambda home, do=do: do(home / "small/ledger.db"), is_audited=name not in _UNREAD
+        )
         for name, do in {**OF_A_ROW, **OF_A_ROW_TOO}.items()
     ),
-    *(Damage("MLflow", name, do) for name, do in IN_MLFLOW.items()),
+    *(Damage("MLflow", name, do, not name.startswith(_UNPROMISED)) for name, do in IN_MLFLOW.items()),
     *_of_files("stored front", "artifacts", _FRONT, {**TO_A_FILE, **TO_A_TABLE}),
     Damage("stored front", "another sweep's", _another("artifacts", _FRONT)),
     Damage("stored front", "another task's", lambda home: shutil.copyfile(
@@ -477,10 +490,12 @@ KINDS = [
         }.items()
     ),
     Damage("home", "a file in a sweep's place", lambda home: (
-        shutil.rmtree(home / "small"), (home / "small").write_text("x"))),
-    Damage("home", "a sweep's folder empty", lambda home: (shutil.rmtree(home / "small"), (home / "small").mkdir())),
-    Damage("home", "a sweep's folder gone", lambda home: shutil.rmtree(home / "small")),
-    Damage("home", "a file in its place", lambda home: (shutil.rmtree(home), home.write_text("x"))),
-    Damage("home", "empty", lambda home: (shutil.rmtree(home), home.mkdir())),
-    Damage("home", "gone", shutil.rmtree),
+        shutil.rmtree(home / "small"), (home / "small").write_text("x")), forgets=True),
+    Damage(
+        "home", "a sweep's folder empty", lambda home: (shutil.rmtree(home / "small"), (home / "small").mkdir()),
+        forgets=True),
+    Damage("home", "a sweep's folder gone", lambda home: shutil.rmtree(home / "small"), forgets=True),
+    Damage("home", "a file in its place", lambda home: (shutil.rmtree(home), home.write_text("x")), forgets=True),
+    Damage("home", "empty", lambda home: (shutil.rmtree(home), home.mkdir()), forgets=True),
+    Damage("home", "gone", shutil.rmtree, forgets=True),
 ]  # fmt: skip

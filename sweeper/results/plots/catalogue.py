@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, finding_picture
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
@@ -26,7 +26,9 @@ def pictures_of(sweep: SweepTables, task: str) -> list[Picture]:
     for draw in _drawn(Points(sweep, task)).values():
         try:
             found.append(draw())
-        except QueryError:  # too little to draw, or a file of a network that cannot be read
+        except DamagedError:
+            raise
+        except QueryError:  # too little to draw, or a file of a network that says nothing of what is drawn
             continue
     return found
 

@@ -13,6 +13,7 @@ from sweeper.tracking.mlflow.client import (
     FRONT,
     KIND,
     TRIAL_KEY,
+    artifact_paths,
     connect,
     downloaded,
     experiment_of,
@@ -55,6 +56,7 @@ class Mirror:
         in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
         aims: What the sweep optimises, as `sweeper.analysis.trials.aims` writes it; None where a version that stored no
             table of trials has written it.
+        files: Digests of what is stored of networks and under probes, by path; empty for one that cannot be read.
         damaged: Files of the sweep that are not as they were written.
     """
 
@@ -67,6 +69,7 @@ class Mirror:
     members: Mapping[str, set[str]] = field(default_factory=dict)
     in_table: Mapping[str, int] = field(default_factory=dict)
     aims: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     damaged: Sequence[str] = ()
 
     @property
@@ -112,6 +115,7 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
             members=members,
             in_table=_in_table(client, parents[0]),
             aims=tags.get(AIMS, "") if PARTS in tags else None,
+            files=_files(client, parents[0]),
             damaged=_damaged(client, parents[0]),
         )
 
@@ -127,6 +131,18 @@ def _damaged(client: MlflowClient, parent: Run) -> list[str]:
                 found.append(path)
         except TrackingError:
             found.append(path)
+    return found
+
+
+def _files(client: MlflowClient, parent: Run) -> dict[str, str]:
+    """Return the digests of the networks, and of what they do under probes, by path; empty where one cannot be read."""
+    found = {}
+    run_id = str(parent.info.run_id)
+    for path in sorted({path for folder in ("networks", "probes") for path in artifact_paths(client, run_id, folder)}):
+        try:
+            found[path] = hashlib.sha256(downloaded(client, run_id, path)).hexdigest()
+        except TrackingError:
+            found[path] = ""
     return found
 
 

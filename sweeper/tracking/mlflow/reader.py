@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from sweeper.analysis.fronts import Front, front_key
 from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.credentials import login_of, redacted
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Goal
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
@@ -31,7 +31,7 @@ from sweeper.tracking.mlflow.client import (
     sweep_experiments,
     translated,
 )
-from sweeper.tracking.mlflow.runs import AIMS, LIVE, SPECS, front_marks, network_path, refuse_other_file
+from sweeper.tracking.mlflow.runs import AIMS, FRONTS, LIVE, SPECS, front_marks, network_path, refuse_other_file
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
@@ -69,7 +69,7 @@ class MlflowReader:
         """Return what is kept of the sweep in short texts, by name."""
         with self._reading("read the facts of") as (_, run):
             tags = run.data.tags if run else {}
-            left_out = (AIMS, PARTS, LIVE, *SPECS.values())
+            left_out = (AIMS, FRONTS, PARTS, LIVE, *SPECS.values())
             kept = {n: value for n, value in tags.items() if n not in left_out and not n.startswith(f"{FRONT}.")}
             return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
 
@@ -268,7 +268,7 @@ def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapp
     refuse_other_file(mark.get("sha256"), data, path, sweep)
     found = (front.sweep, front.key, front.version, front.table.num_rows)
     if found != (sweep, key, mark["version"], mark["points"]):
-        raise QueryError(
+        raise DamagedError(
             f"{path} of sweep '{sweep}' is another front than its mark says: version {front.version} of "
             f"{front.key} of sweep '{front.sweep}', {front.table.num_rows} points. Store it again with "
             f"`sweeper mirror {sweep}`."

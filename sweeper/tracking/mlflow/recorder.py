@@ -9,6 +9,7 @@ not written and is completed.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -43,6 +44,7 @@ from sweeper.tracking.mlflow.reader import (
 from sweeper.tracking.mlflow.runs import (
     AIMS,
     COMMITTED,
+    FRONTS,
     IDENTITY,
     LIVE,
     SPECS,
@@ -220,6 +222,8 @@ class MlflowRecorder:
         with translated(self._uri, f"close sweep '{self._sweep}'"):
             self._table.write()
             self._remove_copies()
+            fronts, torn = readable_marks(self._client.get_run(self._parent_id))
+            self._client.set_tag(self._parent_id, FRONTS, json.dumps(sorted({*fronts, *torn})), synchronous=True)
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
 

@@ -6,17 +6,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import axis_column
-from sweeper.errors import QueryError, TrackingError
+from sweeper.errors import DamagedError, TrackingError
 from sweeper.tracking.mlflow.client import FRONT, SWEEP
 from sweeper.tracking.recorder import shortened
 from sweeper.trial import State, TrialRecord
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
+
+#: The tag that lists the fronts a sweep had when it last ended: none of their marks may be missing.
+FRONTS = "sweeper.fronts"
 
 #: The tag that tells a sweep from another one of its name.
 IDENTITY = "sweeper.identity"
@@ -143,7 +147,7 @@ def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
 
 
 def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the committed fronts by key, and the keys of those whose marks hold something else."""
+    """Return the committed fronts by key, and the keys of those whose marks hold something else, or are gone."""
     found: dict[str, dict[str, Any]] = {}
     torn = []
     for tag, value in parent.data.tags.items():
@@ -158,15 +162,24 @@ def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
             found[key] = mark
         except (ValueError, KeyError, TypeError):
             torn.append(key)
-    return found, torn
+    known = {*found, *torn}
+    return found, [*torn, *(key for key in _noted_fronts(parent) if key not in known)]
+
+
+def _noted_fronts(parent: Run) -> list[str]:
+    """Return the keys of the fronts that there were when the sweep last ended, as far as it says."""
+    with suppress(ValueError):
+        noted = json.loads(parent.data.tags.get(FRONTS, "[]"))
+        return [str(key) for key in noted] if isinstance(noted, list) else []
+    return []
 
 
 def damaged_tag(parent: Run, tag: str) -> str:
     """Return in words that a tag of a sweep's run holds something else than was written."""
     sweep = parent.data.tags.get(SWEEP, "NAME")
     return (
-        f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} holds something else than was "
-        f"written. `sweeper mirror {sweep}` writes it again from the ledger."
+        f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} is gone, or holds something else "
+        f"than was written. `sweeper mirror {sweep}` writes it again from the ledger."
     )
 
 
@@ -174,10 +187,10 @@ def refuse_other_file(noted: object, data: bytes, path: str, sweep: str) -> None
     """Check that a file is the one that was noted with it; what earlier versions wrote has no digest.
 
     Raises:
-        QueryError: If it is not.
+        DamagedError: If it is not.
     """
     if noted is not None and hashlib.sha256(data).hexdigest() != noted:
-        raise QueryError(
+        raise DamagedError(
             f"{path} of sweep '{sweep}' is not as it was written: its digest is another one. Store it again with "
             f"`sweeper mirror {sweep}`."
         )

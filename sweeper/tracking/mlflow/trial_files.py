@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeper.analysis.trials import from_parquet_bytes, joined, to_parquet_bytes, trials_table
-from sweeper.errors import QueryError, TrackingError
+from sweeper.errors import DamagedError, QueryError, TrackingError
 from sweeper.tracking.mlflow.client import artifact_paths, downloaded, upload
 from sweeper.tracking.mlflow.runs import damaged_tag, front_marks, refuse_other_file
 from sweeper.tracking.mlflow.stored import SWEEP, Stored
@@ -146,7 +146,7 @@ def _part(
     table = from_parquet_bytes(data)  # first: a newer format says more than another digest
     refuse_other_file(digest, data, path, sweep)
     if rows not in (None, table.num_rows):
-        raise QueryError(
+        raise DamagedError(
             f"{path} of sweep '{sweep}' holds {table.num_rows} trials, and {rows} were written. Store them again with "
             f"`sweeper mirror {sweep}`."
         )
