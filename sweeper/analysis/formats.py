@@ -108,8 +108,9 @@ def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         int(facts["format"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise DamagedError(
-            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {error}). "
+            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {reason}). "
             f"Store the {what} again with `sweeper mirror`."
         ) from error
     return table, facts

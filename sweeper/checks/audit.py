@@ -312,12 +312,20 @@ def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
     from sweeper.training.network_file import network_problem
 
     found = []
+    has_networks = any(path.startswith("networks/") for path in mirror.files)
+    drawn = {
+        key
+        for front in mirror.fronts.values()
+        if isinstance(front, Front) and not front.is_chosen
+        for key in front.table["key"].to_pylist()
+    }
     has_probes = any(path.startswith("probes/") for path in mirror.files)  # earlier versions stored none
     for key, record in evidence.finished.items():
         if record.state is not State.COMPLETE:
             continue
         location, path = evidence.folder.network(key), network_path(key)
-        if path in mirror.files and _digest(location) != mirror.files[path] and not network_problem(location, key):
+        is_stored = path in mirror.files or (has_networks and key in drawn)
+        if is_stored and _digest(location) != mirror.files.get(path) and not network_problem(location, key):
             found.append(path)
         location, path = evidence.folder.probes(key), probes_path(key)
         if has_probes and (digest := _digest(location)) and digest != mirror.files.get(path):

@@ -229,14 +229,16 @@ class SweepTables:
             QueryError: If no complete trial has been shown probes, or what is stored is damaged.
         """
         self._known(task)
-        tables, lost = [], []
+        tables = []
         for record in self.records:
             if record.state is State.COMPLETE and task in (None, record.task):
                 data = self._reader.artifact(probes_path(record.key))
-                if data is None:
-                    lost.append(record.key)
-                else:
-                    rows = read_probes(data, record.key).replace_schema_metadata(None)
+                if data is not None:
+                    try:
+                        rows = read_probes(data, record.key).replace_schema_metadata(None)
+                    except DamagedError as error:
+                        file = f"{probes_path(record.key)} of sweep {self.name!r} in MLflow"
+                        raise DamagedError(f"{file} is damaged: {error}") from error
                     trial = {"key": record.key, "task": record.task, "seed": record.seed}
                     for at, (name, value) in enumerate(trial.items()):
                         rows = rows.add_column(at, name, pa.array([value] * rows.num_rows))
@@ -245,11 +247,6 @@ class SweepTables:
             raise QueryError(
                 f"sweep {self.name!r} has no complete trial{f' of task {task!r}' if task else ''} that was shown "
                 "probes. A spec names them under `probes`, before its trials are trained."
-            )
-        if lost:  # earlier versions stored none of any trial
-            raise DamagedError(
-                f"what the network of trial {lost[0]} does under probes is not in MLflow, while that of others of "
-                f"sweep {self.name!r} is ({len(lost)} are missing). Store it again with `sweeper mirror {self.name}`."
             )
         return _chosen(pa.concat_tables(tables), None, where)
 

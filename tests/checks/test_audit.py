@@ -325,7 +325,10 @@ def test_other_hypervolume_is_named(swept):
 def test_damaged_front_is_named(swept):
     task = store_front(swept, lambda _: b"no parquet")
     (said,) = swept.broken()[FRONTS]
-    assert said.startswith(f"1 × a stored front that cannot be read: {task} (10 bytes are no front")
+    assert said.startswith(
+        f"1 × a stored front that cannot be read: {task} (fronts/other.parquet of sweep 'smoke' in MLflow"
+    )
+    assert "10 bytes are no front" in said
 
 
 def test_lost_tag_of_a_run_on_the_front_is_named(swept):

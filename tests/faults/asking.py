@@ -204,6 +204,17 @@ def make_ground(folder, empty_database):
     return ground
 
 
+def _is_said_beside(answer, right):
+    """Whether an answer to a part says what is missing: in a report's page, in findings, or beside a list of pictures."""
+    if any(
+        (line.startswith("note: ") and "damaged" in line) or "can be shown" in line for line in answer.err.splitlines()
+    ):
+        return True
+    words = (b"no network can be shown", b"cannot be read", b"cannot be used", b"is not stored")
+    contents = [(answer.out, right.out), (answer.file or b"", right.file or b"")]
+    return any(found.count(word) > wanted.count(word) for found, wanted in contents for word in words)
+
+
 def judged(answer, right):
     """Return how an answer is, given that of the undamaged home: `right`, `refused`, or what is wrong with it.
 
@@ -215,11 +226,8 @@ def judged(answer, right):
         return "traceback"
     if answer.same(right):
         return "right"
-    if answer.code == right.code and answer.file and right.file and not answer.err:
-        # A report is written all the same, and says on its page what there is to say of a network.
-        words = (b"no network can be shown", b"cannot be read", b"cannot be used")
-        if any(answer.file.count(word) > right.file.count(word) for word in words):
-            return "refused"
+    if answer.code == right.code and _is_said_beside(answer, right):
+        return "refused"
     if answer.code == ExitCode.FOUND_WRONG:
         return "refused"  # by `audit` and `doctor`, whose lines name it
     if answer.code == ExitCode.MISTAKE and answer.file in (None, right.file):

@@ -344,7 +344,7 @@ def _mark_of(**changes):
 
 _TAGS = {
     f"{name} {how}": change
-    for name in ("sweeper.aims", "sweeper.trials", "sweeper.live", "sweeper.fronts", _MARK)
+    for name in ("sweeper.aims", "sweeper.trials", "sweeper.live", "sweeper.closed", _MARK)
     for how, change in {
         "gone": _no_tag(name),
         "torn": _tag(name, '{"path": "fro'),
@@ -408,8 +408,7 @@ IN_MLFLOW = {
 #: What the database may say or lack without a promise being broken: how a sweep stood while it ran, what MLflow calls its
 #: tables, points of curves, and what nobody reads.
 _UNPROMISED = (
-    "sweeper.live", "sweeper.fronts", "experiment renamed", "database without its last byte", "database without alembic_version",
-    "database without metrics", "database of another version",
+    "sweeper.live", "sweeper.closed", "experiment renamed", "database without its last byte", "database of another version",
 )  # fmt: skip
 
 

@@ -31,7 +31,16 @@ from sweeper.tracking.mlflow.client import (
     sweep_experiments,
     translated,
 )
-from sweeper.tracking.mlflow.runs import AIMS, FRONTS, LIVE, SPECS, front_marks, network_path, refuse_other_file
+from sweeper.tracking.mlflow.runs import (
+    AIMS,
+    CLOSED,
+    LIVE,
+    SPECS,
+    front_marks,
+    network_path,
+    of_file,
+    refuse_other_file,
+)
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
@@ -69,7 +78,7 @@ class MlflowReader:
         """Return what is kept of the sweep in short texts, by name."""
         with self._reading("read the facts of") as (_, run):
             tags = run.data.tags if run else {}
-            left_out = (AIMS, FRONTS, PARTS, LIVE, *SPECS.values())
+            left_out = (AIMS, CLOSED, PARTS, LIVE, *SPECS.values())
             kept = {n: value for n, value in tags.items() if n not in left_out and not n.startswith(f"{FRONT}.")}
             return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
 
@@ -133,7 +142,14 @@ class MlflowReader:
         """Return a file that is kept of the sweep itself, such as `spec.yaml`; None if there is none."""
         with self._reading(f"read {path} of") as (client, run):
             folder = path.rpartition("/")[0]
-            if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
+            if run is None:
+                return None
+            if path not in artifact_paths(client, str(run.info.run_id), folder):
+                if SPECS.get(path, "") in run.data.tags:  # its digest is there, so it was as well
+                    raise DamagedError(
+                        f"{path} of sweep '{self._sweep}' is not among its artifacts any more. Store it again with "
+                        f"`sweeper mirror {self._sweep}`."
+                    )
                 return None
             data = downloaded(client, str(run.info.run_id), path)
             refuse_other_file(run.data.tags.get(SPECS.get(path, "")), data, path, self._sweep)
@@ -264,7 +280,8 @@ def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapp
     """
     path, sweep = str(mark["path"]), run.data.tags.get(SWEEP, "NAME")
     data = downloaded(client, str(run.info.run_id), path)
-    front = Front.from_parquet_bytes(data)  # first: a newer format says more than another digest
+    with of_file(path, sweep):
+        front = Front.from_parquet_bytes(data)  # first: a newer format says more than another digest
     refuse_other_file(mark.get("sha256"), data, path, sweep)
     found = (front.sweep, front.key, front.version, front.table.num_rows)
     if found != (sweep, key, mark["version"], mark["points"]):

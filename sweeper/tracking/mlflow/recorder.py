@@ -9,7 +9,6 @@ not written and is completed.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -44,12 +43,12 @@ from sweeper.tracking.mlflow.reader import (
 from sweeper.tracking.mlflow.runs import (
     AIMS,
     COMMITTED,
-    FRONTS,
     IDENTITY,
     LIVE,
     SPECS,
     STATUSES,
     attempt_of,
+    closed_mark,
     front_mark,
     network_path,
     readable_marks,
@@ -223,7 +222,8 @@ class MlflowRecorder:
             self._table.write()
             self._remove_copies()
             fronts, torn = readable_marks(self._client.get_run(self._parent_id))
-            self._client.set_tag(self._parent_id, FRONTS, json.dumps(sorted({*fronts, *torn})), synchronous=True)
+            mark = closed_mark({*fronts, *torn}, len(self._table.attempts))
+            self._client.set_tag(self._parent_id, *mark, synchronous=True)
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
@@ -19,8 +19,8 @@ from sweeper.trial import State, TrialRecord
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
 
-#: The tag that lists the fronts a sweep had when it last ended: none of their marks may be missing.
-FRONTS = "sweeper.fronts"
+#: The tag that says which fronts and how many trials were stored when the sweep last ended: none may be missing since.
+CLOSED = "sweeper.closed"
 
 #: The tag that tells a sweep from another one of its name.
 IDENTITY = "sweeper.identity"
@@ -140,6 +140,7 @@ def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
     Raises:
         TrackingError: If one holds something else.
     """
+    _closed(parent)
     found, torn = readable_marks(parent)
     if torn:
         raise TrackingError(damaged_tag(parent, f"{FRONT}.{torn[0]}"))
@@ -162,16 +163,34 @@ def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
             found[key] = mark
         except (ValueError, KeyError, TypeError):
             torn.append(key)
-    known = {*found, *torn}
-    return found, [*torn, *(key for key in _noted_fronts(parent) if key not in known)]
+    with suppress(TrackingError):
+        torn += [key for key in _closed(parent).get("fronts", []) if key not in found and key not in torn]
+    return found, torn
 
 
-def _noted_fronts(parent: Run) -> list[str]:
-    """Return the keys of the fronts that there were when the sweep last ended, as far as it says."""
-    with suppress(ValueError):
-        noted = json.loads(parent.data.tags.get(FRONTS, "[]"))
-        return [str(key) for key in noted] if isinstance(noted, list) else []
-    return []
+def noted_trials(parent: Run) -> int:
+    """Return how many trials were stored when the sweep last ended, as far as it says."""
+    return int(_closed(parent).get("trials", 0))
+
+
+def closed_mark(fronts: Iterable[str], trials: int) -> tuple[str, str]:
+    """Return name and value of the tag that says what was stored when a sweep ended."""
+    return CLOSED, json.dumps({"fronts": sorted(fronts), "trials": trials})
+
+
+def _closed(parent: Run) -> dict[str, Any]:
+    """Return what a sweep's run says of its end; empty where it has not ended, or an earlier version has ended it.
+
+    Raises:
+        TrackingError: If it holds something else.
+    """
+    if (text := parent.data.tags.get(CLOSED)) is None:
+        return {}
+    try:
+        noted = json.loads(text)
+        return {"fronts": list(map(str, noted["fronts"])), "trials": int(noted["trials"])}
+    except (ValueError, KeyError, TypeError):
+        raise TrackingError(damaged_tag(parent, CLOSED)) from None
 
 
 def damaged_tag(parent: Run, tag: str) -> str:
@@ -181,6 +200,15 @@ def damaged_tag(parent: Run, tag: str) -> str:
         f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} is gone, or holds something else "
         f"than was written. `sweeper mirror {sweep}` writes it again from the ledger."
     )
+
+
+@contextmanager
+def of_file(path: str, sweep: str) -> Iterator[None]:
+    """Name the stored file in what is said of its content."""
+    try:
+        yield
+    except DamagedError as error:
+        raise DamagedError(f"{path} of sweep '{sweep}' in MLflow is damaged: {error}") from error
 
 
 def refuse_other_file(noted: object, data: bytes, path: str, sweep: str) -> None:

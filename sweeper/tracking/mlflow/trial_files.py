@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from sweeper.analysis.trials import from_parquet_bytes, joined, to_parquet_bytes, trials_table
 from sweeper.errors import DamagedError, QueryError, TrackingError
 from sweeper.tracking.mlflow.client import artifact_paths, downloaded, upload
-from sweeper.tracking.mlflow.runs import damaged_tag, front_marks, refuse_other_file
+from sweeper.tracking.mlflow.runs import damaged_tag, front_marks, noted_trials, of_file, refuse_other_file
 from sweeper.tracking.mlflow.stored import SWEEP, Stored
 from sweeper.trial import TrialRecord
 
@@ -119,7 +119,10 @@ def read_parts(client: MlflowClient | Stored, run: Run) -> pa.Table:
     _, parts, digests = _marked(run)
     sweep = run.data.tags.get(SWEEP, "NAME")
     tables = [_part(client, str(run.info.run_id), path, digests.get(path), sweep, rows) for path, rows in parts]
-    return joined(tables or [trials_table([])])
+    table = joined(tables or [trials_table([])])
+    if table.num_rows < noted_trials(run):
+        raise TrackingError(damaged_tag(run, PARTS))
+    return table
 
 
 def _marked(run: Run) -> tuple[int, list[tuple[str, int]], dict[str, str]]:
@@ -143,7 +146,8 @@ def _part(
     client: MlflowClient | Stored, run_id: str, path: str, digest: str | None, sweep: str, rows: int | None = None
 ) -> pa.Table:
     data = downloaded(client, run_id, path)
-    table = from_parquet_bytes(data)  # first: a newer format says more than another digest
+    with of_file(path, sweep):
+        table = from_parquet_bytes(data)  # first: a newer format says more than another digest
     refuse_other_file(digest, data, path, sweep)
     if rows not in (None, table.num_rows):
         raise DamagedError(
