@@ -311,7 +311,9 @@ def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
     """Return the stored files of trials that are not those of the home, where that has them whole."""
     from sweeper.training.network_file import network_problem
 
-    found = []
+    found: list[str] = []
+    if "RUNNING" in mirror.statuses:  # its driver was killed, perhaps before the last of them
+        return found
     has_networks = any(path.startswith("networks/") for path in mirror.files)
     drawn = {
         key
@@ -371,7 +373,7 @@ def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
                     broken["no front is stored"].append(key)
                 continue
             if isinstance(stored, str):
-                broken["a stored front that cannot be read"].append(f"{key} ({shortened(stored, 200)})")
+                broken["a stored front that cannot be read"].append(f"{key} ({shortened(stored, 400)})")
                 continue
             for what in _other(stored, computed, mirror.marks[key]):
                 broken[what].append(key)

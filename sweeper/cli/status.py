@@ -21,6 +21,7 @@ from sweeper.cli.options import (
 from sweeper.cli.output import say_earlier
 from sweeper.cli.submit import jobs_as_values
 from sweeper.cli.watch import watch
+from sweeper.errors import HomeError
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +58,14 @@ def status(
 
     names = [checked(name)] if name is not None else Home(home).sweeps()
     sweeps = [Sweep(one, home, ledger=ledger) for one in names]
-    rows = [(sweep.name, sweep.counts(), sweep.driver) for sweep in sweeps]
+    rows, damaged = [], list[HomeError]()
+    for sweep in sweeps:
+        try:
+            rows.append((sweep.name, sweep.counts(), sweep.driver))
+        except HomeError as error:  # said at the end: the others can be counted all the same
+            damaged.append(error)
+    if name is not None and damaged:
+        raise damaged[0]
     if as_json:
         found: list[dict[str, Any]] = [{"name": n, **vars(counts), "driver": d} for n, counts, d in rows]
         if name is not None and (earlier := sweeps[0].earlier):
@@ -68,5 +76,7 @@ def status(
         say_earlier(sweeps[0].earlier)
     elif rows:
         Console().print(tables.sweeps_table(rows))
-    else:
+    elif not damaged:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
+    if damaged:
+        raise damaged[0]

@@ -16,7 +16,7 @@ import optuna
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper.errors import HomeError, SpecError
+from sweeper.errors import HomeError, SpecError, UnknownSweepError
 from sweeper.ledger.home import WAY_OUT
 
 #: What a SQLite file begins with.
@@ -34,7 +34,7 @@ _OWNED = (
 )
 
 #: What reading attributes that hold something else raises: Optuna's decoder, and whoever takes their parts.
-_MISREAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, SpecError)
+_MISREAD = (ValueError, LookupError, TypeError, AttributeError, SpecError)
 
 
 def read_only(path: Path) -> str:
@@ -79,7 +79,7 @@ def _what_is_not_its_own(database: sqlite3.Connection, sweep: str) -> str:
     """Return what shows that a ledger is another sweep's, or that rows were taken out of it; empty for nothing."""
     studies = [str(name) for (name,) in database.execute("SELECT study_name FROM studies ORDER BY study_id")]
     if studies and not any(name.startswith(f"{sweep}/") for name in studies):
-        return f"it is that of sweep {studies[0].partition('/')[0]!r}"
+        return f"it is that of sweep {studies[0].partition('/')[0]!r}, perhaps a copy, whose folder must keep its name"
     for table, owners, owner in _OWNED:
         query = f"SELECT count(*) FROM {table} WHERE {owner} NOT IN (SELECT {owner} FROM {owners})"
         if count := database.execute(query).fetchone()[0]:
@@ -101,6 +101,8 @@ def understood(sweep: str, where: str, storage: optuna.storages.RDBStorage | Non
     """
     try:
         yield
+    except UnknownSweepError:
+        raise  # a LookupError too, which says already what was wrong
     except _MISREAD as error:
         torn = _torn(storage) if storage is not None else ""
         said = torn or f"{where} holds something else than was written ({_said(error)})"

@@ -329,7 +329,8 @@ class SweepFolder:
 
     def _kept(self, name: str) -> str | None:
         try:
-            return (self.path / name).read_text(encoding="utf-8").strip() or None
+            text = (self.path / name).read_text(encoding="utf-8").strip()
+            return text if text and "\0" not in text else None
         except (OSError, ValueError):
             return None
 

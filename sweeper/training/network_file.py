@@ -237,7 +237,7 @@ def content_problem(data: bytes, key: str) -> str:
 
 def _stranger(description: Mapping[str, Any], key: str) -> str:
     found = description.get("key")
-    return "" if found == key else f"holds the network of another trial, {reprlib.repr(found)}"
+    return "" if found in (None, key) else f"holds the network of another trial, {reprlib.repr(found)}"
 
 
 def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:

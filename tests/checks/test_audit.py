@@ -325,9 +325,7 @@ def test_other_hypervolume_is_named(swept):
 def test_damaged_front_is_named(swept):
     task = store_front(swept, lambda _: b"no parquet")
     (said,) = swept.broken()[FRONTS]
-    assert said.startswith(
-        f"1 × a stored front that cannot be read: {task} (fronts/other.parquet of sweep 'smoke' in MLflow"
-    )
+    assert said.startswith(f"1 × a stored front that cannot be read: {task} (fronts/other.parquet of sweep 'smoke'")
     assert "10 bytes are no front" in said
 
 

@@ -39,7 +39,7 @@ def pictures_of(sweep: SweepTables, task: str, damaged: list[str] | None = None)
     return found
 
 
-def titles_of(sweep: SweepTables, task: str, damaged: list[str]) -> dict[str, str]:
+def titles_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> dict[str, str]:
     """Return name and title of each picture of a task that can be drawn; no claim is decided to know it.
 
     Args:
