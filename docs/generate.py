@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generating import columns, commands, faults, findings, imports, python_interface, rooms, spec
+from docs.generating import columns, commands, faults, findings, hostile, imports, python_interface, rooms, spec
 
 DOCS = Path(__file__).parent
 
@@ -29,9 +29,11 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "conditions": findings.conditions,
     "controls": findings.controls,
     "correlations": findings.correlations,
+    "damage": hostile.damage,
     "effects": findings.effects,
     "environment": commands.variables,
     "exit-codes": commands.exit_codes,
+    "hostile-input": hostile.hostile_input,
     "kills": faults.kills,
     "ladder": findings.ladder,
     "probes": findings.probes,

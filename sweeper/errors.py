@@ -6,6 +6,7 @@ SweepError               base: the command line prints it in one piece and exits
 ├── UnknownSweepError    (LookupError)   no sweep, task or trial of that name
 ├── SweepBusyError       (RuntimeError)  another driver works on this sweep
 ├── QueryError           (ValueError)    a condition or format that cannot be understood
+│   └── DamagedError             what is stored of a sweep is not as it was written
 ├── NoNetworkError       (LookupError)   a trial has left no network
 ├── PictureError         (RuntimeError)  what draws picture files is missing or fails
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
@@ -44,6 +45,10 @@ class SweepBusyError(SweepError, RuntimeError):
 
 class QueryError(SweepError, ValueError):
     """A condition or a format that cannot be understood."""
+
+
+class DamagedError(QueryError):
+    """What is stored of a sweep is not as it was written; `sweeper mirror` writes it again from the ledger."""
 
 
 class NoNetworkError(SweepError, LookupError):

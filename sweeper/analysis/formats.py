@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeper.analysis.columns import unit
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.sealed import unsealed
 
 #: What queries return, under a name that other rooms can use without pyarrow.
@@ -20,6 +20,10 @@ ArrowTable = pa.Table
 
 #: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
 METADATA_KEY = b"sweeper"
+
+#: What every file has in which a network's answers under probes are.
+_PROBE_NUMBERS = ("level", "image", "steps", "expected_steps", "confidence")
+_PROBE_WORDS = ("probe", "label", "answer", "right")
 
 
 def encode(table: pa.Table, format: str) -> bytes:
@@ -97,18 +101,41 @@ def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
         what: What it should be, in one word.
 
     Raises:
-        QueryError: If it is something else, or damaged.
+        DamagedError: If it is something else, or damaged.
     """
     try:
         table = unsealed(data)
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         int(facts["format"])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise QueryError(
-            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {error}). "
+        reason = " ".join(str(error).split())[:200]
+        raise DamagedError(
+            f"{len(data)} bytes are no {what} that sweeper wrote ({type(error).__name__}: {reason}). "
             f"Store the {what} again with `sweeper mirror`."
         ) from error
     return table, facts
+
+
+def read_probes(data: bytes, key: str) -> pa.Table:
+    """Return what a trial's network does under probes, image by image.
+
+    Raises:
+        DamagedError: If it is something else, damaged, or another trial's.
+    """
+    table, facts = read_parquet(data, "probes")
+    if facts.get("key") != key:
+        raise DamagedError(
+            f"this is what the network of another trial does under probes, {facts.get('key')!r}, and not that of "
+            f"{key!r}. Store it again with `sweeper mirror`."
+        )
+    kinds = {field.name: field.type for field in table.schema}
+    is_number = {name: pa.types.is_integer(kind) or pa.types.is_floating(kind) for name, kind in kinds.items()}
+    if missing := [*(n for n in _PROBE_NUMBERS if not is_number.get(n)), *(n for n in _PROBE_WORDS if n not in kinds)]:
+        raise DamagedError(
+            f"what the network of trial {key} does under probes has no usable {', '.join(missing)}. Store it again "
+            "with `sweeper mirror`."
+        )
+    return table
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

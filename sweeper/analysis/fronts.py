@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from sweeper.analysis.formats import METADATA_KEY, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
 from sweeper.analysis.points import completed, points_table
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.sealed import sealed
 from sweeper.trial import TrialRecord
@@ -101,7 +101,7 @@ class Front:
                 is_chosen=bool(facts.get("is_chosen", False)),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise QueryError(
+            raise DamagedError(
                 f"the facts of a stored front are incomplete ({type(error).__name__}: {error}). "
                 "Store the front again with `sweeper mirror`."
             ) from error

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.points import axis_column, axis_values, completed, concatenated, probe_names
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.sealed import sealed
 from sweeper.trial import Outcome, State, TrialRecord
@@ -178,7 +178,7 @@ def read_aims(text: str) -> tuple[tuple[Objective, ...], dict[str, float]]:
         objectives = tuple(Objective(name, Goal(goal)) for name, goal in facts["objectives"])
         return objectives, {name: float(facts["reference_point"][name]) for name, _ in facts["objectives"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise QueryError(
+        raise DamagedError(
             f"the objectives of this sweep cannot be read from MLflow ({type(error).__name__}: {error}). "
             "Store them again with `sweeper mirror`."
         ) from error

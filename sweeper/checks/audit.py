@@ -6,6 +6,7 @@ works.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper import storage
-from sweeper.analysis.formats import read_parquet
+from sweeper.analysis.formats import read_probes
 from sweeper.analysis.fronts import Front, compute_fronts
+from sweeper.analysis.trials import read_aims
 from sweeper.checks.guarantee import Guarantee, judged
 from sweeper.errors import QueryError, TrackingError
 from sweeper.ledger.again import attempts
@@ -29,7 +31,8 @@ from sweeper.rules import RULES, rules_in
 from sweeper.search.cells import cells_of
 from sweeper.spec import SweepSpec, keys_of
 from sweeper.tracking.mlflow.inventory import Mirror, differences, read_mirror
-from sweeper.tracking.recorder import member_keys, shortened
+from sweeper.tracking.mlflow.runs import network_path
+from sweeper.tracking.recorder import member_keys, probes_path, shortened
 from sweeper.trial import Outcome, State, TrialRecord
 
 if TYPE_CHECKING:
@@ -204,7 +207,8 @@ def outcomes(evidence: Evidence) -> _Broken:
         if Outcome(outcome).state is not row.state:
             broken["an outcome of another kind than its state"].append(row.name)
         elif row.state is State.COMPLETE:
-            measured = row.ended.get("measurement", {})
+            measured = row.ended.get("measurement")
+            measured = measured if isinstance(measured, dict) else {}
             values = [measured.get(name, math.nan) for name in names]
             if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
                 broken["complete without a finite value of every objective"].append(row.name)
@@ -285,6 +289,9 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
         return broken
     finished, again = evidence.finished, f"`sweeper mirror {name}`"
     broken[f"not as it was written ({again})"] = list(mirror.damaged)
+    broken[f"stored files that are not those of the home ({again})"] = _other_files(evidence, mirror)
+    if mirror.aims is not None and not _is_same_aim(mirror.aims, evidence.spec):
+        broken[f"the objectives that MLflow names are others than the ledger's ({again})"].append(name)
     former = {key for key, run in mirror.committed.items() if key in finished and evidence.is_former(key, run)}
     broken[f"with the run of a former attempt ({again})"] = sorted(former)
     missing = sorted(finished.keys() - mirror.committed.keys())
@@ -298,6 +305,54 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
     if len(mirror.statuses) == 1 and mirror.statuses[0] != wanted:
         broken[f"the sweep's run is {mirror.statuses[0]}, but should be {wanted} ({again})"].append(name)
     return broken
+
+
+def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
+    """Return the stored files of trials that are not those of the home, where that has them whole."""
+    from sweeper.training.network_file import network_problem
+
+    found: list[str] = []
+    if "RUNNING" in mirror.statuses:  # its driver was killed, perhaps before the last of them
+        return found
+    has_networks = any(path.startswith("networks/") for path in mirror.files)
+    drawn = {
+        key
+        for front in mirror.fronts.values()
+        if isinstance(front, Front) and not front.is_chosen
+        for key in front.table["key"].to_pylist()
+    }
+    has_probes = any(path.startswith("probes/") for path in mirror.files)  # earlier versions stored none
+    for key, record in evidence.finished.items():
+        if record.state is not State.COMPLETE:
+            continue
+        location, path = evidence.folder.network(key), network_path(key)
+        is_stored = path in mirror.files or (has_networks and key in drawn)
+        if is_stored and _digest(location) != mirror.files.get(path) and not network_problem(location, key):
+            found.append(path)
+        location, path = evidence.folder.probes(key), probes_path(key)
+        if has_probes and (digest := _digest(location)) and digest != mirror.files.get(path):
+            problems: _Broken = _Broken(list)
+            _look_at_probes(location, key, problems)
+            found += [] if problems else [path]
+    return found
+
+
+def _digest(location: str) -> str:
+    """Return the digest of a file; empty where there is none, or it cannot be read."""
+    try:
+        data = storage.read_bytes(location)
+    except OSError:
+        return ""
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _is_same_aim(text: str, spec: SweepSpec) -> bool:
+    try:
+        objectives, corner = read_aims(text)
+    except QueryError:
+        return False
+    names = [one.name for one in spec.objectives]
+    return objectives == tuple(spec.objectives) and corner == {name: spec.reference_point[name] for name in names}
 
 
 def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
@@ -318,7 +373,7 @@ def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
                     broken["no front is stored"].append(key)
                 continue
             if isinstance(stored, str):
-                broken["a stored front that cannot be read"].append(f"{key} ({shortened(stored, 200)})")
+                broken["a stored front that cannot be read"].append(f"{key} ({shortened(stored, 400)})")
                 continue
             for what in _other(stored, computed, mirror.marks[key]):
                 broken[what].append(key)
@@ -372,7 +427,7 @@ def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
         if data is None:
             broken["without what it does under probes"].append(key)
         else:
-            read_parquet(data, "probes")
+            read_probes(data, key)
     except QueryError as error:
         broken["what it does under probes cannot be used"].append(f"{key} ({str(error).partition('. ')[0]})")
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, print_json, tracking_of, write_aside
-from sweeper.cli.output import say_earlier
+from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -93,11 +93,14 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     from sweeper.results.plots import catalogue
 
     require_task(sweep, task)
+    damaged: list[str] = []
     found = [
         {"task": one, "name": name, "title": title}
         for one in ([task] if task is not None else sweep.tasks)
-        for name, title in catalogue.titles_of(sweep, one).items()
+        for name, title in catalogue.titles_of(sweep, one, damaged).items()
     ]
+    for said in damaged:
+        say_beside(f"not all that there is can be drawn: {said}")
     if as_json:
         print_json(found)
         return

@@ -271,5 +271,6 @@ def _names(text: str | None) -> tuple[str, ...]:
 def _no_front(name: str) -> UnknownSweepError:
     return UnknownSweepError(
         f"sweep {name!r} has no front yet: no population of it has ended. "
-        f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`."
+        f"Watch it with `sweeper status {name}`, or continue it with `sweeper resume {name}`; where MLflow has "
+        f"lost it, `sweeper mirror {name}` writes it again."
     )

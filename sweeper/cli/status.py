@@ -21,6 +21,7 @@ from sweeper.cli.options import (
 from sweeper.cli.output import say_earlier
 from sweeper.cli.submit import jobs_as_values
 from sweeper.cli.watch import watch
+from sweeper.errors import HomeError
 
 
 def register(app: typer.Typer) -> None:
@@ -53,11 +54,18 @@ def status(
             print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
         return
     from sweeper.ledger.home import Home
-    from sweeper.ledger.standing import standing_of
+    from sweeper.ledger.standing import Standing, standing_of
 
     place = Home(home, None, ledger)
     names = [checked(name)] if name is not None else place.sweeps()
-    found = [standing_of(place.known(one)) for one in names]
+    found, damaged = list[Standing](), list[HomeError]()
+    for one in names:
+        try:
+            found.append(standing_of(place.known(one)))
+        except HomeError as error:  # said at the end: the others can be counted all the same
+            damaged.append(error)
+    if name is not None and damaged:
+        raise damaged[0]
     if as_json:
         told = [{"name": one.name, **vars(one.counts), "driver": one.driver} for one in found]
         if name is not None and (earlier := found[0].earlier):
@@ -68,5 +76,7 @@ def status(
         say_earlier(found[0].earlier)
     elif found:
         Console().print(status_tables.sweeps_table([(one.name, one.counts, one.driver) for one in found]))
-    else:
+    elif not damaged:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
+    if damaged:
+        raise damaged[0]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeper import storage
+from sweeper.analysis.formats import read_probes
 from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
 from sweeper.driver.steps import Agreement, Prepared, Surroundings
-from sweeper.errors import HomeError, TrackingError
+from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
 from sweeper.ledger.again import repeatable
@@ -144,7 +145,7 @@ class Sweep:
                 return self._mirror(planned, lease, recorder)
             agreed = steps.agree(self.name, loaded, planned)
             executor = executor or RayExecutor(workers, scratch=self.scratch)
-            connect = self._mlflow if recorder is None else lambda: recorder
+            connect: Callable[[], Recorder] = self._mlflow if recorder is None else lambda: recorder
             around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
             if planned and around.has_all(agreed.spec):  # needs no machines, and no images, which may be gone
                 executor.clear()
@@ -229,30 +230,39 @@ class Sweep:
             return self._mirror(planned, lease, recorder)
 
     def _mirror(self, ledger: Ledger, lease: Drive, recorder: Recorder | None) -> Summary:
-        driver = Driver(ledger, self._folder, lease, recorder or self._mlflow())
+        driver = Driver(ledger, self._folder, lease, recorder or self._mlflow(is_thorough=True))
         driver.open()
         if recorder is None:
             self._folder.keep_tracking_uri(self.tracking_uri)
         return driver.finish()
 
-    def _mlflow(self) -> Recorder:
+    def _mlflow(self, *, is_thorough: bool = False) -> Recorder:
         is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
         root = None if is_sqlite else self._home.artifact_root
-        return recorder_of(self.tracking_uri, root, self._network_bytes, self._probe_bytes)
+        return recorder_of(self.tracking_uri, root, self._network_bytes, self._probe_bytes, is_thorough=is_thorough)
 
     def _network_bytes(self, key: str) -> bytes | None:
+        from sweeper.training.network_file import content_problem
+
         try:
-            return storage.read_bytes(self._folder.network(key))
+            data = storage.read_bytes(self._folder.network(key))
         except OSError:
             return None  # asked for again with the next front
+        # A damaged one takes the place of none: `sweeper audit` names it.
+        return None if data is None or content_problem(data, key) else data
 
     def _probe_bytes(self, key: str) -> bytes | None:
         location = self._folder.probes(key)
+        where = storage.without_credentials(location)
         try:
-            return storage.read_bytes(location)
+            data = storage.read_bytes(location)
+            if data is not None:
+                read_probes(data, key)
         except OSError as error:  # the trial counts as mirrored with its file alone: it is written once
-            where = storage.without_credentials(location)
             raise TrackingError(f"{where} cannot be read to be mirrored: {error.strerror}") from error
+        except QueryError as error:
+            raise TrackingError(f"{where} cannot be mirrored: {error} Or restore it from a copy.") from error
+        return data
 
     def _new_ledger(self) -> Ledger:
         self._folder.make_ledger(create_ledger)

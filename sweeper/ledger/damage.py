@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sweeper.errors import HomeError, SpecError
+from sweeper.errors import HomeError, SpecError, UnknownSweepError
+from sweeper.ledger.home import WAY_OUT
 
 #: What a SQLite file begins with.
 _HEAD = b"SQLite format 3\0"
@@ -21,10 +22,12 @@ _HEAD = b"SQLite format 3\0"
 #: Optuna's tables that hold what a ledger reads.
 _TABLES = ("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_values", "version_info")
 
-#: What is done with a ledger that cannot be read.
-WAY_OUT = (
-    "Restore it from a copy. What MLflow holds of the sweep can still be asked for with `sweeper pareto` and `sweeper "
-    "trials`; a new sweep needs another --name."
+#: Tables whose rows belong to one of another table, and the column that says to which.
+_OWNED = (
+    ("trials", "studies", "study_id"),
+    ("study_user_attributes", "studies", "study_id"),
+    ("trial_user_attributes", "trials", "trial_id"),
+    ("trial_values", "trials", "trial_id"),
 )
 
 #: What SQLite says of a file that was damaged.
@@ -34,7 +37,7 @@ _MALFORMED = ("malformed", "not a database", "no such table", "no such column")
 Ask = Callable[[str], Iterable[Sequence[Any]]]
 
 #: What reading attributes that hold something else raises: Optuna's decoder, and whoever takes their parts.
-_MISREAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, SpecError)
+_MISREAD = (ValueError, LookupError, TypeError, AttributeError, SpecError)
 
 
 def read_only(path: Path) -> str:
@@ -48,11 +51,11 @@ def refuse_damaged(path: Path, sweep: str) -> None:
     Raises:
         HomeError: If it is not, with what it is.
     """
-    if problem := _problem_of(path):
+    if problem := _problem_of(path, sweep):
         raise HomeError(f"the ledger {path} of sweep {sweep!r} is damaged: {problem}. {WAY_OUT}")
 
 
-def _problem_of(path: Path) -> str:
+def _problem_of(path: Path, sweep: str) -> str:
     try:
         with path.open("rb") as file:
             head = file.read(len(_HEAD))
@@ -62,14 +65,29 @@ def _problem_of(path: Path) -> str:
             return "it is no SQLite database"
         with closing(sqlite3.connect(read_only(path), uri=True, timeout=60)) as database:
             found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if missing := [name for name in _TABLES if name not in found]:
+                return f"it lacks the tables {', '.join(missing)}"
+            return _what_is_not_its_own(database, sweep)
+    except FileNotFoundError:
+        return "it is missing"
     except IsADirectoryError:
         return "a folder is in its place"
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     except sqlite3.Error as error:
         return str(error)
-    missing = [name for name in _TABLES if name not in found]
-    return f"it lacks the tables {', '.join(missing)}" if missing else ""
+
+
+def _what_is_not_its_own(database: sqlite3.Connection, sweep: str) -> str:
+    """Return what shows that a ledger is another sweep's, or that rows were taken out of it; empty for nothing."""
+    studies = [str(name) for (name,) in database.execute("SELECT study_name FROM studies ORDER BY study_id")]
+    if studies and not any(name.startswith(f"{sweep}/") for name in studies):
+        return f"it is that of sweep {studies[0].partition('/')[0]!r}, perhaps a copy, whose folder must keep its name"
+    for table, owners, owner in _OWNED:
+        query = f"SELECT count(*) FROM {table} WHERE {owner} NOT IN (SELECT {owner} FROM {owners})"
+        if count := database.execute(query).fetchone()[0]:
+            return f"{count} rows of its table {table} belong to nothing in its table {owners}"
+    return ""
 
 
 def database_problem(sweep: str, what: str, cause: str) -> HomeError:
@@ -103,6 +121,8 @@ def understood(sweep: str, where: str, ask: Ask | None = None) -> Iterator[None]
     """
     try:
         yield
+    except UnknownSweepError:
+        raise  # a LookupError too, which says already what was wrong
     except _MISREAD as error:
         torn = _torn(ask) if ask is not None else ""
         said = torn or f"{where} holds something else than was written ({_said(error)})"

@@ -24,7 +24,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sweeper.credentials import login_of, redacted
 from sweeper.errors import HomeError, SweepBusyError
-from sweeper.ledger.damage import WAY_OUT, read_only
+from sweeper.ledger.damage import read_only
+from sweeper.ledger.home import WAY_OUT
 from sweeper.ledger.optuna_tables import newest_tables
 from sweeper.ledger.sqlite_studies import SQLITE_TIMEOUT_S
 from sweeper.provenance import extra

@@ -39,12 +39,21 @@ from sweeper.job import Lease
 from sweeper.ledger import kept_places
 from sweeper.ledger.kept_places import ARTIFACTS, LEDGERS, TRACKING_FILE
 
+#: What is done with a ledger that cannot be read.
+WAY_OUT = (
+    "Restore it from a copy. What MLflow holds of the sweep can still be asked for with `sweeper pareto` and `sweeper "
+    "trials`; a new sweep needs another --name."
+)
+
 #: Stands for a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"
 
 #: The end of a file's name that was being written aside, and of what SQLite puts beside one: of ours alone, today's and
 #: those of earlier versions; a user may keep other files here.
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
+
+#: What stands in the folder of a sweep that was planned to the end, beside its ledger.
+_LEFT = ("tracking.txt", "networks", "checkpoints")
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -84,8 +93,10 @@ class Home:
 
         Raises:
             UnknownSweepError: If there is none of that name here.
+            HomeError: If there was one, and its ledger is gone.
         """
         folder = self.sweep(name)
+        folder.require_ledger()
         if not folder.is_planned and not folder.has_shared_ledger:
             sweeps = ", ".join(self.sweeps()) or "none"
             raise UnknownSweepError(
@@ -95,7 +106,7 @@ class Home:
         return folder
 
     def sweeps(self) -> list[str]:
-        """Return the names of all planned sweeps, sorted.
+        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone.
 
         Raises:
             HomeError: If the home is no folder, or cannot be read.
@@ -103,7 +114,9 @@ class Home:
         if self.root.exists() and not self.root.is_dir():
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
-            return sorted({path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")})
+            planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
+            once = {path.parent.name for name in _LEFT for path in self.root.glob(f"*/{name}")} - planned
+            return sorted(planned | {name for name in once if self.sweep(name).has_lost_ledger})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
@@ -196,6 +209,23 @@ class SweepFolder:
     def is_planned(self) -> bool:
         """Whether a ledger is here, or a note of where it is."""
         return (self.path / "ledger.db").exists() or "url" in self.shared_ledger
+
+    @property
+    def has_lost_ledger(self) -> bool:
+        """Whether a sweep was planned here, as what is left of it says, and its ledger is gone."""
+        is_known = self.is_planned or self.has_shared_ledger
+        return not is_known and any((self.path / name).exists() for name in _LEFT)
+
+    def require_ledger(self) -> None:
+        """Check that the ledger of a sweep that was planned here is not gone.
+
+        Raises:
+            HomeError: If it is.
+        """
+        if self.has_lost_ledger:
+            raise HomeError(
+                f"the ledger {self.path / 'ledger.db'} of sweep {self.name!r} is damaged: it is missing. {WAY_OUT}"
+            )
 
     @property
     def has_shared_ledger(self) -> bool:
@@ -299,7 +329,8 @@ class SweepFolder:
 
     def _kept(self, name: str) -> str | None:
         try:
-            return (self.path / name).read_text(encoding="utf-8").strip() or None
+            text = (self.path / name).read_text(encoding="utf-8").strip()
+            return text if text and "\0" not in text else None
         except (OSError, ValueError):
             return None
 
@@ -323,6 +354,7 @@ class SweepFolder:
                 f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
                 "another one with --name."
             )
+        self.require_ledger()
         file = self._lock()
         try:
             session = uuid.uuid4().hex

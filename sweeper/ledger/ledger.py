@@ -123,6 +123,7 @@ class Ledger(LedgerReader):
                 revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
+            self.__dict__.pop("_objectives", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
                 new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
@@ -224,10 +225,10 @@ class Ledger(LedgerReader):
         if cell is None:
             return []
         with self._studies.writing():
-            told = self._studies.noted(cell.task).get("knowledge", {}).get(cell.key, [])
-            found = proposals_for(
-                revision.spec, cell, revision.population_size, [Known.from_values(one) for one in told]
-            )
+            with understood(self.sweep, f"what the sampler of {cell.task!r} was told"):
+                told = self._studies.noted(cell.task).get("knowledge", {}).get(cell.key, [])
+                known = [Known.from_values(one) for one in told]
+            found = proposals_for(revision.spec, cell, revision.population_size, known)
             settings = [first.model_copy(update={"seed": s}) for first, _ in found for s in revision.spec.seeds]
             notes = {first.setting_key: proposal.to_note() for first, proposal in found}
             populations = form_populations(settings, revision.population_size)
@@ -335,7 +336,7 @@ class Ledger(LedgerReader):
                 if not state_of(before[number]).is_finished
             ]
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
-        records = [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers]
+        records = [self._record(task, after.get(number, before[number])) for number in numbers]
         population.open -= ended.keys()
         population.stopped |= {record.key for record in records if record.state is State.PRUNED}
         return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from sweeper.errors import UnknownSweepError
 from sweeper.ledger.again import newest
@@ -94,7 +95,12 @@ class LedgerReader:
 
     def _record(self, task: str, trial: StoredTrial) -> TrialRecord:
         with understood(self.sweep, f"row {trial.number} of task {task!r}"):
-            return record_of(self.sweep, task, trial)
+            return record_of(self.sweep, task, trial, self._objectives)
+
+    @cached_property
+    def _objectives(self) -> list[str]:
+        planned = self.planned_spec
+        return [one.name for one in planned.spec.objectives] if planned else []
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""

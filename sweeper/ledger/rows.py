@@ -90,12 +90,71 @@ def state_of(trial: StoredTrial) -> State:
     return STATES[trial.state.name]
 
 
-def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
-    """Return what a row says."""
+#: What numbers of a measurement are read back as.
+_NUMBERS = frozenset((int, float, bool))
+
+
+def require_shape(trial: StoredTrial) -> None:
+    """Check that the attributes of a row are of the kinds that were written; what they say is another matter.
+
+    Raises:
+        ValueError: With what is not.
+    """
+    plan, claim, ended = (trial.user_attrs.get(name, {}) for name in ("plan", "claim", "ended"))
+    for name, value in {"plan": plan, "claim": claim, "ended": ended}.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"its {name} is no mapping")
+    kinds = {"key": str, "population": str, "setting": dict, "axes": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(plan.get(name), kind)]:
+        raise ValueError(f"its plan has no usable {' and no '.join(wrong)}")
+    if not isinstance(claim.get("attempt", 0), int):
+        raise ValueError("its claim has no usable attempt")
+    curve = ended.get("curve", [])
+    if not _is_measured(ended.get("measurement", {})):
+        raise ValueError("its measurement holds something else than numbers")
+    if not isinstance(curve, list) or not all(_is_measured(point) and "epoch" in point for point in curve):
+        raise ValueError("its curve holds something else than numbers by epoch")
+    if not isinstance(ended.get("details", {}), dict) or not isinstance(ended.get("reason", ""), str):
+        raise ValueError("its reason or its details are of another kind")
+
+
+def _is_measured(found: object) -> bool:
+    return isinstance(found, dict) and {type(value) for value in found.values()} <= _NUMBERS
+
+
+def _require_agreement(trial: StoredTrial, objectives: Sequence[str]) -> None:
+    """Check that a finished row says the same in Optuna's words and in ours: both were written together."""
+    if not state_of(trial).is_finished:
+        return
+    outcome, measured = outcome_of(trial), trial.user_attrs.get("ended", {}).get("measurement", {})
+    if outcome is None or outcome.state is not state_of(trial):
+        said = f"its outcome is {outcome}" if outcome else "it has no outcome"
+        raise ValueError(f"{said}, but its state is {state_of(trial)}")
+    if state_of(trial) is State.COMPLETE and list(trial.values or ()) != [measured.get(name) for name in objectives]:
+        raise ValueError("its objective values are others than those measured")
+
+
+def record_of(sweep: str, task: str, trial: StoredTrial, objectives: Sequence[str] | None = None) -> TrialRecord:
+    """Return what a row says.
+
+    Args:
+        sweep, task: Where it stands.
+        trial: The row.
+        objectives: Names of the sweep's objectives: what the row says twice must then be the same. None believes it.
+
+    Raises:
+        SpecError, ValueError, KeyError, TypeError, AttributeError: If it says something else than was written.
+    """
+    require_shape(trial)
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
     # An outcome counts once the row is finished: both are written together.
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     setting, rules = plan["setting"], rules_in(plan)
+    keys = keys_of(setting, rules)
+    if objectives is not None:
+        _require_agreement(trial, objectives)
+        if keys.key != plan["key"]:
+            raise ValueError(f"its key {plan['key']} is not that of its setting")
     if rules == RULES:
         Setting.from_flat(setting)  # refuses what is damaged; what is of other rules is taken at its word
     return TrialRecord(
@@ -106,7 +165,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
         state=state_of(trial),
         setting=setting,
         axes=plan["axes"],
-        setting_key=keys_of(setting, rules).setting_key,
+        setting_key=keys.setting_key,
         seed=setting["seed"],
         population=plan["population"],
         attempt=claim.get("attempt", 0),

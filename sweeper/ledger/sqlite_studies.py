@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.ledger.damage import database_problem, read_only, understood
+from sweeper.ledger.rows import require_shape
 
 #: The version of Optuna's tables that is read here, and written in `optuna_tables`.
 KNOWN_TABLES = "v3.2.0.a"
@@ -99,7 +100,11 @@ class SqliteStudies:
 
     def trials(self, task: str) -> list[SqliteTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
-        return [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+        found = [trial for trial in self.all_trials(task) if trial.user_attrs.keys() & {"plan", "claim", "ended"}]
+        for trial in found:
+            with understood(self.sweep, f"row {trial.number} of task {task!r}"):
+                require_shape(trial)
+        return found
 
     def all_trials(self, task: str) -> list[SqliteTrial]:
         """Return every row of a task, also what the ledger did not write: all as they stood at one moment."""

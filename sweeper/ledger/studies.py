@@ -17,7 +17,7 @@ from sweeper.ledger import optuna_public, optuna_tables
 from sweeper.ledger.damage import database_problem, understood
 from sweeper.ledger.database import DATABASE_ERRORS, close_database, driver_of, first_line, open_database, opening
 from sweeper.ledger.optuna_tables import Change, NewRow
-from sweeper.ledger.rows import STATES
+from sweeper.ledger.rows import STATES, require_shape
 from sweeper.measurements import Objective
 from sweeper.trial import State
 
@@ -115,7 +115,10 @@ class Studies:
 
     def trials(self, task: str) -> list[FrozenTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
-        found = [trial for trial in self.all_trials(task) if "plan" in trial.user_attrs]
+        found = [trial for trial in self.all_trials(task) if trial.user_attrs.keys() & {"plan", "claim", "ended"}]
+        for trial in found:
+            with understood(self.sweep, f"row {trial.number} of task {task!r}"):
+                require_shape(trial)
         self._open[task] = {trial.number: trial for trial in found if not trial.state.is_finished()}
         return found
 

@@ -85,8 +85,10 @@ def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> N
             f"that are or were on a front. `sweeper pareto {sweep} --tracking-uri URI` shows their keys."
         ) from missing
     name = f"the network of trial {chosen[0]} in {searched}"
-    if problem := network_file.content_problem(data):
-        raise TrackingError(f"{name} cannot be used: it {problem}. Export it where sweep {sweep!r} ran.")
+    if problem := network_file.content_problem(data, chosen[0]):
+        raise TrackingError(
+            f"{name} cannot be used: it {problem}. Store it again with `sweeper mirror {sweep}` where it ran."
+        )
     return NetworkContent(chosen[0], sweep, name, data)
 
 
@@ -115,9 +117,9 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     again = "A finished trial never runs again: to train it anew, run its spec under another --name."
     folder = home.sweep(record.sweep)
     path, location = folder.network_here(record.key), folder.network(record.key)
-    problem = network_file.network_problem(path)
+    problem = network_file.network_problem(path, record.key)
     if problem and folder.has_files_elsewhere and _is_fetched(location, path, trial):
-        problem = network_file.network_problem(path)
+        problem = network_file.network_problem(path, record.key)
     if not path.exists():
         raise NoNetworkError(
             f"the network of {trial} is not at {storage.without_credentials(location)}: it was removed, or could not "

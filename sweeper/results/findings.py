@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.results.sweep_tables import SweepTables
 
 if TYPE_CHECKING:  # scipy is loaded by whoever asks for findings
@@ -176,6 +176,8 @@ def findings_of(
     networks = networks_of(sweep.trials(), sweep.spec)
     try:
         looks = looks_of(sweep.probes())
+    except DamagedError:
+        raise
     except QueryError:  # none was kept: each claim says what it lacks
         looks = {}
     people = _joined(read, sweep)

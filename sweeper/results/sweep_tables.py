@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from sweeper.analysis.attainment import SHARES, attainment_table
 from sweeper.analysis.comparison import compare_fronts
 from sweeper.analysis.conditions import where
-from sweeper.analysis.formats import read_parquet
+from sweeper.analysis.formats import read_probes
 from sweeper.analysis.fronts import Front, compute_front
 from sweeper.analysis.history import history_table
 from sweeper.analysis.points import concatenated, points_table
 from sweeper.analysis.trials import StoredTrials
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
 from sweeper.rules import EarlierRules, earlier_rules, rules_in, said_of
@@ -102,6 +102,8 @@ class SweepTables:
         """How many of its trials have not ended yet; 0 where its tracker does not say."""
         try:
             live = self._reader.live()
+        except DamagedError:
+            raise
         except QueryError:
             return 0
         return sum(task.planned - task.ended for task in (*live.tasks, live.rest))
@@ -232,7 +234,11 @@ class SweepTables:
             if record.state is State.COMPLETE and task in (None, record.task):
                 data = self._reader.artifact(probes_path(record.key))
                 if data is not None:
-                    rows = read_parquet(data, "probes")[0].replace_schema_metadata(None)
+                    try:
+                        rows = read_probes(data, record.key).replace_schema_metadata(None)
+                    except DamagedError as error:
+                        file = f"{probes_path(record.key)} of sweep {self.name!r} in MLflow"
+                        raise DamagedError(f"{file} is damaged: {error}") from error
                     trial = {"key": record.key, "task": record.task, "seed": record.seed}
                     for at, (name, value) in enumerate(trial.items()):
                         rows = rows.add_column(at, name, pa.array([value] * rows.num_rows))

@@ -10,7 +10,7 @@ from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 
 #: Written into every state; raise it when an older sweeper could misread a newer one. 2: early fronts.
 LIVE_FORMAT = 2
@@ -189,7 +189,7 @@ class LiveState:
         except QueryError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise QueryError(
+            raise DamagedError(
                 f"how the sweep stands cannot be read: {error!r} in {text[:80]!r}. Have it written again with "
                 "`sweeper mirror`."
             ) from error

@@ -27,6 +27,8 @@ def recorder_of(
     artifacts: str | None,
     network: Callable[[str], bytes | None],
     probes: Callable[[str], bytes | None],
+    *,
+    is_thorough: bool = False,
 ) -> Recorder:
     """Return what mirrors a sweep.
 
@@ -35,10 +37,11 @@ def recorder_of(
         artifacts: URI of the folder for artifacts where the address is a database; None for beside a SQLite file.
         network: Returns the file of a complete trial's network by its key, None where there is none.
         probes: Returns the file of what that network does under probes, likewise.
+        is_thorough: Whether files that are stored already are compared, and stored again where they are others.
 
     Raises:
         TrackingError: If the tracker cannot be reached.
     """
     from sweeper.tracking.mlflow.recorder import MlflowRecorder
 
-    return MlflowRecorder(address, artifacts, network, probes)
+    return MlflowRecorder(address, artifacts, network, probes, is_thorough=is_thorough)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from sweeper import model, storage
-from sweeper.errors import QueryError, SpecError
+from sweeper.errors import DamagedError, QueryError, SpecError
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.spec import Setting
@@ -63,20 +63,25 @@ def describe(path: Path) -> Described:
         raise QueryError(f"no network can be shown: {error}") from error
 
 
-def describe_bytes(data: bytes, name: str) -> Described:
+def describe_bytes(data: bytes, name: str, key: str | None = None) -> Described:
     """Read the content of a network's file, wherever it was kept.
 
     Args:
         data: All of it.
         name: What to call it where something is wrong.
+        key: Of the trial whose network it should be; None for any.
 
     Raises:
+        DamagedError: If it is no network's file, or another trial's.
         QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
     """
     try:
-        return _described(model.decode_saved(data, name), Path(name))
+        network = model.decode_saved(data, name)
+        if key is not None and (problem := _stranger(network.description, key)):
+            raise DamagedError(f"no network can be shown: {name} {problem}. Store it again with `sweeper mirror`.")
+        return _described(network, Path(name))
     except model.ModelError as error:
-        raise QueryError(f"no network can be shown: {error}") from error
+        raise DamagedError(f"no network can be shown: {error}") from error
 
 
 def _described(network: model.SavedNetwork, path: Path) -> Described:
@@ -230,22 +235,27 @@ def _title(description: Mapping[str, Any], path: Path) -> str:
     return " · ".join([*task, f"trial {key}" if key else path.name])
 
 
-def network_problem(path: Path) -> str:
-    """Read a network's file and check all of it.
+def network_problem(path: str | Path, key: str) -> str:
+    """Read the file of a trial's network and check all of it.
 
     Returns:
         What is wrong with it, as it follows the file's name; empty where nothing is.
     """
-    return read_network(path)[0]
+    problem, description = read_network(path)
+    return problem or _stranger(description, key)
 
 
-def content_problem(data: bytes) -> str:
-    """Read the content of a network's file and check all of it; return what is wrong with it, empty for nothing."""
+def content_problem(data: bytes, key: str) -> str:
+    """Check the content of the file of a trial's network; return what is wrong with it, empty for nothing."""
     try:
-        model.decode_saved(data, "it")
+        return _stranger(model.decode_saved(data, "it").description, key)
     except model.NetworkFileError as error:
         return error.problem
-    return ""
+
+
+def _stranger(description: Mapping[str, Any], key: str) -> str:
+    found = description.get("key")
+    return "" if found in (None, key) else f"holds the network of another trial, {reprlib.repr(found)}"
 
 
 def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -187,7 +188,7 @@ def test_changed_spec_in_mlflow_is_named_and_not_answered_from(swept, name):
     (file,) = (swept.home / "artifacts").rglob(name)
     content = file.read_bytes()
     file.write_bytes(content.replace(b"smoke", b"smoky", 1))
-    with pytest.raises(QueryError, match=f"{name} of sweep 'smoke' .* is not as it was written.*sweeper mirror smoke"):
+    with pytest.raises(QueryError, match=f"{name} of sweep 'smoke' is not as it was written.*sweeper mirror smoke"):
         MlflowReader(swept.uri, "smoke").artifact(name)
     assert any(name in line for said in swept.broken().values() for line in said)
     Sweep("smoke", swept.home).mirror()
@@ -297,15 +298,19 @@ def store_front(swept, content, mark=None):
     """Put other bytes in the place of a stored front, under a path of its own; return the task."""
     parent = swept.runs()[0]
     front = MlflowReader(swept.uri, "smoke").fronts()[0]
-    upload(swept.client, parent.info.run_id, "fronts/other.parquet", content(front))
+    data = content(front)
+    upload(swept.client, parent.info.run_id, "fronts/other.parquet", data)
     name = f"sweeper.front.{front.task}"
     known = json.loads(parent.data.tags[name]) | {"path": "fronts/other.parquet"}
+    known["sha256"] = hashlib.sha256(data).hexdigest()
     swept.client.set_tag(parent.info.run_id, name, json.dumps(known | (mark or {})))
     return front.task
 
 
 def test_front_that_lost_a_point_is_named(swept):
-    task = store_front(swept, lambda front: replace(front, table=front.table.slice(1)).to_parquet_bytes())
+    points = MlflowReader(swept.uri, "smoke").fronts()[0].table.num_rows - 1
+    fewer = {"points": points}
+    task = store_front(swept, lambda front: replace(front, table=front.table.slice(1)).to_parquet_bytes(), fewer)
     assert f"1 × a stored front with other points than the ledger's: {task}" in swept.broken()[FRONTS]
     assert list(swept.broken()) == [FRONTS]
 
@@ -320,7 +325,8 @@ def test_other_hypervolume_is_named(swept):
 def test_damaged_front_is_named(swept):
     task = store_front(swept, lambda _: b"no parquet")
     (said,) = swept.broken()[FRONTS]
-    assert said.startswith(f"1 × a stored front that cannot be read: {task} (10 bytes are no front")
+    assert said.startswith(f"1 × a stored front that cannot be read: {task} (fronts/other.parquet of sweep 'smoke'")
+    assert "10 bytes are no front" in said
 
 
 def test_lost_tag_of_a_run_on_the_front_is_named(swept):
@@ -369,20 +375,21 @@ def test_row_that_waits_in_a_sweep_that_has_ended_is_named(swept):
 
 
 def test_objective_value_changed_in_the_ledger_is_named(swept):
-    row = swept.row_id(swept.key())
-    swept.sql("UPDATE trial_values SET value = 0.5 WHERE trial_id = ? AND objective = 0", row)
-    assert swept.broken() == {OUTCOMES: [f"1 × objective values other than those measured: {swept.key()}"]}
+    key = swept.key()
+    swept.sql("UPDATE trial_values SET value = 0.5 WHERE trial_id = ? AND objective = 0", swept.row_id(key))
+    assert swept.broken() == {OUTCOMES: [f"1 × objective values other than those measured: {key}"]}
 
 
 def test_lost_outcome_is_named(swept):
-    row = swept.row_id(swept.key())
-    swept.sql("DELETE FROM trial_user_attributes WHERE key = 'ended' AND trial_id = ?", row)
-    assert swept.broken()[OUTCOMES] == [f"1 × finished without an outcome: {swept.key()}"]
+    key = swept.key()
+    swept.sql("DELETE FROM trial_user_attributes WHERE key = 'ended' AND trial_id = ?", swept.row_id(key))
+    assert swept.broken()[OUTCOMES] == [f"1 × finished without an outcome: {key}"]
 
 
 def test_outcome_of_another_kind_than_the_state_is_named(swept):
-    swept.sql("UPDATE trials SET state = 'FAIL' WHERE trial_id = ?", swept.row_id(swept.key()))
-    assert swept.broken()[OUTCOMES] == [f"1 × an outcome of another kind than its state: {swept.key()}"]
+    key = swept.key()
+    swept.sql("UPDATE trials SET state = 'FAIL' WHERE trial_id = ?", swept.row_id(key))
+    assert swept.broken()[OUTCOMES] == [f"1 × an outcome of another kind than its state: {key}"]
 
 
 def test_row_without_its_plan_is_named_by_its_place(swept):

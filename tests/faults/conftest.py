@@ -15,6 +15,14 @@ from sweeper.tracking.memory import MemoryRecorder
 from tests.faults.rig import GRID, Cli
 
 
+def pytest_addoption(parser):
+    """Let what was tried and found be kept, as the documentation shows it."""
+    for what in ("damage", "input"):
+        parser.addoption(
+            f"--{what}-record", metavar="FILE", help=f"where tests/faults/test_{what}.py writes what it tried, as JSON"
+        )
+
+
 @pytest.fixture
 def new_cli(tmp_path, empty_database):
     """Make a command line with a sweep of its own; its MLflow database is there already, which saves seconds."""

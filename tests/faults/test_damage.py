@@ -1,17 +1,21 @@
-"""A ledger that was damaged from outside, in many ways: every command says so in a sentence, or is not concerned.
+"""A home that was damaged from outside, in many ways: every command says so in a sentence, or is not concerned.
 
-Nothing is answered from what is damaged, and looking at it changes nothing in it.
+Nothing is answered from what is damaged, and looking at it changes nothing in it. Kinds of damage are in
+`tests/faults/damage.py`, commands and the judgement of their answers in `tests/faults/asking.py`. A few kinds are tried with
+every command here, all of them by `make faults`, which writes what came of it where `--damage-record` names a file:
+`docs/faults/damage.json`.
 """
 
 from __future__ import annotations
 
-import json
-import random
 import re
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sweeper.cli import run as cli
@@ -20,11 +24,13 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
+from tests.faults import asking
+from tests.faults.asking import QUESTIONS, WRITING, judged, make_ground
+from tests.faults.damage import KINDS, OF_A_ROW, OF_THE_FILE
+from tests.faults.tried import Tried
+from tests.model.test_examples import a_png
 
 pytestmark = pytest.mark.slow
-
-#: Optuna's tables without which a ledger cannot be read.
-NEEDED = ("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_values", "version_info")
 
 #: Commands that read the ledger; those that go on with the sweep come last.
 READING = (
@@ -34,123 +40,6 @@ READING = (
     ["mirror", "smoke"],
     ["resume", "smoke", "--workers", "1"],
 )
-
-
-def cut(size):
-    return lambda file: file.write_bytes(file.read_bytes()[:size])
-
-
-def half(file):
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def overwritten(start, count):
-    def damage(file):
-        content = bytearray(file.read_bytes())
-        content[start : start + count] = random.Random(start).randbytes(count)
-        file.write_bytes(content)
-
-    return damage
-
-
-def other_content(content):
-    return lambda file: file.write_bytes(content)
-
-
-def folder_in_its_place(file):
-    file.unlink()
-    file.mkdir()
-
-
-def sql(statement, *values):
-    def damage(file):
-        with closing(sqlite3.connect(file)) as database, database:
-            assert database.execute(statement, values).rowcount != 0
-
-    return damage
-
-
-def without_table(name):
-    def damage(file):
-        with closing(sqlite3.connect(file)) as database, database:
-            database.execute(f"DROP TABLE {name}")
-
-    return damage
-
-
-def attribute(name, value):
-    """Have an attribute of the first row that has one hold something else."""
-    return sql(
-        "UPDATE trial_user_attributes SET value_json = ? WHERE trial_user_attribute_id = "
-        "(SELECT min(trial_user_attribute_id) FROM trial_user_attributes WHERE key = ?)",
-        value,
-        name,
-    )
-
-
-def noted(name, value):
-    return sql("UPDATE study_user_attributes SET value_json = ? WHERE key = ?", value, name)
-
-
-def part_of_plan(change):
-    def damage(file):
-        with closing(sqlite3.connect(file)) as database, database:
-            row, text = database.execute(
-                "SELECT trial_user_attribute_id, value_json FROM trial_user_attributes WHERE key = 'plan' LIMIT 1"
-            ).fetchone()
-            plan = json.loads(text)
-            change(plan)
-            database.execute(
-                "UPDATE trial_user_attributes SET value_json = ? WHERE trial_user_attribute_id = ?",
-                (json.dumps(plan), row),
-            )
-
-    return damage
-
-
-#: What makes the ledger unreadable as a whole.
-OF_THE_FILE = {
-    "empty": cut(0),
-    "one byte": cut(1),
-    "half its head": cut(8),
-    "a hundred bytes": cut(100),
-    "one page": cut(4096),
-    "half": half,
-    "head overwritten": overwritten(0, 16),
-    "first page overwritten": overwritten(16, 4000),
-    "zeros": other_content(bytes(8192)),
-    "text": other_content(b"this is no ledger\n" * 100),
-    "another database": other_content(b"SQLite format 3\0" + bytes(4080)),
-    "a folder": folder_in_its_place,
-    **{f"without {name}": without_table(name) for name in NEEDED},
-}
-
-#: What makes one row, or what is noted of the sweep, unreadable.
-OF_A_ROW = {
-    "torn plan": attribute("plan", '{"key": "0123'),
-    "plan of another kind": attribute("plan", "5"),
-    "plan of nothing": attribute("plan", "null"),
-    "plan of a list": attribute("plan", "[]"),
-    "empty plan": attribute("plan", "{}"),
-    "torn outcome": attribute("ended", '{"outcome": "compl'),
-    "outcome of another kind": attribute("ended", "5"),
-    "unknown outcome": attribute("ended", '{"outcome": "finished"}'),
-    "outcome without its name": attribute("ended", '{"reason": ""}'),
-    "torn claim": attribute("claim", '{"attempt'),
-    "claim of another kind": attribute("claim", "[1]"),
-    "plan without a setting": part_of_plan(lambda plan: plan.pop("setting")),
-    "setting of another kind": part_of_plan(lambda plan: plan.update(setting="none")),
-    "setting with a word for a number": part_of_plan(lambda plan: plan["setting"].update(seed="one")),
-    "plan without axes": part_of_plan(lambda plan: plan.pop("axes")),
-    "plan without a population": part_of_plan(lambda plan: plan.pop("population")),
-    "plan without a key": part_of_plan(lambda plan: plan.pop("key")),
-    "torn revisions": noted("revisions", '[{"spec": "'),
-    "revisions of another kind": noted("revisions", '"none"'),
-    "revision without a spec": noted("revisions", '[{"text": ""}]'),
-    "revision with a torn spec": noted(
-        "revisions", '[{"spec": "{", "text": "", "path": "", "population_size": 1, "facts": {}}]'
-    ),
-}
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +108,141 @@ def test_damaged_row_is_said_and_stays_as_it_is(home, sweeper, name):
     assert code in (ExitCode.FOUND_WRONG, ExitCode.MISTAKE), (out, err)
     assert "Traceback" not in out + err
     assert_said(home, sweeper, READING[-1], content=rows)  # whoever drives notes in its head that it is open
+
+
+# --- the whole home, and every command ---------------------------------------------------------------
+
+
+def test_every_command_is_asked_or_said_to_read_nothing_stored():
+    assert asking.commands() == QUESTIONS.keys() | asking.ELSEWHERE.keys()
+    assert not QUESTIONS.keys() & asking.ELSEWHERE.keys()
+
+
+def test_there_are_enough_kinds_of_damage_and_no_two_of_a_name():
+    assert len({(kind.store, kind.name) for kind in KINDS}) == len(KINDS) >= 60
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory, empty_database):
+    """A home that can be damaged and restored, and what an undamaged one answers to every question."""
+    ground = make_ground(tmp_path_factory.mktemp("damaged"), empty_database)
+    images = pa.table({"image": [a_png(8, 8)] * 3, "label": [0, 1, 0]})
+    pq.write_table(images, ground.folder / "images.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ground.folder)
+        ground.ask("report small -o report.html")  # which stores itself
+        ground.ask("mirror small")
+        shutil.copytree(ground.home, ground.pristine)
+        for command, questions in QUESTIONS.items():
+            for question in questions:
+                ground.right[question] = ground.ask(question)
+                assert ground.right[question].code == ExitCode.DONE, ground.right[question]
+            if command in WRITING:
+                ground.restore()
+        yield ground
+
+
+@pytest.fixture(scope="module")
+def tried(request):
+    """Counts what the rare test tries; written at the end where a file is named."""
+    found = Tried()
+    yield found
+    if file := request.config.getoption("--damage-record", None):
+        found.write(file, commands=len(QUESTIONS), questions=sum(map(len, QUESTIONS.values())))
+
+
+def ask_all(ground, kind, tried=None, with_doctor=True):
+    """Damage the home in one way, ask everything of it, and judge each answer."""
+    wrong = []
+
+    def damage():
+        ground.restore()
+        kind.do(ground.home)
+        return ground.stored()
+
+    before = damage()
+    for command, questions in QUESTIONS.items():
+        for question in questions:
+            if (command == "doctor" and not with_doctor) or (command == "run" and kind.forgets):
+                continue
+            answer, right = ground.ask(question), ground.right[question]
+            found = judged(answer, right)
+            if found == "wrong" and command in WRITING and _unnumbered(answer).same(_unnumbered(right)):
+                found = "right"  # mended
+            if found == "wrong" and kind.forgets and question == "status" and b"small" not in answer.out:
+                found = "right"  # of what is not there any more nobody knows
+            if found == "right" and question == "audit small" and kind.is_audited:
+                found = "not audited"
+            if ground.stored() != before:
+                if command not in (*WRITING, "report"):
+                    found = f"writes while it is {found}"
+                before = damage()
+            if found not in ("right", "refused"):
+                wrong.append((question, found, answer.code, answer.err or answer.out[-300:]))
+            if tried:
+                tried.note(kind.store, found)
+    if tried:
+        tried.note(kind.store, "kinds")
+    return wrong
+
+
+def is_examined(kind):
+    """Whether `sweeper doctor`, which takes seconds, may meet this: it opens no sweep."""
+    return kind.store == "home" or (kind.store == "MLflow" and kind.name.startswith("database"))
+
+
+#: One of each store, for the tests of every day.
+SOME = [
+    next(kind for kind in KINDS if (kind.store, kind.name) == wanted)
+    for wanted in (
+        ("row of the ledger", "a number that is another one"),
+        ("MLflow", "sweeper.trials torn"),
+        ("stored front", "another task's"),
+        ("network", "another trial's"),
+        ("file under probes", "with one bit flipped"),
+    )
+]
+
+
+@pytest.mark.parametrize("kind", SOME, ids=str)
+def test_every_command_is_right_or_says_what_is_damaged(ground, kind):
+    assert ask_all(ground, kind, with_doctor=False) == []
+
+
+@pytest.mark.rare
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_command_is_right_or_says_what_is_damaged_in_every_way(ground, kind, tried):
+    assert ask_all(ground, kind, tried, with_doctor=is_examined(kind)) == []
+
+
+#: What is mended by writing it again from the ledger, which is whole.
+MIRRORED = [
+    kind for kind in KINDS if kind.store == "MLflow" or kind.store.startswith(("stored", "chosen", "artifacts"))
+]
+
+
+def _unnumbered(answer):
+    """Return an answer without the number of the front, which is another one where a front was stored again."""
+    without = re.compile(rb"front version \d+|v000\d|\"version\": ?\d+")
+    return replace(answer, out=without.sub(b"", answer.out), file=answer.file and without.sub(b"", answer.file))
+
+
+@pytest.mark.rare
+@pytest.mark.parametrize("kind", MIRRORED, ids=str)
+def test_mirror_mends_what_is_made_from_the_ledger_or_says_why_it_cannot(ground, kind, tried):
+    ground.restore()
+    kind.do(ground.home)
+    mended = ground.ask("mirror small")
+    if mended.code != ExitCode.DONE:
+        assert judged(mended, ground.right["mirror small"]) == "refused", mended
+        tried.note("mending by `sweeper mirror`", "refused")
+        return
+    wrong = []
+    for command, questions in QUESTIONS.items():
+        if command not in (*WRITING, "doctor", "watch", "audit"):  # it was mirrored at another time
+            for question in questions:
+                answer = ground.ask(question)
+                if "csv" not in question and not _unnumbered(answer).same(_unnumbered(ground.right[question])):
+                    wrong.append((question, answer.code, answer.err or answer.out[-300:]))
+    assert wrong == []
+    tried.note("mending by `sweeper mirror`", "right")

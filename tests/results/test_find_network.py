@@ -273,7 +273,9 @@ def test_stored_network_that_is_damaged_is_refused_with_its_key(elsewhere, tmp_p
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-3])
     try:
-        with pytest.raises(TrackingError, match=rf"{keys[-1]} in MLflow at .* cannot be used: it is cut off.*Export"):
+        with pytest.raises(
+            TrackingError, match=rf"{keys[-1]} in MLflow at .* cannot be used: it is cut off.*mirror far"
+        ):
             network_content(Home(tmp_path), keys[-1], "far", far.tracking_uri)
     finally:
         stored.write_bytes(whole)

@@ -125,9 +125,9 @@ def test_fronts_of_other_tasks_are_read_once_for_the_description(uri, monkeypatc
     store(uri, "small", trials)
     read = []
 
-    def counted(client, run_id, path):
-        read.append(path)
-        return download_front(client, run_id, path)
+    def counted(client, run, key, mark):
+        read.append(key)
+        return download_front(client, run, key, mark)
 
     monkeypatch.setattr("sweeper.tracking.mlflow.recorder.download_front", counted)
     store(uri, "small", trials)

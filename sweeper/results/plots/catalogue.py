@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from sweeper.errors import QueryError
+from sweeper.errors import DamagedError, QueryError
 from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, finding_picture
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
@@ -17,23 +17,35 @@ from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
 
 
-def pictures_of(sweep: SweepTables, task: str) -> list[Picture]:
+def pictures_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> list[Picture]:
     """Return the pictures of one task of a sweep; those that its trials do not allow are left out.
 
     Pictures of findings are not among them: to draw one, its claim is decided.
+
+    Args:
+        sweep, task: What to draw.
+        damaged: Takes what keeps others from being drawn, though the trials allow it; None has it raised.
     """
     found = []
     for draw in _drawn(Points(sweep, task)).values():
         try:
             found.append(draw())
-        except QueryError:  # too little to draw, or a file of a network that cannot be read
+        except DamagedError as error:
+            if damaged is None:
+                raise
+            damaged += [str(error)] if str(error) not in damaged else []
+        except QueryError:  # too little to draw, or a file of a network that says nothing of what is drawn
             continue
     return found
 
 
-def titles_of(sweep: SweepTables, task: str) -> dict[str, str]:
-    """Return name and title of each picture of a task that can be drawn; no claim is decided to know it."""
-    found = {one.name: one.title for one in pictures_of(sweep, task)}
+def titles_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> dict[str, str]:
+    """Return name and title of each picture of a task that can be drawn; no claim is decided to know it.
+
+    Args:
+        sweep, task, damaged: As for `pictures_of`.
+    """
+    found = {one.name: one.title for one in pictures_of(sweep, task, damaged)}
     for name in drawable(sweep, task):
         _, title = FINDINGS[name]
         found[name] = f"{title} (with --human FILE)" if name == WITH_PEOPLE else title

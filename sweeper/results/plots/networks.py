@@ -57,7 +57,7 @@ def network_of(points: Points, key: str) -> Described | None:
         QueryError: If it is damaged.
     """
     data = points.sweep.network(key)
-    return None if data is None else describe_bytes(data, f"the network of trial {key}")
+    return None if data is None else describe_bytes(data, f"the network of trial {key}", key)
 
 
 #: Characters of a class's name below an image.

@@ -81,7 +81,7 @@ def _drawing(sweep: SweepTables, key: str, name: str, most: int) -> dict[str, st
         data = sweep.network(key)
         if data is None:
             return {"missing": NOT_STORED}
-        shown = describe_bytes(data, f"the network of trial {key}")
+        shown = describe_bytes(data, f"the network of trial {key}", key)
     except SweepError as error:  # damaged or of another version: its numbers are there all the same
         return {"missing": str(error)}
     return {"svg": small_svg(shown.graph, name, shown.measurement, most)}

@@ -84,7 +84,8 @@ def _is_complete(sweep: SweepTables, task: str) -> bool:
 
 
 def _pictures(sweep: SweepTables, task: str) -> list[style.Picture]:
-    return catalogue.pictures_of(sweep, task) if _is_complete(sweep, task) else []
+    # A network that is damaged is named where it would be drawn.
+    return catalogue.pictures_of(sweep, task, []) if _is_complete(sweep, task) else []
 
 
 def _page(name: str, body: str, data: object) -> str:

@@ -44,6 +44,18 @@ _Found = TypeVar("_Found")
 
 _ALL = 3  # MLflow's ViewType.ALL, which it is not imported for
 
+#: Tables of MLflow that sweeps are read from.
+_TABLES = frozenset((
+    "alembic_version",
+    "experiment_tags",
+    "experiments",
+    "latest_metrics",
+    "metrics",
+    "params",
+    "runs",
+    "tags",
+))
+
 _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a batch, 100 of them params
 
 
@@ -208,6 +220,8 @@ def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
         with _alone_in(file.parent):
             if not file.exists() or not file.stat().st_size:
                 _make_tables(uri)
+        if file.is_file():
+            _refuse_damaged(file, sweep)
         bring_along(file)
         return
     if not file.is_file():
@@ -215,9 +229,28 @@ def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
             f"there is no MLflow database at {file}. Where the sweep has run, `sweeper mirror {sweep}` writes it again "
             "from the ledger; else run a sweep first, or name another one."
         )
-    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchall():
+    _refuse_damaged(file, sweep)
+
+
+def _refuse_damaged(file: Path, sweep: str) -> None:
+    """Refuse a file that lacks tables of MLflow: it would make them anew, empty, also where it is to read alone."""
+    problem, found = "", set[str]()
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
+            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError as error:
+        if not any(word in str(error) for word in ("malformed", "not a database")):
+            raise
+        problem = str(error)
+    if missing := sorted(_TABLES - found):
+        if not problem and missing == sorted(_TABLES):
             raise TrackingError(f"the file {file} is no MLflow database. Name the one a sweep was run with.")
+        problem = problem or f"it lacks the tables {', '.join(missing)}"
+    if problem:
+        raise TrackingError(
+            f"the MLflow database {file} is damaged: {problem}. Move it away, and `sweeper mirror {sweep}` writes a "
+            "new one from the ledger."
+        )
 
 
 @contextmanager

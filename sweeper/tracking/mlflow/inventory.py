@@ -13,6 +13,7 @@ from sweeper.tracking.mlflow.client import (
     FRONT,
     KIND,
     TRIAL_KEY,
+    artifact_paths,
     connect,
     downloaded,
     experiment_of,
@@ -21,17 +22,19 @@ from sweeper.tracking.mlflow.client import (
 )
 from sweeper.tracking.mlflow.reader import download_front
 from sweeper.tracking.mlflow.runs import (
+    AIMS,
     COMMITTED,
     IDENTITY,
     SPECS,
     STATUSES,
-    front_marks,
+    damaged_tag,
+    readable_marks,
     time_of,
     trial_metrics,
     trial_params,
     trial_tags,
 )
-from sweeper.tracking.mlflow.trial_files import read_parts
+from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
 from sweeper.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ class Mirror:
         fronts: By a front's key: the stored front, or why it cannot be read.
         members: By task: keys of the trials whose runs are tagged as being on its front.
         in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
+        aims: What the sweep optimises, as `sweeper.analysis.trials.aims` writes it; None where a version that stored no
+            table of trials has written it.
+        files: Digests of what is stored of networks and under probes, by path; empty for one that cannot be read.
         damaged: Files of the sweep that are not as they were written.
     """
 
@@ -62,6 +68,8 @@ class Mirror:
     fronts: Mapping[str, Front | str] = field(default_factory=dict)
     members: Mapping[str, set[str]] = field(default_factory=dict)
     in_table: Mapping[str, int] = field(default_factory=dict)
+    aims: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     damaged: Sequence[str] = ()
 
     @property
@@ -93,16 +101,21 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
                 members.setdefault(task, set()).add(key)
         if not parents:
             return Mirror(runs=runs, members=members)
-        tags, marks = parents[0].data.tags, front_marks(parents[0])
+        tags, (marks, torn) = parents[0].data.tags, readable_marks(parents[0])
         return Mirror(
             statuses=[run.info.status for run in parents],
             identity=tags.get(IDENTITY, ""),
             home=tags.get("sweeper.home", "unknown"),
             runs=runs,
             marks=marks,
-            fronts={task: _front(client, parents[0].info.run_id, mark) for task, mark in marks.items()},
+            fronts={
+                **{key: _front(client, parents[0], key, mark) for key, mark in marks.items()},
+                **{key: damaged_tag(parents[0], f"{FRONT}.{key}") for key in torn},
+            },
             members=members,
             in_table=_in_table(client, parents[0]),
+            aims=tags.get(AIMS, "") if PARTS in tags else None,
+            files=_files(client, parents[0]),
             damaged=_damaged(client, parents[0]),
         )
 
@@ -121,6 +134,18 @@ def _damaged(client: MlflowClient, parent: Run) -> list[str]:
     return found
 
 
+def _files(client: MlflowClient, parent: Run) -> dict[str, str]:
+    """Return the digests of the networks, and of what they do under probes, by path; empty where one cannot be read."""
+    found = {}
+    run_id = str(parent.info.run_id)
+    for path in sorted({path for folder in ("networks", "probes") for path in artifact_paths(client, run_id, folder)}):
+        try:
+            found[path] = hashlib.sha256(downloaded(client, run_id, path)).hexdigest()
+        except TrackingError:
+            found[path] = ""
+    return found
+
+
 def _in_table(client: MlflowClient, parent: Run) -> dict[str, int]:
     try:
         table = read_parts(client, parent)
@@ -129,10 +154,10 @@ def _in_table(client: MlflowClient, parent: Run) -> dict[str, int]:
     return dict(zip(table["key"].to_pylist(), table["attempt"].to_pylist(), strict=True))
 
 
-def _front(client: MlflowClient, run_id: str, mark: Mapping[str, Any]) -> Front | str:
+def _front(client: MlflowClient, run: Run, key: str, mark: Mapping[str, Any]) -> Front | str:
     try:
-        return download_front(client, run_id, str(mark["path"]))
-    except (QueryError, TrackingError, KeyError) as error:
+        return download_front(client, run, key, mark)
+    except (QueryError, TrackingError) as error:
         return str(error)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from sweeper.analysis.fronts import Front, front_key
 from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.credentials import login_of, redacted
-from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Goal
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
@@ -32,7 +31,16 @@ from sweeper.tracking.mlflow.client import (
     sweep_experiments,
     translated,
 )
-from sweeper.tracking.mlflow.runs import AIMS, LIVE, SPECS, front_marks, network_path
+from sweeper.tracking.mlflow.runs import (
+    AIMS,
+    CLOSED,
+    LIVE,
+    SPECS,
+    front_marks,
+    network_path,
+    of_file,
+    refuse_other_file,
+)
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
@@ -70,7 +78,7 @@ class MlflowReader:
         """Return what is kept of the sweep in short texts, by name."""
         with self._reading("read the facts of") as (_, run):
             tags = run.data.tags if run else {}
-            left_out = (AIMS, PARTS, LIVE, *SPECS.values())
+            left_out = (AIMS, CLOSED, PARTS, LIVE, *SPECS.values())
             kept = {n: value for n, value in tags.items() if n not in left_out and not n.startswith(f"{FRONT}.")}
             return {n.removeprefix("sweeper."): value for n, value in kept.items() if n.startswith("sweeper.")}
 
@@ -87,7 +95,7 @@ class MlflowReader:
             keys = [_stored_as(marks, one, objectives) for one in (tasks if task is None else [task])]
             if run is None or not all(key in marks for key in keys):
                 return []
-            return [download_front(client, str(run.info.run_id), marks[key]["path"]) for key in keys]
+            return [download_front(client, run, key, marks[key]) for key in keys]
 
     def trials(self) -> StoredTrials:
         """Return all finished trials as one table; see `Reader.trials`."""
@@ -134,15 +142,17 @@ class MlflowReader:
         """Return a file that is kept of the sweep itself, such as `spec.yaml`; None if there is none."""
         with self._reading(f"read {path} of") as (client, run):
             folder = path.rpartition("/")[0]
-            if run is None or path not in artifact_paths(client, str(run.info.run_id), folder):
+            if run is None:
+                return None
+            if path not in artifact_paths(client, str(run.info.run_id), folder):
+                if SPECS.get(path, "") in run.data.tags:  # its digest is there, so it was as well
+                    raise DamagedError(
+                        f"{path} of sweep '{self._sweep}' is not among its artifacts any more. Store it again with "
+                        f"`sweeper mirror {self._sweep}`."
+                    )
                 return None
             data = downloaded(client, str(run.info.run_id), path)
-            noted = run.data.tags.get(SPECS.get(path, ""))
-            if noted is not None and hashlib.sha256(data).hexdigest() != noted:
-                raise QueryError(
-                    f"{path} of sweep '{self._sweep}' in {self.address} is not as it was written: its digest is "
-                    f"another one. Store it again with `sweeper mirror {self._sweep}`."
-                )
+            refuse_other_file(run.data.tags.get(SPECS.get(path, "")), data, path, self._sweep)
             return data
 
     @contextmanager
@@ -255,14 +265,32 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     return command, f"http://127.0.0.1:5000/{page}"
 
 
-def download_front(client: MlflowClient | Stored, run_id: str, path: str) -> Front:
+def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapping[str, Any]) -> Front:
     """Return a front from the artifacts of its sweep's run.
+
+    Args:
+        client: Reads them.
+        run: The sweep's.
+        key: What the front is stored under.
+        mark: What commits it, as `front_marks` returns it.
 
     Raises:
         TrackingError: If the artifact cannot be read.
-        QueryError: If it is damaged or of a newer format.
+        QueryError: If it is damaged, of a newer format, or another front than the mark says.
     """
-    return Front.from_parquet_bytes(downloaded(client, run_id, path))
+    path, sweep = str(mark["path"]), run.data.tags.get(SWEEP, "NAME")
+    data = downloaded(client, str(run.info.run_id), path)
+    with of_file(path, sweep):
+        front = Front.from_parquet_bytes(data)  # first: a newer format says more than another digest
+    refuse_other_file(mark.get("sha256"), data, path, sweep)
+    found = (front.sweep, front.key, front.version, front.table.num_rows)
+    if found != (sweep, key, mark["version"], mark["points"]):
+        raise DamagedError(
+            f"{path} of sweep '{sweep}' is another front than its mark says: version {front.version} of "
+            f"{front.key} of sweep '{front.sweep}', {front.table.num_rows} points. Store it again with "
+            f"`sweeper mirror {sweep}`."
+        )
+    return front
 
 
 def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from sweeper.tracking.mlflow.client import (
     artifact_location,
     artifact_paths,
     connect,
+    downloaded,
     experiment_of,
     search_runs,
     settle,
@@ -46,9 +48,10 @@ from sweeper.tracking.mlflow.runs import (
     SPECS,
     STATUSES,
     attempt_of,
+    closed_mark,
     front_mark,
-    front_marks,
     network_path,
+    readable_marks,
     time_of,
     trial_metrics,
     trial_params,
@@ -83,6 +86,7 @@ class MlflowRecorder:
             (a server decides by itself). By default `artifacts` beside a SQLite file.
         network: Returns the file of a complete trial's network by its key, None where there is none.
         probes: Returns the file of what that network does under probes, likewise.
+        is_thorough: Whether files that are stored already are compared, and stored again where they are others.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
@@ -94,8 +98,10 @@ class MlflowRecorder:
         artifact_root: str | None = None,
         network: Callable[[str], bytes | None] = lambda _: None,
         probes: Callable[[str], bytes | None] = lambda _: None,
+        *,
+        is_thorough: bool = False,
     ) -> None:
-        self._uri = tracking_uri
+        self._uri, self._is_thorough = tracking_uri, is_thorough
         self._artifact_root, self._network, self._probes = artifact_root, network, probes
         self._table: TrialParts  # these two from `open` on
         self._page: SweepPage
@@ -135,7 +141,7 @@ class MlflowRecorder:
             parent = self._client.get_run(self._parent_id)
             self._table = TrialParts(self._client, parent)
             self._networks = artifact_paths(self._client, self._parent_id, "networks")
-            self._tasks = {key for key in front_marks(parent) if "/" not in key}
+            self._tasks = {key for key in readable_marks(parent)[0] if "/" not in key}
             self._page = SweepPage(self._client, parent, sweep.name)
 
     def record(self, trial: TrialRecord) -> None:
@@ -147,7 +153,19 @@ class MlflowRecorder:
                 self._forget_run(trial.key)
             if trial.key not in self._committed:
                 self._write_run(trial)
+            elif self._is_thorough and trial.state is State.COMPLETE:
+                self._renew(probes_path(trial.key), self._probes(trial.key))
             self._table.add(trial)
+
+    def _renew(self, path: str, data: bytes | None) -> None:
+        """Store a file again where what is stored is lost or another one; None is nothing to store."""
+        if data is None:
+            return
+        stored = None
+        with suppress(TrackingError):
+            stored = downloaded(self._client, self._parent_id, path)
+        if stored != data:
+            upload(self._client, self._parent_id, path, data)
 
     def _forget_run(self, key: str) -> None:
         """Remove the run of a former attempt: its curve and measurements would stay among those of the new one."""
@@ -203,6 +221,9 @@ class MlflowRecorder:
         with translated(self._uri, f"close sweep '{self._sweep}'", leaves_out=True):
             self._table.write()
             self._remove_copies()
+            fronts, torn = readable_marks(self._client.get_run(self._parent_id))
+            mark = closed_mark({*fronts, *torn}, len(self._table.attempts))
+            self._client.set_tag(self._parent_id, *mark, synchronous=True)
             self._client.set_terminated(self._parent_id, checked_closing(state))
         settle(self._client, self._uri)
 
@@ -253,7 +274,10 @@ class MlflowRecorder:
             self._note(run)
 
     def _note(self, run: Run) -> None:
-        key, task = run.data.tags[TRIAL_KEY], run.data.tags.get(FRONT)
+        key, task = run.data.tags.get(TRIAL_KEY), run.data.tags.get(FRONT)
+        if key is None:  # somebody has taken its name: nobody finds it any more, so another one takes its place
+            self._former.append(str(run.info.run_id))
+            return
         is_committed = run.info.status in COMMITTED
         if key in self._committed and is_committed and attempt_of(run) != self._attempts[key]:
             # An experiment that was deleted and restored has the runs of former attempts again.
@@ -306,22 +330,30 @@ class MlflowRecorder:
         """Return the last marked version (0 for none) and its front, None where it cannot be read."""
         if key in self._fronts:
             return self._fronts[key].version, self._fronts[key]
-        mark = front_marks(self._client.get_run(self._parent_id)).get(key)
-        if mark is None:
-            return 0, None
+        parent = self._client.get_run(self._parent_id)
+        marks, torn = readable_marks(parent)
+        if (mark := marks.get(key)) is None:
+            return self._versions(key) if key in torn else 0, None
         try:
-            self._fronts[key] = download_front(self._client, self._parent_id, mark["path"])
+            self._fronts[key] = download_front(self._client, parent, key, mark)
             return int(mark["version"]), self._fronts[key]
         except (QueryError, TrackingError):
             return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
 
+    def _versions(self, key: str) -> int:
+        """Return the last version of a front that a file was written for: its mark does not say any more."""
+        paths = artifact_paths(self._client, self._parent_id, f"fronts/{key}")
+        numbers = [path.rpartition("/v")[2].removesuffix(".parquet") for path in paths]
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
     def _write_front(self, front: Front) -> Front:
         path = f"fronts/{front.key}/v{front.version:04d}.parquet"
-        upload(self._client, self._parent_id, path, front.to_parquet_bytes())
+        data = front.to_parquet_bytes()
+        upload(self._client, self._parent_id, path, data)
         # The time of the last trial, not of the clock: mirroring again writes the same history.
         volume = (f"hypervolume/{front.key}", front.hypervolume, front.version, self._latest_ms)
         write_batches(self._client, self._parent_id, [volume])
-        self._client.set_tag(self._parent_id, *front_mark(front, path), synchronous=True)
+        self._client.set_tag(self._parent_id, *front_mark(front, path, data), synchronous=True)
         return front
 
     def _describe(self, front: Front) -> None:
@@ -334,8 +366,10 @@ class MlflowRecorder:
         """Store the networks of a front, so that whoever sees MLflow can draw and use them."""
         for key in front.table["key"].to_pylist():
             path = network_path(key)
-            if path not in self._networks and (data := self._network(key)) is not None:
-                upload(self._client, self._parent_id, path, data)
+            if path in self._networks and not self._is_thorough:
+                continue
+            if (data := self._network(key)) is not None:
+                self._renew(path, data)
                 self._networks.add(path)
 
     def _tag_members(self, task: str, keys: set[str]) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import axis_column
-from sweeper.tracking.mlflow.client import FRONT
+from sweeper.errors import DamagedError, TrackingError
+from sweeper.tracking.mlflow.client import FRONT, SWEEP
 from sweeper.tracking.recorder import shortened
 from sweeper.trial import State, TrialRecord
 
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
+
+#: The tag that says which fronts and how many trials were stored when the sweep last ended: none may be missing since.
+CLOSED = "sweeper.closed"
 
 #: The tag that tells a sweep from another one of its name.
 IDENTITY = "sweeper.identity"
@@ -112,11 +118,16 @@ def network_path(key: str) -> str:
     return f"networks/{key}.safetensors"
 
 
-def front_mark(front: Front, path: str) -> tuple[str, str]:
-    """Return name and value of the tag that commits a stored front to its sweep's run."""
+def front_mark(front: Front, path: str, data: bytes) -> tuple[str, str]:
+    """Return name and value of the tag that commits a stored front to its sweep's run.
+
+    Args:
+        path, data: Of the file: its digest is kept, so that no other file is taken for it.
+    """
     mark = {
         "version": front.version,
         "path": path,
+        "sha256": hashlib.sha256(data).hexdigest(),
         "points": front.table.num_rows,
         "hypervolume": front.hypervolume,
     }
@@ -124,7 +135,90 @@ def front_mark(front: Front, path: str) -> tuple[str, str]:
 
 
 def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
-    """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run."""
-    prefix = f"{FRONT}."
-    tags = parent.data.tags.items()
-    return {key.removeprefix(prefix): json.loads(value) for key, value in tags if key.startswith(prefix)}
+    """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run.
+
+    Raises:
+        TrackingError: If one holds something else.
+    """
+    _closed(parent)
+    found, torn = readable_marks(parent)
+    if torn:
+        raise TrackingError(damaged_tag(parent, f"{FRONT}.{torn[0]}"))
+    return found
+
+
+def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the committed fronts by key, and the keys of those whose marks hold something else, or are gone."""
+    found: dict[str, dict[str, Any]] = {}
+    torn = []
+    for tag, value in parent.data.tags.items():
+        if not tag.startswith(f"{FRONT}."):
+            continue
+        key = tag.removeprefix(f"{FRONT}.")
+        try:
+            mark = json.loads(value)
+            kinds = {"version": int, "path": str, "points": int, "hypervolume": int | float}
+            if not all(isinstance(mark[name], kind) for name, kind in kinds.items()):
+                raise TypeError("it is of another kind")
+            found[key] = mark
+        except (ValueError, KeyError, TypeError):
+            torn.append(key)
+    with suppress(TrackingError):
+        torn += [key for key in _closed(parent).get("fronts", []) if key not in found and key not in torn]
+    return found, torn
+
+
+def noted_trials(parent: Run) -> int:
+    """Return how many trials were stored when the sweep last ended, as far as it says."""
+    return int(_closed(parent).get("trials", 0))
+
+
+def closed_mark(fronts: Iterable[str], trials: int) -> tuple[str, str]:
+    """Return name and value of the tag that says what was stored when a sweep ended."""
+    return CLOSED, json.dumps({"fronts": sorted(fronts), "trials": trials})
+
+
+def _closed(parent: Run) -> dict[str, Any]:
+    """Return what a sweep's run says of its end; empty where it has not ended, or an earlier version has ended it.
+
+    Raises:
+        TrackingError: If it holds something else.
+    """
+    if (text := parent.data.tags.get(CLOSED)) is None:
+        return {}
+    try:
+        noted = json.loads(text)
+        return {"fronts": list(map(str, noted["fronts"])), "trials": int(noted["trials"])}
+    except (ValueError, KeyError, TypeError):
+        raise TrackingError(damaged_tag(parent, CLOSED)) from None
+
+
+def damaged_tag(parent: Run, tag: str) -> str:
+    """Return in words that a tag of a sweep's run holds something else than was written."""
+    sweep = parent.data.tags.get(SWEEP, "NAME")
+    return (
+        f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} is gone, or holds something else "
+        f"than was written. `sweeper mirror {sweep}` writes it again from the ledger."
+    )
+
+
+@contextmanager
+def of_file(path: str, sweep: str) -> Iterator[None]:
+    """Name the stored file in what is said of its content."""
+    try:
+        yield
+    except DamagedError as error:
+        raise DamagedError(f"{path} of sweep '{sweep}' in MLflow is damaged: {error}") from error
+
+
+def refuse_other_file(noted: object, data: bytes, path: str, sweep: str) -> None:
+    """Check that a file is the one that was noted with it; what earlier versions wrote has no digest.
+
+    Raises:
+        DamagedError: If it is not.
+    """
+    if noted is not None and hashlib.sha256(data).hexdigest() != noted:
+        raise DamagedError(
+            f"{path} of sweep '{sweep}' is not as it was written: its digest is another one. Store it again with "
+            f"`sweeper mirror {sweep}`."
+        )

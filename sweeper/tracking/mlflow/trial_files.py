@@ -8,6 +8,7 @@ count, and is its commit mark: a reader sees all of a state, or all of the forme
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -17,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeper.analysis.trials import from_parquet_bytes, joined, to_parquet_bytes, trials_table
-from sweeper.errors import QueryError, TrackingError
-from sweeper.tracking.mlflow.client import downloaded, upload
-from sweeper.tracking.mlflow.stored import Stored
+from sweeper.errors import DamagedError, QueryError, TrackingError
+from sweeper.tracking.mlflow.client import artifact_paths, downloaded, upload
+from sweeper.tracking.mlflow.runs import damaged_tag, front_marks, noted_trials, of_file, refuse_other_file
+from sweeper.tracking.mlflow.stored import SWEEP, Stored
 from sweeper.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -38,13 +40,19 @@ class TrialParts:
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client, self._run_id = client, str(run.info.run_id)
-        self._written, self._parts = _marked(run)
+        self._digests: dict[str, str] = {}
+        try:
+            self._written, self._parts, self._digests = _marked(run)
+        except TrackingError:  # its tag holds something else: all trials are written anew, beside what is there
+            paths = artifact_paths(client, self._run_id, "trials")
+            numbers = [path.removeprefix("trials/").removesuffix(".parquet") for path in paths]
+            self._written, self._parts = max((int(n) for n in numbers if n.isdecimal()), default=0), []
         self._waiting: list[TrialRecord] = []
         self.attempts: dict[str, int] = {}
         self._paths: dict[str, str] = {}  # the file of each trial that is written
         try:
             for path, _ in self._parts:
-                table = _part(client, self._run_id, path)
+                table = self._read(path)
                 keys = table["key"].to_pylist()
                 self.attempts.update(zip(keys, table["attempt"].to_pylist(), strict=True))
                 self._paths.update(dict.fromkeys(keys, path))
@@ -63,11 +71,14 @@ class TrialParts:
         if not self._waiting:
             return
         table, kept = self._with_small_ones(trials_table(self._waiting))
-        path = f"trials/{self._written + 1:05d}.parquet"
-        upload(self._client, self._run_id, path, to_parquet_bytes(table))
+        path, data = f"trials/{self._written + 1:05d}.parquet", to_parquet_bytes(table)
+        upload(self._client, self._run_id, path, data)
         written, parts = self._written + 1, [*kept, (path, table.num_rows)]
-        self._client.set_tag(self._run_id, PARTS, json.dumps({"written": written, "parts": parts}), synchronous=True)
-        self._written, self._parts, self._waiting = written, parts, []
+        digests = {**self._digests, path: hashlib.sha256(data).hexdigest()}
+        digests = {one: digests[one] for one, _ in parts if one in digests}
+        mark = json.dumps({"written": written, "parts": parts, "sha256": digests})
+        self._client.set_tag(self._run_id, PARTS, mark, synchronous=True)
+        self._written, self._parts, self._digests, self._waiting = written, parts, digests, []
         self._paths.update(dict.fromkeys(table["key"].to_pylist(), path))
 
     def _with_small_ones(self, new: pa.Table) -> tuple[pa.Table, list[tuple[str, int]]]:
@@ -83,7 +94,7 @@ class TrialParts:
             taken = None
             if is_small or path in former:
                 with suppress(QueryError):  # a damaged one stays as it is, and is found when it is read
-                    taken = _part(self._client, self._run_id, path)
+                    taken = self._read(path)
             if taken is None:
                 kept.insert(0, (path, count))
                 is_small = False
@@ -92,26 +103,55 @@ class TrialParts:
             rows += count
         return joined(tables), kept
 
+    def _read(self, path: str) -> pa.Table:
+        return _part(self._client, self._run_id, path, self._digests.get(path), "NAME")
+
 
 def read_parts(client: MlflowClient | Stored, run: Run) -> pa.Table:
     """Return the finished trials that a sweep's run holds, in one table; an empty one where none is.
 
     Raises:
-        TrackingError: If an artifact cannot be read.
+        TrackingError: If an artifact cannot be read, or the tag that lists them.
         QueryError: If one is damaged or of a newer format.
     """
-    _, parts = _marked(run)
-    return joined([_part(client, str(run.info.run_id), path) for path, _ in parts] or [trials_table([])])
+    if PARTS not in run.data.tags and any(mark["points"] for mark in front_marks(run).values()):
+        raise TrackingError(damaged_tag(run, PARTS))
+    _, parts, digests = _marked(run)
+    sweep = run.data.tags.get(SWEEP, "NAME")
+    tables = [_part(client, str(run.info.run_id), path, digests.get(path), sweep, rows) for path, rows in parts]
+    table = joined(tables or [trials_table([])])
+    if table.num_rows < noted_trials(run):
+        raise TrackingError(damaged_tag(run, PARTS))
+    return table
 
 
-def _marked(run: Run) -> tuple[int, list[tuple[str, int]]]:
-    """Return how many files were ever written, and path and rows of those that count."""
+def _marked(run: Run) -> tuple[int, list[tuple[str, int]], dict[str, str]]:
+    """Return how many files were ever written, path and rows of those that count, and their digests by path.
+
+    Raises:
+        TrackingError: If the tag that says so holds something else.
+    """
     text = run.data.tags.get(PARTS)
     if text is None:
-        return 0, []
-    mark = json.loads(text)
-    return int(mark["written"]), [(str(path), int(rows)) for path, rows in mark["parts"]]
+        return 0, [], {}
+    try:
+        mark = json.loads(text)
+        parts = [(str(path), int(rows)) for path, rows in mark["parts"]]
+        return int(mark["written"]), parts, {str(path): str(one) for path, one in mark.get("sha256", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TrackingError(damaged_tag(run, PARTS)) from None
 
 
-def _part(client: MlflowClient | Stored, run_id: str, path: str) -> pa.Table:
-    return from_parquet_bytes(downloaded(client, run_id, path))
+def _part(
+    client: MlflowClient | Stored, run_id: str, path: str, digest: str | None, sweep: str, rows: int | None = None
+) -> pa.Table:
+    data = downloaded(client, run_id, path)
+    with of_file(path, sweep):
+        table = from_parquet_bytes(data)  # first: a newer format says more than another digest
+    refuse_other_file(digest, data, path, sweep)
+    if rows not in (None, table.num_rows):
+        raise DamagedError(
+            f"{path} of sweep '{sweep}' holds {table.num_rows} trials, and {rows} were written. Store them again with "
+            f"`sweeper mirror {sweep}`."
+        )
+    return table

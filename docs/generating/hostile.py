@@ -1,0 +1,67 @@
+"""Tables of how a damaged home and hostile input were answered, from the records that the fault tests wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docs.generating.markdown import table
+
+FOLDER = Path(__file__).parents[1] / "faults"
+
+#: What an answer may be and must not, as the tests call it.
+_GOOD, _BAD = ("right", "accepted", "refused"), ("wrong", "traceback", "no sentence", "not audited")
+
+
+def damage() -> str:
+    """Return how often a damaged home was answered from, refused and misunderstood, by what was damaged."""
+    record = _read("damage.json")
+    tried: dict[str, dict[str, int]] = dict(record["tried"])
+    mended = {name: tried.pop(name) for name in list(tried) if name.startswith("mending")}
+    rows = [[name, str(counts["kinds"]), *_counted(counts)] for name, counts in tried.items()]
+    kinds = sum(counts["kinds"] for counts in tried.values())
+    total = [sum(int(row[column]) for row in rows) for column in range(1, len(rows[0]))]
+    rows.append(["in all", *map(str, total)])
+    lines = [
+        f"{kinds} kinds of damage, each met by {record['questions']} questions to {record['commands']} commands:",
+        table(["damaged", "kinds", "right", "refused in words", "wrong or silent", "tracebacks"], rows),
+        *(_of_mending(counts) for counts in mended.values()),
+        _measured(record),
+    ]
+    return "\n\n".join(lines)
+
+
+def hostile_input() -> str:
+    """Return how specs, network files and conditions from strangers were taken."""
+    record = _read("input.json")
+    rows = [[name, str(sum(counts.values())), *_counted(counts)] for name, counts in record["tried"].items()]
+    head = ["given", "tried", "right or accepted", "refused in words", "wrong", "tracebacks"]
+    return "\n\n".join([table(head, rows), _measured(record)])
+
+
+def _counted(counts: dict[str, int]) -> list[str]:
+    right = counts.get("right", 0) + counts.get("accepted", 0)
+    bad = sum(number for name, number in counts.items() if name not in (*_GOOD, "kinds", "traceback"))
+    return [str(number) for number in (right, counts.get("refused", 0), bad, counts.get("traceback", 0))]
+
+
+def _of_mending(counts: dict[str, int]) -> str:
+    return (
+        f"`sweeper mirror` was then tried on {sum(counts.values())} of these homes whose ledger is whole: in "
+        f"{counts.get('right', 0)} everything was answered as before the damage, in {counts.get('refused', 0)} it said "
+        "why it cannot."
+    )
+
+
+def _measured(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return (
+        f"Tried on {record['date']}, on {record['processors']} processors of {record['processor']}; Python "
+        f"{record['python']}, {versions}."
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+    return found
