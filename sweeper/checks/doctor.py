@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from sweeper.checks import machine, services, software
-from sweeper.checks.finding import Finding, problem, problem_of
+from sweeper.checks.finding import Finding, problem, problem_of, warning
 from sweeper.errors import SweepError
 from sweeper.isolated import ask
 from sweeper.ledger.home import Home
@@ -141,8 +141,18 @@ def _machine(subject: Subject) -> Iterator[Finding]:
 def _tracking(subject: Subject, versions: SpecifierSet) -> Iterator[Finding]:
     if found := services.run_variable(subject.run_id):
         yield found
-    uri = subject.tracking_uri or Home(subject.home).tracking_uri
+    home = Home(subject.home)
+    uri = subject.tracking_uri or home.tracking_uri
     file = services.sqlite_file(uri)
+    if file is not None and not file.exists():
+        mirrored = [name for name in home.sweeps() if home.sweep(name).tracking_uri == uri]
+        if mirrored:
+            yield warning(
+                "tracking",
+                f"{file} is gone, and {len(mirrored)} sweeps of this home were mirrored there",
+                f"Restore it, or write it again from each ledger: sweeper mirror {mirrored[0]}",
+            )
+            return
     if file is not None and file.parent != subject.home.absolute():
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
         yield machine.file_system(file.parent.resolve(), mounts)

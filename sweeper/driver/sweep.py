@@ -222,7 +222,7 @@ class Sweep:
         return {"identity": identity, "home": str(folder.path.parent), **kept}
 
     def mirror(self, recorder: Recorder | None = None) -> Summary:
-        """Write every outcome and front of the ledger to MLflow; what is there already stays as it is."""
+        """Write every outcome and front of the ledger to MLflow; what is there and whole stays as it is."""
         self._home.known(self.name)
         with self._driving() as (lease, planned):
             if planned is None:

@@ -18,11 +18,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from sweeper.checks import machine, services, software
-from sweeper.checks.doctor import Subject, _guarded, examine
+from sweeper.checks.doctor import Subject, _guarded, _tracking, examine
 from sweeper.checks.finding import Verdict
 from sweeper.cli import run as cli
 from sweeper.errors import SpecError
 from sweeper.isolated import ask
+from sweeper.ledger.home import Home
 from sweeper.limits import Limits
 from sweeper.provenance import DISTRIBUTION, namesake, own_version
 from tests.support.local_cluster import local_cluster
@@ -411,6 +412,21 @@ def test_tracking_server_that_says_nothing_is_given_up(monkeypatch):
     with a_silent_port() as port:
         finding = services.server(f"http://127.0.0.1:{port}", VERSIONS)
     assert told(finding)[1] == f"http://127.0.0.1:{port} cannot be reached: no answer within seconds"
+
+
+def test_tracking_database_that_is_gone_is_told_from_one_that_was_never_made(tmp_path):
+    home = Home(tmp_path)
+    folder = home.sweep("first")
+    folder.path.mkdir()
+    (folder.path / "ledger.db").touch()
+    assert [told(one)[0] for one in _tracking(Subject(tmp_path), VERSIONS)] == ["ok"]
+    folder.keep_tracking_uri(home.tracking_uri)
+    verdict, found, way_out = told(*_tracking(Subject(tmp_path), VERSIONS))
+    assert (verdict, found) == (
+        "warning",
+        f"{tmp_path}/mlflow.db is gone, and 1 sweeps of this home were mirrored there",
+    )
+    assert way_out.endswith("sweeper mirror first")
 
 
 def test_tracking_database_that_is_not_there_yet_is_no_problem(tmp_path):
