@@ -401,7 +401,7 @@ IN_MLFLOW = {
         sql(f"UPDATE params SET value = '77' WHERE key = 'seed' AND run_uuid = {_TRIALS_RUN}")
     ),
     "artifacts said to be elsewhere": _in_mlflow(
-        sql(f"UPDATE runs SET artifact_uri = 'file:///nowhere/at/all' WHERE run_uuid = {_SWEEPS_RUN}")
+        sql(f"UPDATE runs SET artifact_uri = 'file:///dev/null/at/all' WHERE run_uuid = {_SWEEPS_RUN}")
     ),
 }  # fmt: skip
 
@@ -472,7 +472,7 @@ KINDS = [
             "empty": other_content(b""),
             "of zeros": other_content(bytes(20)),
             "no text": other_content(b"\xff\xfe\xfd"),
-            "a folder that is not there": other_content(b"/nowhere/at/all"),
+            "a folder that is not there": other_content(b"/dev/null/at/all"),
             "a folder": Path.mkdir,
         }.items()
     ),
