@@ -278,7 +278,7 @@ def test_spec_that_does_not_exist_is_refused_with_the_shipped_ones(mistaken):
         ("task: {", "task: {clases: 3, ", "'clases' is not a known key"),
         ("name: accuracy", "name: acuracy", "Did you mean 'accuracy'?"),
         ("objectives:", "objectives: [", "in tiny.yaml, line "),
-        ("50}", "50, test: x.parquet}", "test must go with a Parquet file"),
+        ("50}", "50, test: x.parquet}", "test must go with images of your own"),
     ],
 )
 def test_broken_spec_is_refused_with_value_place_and_way_out(mistaken, place, right, wrong, said):

@@ -77,6 +77,14 @@ def as_read(trials):
     ]
 
 
+def believed(source, task):
+    """Return the rows that a ledger takes for its own; None where one holds something else than was written."""
+    try:
+        return as_read(source.trials(task))
+    except HomeError:
+        return None
+
+
 @settings(max_examples=15, deadline=None)
 @given(fates=st.lists(FATE, max_size=6))
 def test_trials_and_notes_are_read_as_optuna_reads_them(empty, tmp_path_factory, fates):
@@ -89,7 +97,7 @@ def test_trials_and_notes_are_read_as_optuna_reads_them(empty, tmp_path_factory,
         assert ours.tasks == theirs.tasks == ["a b", "b"]
         for task in ours.tasks:
             assert as_read(ours.all_trials(task)) == as_read(theirs.all_trials(task))
-            assert as_read(ours.trials(task)) == as_read(theirs.trials(task))
+            assert believed(ours, task) == believed(theirs, task)
             assert ours.noted(task) == theirs.noted(task) == {"noted": [f"one/{task}"]}
 
 
