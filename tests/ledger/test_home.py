@@ -191,6 +191,20 @@ def test_home_without_sweeps_knows_none(home):
     assert not home.root.exists(), "asking makes nothing"
 
 
+def test_sweep_whose_ledger_is_gone_is_not_forgotten_nor_begun_anew(home):
+    folder = planned(home, "alpha")
+    folder.keep_tracking_uri(home.tracking_uri)
+    (folder.path / "ledger.db").unlink()
+    assert home.sweeps() == ["alpha"]
+    said = r"the ledger .*alpha/ledger.db of sweep 'alpha' is damaged: it is missing\. Restore it from a copy"
+    with pytest.raises(HomeError, match=said):
+        home.known("alpha")
+    before = sorted(folder.path.iterdir())
+    with pytest.raises(HomeError, match=said), folder.drive():
+        pass
+    assert sorted(folder.path.iterdir()) == before
+
+
 def test_folder_without_a_ledger_is_no_sweep(home):
     planned(home, "alpha")
     (home.root / "artifacts").mkdir()

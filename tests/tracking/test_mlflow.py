@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mlflow.entities import ViewType
 
 from sweeper.credentials import redacted
-from sweeper.errors import TrackingError, UnknownSweepError
+from sweeper.errors import DamagedError, TrackingError, UnknownSweepError
 from sweeper.measurements import MEASUREMENTS
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.tracking.mlflow.client import SWEEP, artifact_location, connect
@@ -407,6 +407,68 @@ def test_lost_front_artifact_is_replaced_by_the_next_version(opened, uri, tmp_pa
     resumed.open(FACTS)
     assert resumed.record_front(a_front(a_trial(0))).version == 2
     assert MlflowReader(uri, "small").fronts()[0].version == 2
+
+
+def test_whole_front_in_the_place_of_another_one_is_refused_and_mended(opened, uri, tmp_path):
+    one, other = (a_front(a_trial(n, accuracy=accuracy)) for n, accuracy in enumerate((0.5, 0.75)))
+    opened.record_front(one)
+    (file,) = tmp_path.rglob("v0001.parquet")
+    file.write_bytes(replace(other, version=1).to_parquet_bytes())
+    with pytest.raises(DamagedError, match=r"fronts/digits-10/v0001.parquet of sweep 'small' is not as it was written"):
+        MlflowReader(uri, "small").fronts()
+    resumed = MlflowRecorder(uri)
+    resumed.open(FACTS)
+    assert resumed.record_front(one).version == 2
+    assert MlflowReader(uri, "small").fronts()[0].same_content(one)
+
+
+@pytest.mark.parametrize("text", ['{"version": 1, "pa', "5", "[]", "{}", '{"version": "1", "path": 2}', None])
+def test_torn_mark_of_a_front_is_named_and_mended(opened, uri, text):
+    front = opened.record_front(a_front(a_trial(0)))
+    opened.close("FINISHED")
+    name, run_id = "sweeper.front.digits-10", parent_of(uri).info.run_id
+    client = connect(uri)
+    client.set_tag(run_id, name, text) if text is not None else client.delete_tag(run_id, name)
+    with pytest.raises(TrackingError, match=rf"the tag {name} of the MLflow run {run_id} .*`sweeper mirror small`"):
+        MlflowReader(uri, "small").fronts()
+    resumed = MlflowRecorder(uri)
+    resumed.open(FACTS)
+    assert resumed.record_front(front).version == 2
+    assert MlflowReader(uri, "small").fronts()[0].same_content(front)
+
+
+def test_trials_that_were_stored_and_are_not_listed_any_more_are_missed(opened, uri):
+    opened.record(a_trial(0))
+    opened.record_front(a_front(a_trial(0)))
+    before = parent_of(uri).data.tags["sweeper.trials"]
+    opened.record(a_trial(1))
+    opened.close("FINISHED")
+    assert MlflowReader(uri, "small").trials().table.num_rows == 2
+    connect(uri).set_tag(parent_of(uri).info.run_id, "sweeper.trials", before)
+    with pytest.raises(TrackingError, match=r"the tag sweeper.trials .*`sweeper mirror small`"):
+        MlflowReader(uri, "small").trials()
+
+
+def test_thorough_mirror_stores_files_again_that_are_others(uri, tmp_path):
+    trial, files = a_trial(0), {"network": b"network", "probes": b"probes"}
+
+    def mirror(**options):
+        recorder = MlflowRecorder(uri, None, lambda _: files["network"], lambda _: files["probes"], **options)
+        recorder.open(FACTS)
+        recorder.record(trial)
+        recorder.record_front(a_front(trial))
+        recorder.close("FINISHED")
+        return {path.parent.name: path.read_bytes() for path in tmp_path.rglob(f"{trial.key}.*")}
+
+    whole = mirror()
+    assert whole == {"networks": b"network", "probes": b"probes"}
+    for path in tmp_path.rglob(f"{trial.key}.*"):
+        path.write_bytes(b"damaged")
+    assert set(mirror().values()) == {b"damaged"}
+    assert mirror(is_thorough=True) == whole
+    for path in tmp_path.rglob(f"{trial.key}.*"):
+        path.unlink()
+    assert mirror(is_thorough=True) == whole
 
 
 def refuse(*_, **__):
