@@ -17,6 +17,8 @@ _GOOD, _BAD = ("right", "accepted", "refused"), ("wrong", "traceback", "no sente
 def damage() -> str:
     """Return how often a damaged home was answered from, refused and misunderstood, by what was damaged."""
     record = _read("damage.json")
+    if record is None:
+        return "No whole run has been recorded yet."
     tried: dict[str, dict[str, int]] = dict(record["tried"])
     mended = {name: tried.pop(name) for name in list(tried) if name.startswith("mending")}
     rows = [[name, str(counts["kinds"]), *_counted(counts)] for name, counts in tried.items()]
@@ -35,6 +37,8 @@ def damage() -> str:
 def hostile_input() -> str:
     """Return how specs, network files and conditions from strangers were taken."""
     record = _read("input.json")
+    if record is None:
+        return "No whole run has been recorded yet."
     rows = [[name, str(sum(counts.values())), *_counted(counts)] for name, counts in record["tried"].items()]
     head = ["given", "tried", "right or accepted", "refused in words", "wrong", "tracebacks"]
     return "\n\n".join([table(head, rows), _measured(record)])
@@ -62,6 +66,7 @@ def _measured(record: dict[str, Any]) -> str:
     )
 
 
-def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+def _read(name: str) -> dict[str, Any] | None:
+    file = FOLDER / name
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     return found
