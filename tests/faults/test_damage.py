@@ -223,7 +223,7 @@ MIRRORED = [
 
 def _unnumbered(answer):
     """Return an answer without the number of the front, which is another one where a front was stored again."""
-    without = re.compile(rb"front version \d+|v000\d|\"version\": ?\d+")
+    without = re.compile(rb"[Ff]ront version \d+|v000\d|\"version\": ?\d+")
     return replace(answer, out=without.sub(b"", answer.out), file=answer.file and without.sub(b"", answer.file))
 
 
