@@ -462,7 +462,8 @@ def test_sweep_that_was_killed_says_so_and_keeps_every_promise_once_resumed(tmp_
     swept = Swept(tmp_path)
     broken = swept.broken()
     assert broken[DRIVEN][0].startswith("4 × running, but nobody drives the sweep (`sweeper resume smoke`): ")
-    assert broken.keys() == {DRIVEN, MIRRORED}
+    # A thread tags the members of a front once it is stored, which the kill need not wait for.
+    assert broken.keys() - {FRONTS} == {DRIVEN, MIRRORED}
     assert broken[MIRRORED] == [
         "1 × the sweep's run is RUNNING, but should be KILLED (`sweeper mirror smoke`): smoke",
     ]
