@@ -439,7 +439,7 @@ def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experi
         return None
     its = called_so.tags.get(SWEEP)
     if its == sweep and called_so.lifecycle_stage != "deleted":  # it was made since it was looked for
-        return called_so
+        return cast("Experiment", called_so)
     whose = f"is that of sweep '{its}'" if its else "was not made by sweeper"
     raise TrackingError(
         f"the MLflow experiment '{sweep}' in {redacted(uri)} {whose}. "
