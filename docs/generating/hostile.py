@@ -24,7 +24,7 @@ def damage() -> str:
     total = [sum(int(row[column]) for row in rows) for column in range(1, len(rows[0]))]
     rows.append(["in all", *map(str, total)])
     lines = [
-        f"{kinds} kinds of damage, each met by {record['questions']} questions to {record['commands']} commands:",
+        f"{kinds} kinds of damage, met by {record['questions']} questions to {record['commands']} commands:",
         table(["damaged", "kinds", "right", "refused in words", "wrong or silent", "tracebacks"], rows),
         *(_of_mending(counts) for counts in mended.values()),
         _measured(record),
