@@ -53,7 +53,7 @@ NOT_KEPT = "(not kept: it carries a password)"
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
 #: What stands in the folder of a sweep that was planned to the end, beside its ledger.
-_LEFT = ("tracking.txt", "networks", "checkpoints")
+_LEFT = ("tracking.txt", "networks/*.safetensors", "checkpoints/*.pt")
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -115,8 +115,8 @@ class Home:
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
             planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
-            once = {path.parent.name for name in _LEFT for path in self.root.glob(f"*/{name}")} - planned
-            return sorted(planned | {name for name in once if self.sweep(name).has_lost_ledger})
+            once = {path.relative_to(self.root).parts[0] for name in _LEFT for path in self.root.glob(f"*/{name}")}
+            return sorted(planned | {name for name in once - planned if self.sweep(name).has_lost_ledger})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
@@ -214,7 +214,7 @@ class SweepFolder:
     def has_lost_ledger(self) -> bool:
         """Whether a sweep was planned here, as what is left of it says, and its ledger is gone."""
         is_known = self.is_planned or self.has_shared_ledger
-        return not is_known and any((self.path / name).exists() for name in _LEFT)
+        return not is_known and any(any(self.path.glob(name)) for name in _LEFT)
 
     def require_ledger(self) -> None:
         """Check that the ledger of a sweep that was planned here is not gone.

@@ -598,7 +598,7 @@ def test_sweep_of_which_earlier_versions_made_a_second_experiment_is_the_one_of_
     mirrored_twice(uri)
     client = connect(uri)
     client.rename_experiment(experiments(uri)["small"], "former")
-    client.create_experiment("small", tags={SWEEP: "small"})
+    client.create_experiment("small", str(tmp_path / "artifacts" / "small"), tags={SWEEP: "small"})
     MlflowRecorder(uri).open(FACTS)
     assert len(all_runs(uri, "small")) == 1
 
