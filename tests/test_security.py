@@ -131,7 +131,7 @@ def test_front_whose_stored_path_leads_elsewhere_is_not_read(path, empty_databas
     experiment = client.create_experiment("x", artifact_location=f"file://{tmp_path}/artifacts/a/b")
     run = client.create_run(experiment)
     with pytest.raises((TrackingError, QueryError)) as raised:
-        download_front(client, run.info.run_id, path)
+        download_front(client, run, "digits-10", {"path": path, "version": 1, "points": 1})
     assert "hush" not in str(raised.value)
 
 
