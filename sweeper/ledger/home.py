@@ -52,8 +52,8 @@ NOT_KEPT = "(not kept: it carries a password)"
 #: those of earlier versions; a user may keep other files here.
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
-#: What stands in the folder of a sweep that was planned to the end, beside its ledger: a note, and folders.
-_NOTED, _FOLDERS = "tracking.txt", ("networks", "checkpoints")
+#: What stands in the folder of a sweep that was planned to the end, beside its ledger.
+_LEFT = ("tracking.txt", "networks/*.safetensors", "checkpoints/*.pt")
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -115,8 +115,10 @@ class Home:
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
             planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
-            once = {path.parent.name for name in (_NOTED, *_FOLDERS) for path in self.root.glob(f"*/{name}")} - planned
-            return sorted(planned | {name for name in once if self.sweep(name).has_lost_ledger})
+            others = (
+                {path.name for path in self.root.iterdir() if path.is_dir()} - planned if self.root.is_dir() else set()
+            )
+            return sorted(planned | {name for name in others if self.sweep(name).has_lost_ledger})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
@@ -214,8 +216,7 @@ class SweepFolder:
     def has_lost_ledger(self) -> bool:
         """Whether a sweep was planned here, as what is left of it says, and its ledger is gone."""
         is_known = self.is_planned or self.has_shared_ledger
-        has_files = (self.path / _NOTED).exists() or any((self.path / name).is_dir() for name in _FOLDERS)
-        return not is_known and has_files
+        return not is_known and any(any(self.path.glob(name)) for name in _LEFT)
 
     def require_ledger(self) -> None:
         """Check that the ledger of a sweep that was planned here is not gone.

@@ -193,13 +193,14 @@ def make_ground(folder, empty_database):
         loaded = load_spec(folder / f"{name}.yaml")
         Sweep(name, ground.home).run(loaded, executor=InlineExecutor(), work=train_population)
     reader = MlflowReader(f"sqlite:///{ground.home / 'mlflow.db'}", SMALL)
-    fronts = {key for front in reader.fronts() for key in front.table["key"].to_pylist()}
-    (front,) = reader.fronts(TASKS[0])
-    members = {row for front in reader.fronts() for row in front.table["key"].to_pylist()}
-    weak = [key for key in reader.trials().table["key"].to_pylist() if key not in set(reader.networks().keys)]
-    ground.keys = {"KEY": sorted(front.table["key"].to_pylist())[0], "WEAK": sorted(weak)[0], "TASK": TASKS[0],
-                   "AWAY": str(folder / "away"), "HOME": str(ground.home)}  # fmt: skip
-    assert members == fronts
+    stored, trials = reader.networks().keys, reader.trials().table["key"].to_pylist()
+    ground.keys = {
+        "KEY": stored[0],  # whose files are damaged
+        "WEAK": min(key for key in trials if key not in stored),
+        "TASK": TASKS[0],
+        "AWAY": str(folder / "away"),
+        "HOME": str(ground.home),
+    }
     return ground
 
 

@@ -249,9 +249,10 @@ def run_of(home, name="small"):
 
 
 def one_of(home, name, below, pattern, number=0):
-    """Return a file of a sweep: of its artifacts, or of its own folder."""
+    """Return a file of a sweep: of its artifacts, or of its own folder; of trials those that are stored come first."""
     root = run_of(home, name) if below == "artifacts" else home / name
-    return sorted(root.glob(pattern))[number]
+    stored = {file.stem for file in run_of(home, name).glob("networks/*")}
+    return sorted(root.glob(pattern), key=lambda file: (file.stem not in stored, file))[number]
 
 
 #: What may happen to any file.

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from sweeper.limits import read_limits
+from tests.faults.measured import measured_on
 from tests.faults.schedule import PLANS, SEED, Tale
 
 #: What is counted, beside what was tried.
@@ -52,22 +48,9 @@ class Record:
         """Return it as JSON."""
         found = {
             "seed": self.seed,
-            "date": datetime.now(UTC).date().isoformat(),
-            "processor": processor(),
-            "processors": read_limits().workers,
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in _PACKAGES},
+            **measured_on(_PACKAGES),
             "sweeps": self._tales,
         }
         # A strike a line: who compares two runs sees which one came to what.
         text = json.dumps(found, indent=1, ensure_ascii=False)
         return re.sub(r"\{\n +\"target\".*?\}", lambda one: re.sub(r"\s*\n\s*", " ", one[0]), text, flags=re.S) + "\n"
-
-
-def processor() -> str:
-    """Return the name of the processor, with what tells apart those of one name."""
-    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    its = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = its.get("flags", "").split()
-    widest = next((name for name in ("avx512f", "avx2", "avx") if name in flags), platform.machine())
-    return f"{its.get('model name', platform.machine())} (family {its.get('cpu family', '?')}, {widest})"

@@ -594,11 +594,11 @@ def test_experiment_that_is_called_as_another_sweep_is_refused_with_its_own_name
         MlflowRecorder(uri).open(replace(FACTS, name="next"))
 
 
-def test_sweep_of_which_earlier_versions_made_a_second_experiment_is_the_one_of_its_name(uri):
+def test_sweep_of_which_earlier_versions_made_a_second_experiment_is_the_one_of_its_name(uri, tmp_path):
     mirrored_twice(uri)
     client = connect(uri)
     client.rename_experiment(experiments(uri)["small"], "former")
-    client.create_experiment("small", tags={SWEEP: "small"})
+    client.create_experiment("small", str(tmp_path / "artifacts" / "small"), tags={SWEEP: "small"})
     MlflowRecorder(uri).open(FACTS)
     assert len(all_runs(uri, "small")) == 1
 
