@@ -78,7 +78,7 @@ class Decoder:
         except Image.DecompressionBombError as error:
             raise TaskError(_too_large(where, None)) from error
         except Exception as error:  # what damage raises is up to each format: ValueError, SyntaxError, struct.error, …
-            raise TaskError(f"{where} is no readable image: {_reason(error)}") from error
+            raise TaskError(f"{where} is no readable image: {_reason(error)}. Remove it, or restore it.") from error
 
     def _plain(self, image: Image.Image, kind: str, where: str, done: list[str]) -> Image.Image:
         """Return an image as grey or RGB of 8 bits."""
