@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.ledger.damage import database_problem, read_only, understood
-from sweeper.ledger.rows import require_shape
+from sweeper.ledger.rows import STATES, require_shape
 
 #: The version of Optuna's tables that is read here, and written in `optuna_tables`.
 KNOWN_TABLES = "v3.2.0.a"
@@ -120,7 +120,7 @@ class SqliteStudies:
             return [
                 SqliteTrial(
                     number,
-                    SqliteState(state),
+                    _state(number, state),
                     [_value(*its) for its in values[trial_id]] if trial_id in values else None,
                     _time(started),
                     _time(ended),
@@ -162,6 +162,12 @@ def _by_trial(rows: Iterable[Sequence[Any]]) -> dict[int, list[Sequence[Any]]]:
     for trial_id, *rest in rows:
         found.setdefault(trial_id, []).append(rest)
     return found
+
+
+def _state(number: int, name: str) -> SqliteState:
+    if name not in STATES:
+        raise ValueError(f"the state of row {number} is {name!r}")
+    return SqliteState(name)
 
 
 def _value(value: float | None, kind: str) -> float:

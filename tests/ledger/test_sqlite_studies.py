@@ -147,3 +147,11 @@ def test_reading_goes_on_while_a_driver_writes(planned):
         assert reader.counts().running == len(first.keys)
         driver.release([first])
         assert reader.counts().running == 0
+
+
+def test_state_that_nobody_knows_is_damage_and_no_row(planned):
+    with closing(sqlite3.connect(planned.path / "ledger.db")) as database, database:
+        database.execute("UPDATE trials SET state = 'ENDED' WHERE number = 1")
+    for read in (LedgerReader.counts, LedgerReader.records, LedgerReader.rows):
+        with closing(read_ledger(planned)) as ledger, pytest.raises(HomeError, match="state of row 1 is 'ENDED'"):
+            read(ledger)
