@@ -131,7 +131,7 @@ def test_front_whose_stored_path_leads_elsewhere_is_not_read(path, empty_databas
     experiment = client.create_experiment("x", artifact_location=f"file://{tmp_path}/artifacts/a/b")
     run = client.create_run(experiment)
     with pytest.raises((TrackingError, QueryError)) as raised:
-        download_front(client, run, "digits-10", {"path": path, "version": 1, "points": 1})
+        download_front(client, client.get_run(run.info.run_id), "digits", {"path": path, "version": 1})
     assert "hush" not in str(raised.value)
 
 
@@ -217,7 +217,8 @@ SENTENCES = {
     "Report a hole": ADVICE,
     "| whoever may start jobs": ADVICE,
     "| whoever may write to the storage": f"{_SECURITY}::test_nothing_that_is_read_is_run",
-    "| whoever sends you a spec": f"{_SECURITY}::test_no_spec_names_a_sweep_that_leads_out_of_the_home",
+    "| whoever sends you a report": "tests/cli/test_steps.py::test_what_a_network_file_names_is_neither_run_nor_fetched",
+    "| whoever sends you a spec": "tests/spec/test_images.py::test_function_is_not_run_by_reading_a_spec",
     "| whoever may look at": f"{_SUBMIT}::test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere",
     "A Ray cluster runs the code": ADVICE,
     "So:": ADVICE,
@@ -240,6 +241,8 @@ SENTENCES = {
     "MLflow without `--auth`": f"{_RECIPE}::test_address_beyond_this_machine_needs_a_login_or_a_word",
     "**Names**": f"{_SECURITY}::test_no_name_leads_out_of_the_home",
     "The files that a spec names": f"{_SECURITY}::test_files_that_a_spec_names_are_read_as_images_alone_and_stay_as_they_are",
+    "**Images** are decoded": "tests/model/test_decoding.py::test_formats_that_run_programs_of_others_are_not_read",
+    "CIFAR's files,": "tests/model/test_sources.py::test_pickle_that_would_run_something_is_refused_and_not_run",
     "**Checkpoints** are read": f"{_SECURITY}::test_checkpoint_that_would_run_something_is_refused_and_not_run",
     "**networks** are safetensors": f"{_NETWORKS}::test_file_cut_off_anywhere_is_refused",
     "**Reports** are one file": "tests/results/test_report.py::test_only_the_scripts_of_the_page_may_run",

@@ -115,10 +115,8 @@ class Home:
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
             planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
-            others = (
-                {path.name for path in self.root.iterdir() if path.is_dir()} - planned if self.root.is_dir() else set()
-            )
-            return sorted(planned | {name for name in others if self.sweep(name).has_lost_ledger})
+            folders = {path.name for path in self.root.glob("*") if path.is_dir()}
+            return sorted(planned | {name for name in folders - planned if self.sweep(name).has_lost_ledger})
         except OSError as error:
             raise HomeError(f"the home {self.root} cannot be read: {error.strerror}") from error
 
