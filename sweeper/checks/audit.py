@@ -358,7 +358,7 @@ def networks(evidence: Evidence) -> _Broken:
             broken["the network of another trial"].append(key)
         elif description.get("measurement") != record.measurement or description.get("setting") != record.setting:
             broken["a network with another setting or measurement than the ledger's"].append(key)
-        if evidence.spec.probes:
+        if evidence.spec.beside.probes:
             _look_at_probes(evidence.folder.probes(key), key, broken)
     if not evidence.driver:
         broken["a torn file that was left behind"] = [path.name for path in evidence.folder.leftovers()]

@@ -168,6 +168,7 @@ class Driver:
         self.say("")
         # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
         members = [self._records[key] for key in population.keys if key in population.open]
+        beside = self._spec.beside
         return Job(
             key=population.key,
             task=population.task,
@@ -176,11 +177,11 @@ class Driver:
             wanted=tuple(key in population.open for key in population.keys),
             checkpoint=self._folder.checkpoint(population.key),
             networks=tuple(self._folder.network(key) for key in population.keys),
-            probes=self._spec.probed,
-            probe_files=tuple(self._folder.probes(key) for key in population.keys) if self._spec.probes else (),
-            probe_images=self._spec.probe_images,
-            lesions=self._spec.lesions,
-            complexity=self._spec.complexity,
+            probes=beside.probes,
+            probe_files=tuple(self._folder.probes(key) for key in population.keys) if beside.probes else (),
+            probe_images=beside.probe_images,
+            lesions=beside.lesions,
+            complexity=beside.complexity,
             lease=self._handed_out(population),
             stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
             until=self._rungs.next_rung(members),

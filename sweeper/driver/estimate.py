@@ -12,7 +12,7 @@ from sweeper.driver.needs import population_size
 from sweeper.execution.contention import Others, others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
-from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
+from sweeper.spec import LoadedSpec, Setting, SweepSpec
 from sweeper.training import forecast
 
 #: Kinds of populations whose speed is measured, and populations of each that are looked at; others are taken for the
@@ -59,7 +59,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     spec = loaded.spec
     tasks = forecast.check(spec.corners())
     size = population_size(spec, workers, forecast.memory_budget(tasks))
-    side_by_side = size if spec.searches_pressures_only else min(size, spec.replicates)
+    side_by_side = size if spec.trains_side_by_side else min(size, spec.replicates)
     settings = spec.settings() if spec.search is None else _searched_settings(spec)
     populations = form_populations(settings, side_by_side)
     largest = populations if spec.search is None else form_populations(_largest_settings(spec), side_by_side)
@@ -71,7 +71,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     took = dict[str, float]()
     for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
         probed = _spread(those, _LOOKED_AT)
-        seconds = forecast.seconds([one.settings for one in probed], spec.shown, min(busy, processors))
+        seconds = forecast.seconds([one.settings for one in probed], spec.beside.shown, min(busy, processors))
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)
@@ -79,10 +79,10 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     for population in populations:
         ends[ends.index(min(ends))] += took.get(population.key, mean)
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
-    grows = spec.lattice.window is WindowKind.AUTO
+    grows = spec.grows
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
     example_bytes = max(task.example_bytes for task in tasks.values())
-    cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
+    cells = {task: sum(s.task_label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
         search=_searched(spec),
@@ -120,7 +120,7 @@ def _searched_settings(spec: SweepSpec) -> list[Setting]:
         for _ in range(spec.search.trials if spec.search else 1):
             drawn = spec.proposed(cell, {name: given.at(chance.random()) for name, given in spec.searched.items()})
             found += [drawn.model_copy(update={"seed": seed}) for seed in spec.seeds]
-    return sorted(found, key=lambda setting: (setting.task.label, setting.group_key))
+    return sorted(found, key=lambda setting: (setting.task_label, setting.group_key))
 
 
 def _largest_settings(spec: SweepSpec) -> list[Setting]:

@@ -11,7 +11,7 @@ from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
 from sweeper.limits import read_limits
-from sweeper.spec import SweepSpec, WindowKind
+from sweeper.spec import SweepSpec
 from sweeper.training import forecast
 from sweeper.training.forecast import MemoryBudget, TaskFacts
 
@@ -112,13 +112,9 @@ def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gp
             "Say it with placement.memory_mib, or use a smaller placement.population."
         )
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
-    grown = count * max(task.network_bytes for task in tasks.values()) if _grows(spec) else 0
+    grown = count * max(task.network_bytes for task in tasks.values()) if spec.grows else 0
     needed = (1 + _MARGIN) * answers[-1]["memory_bytes"] + grown + _RAY_BYTES + has_gpu * _CUDA_BYTES
     return -int(-needed // _STEP_BYTES) * _STEP_BYTES
-
-
-def _grows(spec: SweepSpec) -> bool:
-    return spec.lattice.window is WindowKind.AUTO
 
 
 def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
@@ -162,7 +158,7 @@ def largest_group(spec: SweepSpec) -> int:
     """Return how many trials could be trained side by side, if there were room."""
     if spec.search is None:
         return max(Counter(setting.group_key for setting in spec.settings()).values())
-    if not spec.searches_pressures_only:
+    if not spec.trains_side_by_side:
         return spec.replicates
     # A sampler learns between populations: with fewer than so many rounds a search is a random one.
     return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)

@@ -43,7 +43,7 @@ from sweeper.measurements import Objective
 from sweeper.rules import FACT, RULES
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
-from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
+from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 #: A running trial's `heard_ms` is written at most this often.
@@ -183,7 +183,7 @@ class Ledger(LedgerReader):
             first: dict[str, Setting] = {}
             for record in self.records(task):
                 seeds.setdefault(record.setting_key, set()).add(record.seed)
-                first.setdefault(record.setting_key, Setting.from_flat(record.setting))
+                first.setdefault(record.setting_key, setting_of(record.setting))
             missing += [
                 setting.model_copy(update={"seed": seed})
                 for key, setting in first.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sweeper.spec import LoadedSpec, SweepSpec
+from sweeper.spec import LoadedSpec, SweepSpec, spec_from_json
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,6 @@ class Revision:
         Raises:
             SpecError: If the spec in it is none.
         """
-        spec = SweepSpec.from_json(values["spec"])
+        spec = spec_from_json(values["spec"])
         loaded = LoadedSpec(spec, values["text"], Path(values["path"]))
         return cls(loaded, values["population_size"], values["facts"])

@@ -12,7 +12,7 @@ from sweeper.errors import SpecError
 from sweeper.ledger.populations import Population
 from sweeper.measurements import Objective
 from sweeper.rules import RULES, rules_in
-from sweeper.spec import Setting, keys_of
+from sweeper.spec import keys_of, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 #: What we call the states of Optuna's trials, by its own names.
@@ -97,7 +97,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     setting, rules = plan["setting"], rules_in(plan)
     if rules == RULES:
-        Setting.from_flat(setting)  # refuses what is damaged; what is of other rules is taken at its word
+        setting_of(setting)  # refuses what is damaged; what is of other rules is taken at its word
     return TrialRecord(
         key=plan["key"],
         sweep=sweep,
@@ -199,7 +199,7 @@ def population_of(key: str, task: str, trials: Sequence[StoredTrial]) -> Populat
         key=key,
         task=task,
         keys=keys,
-        settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
+        settings=tuple(setting_of(trial.user_attrs["plan"]["setting"]) for trial in trials),
         numbers=tuple(trial.number for trial in trials),
         open={k for k, trial in zip(keys, trials, strict=True) if not state_of(trial).is_finished},
         interrupted={

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sweeper.errors import SpecError
+from sweeper.spec.kinds import kind_of
 from sweeper.spec.problems import problems_of, spec_error
 from sweeper.spec.sense import sense_problems
 from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
@@ -59,11 +60,12 @@ def load_spec(
     document = {"name": name_like(path.stem), **yaml_source.data}
     if name is not None:
         document["name"] = name
+    kind = kind_of(document)
     try:
         context = {"folder": folder or meant_from, "is_elsewhere": is_elsewhere}
-        spec = SweepSpec.model_validate(document, context=context)
+        spec = kind.model_validate(document, context=context)
     except ValidationError as error:
-        raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error
+        raise spec_error(problems_of(error, kind), yaml_source.origin, yaml_source.line_of) from error
     if name is None and "name" not in yaml_source.data and spec.name != path.stem:
         raise SpecError(
             f"a sweep is called as its file where that has no line `name:`, but no sweep can be called {path.stem!r} "

@@ -11,7 +11,7 @@ from sweeper import model
 from sweeper.errors import QueryError, SpecError
 from sweeper.model import probing, stimuli
 from sweeper.model.lesions import named_parts
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.inputs import load_task
 from sweeper.training.network_file import labels_of
 
@@ -128,7 +128,7 @@ def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
     """Return the test images of a network's task, in words and as they are, loaded as its training did."""
     way_out = "Name other labelled images with --images FILE."
     try:
-        setting = Setting.from_flat(network.description["setting"])
+        setting = LatticeSetting.from_flat(network.description["setting"])
         task = load_task(setting.task)
     except (SpecError, KeyError, AttributeError) as error:
         raise QueryError(

@@ -23,7 +23,7 @@ from sweeper.model.compute import gpu_problem, use_threads
 from sweeper.provenance import software
 from sweeper.rules import FACT, RULES
 from sweeper.sealed import sealed
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.checkpoints import Checkpoints
 from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_superseded, unshared
 from sweeper.training.handed_out import SupersededError as SupersededError
@@ -96,7 +96,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     checkpoints = Checkpoints(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
     # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
-    settings = [Setting.from_flat(setting) for setting in job.settings]
+    settings = [LatticeSetting.from_flat(setting) for setting in job.settings]
     wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
     def on_epoch(epoch: model.Epoch) -> None:
@@ -219,7 +219,7 @@ def _probed(
 
 
 def _beside(
-    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: Setting
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: LatticeSetting
 ) -> list[model.Trained]:
     """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
     found = list(trained)
