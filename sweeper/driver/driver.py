@@ -87,7 +87,9 @@ class Driver:
         recorder: Recorder,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
+        given: Callable[[Job], Job] = lambda job: job,
     ) -> None:
+        self._given = given
         self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
         self.observe, self.should_stop = observe, should_stop
         self._spec: SweepSpec = ledger.spec
@@ -169,7 +171,7 @@ class Driver:
         # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
         members = [self._records[key] for key in population.keys if key in population.open]
         beside = self._spec.beside
-        return Job(
+        job = Job(
             key=population.key,
             task=population.task,
             keys=population.keys,
@@ -187,6 +189,7 @@ class Driver:
             until=self._rungs.next_rung(members),
             time_limit_s=self._spec.placement.time_limit_s,
         )
+        return self._given(job)
 
     def _handed_out(self, population: Population) -> Lease | None:
         """Write down that a population is handed out now, so that whoever had it before stops."""

@@ -11,7 +11,7 @@ from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
 from sweeper.limits import read_limits
-from sweeper.spec import SweepSpec
+from sweeper.spec import LatticeSweep, SweepSpec
 from sweeper.training import forecast
 from sweeper.training.forecast import MemoryBudget, TaskFacts
 
@@ -51,7 +51,7 @@ class Needs:
 
 
 def needs(
-    spec: SweepSpec,
+    spec: LatticeSweep,
     tasks: Mapping[str, TaskFacts],
     machines: Machines | None,
     workers: int | None = None,
@@ -71,7 +71,7 @@ def needs(
         SpecError: If a population does not fit in memory.
     """
     here = machines or Machines([this_machine()])
-    request = _asked(spec, here)
+    request = asked_of(spec, here)
     here.refuse_what_never_fits(request)
     most = workers or max(here.at_once(request), 1)
     size = planned or population_size(spec, most, _memory_budget(tasks, here, request, workers))
@@ -82,7 +82,7 @@ def needs(
     return Needs(size, request, here.at_once(request))
 
 
-def _asked(spec: SweepSpec, here: Machines) -> Request:
+def asked_of(spec: SweepSpec, here: Machines) -> Request:
     """Return what the spec asks for; memory that is to be measured is not yet in it."""
     placement = spec.placement
     gpus = float(here.has_usable_gpu) if placement.gpus == "auto" else placement.gpus
@@ -100,7 +100,7 @@ def _memory_budget(
     return replace(budget, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
 
 
-def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
+def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
     """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
     heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
     members = [heaviest.model_copy(update={"seed": spec.seed + number}).flat() for number in range(count)]
@@ -117,7 +117,7 @@ def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gp
     return -int(-needed // _STEP_BYTES) * _STEP_BYTES
 
 
-def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
+def population_size(spec: LatticeSweep, workers: int, budget: MemoryBudget) -> int:
     """Return how many networks to train side by side.
 
     `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
@@ -154,7 +154,7 @@ def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
     return max(1, min(most, fitting, -(-largest // workers)))
 
 
-def largest_group(spec: SweepSpec) -> int:
+def largest_group(spec: LatticeSweep) -> int:
     """Return how many trials could be trained side by side, if there were room."""
     if spec.search is None:
         return max(Counter(setting.group_key for setting in spec.settings()).values())

@@ -37,6 +37,7 @@ class Revision:
             "path": str(self.loaded.path),
             "population_size": self.population_size,
             "facts": dict(self.facts),
+            **({"folder": self.loaded.folder} if self.loaded.folder else {}),
         }
 
     @classmethod
@@ -47,5 +48,5 @@ class Revision:
             SpecError: If the spec in it is none.
         """
         spec = spec_from_json(values["spec"])
-        loaded = LoadedSpec(spec, values["text"], Path(values["path"]))
+        loaded = LoadedSpec(spec, values["text"], Path(values["path"]), values.get("folder", ""))
         return cls(loaded, values["population_size"], values["facts"])

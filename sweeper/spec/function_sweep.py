@@ -150,7 +150,7 @@ class FunctionSweep(SweepSpec):
     def _cells(self) -> list[FunctionSetting]:
         return self._product({name: given.extremes[:1] for name, given in self.searched.items()})
 
-    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[FunctionSetting]:  # type: ignore[override]
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[FunctionSetting]:
         given = {**self.axes, **searched}
         ordered = [*self.task_axes, *(name for name in given if name not in self.task_axes)]
         fixed = {name: one.default for name, one in self.arguments.items() if one.default is not None}

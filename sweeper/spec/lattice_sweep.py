@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -146,7 +146,23 @@ class LatticeSweep(SweepSpec):
         owner = OWNER_OF[name]
         return name if owner == PRESSURES else f"{owner}.{name}"
 
-    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[LatticeSetting]:  # type: ignore[override]  # a caller only reads it
+    def settings(self) -> list[LatticeSetting]:
+        """Return every setting of the grid once; see `SweepSpec.settings`."""
+        return cast(list[LatticeSetting], super().settings())
+
+    def cells(self) -> list[LatticeSetting]:
+        """Return the first setting of each cell of the grid, with the first seed."""
+        return cast(list[LatticeSetting], super().cells())
+
+    def proposed_lattice(self, cell: LatticeSetting, values: Mapping[str, Scalar]) -> LatticeSetting:
+        """Return the setting of a cell with these values of what is searched."""
+        return cast(LatticeSetting, self.proposed(cell, values))
+
+    def corners(self) -> list[LatticeSetting]:
+        """Return the settings at the ends of everything that is varied or searched; see `SweepSpec.corners`."""
+        return cast(list[LatticeSetting], super().corners())
+
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[LatticeSetting]:
         variants = [list(self._variants(owner, searched)) for owner in OWNERS]
         return [
             LatticeSetting(task=task, lattice=lattice, training=training, seed=self.seed, **dict(pressures))

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -247,7 +247,7 @@ class SweepSpec(Frozen):
         cells = math.prod(map(len, self.axes.values()))
         return cells * (self.search.trials if self.search else 1) * self.replicates
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> Sequence[Setting]:
         """Return every setting of the grid once: the product of the axes and the replicates.
 
         Settings of one task are adjacent, within it those of one population group, and within
@@ -256,19 +256,19 @@ class SweepSpec(Frozen):
         """
         return [cell.model_copy(update={"seed": seed}) for cell in self.cells() for seed in self.seeds]
 
-    def cells(self) -> list[Setting]:
+    def cells(self) -> Sequence[Setting]:
         """Return the first setting of each cell of the grid, with the first seed."""
         lowest = {name: given.extremes[:1] for name, given in self.searched.items()}
         return self._product(lowest)
 
-    def corners(self) -> list[Setting]:
+    def corners(self) -> Sequence[Setting]:
         """Return the settings at the ends of everything that is varied or searched, with the first seed.
 
         What fits these fits every setting in between.
         """
         return self._product({name: given.extremes for name, given in self.searched.items()})
 
-    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[Setting]:
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> Sequence[Setting]:
         """Return every combination of the axes and these values, with the first seed."""
         raise NotImplementedError
 
