@@ -34,7 +34,6 @@ from sweeper.ledger.rows import (
     is_waiting,
     outcome_of,
     population_of,
-    record_of,
     row_key,
     state_of,
 )
@@ -122,6 +121,7 @@ class Ledger(LedgerReader):
                 revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
+            self.__dict__.pop("_own_units", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
                 new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
@@ -334,7 +334,7 @@ class Ledger(LedgerReader):
                 if not state_of(before[number]).is_finished
             ]
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
-        records = [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers]
+        records = [self._record(task, after.get(number, before[number])) for number in numbers]
         population.open -= ended.keys()
         population.stopped |= {record.key for record in records if record.state is State.PRUNED}
         return records
@@ -352,7 +352,7 @@ class Ledger(LedgerReader):
                 if str(epoch) not in trial.user_attrs.get("rungs", {})
             ]
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
-        return [record_of(self.sweep, task, after.get(trial.number, trial)) for trial in before]
+        return [self._record(task, after.get(trial.number, trial)) for trial in before]
 
     def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
         """Note that a population failed as a whole, and return how to try its open members again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from sweeper.errors import UnknownSweepError
 from sweeper.ledger.again import newest
@@ -94,7 +95,13 @@ class LedgerReader:
 
     def _record(self, task: str, trial: StoredTrial) -> TrialRecord:
         with understood(self.sweep, f"row {trial.number} of task {task!r}"):
-            return record_of(self.sweep, task, trial)
+            return record_of(self.sweep, task, trial, self._own_units)
+
+    @cached_property
+    def _own_units(self) -> Mapping[str, str] | None:
+        """Units of what a user's own function measures; they never change, as specs that do are refused."""
+        planned = self.planned_spec
+        return planned.spec.own_units if planned else None
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""
@@ -104,5 +111,7 @@ class LedgerReader:
     def rows(self) -> list[Row]:
         """Return every row as it stands, also those that nothing else would show, such as former attempts."""
         return [
-            row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
+            row_of(self.sweep, task, trial, self._own_units)
+            for task in self._studies.tasks
+            for trial in self._studies.all_trials(task)
         ]

@@ -90,8 +90,14 @@ def state_of(trial: StoredTrial) -> State:
     return STATES[trial.state.name]
 
 
-def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
-    """Return what a row says."""
+def record_of(sweep: str, task: str, trial: StoredTrial, own_units: Mapping[str, str] | None = None) -> TrialRecord:
+    """Return what a row says.
+
+    Args:
+        sweep, task: Which row it is of.
+        trial: The row.
+        own_units: Of a user's own function: units of what it measures.
+    """
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
     # An outcome counts once the row is finished: both are written together.
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
@@ -120,6 +126,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial) -> TrialRecord:
         note=plan.get("note", {}),
         rungs={int(epoch): measured for epoch, measured in trial.user_attrs.get("rungs", {}).items()},
         retries=claim.get("retries", {}),
+        own_units=own_units,
     )
 
 
@@ -148,12 +155,12 @@ class Row:
         return str(self.plan.get("key") or f"row {self.number} of {self.task}")
 
 
-def row_of(sweep: str, task: str, trial: StoredTrial) -> Row:
+def row_of(sweep: str, task: str, trial: StoredTrial, own_units: Mapping[str, str] | None = None) -> Row:
     """Return a row as it stands."""
     attributes = [trial.user_attrs.get(name) for name in ("plan", "claim", "ended")]
     plan, claim, ended = (found if isinstance(found, dict) else {} for found in attributes)
     try:
-        record = record_of(sweep, task, trial)
+        record = record_of(sweep, task, trial, own_units)
     except (SpecError, KeyError, TypeError, ValueError, AttributeError):
         record = None
     values = None if trial.values is None else tuple(trial.values)

@@ -143,6 +143,11 @@ class FunctionSweep(SweepSpec):
                 )
         return self
 
+    @property
+    def own_units(self) -> Mapping[str, str] | None:
+        """Units of what the function measures, by name."""
+        return self.measures
+
     def place_of(self, name: str) -> str:
         """Return the name of a parameter in a flat setting."""
         return f"{ARGUMENT}{name}"

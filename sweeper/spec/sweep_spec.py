@@ -227,6 +227,11 @@ class SweepSpec(Frozen):
         return Beside()
 
     @property
+    def own_units(self) -> Mapping[str, str] | None:
+        """Units of what a user's own function measures, by name; None for lattices, whose measurements we know."""
+        return None
+
+    @property
     def grows(self) -> bool:
         """Whether what is trained grows, so that it may take more in the end than in the beginning."""
         return False

@@ -227,7 +227,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 <h3>The front, {sheet.counted(front.table.num_rows, "network")}</h3>
 <div class="scroll">{_front_table(front)}</div>
 {fewer}
-<p class="soft">{escape(sheet.LEGEND)}</p>
+<p class="soft">{escape(" ".join(sheet.legend(front.own_units)))}</p>
 </section>"""
 
 
@@ -237,7 +237,8 @@ def _figure(task: str, one: style.Picture) -> str:
 
 def _front_table(front: Front) -> str:
     rows = front.table.to_pylist()
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
+    own = front.own_units
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own), front.objectives, own)
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
     heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []
