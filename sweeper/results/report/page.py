@@ -22,6 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import own_units_in
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
@@ -154,7 +155,9 @@ def _head(sweep: SweepTables, fronts: Sequence[Front]) -> str:
         f"<div><dt>{_words(kind)}</dt><dd>{outcomes[kind]:,}</dd></div>" for kind in Outcome if outcomes[kind]
     )
     rows = "".join(_summary_row(sweep, front) for front in fronts)
-    goals = ", ".join(f"{o.goal} {o.name} ({columns.unit(o.name)})" for o in sweep.objectives)
+    own = own_units_in(sweep.records)
+    units = {o.name: columns.unit(o.name) if own is None else own.get(o.name, "") for o in sweep.objectives}
+    goals = ", ".join(f"{o.goal} {o.name} ({units[o.name]})" for o in sweep.objectives)
     description = escape(str(sweep.spec.get("description") or ""))
     return f"""<header>
 <button id="theme" type="button">Dark colours</button>
