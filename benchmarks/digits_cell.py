@@ -18,7 +18,7 @@ import numpy as np
 from sweeper.analysis.pareto import hypervolume
 from sweeper.job import Job, Progress
 from sweeper.measurements import Goal, Objective
-from sweeper.spec import SweepSpec
+from sweeper.spec import LatticeSweep
 from sweeper.training.train import train_population
 from sweeper.trial import Outcome
 
@@ -38,10 +38,10 @@ POPULATION = 8
 Pressures = tuple[float, ...]
 
 
-def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> SweepSpec:
+def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> LatticeSweep:
     """Return a sweep of the cell: ten digits in the quickstart's window; unless said otherwise the dense grid."""
     grid = {pressure: {"values": list(nodes)} for pressure, nodes in zip(RANGES, axes(), strict=True)}
-    return SweepSpec.model_validate({
+    return LatticeSweep.model_validate({
         "name": name,
         "seed": seed,
         "task": {"data": "digits"},

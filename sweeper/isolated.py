@@ -23,6 +23,8 @@ PENDING = "pending"
 _ANSWERED_BY = {
     "torch": "sweeper.training.probe",
     "population": "sweeper.training.probe",
+    "function": "sweeper.training.own_probe",
+    "epoch": "sweeper.training.own_probe",
     "imports": "sweeper.checks.probe",
     "browser": "sweeper.checks.probe",
     "cluster": "sweeper.checks.probe",
@@ -35,8 +37,8 @@ def ask(
     """Ask in a process of its own.
 
     Args:
-        question: `["imports", PACKAGE, …]`, `["torch"]`, `["browser"]`, `["cluster", "HOST:PORT"]`, or
-            `["population"]`, which reads settings as JSON.
+        question: `["imports", PACKAGE, …]`, `["torch"]`, `["browser"]`, `["cluster", "HOST:PORT"]`, `["population"]`,
+            which reads settings as JSON, `["function"]`, which reads where it is, or `["epoch"]`, which reads a job.
         timeout_s: When to give up.
         environment: Takes the place of variables of this process.
         given: What is too long for a command; the process reads it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Job:
         until: Epochs after which to pause, with every member measured; None trains to the end.
         time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
         device: What to train on, in torch's words; its worker knows what it was given.
+        own_folder: Where the user's own function is looked for; empty where it is installed, or none is called.
+        measures: Units of what that function may report, by name.
+        cpus: What the job was given of them.
     """
 
     key: str
@@ -61,6 +64,9 @@ class Job:
     until: int | None = None
     time_limit_s: float | None = None
     device: str = "cpu"
+    own_folder: str = ""
+    measures: Mapping[str, str] = field(default_factory=dict)
+    cpus: float = 1.0
 
     @property
     def wanted_keys(self) -> tuple[str, ...]:

@@ -63,15 +63,15 @@ def own_version() -> str:
     return _version(_OWN)
 
 
-def sweep_facts(data_hashes: Mapping[str, str]) -> dict[str, str]:
+def sweep_facts(own: Mapping[str, str]) -> dict[str, str]:
     """Return short texts by name.
 
     Args:
-        data_hashes: Hash of the images of each task, by label.
+        own: Hashes of what the sweep trains on, or trains, by name.
     """
     facts = {f"version.{name}": number for name, number in software().items()}
     facts["platform"] = platform.platform()
-    facts |= {f"data.{label}": digest for label, digest in data_hashes.items()}
+    facts |= own
     revision = revision_of_code()
     return facts | ({"git.revision": revision} if revision else {})
 

@@ -84,6 +84,7 @@ class TrialRecord:
         note: What a sampler noted when it proposed the setting; empty in a plain grid.
         rungs: By epoch: the measurement with which the trial reached that rung.
         retries: How often it was tried again, by what had happened to it.
+        own_units: Of a user's own function: units of all that it measures, by name. None for a lattice.
     """
 
     key: str
@@ -107,3 +108,4 @@ class TrialRecord:
     note: Mapping[str, Any] = field(default_factory=dict)
     rungs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
+    own_units: Mapping[str, str] | None = None

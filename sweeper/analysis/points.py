@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -18,14 +18,38 @@ from sweeper.trial import State, TrialRecord
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
 
 
-def axis_column(name: str) -> str:
+#: Marks the column of what a user's own function measures, and holds its unit.
+_OWN_UNIT = b"own_unit"
+
+
+def axis_column(name: str, own_units: Mapping[str, str] | None = None) -> str:
     """Return the column, and the MLflow metric, that holds an axis.
 
     An axis named like a measurement or a fixed column is written as `setting.<name>`, so that
     what was chosen is never mistaken for what was measured.
+
+    Args:
+        name: Of the axis.
+        own_units: Of a user's own function: units of what it measures, by name.
     """
-    taken = name in MEASUREMENTS or name in WALLS or name in _FIXED_COLUMNS
-    return f"setting.{name}" if taken else name
+    measured = name in MEASUREMENTS or name in WALLS if own_units is None else name in own_units
+    return f"setting.{name}" if measured or name in _FIXED_COLUMNS else name
+
+
+def own_units_of(table: pa.Table) -> dict[str, str] | None:
+    """Return the units of what a user's own function measured, of a table of its points or trials; None of others."""
+    marked = [field for field in table.schema if _OWN_UNIT in (field.metadata or {})]
+    return {field.name: field.metadata[_OWN_UNIT].decode() for field in marked} or None
+
+
+def own_field(name: str, unit: str) -> pa.Field:
+    """Return the column of what a user's own function measures."""
+    return pa.field(name, pa.float64(), metadata={_OWN_UNIT: unit.encode()})
+
+
+def own_units_in(records: Iterable[TrialRecord]) -> Mapping[str, str] | None:
+    """Return the units of what a user's own function measured, where trials are of one."""
+    return next((record.own_units for record in records if record.own_units is not None), None)
 
 
 def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> pa.Table:
@@ -49,6 +73,7 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     points = [sorted(group, key=lambda r: (r.seed, r.number, r.key)) for group in groups.values()]
     points.sort(key=lambda group: (group[0].task, min(r.number for r in group), group[0].key))
 
+    own_units = own_units_in(record for group in points for record in group)
     axes = list(dict.fromkeys(axis for group in points for axis in group[0].axes))
     columns: dict[str, pa.Array] = {
         "key": pa.array([group[0].key for group in points], pa.string()),
@@ -57,7 +82,9 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         "replicates": pa.array([len(group) for group in points], pa.int64()),
     }
     for axis in axes:
-        columns[axis_column(axis)] = axis_values([group[0].axes.get(axis) for group in points])
+        columns[axis_column(axis, own_units)] = axis_values([group[0].axes.get(axis) for group in points])
+    if own_units is not None:
+        return _with_own(columns, points, own_units, objectives)
     # An objective that this version does not measure is one of a later version: what that measured is kept.
     for name in dict.fromkeys([*MEASUREMENTS, *probe_names(records), *(objective.name for objective in objectives)]):
         columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
@@ -71,6 +98,25 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
     )
     return pa.table(columns)
+
+
+def _with_own(
+    columns: Mapping[str, pa.Array],
+    points: Sequence[Sequence[TrialRecord]],
+    own_units: Mapping[str, str],
+    objectives: Sequence[Objective],
+) -> pa.Table:
+    """Return points with what a user's own function measured, and the spread of the objectives."""
+    fields = [pa.field(name, values.type) for name, values in columns.items()]
+    fields += [own_field(name, unit) for name, unit in own_units.items()]
+    arrays = [
+        *columns.values(),
+        *(pa.array([_mean(group, name) for group in points], pa.float64()) for name in own_units),
+    ]
+    for objective in objectives:
+        fields.append(pa.field(f"{objective.name}_sd", pa.float64()))
+        arrays.append(pa.array([_standard_deviation(group, objective.name) for group in points], pa.float64()))
+    return pa.table(arrays, schema=pa.schema(fields))
 
 
 def probe_names(records: Iterable[TrialRecord]) -> list[str]:
@@ -116,8 +162,10 @@ def completed(table: pa.Table) -> pa.Table:
     """Return a stored table of points or trials with every column that this version knows of what is measured.
 
     What was not measured when it was stored is null. What this version does not know stays where it is: a later one
-    measured it.
+    measured it. What a user's own function measured is complete as it is.
     """
+    if own_units_of(table) is not None:
+        return table
     kinds = {**dict.fromkeys(MEASUREMENTS, pa.float64()), **dict.fromkeys(WALLS, pa.bool_())}
     for names in (MEASUREMENTS, WALLS):
         known = [at for at, name in enumerate(table.column_names) if name in names]

@@ -34,6 +34,11 @@ LEGEND = (
 )
 
 
+def legend(own_units: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Return what columns of a front mean, as far as that is not the user's own affair."""
+    return (LEGEND,) if own_units is None else ()
+
+
 @dataclass(frozen=True)
 class Field:
     """One column of a sheet: the title, its unit, and a text a row.
@@ -95,7 +100,10 @@ def number(name: str, value: float | None, sd: float | None = None) -> str:
 
 
 def fields(
-    rows: Sequence[Mapping[str, Any]], names: Iterable[str], objectives: Sequence[Objective] = ()
+    rows: Sequence[Mapping[str, Any]],
+    names: Iterable[str],
+    objectives: Sequence[Objective] = (),
+    own_units: Mapping[str, str] | None = None,
 ) -> tuple[Field, ...]:
     """Return columns as people read them.
 
@@ -103,6 +111,7 @@ def fields(
         rows: Rows of a table.
         names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
         objectives: Whose directions are shown.
+        own_units: Of a user's own function: units of what it measures.
     """
     goals = {objective.name: objective.goal for objective in objectives}
     found = []
@@ -110,26 +119,42 @@ def fields(
         if name == "wall":
             found.append(Field("wall", tuple(_wall(row) for row in rows)))
         elif not rows or any(name in row for row in rows):
-            cells = tuple(_cell(name, row) for row in rows)
+            is_own = own_units is not None and name in own_units
+            cells = tuple(_own_cell(name, row) if is_own else _cell(name, row) for row in rows)
             is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
-            found.append(Field(title(name), cells, unit(name), goals.get(name), is_number))
+            unit_of = unit(name) if own_units is None else own_units.get(name.removesuffix("_sd"), "")
+            found.append(Field(title(name), cells, unit_of, goals.get(name), is_number))
     return tuple(found)
 
 
 def front_names(
-    rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], *, with_axes: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    objectives: Sequence[Objective],
+    own_units: Mapping[str, str] | None = None,
+    *,
+    with_axes: bool = False,
 ) -> list[str]:
     """Return which columns of a front people read.
 
     Args:
         rows: Rows of the front.
         objectives: What it is over.
+        own_units: Of a user's own function: units of what it measures.
         with_axes: Also what made each network: the axes of the sweep in which its rows differ.
     """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
+    if own_units is not None:
+        made = [name for name in _made(rows, own_units) if len({row[name] for row in rows}) > 1 or len(rows) == 1]
+        return [*own_units, *(made if with_axes else []), *seeds, "key"]
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     axes = _axes_in(rows) if with_axes else []
     return [*USUAL, *(o.name for o in objectives), *tested, *axes, *seeds, "channels_per_layer", "wall", "key"]
+
+
+def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
+    """Return the columns of what a user's own function was called with."""
+    others = {*("key", "keys", "task", "replicates"), *own_units, *(f"{name}_sd" for name in own_units)}
+    return [name for name in rows[0] if name not in others] if rows else []
 
 
 def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -184,6 +209,14 @@ def _cell(name: str, row: Mapping[str, Any]) -> str:
     if name == "channels_per_layer" and not value:
         return "none"
     return value_text(name, last_line(value or "") if name == "reason" else value)
+
+
+def _own_cell(name: str, row: Mapping[str, Any]) -> str:
+    """Return what a user's own function measured, in four digits."""
+    value, sd = row.get(name), row.get(f"{name}_sd")
+    if value is None:
+        return "-"
+    return f"{value:.4g}" + (f" ±{sd:.2g}" if sd is not None else "")
 
 
 def _is_number(value: object) -> bool:

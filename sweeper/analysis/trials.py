@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from sweeper.analysis.formats import read_parquet
-from sweeper.analysis.points import axis_column, axis_values, completed, concatenated, probe_names
+from sweeper.analysis.points import (
+    axis_column,
+    axis_values,
+    completed,
+    concatenated,
+    own_field,
+    own_units_in,
+    own_units_of,
+    probe_names,
+)
 from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.sealed import sealed
@@ -65,9 +74,16 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
         columns[name] = pa.array([_word(getattr(row, name)) for row in rows], pa.string())
     for name in _NUMBERS:
         columns[name] = pa.array([getattr(row, name) for row in rows], pa.int64())
-    axes = {axis_column(axis): axis for row in rows for axis in row.axes}
+    own_units = own_units_in(rows)
+    axes = {axis_column(axis, own_units): axis for row in rows for axis in row.axes}
     for column, axis in axes.items():
         columns[column] = axis_values([row.axes.get(axis) for row in rows])
+    facts = {"sweeper": json.dumps({"format": TRIALS_FORMAT, "axes": axes})}
+    if own_units is not None:
+        schema = [pa.field(name, values.type) for name, values in columns.items()]
+        schema += [own_field(name, unit) for name, unit in own_units.items()]
+        arrays = [pa.array([row.measurement.get(name) for row in rows], pa.float64()) for name in own_units]
+        return pa.table([*columns.values(), *arrays], schema=pa.schema(schema, facts))
     for name in (*MEASUREMENTS, *probe_names(rows)):
         columns[name] = pa.array([row.measurement.get(name) for row in rows], pa.float64())
     for wall in WALLS:
@@ -77,12 +93,12 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
     columns["channels_per_layer"] = pa.array(
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
     )
-    return pa.table(columns).replace_schema_metadata({"sweeper": json.dumps({"format": TRIALS_FORMAT, "axes": axes})})
+    return pa.table(columns).replace_schema_metadata(facts)
 
 
 def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
     """Return the trials of a table, without setting, curve and notes, which it does not hold."""
-    axes, measured = axes_of(table), measured_columns(table)
+    axes, measured, own_units = axes_of(table), measured_columns(table), own_units_of(table)
     return [
         TrialRecord(
             key=row["key"],
@@ -99,9 +115,10 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
             outcome=Outcome(row["outcome"]) if row["outcome"] else None,
             reason=row["reason"],
             measurement={name: float(row[name]) for name in measured if row[name] is not None},
-            details={} if row["channels_per_layer"] is None else {"channels_per_layer": row["channels_per_layer"]},
+            details={"channels_per_layer": row["channels_per_layer"]} if row.get("channels_per_layer") else {},
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
+            own_units=own_units,
         )
         for row in table.to_pylist()
     ]
@@ -114,6 +131,8 @@ def axes_of(table: pa.Table) -> dict[str, str]:
 
 def measured_columns(table: pa.Table) -> list[str]:
     """Return which columns of a trials' table were measured; one that this version does not know is of a later one."""
+    if (own_units := own_units_of(table)) is not None:
+        return list(own_units)
     others = {*_WORDS, *_NUMBERS, *axes_of(table)}
     unknown = [
         field.name
@@ -154,7 +173,8 @@ def from_parquet_bytes(data: bytes) -> pa.Table:
             f"these trials have format {facts['format']}, but this sweeper reads formats up to {TRIALS_FORMAT}. "
             "Update sweeper, or store them again with `sweeper mirror` from this version."
         )
-    if missing := [name for name in (*_WORDS, *_NUMBERS, "channels_per_layer") if name not in table.column_names]:
+    of_lattices = () if own_units_of(table) is not None else ("channels_per_layer",)
+    if missing := [name for name in (*_WORDS, *_NUMBERS, *of_lattices) if name not in table.column_names]:
         raise QueryError(
             f"the stored trials lack {', '.join(missing)}. Store them again with `sweeper mirror` from this version."
         )

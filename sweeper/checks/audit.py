@@ -99,10 +99,17 @@ def audit(folder: SweepFolder, tracking_uri: str) -> list[Guarantee]:
         _of_mirror("no trial ran or was mirrored twice: one run in MLflow, equal to the ledger", once, evidence),
         _of_mirror("MLflow holds every finished trial, and the run of the sweep", mirrored, evidence),
         _of_mirror("every stored front is the front of the trials in the ledger", fronts, evidence, is_settled=True),
-        judged("every complete trial has its network, readable and its own", networks(evidence)),
+        *_of_networks(evidence),
         judged("every population that has begun can go on from a checkpoint", checkpoints(evidence)),
         judged("every trial belongs to the population it names", populations(evidence.rows, evidence.former)),
     ]
+
+
+def _of_networks(evidence: Evidence) -> list[Guarantee]:
+    """Return the promise about networks; a user's own function leaves none."""
+    if evidence.spec.own_units is not None:
+        return []
+    return [judged("every complete trial has its network, readable and its own", networks(evidence))]
 
 
 def _of_mirror(
@@ -413,7 +420,7 @@ def networks(evidence: Evidence) -> _Broken:
             broken["the network of another trial"].append(key)
         elif description.get("measurement") != record.measurement or description.get("setting") != record.setting:
             broken["a network with another setting or measurement than the ledger's"].append(key)
-        if evidence.spec.probes:
+        if evidence.spec.beside.probes:
             _look_at_probes(evidence.folder.probes(key), key, broken)
     if not evidence.driver:
         broken["a torn file that was left behind"] = [path.name for path in evidence.folder.leftovers()]

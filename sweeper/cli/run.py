@@ -213,9 +213,12 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
     from sweeper.tracking.mlflow.reader import page_hint
 
     command, page = page_hint(sweep.tracking_uri, summary.name)
-    commands = [f'sweeper pareto {summary.name} --where "accuracy >= 0.9"{elsewhere}', *([command] if command else [])]
+    is_own = any(front.own_units is not None for front in summary.fronts)
+    where = "" if is_own else ' --where "accuracy >= 0.9"'
+    commands = [f"sweeper pareto {summary.name}{where}{elsewhere}", *([command] if command else [])]
     commands += [page, f"sweeper report {summary.name}{elsewhere}"]
-    if keys := [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]:
+    keys = [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]
+    if keys and not is_own:  # a user's own function leaves no network of ours
         # A front is sorted: its last network is the best one in the first objective.
         commands.append(f"sweeper show {keys[0]} -o {keys[0]}.svg{elsewhere}")
     print_commands("\nLook further:", commands)

@@ -88,7 +88,9 @@ class Driver:
         recorder: Recorder,
         observe: Observer = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
+        given: Callable[[Job], Job] = lambda job: job,
     ) -> None:
+        self._given = given
         self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
         self.observe, self.should_stop = observe, should_stop
         self._spec: SweepSpec = ledger.spec
@@ -169,7 +171,8 @@ class Driver:
         self.say("")
         # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
         members = [self._records[key] for key in population.keys if key in population.open]
-        return Job(
+        beside = self._spec.beside
+        job = Job(
             key=population.key,
             task=population.task,
             keys=population.keys,
@@ -177,16 +180,17 @@ class Driver:
             wanted=tuple(key in population.open for key in population.keys),
             checkpoint=self._folder.checkpoint(population.key),
             networks=tuple(self._folder.network(key) for key in population.keys),
-            probes=self._spec.probed,
-            probe_files=tuple(self._folder.probes(key) for key in population.keys) if self._spec.probes else (),
-            probe_images=self._spec.probe_images,
-            lesions=self._spec.lesions,
-            complexity=self._spec.complexity,
+            probes=beside.probes,
+            probe_files=tuple(self._folder.probes(key) for key in population.keys) if beside.probes else (),
+            probe_images=beside.probe_images,
+            lesions=beside.lesions,
+            complexity=beside.complexity,
             lease=self._handed_out(population),
             stopped=tuple(key in population.stopped for key in population.keys) if population.stopped else (),
             until=self._rungs.next_rung(members),
             time_limit_s=self._spec.placement.time_limit_s,
         )
+        return self._given(job)
 
     def _handed_out(self, population: Population) -> Lease | None:
         """Write down that a population is handed out now, so that whoever had it before stops."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweeper.driver.needs import population_size
+from sweeper.driver.subjects import FunctionSubject
 from sweeper.execution.contention import Others, others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
-from sweeper.spec import LoadedSpec, Setting, SweepSpec, WindowKind
+from sweeper.spec import FunctionSweep, LatticeSetting, LatticeSweep, LoadedSpec, SweepSpec
 from sweeper.training import forecast
 from sweeper.training.forecast import TaskFacts
 
@@ -58,15 +59,50 @@ class Estimate:
 
 
 def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
-    """Plan a sweep without writing anything, and probe what it needs."""
-    spec = loaded.spec
+    """Plan a sweep without writing anything, and probe what it needs.
+
+    Raises:
+        SpecError: If it cannot be trained.
+    """
+    if isinstance(loaded.spec, FunctionSweep):
+        return _of_function(loaded, loaded.spec, workers)
+    assert isinstance(loaded.spec, LatticeSweep)
+    return _of_lattices(loaded.spec, workers)
+
+
+def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estimate:
+    """Call the function for one epoch, and take every trial for as long as that one would be."""
+    subject = FunctionSubject(loaded, spec, {})
+    subject.look()
+    first, processors = subject.first, read_limits().workers
+    one_s = float(first["seconds"]) * max(1, int(first["epochs"]))
+    busy, others = min(workers, spec.planned), others_at_work()
+    in_all = -(-spec.planned // busy) * one_s
+    per_task = spec.planned // len(spec.tasks)
+    return Estimate(
+        cells=dict.fromkeys(spec.tasks, per_task),
+        images={},
+        search=_searched(spec),
+        populations=spec.planned,
+        population_size=1,
+        alone_s=in_all * Others(0, 0).slow_down(busy, processors, 0),
+        train_s=in_all * others.slow_down(busy, processors, worker_niceness()),
+        grows=False,
+        ends_early=spec.early_stopping is not None,
+        load=others.load,
+        memory_bytes=busy * int(first["memory_bytes"]),
+        disk_bytes=40_000 * spec.planned,
+    )
+
+
+def _of_lattices(spec: LatticeSweep, workers: int) -> Estimate:
     tasks = forecast.check(spec.corners())
     size = population_size(spec, workers, forecast.memory_budget(tasks))
-    side_by_side = size if spec.searches_pressures_only else min(size, spec.replicates)
+    side_by_side = size if spec.trains_side_by_side else min(size, spec.replicates)
     settings = spec.settings() if spec.search is None else _searched_settings(spec)
     populations = form_populations(settings, side_by_side)
     largest = populations if spec.search is None else form_populations(_largest_settings(spec), side_by_side)
-    probes = {kind: forecast.probe(those[0].settings) for kind, those in _kinds(largest).items()}
+    probes = {kind: forecast.probe(_lattices(those[0])) for kind, those in _kinds(largest).items()}
     checkpoint_bytes = sum(probes[kind].checkpoint_bytes * len(those) for kind, those in _kinds(largest).items())
     processors = read_limits().workers
     busy = min(workers, len(populations))
@@ -74,7 +110,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     took = dict[str, float]()
     for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
         probed = _spread(those, _LOOKED_AT)
-        seconds = forecast.seconds([one.settings for one in probed], spec.shown, min(busy, processors))
+        seconds = forecast.seconds([_lattices(one) for one in probed], spec.beside.shown, min(busy, processors))
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)
@@ -82,10 +118,10 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     for population in populations:
         ends[ends.index(min(ends))] += took.get(population.key, mean)
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
-    grows = spec.lattice.window is WindowKind.AUTO
+    grows = spec.grows
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
     example_bytes = max(task.example_bytes for task in tasks.values())
-    cells = {task: sum(s.task.label == task for s in settings) for task in spec.tasks}
+    cells = {task: sum(s.task_label == task for s in settings) for task in spec.tasks}
     return Estimate(
         cells=cells,
         images=tasks,
@@ -95,13 +131,19 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
         alone_s=max(ends) * Others(0, 0).slow_down(busy, processors, 0),
         train_s=max(ends) * others.slow_down(busy, processors, worker_niceness()),
         grows=grows,
-        ends_early=bool(spec.early_stopping) or any(one.settings[0].training.until == "settled" for one in populations),
+        ends_early=bool(spec.early_stopping)
+        or any(_lattices(one)[0].training.until == "settled" for one in populations),
         load=others.load,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
         # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
         # MLflow keep of a trial, beside the test images that its network's file shows.
         disk_bytes=checkpoint_bytes * 7 // 3 + (40_000 + example_bytes) * len(settings),
     )
+
+
+def _lattices(population: Population) -> Sequence[LatticeSetting]:
+    """Return the settings of a population of lattices."""
+    return [setting for setting in population.settings if isinstance(setting, LatticeSetting)]
 
 
 def _kinds(populations: Sequence[Population]) -> dict[tuple[str, int], list[Population]]:
@@ -117,21 +159,22 @@ def _spread(items: Sequence[Item], most: int) -> Sequence[Item]:
     return items[:: -(-len(items) // most)]
 
 
-def _searched_settings(spec: SweepSpec) -> list[Setting]:
+def _searched_settings(spec: LatticeSweep) -> list[LatticeSetting]:
     """Return as many settings as a search will try, drawn at random from what is searched."""
-    chance, found = random.Random(0), list[Setting]()
+    chance, found = random.Random(0), list[LatticeSetting]()
     for cell in spec.cells():
         for _ in range(spec.search.trials if spec.search else 1):
-            drawn = spec.proposed(cell, {name: given.at(chance.random()) for name, given in spec.searched.items()})
+            values = {name: given.at(chance.random()) for name, given in spec.searched.items()}
+            drawn = spec.proposed_lattice(cell, values)
             found += [drawn.model_copy(update={"seed": seed}) for seed in spec.seeds]
-    return sorted(found, key=lambda setting: (setting.task.label, setting.group_key))
+    return sorted(found, key=lambda setting: (setting.task_label, setting.group_key))
 
 
-def _largest_settings(spec: SweepSpec) -> list[Setting]:
+def _largest_settings(spec: LatticeSweep) -> list[LatticeSetting]:
     """Return as many settings as a search will try, each at the upper ends of what is searched."""
     trials = spec.search.trials if spec.search else 1
     upper = {name: given.extremes[-1] for name, given in spec.searched.items()}
-    largest = [spec.proposed(cell, upper) for cell in spec.cells()]
+    largest = [spec.proposed_lattice(cell, upper) for cell in spec.cells()]
     seeds = [s for _ in range(trials) for s in spec.seeds]
     return [setting.model_copy(update={"seed": seed}) for setting in largest for seed in seeds]
 

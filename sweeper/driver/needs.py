@@ -11,7 +11,7 @@ from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
 from sweeper.limits import read_limits
-from sweeper.spec import SweepSpec, WindowKind
+from sweeper.spec import LatticeSweep, SweepSpec
 from sweeper.training import forecast
 from sweeper.training.forecast import MemoryBudget, TaskFacts
 
@@ -51,7 +51,7 @@ class Needs:
 
 
 def needs(
-    spec: SweepSpec,
+    spec: LatticeSweep,
     tasks: Mapping[str, TaskFacts],
     machines: Machines | None,
     workers: int | None = None,
@@ -71,7 +71,7 @@ def needs(
         SpecError: If a population does not fit in memory.
     """
     here = machines or Machines([this_machine()])
-    request = _asked(spec, here)
+    request = asked_of(spec, here)
     here.refuse_what_never_fits(request)
     most = workers or max(here.at_once(request), 1)
     size = planned or population_size(spec, most, _memory_budget(tasks, here, request, workers))
@@ -82,7 +82,7 @@ def needs(
     return Needs(size, request, here.at_once(request))
 
 
-def _asked(spec: SweepSpec, here: Machines) -> Request:
+def asked_of(spec: SweepSpec, here: Machines) -> Request:
     """Return what the spec asks for; memory that is to be measured is not yet in it."""
     placement = spec.placement
     gpus = float(here.has_usable_gpu) if placement.gpus == "auto" else placement.gpus
@@ -100,7 +100,7 @@ def _memory_budget(
     return replace(budget, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
 
 
-def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
+def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
     """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
     heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
     members = [heaviest.model_copy(update={"seed": spec.seed + number}).flat() for number in range(count)]
@@ -112,16 +112,12 @@ def _measured(spec: SweepSpec, tasks: Mapping[str, TaskFacts], size: int, has_gp
             "Say it with placement.memory_mib, or use a smaller placement.population."
         )
     # A probe sees windows as they begin; those that grow may take all that they are allowed.
-    grown = count * max(task.network_bytes for task in tasks.values()) if _grows(spec) else 0
+    grown = count * max(task.network_bytes for task in tasks.values()) if spec.grows else 0
     needed = (1 + _MARGIN) * answers[-1]["memory_bytes"] + grown + _RAY_BYTES + has_gpu * _CUDA_BYTES
     return -int(-needed // _STEP_BYTES) * _STEP_BYTES
 
 
-def _grows(spec: SweepSpec) -> bool:
-    return spec.lattice.window is WindowKind.AUTO
-
-
-def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
+def population_size(spec: LatticeSweep, workers: int, budget: MemoryBudget) -> int:
     """Return how many networks to train side by side.
 
     `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
@@ -158,11 +154,11 @@ def population_size(spec: SweepSpec, workers: int, budget: MemoryBudget) -> int:
     return max(1, min(most, fitting, -(-largest // workers)))
 
 
-def largest_group(spec: SweepSpec) -> int:
+def largest_group(spec: LatticeSweep) -> int:
     """Return how many trials could be trained side by side, if there were room."""
     if spec.search is None:
         return max(Counter(setting.group_key for setting in spec.settings()).values())
-    if not spec.searches_pressures_only:
+    if not spec.trains_side_by_side:
         return spec.replicates
     # A sampler learns between populations: with fewer than so many rounds a search is a random one.
     return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)

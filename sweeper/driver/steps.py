@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from sweeper import storage
 from sweeper.driver.driver import Driver, Summary
+from sweeper.driver.subjects import Subject
 from sweeper.errors import SpecMismatchError, SweepError, UnknownSweepError
 from sweeper.execution.contract import Executor, Expected, Work
-from sweeper.execution.resources import ONE_CPU, Request, Shared
+from sweeper.execution.resources import ONE_CPU, Request
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import read_ledger
-from sweeper.provenance import software
 from sweeper.rules import earlier_rules
 from sweeper.search.cells import knowledge_for
 from sweeper.search.sampling import Known
@@ -29,7 +29,6 @@ from sweeper.trial import Outcome
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
-    from sweeper.training.forecast import TaskFacts
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,13 @@ class Prepared:
     """What was found before the plan is written.
 
     Attributes:
-        tasks: What is known of each task, by label.
+        facts: What is noted of what is trained: hashes of data or code, by name.
         known: What the sampler is to be told of other sweeps, by cell.
         recorder: Where outcomes are mirrored.
         needs: What populations need.
     """
 
-    tasks: Mapping[str, TaskFacts]
+    facts: Mapping[str, str]
     known: Mapping[str, list[Known]]
     recorder: Recorder
     needs: Needs
@@ -182,38 +181,35 @@ def starting(agreed: Agreement, around: Surroundings, modules: Sequence[str]) ->
     return around.executor.starting(Expected(jobs, agreed.spec.placement.cpus, modules))
 
 
-def look(agreed: Agreement, around: Surroundings, stack: ExitStack) -> Prepared:
-    """Look at storage, images, windows, other sweeps, the mirror and machines: what cannot work is refused now.
+def look(agreed: Agreement, subject: Subject, around: Surroundings, stack: ExitStack) -> Prepared:
+    """Look at storage, what is trained, other sweeps, the mirror and machines: what cannot work is refused now.
 
     Args:
         agreed: What is run.
+        subject: What that trains.
         around: What it is run with.
         stack: Leaves the machines that are joined here, when the run ends.
 
     Raises:
         SweepError: If something is missing or does not fit.
     """
-    from sweeper.training import forecast
-
     if around.folder.has_files_elsewhere:
         storage.check(around.folder.files)
-    tasks = forecast.check(agreed.spec.corners())
+    facts = subject.look()
     known = knowledge(agreed.spec, around.home) if agreed.former is None else {}
     recorder = around.connect()
-    return Prepared(tasks, known, recorder, _needs(agreed.spec, tasks, around, stack))
+    return Prepared(facts, known, recorder, _needs(agreed.spec, subject, around, stack))
 
 
-def _needs(spec: SweepSpec, tasks: Mapping[str, TaskFacts], around: Surroundings, stack: ExitStack) -> Needs:
+def _needs(spec: SweepSpec, subject: Subject, around: Surroundings, stack: ExitStack) -> Needs:
     """Join the machines, where there is anything to train on them, and find out what populations need of them."""
-    from sweeper.driver.needs import Needs, needs
-    from sweeper.training import forecast, train
+    from sweeper.driver.needs import Needs
 
     size = around.ledger.revisions[-1].population_size if around.ledger and around.is_planned(spec) else None
     if size and not around.left:
         return Needs(size, ONE_CPU, 0)
-    shared = Shared(around.folder.files, forecast.files(spec.corners()), software(), (train.__name__,))
-    machines = stack.enter_context(around.executor.joined(shared))
-    return needs(spec, tasks, machines, around.workers, size)
+    machines = stack.enter_context(around.executor.joined(subject.shared(around.folder.files)))
+    return subject.needs(machines, around.workers, size)
 
 
 def knowledge(spec: SweepSpec, home: Home) -> dict[str, list[Known]]:

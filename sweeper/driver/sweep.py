@@ -17,6 +17,7 @@ from sweeper.analysis.formats import read_probes
 from sweeper.driver import steps
 from sweeper.driver.driver import Driver, Observer, Summary
 from sweeper.driver.steps import Agreement, Prepared, Surroundings
+from sweeper.driver.subjects import subject_of
 from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.execution.contract import Executor, Work
 from sweeper.execution.executors import RayExecutor
@@ -31,14 +32,7 @@ from sweeper.provenance import sweep_facts
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
 from sweeper.tracking.trackers import recorder_of
-from sweeper.training.heavy import HEAVY
 from sweeper.trial import Outcome
-
-
-def _training() -> Work:
-    from sweeper.training.train import train_population  # torch: whoever only looks at a sweep does without
-
-    return train_population
 
 
 class Sweep:
@@ -129,7 +123,7 @@ class Sweep:
             recorder: Where outcomes are mirrored; MLflow by default.
             observe: Called after every change.
             should_stop: Asked often; once true, running populations are left at their last checkpoint.
-            work: What trains a population; the model's training by default.
+            work: What works on a job; by default what the spec has trained.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
             again: How trials ended that are tried again, such as `lost` and `failed`; never `complete` or `pruned`.
 
@@ -155,23 +149,24 @@ class Sweep:
                 if repeated:
                     driver.say(_said_again(repeated, {}))
                 return driver.finish()
-            stack.enter_context(steps.starting(agreed, around, () if work else HEAVY))
-            seen = steps.look(agreed, around, stack)
+            subject = subject_of(agreed.loaded, planned.facts if planned else None)
+            stack.enter_context(steps.starting(agreed, around, () if work else subject.modules))
+            seen = steps.look(agreed, subject, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))
             self._plan(ledger, lease, agreed, seen, should_stop)
             tried_again = ledger.try_again(repeated, self._begin_anew)
-            driver = Driver(ledger, self._folder, lease, seen.recorder, observe, should_stop)
+            driver = Driver(ledger, self._folder, lease, seen.recorder, observe, should_stop, subject.given)
             stack.callback(driver.stop)
             self._open(driver, agreed)
             if repeated:
                 driver.say(_said_again(repeated, tried_again))
-            return steps.drive(driver, executor, work or _training(), seen.needs.request)
+            return steps.drive(driver, executor, work or subject.work(), seen.needs.request)
 
     def _plan(
         self, ledger: Ledger, lease: Drive, agreed: Agreement, seen: Prepared, should_stop: Callable[[], bool]
     ) -> None:
         """Write every trial into the ledger that it does not hold yet."""
-        facts = sweep_facts({label: task.fingerprint for label, task in seen.tasks.items()})
+        facts = sweep_facts(seen.facts)
         facts |= self._kept_at(lease, ledger) | {"population": str(seen.needs.population)}
         keep_shared_ledger(self._folder, facts["identity"])
 

@@ -35,7 +35,6 @@ from sweeper.ledger.rows import (
     is_waiting,
     outcome_of,
     population_of,
-    record_of,
     row_key,
     state_of,
 )
@@ -44,7 +43,7 @@ from sweeper.measurements import Objective
 from sweeper.rules import FACT, RULES
 from sweeper.search.cells import cells_of, next_cell, proposals_for
 from sweeper.search.sampling import Known
-from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences
+from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 #: A running trial's `heard_ms` is written at most this often.
@@ -123,7 +122,7 @@ class Ledger(LedgerReader):
                 revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
-            self.__dict__.pop("_objectives", None)
+            self.__dict__.pop("_planned_now", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
                 new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
@@ -185,7 +184,7 @@ class Ledger(LedgerReader):
             first: dict[str, Setting] = {}
             for record in self.records(task):
                 seeds.setdefault(record.setting_key, set()).add(record.seed)
-                first.setdefault(record.setting_key, Setting.from_flat(record.setting))
+                first.setdefault(record.setting_key, setting_of(record.setting))
             missing += [
                 setting.model_copy(update={"seed": seed})
                 for key, setting in first.items()
@@ -369,7 +368,7 @@ class Ledger(LedgerReader):
             after = {trial.number: trial for trial in self._studies.change(task, changes)}
         population.open -= stopped.keys()
         population.stopped |= stopped.keys()
-        return [record_of(self.sweep, task, after.get(number, before[number])) for number in numbers.values()]
+        return [self._record(task, after.get(number, before[number])) for number in numbers.values()]
 
     def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
         """Note that a population failed as a whole, and return how to try its open members again.

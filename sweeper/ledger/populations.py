@@ -59,5 +59,5 @@ def form_populations(settings: Sequence[Setting], size: int) -> list[Population]
         for part in range(parts):
             chosen = members[part * len(members) // parts : (part + 1) * len(members) // parts]
             keys = tuple(setting.key for setting in chosen)
-            populations.append(Population(population_key(keys), chosen[0].task.label, keys, tuple(chosen)))
+            populations.append(Population(population_key(keys), chosen[0].task_label, keys, tuple(chosen)))
     return populations

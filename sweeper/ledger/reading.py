@@ -95,12 +95,13 @@ class LedgerReader:
 
     def _record(self, task: str, trial: StoredTrial) -> TrialRecord:
         with understood(self.sweep, f"row {trial.number} of task {task!r}"):
-            return record_of(self.sweep, task, trial, self._objectives)
+            return record_of(self.sweep, task, trial, self._planned_now)
 
     @cached_property
-    def _objectives(self) -> list[str]:
+    def _planned_now(self) -> SweepSpec | None:
+        """The spec that rows are read by; one with other objectives or units is refused as another sweep."""
         planned = self.planned_spec
-        return [one.name for one in planned.spec.objectives] if planned else []
+        return planned.spec if planned else None
 
     def counts(self) -> Counts:
         """Return how many trials stand where."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sweeper.spec import LoadedSpec, SweepSpec
+from sweeper.spec import LoadedSpec, SweepSpec, spec_from_json
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Revision:
             "path": str(self.loaded.path),
             "population_size": self.population_size,
             "facts": dict(self.facts),
+            **({"folder": self.loaded.folder} if self.loaded.folder else {}),
         }
 
     @classmethod
@@ -46,6 +47,6 @@ class Revision:
         Raises:
             SpecError: If the spec in it is none.
         """
-        spec = SweepSpec.from_json(values["spec"])
-        loaded = LoadedSpec(spec, values["text"], Path(values["path"]))
+        spec = spec_from_json(values["spec"])
+        loaded = LoadedSpec(spec, values["text"], Path(values["path"]), values.get("folder", ""))
         return cls(loaded, values["population_size"], values["facts"])

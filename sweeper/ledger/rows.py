@@ -12,7 +12,7 @@ from sweeper.errors import SpecError
 from sweeper.ledger.populations import Population
 from sweeper.measurements import Objective
 from sweeper.rules import RULES, rules_in
-from sweeper.spec import Setting, keys_of
+from sweeper.spec import SweepSpec, keys_of, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
 #: What we call the states of Optuna's trials, by its own names.
@@ -134,13 +134,13 @@ def _require_agreement(trial: StoredTrial, objectives: Sequence[str]) -> None:
         raise ValueError("its objective values are others than those measured")
 
 
-def record_of(sweep: str, task: str, trial: StoredTrial, objectives: Sequence[str] | None = None) -> TrialRecord:
+def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None = None) -> TrialRecord:
     """Return what a row says.
 
     Args:
         sweep, task: Where it stands.
         trial: The row.
-        objectives: Names of the sweep's objectives: what the row says twice must then be the same. None believes it.
+        spec: What the sweep measures: what the row says twice must then be the same. None believes it.
 
     Raises:
         SpecError, ValueError, KeyError, TypeError, AttributeError: If it says something else than was written.
@@ -151,12 +151,12 @@ def record_of(sweep: str, task: str, trial: StoredTrial, objectives: Sequence[st
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     setting, rules = plan["setting"], rules_in(plan)
     keys = keys_of(setting, rules)
-    if objectives is not None:
-        _require_agreement(trial, objectives)
+    if spec is not None:
+        _require_agreement(trial, [one.name for one in spec.objectives])
         if keys.key != plan["key"]:
             raise ValueError(f"its key {plan['key']} is not that of its setting")
     if rules == RULES:
-        Setting.from_flat(setting)  # refuses what is damaged; what is of other rules is taken at its word
+        setting_of(setting)  # refuses what is damaged; what is of other rules is taken at its word
     return TrialRecord(
         key=plan["key"],
         sweep=sweep,
@@ -179,6 +179,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial, objectives: Sequence[st
         note=plan.get("note", {}),
         rungs={int(epoch): measured for epoch, measured in trial.user_attrs.get("rungs", {}).items()},
         retries=claim.get("retries", {}),
+        own_units=spec.own_units if spec else None,
     )
 
 
@@ -258,7 +259,7 @@ def population_of(key: str, task: str, trials: Sequence[StoredTrial]) -> Populat
         key=key,
         task=task,
         keys=keys,
-        settings=tuple(Setting.from_flat(trial.user_attrs["plan"]["setting"]) for trial in trials),
+        settings=tuple(setting_of(trial.user_attrs["plan"]["setting"]) for trial in trials),
         numbers=tuple(trial.number for trial in trials),
         open={k for k, trial in zip(keys, trials, strict=True) if not state_of(trial).is_finished},
         interrupted={

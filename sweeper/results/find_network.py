@@ -115,6 +115,8 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
         raise NoNetworkError(_incomplete(record))
     trial = f"trial {record.key} of sweep {record.sweep!r}"
     again = "A finished trial never runs again: to train it anew, run its spec under another --name."
+    if record.own_units is not None:
+        raise NoNetworkError(f"{trial} is one of a user's own function, which leaves no network of ours.")
     folder = home.sweep(record.sweep)
     path, location = folder.network_here(record.key), folder.network(record.key)
     problem = network_file.network_problem(path, record.key)

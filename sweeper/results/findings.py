@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from sweeper.analysis.points import own_units_in
 from sweeper.errors import DamagedError, QueryError
 from sweeper.results.sweep_tables import SweepTables
 
@@ -170,6 +171,11 @@ def findings_of(
     from sweeper.analysis.findings.looks import looks_of
     from sweeper.analysis.findings.networks import networks_of
 
+    if own_units_in(sweep.records) is not None:
+        raise QueryError(
+            f"sweep {sweep.name!r} trains a user's own function, and findings are about lattices: their breadth, depth "
+            "and time. Ask a sweep of lattices."
+        )
     wanted = [_known(claim, CLAIMS) for claim in claims] or list(CLAIMS)
     # What cannot be is refused before anything is asked.
     read = [(Path(file).name, _read(Path(file))) for file in human]

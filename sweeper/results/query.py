@@ -86,8 +86,14 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
     return Sheet(
         f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), 'non-dominated network')}{chosen}{met}",
-        sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives),
-        (*origin_notes(front), f"Hypervolume of the whole front: {front.hypervolume:.4g}", sheet.LEGEND),
+        sheet.fields(
+            rows, sheet.front_names(rows, front.objectives, front.own_units), front.objectives, front.own_units
+        ),
+        (
+            *origin_notes(front),
+            f"Hypervolume of the whole front: {front.hypervolume:.4g}",
+            *sheet.legend(front.own_units),
+        ),
         "-".join([front.sweep, front.key, f"v{front.version}"]),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.search.sampling import Known, Proposal, Question, propose
-from sweeper.spec import Setting, SweepSpec, in_full, place_of
+from sweeper.spec import Setting, SweepSpec, in_full
 from sweeper.trial import State, TrialRecord
 
 
@@ -30,7 +30,7 @@ class Cell:
 
 def cells_of(spec: SweepSpec, records: Iterable[TrialRecord]) -> list[Cell]:
     """Return the cells of a search with their trials, in the order of the spec."""
-    cells = {spec.cell_of(first): Cell(spec.cell_of(first), first.task.label, first) for first in spec.cells()}
+    cells = {spec.cell_of(first): Cell(spec.cell_of(first), first.task_label, first) for first in spec.cells()}
     for record in sorted(records, key=lambda record: record.number):
         cell = cells.get(spec.cell_at(record.axes))
         if cell is not None:
@@ -58,7 +58,7 @@ def proposals_for(
     """
     trials = spec.search.trials if spec.search else 0
     # Members of a population share all but their pressures: where more is searched every setting is a population.
-    wanted = math.ceil(population_size / spec.replicates) if spec.searches_pressures_only else 1
+    wanted = math.ceil(population_size / spec.replicates) if spec.trains_side_by_side else 1
     known = [known_of(spec, its) for its in cell.settings.values()]
     question = Question(spec, cell.key, known, warm, repeats=sum(one.note.get("repeats", 0) for one in known))
     proposals = propose(question, min(wanted, trials - len(known)))
@@ -77,7 +77,7 @@ def known_of(spec: SweepSpec, trials: Sequence[TrialRecord]) -> Known:
         state = State.PRUNED if is_pruned else State.FAILED
     first = trials[0]
     setting = in_full(first.setting)
-    values = {name: setting[place_of(name)] for name in spec.searched}
+    values = {name: setting[spec.place_of(name)] for name in spec.searched}
     return Known(values, state, means([record.measurement for record in complete]), first.note)
 
 
@@ -94,11 +94,11 @@ def knowledge_for(spec: SweepSpec, records: Iterable[TrialRecord]) -> dict[str, 
     found: dict[str, list[Known]] = {}
     for first in spec.cells():
         flat = in_full(first.flat())
-        here = {place_of(name): flat[place_of(name)] for name in spec.axes}
+        here = {spec.place_of(name): flat[spec.place_of(name)] for name in spec.axes}
         for trials in groups.values():
             one, its = trials[0], in_full(trials[0].setting)
-            is_here = one.task == first.task.label and all(its.get(n) == value for n, value in here.items())
-            if is_here and all(given.holds(its.get(place_of(n))) for n, given in spec.searched.items()):
+            is_here = one.task == first.task_label and all(its.get(n) == value for n, value in here.items())
+            if is_here and all(given.holds(its.get(spec.place_of(n))) for n, given in spec.searched.items()):
                 found.setdefault(spec.cell_of(first), []).append(known_of(spec, trials))
     return found
 

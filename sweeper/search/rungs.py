@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from sweeper.measurements import Goal, Objective
 from sweeper.search.cells import means
 from sweeper.search.halving import goes_on
-from sweeper.spec import Setting, SweepSpec
+from sweeper.spec import SweepSpec, setting_of
 from sweeper.trial import State, TrialRecord
 
 
@@ -30,7 +30,7 @@ class Rungs:
         going = [record for record in members if not record.state.is_finished]
         if self._rule is None or not going:
             return None
-        rounds = Setting.from_flat(going[0].setting).training.rounds
+        rounds = setting_of(going[0].setting).rounds
         left = [rung for rung in self._rule.rungs(rounds) if any(rung not in record.rungs for record in going)]
         return left[0] if left else None
 

@@ -238,7 +238,7 @@ def _corner(
     has its best anywhere.
     """
     search = question.search
-    if search.sampler not in _LEARNS_FROM_ALL or search.single or not question.spec.searches_pressures_only:
+    if search.sampler not in _LEARNS_FROM_ALL or search.single or not question.spec.trains_side_by_side:
         return None
     ends = [_ends(distribution) for distribution in distributions.values()]
     if math.prod(map(len, ends)) * _CORNERS_SHARE > search.trials:

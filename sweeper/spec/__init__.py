@@ -18,13 +18,18 @@ from sweeper.spec.choices import (
     TimeSelection,
     WindowKind,
 )
+from sweeper.spec.function_setting import FunctionSetting
+from sweeper.spec.function_sweep import FunctionSweep
 from sweeper.spec.images import colour_of, sides_of
+from sweeper.spec.kinds import spec_from_json
+from sweeper.spec.lattice_sweep import LatticeSweep
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
 from sweeper.spec.setting import (
     DIGITS,
     ROUND_UPDATES,
+    LatticeSetting,
     LatticeSpec,
     PressuresSpec,
     Scalar,
@@ -35,7 +40,8 @@ from sweeper.spec.setting import (
     keys_of,
     labels_of,
 )
-from sweeper.spec.sweep_spec import SweepSpec, check_name, place_of
+from sweeper.spec.settings import setting_of
+from sweeper.spec.sweep_spec import SweepSpec, check_name
 from sweeper.spec.yaml_source import read_yaml
 
 __all__ = [
@@ -46,7 +52,11 @@ __all__ = [
     "DegradationKind",
     "Distribution",
     "EarlyStopping",
+    "FunctionSetting",
+    "FunctionSweep",
+    "LatticeSetting",
     "LatticeSpec",
+    "LatticeSweep",
     "LoadedSpec",
     "Parameter",
     "PlacementSpec",
@@ -70,10 +80,11 @@ __all__ = [
     "keys_of",
     "labels_of",
     "load_spec",
-    "place_of",
     "placement_changes",
     "read_yaml",
     "refused_differences",
+    "setting_of",
     "shipped_spaces",
     "sides_of",
+    "spec_from_json",
 ]

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from sweeper.errors import SpecError
+from sweeper.isolated import ask
+from sweeper.spec.function_sweep import FunctionSweep
+from sweeper.spec.kinds import kind_of
 from sweeper.spec.problems import problems_of, spec_error
 from sweeper.spec.sense import sense_problems
+from sweeper.spec.setting import FUNCTION, OWN_MEASURES
 from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
 from sweeper.spec.yaml_source import from_mapping, read_yaml
+
+#: An import that takes longer hangs.
+_IMPORT_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
 class LoadedSpec:
-    """A spec and the file it came from."""
+    """A spec and the file it came from.
+
+    Attributes:
+        folder: Where a user's own function is looked for first; empty for a sweep of lattices.
+    """
 
     spec: SweepSpec
     text: str
     path: Path
+    folder: str = ""
 
 
 def load_spec(
@@ -59,11 +73,16 @@ def load_spec(
     document = {"name": name_like(path.stem), **yaml_source.data}
     if name is not None:
         document["name"] = name
+    kind, code = kind_of(document), ""
     try:
         context = {"folder": folder or meant_from, "is_elsewhere": is_elsewhere}
-        spec = SweepSpec.model_validate(document, context=context)
+        if kind is FunctionSweep:
+            code = str(Path(folder or meant_from).resolve())
+            context[OWN_MEASURES] = True
+            document["arguments"] = _arguments(document, code, yaml_source.origin)
+        spec = kind.model_validate(document, context=context)
     except ValidationError as error:
-        raise spec_error(problems_of(error, SweepSpec), yaml_source.origin, yaml_source.line_of) from error
+        raise spec_error(problems_of(error, kind), yaml_source.origin, yaml_source.line_of) from error
     if name is None and "name" not in yaml_source.data and spec.name != path.stem:
         raise SpecError(
             f"a sweep is called as its file where that has no line `name:`, but no sweep can be called {path.stem!r} "
@@ -72,7 +91,35 @@ def load_spec(
         )
     if problems := sense_problems(spec):
         raise spec_error(problems, yaml_source.origin, yaml_source.line_of)
-    return LoadedSpec(spec, yaml_source.text, path)
+    return LoadedSpec(spec, yaml_source.text, path, code)
+
+
+def _arguments(document: Mapping[str, object], folder: str, origin: str) -> dict[str, object]:
+    """Return the arguments of the function that a document names, as its signature says.
+
+    Raises:
+        SpecError: If there is no such function.
+    """
+    if "arguments" in document:
+        raise SpecError(
+            f"'arguments' is not a known key in {origin}: the function's signature says what it takes. Write "
+            "`parameters:` for what it is called with."
+        )
+    source = document[FUNCTION]
+    if not isinstance(source, str):
+        return {}  # refused by the field's own rule
+    asked = json.dumps({"source": source, "folder": folder})
+    answers = ask(["function"], _IMPORT_TIMEOUT_S, given=asked)
+    first = answers[0] if answers else "it said nothing"
+    found: dict[str, Any] = first if isinstance(first, dict) else {"problem": str(first)}
+    if problem := found.get("problem", "" if "arguments" in found else "it said nothing"):
+        where = "" if str(problem).startswith("train ") else f"train names {source!r}, which cannot be asked: "
+        raise SpecError(f"{where}{problem} ({origin}, train)")
+    return {
+        one["name"]: {"kind": one["kind"], "is_required": not one["has_default"]}
+        | ({} if one["default"] is None else {"default": one["default"]})
+        for one in found["arguments"]
+    }
 
 
 def shipped_spaces() -> list[str]:

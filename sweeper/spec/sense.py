@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sweeper.measurements import MEASUREMENTS, Goal
 from sweeper.spec.choices import DegradationKind
+from sweeper.spec.lattice_sweep import LatticeSweep
 from sweeper.spec.parameters import OWNER_OF, PRESSURES
 from sweeper.spec.problems import Loc, Problem, problem
 from sweeper.spec.setting import Scalar
@@ -28,10 +29,12 @@ _FARTHEST_REFERENCE = 1e15
 
 def sense_problems(spec: SweepSpec) -> list[Problem]:
     """Return what makes no sense in a spec whose every value is allowed."""
+    if not isinstance(spec, LatticeSweep):
+        return []
     return [*_of_goals(spec), *_of_bounds(spec), *_of_reference(spec), *_of_rungs(spec), *_of_sizes(spec)]
 
 
-def _of_goals(spec: SweepSpec) -> Iterator[Problem]:
+def _of_goals(spec: LatticeSweep) -> Iterator[Problem]:
     goals: list[tuple[Loc, str, Goal]] = [
         (("objectives", at, "goal"), one.name, one.goal) for at, one in enumerate(spec.objectives)
     ]
@@ -45,7 +48,7 @@ def _of_goals(spec: SweepSpec) -> Iterator[Problem]:
             yield problem(loc, rule, goal if loc[0] == "objectives" else name, f"Write {better}.")
 
 
-def _of_bounds(spec: SweepSpec) -> Iterator[Problem]:
+def _of_bounds(spec: LatticeSweep) -> Iterator[Problem]:
     for at, bound in enumerate(spec.search.subject_to if spec.search is not None else ()):
         one = MEASUREMENTS[bound.name]
         is_never = bound.value > one.most if bound.is_least else bound.value < one.least
@@ -55,7 +58,7 @@ def _of_bounds(spec: SweepSpec) -> Iterator[Problem]:
             yield problem(("search", "subject_to", at), rule, str(bound), "Use another number.")
 
 
-def _of_reference(spec: SweepSpec) -> Iterator[Problem]:
+def _of_reference(spec: LatticeSweep) -> Iterator[Problem]:
     for objective in spec.objectives:
         value, one = spec.reference_point[objective.name], MEASUREMENTS[objective.name]
         loc: Loc = ("reference_point", objective.name)
@@ -70,7 +73,7 @@ def _of_reference(spec: SweepSpec) -> Iterator[Problem]:
             yield problem(loc, rule, value, "Use a number just worse than the worst useful network.")
 
 
-def _of_rungs(spec: SweepSpec) -> Iterator[Problem]:
+def _of_rungs(spec: LatticeSweep) -> Iterator[Problem]:
     rule = spec.early_stopping
     unit = "epochs" if spec.training.updates is None else "updates"
     if rule is None:
@@ -82,7 +85,7 @@ def _of_rungs(spec: SweepSpec) -> Iterator[Problem]:
         yield problem(loc, said, getattr(rule, f"min_{unit}"), "Lower it, or leave `early_stopping` out.")
 
 
-def _of_sizes(spec: SweepSpec) -> Iterator[Problem]:
+def _of_sizes(spec: LatticeSweep) -> Iterator[Problem]:
     for name, (least, most) in _USEFUL.items():
         for loc, value in _given(spec, name):
             if isinstance(value, int | float) and value != 0 and not least <= value <= most:
@@ -95,7 +98,7 @@ def _of_sizes(spec: SweepSpec) -> Iterator[Problem]:
             yield problem(("probes", str(kind)), rule, list(spec.probes[kind]), "Lower them.")
 
 
-def _given(spec: SweepSpec, name: str) -> Iterator[tuple[Loc, Scalar | None]]:
+def _given(spec: LatticeSweep, name: str) -> Iterator[tuple[Loc, Scalar | None]]:
     """Yield every value that a parameter is given, and the ends of its range, with their places."""
     if (given := spec.parameters.get(name)) is None:
         owner = OWNER_OF[name]

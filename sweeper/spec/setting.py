@@ -59,6 +59,10 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+#: In the context of a spec that names its measures itself: it checks what names them.
+OWN_MEASURES = "own_measures"
+
+
 def is_stored(info: ValidationInfo) -> bool:
     """Whether a spec is read that was valid when it was stored: it may name what only other versions measure."""
     return bool((info.context or {}).get("is_stored"))
@@ -83,7 +87,7 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
         rule: What must be, as a message begins.
         info: Of the spec: one that was stored may name what only other versions measure.
     """
-    if is_stored(info):
+    if is_stored(info) or (info.context or {}).get(OWN_MEASURES):
         return name
     if name not in MEASUREMENTS:
         raise broken_rule(rule, nearest(name, DECIDING))
@@ -441,16 +445,16 @@ class PressuresSpec(Frozen):
 #: keys of settings from before are what they were. Whoever reads one of them by name reads the setting `in_full`.
 LEFT_OUT: Mapping[str, Scalar] = {"lattice.connections": str(Connections.ALL)}
 
+#: Where a flat setting of a user's own function names it, and which of its arguments make its tasks.
+FUNCTION, TASK_AXES = "train", "tasks"
+
 #: The sections of a setting, in the order in which a sweep's product is formed.
 SECTIONS: Mapping[str, type[Frozen]] = {"task": TaskSpec, "lattice": LatticeSpec, "training": TrainingSpec}
 
 
-class Setting(PressuresSpec):
-    """One full choice of everything that decides a trial's result."""
+class Setting(Frozen):
+    """One full choice of everything that decides a trial's result: of a lattice, or of a user's own function."""
 
-    task: TaskSpec = TaskSpec()
-    lattice: LatticeSpec = LatticeSpec()
-    training: TrainingSpec = TrainingSpec()
     seed: Seed = 0
 
     @property
@@ -465,8 +469,40 @@ class Setting(PressuresSpec):
 
     @property
     def group_key(self) -> str:
-        """What members of one population must share: task, lattice and training."""
+        """What members of one population must share: of a lattice its task, window and training; of a function all."""
         return keys_of(self.flat()).group_key
+
+    @property
+    def task_label(self) -> str:
+        """The label of its task, which has a front of its own."""
+        raise NotImplementedError
+
+    @property
+    def rounds(self) -> int:
+        """How many parts its training has at most: after each there is a checkpoint and a point of the curve."""
+        raise NotImplementedError
+
+    def flat(self) -> dict[str, Scalar]:
+        """Return the setting as dotted names and plain values; unset fields are left out."""
+        raise NotImplementedError
+
+
+class LatticeSetting(Setting, PressuresSpec):
+    """One full choice of everything that decides what a lattice becomes."""
+
+    task: TaskSpec = TaskSpec()
+    lattice: LatticeSpec = LatticeSpec()
+    training: TrainingSpec = TrainingSpec()
+
+    @property
+    def task_label(self) -> str:
+        """The label of its task, which has a front of its own."""
+        return self.task.label
+
+    @property
+    def rounds(self) -> int:
+        """How many parts its training has; see `TrainingSpec.rounds`."""
+        return self.training.rounds
 
     def flat(self) -> dict[str, Scalar]:
         """Return the setting as dotted names and plain values; unset fields are left out."""
@@ -542,10 +578,13 @@ def keys_of(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> Keys:
         flat: As `Setting.flat` returned it.
         schema: That of its time.
     """
+    if FUNCTION in flat:
+        flat = {name: value for name, value in flat.items() if name != TASK_AXES}
+    key = digest(flat, schema)
     return Keys(
-        digest(flat, schema),
+        key,
         digest({name: value for name, value in flat.items() if name != "seed"}, schema),
-        digest({name: value for name, value in flat.items() if "." in name}, schema),
+        key if FUNCTION in flat else digest({name: value for name, value in flat.items() if "." in name}, schema),
     )
 
 

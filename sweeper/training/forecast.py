@@ -15,7 +15,7 @@ from sweeper.model.checkpoint import save_state
 from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.inputs import growth_of, load_task, local_files, members_of, training_of, window_of
 
 
@@ -58,7 +58,7 @@ class TaskFacts:
         return model.most_bytes(self.image)
 
 
-def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
+def check(settings: Sequence[LatticeSetting]) -> dict[str, TaskFacts]:
     """Load every task and build every window once, so that what cannot work is refused before training starts.
 
     Returns:
@@ -94,7 +94,7 @@ def check(settings: Sequence[Setting]) -> dict[str, TaskFacts]:
     return facts
 
 
-def _network_bytes(setting: Setting, task: model.Task) -> int:
+def _network_bytes(setting: LatticeSetting, task: model.Task) -> int:
     """Return what training a network takes at most, so far as its window says; refuse a window that cannot be."""
     lattice, window = setting.lattice, window_of(setting, task)
     needed = window.training_bytes(min(setting.training.batch_size, len(task.train)))
@@ -144,18 +144,18 @@ def usable_gpus() -> int:
     return len(torch_facts()["devices"])
 
 
-def files(settings: Sequence[Setting]) -> dict[str, int]:
+def files(settings: Sequence[LatticeSetting]) -> dict[str, int]:
     """Return the sizes of the image files that training reads here, by absolute path; those at URIs are everywhere."""
     return {file.path: file.size for task in {one.task for one in settings} for file in local_files(task)}
 
 
-def heaviest(settings: Sequence[Setting]) -> Setting:
+def heaviest(settings: Sequence[LatticeSetting]) -> LatticeSetting:
     """Return the setting whose networks take most to train."""
     groups = {setting.group_key: setting for setting in settings}
     return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
 
 
-def seconds(populations: Sequence[Sequence[Setting]], shown: Callable[[int], int], at_once: int) -> list[float]:
+def seconds(populations: Sequence[Sequence[LatticeSetting]], shown: Callable[[int], int], at_once: int) -> list[float]:
     """Return about how many seconds of a processor the trainings of populations of one kind take on this machine.
 
     Args:
@@ -180,7 +180,7 @@ class Probe:
     checkpoint_bytes: int
 
 
-def probe(settings: Sequence[Setting], batches: int = 3) -> Probe:
+def probe(settings: Sequence[LatticeSetting], batches: int = 3) -> Probe:
     """Train a population on a few batches and measure it.
 
     Args:

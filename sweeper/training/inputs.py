@@ -10,7 +10,7 @@ from sweeper import cache, model, storage
 from sweeper.model.complexity import complexity
 from sweeper.model.places import File, is_uri
 from sweeper.model.sources import files_of
-from sweeper.spec import ROUND_UPDATES, Setting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
+from sweeper.spec import ROUND_UPDATES, LatticeSetting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
 
 #: Where pixels are kept in the user's cache.
 IMAGES = "images"
@@ -70,12 +70,12 @@ def definition_of(task: TaskSpec) -> model.TaskDefinition:
     return model.TaskDefinition(**{**given, **read})
 
 
-def members_of(settings: Sequence[Setting]) -> list[model.Pressures]:
+def members_of(settings: Sequence[LatticeSetting]) -> list[model.Pressures]:
     """Return pressures and seed of each member of a population."""
     return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
 
 
-def training_of(setting: Setting) -> model.TrainingSettings:
+def training_of(setting: LatticeSetting) -> model.TrainingSettings:
     """Return what a population is trained with."""
     given = setting.training.model_dump(mode="json")
     if setting.training.updates is None:
@@ -83,7 +83,7 @@ def training_of(setting: Setting) -> model.TrainingSettings:
     return model.TrainingSettings(epochs=None, round_updates=ROUND_UPDATES, **given)
 
 
-def window_of(setting: Setting, task: model.Task) -> model.Window:
+def window_of(setting: LatticeSetting, task: model.Task) -> model.Window:
     """Return the window that a network begins with."""
     lattice = setting.lattice
     grows = lattice.window is WindowKind.AUTO
@@ -101,7 +101,7 @@ def window_of(setting: Setting, task: model.Task) -> model.Window:
     )
 
 
-def growth_of(setting: Setting) -> model.Growth | None:
+def growth_of(setting: LatticeSetting) -> model.Growth | None:
     """Return how far windows may grow; None where they are given."""
     lattice = setting.lattice
     return model.Growth(lattice.memory_mib * 2**20) if lattice.window is WindowKind.AUTO else None

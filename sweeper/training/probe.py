@@ -8,7 +8,7 @@ import sys
 from sweeper.isolated import answer, serve
 from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import reference_step_ms
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.forecast import probe
 
 
@@ -21,7 +21,7 @@ def torch_build() -> None:
 
 def population() -> None:
     """Read settings, train them side by side for a moment, and say what memory this process took at most."""
-    answer({"memory_bytes": probe([Setting.from_flat(flat) for flat in json.load(sys.stdin)]).memory_bytes})
+    answer({"memory_bytes": probe([LatticeSetting.from_flat(flat) for flat in json.load(sys.stdin)]).memory_bytes})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sweeper.model import probing, stimuli
 from sweeper.model.lesions import named_parts
 from sweeper.model.places import is_uri
 from sweeper.model.sources import is_function
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.inputs import load_task
 from sweeper.training.network_file import labels_of, names_of
 
@@ -130,7 +130,7 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
     return Lesioned(where, len(shown_images), found)
 
 
-def _refuse_what_is_not_a_file(setting: Setting, name: str, way_out: str) -> None:
+def _refuse_what_is_not_a_file(setting: LatticeSetting, name: str, way_out: str) -> None:
     """Refuse to run or to fetch what a network's file names: it may come from a stranger."""
     for place in setting.task.files:
         if is_function(place) or is_uri(place):
@@ -144,7 +144,7 @@ def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
     """Return the test images of a network's task, in words and as they are, loaded as its training did."""
     way_out = "Name other labelled images with --images FILE."
     try:
-        setting = Setting.from_flat(network.description["setting"])
+        setting = LatticeSetting.from_flat(network.description["setting"])
         _refuse_what_is_not_a_file(setting, name, way_out)
         task = load_task(setting.task)
     except (SpecError, KeyError, AttributeError) as error:

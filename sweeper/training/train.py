@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import math
 import platform
 import time
@@ -14,19 +12,21 @@ from typing import Any
 
 from sweeper import model, storage
 from sweeper.imports import import_problem
-from sweeper.job import Job, Lease, Progress
+from sweeper.job import Job, Progress
 
 # By name, so that its files are loaded, and what a machine lacks is known, before anything is trained.
 from sweeper.lesion import lesion_column
 from sweeper.measurements import complexity_name, lesion_name, probe_name
 from sweeper.model import encode, probing, thinking_entries
 from sweeper.model import train as train_networks
-from sweeper.model.compute import gpu_problem, is_out_of_memory, use_threads
+from sweeper.model.compute import gpu_problem, use_threads
 from sweeper.provenance import software
 from sweeper.rules import FACT, RULES
 from sweeper.sealed import sealed
-from sweeper.spec import Setting
+from sweeper.spec import LatticeSetting
 from sweeper.training.checkpoints import Checkpoints
+from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_superseded, unshared
+from sweeper.training.handed_out import SupersededError as SupersededError
 from sweeper.training.inputs import complexity_of, growth_of, load_task, members_of, training_of, window_of
 from sweeper.training.network_file import (
     Described as Described,  # under their own names again: other rooms take them from here
@@ -34,17 +34,6 @@ from sweeper.training.network_file import (
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes
 from sweeper.trial import Ended, Outcome
-
-#: What the system says where a disk, or someone's part of it, is full.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class _GoneError(RuntimeError):
-    """Where a population's files are kept has gone."""
-
-
-class SupersededError(RuntimeError):
-    """The population was handed out again, to somebody else: what this worker does is no longer wanted."""
 
 
 def train_population(
@@ -77,7 +66,7 @@ def train_population(
             "torch and a driver that fit there, take that machine out of the cluster, or set placement.gpus to 0."
         )
         return [Ended(Outcome.FAILED, reason, is_final=True)] * len(job.wanted_keys)
-    if problem := _unshared(job.lease):
+    if problem := unshared(job.lease):
         return [Ended(Outcome.LOST, f"on {platform.node()} {problem}")] * len(job.wanted_keys)
     raised: list[BaseException] = []
 
@@ -92,20 +81,13 @@ def train_population(
         return _train(job, guarded, clock)
     except SupersededError:
         raise
-    except _GoneError as error:
+    except GoneError as error:
         return [Ended(Outcome.LOST, f"on {platform.node()} {error}")] * len(job.wanted_keys)
     except Exception as error:
         if raised or import_problem(error):
             raise
         reason = "".join(traceback.format_exception(error))
-        return [Ended(_kind_of(error), reason)] * len(job.wanted_keys)
-
-
-def _kind_of(error: Exception) -> Outcome:
-    if is_out_of_memory(error):
-        return Outcome.OUT_OF_MEMORY
-    # A full disk is the machine's fault, as a death is: there is a checkpoint to go on from when there is room.
-    return Outcome.LOST if isinstance(error, OSError) and error.errno in _DISK_FULL else Outcome.FAILED
+        return [Ended(kind_of(error), reason)] * len(job.wanted_keys)
 
 
 def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> list[Ended]:
@@ -114,12 +96,12 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     checkpoints = Checkpoints(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
     # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
-    settings = [Setting.from_flat(setting) for setting in job.settings]
+    settings = [LatticeSetting.from_flat(setting) for setting in job.settings]
     wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
     def on_epoch(epoch: model.Epoch) -> None:
         if checkpoints:
-            _refuse_superseded(job.lease)
+            refuse_superseded(job.lease)
             _save(epoch, checkpoints, job.checkpoint, notes)
         limit = settings[0].lattice.memory_mib
         notes.extend(f"{job.keys[m]} stopped growing at {limit} MiB: {size}" for m, size in epoch.full.items())
@@ -152,7 +134,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     if last == rounds:  # what has only paused is no network yet
         trained = _beside(job, wanted, _probed(job, wanted, trained, task, notes), task, settings[0])
     if job.networks and last == rounds:
-        _refuse_superseded(job.lease)
+        refuse_superseded(job.lease)
         _save_networks(job, wanted, trained, task, notes)
     if moved := sorted({", then in ".join(one.recurrences) for one in trained if len(one.recurrences) > 1}):
         notes.append(
@@ -219,12 +201,12 @@ def _probed(
         found[member] = replace(result, measurement={**result.measurement, **means})
         if not job.probe_files:
             continue
-        _refuse_superseded(job.lease)
+        refuse_superseded(job.lease)
         try:
             rows = sealed(probing.described(table, job.keys[member]), "zstd")
             storage.write_bytes(job.probe_files[member], rows)
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if error.errno in DISK_FULL:
                 raise
             failed.append(error)
     if failed:
@@ -237,7 +219,7 @@ def _probed(
 
 
 def _beside(
-    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: Setting
+    job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: LatticeSetting
 ) -> list[model.Trained]:
     """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
     found = list(trained)
@@ -288,7 +270,7 @@ def _save_networks(
         try:
             storage.write_bytes(job.networks[member], encode(result.network, description))
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if error.errno in DISK_FULL:
                 raise
             failed.append(error)
     if failed:
@@ -308,32 +290,3 @@ def _ended(trained: model.Trained, outcome: Outcome | None, time_limit_s: float 
         return Ended(Outcome.TIMED_OUT, reason, trained.measurement, curve=trained.curve)
     details = {"channels_per_layer": trained.channels_per_layer}
     return Ended(outcome, "", trained.measurement, details, trained.curve)
-
-
-def _unshared(lease: Lease | None) -> str:
-    """Return why what is written here would never be seen by the driver: what it has just written is not here."""
-    try:
-        if lease is None or storage.read_bytes(lease.path) is not None:
-            return ""
-    except OSError:
-        return ""  # it cannot be read now; what is written says more
-    return (
-        f"the file {storage.without_credentials(lease.path)}, which the driver has just written, is missing: this "
-        "machine does not share its storage. Name one that every node reaches with --storage"
-    )
-
-
-def _refuse_superseded(lease: Lease | None) -> None:
-    """Stop a worker whose population was handed out again, or whose home has gone, before it writes there."""
-    if lease is None:
-        return
-    try:
-        content = storage.read_bytes(lease.path)
-        if content is None:  # it was there when the training began
-            where = storage.without_credentials(lease.path)
-            raise _GoneError(f"the file {where} is not there any more, and nothing is written where it was")
-        session = json.loads(content).get("session")
-    except (OSError, ValueError, AttributeError):
-        return  # it cannot be read now; asked again after the next epoch
-    if session != lease.session:
-        raise SupersededError(f"session {lease.session} was taken over by {session}")

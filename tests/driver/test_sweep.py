@@ -27,7 +27,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.results.find_network import find_network
-from sweeper.spec import PlacementSpec, Setting, load_spec
+from sweeper.spec import LatticeSetting, PlacementSpec, load_spec
 from sweeper.tracking.live import Stage
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.training.inputs import load_task
@@ -369,7 +369,7 @@ def test_network_of_every_complete_trial_is_there_before_its_outcome_and_is_what
         assert sum(known["step_dist"]) == pytest.approx(1, abs=1e-5)
         assert (known["classes"], len(known["data"])) == (network.window.classes, 16)
         assert {"sweeper", "torch", "python"} <= known["software"].keys()
-        setting = Setting.from_flat(record.setting)
+        setting = LatticeSetting.from_flat(record.setting)
         images = load_task(setting.task).validation
         answer = network.halting(images.pixels)
         is_right = answer.log_probs.argmax(1) == images.labels

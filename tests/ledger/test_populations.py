@@ -14,13 +14,13 @@ from sweeper.errors import SpecError
 from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.populations import form_populations
 from sweeper.measurements import Objective
-from sweeper.spec import LatticeSpec, PlacementSpec, Setting, SweepSpec, TaskSpec, TrainingSpec, load_spec
+from sweeper.spec import LatticeSetting, LatticeSpec, LatticeSweep, PlacementSpec, TaskSpec, TrainingSpec, load_spec
 from sweeper.training.forecast import MemoryBudget
 from sweeper.trial import Outcome, State, TrialRecord
 
 # Few values of each, so that some settings share a population's group and others do not.
 SETTINGS = st.builds(
-    Setting,
+    LatticeSetting,
     task=st.builds(TaskSpec, classes=st.sampled_from([2, 3])),
     lattice=st.builds(LatticeSpec, steps=st.sampled_from([3, 6])),
     training=st.builds(TrainingSpec, epochs=st.sampled_from([1, 2])),
@@ -39,7 +39,7 @@ def a_spec(settings_in_a_group=1, groups=1, population="auto"):
         "time_pressure": {"values": [number / 100 for number in range(settings_in_a_group)]},
         "steps": {"values": [3 + number for number in range(groups)]},
     }
-    return SweepSpec(
+    return LatticeSweep(
         name="s",
         parameters=axes,
         objectives=(objective,),
@@ -82,7 +82,7 @@ def test_members_of_a_population_share_task_lattice_and_training(settings, size)
 
 @given(settings=UNIQUE, size=SIZES)
 def test_same_settings_form_the_same_populations_again(settings, size):
-    copies = [Setting.from_flat(setting.flat()) for setting in settings]
+    copies = [LatticeSetting.from_flat(setting.flat()) for setting in settings]
     assert form_populations(copies, size) == form_populations(settings, size)
 
 

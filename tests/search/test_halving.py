@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sweeper.measurements import Bound, Goal, Objective
 from sweeper.search.halving import goes_on
 from sweeper.search.rungs import Rungs
-from sweeper.spec import SweepSpec
+from sweeper.spec import LatticeSweep
 from sweeper.trial import State, TrialRecord
 
 OBJECTIVES = (Objective("accuracy", Goal.MAXIMIZE), Objective("time", Goal.MINIMIZE))
@@ -66,7 +66,7 @@ def test_measurement_that_lacks_an_objective_does_not_go_on(value):
 
 
 def a_spec(**more):
-    return SweepSpec.model_validate({
+    return LatticeSweep.model_validate({
         "name": "s",
         "parameters": {"classes": {"values": [3, 2]}, "time_pressure": {"min": 0.0, "max": 1.0}},
         "training": {"epochs": 30},

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.search.sampling import MOST_REPEATS, Known, Question, propose
-from sweeper.spec import Sampler, SweepSpec
+from sweeper.spec import LatticeSweep, Sampler
 from sweeper.trial import State
 
 RANGES = {
@@ -23,7 +23,7 @@ MEASURED = ("accuracy", "time", "depth")
 
 def a_spec(parameters=RANGES, objectives=("accuracy", "time"), trials=40, **search):
     goals = {name: "maximize" if name == "accuracy" else "minimize" for name in objectives}
-    return SweepSpec.model_validate({
+    return LatticeSweep.model_validate({
         "name": "s",
         "parameters": parameters,
         "search": {"trials": trials, **search},

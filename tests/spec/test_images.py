@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
-from sweeper.spec import Setting, TaskSpec, load_spec
+from sweeper.spec import LatticeSetting, TaskSpec, load_spec
 from sweeper.spec.images import name_of
 
 REST = """parameters: {breadth_pressure: {values: [0, 1e-3]}}
@@ -58,7 +58,7 @@ def test_data_is_stored_as_it_is_found_from_everywhere_and_names_the_task(place,
     task = load(place, f'data: "{data}"')
     assert task.data == stored.format(place)
     assert name is None or task.label == name
-    assert Setting.from_flat(Setting(task=task).flat()).task == task, "what is stored is read as it is"
+    assert LatticeSetting.from_flat(LatticeSetting(task=task).flat()).task == task, "what is stored is read as it is"
 
 
 def test_function_is_not_run_by_reading_a_spec(place):
@@ -94,7 +94,7 @@ def test_data_that_cannot_be_is_refused_with_the_way_out(place, data, words):
 
 def test_shard_of_a_stored_spec_is_what_it_was(place):
     stored = TaskSpec(data="/d/train-00000-of-00003.parquet")
-    assert Setting.from_flat(Setting(task=stored).flat()).task == stored
+    assert LatticeSetting.from_flat(LatticeSetting(task=stored).flat()).task == stored
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_settings_of_images_are_in_key_and_name_once_they_are_set(place, written
     plain, task = load(place, "data: data/a.parquet"), load(place, f"data: data/a.parquet, {written}")
     assert getattr(task, written.partition(":")[0]) == value
     assert task.label == label
-    assert Setting(task=task).key != Setting(task=plain).key
-    assert Setting.from_flat(Setting(task=task).flat()) == Setting(task=task)
+    assert LatticeSetting(task=task).key != LatticeSetting(task=plain).key
+    assert LatticeSetting.from_flat(LatticeSetting(task=task).flat()) == LatticeSetting(task=task)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,11 @@ def test_settings_of_own_images_are_refused_for_digits(tmp_path, written):
 
 def test_keys_of_before_are_what_they_were():
     settings = [
-        Setting(),
-        Setting(task=TaskSpec(data="/images/mnist_train.parquet", test="/images/mnist_test.parquet", classes=[3, 8])),
-        Setting(task=TaskSpec(classes=3, train_images=100, noise=0.1), time_pressure=0.01, seed=4),
+        LatticeSetting(),
+        LatticeSetting(
+            task=TaskSpec(data="/images/mnist_train.parquet", test="/images/mnist_test.parquet", classes=[3, 8])
+        ),
+        LatticeSetting(task=TaskSpec(classes=3, train_images=100, noise=0.1), time_pressure=0.01, seed=4),
     ]
     assert [setting.key for setting in settings] == PINNED
 

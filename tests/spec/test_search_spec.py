@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from sweeper.errors import SpecError
 from sweeper.measurements import Bound
-from sweeper.spec import Distribution, Sampler, SweepSpec, differences, load_spec, refused_differences
+from sweeper.spec import (
+    Distribution,
+    LatticeSweep,
+    Sampler,
+    differences,
+    load_spec,
+    refused_differences,
+    spec_from_json,
+)
 from sweeper.spec.parameters import Parameter
 
 GOOD = """task: {data: digits}
@@ -77,7 +85,7 @@ def test_conditions_are_read_and_written(tmp_path):
     two = load(tmp_path, changed("{trials: 20}", "{trials: 20, subject_to: [accuracy>=.9, 'macs <= 5e4']}"))
     assert [str(bound) for bound in two.search.subject_to] == ["accuracy >= 0.9", "macs <= 50000"]
     for one in (spec, two):
-        assert SweepSpec.from_json(one.to_json()) == one
+        assert spec_from_json(one.to_json()) == one
 
 
 @given(
@@ -88,7 +96,7 @@ def test_conditions_are_read_and_written(tmp_path):
     factor=st.floats(1.5, 100),
 )
 def test_search_written_and_read_back_is_the_same(sampler, trials, replicates, low, factor):
-    spec = SweepSpec.model_validate({
+    spec = LatticeSweep.model_validate({
         "name": "s",
         "parameters": {"depth_pressure": {"min": low, "max": low * factor}, "layers": {"min": 1, "max": 9}},
         "search": {"trials": trials, "sampler": sampler},
@@ -96,7 +104,7 @@ def test_search_written_and_read_back_is_the_same(sampler, trials, replicates, l
         "objectives": [{"name": "accuracy", "goal": "maximize"}],
         "reference_point": {"accuracy": 0},
     })
-    again = SweepSpec.from_json(spec.to_json())
+    again = spec_from_json(spec.to_json())
     assert (again, again.identity()) == (spec, spec.identity())
     assert [again.cell_of(cell) for cell in again.cells()] == [spec.cell_of(cell) for cell in spec.cells()]
     values = {"depth_pressure": low, "layers": 3}
@@ -186,7 +194,7 @@ def test_spec_may_grow_and_nothing_else(tmp_path, old, new, grows):
 @given(st.lists(st.integers(2, 10), unique=True, min_size=1), st.lists(st.integers(2, 10), unique=True, min_size=1))
 def test_growth_of_values_is_that_of_sets(old, new):
     specs = [
-        SweepSpec.model_validate({
+        LatticeSweep.model_validate({
             "name": "s",
             "parameters": {"classes": {"values": values}},
             "objectives": [{"name": "accuracy", "goal": "maximize"}],
@@ -209,7 +217,7 @@ def test_growth_of_values_is_that_of_sets(old, new):
 def test_more_fronts_are_growth_and_fewer_are_not(old, new, grows):
     names = ("accuracy", "depth", "time")
     specs = [
-        SweepSpec.model_validate({
+        LatticeSweep.model_validate({
             "name": "s",
             "objectives": [{"name": name, "goal": "minimize"} for name in names],
             "reference_point": dict.fromkeys(names, 1),

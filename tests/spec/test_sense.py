@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.errors import SpecError
 from sweeper.measurements import MEASUREMENTS, Goal
-from sweeper.spec import SweepSpec, load_spec
+from sweeper.spec import load_spec, spec_from_json
 from sweeper.spec.yaml_source import _LARGEST_BYTES
 
 GOOD = """\
@@ -125,7 +125,7 @@ def test_spec_that_was_stored_before_is_read_as_it_is(tmp_path):
         '"learning_rate": 0.001', '"learning_rate": 1e300'
     )
     assert former != stored
-    assert SweepSpec.from_json(former).objectives[1].goal is Goal.MAXIMIZE
+    assert spec_from_json(former).objectives[1].goal is Goal.MAXIMIZE
 
 
 def test_every_share_is_at_most_one_and_every_loss_is_better_when_smaller():

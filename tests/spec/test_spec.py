@@ -20,11 +20,11 @@ from sweeper.spec import (
     BottomUp,
     Connections,
     DegradationKind,
+    LatticeSetting,
     LatticeSpec,
-    Setting,
+    LatticeSweep,
     Solver,
     Standardize,
-    SweepSpec,
     TaskSpec,
     TimeSelection,
     TrainingSpec,
@@ -35,6 +35,7 @@ from sweeper.spec import (
     placement_changes,
     refused_differences,
     shipped_spaces,
+    spec_from_json,
 )
 from sweeper.spec.yaml_source import from_mapping
 
@@ -94,7 +95,7 @@ trainings = st.builds(
     step_loss=prices,
 ) | st.builds(TrainingSpec, updates=counts, until=st.sampled_from(["budget", "settled"]))
 settings_of_any_kind = st.builds(
-    Setting,
+    LatticeSetting,
     task=tasks,
     lattice=lattices,
     training=trainings,
@@ -133,7 +134,7 @@ def sweeps(draw):
         name: {"values": draw(axis(name))} if draw(st.booleans()) else {"value": draw(AXES[name])} for name in names
     }
     document = {**REST, "parameters": parameters, "replicates": draw(st.integers(1, 3)), "seed": draw(counts)}
-    return SweepSpec.model_validate(document)
+    return LatticeSweep.model_validate(document)
 
 
 def load(tmp_path, text, name="small.yaml"):
@@ -184,7 +185,7 @@ def test_rungs_are_in_the_unit_of_the_budget(tmp_path):
 
 @given(settings_of_any_kind)
 def test_setting_flattened_and_read_back_is_the_same(setting):
-    again = Setting.from_flat(setting.flat())
+    again = LatticeSetting.from_flat(setting.flat())
     assert again == setting
     assert (again.key, again.setting_key, again.group_key) == (
         setting.key,
@@ -205,7 +206,7 @@ def test_key_with_any_field_changed_differs(setting, data):
     if "lattice.connections" in setting.flat():
         names.remove("lattice.bottom_up")  # it goes with one alone
     name = data.draw(st.sampled_from(sorted(names)))
-    changed = Setting.from_flat({**setting.flat(), name: other.flat()[name]})
+    changed = LatticeSetting.from_flat({**setting.flat(), name: other.flat()[name]})
     assert (changed.key == setting.key) == (changed == setting)
     assert (changed.setting_key == setting.setting_key) == (changed == setting or name == "seed")
     assert (changed.group_key == setting.group_key) == (changed == setting or "." not in name)
@@ -219,22 +220,22 @@ def test_key_is_sixteen_hexadecimal_digits(setting):
 
 
 def test_key_of_equal_numbers_is_the_same():
-    assert Setting(time_pressure=1).key == Setting(time_pressure=1.0).key
-    assert Setting(time_pressure=-0.0).key == Setting(time_pressure=0.0).key
+    assert LatticeSetting(time_pressure=1).key == LatticeSetting(time_pressure=1.0).key
+    assert LatticeSetting(time_pressure=-0.0).key == LatticeSetting(time_pressure=0.0).key
 
 
 def test_key_of_default_setting_is_stable():
     # A change here makes every finished trial of every user run again.
-    assert Setting().key == "ae8ccf47922d278d"
+    assert LatticeSetting().key == "ae8ccf47922d278d"
 
 
 def test_key_of_a_lattice_with_all_connections_is_as_before_there_was_a_choice():
-    setting = Setting(lattice=LatticeSpec(bottom_up="next"))
-    said = Setting(lattice=LatticeSpec(bottom_up="next", connections="all"))
+    setting = LatticeSetting(lattice=LatticeSpec(bottom_up="next"))
+    said = LatticeSetting(lattice=LatticeSpec(bottom_up="next", connections="all"))
     assert (said, said.flat(), said.key) == (setting, setting.flat(), setting.key)
     assert "lattice.connections" not in setting.flat()
     assert setting.key == "14b399dd1a7eb404"  # as it was before this field was there
-    feed_forward = Setting(lattice=LatticeSpec(bottom_up="next", connections="feed_forward"))
+    feed_forward = LatticeSetting(lattice=LatticeSpec(bottom_up="next", connections="feed_forward"))
     assert feed_forward.flat() == {**setting.flat(), "lattice.connections": "feed_forward"}
     assert len({feed_forward.key, setting.key}) == 2
 
@@ -247,9 +248,9 @@ def test_connections_may_be_a_grid_axis_and_come_back_from_every_form(tmp_path, 
     assert [str(setting.lattice.connections) for setting in spec.settings()] == values
     assert [spec.axes_of(setting)["connections"] for setting in spec.settings()] == values
     assert len({spec.cell_of(setting) for setting in spec.settings()}) == 2
-    read = SweepSpec.from_json(spec.to_json())
+    read = spec_from_json(spec.to_json())
     assert (read, read.settings()) == (spec, spec.settings())
-    assert [Setting.from_flat(setting.flat()) for setting in spec.settings()] == spec.settings()
+    assert [LatticeSetting.from_flat(setting.flat()) for setting in spec.settings()] == spec.settings()
     # A sweep from before, which had no choice, is one of its values.
     before = load(tmp_path, GOOD.replace("[10, 3]", "[10]") + lattice).spec
     assert before.settings()[0].key in {setting.key for setting in spec.settings()}
@@ -269,7 +270,7 @@ def test_connections_that_fit_one_bottom_up_of_an_axis_only_are_refused_where_th
 
 
 def test_key_with_layers_to_halve_in_another_order_is_the_same():
-    a, b = (Setting(lattice=LatticeSpec(halve=halve)) for halve in ((2, 3), (3, 2)))
+    a, b = (LatticeSetting(lattice=LatticeSpec(halve=halve)) for halve in ((2, 3), (3, 2)))
     assert a.key == b.key
 
 
@@ -284,7 +285,7 @@ def test_key_with_layers_to_halve_in_another_order_is_the_same():
 )
 def test_setting_from_wrong_flat_values_is_refused(flat, words):
     with pytest.raises(SpecError) as caught:
-        Setting.from_flat(flat)
+        LatticeSetting.from_flat(flat)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
@@ -293,17 +294,17 @@ def test_labels_of_classes_may_be_a_grid_axis_and_come_back_from_every_form(tmp_
     spec = load(tmp_path, f"{axis}\nobjectives: [{{name: time, goal: minimize}}]\nreference_point: {{time: 7}}\n").spec
     assert spec.axes == {"classes": (10, "3,5,8", 3)}
     assert spec.tasks == ("digits-10", "digits-3.5.8", "digits-3")
-    assert SweepSpec.from_json(spec.to_json()) == spec
+    assert spec_from_json(spec.to_json()) == spec
     for setting in spec.settings():
-        assert Setting.from_flat(setting.flat()) == setting
+        assert LatticeSetting.from_flat(setting.flat()) == setting
     listed = spec.settings()[1]
-    assert listed.key == Setting(task=TaskSpec(classes=(5, 8, 3))).key
+    assert listed.key == LatticeSetting(task=TaskSpec(classes=(5, 8, 3))).key
     assert labels_of(listed.task.classes) == (3, 5, 8)
 
 
 def test_setting_is_immutable():
     with pytest.raises(ValidationError, match="frozen"):
-        Setting().seed = 1
+        LatticeSetting().seed = 1
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ def test_seeds_count_up_from_the_first_one(spec):
 
 @given(sweeps())
 def test_spec_written_and_read_back_is_the_same(spec):
-    again = SweepSpec.from_json(spec.to_json())
+    again = spec_from_json(spec.to_json())
     assert again == spec
     assert again.settings() == spec.settings()
     assert again.identity() == spec.identity()
@@ -402,7 +403,7 @@ def test_placement_takes_whole_cpus_and_gpus_and_fractions_and_comes_back_from_a
     assert (placement.cpus, placement.gpus, placement.memory_mib) == (0.5, 0.25, 2048)
     whole = load(tmp_path, GOOD + "placement: {cpus: 4, gpus: 2}\n").spec
     assert (whole.placement.cpus, whole.placement.gpus, whole.placement.memory_mib) == (4, 2, "auto")
-    assert SweepSpec.from_json(whole.to_json()) == whole
+    assert spec_from_json(whole.to_json()) == whole
 
 
 def test_placement_is_no_part_of_a_trials_key_and_its_changes_are_told(tmp_path):
@@ -438,7 +439,7 @@ def test_differences_name_key_planned_and_given_value(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"name": "x"}', "1" * 5000])
 def test_stored_spec_that_is_none_is_refused(text):
     with pytest.raises(SpecError, match="the stored spec"):
-        SweepSpec.from_json(text)
+        spec_from_json(text)
 
 
 # Reading files
@@ -508,7 +509,7 @@ def test_data_file_is_found_beside_the_spec(tmp_path):
 
 def test_stored_data_file_need_not_exist():
     task = TaskSpec(data="/nowhere/mnist.parquet")
-    assert Setting.from_flat(Setting(task=task).flat()).task == task
+    assert LatticeSetting.from_flat(LatticeSetting(task=task).flat()).task == task
 
 
 def test_layers_may_vary_beside_a_halved_layer(tmp_path):
@@ -879,24 +880,24 @@ def test_mistake_in_a_mapping_is_named_by_its_keys_and_not_by_a_line():
 
 def test_stored_spec_that_names_measurements_of_another_version_is_read_and_a_new_one_is_refused():
     searched = {"breadth_pressure": {"min": 0.0, "max": 1.0}}
-    stored = json.loads(SweepSpec.model_validate(REST | {"parameters": searched, "search": {"trials": 3}}).to_json())
+    stored = json.loads(LatticeSweep.model_validate(REST | {"parameters": searched, "search": {"trials": 3}}).to_json())
     stored["objectives"] = [{"name": "exit_accuracy", "goal": "maximize"}, {"name": "time", "goal": "minimize"}]
     stored["reference_point"] = {"exit_accuracy": 0.0, "time": 10.0}
     stored["search"] = {"trials": 3, "minimize": "energy", "subject_to": ["exit_accuracy >= 0.9"]}
-    read = SweepSpec.from_json(json.dumps(stored))
+    read = spec_from_json(json.dumps(stored))
     assert [objective.name for objective in read.objectives] == ["exit_accuracy", "time"]
     assert (read.search.minimize, str(read.search.subject_to[0])) == ("energy", "exit_accuracy >= 0.9")
-    assert SweepSpec.from_json(read.to_json()) == read
+    assert spec_from_json(read.to_json()) == read
     with pytest.raises(ValidationError, match="3 validation errors"):
-        SweepSpec.model_validate(stored)
+        LatticeSweep.model_validate(stored)
 
 
 def test_stored_spec_and_setting_that_say_adaptive_mean_confidence():
     axis = {"time_selection": {"values": ["confidence", "fixed"]}}
     for part in ({"lattice": {"time_selection": "confidence"}}, {"parameters": axis}):
-        spec = SweepSpec.model_validate(REST | part)
-        read = SweepSpec.from_json(spec.to_json().replace("confidence", "adaptive"))
+        spec = LatticeSweep.model_validate(REST | part)
+        read = spec_from_json(spec.to_json().replace("confidence", "adaptive"))
         assert read == spec
         assert read.settings() == spec.settings()
-    setting = Setting()
-    assert Setting.from_flat({**setting.flat(), "lattice.time_selection": "adaptive"}) == setting
+    setting = LatticeSetting()
+    assert LatticeSetting.from_flat({**setting.flat(), "lattice.time_selection": "adaptive"}) == setting

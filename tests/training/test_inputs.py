@@ -56,15 +56,15 @@ def test_task_is_loaded_again_once_one_of_many_files_has_changed(tmp_path):
 
 
 def test_every_file_of_a_task_that_lies_here_is_known_with_its_size(tmp_path):
-    from sweeper.spec import Setting
+    from sweeper.spec import LatticeSetting
 
     folder_of_images(tmp_path / "pets", each=2)
     (tmp_path / "mine.py").write_text("")
     tasks = [TaskSpec(data=str(tmp_path / "pets")), TaskSpec(data=f"{tmp_path}/mine.py:images")]
-    found = forecast.files([Setting(task=one) for one in tasks])
+    found = forecast.files([LatticeSetting(task=one) for one in tasks])
     every = [path for path in (*tmp_path.glob("pets/*/*"), tmp_path / "mine.py") if path.is_file()]
     assert found == {str(path): path.stat().st_size for path in every}
-    assert forecast.files([Setting()]) == {}
+    assert forecast.files([LatticeSetting()]) == {}
 
 
 def test_settings_become_what_the_model_takes():

@@ -19,7 +19,7 @@ from typing import Any
 from sweeper.credentials import SECRET_NAME, secrets_of
 from sweeper.errors import ClusterError
 from sweeper.provenance import PACKAGE, write_note
-from sweeper.spec import DIGITS, LoadedSpec, read_yaml
+from sweeper.spec import DIGITS, LatticeSweep, LoadedSpec, read_yaml
 
 #: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
 DEFAULT_HOME = "~/sweeps"
@@ -94,7 +94,8 @@ def driver_command(loaded: LoadedSpec, locations: Locations) -> str:
 
     A home that begins with ~/ is the shell's to find.
     """
-    has_files = any(setting.task.data != DIGITS for setting in loaded.spec.corners())
+    spec = loaded.spec
+    has_files = isinstance(spec, LatticeSweep) and any(setting.task.data != DIGITS for setting in spec.corners())
     words = {
         "--name": loaded.spec.name,
         "--relative-to": str(loaded.path.absolute().parent) if has_files else None,

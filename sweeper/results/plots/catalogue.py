@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from sweeper.analysis.points import own_units_in
 from sweeper.errors import DamagedError, QueryError
 from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, finding_picture
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
@@ -96,6 +97,10 @@ def steps_of(sweep: SweepTables, task: str, key: str) -> Picture:
 def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
     """Return what draws each picture, in the order in which they are shown."""
     pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
+    volumes = {f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")}
+    if own_units_in(points.sweep.records) is not None:  # what a user's own function leaves is no lattice
+        space = {"front-3d": partial(front_in_space, points)}
+        return {**pairs, **space, "parallel": partial(parallel, points), **volumes}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
     grown = {
         f"growth-{resource}{f'-{axis}' if index else ''}": partial(growth, points, resource, axis)
@@ -108,7 +113,7 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
         **trades,
         "parallel": partial(parallel, points),
         **grown,
-        **{f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")},
+        **volumes,
         "steps": partial(steps, points),
         "networks": partial(networks, points),
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.analysis.points import own_units_in
 from sweeper.results.findings import findings_of, lacks
 from sweeper.results.plots.finding_effects import occlusion, reaction_time
 from sweeper.results.plots.finding_growth import growth
@@ -44,7 +45,7 @@ def drawable(sweep: SweepTables, task: str) -> list[str]:
     from sweeper.analysis.findings.decide import lacking_to_draw
     from sweeper.analysis.findings.networks import networks_of
 
-    if not sweep.spec:
+    if not sweep.spec or own_units_in(sweep.records) is not None:
         return []
     networks = networks_of(sweep.trials(), sweep.spec)
     return [name for name, (claim, _) in FINDINGS.items() if not lacking_to_draw(networks, sweep.spec, claim, task)]

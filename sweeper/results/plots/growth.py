@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeper.analysis.points import axis_column
+from sweeper.analysis.points import axis_column, own_units_in
 from sweeper.measurements import Goal
 from sweeper.results.plots.fronts import MOST_LEVELS
 from sweeper.results.plots.points import Points, Row, levels, spread
@@ -306,7 +306,8 @@ def _ended(
 ) -> list[Trace]:
     """Mark trials: those on the last front, and the others."""
     outcomes = {record.key: record for record in points.sweep.records if record.task == points.task}
-    columns = {axis_column(name): name for record in outcomes.values() for name in record.axes}
+    own = own_units_in(outcomes.values())
+    columns = {axis_column(name, own): name for record in outcomes.values() for name in record.axes}
     traces = []
     for wanted, name, marker in (
         (False, "trial", {"size": 5, "color": PALE}),
@@ -318,7 +319,7 @@ def _ended(
         texts = []
         for at in chosen:
             record = outcomes[rows[at]["key"]]
-            said: dict[str, Any] = {axis_column(name): value for name, value in record.axes.items()}
+            said: dict[str, Any] = {axis_column(name, own): value for name, value in record.axes.items()}
             said |= {**record.measurement, "key": record.key, **record.details}
             ended = "" if record.state is State.COMPLETE else f"<br>{record.outcome or record.state}"
             text = hover(said, points.objectives, {c: n for c, n in columns.items() if c in points.axes})

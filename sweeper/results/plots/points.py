@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.pareto import non_dominated
-from sweeper.analysis.points import axis_column
+from sweeper.analysis.points import axis_column, own_units_in
 from sweeper.measurements import Goal, Objective
 from sweeper.results.plots.style import NotDrawnError
 from sweeper.results.sweep_tables import SweepTables
@@ -68,7 +68,8 @@ class Points:
     def axes(self) -> dict[str, str]:
         """The axes that vary within the task: column -> name."""
         names = dict.fromkeys(axis for record in self.sweep.records for axis in record.axes)
-        columns = {axis_column(name): name for name in names}
+        own_units = own_units_in(self.sweep.records)
+        columns = {axis_column(name, own_units): name for name in names}
         return {
             column: name
             for column, name in columns.items()

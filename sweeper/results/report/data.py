@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import own_units_of
 from sweeper.errors import SweepError
 from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.results.plots import style
@@ -39,9 +40,12 @@ def report_data(
         fronts: The fronts over all objectives, one a task.
         drawn: The pictures of each task, by its label, section by section.
     """
+    points = sweep.points()
+    own_units = own_units_of(points)
+    measured = list(MEASUREMENTS if own_units is None else own_units)
     return {
         "trials": _trials(sweep, fronts),
-        "points": {row["key"]: _point(row) for row in sweep.points().to_pylist() if row["replicates"] > 1},
+        "points": {row["key"]: _point(row, measured) for row in points.to_pylist() if row["replicates"] > 1},
         "figures": {
             f"{task}/{one.name}": one.figure.to_plotly_json()
             for section in drawn
@@ -49,15 +53,15 @@ def report_data(
             for one in some
         },
         "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
-        "networks": dict(_networks(sweep, fronts)),
+        "networks": dict(_networks(sweep, fronts)) if own_units is None else {},
         "walls": {name: wall.axis for name, wall in WALLS.items()},
     }
 
 
-def _point(row: Mapping[str, Any]) -> dict[str, Any]:
+def _point(row: Mapping[str, Any], measured: Iterable[str]) -> dict[str, Any]:
     """Return what a setting of several seeds is beyond its first trial: all its trials, means and spreads."""
-    means = {name: row[name] for name in MEASUREMENTS if row[name] is not None}
-    spreads = {name: row[f"{name}_sd"] for name in MEASUREMENTS if row.get(f"{name}_sd") is not None}
+    means = {name: row[name] for name in measured if row[name] is not None}
+    spreads = {name: row[f"{name}_sd"] for name in measured if row.get(f"{name}_sd") is not None}
     return {"keys": row["keys"], "means": means, "spreads": spreads}
 
 
@@ -97,9 +101,14 @@ def _spread(keys: Sequence[str], most: int) -> list[str]:
 def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
     """Return all finished trials by column, with what the page needs to show, sort and filter them."""
     table = sweep.trials()
+    own_units = own_units_of(table)
+
+    def unit(name: str) -> str:
+        return columns.unit(name) if own_units is None else own_units.get(name, "")
+
     axes = {name for record in sweep.records for name in record.axes}
     shown = {"key", "task", "outcome", "seed", "channels_per_layer", *axes, *(f"setting.{axis}" for axis in axes)}
-    shown |= {o.name for o in sweep.objectives} | {*sheet.USUAL, *sheet.TESTED}
+    shown |= {o.name for o in sweep.objectives} | {*sheet.USUAL, *sheet.TESTED, *(own_units or ())}
     goals = {objective.name: objective.goal.value for objective in sweep.objectives}
     members = {key for front in fronts for keys in front.table["keys"].to_pylist() for key in keys}
     found = []
@@ -113,7 +122,7 @@ def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
         found.append({
             "name": field.name,
             "title": columns.title(field.name),
-            "unit": "" if kind == "list" else columns.unit(field.name),
+            "unit": "" if kind == "list" else unit(field.name),
             "kind": kind,
             "goal": goals.get(field.name, ""),
             "shown": field.name in shown and any(value not in (None, "") for value in values),

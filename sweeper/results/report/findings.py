@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.analysis.points import own_units_in
 from sweeper.results.findings import effect_text, findings_of, lacks, said_of_unfinished
 from sweeper.results.plots.findings import picture_of_finding
 from sweeper.results.plots.style import NotDrawnError, Picture
@@ -44,6 +45,8 @@ def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Se
     Raises:
         QueryError: If human data cannot be read or are of other images.
     """
+    if own_units_in(sweep.records) is not None:  # they are about lattices
+        return Section("")
     if not sweep.spec or not any(record.state is State.COMPLETE for record in sweep.records):
         return Section()
     from sweeper.analysis.findings.decide import CLAIMS, lacking

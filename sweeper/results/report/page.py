@@ -22,6 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
+from sweeper.analysis.points import own_units_in
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
@@ -155,7 +156,9 @@ def _head(sweep: SweepTables, fronts: Sequence[Front]) -> str:
         f"<div><dt>{_words(kind)}</dt><dd>{outcomes[kind]:,}</dd></div>" for kind in Outcome if outcomes[kind]
     )
     rows = "".join(_summary_row(sweep, front) for front in fronts)
-    goals = ", ".join(f"{o.goal} {o.name} ({columns.unit(o.name)})" for o in sweep.objectives)
+    own = own_units_in(sweep.records)
+    units = {o.name: columns.unit(o.name) if own is None else own.get(o.name, "") for o in sweep.objectives}
+    goals = ", ".join(f"{o.goal} {o.name} ({units[o.name]})" for o in sweep.objectives)
     description = escape(str(sweep.spec.get("description") or ""))
     return f"""<header>
 <button id="theme" type="button">Dark colours</button>
@@ -228,7 +231,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 <h3>The front, {sheet.counted(front.table.num_rows, "network")}</h3>
 <div class="scroll">{_front_table(front)}</div>
 {fewer}
-<p class="soft">{escape(sheet.LEGEND)}</p>
+<p class="soft">{escape(" ".join(sheet.legend(front.own_units)))}</p>
 </section>"""
 
 
@@ -238,7 +241,8 @@ def _figure(task: str, one: style.Picture) -> str:
 
 def _front_table(front: Front) -> str:
     rows = front.table.to_pylist()
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives), front.objectives)
+    own = front.own_units
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own), front.objectives, own)
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
     heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []

@@ -82,7 +82,7 @@ def trial_metrics(trial: TrialRecord) -> list[tuple[str, float, int, int]]:
     the same over epochs the first and the last of them are told: a chart draws the same line between.
     """
     finals: dict[str, Any] = {k: v for k, v in trial.setting.items() if k.endswith("_pressure")}
-    finals |= {axis_column(name): value for name, value in trial.axes.items()}
+    finals |= {axis_column(name, trial.own_units): value for name, value in trial.axes.items()}
     finals |= trial.measurement
     now_ms = time_of(trial)
     metrics = [(name, float(value), 0, now_ms) for name, value in finals.items() if _is_finite(value)]

@@ -1,0 +1,191 @@
+"""A sweep of lattices: what is trained are recurrent networks on images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from sweeper.lesion import RULE as LESION_RULE
+from sweeper.lesion import parts_of
+from sweeper.spec.choices import DegradationKind, WindowKind
+from sweeper.spec.parameters import OWNER_OF, OWNERS, PRESSURES, resolve
+from sweeper.spec.problems import Problem, broken_rule, problem, refuse
+from sweeper.spec.setting import (
+    SECTIONS,
+    Count,
+    LatticeSetting,
+    LatticeSpec,
+    Positive,
+    PressuresSpec,
+    Scalar,
+    TaskSpec,
+    TrainingSpec,
+)
+from sweeper.spec.sweep_spec import Beside, SweepSpec
+
+
+def _read_levels(raw: object) -> object:
+    """Accept one level alone."""
+    return (raw,) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
+
+
+def _read_lesions(raw: object) -> object:
+    """Accept one lesion alone."""
+    return (raw,) if isinstance(raw, str) else raw
+
+
+def _check_lesion(text: str) -> str:
+    if (parts := parts_of(text)) is None:
+        raise broken_rule(f"a lesion must be {LESION_RULE}", 'Write it as in `lesions: [lateral, "layer:3"]`.')
+    return ",".join(parts)
+
+
+Lesion = Annotated[str, AfterValidator(_check_lesion)]
+
+Levels = Annotated[tuple[Positive, ...], BeforeValidator(_read_levels), Field(strict=False, min_length=1)]
+
+
+#: In this order a spec is written: digests of it must stay what they were.
+_WRITTEN = (
+    *("name", "description", "task", "lattice", "parameters", "training", "search", "early_stopping", "replicates"),
+    *("seed", "placement", "objectives", "reference_point", "fronts", "probes", "probe_images", "lesions"),
+    "complexity",
+)
+
+
+class LatticeSweep(SweepSpec):
+    """A sweep of lattices.
+
+    Attributes:
+        task, lattice, training: The sections; a varied field stands at its first value.
+        parameters: The axes, in file order, what is searched, and the pressures that are constant.
+        probes: Levels at which each degradation of the test images is shown to complete networks, such as
+            `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
+        probe_images: Under each probe so many test images are shown, always the same; left out, all of them. Whole
+            images are all shown.
+        lesions: What is taken out of complete networks, which are shown whole test images then, such as
+            `[lateral, top-down, "lateral,top-down"]`. The same holds for it.
+        complexity: Whether it is measured how hard each task is, by what simple learners get wrong. The same holds.
+    """
+
+    task: TaskSpec = TaskSpec()
+    lattice: LatticeSpec = LatticeSpec()
+    training: TrainingSpec = TrainingSpec()
+    probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
+    probe_images: Count | None = None
+    lesions: Annotated[tuple[Lesion, ...], BeforeValidator(_read_lesions), Field(strict=False)] = ()
+    complexity: bool = False
+
+    @classmethod
+    def _resolved(
+        cls, document: Mapping[str, Any], context: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        return resolve(document, context)
+
+    @model_validator(mode="after")
+    def _check_early_stopping(self) -> Self:
+        """Refuse rungs in another unit than the trainings are given in."""
+        rule = self.early_stopping
+        unit = "epochs" if self.training.updates is None else "updates"
+        if rule is not None and getattr(rule, f"min_{unit}") is None:
+            said = f"early_stopping must have min_{unit}, because trainings are given by their {unit}"
+            given = rule.model_dump(mode="json", exclude_unset=True)
+            refuse(type(self), [problem(("early_stopping",), said, given, f"Give min_{unit} in place of the other.")])
+        return self
+
+    @field_validator("probes")
+    @classmethod
+    def _check_levels(
+        cls, probes: dict[DegradationKind, tuple[float, ...]]
+    ) -> dict[DegradationKind, tuple[float, ...]]:
+        problems = []
+        for kind, levels in probes.items():
+            if kind.most is not None and max(levels) > kind.most:
+                rule = f"levels of {kind} must be shares above 0 and at most {kind.most:g}"
+                problems.append(problem((str(kind),), rule, list(levels), "Lower them."))
+            if len(set(levels)) < len(levels):
+                rule = f"{kind} must name each level once"
+                problems.append(problem((str(kind),), rule, list(levels), "Remove the repeated level."))
+        if problems:
+            refuse(cls, problems)
+        return {kind: tuple(sorted(levels)) for kind, levels in probes.items()}
+
+    @field_validator("lesions")
+    @classmethod
+    def _check_lesions(cls, lesions: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(lesions)) < len(lesions):
+            raise broken_rule("lesions must name each lesion once", "Remove the repeated one.")
+        return lesions
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The labels of the tasks, in the order of the settings."""
+        return tuple(task.label for task in self._variants("task"))
+
+    @property
+    def beside(self) -> Beside:
+        """What complete networks are measured by beside what decides."""
+        probes = tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
+        return Beside(probes, self.probe_images, self.lesions, self.complexity)
+
+    @property
+    def grows(self) -> bool:
+        """Whether windows grow, so that they take more in the end than in the beginning."""
+        return self.lattice.window is WindowKind.AUTO
+
+    @property
+    def trains_side_by_side(self) -> bool:
+        """Whether everything that is searched may differ within a population."""
+        return all(OWNER_OF[name] == PRESSURES for name in self.searched)
+
+    def place_of(self, name: str) -> str:
+        """Return the name of a parameter in a flat setting."""
+        owner = OWNER_OF[name]
+        return name if owner == PRESSURES else f"{owner}.{name}"
+
+    def settings(self) -> list[LatticeSetting]:
+        """Return every setting of the grid once; see `SweepSpec.settings`."""
+        return cast(list[LatticeSetting], super().settings())
+
+    def cells(self) -> list[LatticeSetting]:
+        """Return the first setting of each cell of the grid, with the first seed."""
+        return cast(list[LatticeSetting], super().cells())
+
+    def proposed_lattice(self, cell: LatticeSetting, values: Mapping[str, Scalar]) -> LatticeSetting:
+        """Return the setting of a cell with these values of what is searched."""
+        return cast(LatticeSetting, self.proposed(cell, values))
+
+    def corners(self) -> list[LatticeSetting]:
+        """Return the settings at the ends of everything that is varied or searched; see `SweepSpec.corners`."""
+        return cast(list[LatticeSetting], super().corners())
+
+    def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[LatticeSetting]:
+        variants = [list(self._variants(owner, searched)) for owner in OWNERS]
+        return [
+            LatticeSetting(task=task, lattice=lattice, training=training, seed=self.seed, **dict(pressures))
+            for task, lattice, training, pressures in itertools.product(*variants)
+        ]
+
+    def _variants(self, owner: str, searched: Mapping[str, tuple[Scalar, ...]] | None = None) -> Iterator[Any]:
+        """Yield the owner's part of the settings, one per combination of the owner's axes and these values."""
+        given = {**self.axes, **(searched or {})}
+        axes = {name: values for name, values in given.items() if OWNER_OF[name] == owner}
+        base = self._pressures() if owner == PRESSURES else getattr(self, owner)
+        for chosen in itertools.product(*axes.values()):
+            yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
+
+    def _pressures(self) -> PressuresSpec:
+        constants = {n: given.value for n, given in self.parameters.items() if given.value is not None}
+        return PressuresSpec.model_validate(constants)
+
+    def _document(self) -> dict[str, Any]:
+        """Return the spec in the shape of the file; a varied field is no part of its section."""
+        written = super()._document()
+        document = {name: written[name] for name in _WRITTEN if name in written}
+        varied = {*self.axes, *self.searched}
+        for section in SECTIONS:
+            document[section] = {n: v for n, v in document[section].items() if n not in varied}
+        return document

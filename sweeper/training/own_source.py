@@ -1,0 +1,175 @@
+"""Where a user's own function is, and what its signature says: `exits:train` is `train` in exits.py or a package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: `module:function`, either with dots.
+SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+#: The argument that a function takes to report, and the one that gets the replicate's seed.
+TRIAL, SEED = "trial", "seed"
+
+#: What an argument's values may be, by the name of its type.
+KINDS: Mapping[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+
+
+class SourceError(Exception):
+    """A function cannot be used; says why, and the way out."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a function.
+
+    Attributes:
+        kind: One of `KINDS`, by its annotation or its default; empty where neither says.
+        has_default: Whether it may be left out.
+        default: Its default where that is of one of `KINDS`; else None.
+    """
+
+    name: str
+    kind: str
+    has_default: bool
+    default: bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is known of a function without calling it.
+
+    Attributes:
+        arguments: All that a spec may give, in order.
+        takes_trial: Whether it reports and goes on.
+        takes_seed: Whether it is given the replicate's seed.
+        files: SHA-256 of each file of its top module or package, by path within its folder.
+    """
+
+    arguments: tuple[Argument, ...]
+    takes_trial: bool
+    takes_seed: bool
+    files: Mapping[str, str]
+
+    @property
+    def code(self) -> str:
+        """One hash of all files."""
+        told = "\n".join(f"{name} {digest}" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+def function_of(source: str, folder: Path) -> Callable[..., Any]:
+    """Import a function.
+
+    Args:
+        source: Such as `exits:train`.
+        folder: Where exits.py is looked for first; then among what is installed.
+
+    Raises:
+        SourceError: If there is none.
+    """
+    module_name, _, name = source.partition(":")
+    if not SOURCE.fullmatch(source):
+        raise SourceError(f"train must be module:function, such as exits:train, but got {source!r}.")
+    if module_name.split(".")[0] == "__main__":
+        raise SourceError(
+            f"train must be in a file that every worker can import, but got {source!r}: what is typed into a notebook "
+            "or a terminal is nowhere else. Write it to a file, in a notebook with `%%writefile exits.py` as the first "
+            "line of its cell, and name that: exits:train."
+        )
+    module = _module(module_name, folder)
+    found = getattr(module, name, None)
+    if found is None:
+        near = [one for one, it in vars(module).items() if inspect.isfunction(it) and it.__module__ == module.__name__]
+        has = f"it has {', '.join(near)}" if near else "it has no function"
+        raise SourceError(f"train names {source!r}, but {module.__file__} has no {name} ({has}).")
+    if not callable(found) or inspect.isclass(found):
+        raise SourceError(f"train must name a function, but {source!r} is {type(found).__name__} {found!r:.60}.")
+    return found  # type: ignore[no-any-return]  # it is callable
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """Import a module: from the folder where it is there, and else as any import does."""
+    top, *_ = name.split(".")
+    if any((folder / one).exists() for one in (f"{top}.py", f"{top}/__init__.py")):
+        known = sys.modules.get(top)
+        if known is not None and not _is_in(known, folder):
+            if top in sys.stdlib_module_names or not hasattr(known, "__file__"):
+                raise SourceError(
+                    f"train names the module {top!r}, but Python has a module of that name already. Rename {top}.py."
+                )
+            for loaded in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
+                del sys.modules[loaded]
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == top:
+            raise SourceError(
+                f"train names the module {name!r}, but there is no {top}.py in {folder}, and none is installed. "
+                "Correct the name, or put the file beside the spec."
+            ) from error
+        raise
+
+
+def _is_in(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve().is_relative_to(folder.resolve())
+
+
+def signature_of(function: Callable[..., Any], folder: Path) -> Signature:
+    """Return what a function's signature says.
+
+    Raises:
+        SourceError: If it cannot be called by names.
+    """
+    where = f"{function.__module__}:{getattr(function, '__name__', function)}"
+    found, takes = list[Argument](), set[str]()
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except (NameError, TypeError, ValueError):  # annotations that name what is not there at run time
+        parameters = inspect.signature(function).parameters
+    for parameter in parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise SourceError(f"{where} takes {parameter.name!r} by position alone. Take the `/` out of its signature.")
+        if parameter.name in (TRIAL, SEED):
+            takes.add(parameter.name)
+            continue
+        found.append(_argument(parameter))
+    return Signature(tuple(found), TRIAL in takes, SEED in takes, _files_of(function, folder))
+
+
+def _argument(parameter: inspect.Parameter) -> Argument:
+    has_default = parameter.default is not parameter.empty
+    default = parameter.default if has_default else None
+    plain = default if type(default) in KINDS.values() else None
+    annotation = parameter.annotation
+    named = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    kind = named if named in KINDS else type(plain).__name__ if plain is not None else ""
+    if kind == "float" and type(plain) is int:  # as `lr: float = 1`
+        plain = float(plain)
+    return Argument(parameter.name, kind, has_default, plain)
+
+
+def _files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
+    """Return the hashes of the Python files of a function's top module or package; of what is installed, none."""
+    module = sys.modules[function.__module__]
+    top = sys.modules[function.__module__.split(".")[0]]
+    file = Path(getattr(top, "__file__", None) or getattr(module, "__file__", "") or "")
+    if not file.is_file() or {"site-packages", "dist-packages"} & set(file.parts):
+        return {}
+    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    root = file.parent.parent if file.name == "__init__.py" else file.parent
+    return {str(one.relative_to(root)): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
