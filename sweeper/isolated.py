@@ -16,6 +16,9 @@ from typing import Any
 #: What packages read when they are imported; a value that the user has set stands.
 _DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
+#: How a text begins that says that nothing was answered in time.
+NO_ANSWER = "no answer within"
+
 #: Written as the answer while there is none.
 PENDING = "pending"
 
@@ -62,7 +65,7 @@ def ask(
         text, ended = done.stdout, "" if done.returncode == 0 else _how(done.returncode, done.stderr)
     except subprocess.TimeoutExpired as error:
         text = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
-        ended = f"no answer within {timeout_s:g} s"
+        ended = f"{NO_ANSWER} {timeout_s:g} s"
     answers = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [*answers, ended] if ended else answers
 

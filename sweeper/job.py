@@ -45,6 +45,7 @@ class Job:
         own_folder: Where the user's own function is looked for; empty where it is installed, or none is called.
         measures: Units of what that function may report, by name.
         cpus: What the job was given of them.
+        code: What that function's code must be, see `own_code`; empty for anything.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Job:
     own_folder: str = ""
     measures: Mapping[str, str] = field(default_factory=dict)
     cpus: float = 1.0
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted_keys(self) -> tuple[str, ...]:

@@ -200,6 +200,16 @@ WALLS: Mapping[str, Wall] = {
 }
 
 
+#: Columns of trials, points and answers that are no measurement. A user's own measure cannot have such a name; an
+#: argument of a user's own function that has is written as `setting.<name>`.
+TAKEN = frozenset({
+    *("sweep", "front_version", "reference_point", "key", "keys", "task", "replicates", "state", "outcome", "reason"),
+    *("setting_key", "population", "number", "seed", "attempt", "started_ms", "ended_ms", "code", "channels_per_layer"),
+    *("role", "on_front", "why", "seeds", "epoch", "wall"),
+    *WALLS,
+})
+
+
 def touched(values: Mapping[str, object]) -> list[Wall]:
     """Return the walls that bounded a network, given its values by name."""
     return [wall for name, wall in WALLS.items() if values.get(name)]

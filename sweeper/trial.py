@@ -85,6 +85,7 @@ class TrialRecord:
         rungs: By epoch: the measurement with which the trial reached that rung.
         retries: How often it was tried again, by what had happened to it.
         own_units: Of a user's own function: units of all that it measures, by name. None for a lattice.
+        codes: Versions of the user's code that it was trained under, in order; see `own_code`. None of ours counts.
     """
 
     key: str
@@ -109,3 +110,4 @@ class TrialRecord:
     rungs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
     own_units: Mapping[str, str] | None = None
+    codes: Sequence[str] = ()

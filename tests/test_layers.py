@@ -51,7 +51,7 @@ ROOMS = {
     "analysis": room("", "numpy scipy moocore pyarrow"),
     "execution": room("", "ray psutil"),
     "search": room("spec analysis", "optuna numpy"),
-    "training": room("spec model"),
+    "training": room("spec model", "torch numpy"),
     "tracking": room("analysis", "mlflow requests sqlalchemy pyarrow matplotlib"),
     "ledger": room("spec search", "optuna sqlalchemy alembic"),
     "driver": room("spec analysis execution search training tracking ledger", "ray"),

@@ -54,6 +54,12 @@ POINT: Mapping[str, Column] = _columns(
         "complete trials of the setting, one for each seed; measurements are their means",
         title="seeds",
     ),
+    Column(
+        "code",
+        "",
+        "version of the user's own code that its trials were trained under, joined by + where there were several; only "
+        "where a sweep has such code",
+    ),
 )
 
 #: Columns that say which trial a row is, and how it ended.
@@ -70,6 +76,12 @@ TRIAL: Mapping[str, Column] = _columns(
     Column("attempt", "count", "how often its training was begun"),
     Column("started_ms", "ms", "when its training began, in Unix time"),
     Column("ended_ms", "ms", "when it ended, in Unix time"),
+    Column(
+        "code",
+        "",
+        "version of the user's own code that it was trained under, joined by + where it was under several; only where "
+        "a sweep has such code",
+    ),
 )
 
 #: Columns at the end of both.

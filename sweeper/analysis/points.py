@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from sweeper.measurements import MEASUREMENTS, WALLS, Objective, is_probe, probe_order
+from sweeper import own_code
+from sweeper.measurements import MEASUREMENTS, TAKEN, WALLS, Objective, is_probe, probe_order
 from sweeper.trial import State, TrialRecord
 
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
@@ -32,8 +33,11 @@ def axis_column(name: str, own_units: Mapping[str, str] | None = None) -> str:
         name: Of the axis.
         own_units: Of a user's own function: units of what it measures, by name.
     """
-    measured = name in MEASUREMENTS or name in WALLS if own_units is None else name in own_units
-    return f"setting.{name}" if measured or name in _FIXED_COLUMNS else name
+    if own_units is None:
+        is_taken = name in MEASUREMENTS or name in WALLS or name in _FIXED_COLUMNS
+    else:
+        is_taken = name in own_units or name in TAKEN or name.endswith("_sd")
+    return f"setting.{name}" if is_taken else name
 
 
 def own_units_of(table: pa.Table) -> dict[str, str] | None:
@@ -83,6 +87,8 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     }
     for axis in axes:
         columns[axis_column(axis, own_units)] = axis_values([group[0].axes.get(axis) for group in points])
+    if any(record.codes for group in points for record in group):
+        columns["code"] = pa.array([_codes(group) for group in points], pa.string())
     if own_units is not None:
         return _with_own(columns, points, own_units, objectives)
     # An objective that this version does not measure is one of a later version: what that measured is kept.
@@ -117,6 +123,16 @@ def _with_own(
         fields.append(pa.field(f"{objective.name}_sd", pa.float64()))
         arrays.append(pa.array([_standard_deviation(group, objective.name) for group in points], pa.float64()))
     return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _codes(group: Sequence[TrialRecord]) -> str:
+    """Return the versions of the user's code that trials were trained under."""
+    return own_code.JOIN.join(dict.fromkeys(version for record in group for version in record.codes))
+
+
+def code_versions(table: pa.Table) -> list[str]:
+    """Return the version of the user's code, or versions, of each row of a table; empty where it is ours alone."""
+    return [one or "" for one in table["code"].to_pylist()] if "code" in table.column_names else []
 
 
 def probe_names(records: Iterable[TrialRecord]) -> list[str]:

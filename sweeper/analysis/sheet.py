@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper import own_code
 from sweeper.analysis.columns import AXES, title, unit
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, touched
 
@@ -34,9 +35,15 @@ LEGEND = (
 )
 
 
-def legend(own_units: Mapping[str, str] | None) -> tuple[str, ...]:
-    """Return what columns of a front mean, as far as that is not the user's own affair."""
-    return (LEGEND,) if own_units is None else ()
+def legend(own_units: Mapping[str, str] | None, codes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return how a front is read: what our columns mean, and of which versions of the user's code its trials are.
+
+    Args:
+        own_units: Of a user's own function: units of what it measures.
+        codes: Versions of the user's code, a row each.
+    """
+    mixed = own_code.mixed(codes)
+    return (*((LEGEND,) if own_units is None else ()), *((f"{mixed[0].upper()}{mixed[1:]}.",) if mixed else ()))
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ def front_names(
         with_axes: Also what made each network: the axes of the sweep in which its rows differ.
     """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
+    seeds += ["code"] if own_code.mixed(str(row.get("code") or "") for row in rows) else []
     if own_units is not None:
         made = [name for name in _made(rows, own_units) if len({row[name] for row in rows}) > 1 or len(rows) == 1]
         return [*own_units, *(made if with_axes else []), *seeds, "key"]
@@ -153,7 +161,7 @@ def front_names(
 
 def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
     """Return the columns of what a user's own function was called with."""
-    others = {*("key", "keys", "task", "replicates"), *own_units, *(f"{name}_sd" for name in own_units)}
+    others = {*("key", "keys", "task", "replicates", "code"), *own_units, *(f"{name}_sd" for name in own_units)}
     return [name for name in rows[0] if name not in others] if rows else []
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from sweeper import own_code
 from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.points import (
     axis_column,
@@ -63,7 +64,8 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
 
     Returns:
         Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
-        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); the axes, under
+        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); `code`, where it is the user's own:
+        its version, or those that it was trained under; the axes, under
         `points.axis_column`; each name in `MEASUREMENTS`, and of each probe that there was (in its own unit, null where
         not measured); each name in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say
         which columns are axes.
@@ -74,6 +76,8 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
         columns[name] = pa.array([_word(getattr(row, name)) for row in rows], pa.string())
     for name in _NUMBERS:
         columns[name] = pa.array([getattr(row, name) for row in rows], pa.int64())
+    if any(row.codes for row in rows):
+        columns["code"] = pa.array([own_code.JOIN.join(row.codes) for row in rows], pa.string())
     own_units = own_units_in(rows)
     axes = {axis_column(axis, own_units): axis for row in rows for axis in row.axes}
     for column, axis in axes.items():
@@ -115,10 +119,11 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
             outcome=Outcome(row["outcome"]) if row["outcome"] else None,
             reason=row["reason"],
             measurement={name: float(row[name]) for name in measured if row[name] is not None},
-            details={"channels_per_layer": row["channels_per_layer"]} if row.get("channels_per_layer") else {},
+            details={} if row.get("channels_per_layer") is None else {"channels_per_layer": row["channels_per_layer"]},
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
             own_units=own_units,
+            codes=tuple(filter(None, (row.get("code") or "").split(own_code.JOIN))),
         )
         for row in table.to_pylist()
     ]

@@ -126,7 +126,24 @@ AgainOption = Annotated[
         "timed_out. Their former outcomes stay in the ledger.",
     ),
 ]
+NewCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--new-code",
+        help="Go on though your own code has changed since the sweep was planned; each trial says under which it was "
+        "trained.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def outcomes_in(again: str) -> list[str]:
+    """Return the outcomes that `--again` names; a wrong word is said before anything is looked up."""
+    from sweeper.ledger.again import repeatable
+
+    words = [word.strip() for word in again.split(",") if word.strip()]
+    repeatable(words)
+    return words
 
 
 def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep:

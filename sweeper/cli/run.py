@@ -12,10 +12,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,10 +28,12 @@ from sweeper.cli.options import (
     JsonOption,
     LedgerOption,
     Name,
+    NewCodeOption,
     Space,
     StorageOption,
     TrackingOption,
     WorkersOption,
+    outcomes_in,
     print_commands,
 )
 from sweeper.cli.options import known_sweep as _sweep
@@ -47,6 +48,9 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.driver.driver import Summary
     from sweeper.driver.sweep import Sweep
     from sweeper.spec import LoadedSpec
+
+#: So much of a traceback is told: its last lines say where, and what.
+_FAULT_LINES = 8
 
 app = typer.Typer(
     cls=Groups, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=True
@@ -99,15 +103,18 @@ def run(
         Path | None,
         typer.Option("--relative-to", help="Folder that paths in the spec are meant from. Default: the spec's own."),
     ] = None,
+    again: AgainOption = "",
+    new_code: NewCodeOption = False,
 ) -> None:
     """Run a sweep here or on a Ray cluster. A name that exists with the same spec is continued."""
     from sweeper.spec import load_spec
 
+    words = outcomes_in(again)
     loaded = load_spec(space, name=name, folder=relative_to)  # before what is heavy: a mistake is said at once
     from sweeper.driver.sweep import Sweep
 
     sweep = Sweep(loaded.spec.name, home, tracking_uri, storage, ledger)
-    _drive(sweep, home, loaded, workers, address, takes_on=take_on)
+    _drive(sweep, home, loaded, workers, address, takes_on=take_on, again=words, takes_new_code=new_code)
 
 
 @app.command(epilog="Example: sweeper resume quickstart")
@@ -120,17 +127,17 @@ def resume(
     storage: StorageOption = None,
     ledger: LedgerOption = None,
     again: AgainOption = "",
+    new_code: NewCodeOption = False,
 ) -> None:
     """Continue a sweep after Ctrl-C, a kill, a crash or a reboot. Finished trials are not run again.
 
     With --again those that failed are, on request; what they ended as stays in the ledger.
     """
-    from sweeper.ledger.again import repeatable
     from sweeper.ledger.home import Home
 
-    words = [word.strip() for word in again.split(",") if word.strip()]
-    repeatable(words)  # a wrong word is said before anything is looked up
-    _drive(_sweep(name, Home(home, storage, ledger), tracking_uri), home, None, workers, address, outcomes=words)
+    words = outcomes_in(again)
+    sweep = _sweep(name, Home(home, storage, ledger), tracking_uri)
+    _drive(sweep, home, None, workers, address, again=words, takes_new_code=new_code)
 
 
 @app.command(epilog="Example: sweeper mirror quickstart")
@@ -157,8 +164,7 @@ def _drive(
     loaded: LoadedSpec | None,
     workers: int | None,
     address: str | None,
-    takes_on: bool = False,
-    outcomes: Sequence[str] = (),
+    **options: Any,
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import status_tables, tables
@@ -167,11 +173,10 @@ def _drive(
     console = Console()
     elsewhere = f" --home {home}" if home != Path(environment.DEFAULT_HOME) else ""
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
-    again = ["the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"]
+    resume = "the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"
+    again = [resume]
     try:
-        session = run_session(
-            sweep, loaded, workers, address, at_worst=partial(_end_at_once, again), takes_on=takes_on, again=outcomes
-        )
+        session = run_session(sweep, loaded, workers, address, at_worst=partial(_end_at_once, again), **options)
     except KeyboardInterrupt:
         print_commands("interrupted at once; continue with:", again)
         sys.exit(STOPPED["SIGINT"])
@@ -184,12 +189,28 @@ def _drive(
         if front.table.num_rows:
             console.print()
             console.print(tables.front_table(front, console.width, with_axes=True), crop=False)
+    if summary.fault:
+        _tell_fault(summary)
+        print_commands("mend the function, and go on with:", [f"{resume} --again failed --new-code"])
+        sys.exit(ExitCode.MISTAKE)
     if not summary.is_finished:
         print_commands(f"{'interrupted' if session.signal else 'not finished'}; continue with:", again)
         sys.exit(128 + session.signal if session.signal else ExitCode.NOT_YET)
     summary.require_mirrored()
     _print_next_steps(sweep, summary, elsewhere)
     sys.exit(ExitCode.SOME_FAILED if summary.counts.failed else ExitCode.DONE)
+
+
+def _tell_fault(summary: Summary) -> None:
+    """Say that all trials so far failed in one place, with the end of the traceback."""
+    lines = summary.fault.splitlines()
+    told = "\n".join(f"  {line}" for line in lines[-_FAULT_LINES:])
+    failed = summary.counts.failed
+    print(
+        f"sweeper: the first {failed} trials all failed in the same place, so {summary.counts.waiting} more wait "
+        f"and are not tried:\n{told}",
+        file=sys.stderr,
+    )
 
 
 def _end_at_once(again: list[str], reason: str) -> None:

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeper.cli.options import (
+    AgainOption,
     HomeOption,
     JobsAddressOption,
     LedgerOption,
     Name,
+    NewCodeOption,
     Space,
     StorageOption,
     TrackingOption,
     WorkersOption,
     checked,
     job_server,
+    outcomes_in,
     print_commands,
 )
 from sweeper.cli.streams import leave_without_reader
@@ -62,6 +65,8 @@ def submit(
         Path | None,
         typer.Option("--runtime-env", metavar="FILE", help="Ray's runtime environment, in YAML: pip, env_vars, …"),
     ] = None,
+    again: AgainOption = "",
+    new_code: NewCodeOption = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is over, with its exit code.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="The same, and print what it says meanwhile.")] = False,
 ) -> None:
@@ -71,9 +76,10 @@ def submit(
     loaded = load_spec(space, name=name, is_elsewhere=True)  # before what is heavy: a mistake is said at once
     from sweeper.driver.jobs import submission
 
+    words = outcomes_in(again)
     named = {"home": home, "tracking_uri": tracking_uri, "storage": storage, "ledger": ledger, "workers": workers}
     server = _required(address)
-    submitted = submission.submit(server, loaded, named, runtime_env)
+    submitted = submission.submit(server, loaded, named, runtime_env, again=words, takes_new_code=new_code)
     job = submitted.job
     if submitted.is_complete:
         print(

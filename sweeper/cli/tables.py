@@ -39,7 +39,8 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *
     names = sheet.front_names(rows, front.objectives, own, with_axes=with_axes)
     fields = sheet.fields(rows, names, front.objectives, own)
     origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
-    return listing(sheet.Sheet("", fields, (origin, *sheet.legend(own))), width, _headline(front, conditions))
+    notes = (origin, *sheet.legend(own, front.codes))
+    return listing(sheet.Sheet("", fields, notes), width, _headline(front, conditions))
 
 
 def _headline(front: Front, conditions: Sequence[str]) -> Text:

@@ -12,6 +12,7 @@ from sweeper.analysis.trials import aims
 from sweeper.driver.mirror import Mirroring
 from sweeper.driver.progress import EarlyFront, SweepProgress, planned_tasks
 from sweeper.driver.retry import Step, failed_together, next_step
+from sweeper.driver.same_fault import same_fault
 from sweeper.errors import HomeError, QueryError, TrackingError
 from sweeper.job import Job, Lease, Progress
 from sweeper.ledger.counts import Counts, count
@@ -48,6 +49,7 @@ class Summary:
     Attributes:
         is_finished: Whether every planned trial has an outcome.
         unmirrored: Why MLflow does not hold every outcome; empty where it does.
+        fault: The reason that every trial ended with, where that stopped the sweep; else empty.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Summary:
     fronts: Sequence[Front]
     is_finished: bool
     unmirrored: str = ""
+    fault: str = ""
 
     @property
     def is_mirrored(self) -> bool:
@@ -91,8 +94,9 @@ class Driver:
         given: Callable[[Job], Job] = lambda job: job,
     ) -> None:
         self._given = given
+        self._fault = ""  # with which all trials have ended so far
         self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
-        self.observe, self.should_stop = observe, should_stop
+        self.observe, self._is_asked_to_stop = observe, should_stop
         self._spec: SweepSpec = ledger.spec
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
@@ -122,6 +126,10 @@ class Driver:
         with suppress(QueryError):  # of another version: hypervolumes are known with the next fronts
             if (former := self._recorder.live()) is not None:
                 self._progress.recall(former)
+
+    def should_stop(self) -> bool:
+        """Whether to start nothing more: it is asked to, or a user's own function fails in one place every time."""
+        return bool(self._fault) or self._is_asked_to_stop()
 
     def begin(self) -> None:
         """Let others see how the sweep stands, from now on until it ends."""
@@ -275,6 +283,9 @@ class Driver:
             self._records[record.key] = _without_curve(record)
             self._snapshot.counts = self._snapshot.counts.ended(record)
         self._progress.ended(told)
+        counts = self._snapshot.counts
+        if self._spec.own_units is not None and not counts.complete and not counts.pruned:
+            self._fault = same_fault(self._records.values())
         return told
 
     def _put_back(self, populations: Sequence[Population]) -> None:
@@ -292,7 +303,7 @@ class Driver:
         self._release()
         counts = count(self._records.values(), self._spec.planned).without_driver()
         is_finished = counts.waiting == 0
-        is_stopped = not is_finished and self.should_stop()
+        is_stopped = not is_finished and self._is_asked_to_stop()
         if is_stopped:
             self._mirror.hasten()
         self._mirror.finish()
@@ -312,7 +323,8 @@ class Driver:
         if left_out and not self._mirror.problem:
             self._mirror.problem = f"it was stopped while {left_out} outcomes waited to be written."
         fronts = [self._mirror.fronts.get(task) or self._fronts(task)[0] for task in self._spec.tasks]
-        return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem)
+        fault = "" if is_finished else self._fault
+        return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem, fault)
 
     def stop(self) -> None:
         """Let go of the mirror, however this ends; a tracking server that hangs does not keep it long."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweeper.driver.needs import population_size
-from sweeper.driver.subjects import FunctionSubject
+from sweeper.driver.subjects import FIRST_EPOCH_PATIENCE_S, FunctionSubject
 from sweeper.execution.contention import Others, others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
@@ -72,10 +72,11 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
 
 def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estimate:
     """Call the function for one epoch, and take every trial for as long as that one would be."""
-    subject = FunctionSubject(loaded, spec, {})
+    subject = FunctionSubject(loaded, spec)
     subject.look()
     first, processors = subject.first, read_limits().workers
-    one_s = float(first["seconds"]) * max(1, int(first["epochs"]))
+    # Where its first epoch was not waited for, each is taken to be as long as that.
+    one_s = float(first.get("seconds", FIRST_EPOCH_PATIENCE_S)) * max(1, int(first.get("epochs", 1)))
     busy, others = min(workers, spec.planned), others_at_work()
     in_all = -(-spec.planned // busy) * one_s
     per_task = spec.planned // len(spec.tasks)
@@ -90,7 +91,7 @@ def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estim
         grows=False,
         ends_early=spec.early_stopping is not None,
         load=others.load,
-        memory_bytes=busy * int(first["memory_bytes"]),
+        memory_bytes=busy * int(first.get("memory_bytes", 0)),
         disk_bytes=40_000 * spec.planned,
     )
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweeper import own_code
 from sweeper.errors import SpecError, SpecMismatchError
 from sweeper.execution.contract import Work
-from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
-from sweeper.isolated import ask
+from sweeper.execution.resources import Machines, Request, Shared, SharedCode
+from sweeper.isolated import NO_ANSWER, ask
 from sweeper.job import Job
+from sweeper.ledger.reading import LedgerReader
 from sweeper.provenance import software
 from sweeper.spec import FunctionSetting, FunctionSweep, LatticeSweep, LoadedSpec
 from sweeper.training.heavy import HEAVY
@@ -20,11 +23,11 @@ from sweeper.training.heavy import HEAVY
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
 
-#: Facts of a sweep that hold what its function's code was: hashes of its files, and where they were.
-CODE, CODE_FOLDER = "code.files", "code.folder"
+#: The fact of a sweep that holds what the first epoch of its function took.
+FIRST = "code.first"
 
-#: A first epoch that takes longer is not waited for.
-_EPOCH_PATIENCE_S = 600.0
+#: A first epoch that takes longer is not waited for: the sweep begins without knowing what one takes.
+FIRST_EPOCH_PATIENCE_S = 120.0
 _IMPORT_PATIENCE_S = 120.0
 
 
@@ -58,15 +61,17 @@ class Subject(Protocol):
         """Return a job with all that its work needs."""
 
 
-def subject_of(loaded: LoadedSpec, facts: Mapping[str, str] | None = None) -> Subject:
+def subject_of(loaded: LoadedSpec, planned: LedgerReader | None = None, *, takes_new_code: bool = False) -> Subject:
     """Return what a spec has trained.
 
     Args:
         loaded: The spec.
-        facts: What was noted of the sweep when it was planned.
+        planned: The sweep's ledger, where it was planned.
+        takes_new_code: Whether to go on under code of the user's that has changed since.
     """
     if isinstance(loaded.spec, FunctionSweep):
-        return FunctionSubject(loaded, loaded.spec, facts or {})
+        facts, code = (planned.facts, planned.code) if planned else (None, None)
+        return FunctionSubject(loaded, loaded.spec, facts, code, takes_new_code)
     if isinstance(loaded.spec, LatticeSweep):
         return LatticeSubject(loaded.spec)
     raise TypeError(f"a spec is of lattices or of a function, not {type(loaded.spec).__name__}")
@@ -112,14 +117,31 @@ class LatticeSubject:
 
 
 class FunctionSubject:
-    """A user's own function."""
+    """A user's own function.
+
+    Args:
+        loaded: The spec.
+        spec: The same, known to be of a function.
+        facts: What was noted of the sweep; empty before it is planned.
+        planned: What its code was when that was last accepted; empty before it is planned.
+        takes_new_code: Whether to go on under code that has changed.
+    """
 
     modules = ("torch", "pydantic")
 
-    def __init__(self, loaded: LoadedSpec, spec: FunctionSweep, facts: Mapping[str, str]) -> None:
-        self._spec, self._folder, self._facts = spec, loaded.folder, facts
-        #: What the first epoch took; empty before `look`.
-        self.first: Mapping[str, Any] = {}
+    def __init__(
+        self,
+        loaded: LoadedSpec,
+        spec: FunctionSweep,
+        facts: Mapping[str, str] | None = None,
+        planned: Mapping[str, str] | None = None,
+        takes_new_code: bool = False,
+    ) -> None:
+        self._spec, self._folder, self._takes_new_code = spec, loaded.folder, takes_new_code
+        self._planned = dict(planned or {})
+        self._files: Mapping[str, str] = {}
+        #: What the first epoch took; empty where it was not waited for.
+        self.first: Mapping[str, Any] = json.loads((facts or {}).get(FIRST, "{}"))
 
     def work(self) -> Work:
         """Return the call of the function."""
@@ -128,35 +150,55 @@ class FunctionSubject:
         return call_function
 
     def look(self) -> Mapping[str, str]:
-        """Compare the code with what was planned, and call the function for one epoch."""
+        """Compare the code with what was planned; where it is new, call the function for one epoch."""
         found = self._asked("function", json.dumps({"source": self._spec.train, "folder": self._folder}))
         if problem := found.get("problem"):
             raise SpecError(f"{problem}. Bring it back, or start a new sweep with --name.")
-        self._refuse_other_code(found["files"])
         if self._spec.early_stopping is not None and not found["takes_trial"]:
             raise SpecError(
                 f"early_stopping must be left out: {self._spec.train} takes no argument `trial`, so that it can "
                 "neither pause nor go on. Give it one, and call trial.report(state=…) after each epoch."
             )
-        self.first = self._first_epoch()
-        return {CODE: json.dumps(found["files"], sort_keys=True), CODE_FOLDER: self._folder}
+        # Files that the function itself imports are known once it has been called: before, they are taken as they were.
+        self._files = {**_still_there(self._planned, Path(self._folder)), **found["files"]}
+        self._refuse_other_code()
+        if not self._planned or self._files != self._planned:
+            self.first = self._first_epoch()
+            self._files = self.first.get("files") or self._files
+        self._refuse_other_code()
+        told = {name: value for name, value in self.first.items() if name != "files"}
+        return {
+            own_code.FILES: own_code.fact_of(self._files),
+            own_code.FOLDER: self._folder,
+            FIRST: json.dumps(told, sort_keys=True),
+        }
 
-    def _refuse_other_code(self, files: Mapping[str, str]) -> None:
-        planned = json.loads(self._facts.get(CODE, "null"))
-        if planned is None or planned == files:
+    def _refuse_other_code(self) -> None:
+        if not self._planned or self._takes_new_code:
             return
-        changed = sorted(name for name in planned.keys() | files.keys() if planned.get(name) != files.get(name))
-        raise SpecMismatchError(
-            f"the code of {self._spec.train} is not what this sweep was planned with: {', '.join(changed)} changed. "
-            "Bring it back, or start a new sweep with --name: trials of two codes are not comparable."
-        )
+        if told := own_code.changed(self._planned, self._files):
+            raise SpecMismatchError(
+                f"the code of {self._spec.train} is not what this sweep was planned with: {', '.join(told)} (in "
+                f"{self._folder}). Bring it back, or go on under the new code with --new-code: each trial then says "
+                "which one it is of, and so does a front that mixes them."
+            )
 
     def _first_epoch(self) -> Mapping[str, Any]:
-        """Call the function once, with its first setting, and stop it after its first report."""
+        """Call the function once, with its first setting, and stop it after its first report.
+
+        Returns:
+            What that took and measured; empty where it takes long, or wants a GPU that is not here.
+        """
+        gpus = self._spec.placement.gpus
+        if gpus != "auto" and gpus and not _has_gpu():
+            return {}
         first = self._spec.cells()[0]
         job = Job("first", first.task_label, (first.key,), (first.flat(),), (True,), until=1)
-        found = self._asked("epoch", json.dumps(asdict(self.given(job))))
+        job = replace(self.given(job), device="cuda" if gpus != "auto" and gpus else "cpu", code={})
+        found = self._asked("epoch", json.dumps(asdict(job)))
         if problem := found.get("problem"):
+            if problem.startswith(NO_ANSWER):
+                return {}
             raise SpecError(
                 f"{self._spec.train} could not be called for one epoch: {problem}. Nothing was planned. Mend it, and "
                 "run the sweep again."
@@ -181,25 +223,25 @@ class FunctionSubject:
         return found
 
     def _asked(self, question: str, given: str) -> dict[str, Any]:
-        patience = _EPOCH_PATIENCE_S if question == "epoch" else _IMPORT_PATIENCE_S
-        answers = ask([question], patience, {"CUDA_VISIBLE_DEVICES": ""}, given)
+        patience = FIRST_EPOCH_PATIENCE_S if question == "epoch" else _IMPORT_PATIENCE_S
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if self._spec.placement.gpus in ("auto", 0) else {}
+        answers = ask([question], patience, hidden, given)
         first = answers[0] if answers else "it said nothing"
         return first if isinstance(first, dict) else {"problem": str(first)}
 
     def shared(self, folder: str) -> Shared:
-        """Return what every machine must find there: the function's files, and this project."""
+        """Return what every machine must find there: the function's code, and this project."""
         from sweeper.training import own_function
 
-        planned = json.loads(self._facts.get(CODE, "{}"))
-        files = [path for name in planned if (path := Path(self._folder, name)).is_file()]
-        return Shared(folder, {str(path): path.stat().st_size for path in files}, software(), (own_function.__name__,))
+        code = SharedCode(self._spec.train, self._folder, self._files)
+        return Shared(folder, {}, software(), (own_function.__name__,), code)
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
         """Return what a call needs."""
         from sweeper.driver.needs import Needs, asked_of, this_machine
 
         here = machines or Machines([this_machine()])
-        request: Request = asked_of(self._spec, here) if self.first else ONE_CPU
+        request: Request = asked_of(self._spec, here)
         if here.is_cluster and self._spec.placement.memory_mib == "auto" and self.first:
             request = replace(request, memory_bytes=int(1.25 * self.first["memory_bytes"]) + 128 * 2**20)
         here.refuse_what_never_fits(request)
@@ -207,14 +249,27 @@ class FunctionSubject:
         return Needs(1, request, here.at_once(request))
 
     def given(self, job: Job) -> Job:
-        """Return a job with where the code is, and what it may measure."""
+        """Return a job with where the code is, what it must be, and what it may measure."""
         return replace(
             job,
             networks=(),
             own_folder=self._folder,
             measures=dict(self._spec.measures),
             cpus=self._spec.placement.cpus,
+            code=dict(self._files),
         )
+
+
+def _has_gpu() -> bool:
+    from sweeper.training import forecast
+
+    return forecast.usable_gpus() > 0
+
+
+def _still_there(planned: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the hashes that planned files have now, as far as they are there."""
+    files = {name: folder / name for name in planned if (folder / name).is_file()}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
 
 
 def _told(setting: object) -> str:

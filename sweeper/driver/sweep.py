@@ -112,6 +112,7 @@ class Sweep:
         work: Work | None = None,
         takes_on: bool = False,
         again: Iterable[str] = (),
+        takes_new_code: bool = False,
     ) -> Summary:
         """Run every planned trial that has no outcome yet.
 
@@ -126,6 +127,7 @@ class Sweep:
             work: What works on a job; by default what the spec has trained.
             takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
             again: How trials ended that are tried again, such as `lost` and `failed`; never `complete` or `pruned`.
+            takes_new_code: Whether to go on where code of the user's is not what the sweep was planned with.
 
         Raises:
             SweepError: For everything a user can mend; no training is started then.
@@ -149,7 +151,7 @@ class Sweep:
                 if repeated:
                     driver.say(_said_again(repeated, {}))
                 return driver.finish()
-            subject = subject_of(agreed.loaded, planned.facts if planned else None)
+            subject = subject_of(agreed.loaded, planned, takes_new_code=takes_new_code)
             stack.enter_context(steps.starting(agreed, around, () if work else subject.modules))
             seen = steps.look(agreed, subject, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))

@@ -80,7 +80,7 @@ class Executor(Protocol):
         """Run until the source has no more jobs or wants to stop. What goes wrong in a training, `work` returns.
 
         Args:
-            work: What a job is worked on with.
+            work: What a job is worked on with. A `SpecMismatchError` from it ends the run, and no trial has failed.
             source: Where jobs come from.
             request: What each job asks for.
         """

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeper import storage
-from sweeper.execution.resources import Shared
+from sweeper import own_code, storage
+from sweeper.execution.resources import Shared, SharedCode
 from sweeper.isolated import ask
 from sweeper.provenance import software
 
 #: Packages whose versions must be the driver's on every node.
 _SAME = ("python", "torch", "ray", "sweeper")
+
+#: How long a user's module may take to be imported.
+_CODE_PATIENCE_S = 60.0
 
 #: How long torch may take to start.
 _TORCH_PATIENCE_S = 45.0
@@ -35,6 +39,8 @@ def look(shared: Shared, probe: str, gpus: int) -> dict[str, str]:
     for name in () if problems else shared.imports:  # of other versions it is no wonder if they lack something
         importlib.import_module(name)
     problems += [*_other_storage(probe), *_other_files(shared.files)]
+    if shared.code is not None and not problems:
+        problems += _other_code(shared.code)
     return {"problem": "; ".join(problems), "gpu_problem": _gpu_problem(gpus) if gpus else ""}
 
 
@@ -85,6 +91,23 @@ def _other_files(files: Mapping[str, int]) -> Iterator[str]:
         else:
             if there != size:
                 yield f"the images {path} have {there} bytes there, and {size} at the driver; copy them again"
+
+
+def _other_code(code: SharedCode) -> Iterator[str]:
+    """Say what is other of a user's own code: it is imported in a process of its own, as nobody knows what it does."""
+    given = json.dumps({"source": code.source, "folder": code.folder})
+    answers = ask(["function"], _CODE_PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, given)
+    first = answers[0] if answers else "it said nothing"
+    found: dict[str, Any] = first if isinstance(first, dict) else {"problem": str(first)}
+    if problem := found.get("problem"):
+        yield (
+            f"{code.source} cannot be imported there: {problem}; have every node reach {code.folder}, or `sweeper "
+            "submit` the sweep, which takes the code along"
+        )
+        return
+    now = {name: digest for name, digest in found["files"].items() if name in code.files}
+    if told := own_code.changed(code.files, {**code.files, **now}):
+        yield f"the code of {code.source} is not the driver's there: {', '.join(told)}; copy it there again"
 
 
 def _gpu_problem(gpus: int) -> str:

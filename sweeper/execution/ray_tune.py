@@ -283,6 +283,9 @@ class PlanSearcher(Searcher):
         elif "unable" in result:
             del self._jobs[trial_id]
             self._on_unable(unable_sentence(json.loads(result["unable"])))
+        elif "stop" in result:
+            del self._jobs[trial_id]
+            self._on_unable(str(result["stop"]))
         elif "spoiled" in result:
             self._spoiled.add(trial_id)
         elif "progress" in result:

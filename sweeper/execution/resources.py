@@ -166,6 +166,21 @@ class Machines:
 
 
 @dataclass(frozen=True)
+class SharedCode:
+    """A user's own function, as every node must find it.
+
+    Attributes:
+        source: What names it, such as `exits:train`.
+        folder: Where it is looked for first.
+        files: What its code must be, see `own_code`.
+    """
+
+    source: str
+    folder: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Shared:
     """What every node must find as the driver does.
 
@@ -174,12 +189,14 @@ class Shared:
         files: Sizes of files that training reads, by path.
         software: Versions, by name.
         imports: Modules that training begins with.
+        code: The user's own function; None where there is none.
     """
 
     folder: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     imports: Sequence[str] = ()
+    code: SharedCode | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,11 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
         try:
             ended = call(job, lambda progress: tune.report({"progress": json.dumps(asdict(progress))}))
         except Exception as error:
+            from sweeper.errors import SpecMismatchError
+
+            if isinstance(error, SpecMismatchError):
+                tune.report({"stop": str(error)})
+                return
             if not import_problem(error):
                 raise
             tune.report({"unable": json.dumps(unable(error))})

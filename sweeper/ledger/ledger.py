@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from functools import cached_property
 
+from sweeper import own_code
 from sweeper.errors import SpecMismatchError
 from sweeper.ledger.again import ended_so
 from sweeper.ledger.damage import understood
@@ -101,7 +102,8 @@ class Ledger(LedgerReader):
         """Write every setting of a grid as a waiting trial, once; of a search, what is needed to propose settings.
 
         Idempotent: a plan that a crash cut short, or a wish to stop, is completed, with the population sizes and the
-        facts first planned. A spec that has grown adds what is new.
+        facts first planned. A spec that has grown adds what is new; code of the user's that is another one counts from
+        now on, whoever has accepted it.
 
         Args:
             loaded: What to plan.
@@ -118,11 +120,13 @@ class Ledger(LedgerReader):
         self._refuse_other_data(facts)
         with self._studies.writing():
             revisions = self.revisions
-            if not revisions or revisions[-1].spec != loaded.spec:
+            is_other_code = own_code.FILES in facts and own_code.files_in(facts) != self.code
+            if not revisions or revisions[-1].spec != loaded.spec or is_other_code:
                 revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
             self.__dict__.pop("_planned_now", None)
+            self.__dict__.pop("_code", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
                 new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
@@ -252,6 +256,8 @@ class Ledger(LedgerReader):
                 is_news = claim.get("owner") != owner or claim.get("is_over", False)
                 attempt = claim.get("attempt", 0) + is_news
                 claim = {**claim, "attempt": attempt, "owner": owner, "heard_ms": now_ms, "is_over": False}
+                if self._code and claim.get("codes", [])[-1:] != [self._code]:
+                    claim["codes"] = [*claim.get("codes", []), self._code]
                 state = State.RUNNING if is_waiting(trial) else None
                 changes.append(RowChange(trial.number, {"claim": claim}, state))
             self._studies.change(population.task, changes)
@@ -286,6 +292,10 @@ class Ledger(LedgerReader):
     @cached_property
     def _revision(self) -> Revision:
         return self.revisions[-1]
+
+    @cached_property
+    def _code(self) -> str:
+        return own_code.version_of(self.code)
 
     def ended_so(self, outcomes: Collection[Outcome]) -> int:
         """Return how many trials ended in one of these ways, by their newest attempts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from sweeper import own_code
 from sweeper.errors import UnknownSweepError
 from sweeper.ledger.again import newest
 from sweeper.ledger.counts import Counts, count
@@ -49,6 +50,12 @@ class LedgerReader:
         noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
         with understood(self.sweep, "the spec that it was planned from"):
             return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Hashes of the files of the user's own code as it was accepted last, by path; empty where there is none."""
+        facts = [revision.facts for revision in self.revisions if own_code.FILES in revision.facts]
+        return own_code.files_in(facts[-1]) if facts else {}
 
     @property
     def planned_spec(self) -> LoadedSpec | None:

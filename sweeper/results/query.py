@@ -92,7 +92,7 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
         (
             *origin_notes(front),
             f"Hypervolume of the whole front: {front.hypervolume:.4g}",
-            *sheet.legend(front.own_units),
+            *sheet.legend(front.own_units, front.codes),
         ),
         "-".join([front.sweep, front.key, f"v{front.version}"]),
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from sweeper.measurements import TAKEN
 from sweeper.spec.function_setting import ARGUMENT, FunctionSetting
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.parameters import MOST_SETTINGS, Parameter
@@ -23,24 +24,6 @@ Kind = Literal["bool", "int", "float", "str", ""]
 
 _SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEASURE = re.compile(r"[A-Za-z_]\w*")
-
-#: Names that columns of every table have; a measure of such a name would be taken for it.
-_TAKEN = frozenset({
-    *("key", "keys", "task", "replicates", "state", "outcome", "reason", "setting_key", "population", "number", "seed"),
-    *(
-        "attempt",
-        "started_ms",
-        "ended_ms",
-        "sweep",
-        "front_version",
-        "reference_point",
-        "role",
-        "on_front",
-        "why",
-        "seeds",
-    ),
-    *("channels_per_layer", "limited_breadth", "limited_depth", "limited_time", "limited_memory", "epoch", "wall"),
-})
 
 #: Keys of a sweep of lattices, which such a sweep has no use for.
 _OF_LATTICES = ("task", "lattice", "training", "probes", "probe_images", "lesions", "complexity")
@@ -101,7 +84,7 @@ class FunctionSweep(SweepSpec):
             )
         problems = []
         for name, unit in measures.items():
-            if not _MEASURE.fullmatch(name) or name in _TAKEN or name.endswith("_sd"):
+            if not _MEASURE.fullmatch(name) or name in TAKEN or name.endswith("_sd"):
                 rule = f"{name!r} cannot be the name of a measure"
                 fix = "Use letters, digits and _, and no name of a column, see docs/reference/columns.md."
                 problems.append(problem((name,), rule, unit, fix))

@@ -6,7 +6,7 @@ import importlib.resources
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,14 @@ class LoadedSpec:
 
     Attributes:
         folder: Where a user's own function is looked for first; empty for a sweep of lattices.
+        code: Where the files of its code are that are not installed, by path within the folder; known as it is loaded.
     """
 
     spec: SweepSpec
     text: str
     path: Path
     folder: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_spec(
@@ -73,13 +75,13 @@ def load_spec(
     document = {"name": name_like(path.stem), **yaml_source.data}
     if name is not None:
         document["name"] = name
-    kind, code = kind_of(document), ""
+    kind, code, files = kind_of(document), "", dict[str, str]()
     try:
         context = {"folder": folder or meant_from, "is_elsewhere": is_elsewhere}
         if kind is FunctionSweep:
             code = str(Path(folder or meant_from).resolve())
             context[OWN_MEASURES] = True
-            document["arguments"] = _arguments(document, code, yaml_source.origin)
+            document["arguments"], files = _arguments(document, code, yaml_source.origin)
         spec = kind.model_validate(document, context=context)
     except ValidationError as error:
         raise spec_error(problems_of(error, kind), yaml_source.origin, yaml_source.line_of) from error
@@ -91,11 +93,11 @@ def load_spec(
         )
     if problems := sense_problems(spec):
         raise spec_error(problems, yaml_source.origin, yaml_source.line_of)
-    return LoadedSpec(spec, yaml_source.text, path, code)
+    return LoadedSpec(spec, yaml_source.text, path, code, files)
 
 
-def _arguments(document: Mapping[str, object], folder: str, origin: str) -> dict[str, object]:
-    """Return the arguments of the function that a document names, as its signature says.
+def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the arguments of the function that a document names, as its signature says, and where its files are.
 
     Raises:
         SpecError: If there is no such function.
@@ -107,7 +109,7 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> dict
         )
     source = document[FUNCTION]
     if not isinstance(source, str):
-        return {}  # refused by the field's own rule
+        return {}, {}  # refused by the field's own rule
     asked = json.dumps({"source": source, "folder": folder})
     answers = ask(["function"], _IMPORT_TIMEOUT_S, given=asked)
     first = answers[0] if answers else "it said nothing"
@@ -115,11 +117,12 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> dict
     if problem := found.get("problem", "" if "arguments" in found else "it said nothing"):
         where = "" if str(problem).startswith("train ") else f"train names {source!r}, which cannot be asked: "
         raise SpecError(f"{where}{problem} ({origin}, train)")
-    return {
+    arguments: dict[str, object] = {
         one["name"]: {"kind": one["kind"], "is_required": not one["has_default"]}
         | ({} if one["default"] is None else {"default": one["default"]})
         for one in found["arguments"]
     }
+    return arguments, dict(found["places"])
 
 
 def shipped_spaces() -> list[str]:

@@ -19,7 +19,7 @@ from sweeper import model, storage
 from sweeper.errors import DamagedError, QueryError, SpecError
 from sweeper.network import ExampleImage, StepHistogram
 from sweeper.rules import EarlierRules, earlier_rules, rules_in
-from sweeper.spec import setting_of
+from sweeper.spec import LatticeSetting
 
 #: Beyond, an integer is no count, and no float holds it exactly.
 _LARGEST = 2**53
@@ -228,7 +228,7 @@ def _png(text: object, what: str, path: Path) -> bytes:
 def _title(description: Mapping[str, Any], path: Path) -> str:
     """Return task and key of a network's trial; of a network that has none, the name of its file."""
     try:
-        task = [setting_of(description["setting"]).task_label]
+        task = [LatticeSetting.from_flat(description["setting"]).task_label]
     except (SpecError, KeyError, AttributeError):
         task = []  # written by hand, or by another version
     key = description.get("key")

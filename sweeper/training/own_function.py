@@ -6,12 +6,14 @@ import math
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from sweeper import storage
+from sweeper import own_code, storage
+from sweeper.errors import SpecMismatchError
 from sweeper.imports import import_problem
 from sweeper.job import Job, Progress
 from sweeper.model.compute import gpu_problem, use_threads
@@ -76,6 +78,7 @@ class _Call:
             signature = signature_of(function, Path(job.own_folder))
         except SourceError as error:
             return Ended(Outcome.FAILED, str(error), is_final=True)
+        self._refuse_other_code(signature.files)
         use_threads(max(1, math.floor(job.cpus)))
         trial = Trial(job.keys[0], job.device, seed, job.measures, self._done, state, self._on_report)
         given |= {"trial": trial} if signature.takes_trial else {}
@@ -89,6 +92,17 @@ class _Call:
             raise self._left
         assert self._left is not None
         return self._left
+
+    def _refuse_other_code(self, files: Mapping[str, str]) -> None:
+        """Stop the sweep where a file is not what it was planned with: its trials would not be comparable."""
+        planned = self._job.code
+        now = {name: digest for name, digest in files.items() if name in planned}  # it may have loaded more by now
+        if told := own_code.changed(planned, {**planned, **now}):
+            raise SpecMismatchError(
+                f"the code of {self._job.settings[0]['train']} is not what this sweep was begun with: on "
+                f"{platform.node()} {', '.join(told)}. Bring it back and resume the sweep, or go on under the new code "
+                "with --new-code: no trial has failed of it, what has no outcome waits"
+            )
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
@@ -104,7 +118,7 @@ class _Call:
                 return
             if import_problem(error):
                 raise
-            reason = "".join(traceback.format_exception(error))
+            reason = "".join(traceback.format_exception(type(error), error, _of_theirs(error)))
             self._left = Ended(kind_of(error), reason, curve=self._done.curve)
 
     def _on_report(self, done: Progressed, state: object) -> None:
@@ -186,6 +200,14 @@ class _Call:
             if outcome is None:
                 return Ended(Outcome.NOT_FINITE, reason, _finite(self._done.values), curve=self._done.curve)
         return Ended(outcome, "", self._done.values, curve=self._done.curve)
+
+
+def _of_theirs(error: Exception) -> TracebackType | None:
+    """Return the traceback of an exception from the user's own code on."""
+    found = error.__traceback__
+    while found is not None and found.tb_next is not None and found.tb_frame.f_code.co_filename == __file__:
+        found = found.tb_next
+    return found
 
 
 def _arguments(job: Job) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sweeper.imports import import_problem
 from sweeper.isolated import answer, serve
-from sweeper.training.own_source import SourceError, function_of, signature_of
+from sweeper.training.own_source import SourceError, files_of, function_of, signature_of
 
 
 def signature() -> None:
@@ -38,7 +38,7 @@ def signature() -> None:
 
 
 def epoch() -> None:
-    """Read a job, call its function for one epoch, and say what that took and what it reported."""
+    """Read a job, call its function for one epoch, and say what that took and what it reported, and what it imports."""
     from sweeper.job import job_from_json
     from sweeper.training.own_function import call_function
 
@@ -49,6 +49,8 @@ def epoch() -> None:
         (ended,) = call_function(replace(job, checkpoint=str(Path(folder, "first.pt"))), told.append)
         has_state = any(Path(folder).iterdir())
     seconds = time.perf_counter() - begun
+    function_folder = Path(job.own_folder)
+    files = files_of(function_of(str(job.settings[0]["train"]), function_folder), function_folder)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     answer({
         "seconds": seconds,
@@ -59,6 +61,7 @@ def epoch() -> None:
         "reason": ended.reason,
         "measures": sorted(ended.measurement),
         "has_state": has_state,
+        "files": files,
     })
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,9 @@ SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: The argument that a function takes to report, and the one that gets the replicate's seed.
 TRIAL, SEED = "trial", "seed"
+
+#: Parts of the paths of what is installed.
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 #: What an argument's values may be, by the name of its type.
 KINDS: Mapping[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
@@ -51,19 +55,15 @@ class Signature:
         arguments: All that a spec may give, in order.
         takes_trial: Whether it reports and goes on.
         takes_seed: Whether it is given the replicate's seed.
-        files: SHA-256 of each file of its top module or package, by path within its folder.
+        files: What its code is, see `files_of`.
+        places: Where its files are, by the same names.
     """
 
     arguments: tuple[Argument, ...]
     takes_trial: bool
     takes_seed: bool
     files: Mapping[str, str]
-
-    @property
-    def code(self) -> str:
-        """One hash of all files."""
-        told = "\n".join(f"{name} {digest}" for name, digest in sorted(self.files.items()))
-        return hashlib.sha256(told.encode()).hexdigest()
+    places: Mapping[str, str]
 
 
 def function_of(source: str, folder: Path) -> Callable[..., Any]:
@@ -148,7 +148,8 @@ def signature_of(function: Callable[..., Any], folder: Path) -> Signature:
             takes.add(parameter.name)
             continue
         found.append(_argument(parameter))
-    return Signature(tuple(found), TRIAL in takes, SEED in takes, _files_of(function, folder))
+    places = {name: str(path) for name, path in _places_of(function, folder).items()}
+    return Signature(tuple(found), TRIAL in takes, SEED in takes, files_of(function, folder), places)
 
 
 def _argument(parameter: inspect.Parameter) -> Argument:
@@ -163,13 +164,55 @@ def _argument(parameter: inspect.Parameter) -> Argument:
     return Argument(parameter.name, kind, has_default, plain)
 
 
-def _files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
-    """Return the hashes of the Python files of a function's top module or package; of what is installed, none."""
-    module = sys.modules[function.__module__]
-    top = sys.modules[function.__module__.split(".")[0]]
-    file = Path(getattr(top, "__file__", None) or getattr(module, "__file__", "") or "")
-    if not file.is_file() or {"site-packages", "dist-packages"} & set(file.parts):
-        return {}
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    root = file.parent.parent if file.name == "__init__.py" else file.parent
-    return {str(one.relative_to(root)): hashlib.sha256(one.read_bytes()).hexdigest() for one in files if one.is_file()}
+def files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
+    """Return what a function's code is, as far as it is loaded, by path within the folder.
+
+    That is a hash of each Python file of its module's top package, and of what else of the folder this process has
+    imported; of what is installed, the version.
+    """
+    found = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in _places_of(function, folder).items()}
+    if not found:
+        for distribution in metadata.packages_distributions().get(function.__module__.partition(".")[0], ()):
+            found[f"{distribution} (installed)"] = metadata.version(distribution)
+    return found
+
+
+def _places_of(function: Callable[..., Any], folder: Path) -> dict[str, Path]:
+    """Return where the files are that `files_of` tells of."""
+    folder, found = folder.resolve(), dict[str, Path]()
+    for name in dict.fromkeys([function.__module__.partition(".")[0], *_tops_in(folder)]):
+        found |= {str(file.relative_to(root)): file for root, file in _files_of_top(name, folder)}
+    return found
+
+
+def _tops_in(folder: Path) -> list[str]:
+    """Return the names of top modules of a folder that this process has imported, sorted."""
+    skipped = {"sweeper", "__main__", "__mp_main__"} | sys.stdlib_module_names
+    tops = {name.partition(".")[0] for name, module in list(sys.modules.items()) if _is_own_file(module, folder)}
+    return sorted(tops - skipped)
+
+
+def _is_own_file(module: ModuleType, folder: Path) -> bool:
+    """Tell whether a module is of a folder, and not installed within it."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return False
+    path = Path(file).resolve()
+    return path.is_relative_to(folder) and not _INSTALLED & set(path.parts)
+
+
+def _files_of_top(name: str, folder: Path) -> list[tuple[Path, Path]]:
+    """Return the Python files of a top module or package, each after the folder that its name is written from."""
+    top = sys.modules.get(name)
+    file = getattr(top, "__file__", None)
+    if file is None:  # a package without __init__.py: what is loaded of it
+        loaded = [one for full, one in list(sys.modules.items()) if full.startswith(f"{name}.")]
+        files = sorted(Path(one.__file__ or "").resolve() for one in loaded if _is_own_file(one, folder))
+        return [(folder, one) for one in files]
+    path = Path(file).resolve()
+    if _INSTALLED & set(path.parts) or path.suffix != ".py":
+        return []
+    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    root = path.parent.parent if path.name == "__init__.py" else path.parent
+    root = folder if path.is_relative_to(folder) else root
+    return [(root, one) for one in files if one.is_file()]

@@ -11,7 +11,7 @@ from sweeper.errors import QueryError, SpecError
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.results.sweep_tables import SweepTables
-from sweeper.spec import load_spec
+from sweeper.spec import load_spec, spec_from_json
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 
 SPEC = """
@@ -114,10 +114,10 @@ def spec_of(tmp_path, probes):
 
 def test_probes_are_part_of_the_sweep_and_of_no_trial(tmp_path):
     spec, plain = spec_of(tmp_path, PROBES), spec_of(tmp_path, "")
-    assert spec.probed == (("debris", 0.25), ("debris", 0.5), ("contrast", 0.5), ("blank", 1.0))
+    assert spec.beside.probes == (("debris", 0.25), ("debris", 0.5), ("contrast", 0.5), ("blank", 1.0))
     assert [one.key for one in spec.settings()] == [one.key for one in plain.settings()]
     assert spec.identity() != plain.identity()
-    assert type(spec).from_json(spec.to_json()) == spec
+    assert spec_from_json(spec.to_json()) == spec
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_lesions_are_read_in_any_order_and_spelling(tmp_path):
     spec = spec_of(tmp_path, 'lesions: ["top_down, lateral", deepest]\n')
     assert spec.lesions == ("lateral,top-down", "deepest")
     assert not spec.complexity
-    assert type(spec).from_json(spec.to_json()) == spec
+    assert spec_from_json(spec.to_json()) == spec
     assert spec_of(tmp_path, "lesions: deepest\n").lesions == ("deepest",)
 
 

@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,15 @@ from typing import Any
 
 from sweeper.credentials import SECRET_NAME, secrets_of
 from sweeper.errors import ClusterError
+from sweeper.own_code import version_of
 from sweeper.provenance import PACKAGE, write_note
 from sweeper.spec import DIGITS, LatticeSweep, LoadedSpec, read_yaml
 
 #: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
 DEFAULT_HOME = "~/sweeps"
+
+#: More of a user's own code does not travel: it is data, or should be installed.
+_MOST_CODE_BYTES = 20 * 2**20
 
 #: Name of the spec's file in a driver's working directory.
 _SPEC = "spec.yaml"
@@ -89,10 +93,24 @@ def spec_digest(loaded: LoadedSpec) -> str:
     return hashlib.sha256(loaded.spec.to_json().encode()).hexdigest()[:16]
 
 
-def driver_command(loaded: LoadedSpec, locations: Locations) -> str:
+def code_digest(loaded: LoadedSpec) -> str:
+    """Return what tells the user's own code from other code; empty where there is none, or it is installed."""
+    files = {name: hashlib.sha256(Path(place).read_bytes()).hexdigest() for name, place in loaded.code.items()}
+    return version_of(files)
+
+
+def driver_command(
+    loaded: LoadedSpec, locations: Locations, again: Sequence[str] = (), *, takes_new_code: bool = False
+) -> str:
     """Return the command line that drives a sweep in a job; it finds the cluster by RAY_ADDRESS, which Ray sets.
 
     A home that begins with ~/ is the shell's to find.
+
+    Args:
+        loaded: Its spec.
+        locations: Where it is kept.
+        again: How trials ended that are tried again first.
+        takes_new_code: Whether to go on under code of the user's that has changed.
     """
     spec = loaded.spec
     has_files = isinstance(spec, LatticeSweep) and any(setting.task.data != DIGITS for setting in spec.corners())
@@ -103,11 +121,37 @@ def driver_command(loaded: LoadedSpec, locations: Locations) -> str:
         "--storage": locations.storage,
         "--ledger": locations.ledger,
         "--workers": locations.workers and str(locations.workers),
+        "--again": ",".join(again),
     }
     tilde = "~/" if locations.home.startswith("~/") else ""
     home = tilde + shlex.quote(locations.home.removeprefix(tilde))
     options = " ".join(f"{option} {shlex.quote(word)}" for option, word in words.items() if word)
-    return f"python -m sweeper run {_SPEC} {options} --home {home} --take-on"
+    new_code = " --new-code" if takes_new_code else ""
+    return f"python -m sweeper run {_SPEC} {options} --home {home} --take-on{new_code}"
+
+
+def _take_code(loaded: LoadedSpec, folder: Path) -> None:
+    """Copy the user's own code beside the spec: Python files alone.
+
+    Raises:
+        ClusterError: If it is too large, or leads out of its folder.
+    """
+    size = 0
+    for name, place in loaded.code.items():
+        path = Path(place)
+        root = path.parents[len(Path(name).parts) - 1].resolve()
+        if not path.resolve().is_relative_to(root):
+            raise ClusterError(f"{path} leads out of its folder, to {path.resolve()}. Put a copy in its place.")
+        size += path.stat().st_size
+        if size > _MOST_CODE_BYTES:
+            raise ClusterError(
+                f"the {len(loaded.code)} Python files beside {loaded.path} have more than "
+                f"{_MOST_CODE_BYTES // 2**20} MiB, too much to travel "
+                "with each job. Leave out what is no code, or install it on the nodes."
+            )
+        there = folder / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, there)
 
 
 def runtime_environment(file: Path | None) -> Mapping[str, Any]:
@@ -142,4 +186,5 @@ def packed(loaded: LoadedSpec) -> Iterator[Path]:
         shutil.copytree(PACKAGE, folder / "sweeper", ignore=shutil.ignore_patterns("__pycache__"))
         write_note(folder / "sweeper")
         (folder / _SPEC).write_text(loaded.text, encoding="utf-8")
+        _take_code(loaded, folder)
         yield folder

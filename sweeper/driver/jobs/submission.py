@@ -12,6 +12,7 @@ from typing import Any
 from sweeper.driver.jobs.package import (
     DEFAULT_HOME,
     Locations,
+    code_digest,
     driver_command,
     packed,
     runtime_environment,
@@ -48,7 +49,13 @@ class Submitted:
 
 
 def submit(
-    server: JobServer, loaded: LoadedSpec, named: Mapping[str, Any], runtime_env: Path | None = None
+    server: JobServer,
+    loaded: LoadedSpec,
+    named: Mapping[str, Any],
+    runtime_env: Path | None = None,
+    *,
+    again: Sequence[str] = (),
+    takes_new_code: bool = False,
 ) -> Submitted:
     """Submit a sweep, unless it runs or is complete: one that was interrupted goes on.
 
@@ -58,25 +65,30 @@ def submit(
         named: Where it is kept, by the names of `Locations`. What is None or missing is as it was when the sweep was
             last submitted, or as it is by default.
         runtime_env: YAML file of Ray's runtime environment for driver and workers.
+        again: How trials ended that are tried again first.
+        takes_new_code: Whether to go on under code of the user's that has changed.
 
     Raises:
         SweepBusyError: If the sweep runs with another spec.
         ClusterError: If it cannot be submitted, or is kept elsewhere.
     """
     Locations(**_given(named))  # what cannot be meant, or holds a secret, is refused whatever the sweep does just now
-    name, digest = loaded.spec.name, spec_digest(loaded)
+    name, digest = loaded.spec.name, {"sweeper.spec": spec_digest(loaded), "sweeper.code": code_digest(loaded)}
     environment = runtime_environment(runtime_env)
     jobs = server.jobs(name)
     former = jobs[-1] if jobs else None
     if former and not former.is_over:
         return Submitted(_agreed(former, digest))
     places = _places(name, jobs, named)
-    if former and former.facts.get("sweeper.spec") == digest and _is_complete(former, places.tracking_uri):
+    is_same = former and former.facts.get("sweeper.spec") == digest["sweeper.spec"]
+    if former and is_same and not again and _is_complete(former, places.tracking_uri):
         return Submitted(former, is_complete=True)
     with packed(loaded) as folder:
-        facts = {**places.facts, "sweeper.spec": digest, "sweeper.submission": f"{time.time_ns()}"}
-        wanted = SweepJob(name, former.number + 1 if former else 1, "PENDING", facts)
-        job = server.submit(wanted, driver_command(loaded, places), folder, environment)
+        noted = {name: value for name, value in digest.items() if value}
+        facts = {**places.facts, **noted, "sweeper.submission": f"{time.time_ns()}"}
+        wanted = SweepJob(loaded.spec.name, former.number + 1 if former else 1, "PENDING", facts)
+        command = driver_command(loaded, places, again, takes_new_code=takes_new_code)
+        job = server.submit(wanted, command, folder, environment)
     if job.facts.get("sweeper.submission") != facts["sweeper.submission"]:
         return Submitted(_agreed(job, digest))
     return Submitted(job, is_new=True)
@@ -86,10 +98,12 @@ def _given(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _agreed(job: SweepJob, digest: str) -> SweepJob:
-    if job.facts.get("sweeper.spec") != digest:
+def _agreed(job: SweepJob, digest: Mapping[str, str]) -> SweepJob:
+    others = [name for name, value in digest.items() if job.facts.get(name, "") != value]
+    if others:
+        other = "another spec" if "sweeper.spec" in others else "other code"
         raise SweepBusyError(
-            f"sweep {job.sweep!r} runs already, as job {job.id}, with another spec. End it first with `sweeper stop "
+            f"sweep {job.sweep!r} runs already, as job {job.id}, with {other}. End it first with `sweeper stop "
             f"{job.sweep}`, or start a new sweep with --name."
         )
     return job

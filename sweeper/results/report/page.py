@@ -231,7 +231,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 <h3>The front, {sheet.counted(front.table.num_rows, "network")}</h3>
 <div class="scroll">{_front_table(front)}</div>
 {fewer}
-<p class="soft">{escape(" ".join(sheet.legend(front.own_units)))}</p>
+<p class="soft">{escape(" ".join(sheet.legend(front.own_units, front.codes)))}</p>
 </section>"""
 
 

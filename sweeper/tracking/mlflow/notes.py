@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from urllib.parse import quote
 
+from sweeper import own_code
 from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
 
@@ -65,6 +66,8 @@ def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[
     facts = (
         f"Hypervolume {front.hypervolume:.4g} inside the reference point {corner}; {sheet.version_text(front.version)}."
     )
+    if mixed := own_code.mixed(front.codes):
+        facts += f" It has {mixed}."
     parts = [title, facts]
     if front.table.num_rows and most_rows:
         parts.append(_table(front, most_rows))
