@@ -46,6 +46,11 @@ def legend(own_units: Mapping[str, str] | None, codes: Sequence[str] = ()) -> tu
     return (*((LEGEND,) if own_units is None else ()), *((f"{mixed[0].upper()}{mixed[1:]}.",) if mixed else ()))
 
 
+def noun(own_units: Mapping[str, str] | None) -> str:
+    """Return what a row of a front is: a network, or a setting of a user's own function, which trains what it likes."""
+    return "network" if own_units is None else "setting"
+
+
 @dataclass(frozen=True)
 class Field:
     """One column of a sheet: the title, its unit, and a text a row.
@@ -127,8 +132,11 @@ def fields(
             found.append(Field("wall", tuple(_wall(row) for row in rows)))
         elif not rows or any(name in row for row in rows):
             is_own = own_units is not None and name in own_units
-            cells = tuple(_own_cell(name, row) if is_own else _cell(name, row) for row in rows)
-            is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
+            if own_units is None:
+                cells = tuple(_cell(name, row) for row in rows)
+            else:
+                cells = tuple(_own_cell(name, row, is_measured=is_own) for row in rows)
+            is_number = (own_units is None and name in MEASUREMENTS) or any(_is_number(row.get(name)) for row in rows)
             unit_of = unit(name) if own_units is None else own_units.get(name.removesuffix("_sd"), "")
             found.append(Field(title(name), cells, unit_of, goals.get(name), is_number))
     return tuple(found)
@@ -219,12 +227,16 @@ def _cell(name: str, row: Mapping[str, Any]) -> str:
     return value_text(name, last_line(value or "") if name == "reason" else value)
 
 
-def _own_cell(name: str, row: Mapping[str, Any]) -> str:
-    """Return what a user's own function measured, in four digits."""
+def _own_cell(name: str, row: Mapping[str, Any], *, is_measured: bool) -> str:
+    """Return a value of a user's own function: what it measured in four digits, what it was called with as it is."""
     value, sd = row.get(name), row.get(f"{name}_sd")
     if value is None:
         return "-"
-    return f"{value:.4g}" + (f" ±{sd:.2g}" if sd is not None else "")
+    if is_measured:
+        return f"{value:.4g}" + (f" ±{sd:.2g}" if sd is not None else "")
+    if _is_number(value):
+        return f"{value:g}"
+    return value_text(name, last_line(value or "") if name == "reason" else value)
 
 
 def _is_number(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -45,9 +45,10 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *
 
 def _headline(front: Front, conditions: Sequence[str]) -> Text:
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
-    count = f"{sheet.counted(front.table.num_rows, 'non-dominated network')}{chosen}"
+    noun = f"non-dominated {sheet.noun(front.own_units)}"
+    count = f"{sheet.counted(front.table.num_rows, noun)}{chosen}"
     if conditions:
-        count = f"of the non-dominated networks{chosen} {front.table.num_rows} meet {' and '.join(conditions)}"
+        count = f"of the {noun}s{chosen} {front.table.num_rows} meet {' and '.join(conditions)}"
     whole = "hypervolume of the whole front" if conditions else "hypervolume"
     words = f": {count}, {whole} {front.hypervolume:.4g}"
     return Text.assemble(f"{front.sweep}, ", (front.task, "bold"), words)
@@ -63,7 +64,10 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     if estimate.search:
         table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
-    table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
+    if estimate.first is None:
+        table.add_row("populations", f"{estimate.populations} of at most {estimate.population_size} networks")
+    else:
+        _add_first_epoch(table, estimate.first)
     time = f"{duration(estimate.alone_s)} of training on {sheet.counted(workers, 'worker')}, plus start-up"
     if estimate.grows:
         time = f"at least {time}: windows grow"
@@ -78,6 +82,20 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     table.add_row("estimated memory", f"{estimate.memory_bytes / 2**30:.1f} GiB for the workers, plus about 1 GiB")
     table.add_row("estimated disk", f"{estimate.disk_bytes / 2**20:.0f} MiB in the home")
     return table
+
+
+def _add_first_epoch(table: Table, first: Mapping[str, Any]) -> None:
+    """Add what a call of the user's own function for one epoch took and gave."""
+    if not first:
+        table.add_row("first epoch", "not known: it took too long to wait for, or needs a GPU that is not here")
+        return
+    epochs = f" of {first['epochs']}" if first["epochs"] else ", the whole call"
+    memory = f"{first['memory_bytes'] / 2**20:.0f} MiB"
+    second = f", the second one {first['epoch_seconds']:.2g} s" if first["epoch_seconds"] else ""
+    table.add_row(f"first epoch{epochs}", f"{first['seconds']:.2g} s{second}; {memory} of memory")
+    table.add_row("measured", Text(", ".join(first["measures"])))
+    goes_on = "an interrupted trial goes on from its last epoch"
+    table.add_row("state", goes_on if first["has_state"] else "none: an interrupted trial begins anew")
 
 
 def _add_images(table: Table, images: Mapping[str, TaskFacts]) -> None:

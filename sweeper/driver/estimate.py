@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sweeper.driver.needs import population_size
 from sweeper.driver.subjects import FIRST_EPOCH_PATIENCE_S, FunctionSubject
@@ -42,6 +42,8 @@ class Estimate:
         load: Others that want a processor now, on average.
         memory_bytes: Of all workers, at most.
         disk_bytes: In the home.
+        first: Of a user's own function: what its first epoch took and measured; empty where it was not waited for. None
+            of lattices.
     """
 
     cells: Mapping[str, int]
@@ -56,6 +58,7 @@ class Estimate:
     load: float
     memory_bytes: int
     disk_bytes: int
+    first: Mapping[str, Any] | None = None
 
 
 def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
@@ -76,7 +79,8 @@ def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estim
     subject.look()
     first, processors = subject.first, read_limits().workers
     # Where its first epoch was not waited for, each is taken to be as long as that.
-    one_s = float(first.get("seconds", FIRST_EPOCH_PATIENCE_S)) * max(1, int(first.get("epochs", 1)))
+    first_s = float(first.get("seconds", FIRST_EPOCH_PATIENCE_S))
+    one_s = first_s + float(first.get("epoch_seconds") or first_s) * max(0, int(first.get("epochs", 1)) - 1)
     busy, others = min(workers, spec.planned), others_at_work()
     in_all = -(-spec.planned // busy) * one_s
     per_task = spec.planned // len(spec.tasks)
@@ -93,6 +97,7 @@ def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estim
         load=others.load,
         memory_bytes=busy * int(first.get("memory_bytes", 0)),
         disk_bytes=40_000 * spec.planned,
+        first=first,
     )
 
 

@@ -84,8 +84,9 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
     rows = front.table.to_pylist()
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
+    noun = f"non-dominated {sheet.noun(front.own_units)}"
     return Sheet(
-        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), 'non-dominated network')}{chosen}{met}",
+        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), noun)}{chosen}{met}",
         sheet.fields(
             rows, sheet.front_names(rows, front.objectives, front.own_units), front.objectives, front.own_units
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import textwrap
 from dataclasses import replace
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeper import own_code
+from sweeper.errors import SpecMismatchError
 from sweeper.job import Job
 from sweeper.training.own_function import call_function
 from sweeper.training.own_source import SourceError, function_of, signature_of
@@ -312,5 +314,31 @@ def test_code_of_a_package_is_all_of_its_files(tmp_path):
         f"packaged/{one}" for one in ("__init__.py", "deep/__init__.py", "deep/more.py", "own.py")
     ]
     (package / "own.py").write_text("def train(): return 1\n")
-    assert signature_of(function_of("packaged.deep.more:train", tmp_path), tmp_path).code != first.code
-    assert not math.isnan(len(first.code))
+    second = signature_of(function_of("packaged.deep.more:train", tmp_path), tmp_path)
+    assert own_code.changed(first.files, second.files) == ["packaged/own.py has changed"]
+    assert set(first.places) == set(first.files)
+
+
+def test_code_of_a_module_is_what_it_imports_of_its_folder_as_well(tmp_path):
+    (tmp_path / "helps.py").write_text("def width(): return 3\n")
+    (tmp_path / "unused.py").write_text("")
+    (tmp_path / "helped.py").write_text("import helps\ndef train():\n    import helps_late\n")
+    (tmp_path / "helps_late.py").write_text("")
+    function = function_of("helped:train", tmp_path)
+    assert list(signature_of(function, tmp_path).files) == ["helped.py", "helps.py"]
+    function()
+    assert list(signature_of(function, tmp_path).files) == ["helped.py", "helps.py", "helps_late.py"]
+
+
+def test_code_of_what_is_installed_is_its_version(tmp_path):
+    found = signature_of(function_of("yaml:safe_dump", tmp_path), tmp_path)
+    assert found.files == {"PyYAML (installed)": metadata.version("PyYAML")}
+    assert found.places == {}
+
+
+def test_job_of_other_code_stops_the_sweep_and_is_no_failure(job):
+    asked = job(PLAIN, depth=2)
+    with pytest.raises(SpecMismatchError, match=r"on .* has changed\. Bring it back and resume"):
+        heard(replace(asked, code={f"{asked.settings[0]['train'].partition(':')[0]}.py": "of another file"}))
+    ended, _ = heard(replace(asked, code={}))
+    assert ended.outcome is Outcome.COMPLETE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeper.measurements import Goal, Objective
@@ -55,7 +55,7 @@ def marks(points: Points, rows: Sequence[Row], x: str, y: str, *, z: str | None 
     positions: dict[str, Any] = {"x": [row[x] for row in rows], "y": [row[y] for row in rows]}
     if z is not None:
         positions["z"] = [row[z] for row in rows]
-    texts = [hover(row, points.objectives, points.axes) for row in rows]
+    texts = [hover(row, points.objectives, points.axes, points.units) for row in rows]
     common = {"mode": "markers", "customdata": [[row["key"]] for row in rows], "text": texts}
     kind = "scatter" if z is None else "scatter3d"
     return {"type": kind, **positions, **common, "hovertemplate": ITS_TEXT, **how}
@@ -96,8 +96,8 @@ def front_against(points: Points, x: Objective) -> Picture:
     ]
     looks = sketch(
         traces,
-        xaxis=axis(x.name, [row[x.name] for row in [*rows, *attained]], x.goal),
-        yaxis=axis(y.name, [row[y.name] for row in [*rows, *attained]], y.goal),
+        xaxis=axis(x.name, [row[x.name] for row in [*rows, *attained]], x.goal, points.units),
+        yaxis=axis(y.name, [row[y.name] for row in [*rows, *attained]], y.goal, points.units),
     )
     mean = " Each point is a setting, averaged over its seeds." if points.seeds > 1 else ""
     caption = (
@@ -205,7 +205,7 @@ def front_in_space(points: Points) -> Picture:
         "color": [row[shade.name] for row in front],
         "colorscale": SCALE,
         "line": {"width": 1, "color": PALE},
-        "colorbar": _bar(shade),
+        "colorbar": _bar(shade, points.units),
     }
     traces = []
     if others:
@@ -225,13 +225,13 @@ def front_in_space(points: Points) -> Picture:
     name = "front of all objectives"
     traces.append(marks(points, front, x.name, y.name, z=z.name, name=name, marker=marker, error_z=stems))
     space: dict[str, Any] = {
-        f"{side}axis": {"title": {"text": _title_in_space(one), "font": {"size": 12}}, "nticks": 5}
+        f"{side}axis": {"title": {"text": _title_in_space(one, points.units), "font": {"size": 12}}, "nticks": 5}
         for side, one in (("x", x), ("y", y), ("z", z))
     }
     for side, one in (("x", x), ("y", y)):
         if is_logarithmic([row[one.name] for row in rows]):
             space[f"{side}axis"] |= {"type": "log", "dtick": 1}
-        elif is_counted(one.name, [row[one.name] for row in rows]):
+        elif is_counted(one.name, [row[one.name] for row in rows], points.units):
             space[f"{side}axis"] |= {"dtick": 1}
     space["zaxis"]["range"] = [floor, max(heights) + min(heights) - floor]
     space["camera"] = {"eye": {"x": 1.62, "y": -2.05, "z": 0.9}, "center": {"x": -0.04, "y": -0.03, "z": -0.12}}
@@ -244,15 +244,15 @@ def front_in_space(points: Points) -> Picture:
     return Picture("front-3d", f"{z.name.capitalize()} against {x.name} and {y.name}", caption, looks)
 
 
-def _title_in_space(objective: Objective) -> str:
+def _title_in_space(objective: Objective, units: Mapping[str, str] | None) -> str:
     """Return the title of an axis in space, which must not leave a narrow page: a long one has its unit below."""
-    title = axis_title(objective.name, objective.goal)
+    title = axis_title(objective.name, objective.goal, units)
     return title if len(title) <= _LONGEST_IN_SPACE else title.replace(" (", "<br>(")
 
 
-def _bar(objective: Objective) -> dict[str, Any]:
+def _bar(objective: Objective, units: Mapping[str, str] | None) -> dict[str, Any]:
     """Return a scale of colours below the picture, so that it takes no width."""
-    title = {"text": axis_title(objective.name, objective.goal), "side": "top", "font": {"size": 12}}
+    title = {"text": axis_title(objective.name, objective.goal, units), "side": "top", "font": {"size": 12}}
     where = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.02, "yanchor": "top", "len": 0.6}
     return {
         **where,
@@ -328,8 +328,8 @@ def parallel(points: Points) -> Picture:
         raise NotDrawnError("there is only one setting: lines need two to compare")
     columns = {column: name for column, name in points.axes.items() if all(row[column] is not None for row in rows)}
     goals = {objective.name: objective.goal for objective in points.objectives}
-    sides = [_side(column, name, [row[column] for row in rows]) for column, name in columns.items()]
-    sides += [_side(name, name, [row[name] for row in rows], goals[name]) for name in names]
+    sides = [_side(column, name, [row[column] for row in rows], points.units) for column, name in columns.items()]
+    sides += [_side(name, name, [row[name] for row in rows], points.units, goals[name]) for name in names]
     sides = [side for side in sides if len(set(side["values"])) > 1]
     if len(sides) < 2:
         raise NotDrawnError(f"the {len(rows)} settings differ in {'one thing' if sides else 'nothing'} alone")
@@ -364,9 +364,11 @@ def parallel(points: Points) -> Picture:
     return Picture("parallel", "All settings: what was chosen and what came of it", caption, looks)
 
 
-def _side(column: str, name: str, values: Sequence[Any], goal: Goal | None = None) -> dict[str, Any]:
+def _side(
+    column: str, name: str, values: Sequence[Any], units: Mapping[str, str] | None, goal: Goal | None = None
+) -> dict[str, Any]:
     """Return an axis of parallel coordinates: places for words and few values, else numbers, in decades if need be."""
-    label = _narrow(axis_title(name, goal))
+    label = _narrow(axis_title(name, goal, units))
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=str)
     if goal is None and (not is_number or len(distinct) <= _MOST_PLACES):

@@ -68,13 +68,17 @@ class Points:
     def axes(self) -> dict[str, str]:
         """The axes that vary within the task: column -> name."""
         names = dict.fromkeys(axis for record in self.sweep.records for axis in record.axes)
-        own_units = own_units_in(self.sweep.records)
-        columns = {axis_column(name, own_units): name for name in names}
+        columns = {axis_column(name, self.units): name for name in names}
         return {
             column: name
             for column, name in columns.items()
             if len({row[column] for row in self.rows if row.get(column) is not None}) > 1
         }
+
+    @cached_property
+    def units(self) -> Mapping[str, str] | None:
+        """What a user's own function measures in, by name; None of lattices, whose measurements we know."""
+        return own_units_in(self.sweep.records)
 
     @property
     def seeds(self) -> int:

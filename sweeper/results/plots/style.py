@@ -168,22 +168,34 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def axis_title(name: str, goal: Goal | None = None) -> str:
-    """Return name, direction and unit of an axis: `accuracy ↑ (share)`."""
-    unit = columns.unit(name)
+def axis_title(name: str, goal: Goal | None = None, units: Mapping[str, str] | None = None) -> str:
+    """Return name, direction and unit of an axis: `accuracy ↑ (share)`.
+
+    Args:
+        name: Of a column.
+        goal: Of an objective.
+        units: Of a user's own function: what it measures in; None for what we measure.
+    """
+    unit = _unit(name, units)
     return f"{shown(name)}{f' {goal.arrow}' if goal else ''}{f' ({unit})' if unit else ''}"
 
 
-def axis(name: str, values: Sequence[float], goal: Goal | None = None) -> dict[str, Any]:
+def _unit(name: str, units: Mapping[str, str] | None) -> str:
+    return columns.unit(name) if units is None else units.get(name, "")
+
+
+def axis(
+    name: str, values: Sequence[float], goal: Goal | None = None, units: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers."""
-    title = axis_title(name, goal)
+    title = axis_title(name, goal, units)
     size = TEXT_SIZE if len(title) <= _LONGEST_TITLE else SMALL_SIZE
     layout: dict[str, Any] = {"title": {"text": title, "font": {"size": size}}}
     low, high = min(values), max(values)
     if is_logarithmic(values):
         low, high = math.log10(low), math.log10(high)
         layout |= {"type": "log", "dtick": 1 if high - low > 3 else "D1" if high - low < 1 else "D2"}
-    elif is_counted(name, values):
+    elif is_counted(name, values, units):
         layout["dtick"] = 1
     room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
     return layout | {"range": [low - room, high + room]}
@@ -194,26 +206,32 @@ def is_logarithmic(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) / min(values) >= _DECADES
 
 
-def is_counted(name: str, values: Sequence[float]) -> bool:
+def is_counted(name: str, values: Sequence[float], units: Mapping[str, str] | None = None) -> bool:
     """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
     is_whole = all(float(value).is_integer() for value in values)
-    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not columns.unit(name).startswith("share")
+    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not _unit(name, units).startswith("share")
 
 
-def hover(row: Mapping[str, Any], objectives: Sequence[Objective], axes: Mapping[str, str]) -> str:
+def hover(
+    row: Mapping[str, Any],
+    objectives: Sequence[Objective],
+    axes: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+) -> str:
     """Return what is said of a setting: objectives with spread and unit, axes, channels per layer, key.
 
     Args:
         row: Of a table of points.
         objectives: In the order in which they are said.
         axes: Columns of the axes, and their names.
+        units: Of a user's own function: what it measures in.
     """
     lines = [f"<b>{shown(row['key'])}</b>"]
     for objective in objectives:
         if (value := row.get(objective.name)) is not None:
             spread = row.get(f"{objective.name}_sd")
             around = f" ± {number(spread)}" if spread is not None else ""
-            lines.append(f"{axis_title(objective.name, objective.goal)}: {number(value)}{around}")
+            lines.append(f"{axis_title(objective.name, objective.goal, units)}: {number(value)}{around}")
     for column, name in axes.items():
         if (value := row.get(column)) is not None:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -219,7 +219,7 @@ def _task(front: Front, drawn: Sequence[style.Picture], chosen: Sequence[Front])
     figures = "".join(_figure(front.task, one) for one in drawn)
     fewer = "".join(
         f"<details><summary>The front of {escape(' and '.join(o.name for o in one.objectives))} alone, "
-        f"{sheet.counted(one.table.num_rows, 'network')}, hypervolume {one.hypervolume:.4g}</summary>"
+        f"{sheet.counted(one.table.num_rows, sheet.noun(one.own_units))}, hypervolume {one.hypervolume:.4g}</summary>"
         f'<div class="scroll">{_front_table(one)}</div></details>'
         for one in chosen
     )
@@ -228,7 +228,7 @@ def _task(front: Front, drawn: Sequence[style.Picture], chosen: Sequence[Front])
 <p class="hint">Point at a dot to see its network and numbers, click to keep them. With the keyboard: Tab to a picture,
 arrow keys from point to point, Enter to keep, Escape to close.</p>
 <div class="figures">{figures}</div>
-<h3>The front, {sheet.counted(front.table.num_rows, "network")}</h3>
+<h3>The front, {sheet.counted(front.table.num_rows, sheet.noun(front.own_units))}</h3>
 <div class="scroll">{_front_table(front)}</div>
 {fewer}
 <p class="soft">{escape(" ".join(sheet.legend(front.own_units, front.codes)))}</p>

@@ -61,7 +61,8 @@ def picture_path(front: Front) -> str:
 
 
 def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[str]) -> str:
-    title = f"### {_plain(front.task)}: {sheet.counted(front.table.num_rows, 'non-dominated network')}"
+    noun = f"non-dominated {sheet.noun(front.own_units)}"
+    title = f"### {_plain(front.task)}: {sheet.counted(front.table.num_rows, noun)}"
     corner = _plain(sheet.point_text(front.reference_point))
     facts = (
         f"Hypervolume {front.hypervolume:.4g} inside the reference point {corner}; {sheet.version_text(front.version)}."
