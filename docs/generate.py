@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generating import columns, commands, faults, findings, hostile, imports, python_interface, rooms, spec
+from docs.generating import columns, commands, faults, files, findings, hostile, imports, python_interface, rooms, spec
 
 DOCS = Path(__file__).parent
 
@@ -33,6 +33,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "effects": findings.effects,
     "environment": commands.variables,
     "exit-codes": commands.exit_codes,
+    "file": files.block,
     "hostile-input": hostile.hostile_input,
     "kills": faults.kills,
     "ladder": findings.ladder,

@@ -18,13 +18,14 @@ from sweeper.analysis.columns import AXES
 from sweeper.measurements import Objective
 from sweeper.spec import (
     EarlyStopping,
+    FunctionSweep,
     LatticeSpec,
+    LatticeSweep,
     Parameter,
     PlacementSpec,
     PressuresSpec,
     Retries,
     SearchSpec,
-    SweepSpec,
     TaskSpec,
     TrainingSpec,
     load_spec,
@@ -33,7 +34,8 @@ from sweeper.spec import (
 
 #: Where each model stands in a file -> the model. The first one is the file itself.
 SECTIONS: Mapping[str, type[BaseModel]] = {
-    "The file": SweepSpec,
+    "The file": LatticeSweep,
+    "A file that names a function": FunctionSweep,
     "task": TaskSpec,
     "lattice": LatticeSpec,
     "training": TrainingSpec,
@@ -52,6 +54,10 @@ _LIMITS = {
     annotated_types.Le: ("at most", "le"),
     annotated_types.Lt: ("below", "lt"),
 }
+
+#: What is read from a function's signature, and what keys are called in the file where a field has another name.
+_NOT_WRITTEN = frozenset({"arguments"})
+_NAMES: Mapping[str, str] = {"tasks": "task_axes"}
 
 #: A limit from here on keeps numbers within what a computer counts, and says nothing to people.
 _ANY_NUMBER = 2**31 - 1
@@ -76,7 +82,9 @@ def _section(title: str, model: type[BaseModel]) -> str:
     heading = title if " " in title else f"`{title}`"
     rows = [
         [f"`{name}`", _kind_of(name, field), _default_of(name, field), _meaning_of(model, name)]
-        for name, field in model.model_fields.items()
+        for key, field in model.model_fields.items()
+        if not (model is FunctionSweep and (key in LatticeSweep.model_fields or key in _NOT_WRITTEN))
+        for name in [field.alias or key]
     ]
     return f"## {heading}\n\n{_summary(model)}\n\n" + table(["key", "what stands there", "default", "meaning"], rows)
 
@@ -96,7 +104,10 @@ def _meaning_of(model: type[BaseModel], key: str) -> str:
         return _summary(SECTIONS[section])
     if key in PressuresSpec.model_fields:  # their class says it of all three; columns say it of each
         return AXES[key].meaning
-    return documented(model)[key]
+    known: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        known |= documented(one) if issubclass(one, BaseModel) else {}
+    return known[_NAMES.get(key, key)]
 
 
 def documented(documented_class: type) -> dict[str, str]:

@@ -205,7 +205,7 @@ class FunctionSubject:
             )
         if found["has_ended"] and found["outcome"] != "complete":
             raise SpecError(
-                f"{self._spec.train} was called with {_told(first)} to see an epoch, and that ended {found['outcome']}: "
+                f"{self._spec.train} was called with {_told(first)}, and that ended {found['outcome']}: "
                 f"{found['reason'].strip()}\nNothing was planned. Mend it, and run the sweep again."
             )
         missing = [one.name for one in self._spec.objectives if one.name not in found["measures"]]

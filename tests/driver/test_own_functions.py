@@ -12,6 +12,7 @@ import pytest
 from sweeper import own_code
 from sweeper.analysis import columns
 from sweeper.analysis.points import axis_column
+from sweeper.cli import run as cli
 from sweeper.driver.same_fault import ENOUGH, fault_in, same_fault
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import SpecError, SpecMismatchError
@@ -180,6 +181,38 @@ def test_function_that_cannot_work_is_refused_before_anything_is_planned(own, co
         own.run()
     assert said in str(raised.value)
     assert not (own.home / "own" / "ledger.db").exists()
+
+
+@pytest.mark.slow
+def test_commands_that_read_never_import_the_function(own, tmp_path, monkeypatch, capsys):
+    own.write(GOOD)
+    loaded = load_spec(tmp_path / "own.yaml")
+    own.sweep.run(loaded, executor=InlineExecutor())  # mirrored to MLflow
+    trap = tmp_path / "trap"
+    own.write(f"open({str(trap)!r}, 'w')\n" + GOOD)
+    monkeypatch.chdir(tmp_path)
+    key = own.records[0].key
+    read = [
+        ["pareto", "own", "--where", "accuracy >= 0.1"],
+        ["trials", "own"],
+        ["plot", "own", "front-cost", "-o", "a.html"],
+        ["report", "own", "-o", "report.html"],
+        *([command, "own"] for command in ("status", "audit", "mirror")),
+    ]
+    for words in read:
+        monkeypatch.setattr(sys, "argv", ["sweeper", *words, *(["--home", str(own.home)])])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code, (words, capsys.readouterr().err)
+    for words in (["show", key], ["findings", "own"]):
+        monkeypatch.setattr(sys, "argv", ["sweeper", *words, *(["--home", str(own.home)])])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        assert "own function" in capsys.readouterr().err
+    assert not trap.exists()
+    assert "multiply" not in (tmp_path / "report.html").read_text()
+    assert "breadth" not in (tmp_path / "report.html").read_text()
 
 
 # --- the rule ----------------------------------------------------------------------------------------------------------

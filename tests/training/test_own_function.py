@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import textwrap
 from dataclasses import replace
 from importlib import metadata
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from sweeper import own_code
 from sweeper.errors import SpecMismatchError
 from sweeper.job import Job
+from sweeper.spec import load_spec
 from sweeper.training.own_function import call_function
 from sweeper.training.own_source import SourceError, function_of, signature_of
 from sweeper.training.own_state import packed, unpacked
@@ -342,3 +345,16 @@ def test_job_of_other_code_stops_the_sweep_and_is_no_failure(job):
         heard(replace(asked, code={f"{asked.settings[0]['train'].partition(':')[0]}.py": "of another file"}))
     ended, _ = heard(replace(asked, code={}))
     assert ended.outcome is Outcome.COMPLETE
+
+
+def test_what_asks_for_a_signature_imports_in_a_process_of_its_own(tmp_path):
+    (tmp_path / "apart.py").write_text(
+        f"import os\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ndef train(width: int): ...\n"
+    )
+    (tmp_path / "apart.yaml").write_text(
+        "train: apart:train\nparameters: {width: {value: 1}}\nmeasures: {accuracy: share}\n"
+        "objectives: [{name: accuracy, goal: maximize}]\nreference_point: {accuracy: 0}\n"
+    )
+    assert load_spec(tmp_path / "apart.yaml").spec.arguments["width"].kind == "int"
+    assert int((tmp_path / "pid").read_text()) != os.getpid()
+    assert "apart" not in sys.modules

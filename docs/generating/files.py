@@ -1,0 +1,15 @@
+"""A file of the repository as a block of code on a page, so that what is shown is what is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_DOCS = Path(__file__).parents[1]
+
+_LANGUAGES = {".py": "python", ".yaml": "yaml"}
+
+
+def block(name: str) -> str:
+    """Return a file below `docs/` as a block of code."""
+    path = _DOCS / name
+    return f"```{_LANGUAGES[path.suffix]}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
