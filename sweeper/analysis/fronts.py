@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,16 @@ class Front:
     def codes(self) -> list[str]:
         """Of each row the version of the user's code, or versions; empty where it is ours alone."""
         return code_versions(self.table)
+
+    def example_condition(self) -> str:
+        """Return a condition on the first two objectives that the middle of this front meets; empty for no front."""
+        if not self.table.num_rows:
+            return ""
+        row = self.table.slice(self.table.num_rows // 2, 1).to_pylist()[0]
+        better = {Goal.MAXIMIZE: ">=", Goal.MINIMIZE: "<="}
+        return " and ".join(
+            f"{one.name} {better[one.goal]} {_reached(row[one.name], one.goal)}" for one in self.objectives[:2]
+        )
 
     def same_content(self, other: Front) -> bool:
         """Return whether both fronts say the same, whatever their versions.
@@ -206,3 +217,12 @@ def compute_fronts(
 def front_key(task: str, objectives: Sequence[str] = ()) -> str:
     """Return what the front of a task is stored under, over some of the objectives if they are named."""
     return "/".join([task, *objectives])
+
+
+def _reached(value: float, goal: Goal) -> str:
+    """Return a value in three digits, rounded to where this one still reaches it."""
+    if not value:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    steps = math.floor(value / step) if goal is Goal.MAXIMIZE else math.ceil(value / step)
+    return f"{steps * step:.10g}"

@@ -235,7 +235,8 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
 
     command, page = page_hint(sweep.tracking_uri, summary.name)
     is_own = any(front.own_units is not None for front in summary.fronts)
-    where = "" if is_own else ' --where "accuracy >= 0.9"'
+    example = next((condition for front in summary.fronts if (condition := front.example_condition())), "")
+    where = f' --where "{example}"' if example else ""
     commands = [f"sweeper pareto {summary.name}{where}{elsewhere}", *([command] if command else [])]
     commands += [page, f"sweeper report {summary.name}{elsewhere}"]
     keys = [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]

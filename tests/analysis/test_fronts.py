@@ -56,6 +56,18 @@ def a_front(*trials, version=0):
     )
 
 
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=6))
+def test_example_of_a_condition_is_met_by_the_front(values):
+    front = a_front(*(a_trial(n, accuracy=a, time=t) for n, (a, t) in enumerate(values)))
+    assert where(front.table, [front.example_condition()]).num_rows >= 1
+
+
+def test_example_of_a_condition_is_short():
+    front = a_front(a_trial(accuracy=0.91782, time=2.0449))
+    assert front.example_condition() == "accuracy >= 0.917 and time <= 2.05"
+    assert a_front().example_condition() == ""
+
+
 # --- points -----------------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ def report_data(
         },
         "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
         "networks": dict(_networks(sweep, fronts)) if own_units is None else {},
-        "walls": {name: wall.axis for name, wall in WALLS.items()},
+        "walls": {name: wall.axis for name, wall in WALLS.items()} if own_units is None else {},
     }
 
 

@@ -60,7 +60,7 @@ def report(sweep: SweepTables, human: Sequence[str | Path] = ()) -> str:
         _head(sweep, fronts),
         *(_task(front, drawn[front.task], _chosen_fronts(sweep, front.task)) for front in fronts),
         found.html,
-        _trials_section(),
+        _trials_section(fronts),
         _failures(sweep),
         _repeating(sweep),
     ]
@@ -252,13 +252,15 @@ def _front_table(front: Front) -> str:
     return f'<table class="front"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
-def _trials_section() -> str:
-    return """<section id="trials">
+def _trials_section(fronts: Sequence[Front]) -> str:
+    own = next((front.example_condition() for front in fronts if front.own_units is not None), None)
+    example = escape("accuracy >= 0.9 and (time < 3 or breadth < 6)" if own is None else own)
+    return f"""<section id="trials">
 <h2>All trials</h2>
 <div class="tools">
 <label>Search <input id="search" type="search" placeholder="part of any cell" autocomplete="off"></label>
 <label>Condition <input id="condition" type="search" aria-describedby="problem" autocomplete="off" spellcheck="false"
- placeholder="accuracy &gt;= 0.9 and (time &lt; 3 or breadth &lt; 6)"></label>
+ placeholder="{example}"></label>
 <details id="columns"><summary>Columns</summary><div></div></details>
 </div>
 <p id="problem" role="alert"></p>
