@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 #: Under what names a sweep keeps the hashes of its code's files, and the folder that they were in.
 FILES, FOLDER = "code.files", "code.folder"
 
+#: Under what name it keeps what the first epoch of a function took and measured.
+FIRST = "code.first"
+
 #: What stands between the versions of a trial that was trained under several.
 JOIN = "+"
 

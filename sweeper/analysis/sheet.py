@@ -161,7 +161,7 @@ def front_names(
     seeds += ["code"] if own_code.mixed(str(row.get("code") or "") for row in rows) else []
     if own_units is not None:
         made = [name for name in _made(rows, own_units) if len({row[name] for row in rows}) > 1 or len(rows) == 1]
-        return [*own_units, *(made if with_axes else []), *seeds, "key"]
+        return [*own_units, *made, *seeds, "key"]  # what made it is all there is to say of it
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     axes = _axes_in(rows) if with_axes else []
     return [*USUAL, *(o.name for o in objectives), *tested, *axes, *seeds, "channels_per_layer", "wall", "key"]

@@ -20,6 +20,7 @@ from sweeper.ledger.home import Drive, SweepFolder
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.populations import Population
 from sweeper.ledger.rows import finite
+from sweeper.own_code import FIRST, version_of
 from sweeper.search.rungs import Rungs
 from sweeper.spec import SweepSpec
 from sweeper.tracking.live import LiveState, Stage
@@ -77,6 +78,9 @@ class Summary:
             )
 
 
+#: Facts that say nothing to whoever reads the mirror.
+_OF_THE_LEDGER = frozenset({"identity", FIRST})
+
 Observer = Callable[[Snapshot], None]
 
 
@@ -117,7 +121,9 @@ class Driver:
             TrackingError: If the mirror cannot take this sweep.
         """
         spec, planned = self._spec, self._ledger.planned_spec
-        facts = {name: value for name, value in self._ledger.facts.items() if name != "identity"}
+        facts = {name: value for name, value in self._ledger.facts.items() if name not in _OF_THE_LEDGER}
+        if code := version_of(self._ledger.code):
+            facts["code.version"] = code  # the one that counts now
         facts["home"] = str(self._folder.path.parent)  # where it is now: it may have been planned elsewhere
         facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
         text = planned.text if planned else ""

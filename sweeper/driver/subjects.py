@@ -23,9 +23,6 @@ from sweeper.training.heavy import HEAVY
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
 
-#: The fact of a sweep that holds what the first epoch of its function took.
-FIRST = "code.first"
-
 #: A first epoch that takes longer is not waited for: the sweep begins without knowing what one takes.
 FIRST_EPOCH_PATIENCE_S = 120.0
 _IMPORT_PATIENCE_S = 120.0
@@ -50,6 +47,10 @@ class Subject(Protocol):
         Raises:
             SpecError: If something is missing or does not fit.
         """
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """What is other than it was planned, and taken as it is now, in words; after `look`."""
 
     def shared(self, folder: str) -> Shared:
         """Return what every machine must find there."""
@@ -81,6 +82,7 @@ class LatticeSubject:
     """Lattices on images."""
 
     modules = HEAVY
+    changes: Sequence[str] = ()
 
     def __init__(self, spec: LatticeSweep) -> None:
         self._spec = spec
@@ -141,7 +143,7 @@ class FunctionSubject:
         self._planned = dict(planned or {})
         self._files: Mapping[str, str] = {}
         #: What the first epoch took; empty where it was not waited for.
-        self.first: Mapping[str, Any] = json.loads((facts or {}).get(FIRST, "{}"))
+        self.first: Mapping[str, Any] = json.loads((facts or {}).get(own_code.FIRST, "{}"))
 
     def work(self) -> Work:
         """Return the call of the function."""
@@ -170,8 +172,14 @@ class FunctionSubject:
         return {
             own_code.FILES: own_code.fact_of(self._files),
             own_code.FOLDER: self._folder,
-            FIRST: json.dumps(told, sort_keys=True),
+            own_code.FIRST: json.dumps(told, sort_keys=True),
         }
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """Which files of the code are other ones, where that is taken."""
+        told = own_code.changed(self._planned, self._files) if self._planned else []
+        return [f"the code is not what it was: {', '.join(told)}"] if told else []
 
     def _refuse_other_code(self) -> None:
         if not self._planned or self._takes_new_code:

@@ -160,6 +160,8 @@ class Sweep:
             driver = Driver(ledger, self._folder, lease, seen.recorder, observe, should_stop, subject.given)
             stack.callback(driver.stop)
             self._open(driver, agreed)
+            for change in subject.changes:
+                driver.say(change)
             if repeated:
                 driver.say(_said_again(repeated, tried_again))
             return steps.drive(driver, executor, work or subject.work(), seen.needs.request)

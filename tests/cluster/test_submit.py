@@ -217,3 +217,43 @@ def test_stopping_a_cluster_leaves_other_processes_alone(cluster):
     finally:
         bystander.kill()
         bystander.wait()
+
+
+OWN = """
+train: swept:train
+parameters: {width: {values: [1, 2, 4, 8]}}
+measures: {accuracy: share, cost: units}
+objectives: [{name: accuracy, goal: maximize}, {name: cost, goal: minimize}]
+reference_point: {accuracy: 0, cost: 100}
+"""
+
+TRAINS = """
+import helps
+
+def train(trial, width: int, epochs: int = 2):
+    for epoch in trial.epochs(epochs):
+        trial.report(state=epoch, accuracy=helps.accuracy(epoch, width), cost=width)
+"""
+
+
+@pytest.mark.rare
+def test_code_of_ones_own_travels_with_its_job_and_each_node_has_it(cluster, submit, tmp_path):
+    (tmp_path / "swept.py").write_text(TRAINS)
+    helps = tmp_path / "helps.py"
+    helps.write_text("def accuracy(epoch, width): return {'x': 1}[width]\n")
+    code, out, err = submit("--follow", spec=OWN)
+    assert (code, "KeyError" in out, "Nothing was planned" in out) == (2, True, True), out + err
+
+    helps.write_text("def accuracy(epoch, width): return width / 10\n")
+    code, out, err = submit("--follow", spec=OWN)
+    assert (code, "4 trials: 4 complete" in out) == (0, True), out + err
+    assert_audited(submit.home, submit.name, promises=8)
+
+    helps.write_text("def accuracy(epoch, width): return width / 16\n")
+    grown = OWN.replace("4, 8]", "4, 8, 16]")
+    code, out, err = submit("--follow", spec=grown)
+    assert (code, "helps.py has changed" in out) == (2, True), out + err
+    code, out, err = submit("--new-code", "--follow", spec=grown)
+    assert (code, "5 trials: 5 complete" in out) == (0, True), out + err
+    assert "the code is not what it was: helps.py has changed" in " ".join(out.split()), out
+    assert "trials of 2 versions of the code" in " ".join(out.split()).lower(), out

@@ -95,11 +95,11 @@ def workers(pid):
     return [child for child, title in descendants(pid).items() if title.startswith("ray::ImplicitFunc")]
 
 
-def assert_audited(home, name):
-    """Check all promises of a sweep; all must be kept."""
+def assert_audited(home, name, promises=9):
+    """Check all promises of a sweep; all must be kept. One of a user's own function has one less: no networks."""
     found = audit(Home(home).known(name), Home(home).tracking_uri_of(name))
     assert {promise.text: promise.said for promise in found if promise.holds is not True} == {}
-    assert len(found) == 9
+    assert len(found) == promises
 
 
 class Cli:
@@ -192,6 +192,6 @@ class Cli:
             counted = "SELECT count(*) FROM trials WHERE state NOT IN ('WAITING', 'RUNNING')"
             return database.execute(counted).fetchone()[0]
 
-    def audit(self):
+    def audit(self, promises=9):
         """Check all promises; all must be kept. In this process, since a command spends seconds on its imports."""
-        assert_audited(self.home, "fragile")
+        assert_audited(self.home, "fragile", promises)
