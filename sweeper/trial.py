@@ -85,6 +85,7 @@ class TrialRecord:
         rungs: By epoch: the measurement with which the trial reached that rung.
         retries: How often it was tried again, by what had happened to it.
         own_units: Of a user's own function: units of all that it measures, by name. None for a lattice.
+        added_units: Of a lattice: units of what the user's own costs and measures add, by name.
     """
 
     key: str
@@ -109,3 +110,4 @@ class TrialRecord:
     rungs: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
     own_units: Mapping[str, str] | None = None
+    added_units: Mapping[str, str] = field(default_factory=dict)

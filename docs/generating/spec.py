@@ -19,12 +19,13 @@ from sweeper.measurements import Objective
 from sweeper.spec import (
     EarlyStopping,
     LatticeSpec,
+    LatticeSweep,
+    OwnMeasure,
     Parameter,
     PlacementSpec,
     PressuresSpec,
     Retries,
     SearchSpec,
-    SweepSpec,
     TaskSpec,
     TrainingSpec,
     load_spec,
@@ -33,12 +34,13 @@ from sweeper.spec import (
 
 #: Where each model stands in a file -> the model. The first one is the file itself.
 SECTIONS: Mapping[str, type[BaseModel]] = {
-    "The file": SweepSpec,
+    "The file": LatticeSweep,
     "task": TaskSpec,
     "lattice": LatticeSpec,
     "training": TrainingSpec,
     "The pressures": PressuresSpec,
     "A parameter": Parameter,
+    "A measure": OwnMeasure,
     "search": SearchSpec,
     "early_stopping": EarlyStopping,
     "placement": PlacementSpec,
@@ -96,7 +98,8 @@ def _meaning_of(model: type[BaseModel], key: str) -> str:
         return _summary(SECTIONS[section])
     if key in PressuresSpec.model_fields:  # their class says it of all three; columns say it of each
         return AXES[key].meaning
-    return documented(model)[key]
+    found = {key: said for one in reversed(model.__mro__) for key, said in documented(one).items()}
+    return found[key]
 
 
 def documented(documented_class: type) -> dict[str, str]:
@@ -115,6 +118,8 @@ def _kind_of(name: str, field: FieldInfo) -> str:
         return f"[a section](#{section.replace('.', '')})"
     if name == "parameters":
         return "names, each with [a parameter](#a-parameter)"
+    if name == "measures":
+        return "names, each with [a measure](#a-measure)"
     unit = AXES[name].unit if name in AXES else ""
     return kind(field.annotation, field.metadata) + (f"; in {unit}" if unit and unit != "count" else "")
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from sweeper.analysis.formats import METADATA_KEY, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
-from sweeper.analysis.points import completed, own_units_of, points_table
+from sweeper.analysis.points import added_units_of, completed, own_units_of, points_table
 from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.sealed import sealed
@@ -51,6 +51,11 @@ class Front:
     def own_units(self) -> dict[str, str] | None:
         """Units of what a user's own function measured, by name; None for a front of lattices."""
         return own_units_of(self.table)
+
+    @property
+    def added_units(self) -> dict[str, str]:
+        """Units of what a user's code adds to what is measured of lattices, by name."""
+        return added_units_of(self.table)
 
     def same_content(self, other: Front) -> bool:
         """Return whether both fronts say the same, whatever their versions.

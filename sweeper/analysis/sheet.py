@@ -104,6 +104,7 @@ def fields(
     names: Iterable[str],
     objectives: Sequence[Objective] = (),
     own_units: Mapping[str, str] | None = None,
+    added: Mapping[str, str] | None = None,
 ) -> tuple[Field, ...]:
     """Return columns as people read them.
 
@@ -112,17 +113,18 @@ def fields(
         names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
         objectives: Whose directions are shown.
         own_units: Of a user's own function: units of what it measures.
+        added: Of lattices: units of what the user's code adds to what is measured.
     """
+    own = own_units or added or {}
     goals = {objective.name: objective.goal for objective in objectives}
     found = []
     for name in dict.fromkeys(names):
         if name == "wall":
             found.append(Field("wall", tuple(_wall(row) for row in rows)))
         elif not rows or any(name in row for row in rows):
-            is_own = own_units is not None and name in own_units
-            cells = tuple(_own_cell(name, row) if is_own else _cell(name, row) for row in rows)
+            cells = tuple(_own_cell(name, row) if name in own else _cell(name, row) for row in rows)
             is_number = name in MEASUREMENTS or any(_is_number(row.get(name)) for row in rows)
-            unit_of = unit(name) if own_units is None else own_units.get(name.removesuffix("_sd"), "")
+            unit_of = own.get(name.removesuffix("_sd"), unit(name) if own_units is None else "")
             found.append(Field(title(name), cells, unit_of, goals.get(name), is_number))
     return tuple(found)
 
@@ -131,6 +133,7 @@ def front_names(
     rows: Sequence[Mapping[str, Any]],
     objectives: Sequence[Objective],
     own_units: Mapping[str, str] | None = None,
+    added: Mapping[str, str] | None = None,
     *,
     with_axes: bool = False,
 ) -> list[str]:
@@ -140,6 +143,7 @@ def front_names(
         rows: Rows of the front.
         objectives: What it is over.
         own_units: Of a user's own function: units of what it measures.
+        added: Of lattices: units of what the user's code adds to what is measured.
         with_axes: Also what made each network: the axes of the sweep in which its rows differ.
     """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
@@ -148,7 +152,8 @@ def front_names(
         return [*own_units, *(made if with_axes else []), *seeds, "key"]
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     axes = _axes_in(rows) if with_axes else []
-    return [*USUAL, *(o.name for o in objectives), *tested, *axes, *seeds, "channels_per_layer", "wall", "key"]
+    more = [*(o.name for o in objectives), *(added or ()), *tested]
+    return [*USUAL, *more, *axes, *seeds, "channels_per_layer", "wall", "key"]
 
 
 def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
@@ -160,11 +165,17 @@ def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> li
 def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns of axes in which rows differ; of a single row all pressures."""
     names = (
-        [name for name in rows[0] if name not in MEASUREMENTS and name.removeprefix("setting.") in AXES] if rows else []
+        [name for name in rows[0] if name not in MEASUREMENTS and _is_axis(name.removeprefix("setting."))]
+        if rows
+        else []
     )
     if len(rows) == 1:
         return [name for name in names if name.endswith("_pressure")]
     return [name for name in names if len({row[name] for row in rows}) > 1]
+
+
+def _is_axis(name: str) -> bool:
+    return name in AXES or name.endswith("_pressure")  # a cost of the user's own has one too
 
 
 def counted(count: int, noun: str) -> str:

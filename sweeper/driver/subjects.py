@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweeper.driver import own_parts
+from sweeper.driver.own_parts import OwnParts
 from sweeper.errors import SpecError, SpecMismatchError
 from sweeper.execution.contract import Work
 from sweeper.execution.resources import ONE_CPU, Machines, Request, Shared
@@ -68,7 +70,7 @@ def subject_of(loaded: LoadedSpec, facts: Mapping[str, str] | None = None) -> Su
     if isinstance(loaded.spec, FunctionSweep):
         return FunctionSubject(loaded, loaded.spec, facts or {})
     if isinstance(loaded.spec, LatticeSweep):
-        return LatticeSubject(loaded.spec)
+        return LatticeSubject(loaded, loaded.spec, facts or {})
     raise TypeError(f"a spec is of lattices or of a function, not {type(loaded.spec).__name__}")
 
 
@@ -77,9 +79,11 @@ class LatticeSubject:
 
     modules = HEAVY
 
-    def __init__(self, spec: LatticeSweep) -> None:
-        self._spec = spec
-        self._tasks: Mapping[str, Any] = {}
+    def __init__(self, loaded: LoadedSpec, spec: LatticeSweep, facts: Mapping[str, str]) -> None:
+        self._loaded, self._spec, self._facts = loaded, spec, facts
+        #: What is known of its tasks, and of the user's own code; nothing before `look`.
+        self.tasks: Mapping[str, Any] = {}
+        self.own = OwnParts()
 
     def work(self) -> Work:
         """Return the training of networks side by side."""
@@ -88,27 +92,34 @@ class LatticeSubject:
         return train_population
 
     def look(self) -> Mapping[str, str]:
-        """Load every task and build every window once."""
+        """Load every task and build every window once, and try what is the user's own."""
         from sweeper.training import forecast
 
-        self._tasks = forecast.check(self._spec.corners())
-        return {f"data.{label}": task.fingerprint for label, task in self._tasks.items()}
+        self.tasks = forecast.check(self._spec.corners())
+        planned = json.loads(self._facts.get(CODE, "null"))
+        self.own = own_parts.look(self._loaded, self._spec, planned)
+        facts = {f"data.{label}": task.fingerprint for label, task in self.tasks.items()}
+        if self._spec.own_sources:
+            facts |= {CODE: json.dumps(self.own.files, sort_keys=True), CODE_FOLDER: self._loaded.folder}
+        return facts
 
     def shared(self, folder: str) -> Shared:
-        """Return what every machine must find there: the images, and this project."""
+        """Return what every machine must find there: the images, the user's own code, and this project."""
         from sweeper.training import forecast, train
 
-        return Shared(folder, forecast.files(self._spec.corners()), software(), (train.__name__,))
+        code = [path for name in self.own.files if (path := Path(self._loaded.folder, name)).is_file()]
+        files = forecast.files(self._spec.corners()) | {str(path): path.stat().st_size for path in code}
+        return Shared(folder, files, software(), (train.__name__,))
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
         """Return what populations of networks need."""
         from sweeper.driver.needs import needs
 
-        return needs(self._spec, self._tasks, machines, workers, planned)
+        return needs(self._spec, self.tasks, machines, workers, planned, self._loaded.folder)
 
     def given(self, job: Job) -> Job:
-        """Return the job: it has all that is needed."""
-        return job
+        """Return a job with where the user's own code is."""
+        return replace(job, own_folder=self._loaded.folder)
 
 
 class FunctionSubject:

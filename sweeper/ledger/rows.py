@@ -180,6 +180,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None 
         rungs={int(epoch): measured for epoch, measured in trial.user_attrs.get("rungs", {}).items()},
         retries=claim.get("retries", {}),
         own_units=spec.own_units if spec else None,
+        added_units=spec.added_units if spec else {},
     )
 
 

@@ -25,7 +25,7 @@ _SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEASURE = re.compile(r"[A-Za-z_]\w*")
 
 #: Names that columns of every table have; a measure of such a name would be taken for it.
-_TAKEN = frozenset({
+TAKEN = frozenset({
     *("key", "keys", "task", "replicates", "state", "outcome", "reason", "setting_key", "population", "number", "seed"),
     *(
         "attempt",
@@ -101,7 +101,7 @@ class FunctionSweep(SweepSpec):
             )
         problems = []
         for name, unit in measures.items():
-            if not _MEASURE.fullmatch(name) or name in _TAKEN or name.endswith("_sd"):
+            if not _MEASURE.fullmatch(name) or name in TAKEN or name.endswith("_sd"):
                 rule = f"{name!r} cannot be the name of a measure"
                 fix = "Use letters, digits and _, and no name of a column, see docs/reference/columns.md."
                 problems.append(problem((name,), rule, unit, fix))

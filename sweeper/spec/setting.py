@@ -59,7 +59,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-#: In the context of a spec that names its measures itself: it checks what names them.
+#: In the context of a spec: True where it names its measures itself, and checks what names them; else the names of what
+#: its own costs and measures add to those of lattices.
 OWN_MEASURES = "own_measures"
 
 
@@ -87,10 +88,11 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
         rule: What must be, as a message begins.
         info: Of the spec: one that was stored may name what only other versions measure.
     """
-    if is_stored(info) or (info.context or {}).get(OWN_MEASURES):
+    own = (info.context or {}).get(OWN_MEASURES, ())
+    if is_stored(info) or own is True or name in own:
         return name
     if name not in MEASUREMENTS:
-        raise broken_rule(rule, nearest(name, DECIDING))
+        raise broken_rule(rule, nearest(name, (*DECIDING, *own)))
     if not MEASUREMENTS[name].decides:
         raise broken_rule(f"{rule} that may decide: {DECIDES_NOTHING}", f"Use {deciding_twin(name)}.")
     return name
@@ -487,12 +489,28 @@ class Setting(Frozen):
         raise NotImplementedError
 
 
+#: What names of costs of a user's own begin with where a setting is flat.
+_COST = "costs"
+
+
+def pressure_of(cost: str) -> str:
+    """Return the name of the pressure of a cost of a user's own."""
+    return f"{cost}_pressure"
+
+
 class LatticeSetting(Setting, PressuresSpec):
-    """One full choice of everything that decides what a lattice becomes."""
+    """One full choice of everything that decides what a lattice becomes.
+
+    Attributes:
+        costs: Costs of a user's own, by name: where the function of each is, such as `my_costs:wiring`.
+        own_pressures: The price of each in the loss, by its name.
+    """
 
     task: TaskSpec = TaskSpec()
     lattice: LatticeSpec = LatticeSpec()
     training: TrainingSpec = TrainingSpec()
+    costs: Mapping[str, str] = Field(default_factory=dict)
+    own_pressures: Mapping[str, NotNegative] = Field(default_factory=dict)
 
     @property
     def task_label(self) -> str:
@@ -511,8 +529,12 @@ class LatticeSetting(Setting, PressuresSpec):
             for name, value in getattr(self, section).model_dump(mode="json", exclude_none=True).items():
                 joined = ",".join(map(str, value)) if isinstance(value, list) else value
                 flat[f"{section}.{name}"] = joined
+        for name, source in self.costs.items():
+            flat[f"{_COST}.{name}"] = source
         for name in PressuresSpec.model_fields:
             flat[name] = getattr(self, name)
+        for name in self.costs:
+            flat[pressure_of(name)] = self.own_pressures.get(name, 0.0)
         flat["seed"] = self.seed
         return flat
 
@@ -532,6 +554,9 @@ class LatticeSetting(Setting, PressuresSpec):
             else:
                 nested[name] = value
         sections = present_names(sections)
+        costs = sections.get(_COST, {})
+        if costs:
+            nested["own_pressures"] = {name: nested.pop(pressure_of(name), 0.0) for name in costs}
         halve = sections.get("lattice", {}).get("halve")
         if isinstance(halve, str):
             # What is not a number stays text, so that it is refused by the field's own rule.

@@ -16,7 +16,7 @@ from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
 from sweeper.spec import LatticeSetting
-from sweeper.training.inputs import growth_of, load_task, local_files, members_of, training_of, window_of
+from sweeper.training.inputs import costs_of, growth_of, load_task, local_files, members_of, training_of, window_of
 
 
 @dataclass(frozen=True)
@@ -180,12 +180,13 @@ class Probe:
     checkpoint_bytes: int
 
 
-def probe(settings: Sequence[LatticeSetting], batches: int = 3) -> Probe:
+def probe(settings: Sequence[LatticeSetting], batches: int = 3, folder: str | None = None) -> Probe:
     """Train a population on a few batches and measure it.
 
     Args:
         settings: Members of one population.
         batches: How many batches.
+        folder: Where the user's own costs are, which are imported here; None trains without them.
     """
     use_threads(1)
     first = settings[0]
@@ -214,6 +215,7 @@ def probe(settings: Sequence[LatticeSetting], batches: int = 3) -> Probe:
         training,
         growth=growth_of(first),
         report=on_epoch,
+        costs=() if folder is None else costs_of(first, folder),
     )
     return Probe(_peak_bytes(), sizes[0])
 

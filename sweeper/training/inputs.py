@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from sweeper import cache, model, storage
 from sweeper.model.complexity import complexity
 from sweeper.model.places import File, is_uri
 from sweeper.model.sources import files_of
 from sweeper.spec import ROUND_UPDATES, LatticeSetting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
+from sweeper.training.own_source import function_of
 
 #: Where pixels are kept in the user's cache.
 IMAGES = "images"
@@ -72,7 +74,32 @@ def definition_of(task: TaskSpec) -> model.TaskDefinition:
 
 def members_of(settings: Sequence[LatticeSetting]) -> list[model.Pressures]:
     """Return pressures and seed of each member of a population."""
-    return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
+    return [
+        model.Pressures(
+            s.breadth_pressure,
+            s.depth_pressure,
+            s.time_pressure,
+            s.seed,
+            tuple(s.own_pressures.get(cost, 0.0) for cost in s.costs),
+        )
+        for s in settings
+    ]
+
+
+def costs_of(setting: LatticeSetting, folder: str) -> list[model.OwnCost]:
+    """Import the costs that a user has written, which are what every member of a population pays.
+
+    Args:
+        setting: Of any member.
+        folder: Where their modules are looked for first.
+
+    Raises:
+        SourceError: If there is no such function.
+    """
+    return [
+        model.OwnCost(name, function_of(source, Path(folder), f"costs.{name}"))
+        for name, source in setting.costs.items()
+    ]
 
 
 def training_of(setting: LatticeSetting) -> model.TrainingSettings:

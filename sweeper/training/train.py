@@ -27,7 +27,7 @@ from sweeper.spec import LatticeSetting
 from sweeper.training.checkpoints import Checkpoints
 from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_superseded, unshared
 from sweeper.training.handed_out import SupersededError as SupersededError
-from sweeper.training.inputs import complexity_of, growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import complexity_of, costs_of, growth_of, load_task, members_of, training_of, window_of
 from sweeper.training.network_file import (
     Described as Described,  # under their own names again: other rooms take them from here
 )
@@ -111,7 +111,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     def is_over() -> bool:
         return job.time_limit_s is not None and clock() - started > job.time_limit_s
 
-    task = load_task(settings[0].task)
+    task, costs = load_task(settings[0].task), costs_of(settings[0], job.own_folder)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
         return train_networks(
@@ -125,6 +125,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
             until=job.until,
             stopped=[member for member, is_stopped in enumerate(job.stopped) if is_stopped],
             is_over=is_over,
+            costs=costs,
             device=job.device,
         )
 

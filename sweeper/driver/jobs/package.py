@@ -95,7 +95,9 @@ def driver_command(loaded: LoadedSpec, locations: Locations) -> str:
     A home that begins with ~/ is the shell's to find.
     """
     spec = loaded.spec
-    has_files = isinstance(spec, LatticeSweep) and any(setting.task.data != DIGITS for setting in spec.corners())
+    has_files = isinstance(spec, LatticeSweep) and (
+        bool(spec.own_sources) or any(setting.task.data != DIGITS for setting in spec.corners())
+    )
     words = {
         "--name": loaded.spec.name,
         "--relative-to": str(loaded.path.absolute().parent) if has_files else None,

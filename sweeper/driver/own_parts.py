@@ -1,0 +1,62 @@
+"""What a user's own code adds to a sweep of lattices, as the driver asks for it: never run here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeper.errors import SpecError, SpecMismatchError
+from sweeper.isolated import ask
+from sweeper.spec import LatticeSweep, LoadedSpec
+
+#: A look at functions that takes longer hangs.
+_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    """What is known of a user's code.
+
+    Attributes:
+        files: Hashes of its files, by path within their folder.
+        slower: How many times as long a training step takes with it.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    slower: float = 1.0
+
+
+def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | None) -> OwnParts:
+    """Find the functions that a spec names, and try them, in a process of their own.
+
+    Args:
+        loaded: The spec, with where its code is.
+        spec: The same.
+        planned: Hashes of the files that the sweep was planned with; None where it is not planned yet.
+
+    Raises:
+        SpecMismatchError: If the code is another than that.
+        SpecError: If a function cannot be used.
+    """
+    if not spec.own_sources:
+        return OwnParts()
+    asked = {
+        "folder": loaded.folder,
+        "sources": dict(spec.own_sources),
+        "settings": [setting.flat() for setting in spec.corners()],
+    }
+    answers = ask(["parts"], _PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(asked))
+    first = answers[0] if answers else "it said nothing"
+    found: dict[str, Any] = first if isinstance(first, dict) else {"problem": f"own code could not be tried: {first}"}
+    files = found.get("files")
+    if files is not None and planned is not None and files != planned:
+        changed = sorted(name for name in planned.keys() | files.keys() if planned.get(name) != files.get(name))
+        raise SpecMismatchError(
+            f"the code of {', '.join(spec.own_sources)} is not what this sweep was planned with: {', '.join(changed)} "
+            "changed. Bring it back, or start a new sweep with --name: trials of two codes are not comparable."
+        )
+    if problem := found.get("problem"):
+        raise SpecError(f"{problem}. Mend it, and run the sweep again.")
+    return OwnParts(files or {}, float(found["slower"]))
