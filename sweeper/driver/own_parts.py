@@ -45,6 +45,7 @@ def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | No
     asked = {
         "folder": loaded.folder,
         "sources": dict(spec.own_sources),
+        "measures": {name: one.of for name, one in spec.measures.items()},
         "settings": [setting.flat() for setting in spec.corners()],
     }
     answers = ask(["parts"], _PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(asked))

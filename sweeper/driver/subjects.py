@@ -119,7 +119,8 @@ class LatticeSubject:
 
     def given(self, job: Job) -> Job:
         """Return a job with where the user's own code is."""
-        return replace(job, own_folder=self._loaded.folder)
+        measures = {name: one.of for name, one in self._spec.measures.items()}
+        return replace(job, own_folder=self._loaded.folder, own_measures=measures)
 
 
 class FunctionSubject:

@@ -21,6 +21,7 @@ from sweeper.model.learning import learn
 from sweeper.model.own_costs import price, try_cost
 from sweeper.spec import LatticeSetting
 from sweeper.training.inputs import costs_of, load_task, training_of, window_of
+from sweeper.training.own_measures import measures_of, try_measure
 from sweeper.training.own_source import SourceError, function_of, signature_of
 
 #: Training steps that are timed with a user's costs, and without.
@@ -30,7 +31,8 @@ _TIMED = 5
 def parts() -> None:
     """Read settings and where a user's functions are, try these, and say what they are.
 
-    Reads `folder`, `sources` (functions by their places in the spec) and `settings` (flat). Says `files`, the hashes of
+    Reads `folder`, `sources` (functions by their places in the spec), `measures` (those of measures by name) and
+    `settings` (flat). Says `files`, the hashes of
     the functions' files; `slower`, how many times as long a training step takes with the costs; or a `problem`.
     """
     given = json.load(sys.stdin)
@@ -41,7 +43,7 @@ def parts() -> None:
             found["files"] = _files(given["sources"], given["folder"])
             settings = [LatticeSetting.from_flat(flat) for flat in given["settings"]]
             for setting in {setting.group_key: setting for setting in settings}.values():
-                _try_costs(setting, given["folder"])
+                _try(setting, given["measures"], given["folder"])
             found["slower"] = _slower(settings[0], given["folder"])
         except (SourceError, model.ModelError) as error:
             found["problem"] = str(error)
@@ -67,10 +69,13 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
     return files
 
 
-def _try_costs(setting: LatticeSetting, folder: str) -> None:
+def _try(setting: LatticeSetting, measures: Mapping[str, str], folder: str) -> None:
     task = load_task(setting.task)
+    window = window_of(setting, task)
     for cost in costs_of(setting, folder):
-        try_cost(cost, window_of(setting, task), task.train)
+        try_cost(cost, window, task.train)
+    for measure in measures_of(measures, folder):
+        try_measure(measure, window, task)
 
 
 def _slower(setting: LatticeSetting, folder: str) -> float:

@@ -33,6 +33,7 @@ from sweeper.training.network_file import (
 )
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes
+from sweeper.training.own_measures import OwnMeasure, measures_of
 from sweeper.trial import Ended, Outcome
 
 
@@ -112,6 +113,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
         return job.time_limit_s is not None and clock() - started > job.time_limit_s
 
     task, costs = load_task(settings[0].task), costs_of(settings[0], job.own_folder)
+    measures = measures_of(job.own_measures, job.own_folder)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
         return train_networks(
@@ -130,6 +132,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
         )
 
     trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
+    trained, failed = _measured(wanted, trained, task, settings, measures)
     rounds = settings[0].training.rounds
     last = rounds if job.until is None else min(job.until, rounds)
     if last == rounds:  # what has only paused is no network yet
@@ -145,7 +148,39 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     if notes:
         report(Progress(last, rounds, [{}] * len(wanted), tuple(notes)))
     complete = Outcome.COMPLETE if last == rounds else None
-    return [_ended(trained[member], complete, job.time_limit_s) for member in wanted]
+    return [failed.get(member) or _ended(trained[member], complete, job.time_limit_s) for member in wanted]
+
+
+def _measured(
+    wanted: Sequence[int],
+    trained: Sequence[model.Trained],
+    task: model.Task,
+    settings: Sequence[LatticeSetting],
+    measures: Sequence[OwnMeasure],
+) -> tuple[list[model.Trained], dict[int, Ended]]:
+    """Measure what is left of each wanted member by a user's own functions, also where the training only pauses.
+
+    Returns:
+        The members, with these among their measurements; and how those have ended that could not be measured, which
+        then have no network. Where the function raised something, trying them again would end the same.
+    """
+    found, failed = list(trained), dict[int, Ended]()
+    for member in wanted if measures else ():
+        result, network = trained[member], trained[member].network
+        if network is None:
+            continue
+        try:
+            own = {measure.name: measure(network, task, settings[member].seed) for measure in measures}
+        except Exception as error:
+            if import_problem(error):
+                raise
+            kind, reason = kind_of(error), "".join(traceback.format_exception(error))
+            is_final = kind is Outcome.FAILED
+            failed[member] = Ended(kind, reason, result.measurement, curve=result.curve, is_final=is_final)
+            found[member] = replace(result, network=None)
+            continue
+        found[member] = replace(result, measurement={**result.measurement, **own})
+    return found, failed
 
 
 def _trained_from_newest(

@@ -1,4 +1,4 @@
-"""The page about costs of one's own: its code is that of the examples, and its sweep runs."""
+"""The page about costs and measures of one's own: its code is that of the examples, and its sweeps run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.analysis.formats import with_units
+from sweeper.analysis.fronts import Front
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.tracking.memory import MemoryRecorder
@@ -35,12 +37,14 @@ def blocks(language):
 
 
 def test_code_and_spec_of_the_page_are_those_of_the_files():
-    code = (DOCS / "examples" / "my_costs.py").read_text(encoding="utf-8")
-    for block in blocks("python"):
-        assert block.strip() in code
-    assert (DOCS / "examples" / "wires.yaml").read_text(encoding="utf-8") in blocks("yaml")
+    examples = DOCS / "examples"
+    codes = [file.read_text(encoding="utf-8") for file in examples.glob("*.py")]
+    assert [block for block in blocks("python") if not any(block.strip() in code for code in codes)] == []
+    specs = [file.read_text(encoding="utf-8") for file in examples.glob("*.yaml")]
+    assert sorted(specs) == sorted(blocks("yaml"))
 
 
+@pytest.mark.slow  # the functions are tried in a process of their own
 def test_sweep_of_the_page_trades_wires_for_accuracy(examples):
     recorder = MemoryRecorder()
     sweep = Sweep.load(examples / "wires.yaml", home=examples / "home")
@@ -53,3 +57,18 @@ def test_sweep_of_the_page_trades_wires_for_accuracy(examples):
     assert all({"cost_energy", "cost_habit"} <= trial.measurement.keys() for trial in trials)
     (front,) = summary.fronts
     assert front.table.num_rows >= 3
+
+
+@pytest.mark.slow
+def test_measure_of_the_page_is_an_objective_with_its_unit(examples):
+    recorder = MemoryRecorder()
+    sweep = Sweep.load(examples / "robust.yaml", home=examples / "home")
+    summary = sweep.run(executor=InlineExecutor(), recorder=recorder, workers=1)
+    assert (summary.counts.complete, summary.counts.failed) == (4, 0)
+    (front,) = summary.fronts
+    assert Front.from_parquet_bytes(front.to_parquet_bytes()).added_units == {"robustness": "share"}
+    units = {field.name: field.metadata.get(b"unit") for field in with_units(front.table).schema if field.metadata}
+    assert (units["robustness"], units["time"]) == (b"share", b"steps")
+    for trial in recorder.trials.values():
+        assert 0 <= trial.measurement["robustness"] <= 1
+    assert max(trial.measurement["robustness"] for trial in recorder.trials.values()) > 0.2
