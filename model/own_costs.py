@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -150,7 +150,6 @@ def _in_a_larger_window(cost: OwnCost, lattice: Lattice, pixels: Tensor) -> tupl
     window = lattice.window
     more = (*(c + 1 for c in window.channels), 1)
     larger = window.resized(more, window.steps + 1 if window.is_recurrent else window.steps)
-    larger = replace(larger, halve=window.halve)
     every = [torch.arange(c).flip(0) for c in window.channels]
     wide = assembled(larger, [Source(lattice, row, every) for row in range(lattice.population)])
     wide.recurrence = TORCH

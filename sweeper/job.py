@@ -45,6 +45,7 @@ class Job:
         own_folder: Where the user's own code is looked for; empty where it is installed, or there is none.
         measures: Units of what that function may report, by name.
         cpus: What the job was given of them.
+        own_probes: Where the user's own degradations are that `probes` name, by name.
         own_measures: Where the functions are that trained networks are measured by, beside what we measure, by name.
     """
 
@@ -68,6 +69,7 @@ class Job:
     own_folder: str = ""
     measures: Mapping[str, str] = field(default_factory=dict)
     cpus: float = 1.0
+    own_probes: Mapping[str, str] = field(default_factory=dict)
     own_measures: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -21,11 +21,13 @@ class OwnParts:
 
     Attributes:
         files: Hashes of its files, by path within their folder.
+        tasks: What is known of each task, where the user's own functions make its images; plain values.
         slower: How many times as long a training step takes with it.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     slower: float = 1.0
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | None) -> OwnParts:
@@ -46,6 +48,9 @@ def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | No
         "folder": loaded.folder,
         "sources": dict(spec.own_sources),
         "measures": {name: one.of for name, one in spec.measures.items()},
+        "probes": spec.own_probes,
+        "levels": list(spec.beside.probes),
+        "makes_images": spec.has_own_images,
         "settings": [setting.flat() for setting in spec.corners()],
     }
     answers = ask(["parts"], _PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(asked))
@@ -60,4 +65,4 @@ def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | No
         )
     if problem := found.get("problem"):
         raise SpecError(f"{problem}. Mend it, and run the sweep again.")
-    return OwnParts(files or {}, float(found["slower"]))
+    return OwnParts(files or {}, float(found["slower"]), found["tasks"])

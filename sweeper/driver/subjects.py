@@ -94,10 +94,13 @@ class LatticeSubject:
     def look(self) -> Mapping[str, str]:
         """Load every task and build every window once, and try what is the user's own."""
         from sweeper.training import forecast
+        from sweeper.training.forecast import TaskFacts
 
-        self.tasks = forecast.check(self._spec.corners())
+        # Where a user's function makes the images, they are not looked at here.
+        self.tasks = {} if self._spec.has_own_images else forecast.check(self._spec.corners())
         planned = json.loads(self._facts.get(CODE, "null"))
         self.own = own_parts.look(self._loaded, self._spec, planned)
+        self.tasks = self.tasks or {label: TaskFacts.from_values(one) for label, one in self.own.tasks.items()}
         facts = {f"data.{label}": task.fingerprint for label, task in self.tasks.items()}
         if self._spec.own_sources:
             facts |= {CODE: json.dumps(self.own.files, sort_keys=True), CODE_FOLDER: self._loaded.folder}
@@ -120,7 +123,8 @@ class LatticeSubject:
     def given(self, job: Job) -> Job:
         """Return a job with where the user's own code is."""
         measures = {name: one.of for name, one in self._spec.measures.items()}
-        return replace(job, own_folder=self._loaded.folder, own_measures=measures)
+        probes = self._spec.own_probes
+        return replace(job, own_folder=self._loaded.folder, own_measures=measures, own_probes=probes)
 
 
 class FunctionSubject:

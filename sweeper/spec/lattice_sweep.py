@@ -10,12 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from sweeper.lesion import RULE as LESION_RULE
 from sweeper.lesion import parts_of
-from sweeper.spec.choices import DegradationKind, WindowKind
+from sweeper.spec.choices import DegradationKind, WindowKind, called, most_of
 from sweeper.spec.own_parts import COST_UNIT, OwnMeasure, Source, cost_column, cost_names, name_problems
 from sweeper.spec.parameters import PRESSURES, Owners, owners_with, resolve
 from sweeper.spec.problems import Problem, broken_rule, problem, refuse
 from sweeper.spec.setting import (
     SECTIONS,
+    AnyDegradation,
     Count,
     LatticeSetting,
     LatticeSpec,
@@ -68,7 +69,8 @@ class LatticeSweep(SweepSpec):
         task, lattice, training: The sections; a varied field stands at its first value.
         parameters: The axes, in file order, what is searched, and the pressures that are constant.
         probes: Levels at which each degradation of the test images is shown to complete networks, such as
-            `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
+            `{debris: [0.1, 0.25], blank: 1}`; one of your own is named as `"my_fog:fog"`. Part of what is measured, not
+            of what is trained: no trial's key has it.
         probe_images: Under each probe so many test images are shown, always the same; left out, all of them. Whole
             images are all shown.
         lesions: What is taken out of complete networks, which are shown whole test images then, such as
@@ -84,7 +86,7 @@ class LatticeSweep(SweepSpec):
     task: TaskSpec = TaskSpec()
     lattice: LatticeSpec = LatticeSpec()
     training: TrainingSpec = TrainingSpec()
-    probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
+    probes: Mapping[AnyDegradation, Levels] = Field(default_factory=dict)
     probe_images: Count | None = None
     lesions: Annotated[tuple[Lesion, ...], BeforeValidator(_read_lesions), Field(strict=False)] = ()
     complexity: bool = False
@@ -111,16 +113,20 @@ class LatticeSweep(SweepSpec):
     @field_validator("probes")
     @classmethod
     def _check_levels(
-        cls, probes: dict[DegradationKind, tuple[float, ...]]
-    ) -> dict[DegradationKind, tuple[float, ...]]:
+        cls, probes: dict[DegradationKind | str, tuple[float, ...]]
+    ) -> dict[DegradationKind | str, tuple[float, ...]]:
         problems = []
         for kind, levels in probes.items():
-            if kind.most is not None and max(levels) > kind.most:
-                rule = f"levels of {kind} must be shares above 0 and at most {kind.most:g}"
+            most = most_of(kind)
+            if most is not None and max(levels) > most:
+                rule = f"levels of {kind} must be shares above 0 and at most {most:g}"
                 problems.append(problem((str(kind),), rule, list(levels), "Lower them."))
             if len(set(levels)) < len(levels):
                 rule = f"{kind} must name each level once"
                 problems.append(problem((str(kind),), rule, list(levels), "Remove the repeated level."))
+            if sum(called(other) == called(kind) for other in probes) > 1:
+                rule = f"degradations must have different names, but two are called {called(kind)!r}"
+                problems.append(problem((str(kind),), rule, list(levels), "Rename one of the functions."))
         if problems:
             refuse(cls, problems)
         return {kind: tuple(sorted(levels)) for kind, levels in probes.items()}
@@ -156,7 +162,26 @@ class LatticeSweep(SweepSpec):
     def own_sources(self) -> Mapping[str, str]:
         """Where the user's own functions are, by their places in the file, such as `costs.wiring`."""
         costs = {f"costs.{name}": source for name, source in self.costs.items()}
-        return {**costs, **{f"measures.{name}": one.of for name, one in self.measures.items()}}
+        measures = {f"measures.{name}": one.of for name, one in self.measures.items()}
+        probes = {f"probes.{called(source)}": source for source in self.own_probes.values()}
+        return {**costs, **measures, **self._own_task_degradations, **probes}
+
+    @property
+    def own_probes(self) -> Mapping[str, str]:
+        """Where the user's own degradations are that networks are shown, by name."""
+        return {called(kind): kind for kind in self.probes if not isinstance(kind, DegradationKind)}
+
+    @property
+    def _own_task_degradations(self) -> Mapping[str, str]:
+        """Where the user's own degradations are that tasks have, by their places in the file."""
+        given = dict.fromkeys(task.own_degradation for task in self._variants("task"))
+        own = [source for source in given if source is not None]
+        return {f"task.degradation {source}" if len(own) > 1 else "task.degradation": source for source in own}
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether images are degraded by a user's own function before anything is trained."""
+        return bool(self._own_task_degradations)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -166,7 +191,7 @@ class LatticeSweep(SweepSpec):
     @property
     def beside(self) -> Beside:
         """What complete networks are measured by beside what decides."""
-        probes = tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
+        probes = tuple((called(kind), level) for kind, levels in self.probes.items() for level in levels)
         return Beside(probes, self.probe_images, self.lesions, self.complexity)
 
     @property

@@ -12,17 +12,16 @@ from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.spec.function_sweep import TAKEN
 from sweeper.spec.parameters import OWNER_OF
 from sweeper.spec.problems import Problem, broken_rule, problem
-from sweeper.spec.setting import Frozen, pressure_of
+from sweeper.spec.setting import SOURCE, Frozen, pressure_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: Unit of what a cost measures: the same as that of the built-in ones.
 COST_UNIT = "cost"
 
 
 def _check_source(source: str) -> str:
-    if not _SOURCE.fullmatch(source):
+    if not SOURCE.fullmatch(source):
         raise broken_rule(
             "a function must be named as module:function", "Write it as in my_costs:wiring, for wiring in my_costs.py."
         )

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -34,6 +35,8 @@ from sweeper.spec.choices import (
     TimeSelection,
     Until,
     WindowKind,
+    called,
+    most_of,
 )
 from sweeper.spec.images import images_at, name_of, read_background, read_sides
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
@@ -150,6 +153,31 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+#: Where a function of a user's own is: `module:function`, either with dots.
+SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def _read_degradation(raw: object) -> object:
+    """Return a degradation by its name, or where a user's own is."""
+    if isinstance(raw, DegradationKind) or (isinstance(raw, str) and raw in set(DegradationKind)):
+        return DegradationKind(raw)
+    if not isinstance(raw, str) or not SOURCE.fullmatch(raw):
+        known = ", ".join(DegradationKind)
+        rule = f"a degradation must be one of {known}, or a function of your own, as module:function"
+        raise broken_rule(rule, nearest(raw, map(str, DegradationKind)) if isinstance(raw, str) else "Write a name.")
+    if called(raw) in {*DegradationKind, "whole"}:
+        raise broken_rule("a function of your own must not have the name of a built-in degradation", "Rename it.")
+    return raw
+
+
+#: What makes images harder to see: one of ours, or a function of the user's own.
+AnyDegradation = Annotated[
+    DegradationKind | str,
+    PlainValidator(_read_degradation),
+    Field(description=f"{' or '.join(f'`{kind}`' for kind in DegradationKind)}, or `module:function`"),
+]
+
+
 class TaskSpec(Frozen):
     """What a network learns: a data set, a number of classes and how hard the images are.
 
@@ -171,6 +199,7 @@ class TaskSpec(Frozen):
         occlusion: Share of each image that is hidden by a grey square.
         noise: Standard deviation of the Gaussian noise on each pixel.
         degradation: What else makes images harder to see; of training images it is drawn anew in each epoch.
+            `my_fog:fog` is the function `fog` in my_fog.py beside this file, or in an installed package.
         level: How much of it; 0 changes nothing.
         standardize: `images`, by mean and standard deviation of the training images; `each`, every image by its own,
             so that contrast says nothing; or `none`.
@@ -189,7 +218,7 @@ class TaskSpec(Frozen):
     class_seed: Seed = 0
     occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
     noise: NotNegative = 0.0
-    degradation: Annotated[DegradationKind, Field(strict=False)] | None = None
+    degradation: AnyDegradation | None = None
     level: NotNegative = 0.0
     standardize: Annotated[Standardize, Field(strict=False)] = Standardize.IMAGES
     train_images: Count | None = None
@@ -257,9 +286,16 @@ class TaskSpec(Frozen):
         kind = info.data["degradation"]
         if kind is None and level:
             raise broken_rule("level must go with a degradation", "Add `degradation`, or leave `level` out.")
-        if kind is not None and kind.most is not None and level > kind.most:
-            raise broken_rule(f"level must be a share from 0 to {kind.most:g} for {kind}", "Lower it.")
+        most = None if kind is None else most_of(kind)
+        if most is not None and level > most:
+            raise broken_rule(f"level must be a share from 0 to {most:g} for {kind}", "Lower it.")
         return level
+
+    @property
+    def own_degradation(self) -> str | None:
+        """Where the user's own degradation is; None where it is none."""
+        own = self.degradation
+        return None if own is None or isinstance(own, DegradationKind) else own
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -288,7 +324,7 @@ class TaskSpec(Frozen):
         if self.noise:
             parts.append(f"noise{self.noise!r}")
         if self.degradation is not None:
-            parts.append(f"{self.degradation}{self.level!r}")
+            parts.append(f"{called(self.degradation)}{self.level!r}")
         if self.standardize is not Standardize.IMAGES:
             parts.append(f"standardize.{self.standardize}")
         if self.train_images is not None:

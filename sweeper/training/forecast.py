@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 from sweeper import model
 from sweeper.errors import SpecError
@@ -47,6 +48,12 @@ class TaskFacts:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `asdict` made, after JSON."""
+        read: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+        return cls(**read)
+
     @property
     def pixels(self) -> int:
         """Pixels of one image."""
@@ -58,8 +65,12 @@ class TaskFacts:
         return model.most_bytes(self.image)
 
 
-def check(settings: Sequence[LatticeSetting]) -> dict[str, TaskFacts]:
+def check(settings: Sequence[LatticeSetting], folder: str | None = None) -> dict[str, TaskFacts]:
     """Load every task and build every window once, so that what cannot work is refused before training starts.
+
+    Args:
+        settings: What is to be trained.
+        folder: Where the user's own degradations are, which are run here; None for tasks that have none.
 
     Returns:
         Facts by task label.
@@ -72,7 +83,7 @@ def check(settings: Sequence[LatticeSetting]) -> dict[str, TaskFacts]:
     for setting in groups.values():
         label = setting.task.label
         try:
-            task = load_task(setting.task)
+            task = load_task(setting.task, folder)
             network_bytes = _network_bytes(setting, task)
         except model.ModelError as error:
             raise SpecError(f"task {label!r} cannot be trained: {error}") from error
@@ -186,11 +197,11 @@ def probe(settings: Sequence[LatticeSetting], batches: int = 3, folder: str | No
     Args:
         settings: Members of one population.
         batches: How many batches.
-        folder: Where the user's own costs are, which are imported here; None trains without them.
+        folder: Where the user's own costs and degradations are, which are run here; None trains without them.
     """
     use_threads(1)
     first = settings[0]
-    task = load_task(first.task)
+    task = load_task(first.task, folder)
     size = min(first.training.batch_size, len(task.train))
     few = model.Task(
         model.Images(task.train.pixels[:size], task.train.labels[:size]),

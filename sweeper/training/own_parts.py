@@ -8,21 +8,29 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sweeper import model
+from sweeper.errors import SpecError
 from sweeper.imports import import_problem
 from sweeper.isolated import answer, serve
 from sweeper.model.compute import use_threads
+from sweeper.model.degradations import try_own
+from sweeper.model.images import as_floats
 from sweeper.model.learning import learn
 from sweeper.model.own_costs import price, try_cost
 from sweeper.spec import LatticeSetting
-from sweeper.training.inputs import costs_of, load_task, training_of, window_of
+from sweeper.training.forecast import check
+from sweeper.training.inputs import costs_of, load_task, own_kinds, training_of, window_of
 from sweeper.training.own_measures import measures_of, try_measure
 from sweeper.training.own_source import SourceError, function_of, signature_of
+
+#: Images that a degradation is tried on.
+_TRIED_ON = 50
 
 #: Training steps that are timed with a user's costs, and without.
 _TIMED = 5
@@ -42,10 +50,14 @@ def parts() -> None:
         try:
             found["files"] = _files(given["sources"], given["folder"])
             settings = [LatticeSetting.from_flat(flat) for flat in given["settings"]]
+            _try_degradations(settings, given["probes"], given["levels"], given["folder"])
+            found["tasks"] = {}
+            if given["makes_images"]:
+                found["tasks"] = {label: asdict(one) for label, one in check(settings, given["folder"]).items()}
             for setting in {setting.group_key: setting for setting in settings}.values():
                 _try(setting, given["measures"], given["folder"])
             found["slower"] = _slower(settings[0], given["folder"])
-        except (SourceError, model.ModelError) as error:
+        except (SourceError, SpecError, model.ModelError) as error:
             found["problem"] = str(error)
     answer(found)
 
@@ -69,8 +81,24 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
     return files
 
 
+def _try_degradations(
+    settings: Sequence[LatticeSetting], probes: Mapping[str, str], levels: Sequence[tuple[str, float]], folder: str
+) -> None:
+    """Try degradations of tasks and probes at each of their levels."""
+    kinds = own_kinds(probes, folder, "probes")
+    for task in {setting.task: None for setting in settings}:
+        few = load_task(task).train
+        pixels_NCHW = as_floats(few.pixels[:_TRIED_ON].numpy())
+        asked = [(name, kinds[name], level) for name, level in levels if name in kinds]
+        if (own := task.own_degradation) is not None and task.level:
+            name = own.rpartition(":")[2]
+            asked.append((name, own_kinds({name: own}, folder, "task.degradation")[name], task.level))
+        for name, kind, level in asked:
+            try_own(name, kind, pixels_NCHW, level)
+
+
 def _try(setting: LatticeSetting, measures: Mapping[str, str], folder: str) -> None:
-    task = load_task(setting.task)
+    task = load_task(setting.task, folder)
     window = window_of(setting, task)
     for cost in costs_of(setting, folder):
         try_cost(cost, window, task.train)

@@ -27,7 +27,16 @@ from sweeper.spec import LatticeSetting
 from sweeper.training.checkpoints import Checkpoints
 from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_superseded, unshared
 from sweeper.training.handed_out import SupersededError as SupersededError
-from sweeper.training.inputs import complexity_of, costs_of, growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import (
+    complexity_of,
+    costs_of,
+    growth_of,
+    load_task,
+    members_of,
+    own_kinds,
+    training_of,
+    window_of,
+)
 from sweeper.training.network_file import (
     Described as Described,  # under their own names again: other rooms take them from here
 )
@@ -112,7 +121,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     def is_over() -> bool:
         return job.time_limit_s is not None and clock() - started > job.time_limit_s
 
-    task, costs = load_task(settings[0].task), costs_of(settings[0], job.own_folder)
+    task, costs = load_task(settings[0].task, job.own_folder), costs_of(settings[0], job.own_folder)
     measures = measures_of(job.own_measures, job.own_folder)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
@@ -227,12 +236,13 @@ def _probed(
     Raises:
         OSError: If a disk is full: that passes, and a trial that is complete should have its file.
     """
+    own = own_kinds(job.own_probes, job.own_folder, "probes")
     found, failed = list(trained), []
     for member in wanted if job.probes else ():
         result = trained[member]
         if result.network is None:
             continue
-        table = probing.probed(result.network, task, job.probes, job.probe_images)
+        table = probing.probed(result.network, task, job.probes, job.probe_images, own)
         means = {probe_name(*which): mean for which, mean in probing.means(table).items()}
         found[member] = replace(result, measurement={**result.measurement, **means})
         if not job.probe_files:
@@ -259,7 +269,7 @@ def _beside(
 ) -> list[model.Trained]:
     """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
     found = list(trained)
-    hard = complexity_of(setting.task) if job.complexity else {}
+    hard = complexity_of(setting.task, job.own_folder) if job.complexity else {}
     for member in wanted:
         network = trained[member].network
         if network is None:

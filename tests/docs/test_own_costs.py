@@ -1,4 +1,4 @@
-"""The page about costs and measures of one's own: its code is that of the examples, and its sweeps run."""
+"""The page about costs, measures and degradations of one's own: its code is that of the examples, and its sweeps run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import pytest
 from sweeper.analysis.formats import with_units
 from sweeper.analysis.fronts import Front
 from sweeper.driver.sweep import Sweep
+from sweeper.errors import QueryError
 from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import Home
 from sweeper.tracking.memory import MemoryRecorder
+from sweeper.training.showing import measured_without, opened
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "how-to" / "own-costs.md").read_text(encoding="utf-8")
@@ -72,3 +75,22 @@ def test_measure_of_the_page_is_an_objective_with_its_unit(examples):
     for trial in recorder.trials.values():
         assert 0 <= trial.measurement["robustness"] <= 1
     assert max(trial.measurement["robustness"] for trial in recorder.trials.values()) > 0.2
+
+
+@pytest.mark.slow
+def test_degradation_of_the_page_makes_a_task_and_probes(examples):
+    recorder = MemoryRecorder()
+    sweep = Sweep.load(examples / "foggy.yaml", home=examples / "home")
+    summary = sweep.run(executor=InlineExecutor(), recorder=recorder, workers=1)
+    assert (summary.counts.complete, summary.counts.failed) == (4, 0)
+    assert {front.task for front in summary.fronts} == {"digits-fog0.0", "digits-fog0.5"}
+    for trial in recorder.trials.values():
+        assert {"probe.fog.0.25.accuracy", "probe.fog.0.5.time", "probe.blank.1.confidence"} <= trial.measurement.keys()
+        assert trial.setting["task.degradation"] == "my_fog:fog"
+    clear = [trial.measurement for trial in recorder.trials.values() if trial.task == "digits-fog0.0"]
+    assert all(one["probe.fog.0.5.accuracy"] < one["probe.whole.0.accuracy"] for one in clear)
+    key = next(trial.key for trial in recorder.trials.values() if trial.task == "digits-fog0.5")
+    folder = Home(examples / "home").sweep("foggy").path
+    network = opened((folder / "networks" / f"{key}.safetensors").read_bytes(), key)
+    with pytest.raises(QueryError, match=r"are degraded by a function, which is not run .*: my_fog:fog\. Name other"):
+        measured_without(network, key, ["lateral"])

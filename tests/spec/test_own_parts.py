@@ -100,3 +100,51 @@ def test_another_function_is_another_sweep(tmp_path):
 )
 def test_what_cannot_be_is_refused_at_its_place(tmp_path, old, new, says):
     assert says in refusal(tmp_path, SPEC.replace(old, new, 1))
+
+
+FOGGY = """
+name: foggy
+task: {data: digits, degradation: "weather.fog:fog", level: 2.5}
+probes: {"weather.fog:fog": [7, 0.5], "rain:rain": 1, blank: 1}
+objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
+reference_point: {accuracy: 0, time: 7}
+"""
+
+
+def test_degradation_of_ones_own_stands_beside_the_built_in_ones(tmp_path):
+    loaded = load(tmp_path, FOGGY)
+    spec = loaded.spec
+    (setting,) = spec.settings()
+    assert (setting.task.degradation, setting.task_label) == ("weather.fog:fog", "digits-fog2.5")
+    assert setting_of(setting.flat()) == setting
+    assert spec.beside.probes == (("fog", 0.5), ("fog", 7.0), ("rain", 1.0), ("blank", 1.0))
+    assert spec.own_probes == {"fog": "weather.fog:fog", "rain": "rain:rain"}
+    assert spec.own_sources == {
+        "task.degradation": "weather.fog:fog",
+        "probes.fog": "weather.fog:fog",
+        "probes.rain": "rain:rain",
+    }
+    assert (loaded.folder, spec.has_own_images) == (str(tmp_path), True)
+    assert spec_from_json(spec.to_json()) == spec
+    plain = load(tmp_path, FOGGY.replace("weather.fog:fog", "debris").replace("2.5", "0.5").replace("7, 0.5", "0.5"))
+    assert not plain.spec.has_own_images
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('degradation: "weather.fog:fog"', "degradation: fog", "a degradation must be one of occlude_grey, "),
+        ('degradation: "weather.fog:fog"', "degradation: deris", "Did you mean 'debris'?"),
+        ('degradation: "weather.fog:fog"', "degradation: 3", "or a function of your own, as module:function"),
+        (
+            'degradation: "weather.fog:fog"',
+            'degradation: "my:blur"',
+            "must not have the name of a built-in degradation",
+        ),
+        ('"rain:rain": 1', '"rain:whole": 1', "must not have the name of a built-in degradation"),
+        ('"rain:rain": 1', '"rain:fog": 1', "degradations must have different names, but two are called 'fog'"),
+        ('"rain:rain": 1', '"rain:rain": 0', "must be greater than 0"),
+    ],
+)
+def test_degradation_that_cannot_be_is_refused_at_its_place(tmp_path, old, new, says):
+    assert says in refusal(tmp_path, FOGGY.replace(old, new))
