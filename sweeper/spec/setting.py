@@ -293,9 +293,9 @@ class TaskSpec(Frozen):
 
     @property
     def own_degradation(self) -> str | None:
-        """Where the user's own degradation is; None where it is none."""
+        """Where the user's own degradation is; None where it is none, or changes nothing."""
         own = self.degradation
-        return None if own is None or isinstance(own, DegradationKind) else own
+        return own if own is not None and self.level and not isinstance(own, DegradationKind) else None
 
     @property
     def files(self) -> tuple[str, ...]:

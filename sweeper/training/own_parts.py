@@ -90,7 +90,7 @@ def _try_degradations(
         few = load_task(task).train
         pixels_NCHW = as_floats(few.pixels[:_TRIED_ON].numpy())
         asked = [(name, kinds[name], level) for name, level in levels if name in kinds]
-        if (own := task.own_degradation) is not None and task.level:
+        if (own := task.own_degradation) is not None:
             name = own.rpartition(":")[2]
             asked.append((name, own_kinds({name: own}, folder, "task.degradation")[name], task.level))
         for name, kind, level in asked:

@@ -126,6 +126,9 @@ def test_degradation_of_ones_own_stands_beside_the_built_in_ones(tmp_path):
     }
     assert (loaded.folder, spec.has_own_images) == (str(tmp_path), True)
     assert spec_from_json(spec.to_json()) == spec
+    clear = load(tmp_path, FOGGY.replace("level: 2.5", "level: 0")).spec
+    assert not clear.has_own_images
+    assert set(clear.own_sources) == {"probes.fog", "probes.rain"}
     plain = load(tmp_path, FOGGY.replace("weather.fog:fog", "debris").replace("2.5", "0.5").replace("7, 0.5", "0.5"))
     assert not plain.spec.has_own_images
 
