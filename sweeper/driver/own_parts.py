@@ -64,5 +64,5 @@ def look(loaded: LoadedSpec, spec: LatticeSweep, planned: Mapping[str, str] | No
             "changed. Bring it back, or start a new sweep with --name: trials of two codes are not comparable."
         )
     if problem := found.get("problem"):
-        raise SpecError(f"{problem}. Mend it, and run the sweep again.")
+        raise SpecError(f"{str(problem).rstrip('.')}. Mend it, and run the sweep again.")
     return OwnParts(files or {}, float(found["slower"]), found["tasks"])

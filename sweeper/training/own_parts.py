@@ -76,7 +76,8 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
             raise
         except (Exception, SystemExit) as error:  # whatever its module raises
             said = import_problem(error) if isinstance(error, Exception) else ""
-            said = said or f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+            first, *_ = str(error).strip().splitlines() or [""]
+            said = said or f"{type(error).__name__}: {first}"
             raise SourceError(f"{place} names {source!r}, which cannot be imported: {said}") from error
     return files
 
