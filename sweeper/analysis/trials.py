@@ -120,7 +120,9 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
             outcome=Outcome(row["outcome"]) if row["outcome"] else None,
             reason=row["reason"],
             measurement={name: float(row[name]) for name in measured if row[name] is not None},
-            details={"channels_per_layer": row["channels_per_layer"]} if row.get("channels_per_layer") else {},
+            details={"channels_per_layer": row["channels_per_layer"]}
+            if row.get("channels_per_layer") is not None
+            else {},
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
             own_units=own_units,
