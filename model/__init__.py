@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeper.model.counting import Evaluation, cut, evaluate, measure, remove_dead
-    from sweeper.model.errors import CheckpointError, ModelError, NetworkFileError, TaskError, WindowError
+    from sweeper.model.errors import CheckpointError, CostError, ModelError, NetworkFileError, TaskError, WindowError
     from sweeper.model.examples import Thinking, most_bytes, thinking_entries
     from sweeper.model.graph import Graph, graph_of
     from sweeper.model.growth import START_CHANNELS, START_STEPS, Growth
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sweeper.model.lattice import Lattice, LatticeAnswer
     from sweeper.model.network import Network, NetworkAnswer
     from sweeper.model.network_file import decode, encode, load, save
+    from sweeper.model.own_costs import OwnCost
     from sweeper.model.picture import png_problem
     from sweeper.model.population import End, Trained
     from sweeper.model.saved_network import SavedNetwork, decode_saved, read_saved
@@ -35,6 +36,7 @@ __all__ = [
     "START_CHANNELS",
     "START_STEPS",
     "CheckpointError",
+    "CostError",
     "End",
     "Epoch",
     "Evaluation",
@@ -48,6 +50,7 @@ __all__ = [
     "Network",
     "NetworkAnswer",
     "NetworkFileError",
+    "OwnCost",
     "Pressures",
     "SavedNetwork",
     "Task",
@@ -82,6 +85,7 @@ _HOMES = {
     "START_STEPS": "growth",
     "LatticeAnswer": "lattice",
     "CheckpointError": "errors",
+    "CostError": "errors",
     "End": "population",
     "Epoch": "training",
     "Evaluation": "counting",
@@ -94,6 +98,7 @@ _HOMES = {
     "Network": "network",
     "NetworkAnswer": "network",
     "NetworkFileError": "errors",
+    "OwnCost": "own_costs",
     "Pressures": "settings",
     "SavedNetwork": "saved_network",
     "Task": "tasks",

@@ -14,6 +14,8 @@ images?", Current Biology 12. How each is drawn here is this project's own.
 from __future__ import annotations
 
 import math
+import os
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -177,13 +179,57 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+def own_kind(name: str, function: Callable[[Pixels, float, np.random.Generator], Any]) -> Kind:
+    """Return a degradation that somebody else has written.
+
+    Args:
+        name: What it is called.
+        function: As `Kind.apply`; it gets pixels of its own, and what it returns is looked at.
+    """
+
+    def apply(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+        drawn = np.asarray(function(pixels_NCHW.copy(), level, rng))
+        if drawn.shape != pixels_NCHW.shape or drawn.dtype.kind not in "fiu":
+            raise TaskError(
+                f"degradation {name!r} must return pixels of shape {pixels_NCHW.shape}, but returned shape "
+                f"{drawn.shape} of {drawn.dtype}"
+            )
+        if not np.isfinite(drawn).all():
+            raise TaskError(f"degradation {name!r} must return finite pixels, but some are infinite or NaN")
+        return drawn.astype(np.float32)
+
+    return Kind(apply, None, "")
+
+
+def try_own(name: str, kind: Kind, pixels_NCHW: Pixels, level: float) -> None:
+    """Try a degradation that somebody else has written on some images.
+
+    Raises:
+        TaskError: If it raises, returns no pixels, or draws from anything but the generator that it is given.
+    """
+    try:
+        first, again = (kind.apply(pixels_NCHW, level, np.random.default_rng(0)) for _ in range(2))
+    except TaskError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        raise TaskError(f"degradation {name!r} raised {type(error).__name__}: {error} ({where})") from error
+    if not np.array_equal(first, again):
+        raise TaskError(
+            f"degradation {name!r} draws from something else than the generator that it is given: the same one must "
+            "give the same pixels, or a sweep that was interrupted would end otherwise"
+        )
+
+
 @dataclass(frozen=True)
 class Degradation:
     """One degradation at one level.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or what `own` is called.
         level: At least 0; 0 changes nothing.
+        own: What does it, where somebody else has written it.
 
     Raises:
         TaskError: If there is no such degradation, or no such level of it.
@@ -191,20 +237,25 @@ class Degradation:
 
     kind: str
     level: float
+    own: Kind | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.own is None and self.kind not in KINDS:
             raise TaskError(f"there is no degradation {self.kind!r}. Choose one of {', '.join(KINDS)}.")
-        most = KINDS[self.kind].most
+        most = self._kind.most
         if not (0 <= self.level < math.inf and (most is None or self.level <= most)):
             limit = "at least 0" if most is None else f"from 0 to {most:g}"
             raise TaskError(f"the level of {self.kind} must be {limit}, but got level={self.level}")
+
+    @property
+    def _kind(self) -> Kind:
+        return self.own or KINDS[self.kind]
 
     def __call__(self, pixels_NCHW: Pixels, rng: np.random.Generator) -> Pixels:
         """Return degraded pixels of the same shape and type; the given ones are not changed."""
         if not self.level:
             return pixels_NCHW.copy()
-        apply = KINDS[self.kind].apply
+        apply = self._kind.apply
         blocks = range(0, len(pixels_NCHW), _BLOCK)
         parts = [apply(pixels_NCHW[first : first + _BLOCK], self.level, rng) for first in blocks]
         return np.concatenate(parts) if parts else pixels_NCHW.copy()

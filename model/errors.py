@@ -17,6 +17,10 @@ class TaskError(ModelError):
     """The images or labels of a task cannot be read, or do not hold what is asked of them."""
 
 
+class CostError(ModelError):
+    """A cost that a user has written returns what no network can be trained with."""
+
+
 class LesionError(ModelError):
     """A part that is to be taken out of a network is none that networks have."""
 

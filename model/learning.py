@@ -3,6 +3,7 @@
     loss = task + w · mean_t mean_x −log softmax(z[t])[y] + λ_time · mean_x Σ_t t · p(t|x)
     task = −mean_x log Σ_t p(t|x) · softmax(z[t])[y]
 
+Costs of a user's own add their price where there is any, see `model.own_costs`.
 Here y is the right class and w the weight `step_loss`; where the hazard reads the state, the task's loss is
 mean_x Σ_t p(t|x) · −log softmax(z[t])[y]. What channels and layers cost is not in here, see
 `model.shard`. It is written down twice: for torch, and in `native/head.c` with the way back through it, which saves
@@ -12,6 +13,7 @@ some hundred calls of torch in each step. The tests compare the two.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +65,14 @@ def task_loss(lattice: Lattice, answer: LatticeAnswer, labels_BP: Tensor, step_l
     return loss_P
 
 
-def learn(lattice: Lattice, images: Tensor, labels_BP: Tensor, step_loss: float, time_P: Tensor) -> Learned:
+def learn(
+    lattice: Lattice,
+    images: Tensor,
+    labels_BP: Tensor,
+    step_loss: float,
+    time_P: Tensor,
+    own_price: Callable[[Lattice, LatticeAnswer], Tensor] | None = None,
+) -> Learned:
     """Give every weight of a lattice the slope of its network's loss, in place of any it had.
 
     Args:
@@ -72,6 +81,9 @@ def learn(lattice: Lattice, images: Tensor, labels_BP: Tensor, step_loss: float,
         labels_BP: Their classes, whole numbers.
         step_loss: Weight of the mean loss of every single step's own answer.
         time_P: λ_time of each network.
+        own_price: Returns what costs of a user's own add to each network's loss, (P,), with slopes. None for nothing.
+            With it readout, time selection and loss are torch's, which alone knows the way back through such a cost;
+            the recurrence runs in what it runs in.
 
     Raises:
         MemoryError: If there is no room.
@@ -79,10 +91,16 @@ def learn(lattice: Lattice, images: Tensor, labels_BP: Tensor, step_loss: float,
     """
     seen = lattice.seen(images)
     geometry = lattice.geometry
-    if geometry and (code := compiled.serving(lattice.recurrence, geometry, seen, lattice.weights)):
+    if (
+        own_price is None
+        and geometry
+        and (code := compiled.serving(lattice.recurrence, geometry, seen, lattice.weights))
+    ):
         return _learn_compiled(code, lattice, geometry, seen, labels_BP, step_loss, time_P)
     answer = lattice.answer(seen)
     loss_P = task_loss(lattice, answer, labels_BP, step_loss) + time_P * time_cost(answer)
+    if own_price is not None:
+        loss_P = loss_P + own_price(lattice, answer)
     for parameter in lattice.parameters():
         parameter.grad = None
     # Networks share no weight: each gets its own slopes.

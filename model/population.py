@@ -27,6 +27,7 @@ from sweeper.model.examples import Thinking, thinking_of
 from sweeper.model.growth import Extent, Growth, Look, grow, shrink, walls
 from sweeper.model.lattice import Lattice
 from sweeper.model.native.library import TORCH, usable
+from sweeper.model.own_costs import reads_channels
 from sweeper.model.resize import Offer, offer_channels
 from sweeper.model.settling import History, Round
 from sweeper.model.shard import MOST_JUDGED, WORTH_MOVING, Course, Shard, divide, regroup, restored
@@ -134,6 +135,8 @@ class TrainingPopulation:
         self.histories = [History() for _ in range(count)]
         self.paths = [Path() for _ in range(count)]
         self.bests: dict[int, Kept] = {}
+        #: Which of a user's own costs are a reason to take channels out.
+        self.own_of_channels = [reads_channels(cost, window) for cost in course.costs if course.is_eliminating]
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         if window.standardize == "images":
             lattice.standardize_by(*course.images.statistics)
@@ -405,9 +408,10 @@ class TrainingPopulation:
             if not on_the_way:
                 continue
             living = living_channels(shard.lattice)
-            loss_P, time_P = shard.task_loss_on(judged)
-            loss_P = expected_loss(loss_P, self._chance_loss) + shard.time_P * time_P
+            seen_on = shard.seen_on(judged)
+            loss_P = expected_loss(seen_on.loss_P, self._chance_loss) + shard.time_P * seen_on.time_P
             objective_P = counted_objective(loss_P, living, shard.breadth_P, shard.depth_P)
+            objective_P = objective_P + shard.own_price_of(seen_on)
             for row, member in enumerate(shard.members):
                 if member in on_the_way:
                     is_empty = not any(bool(alive_PC[row].any()) for alive_PC in living)
@@ -432,7 +436,8 @@ class TrainingPopulation:
     def _judge(self, shard: Shard, member: int, seen: Seen) -> bool:
         """Keep a network aside that is the best so far, and tell whether a better one from before is to come back."""
         path, pressures = self.paths[member], self.course.members[member]
-        is_free = not (pressures.breadth or pressures.depth)
+        own = any(price for price, counts in zip(pressures.own, self.own_of_channels, strict=False) if counts)
+        is_free = not (pressures.breadth or pressures.depth or own)
         if is_free or self.lost_at[member] is not None:
             path.is_over = True
             self.bests.pop(member, None)
@@ -552,15 +557,17 @@ class TrainingPopulation:
         """Return the total that a network's training was to make small, and its parts, as its solver prices them."""
         course, pressures = self.course, self.course.members[member]
         shard = Shard(course, [member], network, [0], [network.window.steps])
-        loss_P, time_P = shard.task_loss_on(course.sample(MOST_JUDGED))
-        costs = counted_costs(living_channels(network), loss_P) if course.is_eliminating else space_costs(network)
-        loss, breadth, depth, time = (float(value_P[0]) for value_P in (loss_P, *costs, time_P))
+        seen = shard.seen_on(course.sample(MOST_JUDGED), with_unpaid=True)
+        costs = counted_costs(living_channels(network), seen.loss_P) if course.is_eliminating else space_costs(network)
+        loss, breadth, depth, time = (float(value_P[0]) for value_P in (seen.loss_P, *costs, seen.time_P))
+        priced = loss + pressures.breadth * breadth + pressures.depth * depth + pressures.time * time
         return {
-            "objective": loss + pressures.breadth * breadth + pressures.depth * depth + pressures.time * time,
+            "objective": priced + float(shard.own_price_of(seen)[0]),
             "training_loss": loss,
             "cost_breadth": breadth,
             "cost_depth": depth,
             "cost_time": time,
+            **{f"cost_{cost.name}": float(seen.own_CP[number, 0]) for number, cost in enumerate(course.costs)},
         }
 
 

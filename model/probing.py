@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeper.model.counting import readout_at
-from sweeper.model.degradations import Degradation
+from sweeper.model.degradations import Degradation, Kind
 from sweeper.model.images import Images, as_floats, as_shown
 from sweeper.model.lattice import Lattice, LatticeAnswer
 from sweeper.model.lesions import lesioned
@@ -135,7 +135,11 @@ def _said(network: Lattice, answer: LatticeAnswer) -> tuple[Tensor, Tensor]:
 
 
 def probed(
-    network: Lattice, task: Task, probes: Sequence[tuple[str, float]], most_images: int | None = None
+    network: Lattice,
+    task: Task,
+    probes: Sequence[tuple[str, float]],
+    most_images: int | None = None,
+    own: Mapping[str, Kind] | None = None,
 ) -> pa.Table:
     """Show a network the test images as they are and under each probe.
 
@@ -144,6 +148,7 @@ def probed(
         task: Whose test images are shown; what the task itself does to them comes first.
         probes: Kinds of `model.degradations.KINDS` and levels, in the order of the table.
         most_images: Images that are shown under each probe, always the same; None for all. Whole images are all shown.
+        own: Kinds that somebody else has written, by name.
 
     Returns:
         A row for each probe and image, the images as they are first, as `whole` at level 0: `image` is its number in
@@ -155,7 +160,7 @@ def probed(
     tables = [_rows(WHOLE, 0.0, look(network, task.test.pixels), task, every)]
     for kind, level in probes:
         pixels = as_floats(task.test.pixels.numpy()[few])
-        drawn = Degradation(kind, level)(pixels, np.random.default_rng(_STREAM))
+        drawn = Degradation(kind, level, (own or {}).get(kind))(pixels, np.random.default_rng(_STREAM))
         tables.append(_rows(kind, level, look(network, torch.from_numpy(drawn)), task, few))
     return pa.concat_tables(tables)
 

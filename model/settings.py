@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pressures:
-    """One member of a population: what its channels, layers and steps cost, and its seed."""
+    """One member of a population: what its channels, layers and steps cost, and its seed.
+
+    Attributes:
+        own: The pressures of costs of a user's own, in the order of the costs.
+    """
 
     breadth: float
     depth: float
     time: float
     seed: int
+    own: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

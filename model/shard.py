@@ -36,8 +36,9 @@ from sweeper.model.elimination import (
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
 from sweeper.model.images import Images, as_floats
-from sweeper.model.lattice import Lattice
+from sweeper.model.lattice import Lattice, LatticeAnswer
 from sweeper.model.learning import learn, task_loss
+from sweeper.model.own_costs import OwnCost, price
 from sweeper.model.proximal import proximal_step
 from sweeper.model.resize import Source, assembled, fitting_window, move_moments
 from sweeper.model.settings import Pressures, TrainingSettings
@@ -72,12 +73,14 @@ class Course:
         settings: Shared by all.
         images: What they learn.
         degradations: What makes them harder to see, drawn anew each time that they are shown.
+        costs: Those of a user's own, in the order of each member's pressures.
     """
 
     members: Sequence[Pressures]
     settings: TrainingSettings
     images: Images
     degradations: Sequence[Degradation] = ()
+    costs: Sequence[OwnCost] = ()
 
     @property
     def batch_size(self) -> int:
@@ -140,6 +143,11 @@ class Course:
     def is_in_loss(self) -> bool:
         """Whether the costs are part of the loss: no weight is exactly zero then, so that dead takes a threshold."""
         return self.settings.solver == "backprop"
+
+    @property
+    def has_own_prices(self) -> bool:
+        """Whether any network pays for a cost of a user's own; decided for all, whoever trains beside whom."""
+        return any(any(member.own) for member in self.members) if self.costs else False
 
     def looks(self, number: int) -> list[tuple[int, int]]:
         """Return the training steps of a round in parts, after each of which the networks are looked at."""
@@ -207,6 +215,21 @@ class Course:
         return as_floats((pixels if self.images.are_bytes else pixels.float()).numpy())
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What the networks of a shard do on some images, before anything is priced.
+
+    Attributes:
+        loss_P: Their loss, in nats.
+        time_P: What their time costs.
+        own_CP: What they cost by each of a user's own costs.
+    """
+
+    loss_P: Tensor
+    time_P: Tensor
+    own_CP: Tensor
+
+
 class Shard:
     """Some networks of a population, in one lattice.
 
@@ -236,6 +259,8 @@ class Shard:
             reference.new_tensor([getattr(course.members[m], axis) for m in members])
             for axis in ("breadth", "depth", "time")
         )
+        own = [course.members[m].own if course.costs else () for m in members]
+        self.own_CP = reference.new_tensor(own).reshape(len(members), len(course.costs)).T
         self.fading: list[Tensor] = []  # by layer, which channels fade in this stage, (P, C_l); empty for none
         self.has_space_pressure = bool(torch.any(self.breadth_P > 0) | torch.any(self.depth_P > 0))
         self.dead: list[Tensor] = []
@@ -282,7 +307,8 @@ class Shard:
             self.optimizer.learning_rate = course.settings.learning_rate * _rate(course.passes(update) / whole)
             index_BP = order_NP[step * course.batch_size : (step + 1) * course.batch_size]
             pixels, labels_BP = course.pixels(self.members, index_BP, update), images.labels[index_BP]
-            learned = learn(self.lattice, pixels, labels_BP, course.settings.step_loss, self.time_P)
+            own_price = self._own_price if course.has_own_prices else None
+            learned = learn(self.lattice, pixels, labels_BP, course.settings.step_loss, self.time_P, own_price)
             self.loss_sum_P += learned.loss_P
             if course.is_in_loss and self.has_space_pressure:
                 self.loss_sum_P += self._price_space()
@@ -342,14 +368,28 @@ class Shard:
 
     @torch.no_grad()
     def loss_on(self, images: Images) -> Tensor:
-        """Return each network's loss on images, with what its time costs and nothing else; shape (P,), in nats."""
-        loss_P, time_P = self.task_loss_on(images)
-        return loss_P + self.time_P * time_P
+        """Return each network's loss on images, with the prices of its time and of costs of a user's own; (P,)."""
+        seen = self.seen_on(images)
+        return seen.loss_P + self.time_P * seen.time_P + self.own_price_of(seen)
+
+    def own_price_of(self, seen: Costs) -> Tensor:
+        """Return what each network pays for costs of a user's own, in nats; shape (P,)."""
+        # What no network pays for may be infinite.
+        return torch.where(self.own_CP > 0, self.own_CP * seen.own_CP, 0.0).sum(0)
+
+    def _own_price(self, lattice: Lattice, answer: LatticeAnswer) -> Tensor:
+        return price(self.course.costs, self.own_CP, lattice, answer)
 
     @torch.no_grad()
-    def task_loss_on(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Return each network's loss on images without any cost, in nats, and what its time costs; each (P,)."""
+    def seen_on(self, images: Images, *, with_unpaid: bool = False) -> Costs:
+        """Return each network's loss on images without any cost, and what its time and its own costs are there.
+
+        Args:
+            images: What they are shown.
+            with_unpaid: Whether costs are computed that none of these networks pays; else they are 0.
+        """
         loss_P, steps_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
+        own_CP = torch.zeros_like(self.own_CP)
         for start in range(0, len(images), EVALUATED_AT_ONCE):
             labels_B = images.labels[start : start + EVALUATED_AT_ONCE]
             answer = self.lattice(images.shown(slice(start, start + EVALUATED_AT_ONCE)))
@@ -357,7 +397,10 @@ class Shard:
             labels_BP = labels_B[:, None].expand(-1, len(self.members))
             loss_P += task_loss(self.lattice, answer, labels_BP, self.course.settings.step_loss) * share
             steps_P += time_cost(answer) * share
-        return loss_P, steps_P
+            for number, cost in enumerate(self.course.costs):
+                if with_unpaid or bool(self.own_CP[number].any()):
+                    own_CP[number] += cost(self.lattice, answer) * share
+        return Costs(loss_P, steps_P, own_CP)
 
     def _price_space(self) -> Tensor:
         """Add the slopes of what channels and layers cost to those of the loss, and return the price, shape (P,)."""

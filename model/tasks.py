@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from sweeper.model.decoding import Decoder
-from sweeper.model.degradations import Degradation, degrade_into
+from sweeper.model.degradations import Degradation, Kind, degrade_into
 from sweeper.model.errors import TaskError
 from sweeper.model.image_files import digits
 from sweeper.model.image_source import ImageSource
@@ -81,6 +81,7 @@ class TaskDefinition:
         noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
         degradation, level: One of `degradations.KINDS`, and how much of it.
         train_images, validation_images, test_images: Use so many images at most; None uses all.
+        own_degradation: What `degradation` names, where somebody else has written it.
     """
 
     data: str = "digits"
@@ -100,6 +101,7 @@ class TaskDefinition:
     train_images: int | None = None
     validation_images: int | None = None
     test_images: int | None = None
+    own_degradation: Kind | None = None
 
     @property
     def degradations(self) -> tuple[Degradation, ...]:
@@ -111,7 +113,8 @@ class TaskDefinition:
         asked = [("occlude_grey", self.occlusion), ("noise", self.noise)]
         if self.degradation is not None:
             asked.insert(1, (self.degradation, self.level))
-        return tuple(Degradation(kind, level) for kind, level in asked if level)
+        own = {self.degradation: self.own_degradation}
+        return tuple(Degradation(kind, level, own.get(kind)) for kind, level in asked if level)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -231,14 +234,16 @@ def load_task(definition: TaskDefinition, cache: Path | None = None, reach: Reac
     held = store.held(key, lambda allocate: _built(definition, reach, allocate), is_settled)
     shown = held
     if degradations:
-        more = _digest([key, [asdict(one) for one in degradations]])
-        shown = store.held(more, lambda allocate: _degraded(held, degradations, allocate), is_settled)
+        more = _digest([key, [{"kind": one.kind, "level": one.level} for one in degradations]])
+        # What somebody's function does may depend on anything: nothing stands for it.
+        shared = store if definition.own_degradation is None else ImageStore(None)
+        shown = shared.held(more, lambda allocate: _degraded(held, degradations, allocate), is_settled)
     return _task(held, shown, degradations)
 
 
 def _key(definition: TaskDefinition, files: Iterable[File]) -> str:
     """Return what stands for the pixels of a task, degradations aside."""
-    hard = {"occlusion", "noise", "degradation", "level"}
+    hard = {"occlusion", "noise", "degradation", "level", "own_degradation"}
     said = {field.name: getattr(definition, field.name) for field in fields(definition) if field.name not in hard}
     return _digest([_PIXELS, said, [[file.path, file.size, file.changed] for file in files]])
 

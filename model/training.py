@@ -12,6 +12,7 @@ import torch
 
 from sweeper.model.growth import Growth
 from sweeper.model.images import Images
+from sweeper.model.own_costs import OwnCost
 from sweeper.model.population import Trained, TrainingPopulation
 from sweeper.model.settings import Pressures, TrainingSettings
 from sweeper.model.shard import Course
@@ -57,6 +58,7 @@ def train(
     until: int | None = None,
     stopped: Collection[int] = (),
     is_over: Callable[[], bool] = lambda: False,
+    costs: Sequence[OwnCost] = (),
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> list[Trained]:
@@ -87,6 +89,7 @@ def train(
         stopped: Numbers of the members that are not trained any further. Those of former calls are named again.
         is_over: Asked again and again in each epoch, before the next steps; once true the training ends where it is,
             in the middle of an epoch as it may be, and is of no use but for what `report` has seen.
+        costs: Those of a user's own, in the order of each member's pressures for them.
         device: Torch device.
         dtype: Type of weights and pixels.
 
@@ -96,7 +99,7 @@ def train(
     Raises:
         CheckpointError: If `state` belongs to another population, or lacks a member that is not stopped.
     """
-    course = Course(members, settings, task.train.to(device, dtype), task.degradations)
+    course = Course(members, settings, task.train.to(device, dtype), task.degradations, costs)
     validation = task.validation.to(device, dtype)
     watched = _watched(validation, settings.epoch_images)
     population = TrainingPopulation(course, window, growth, torch.zeros(0, device=device, dtype=dtype))

@@ -28,6 +28,7 @@ _ANSWERED_BY = {
     "population": "sweeper.training.probe",
     "function": "sweeper.training.own_probe",
     "epoch": "sweeper.training.own_probe",
+    "parts": "sweeper.training.own_parts",
     "imports": "sweeper.checks.probe",
     "browser": "sweeper.checks.probe",
     "cluster": "sweeper.checks.probe",
@@ -41,7 +42,8 @@ def ask(
 
     Args:
         question: `["imports", PACKAGE, …]`, `["torch"]`, `["browser"]`, `["cluster", "HOST:PORT"]`, `["population"]`,
-            which reads settings as JSON, `["function"]`, which reads where it is, or `["epoch"]`, which reads a job.
+            which reads settings as JSON, `["function"]`, which reads where it is, `["epoch"]`, which reads a job, or
+            `["parts"]`, which reads settings and where a user's functions are.
         timeout_s: When to give up.
         environment: Takes the place of variables of this process.
         given: What is too long for a command; the process reads it.

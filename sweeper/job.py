@@ -42,10 +42,12 @@ class Job:
         until: Epochs after which to pause, with every member measured; None trains to the end.
         time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
         device: What to train on, in torch's words; its worker knows what it was given.
-        own_folder: Where the user's own function is looked for; empty where it is installed, or none is called.
+        own_folder: Where the user's own code is looked for; empty where it is installed, or there is none.
         measures: Units of what that function may report, by name.
         cpus: What the job was given of them.
         code: What that function's code must be, see `own_code`; empty for anything.
+        own_probes: Where the user's own degradations are that `probes` name, by name.
+        own_measures: Where the functions are that trained networks are measured by, beside what we measure, by name.
     """
 
     key: str
@@ -69,6 +71,8 @@ class Job:
     measures: Mapping[str, str] = field(default_factory=dict)
     cpus: float = 1.0
     code: Mapping[str, str] = field(default_factory=dict)
+    own_probes: Mapping[str, str] = field(default_factory=dict)
+    own_measures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted_keys(self) -> tuple[str, ...]:

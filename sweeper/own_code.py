@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 #: Under what names a sweep keeps the hashes of its code's files, and the folder that they were in.
 FILES, FOLDER = "code.files", "code.folder"
@@ -34,6 +35,12 @@ def version_of(files: Mapping[str, str]) -> str:
     """Return eight letters that stand for the content of all files; empty for none."""
     told = "\n".join(f"{name} {digest}" for name, digest in sorted(files.items()))
     return hashlib.sha256(told.encode()).hexdigest()[:8] if files else ""
+
+
+def still_there(files: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return the hashes that files of a folder have now, as far as they are there."""
+    paths = {name: folder / name for name in files if (folder / name).is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

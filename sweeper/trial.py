@@ -86,6 +86,7 @@ class TrialRecord:
         retries: How often it was tried again, by what had happened to it.
         own_units: Of a user's own function: units of all that it measures, by name. None for a lattice.
         codes: Versions of the user's code that it was trained under, in order; see `own_code`. None of ours counts.
+        added_units: Of a lattice: units of what the user's own costs and measures add, by name.
     """
 
     key: str
@@ -111,3 +112,4 @@ class TrialRecord:
     retries: Mapping[str, int] = field(default_factory=dict)
     own_units: Mapping[str, str] | None = None
     codes: Sequence[str] = ()
+    added_units: Mapping[str, str] = field(default_factory=dict)

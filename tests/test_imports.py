@@ -177,13 +177,13 @@ def test_training_that_cannot_import_raises_instead_of_failing_its_trials(monkey
     from sweeper.spec import load_spec
     from sweeper.training import train
 
-    monkeypatch.setattr(train, "load_task", lambda _: importlib.import_module("nothing_of_this_name"))
+    monkeypatch.setattr(train, "load_task", lambda *_: importlib.import_module("nothing_of_this_name"))
     (setting, *_) = load_spec("smoke").spec.settings()
     job = a_job(1, members=1)
     job = type(job)(**{**vars(job), "settings": (setting.flat(),), "keys": (setting.key,), "wanted": (True,)})
     with pytest.raises(ModuleNotFoundError):
         train.train_population(job, lambda _: None)
-    monkeypatch.setattr(train, "load_task", lambda _: 1 / 0)
+    monkeypatch.setattr(train, "load_task", lambda *_: 1 / 0)
     assert [ended.outcome for ended in train.train_population(job, lambda _: None)] == [Outcome.FAILED]
 
 

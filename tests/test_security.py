@@ -206,6 +206,7 @@ def test_what_runs_what_it_reads_is_found(source):
 #: Beginnings of the sentences of SECURITY.md, and the tests that would fail if they were not true. `ADVICE` promises
 #: nothing of ours: it says what others do, what is not protected, or what a reader should do.
 ADVICE = ""
+_OWN = "tests/driver/test_own_parts.py"
 _CREDENTIALS, _SECURITY, _NETWORKS = (
     "tests/test_credentials.py",
     "tests/test_security.py",
@@ -241,6 +242,8 @@ SENTENCES = {
     "MLflow without `--auth`": f"{_RECIPE}::test_address_beyond_this_machine_needs_a_login_or_a_word",
     "**Names**": f"{_SECURITY}::test_no_name_leads_out_of_the_home",
     "The files that a spec names": f"{_SECURITY}::test_files_that_a_spec_names_are_read_as_images_alone_and_stay_as_they_are",
+    "**Code that a spec names**": f"{_OWN}::test_what_cannot_be_used_is_refused_before_anything_is_planned",
+    "The driver and all commands": f"{_OWN}::test_finished_sweep_is_read_and_mirrored_again_without_its_code",
     "**Images** are decoded": "tests/model/test_decoding.py::test_formats_that_run_programs_of_others_are_not_read",
     "CIFAR's files,": "tests/model/test_sources.py::test_pickle_that_would_run_something_is_refused_and_not_run",
     "**A function of your own** that": "tests/training/test_own_function.py::test_what_asks_for_a_signature_imports_in_a_process_of_its_own",

@@ -21,6 +21,7 @@ from sweeper.spec import (
     FunctionSweep,
     LatticeSpec,
     LatticeSweep,
+    OwnMeasure,
     Parameter,
     PlacementSpec,
     PressuresSpec,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "training": TrainingSpec,
     "The pressures": PressuresSpec,
     "A parameter": Parameter,
+    "A measure": OwnMeasure,
     "search": SearchSpec,
     "early_stopping": EarlyStopping,
     "placement": PlacementSpec,
@@ -126,6 +128,8 @@ def _kind_of(name: str, field: FieldInfo) -> str:
         return f"[a section](#{section.replace('.', '')})"
     if name == "parameters":
         return "names, each with [a parameter](#a-parameter)"
+    if name == "measures":
+        return "names, each with [a measure](#a-measure)"
     unit = AXES[name].unit if name in AXES else ""
     return kind(field.annotation, field.metadata) + (f"; in {unit}" if unit and unit != "count" else "")
 

@@ -202,8 +202,12 @@ def unit(column: str) -> str:
         return _FIXED[column].unit
     if column.removesuffix("_sd") in MEASUREMENTS:
         return MEASUREMENTS[column.removesuffix("_sd")].unit
-    axis = AXES.get(column.removeprefix("setting."))
-    return axis.unit if axis else ""
+    if (axis := AXES.get(column.removeprefix("setting."))) is not None:
+        return axis.unit
+    # Costs of a user's own, and their pressures, are in the units of the built-in ones.
+    if column.removesuffix("_sd").startswith("cost_"):
+        return MEASUREMENTS["cost_time"].unit
+    return AXES["time_pressure"].unit if column.endswith("_pressure") else ""
 
 
 def seen_unit(column: str) -> str:

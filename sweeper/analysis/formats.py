@@ -6,17 +6,18 @@ import csv
 import io
 import json
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeper.analysis.columns import unit
+from sweeper.analysis.points import added_units_of, own_units_of
 from sweeper.errors import DamagedError, QueryError
 from sweeper.sealed import unsealed
 
 #: What queries return, under a name that other rooms can use without pyarrow.
-ArrowTable = pa.Table
+ArrowTable: TypeAlias = pa.Table
 
 #: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
 METADATA_KEY = b"sweeper"
@@ -84,9 +85,11 @@ def _csv_cell(value: Any) -> Any:
 
 def with_units(table: pa.Table) -> pa.Table:
     """Return a table whose fields carry their units as metadata, under `unit`."""
+    own = {**(own_units_of(table) or {}), **added_units_of(table)}
+    units = {name: own.get(name, unit(name)) for name in table.column_names}
     fields = [
-        field.with_metadata({**(field.metadata or {}), b"unit": unit(field.name).encode()})
-        if unit(field.name)
+        field.with_metadata({**(field.metadata or {}), b"unit": units[field.name].encode()})
+        if units[field.name]
         else field
         for field in table.schema
     ]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from sweeper.analysis.formats import METADATA_KEY, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
-from sweeper.analysis.points import code_versions, completed, own_units_of, points_table
+from sweeper.analysis.points import added_units_of, code_versions, completed, own_units_of, points_table
 from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.sealed import sealed
@@ -57,6 +57,11 @@ class Front:
     def codes(self) -> list[str]:
         """Of each row the version of the user's code, or versions; empty where it is ours alone."""
         return code_versions(self.table)
+
+    @property
+    def added_units(self) -> dict[str, str]:
+        """Units of what a user's code adds to what is measured of lattices, by name."""
+        return added_units_of(self.table)
 
     def example_condition(self) -> str:
         """Return a condition on the first two objectives that the middle of this front meets; empty for no front."""

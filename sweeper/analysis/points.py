@@ -19,8 +19,9 @@ from sweeper.trial import State, TrialRecord
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
 
 
-#: Marks the column of what a user's own function measures, and holds its unit.
-_OWN_UNIT = b"own_unit"
+#: Marks the column of what a user's own function measures, and of what a user's code adds to what is measured of
+#: lattices, and holds its unit.
+_OWN_UNIT, _ADDED_UNIT = b"own_unit", b"added_unit"
 
 
 def axis_column(name: str, own_units: Mapping[str, str] | None = None) -> str:
@@ -51,6 +52,28 @@ def own_field(name: str, unit: str) -> pa.Field:
     return pa.field(name, pa.float64(), metadata={_OWN_UNIT: unit.encode()})
 
 
+def added_units_of(table: pa.Table) -> dict[str, str]:
+    """Return the units of what a user's code adds to what is measured of lattices, of a table of points or trials."""
+    marked = [field for field in table.schema if _ADDED_UNIT in (field.metadata or {})]
+    return {field.name: field.metadata[_ADDED_UNIT].decode() for field in marked}
+
+
+def added_units_in(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """Return the same of trials."""
+    return {name: unit for record in records for name, unit in record.added_units.items()}
+
+
+def with_added_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
+    """Return a table of points or trials of lattices with marks at what a user's code adds to what is measured."""
+    if not units:
+        return table
+    fields = [
+        field.with_metadata({_ADDED_UNIT: units[field.name].encode()}) if field.name in units else field
+        for field in table.schema
+    ]
+    return pa.table(table.columns, schema=pa.schema(fields, table.schema.metadata))
+
+
 def own_units_in(records: Iterable[TrialRecord]) -> Mapping[str, str] | None:
     """Return the units of what a user's own function measured, where trials are of one."""
     return next((record.own_units for record in records if record.own_units is not None), None)
@@ -65,10 +88,10 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
 
     Returns:
         Columns `key` (the trial with the lowest seed), `keys`, `task`, `replicates`; the axes; each
-        name in `MEASUREMENTS` (mean, in its own unit, null unless every replicate has a finite
-        value); `<objective>_sd` (sample standard deviation, null for one replicate); each name in
-        `WALLS` (true if any replicate touched it, null where none says); `channels_per_layer`. Sorted
-        by task, then by the number of the setting's first trial.
+        name in `MEASUREMENTS`, and what a user's code adds to these (mean, in its own unit, null unless
+        every replicate has a finite value); `<objective>_sd` (sample standard deviation, null for one
+        replicate); each name in `WALLS` (true if any replicate touched it, null where none says);
+        `channels_per_layer`. Sorted by task, then by the number of the setting's first trial.
     """
     groups: dict[tuple[str, str], list[TrialRecord]] = {}
     for record in records:
@@ -92,7 +115,9 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     if own_units is not None:
         return _with_own(columns, points, own_units, objectives)
     # An objective that this version does not measure is one of a later version: what that measured is kept.
-    for name in dict.fromkeys([*MEASUREMENTS, *probe_names(records), *(objective.name for objective in objectives)]):
+    added = added_units_in(record for group in points for record in group)
+    others = [*added, *probe_names(records), *(objective.name for objective in objectives)]
+    for name in dict.fromkeys([*MEASUREMENTS, *others]):
         columns[name] = pa.array([_mean(group, name) for group in points], pa.float64())
     for objective in objectives:
         spread = [_standard_deviation(group, objective.name) for group in points]
@@ -103,7 +128,7 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
     columns["channels_per_layer"] = pa.array(
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
     )
-    return pa.table(columns)
+    return with_added_units(pa.table(columns), added)
 
 
 def _with_own(

@@ -116,6 +116,7 @@ def fields(
     names: Iterable[str],
     objectives: Sequence[Objective] = (),
     own_units: Mapping[str, str] | None = None,
+    added: Mapping[str, str] | None = None,
 ) -> tuple[Field, ...]:
     """Return columns as people read them.
 
@@ -124,20 +125,21 @@ def fields(
         names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
         objectives: Whose directions are shown.
         own_units: Of a user's own function: units of what it measures.
+        added: Of lattices: units of what the user's code adds to what is measured.
     """
+    own = own_units or added or {}
     goals = {objective.name: objective.goal for objective in objectives}
     found = []
     for name in dict.fromkeys(names):
         if name == "wall":
             found.append(Field("wall", tuple(_wall(row) for row in rows)))
         elif not rows or any(name in row for row in rows):
-            is_own = own_units is not None and name in own_units
             if own_units is None:
-                cells = tuple(_cell(name, row) for row in rows)
+                cells = tuple(_own_cell(name, row) if name in own else _cell(name, row) for row in rows)
             else:
-                cells = tuple(_own_cell(name, row, is_measured=is_own) for row in rows)
+                cells = tuple(_own_cell(name, row, is_measured=name in own) for row in rows)
             is_number = (own_units is None and name in MEASUREMENTS) or any(_is_number(row.get(name)) for row in rows)
-            unit_of = unit(name) if own_units is None else own_units.get(name.removesuffix("_sd"), "")
+            unit_of = own.get(name.removesuffix("_sd"), unit(name) if own_units is None else "")
             found.append(Field(title(name), cells, unit_of, goals.get(name), is_number))
     return tuple(found)
 
@@ -146,6 +148,7 @@ def front_names(
     rows: Sequence[Mapping[str, Any]],
     objectives: Sequence[Objective],
     own_units: Mapping[str, str] | None = None,
+    added: Mapping[str, str] | None = None,
     *,
     with_axes: bool = False,
 ) -> list[str]:
@@ -155,6 +158,7 @@ def front_names(
         rows: Rows of the front.
         objectives: What it is over.
         own_units: Of a user's own function: units of what it measures.
+        added: Of lattices: units of what the user's code adds to what is measured.
         with_axes: Also what made each network: the axes of the sweep in which its rows differ.
     """
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
@@ -164,7 +168,8 @@ def front_names(
         return [*own_units, *made, *seeds, "key"]  # what made it is all there is to say of it
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     axes = _axes_in(rows) if with_axes else []
-    return [*USUAL, *(o.name for o in objectives), *tested, *axes, *seeds, "channels_per_layer", "wall", "key"]
+    more = [*(o.name for o in objectives), *(added or ()), *tested]
+    return [*USUAL, *more, *axes, *seeds, "channels_per_layer", "wall", "key"]
 
 
 def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
@@ -176,11 +181,17 @@ def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> li
 def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the columns of axes in which rows differ; of a single row all pressures."""
     names = (
-        [name for name in rows[0] if name not in MEASUREMENTS and name.removeprefix("setting.") in AXES] if rows else []
+        [name for name in rows[0] if name not in MEASUREMENTS and _is_axis(name.removeprefix("setting."))]
+        if rows
+        else []
     )
     if len(rows) == 1:
         return [name for name in names if name.endswith("_pressure")]
     return [name for name in names if len({row[name] for row in rows}) > 1]
+
+
+def _is_axis(name: str) -> bool:
+    return name in AXES or name.endswith("_pressure")  # a cost of the user's own has one too
 
 
 def counted(count: int, noun: str) -> str:
@@ -227,7 +238,7 @@ def _cell(name: str, row: Mapping[str, Any]) -> str:
     return value_text(name, last_line(value or "") if name == "reason" else value)
 
 
-def _own_cell(name: str, row: Mapping[str, Any], *, is_measured: bool) -> str:
+def _own_cell(name: str, row: Mapping[str, Any], *, is_measured: bool = True) -> str:
     """Return a value of a user's own function: what it measured in four digits, what it was called with as it is."""
     value, sd = row.get(name), row.get(f"{name}_sd")
     if value is None:

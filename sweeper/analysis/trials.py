@@ -14,6 +14,8 @@ import pyarrow as pa
 from sweeper import own_code
 from sweeper.analysis.formats import read_parquet
 from sweeper.analysis.points import (
+    added_units_in,
+    added_units_of,
     axis_column,
     axis_values,
     completed,
@@ -22,6 +24,7 @@ from sweeper.analysis.points import (
     own_units_in,
     own_units_of,
     probe_names,
+    with_added_units,
 )
 from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
@@ -64,9 +67,9 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
 
     Returns:
         Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
-        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); `code`, where it is the user's own:
-        its version, or those that it was trained under; the axes, under
-        `points.axis_column`; each name in `MEASUREMENTS`, and of each probe that there was (in its own unit, null where
+        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); `code`, where some of it is the
+        user's own: its version, or those that it was trained under; the axes, under `points.axis_column`; each name in
+        `MEASUREMENTS`, what a user's code adds to these, and of each probe that there was (in its own unit, null where
         not measured); each name in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say
         which columns are axes.
     """
@@ -88,7 +91,8 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
         schema += [own_field(name, unit) for name, unit in own_units.items()]
         arrays = [pa.array([row.measurement.get(name) for row in rows], pa.float64()) for name in own_units]
         return pa.table([*columns.values(), *arrays], schema=pa.schema(schema, facts))
-    for name in (*MEASUREMENTS, *probe_names(rows)):
+    added = added_units_in(rows)
+    for name in (*MEASUREMENTS, *added, *probe_names(rows)):
         columns[name] = pa.array([row.measurement.get(name) for row in rows], pa.float64())
     for wall in WALLS:
         touched = [row.measurement.get(wall) for row in rows]
@@ -97,12 +101,13 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
     columns["channels_per_layer"] = pa.array(
         [None if c is None else [int(n) for n in c] for c in channels], pa.list_(pa.int64())
     )
-    return pa.table(columns).replace_schema_metadata(facts)
+    return with_added_units(pa.table(columns), added).replace_schema_metadata(facts)
 
 
 def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
     """Return the trials of a table, without setting, curve and notes, which it does not hold."""
     axes, measured, own_units = axes_of(table), measured_columns(table), own_units_of(table)
+    added_units = added_units_of(table)
     return [
         TrialRecord(
             key=row["key"],
@@ -124,6 +129,7 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
             ended_ms=row["ended_ms"],
             own_units=own_units,
             codes=tuple(filter(None, (row.get("code") or "").split(own_code.JOIN))),
+            added_units=added_units,
         )
         for row in table.to_pylist()
     ]

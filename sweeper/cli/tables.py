@@ -35,9 +35,9 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *
         with_axes: Whether to show what made each network, see `sheet.front_names`.
     """
     rows = front.table.to_pylist()
-    own = front.own_units
-    names = sheet.front_names(rows, front.objectives, own, with_axes=with_axes)
-    fields = sheet.fields(rows, names, front.objectives, own)
+    own, added = front.own_units, front.added_units
+    names = sheet.front_names(rows, front.objectives, own, added, with_axes=with_axes)
+    fields = sheet.fields(rows, names, front.objectives, own, added)
     origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
     notes = (origin, *sheet.legend(own, front.codes))
     return listing(sheet.Sheet("", fields, notes), width, _headline(front, conditions))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sweeper.driver.needs import population_size
-from sweeper.driver.subjects import FIRST_EPOCH_PATIENCE_S, FunctionSubject
+from sweeper.driver.subjects import FIRST_EPOCH_PATIENCE_S, FunctionSubject, LatticeSubject
 from sweeper.execution.contention import Others, others_at_work, worker_niceness
 from sweeper.ledger.populations import Population, form_populations
 from sweeper.limits import read_limits
@@ -70,7 +70,7 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
     if isinstance(loaded.spec, FunctionSweep):
         return _of_function(loaded, loaded.spec, workers)
     assert isinstance(loaded.spec, LatticeSweep)
-    return _of_lattices(loaded.spec, workers)
+    return _of_lattices(loaded, loaded.spec, workers)
 
 
 def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estimate:
@@ -101,8 +101,10 @@ def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estim
     )
 
 
-def _of_lattices(spec: LatticeSweep, workers: int) -> Estimate:
-    tasks = forecast.check(spec.corners())
+def _of_lattices(loaded: LoadedSpec, spec: LatticeSweep, workers: int) -> Estimate:
+    subject = LatticeSubject(loaded, spec)
+    subject.look()
+    tasks, slower = subject.tasks, subject.own.slower
     size = population_size(spec, workers, forecast.memory_budget(tasks))
     side_by_side = size if spec.trains_side_by_side else min(size, spec.replicates)
     settings = spec.settings() if spec.search is None else _searched_settings(spec)
@@ -117,6 +119,7 @@ def _of_lattices(spec: LatticeSweep, workers: int) -> Estimate:
     for those in _spread(list(_kinds(populations).values()), _MEASURED_KINDS):
         probed = _spread(those, _LOOKED_AT)
         seconds = forecast.seconds([_lattices(one) for one in probed], spec.beside.shown, min(busy, processors))
+        seconds = [slower * one for one in seconds]
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)

@@ -56,6 +56,7 @@ def needs(
     machines: Machines | None,
     workers: int | None = None,
     planned: int | None = None,
+    folder: str = "",
 ) -> Needs:
     """Return what the populations of a sweep need.
 
@@ -65,6 +66,7 @@ def needs(
         machines: Where they can be placed; None for this machine.
         workers: Populations at a time, where the user has said so.
         planned: Size of populations where they were planned already: it stands, whatever the machines are now.
+        folder: Where the user's own costs are; empty where there are none.
 
     Raises:
         ClusterError: If no machine can ever hold a population, or one that would have to cannot train.
@@ -76,7 +78,7 @@ def needs(
     most = workers or max(here.at_once(request), 1)
     size = planned or population_size(spec, most, _memory_budget(tasks, here, request, workers))
     if here.is_cluster and spec.placement.memory_mib == "auto":
-        request = replace(request, memory_bytes=_measured(spec, tasks, size, bool(request.gpus)))
+        request = replace(request, memory_bytes=_measured(spec, tasks, size, bool(request.gpus), folder))
         here.refuse_what_never_fits(request)
     here.refuse_problems(request)
     return Needs(size, request, here.at_once(request))
@@ -100,11 +102,12 @@ def _memory_budget(
     return replace(budget, machine_bytes=smallest.has.memory_bytes, sharing=sharing, machine=f"node {smallest.name}")
 
 
-def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool) -> int:
+def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool, folder: str) -> int:
     """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
     heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
     members = [heaviest.model_copy(update={"seed": spec.seed + number}).flat() for number in range(count)]
-    answers = ask(["population"], _PROBE_PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(members))
+    asked = {"settings": members, "folder": folder}
+    answers = ask(["population"], _PROBE_PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, json.dumps(asked))
     if not answers or isinstance(answers[-1], str):
         said = answers[-1] if answers else "it said nothing"
         raise ClusterError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper import own_code
+from sweeper.driver import own_parts
+from sweeper.driver.own_parts import OwnParts
 from sweeper.errors import SpecError, SpecMismatchError
 from sweeper.execution.contract import Work
 from sweeper.execution.resources import Machines, Request, Shared, SharedCode
@@ -74,7 +75,7 @@ def subject_of(loaded: LoadedSpec, planned: LedgerReader | None = None, *, takes
         facts, code = (planned.facts, planned.code) if planned else (None, None)
         return FunctionSubject(loaded, loaded.spec, facts, code, takes_new_code)
     if isinstance(loaded.spec, LatticeSweep):
-        return LatticeSubject(loaded.spec)
+        return LatticeSubject(loaded, loaded.spec, planned.code if planned else None, takes_new_code)
     raise TypeError(f"a spec is of lattices or of a function, not {type(loaded.spec).__name__}")
 
 
@@ -82,11 +83,19 @@ class LatticeSubject:
     """Lattices on images."""
 
     modules = HEAVY
-    changes: Sequence[str] = ()
 
-    def __init__(self, spec: LatticeSweep) -> None:
-        self._spec = spec
-        self._tasks: Mapping[str, Any] = {}
+    def __init__(
+        self,
+        loaded: LoadedSpec,
+        spec: LatticeSweep,
+        planned: Mapping[str, str] | None = None,
+        takes_new_code: bool = False,
+    ) -> None:
+        self._loaded, self._spec = loaded, spec
+        self._planned, self._takes_new_code = dict(planned or {}), takes_new_code
+        #: What is known of its tasks, and of the user's own code; nothing before `look`.
+        self.tasks: Mapping[str, Any] = {}
+        self.own = OwnParts()
 
     def work(self) -> Work:
         """Return the training of networks side by side."""
@@ -95,27 +104,53 @@ class LatticeSubject:
         return train_population
 
     def look(self) -> Mapping[str, str]:
-        """Load every task and build every window once."""
+        """Load every task and build every window once, and try what is the user's own."""
         from sweeper.training import forecast
+        from sweeper.training.forecast import TaskFacts
 
-        self._tasks = forecast.check(self._spec.corners())
-        return {f"data.{label}": task.fingerprint for label, task in self._tasks.items()}
+        # Where a user's function makes the images, they are not looked at here.
+        self.tasks = {} if self._spec.has_own_images else forecast.check(self._spec.corners())
+        self.own = own_parts.look(self._loaded, self._spec, self._refuse_other_code)
+        self.tasks = self.tasks or {label: TaskFacts.from_values(one) for label, one in self.own.tasks.items()}
+        facts = {f"data.{label}": task.fingerprint for label, task in self.tasks.items()}
+        if self._spec.own_sources:
+            facts |= {own_code.FILES: own_code.fact_of(self.own.files), own_code.FOLDER: self._loaded.folder}
+        return facts
+
+    def _refuse_other_code(self, files: Mapping[str, str]) -> None:
+        if not self._takes_new_code:
+            _refuse(self._planned, files, ", ".join(self._spec.own_sources), self._loaded.folder)
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """Which files of the user's own code are other ones, where that is taken."""
+        return _said_of(self._planned, self.own.files)
 
     def shared(self, folder: str) -> Shared:
-        """Return what every machine must find there: the images, and this project."""
+        """Return what every machine must find there: the images, the user's own code, and this project."""
         from sweeper.training import forecast, train
 
-        return Shared(folder, forecast.files(self._spec.corners()), software(), (train.__name__,))
+        code = [path for name in self.own.files if (path := Path(self._loaded.folder, name)).is_file()]
+        files = forecast.files(self._spec.corners()) | {str(path): path.stat().st_size for path in code}
+        return Shared(folder, files, software(), (train.__name__,))
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
         """Return what populations of networks need."""
         from sweeper.driver.needs import needs
 
-        return needs(self._spec, self._tasks, machines, workers, planned)
+        return needs(self._spec, self.tasks, machines, workers, planned, self._loaded.folder)
 
     def given(self, job: Job) -> Job:
-        """Return the job: it has all that is needed."""
-        return job
+        """Return a job with where the user's own code is."""
+        measures = {name: one.of for name, one in self._spec.measures.items()}
+        probes = self._spec.own_probes
+        return replace(
+            job,
+            own_folder=self._loaded.folder,
+            own_measures=measures,
+            own_probes=probes,
+            code=dict(self.own.files),
+        )
 
 
 class FunctionSubject:
@@ -162,7 +197,7 @@ class FunctionSubject:
                 "neither pause nor go on. Give it one, and call trial.report(state=…) after each epoch."
             )
         # Files that the function itself imports are known once it has been called: before, they are taken as they were.
-        self._files = {**_still_there(self._planned, Path(self._folder)), **found["files"]}
+        self._files = {**own_code.still_there(self._planned, Path(self._folder)), **found["files"]}
         self._refuse_other_code()
         if not self._planned or self._files != self._planned:
             self.first = self._first_epoch()
@@ -178,18 +213,11 @@ class FunctionSubject:
     @property
     def changes(self) -> Sequence[str]:
         """Which files of the code are other ones, where that is taken."""
-        told = own_code.changed(self._planned, self._files) if self._planned else []
-        return [f"the code is not what it was: {', '.join(told)}"] if told else []
+        return _said_of(self._planned, self._files)
 
     def _refuse_other_code(self) -> None:
-        if not self._planned or self._takes_new_code:
-            return
-        if told := own_code.changed(self._planned, self._files):
-            raise SpecMismatchError(
-                f"the code of {self._spec.train} is not what this sweep was planned with: {', '.join(told)} (in "
-                f"{self._folder}). Bring it back, or go on under the new code with --new-code: each trial then says "
-                "which one it is of, and so does a front that mixes them."
-            )
+        if not self._takes_new_code:
+            _refuse(self._planned, self._files, self._spec.train, self._folder)
 
     def _first_epoch(self) -> Mapping[str, Any]:
         """Call the function once, with its first setting, and stop it after its first report.
@@ -274,10 +302,19 @@ def _has_gpu() -> bool:
     return forecast.usable_gpus() > 0
 
 
-def _still_there(planned: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return the hashes that planned files have now, as far as they are there."""
-    files = {name: folder / name for name in planned if (folder / name).is_file()}
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+def _refuse(planned: Mapping[str, str], files: Mapping[str, str], what: str, folder: str) -> None:
+    """Refuse code that is not what it was when the sweep was planned, where it was."""
+    if told := own_code.changed(planned, files) if planned else []:
+        raise SpecMismatchError(
+            f"the code of {what} is not what this sweep was planned with: {', '.join(told)} (in {folder}). Bring it "
+            "back, or go on under the new code with --new-code: each trial then says which one it is of, and so does a "
+            "front that mixes them."
+        )
+
+
+def _said_of(planned: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
+    told = own_code.changed(planned, files) if planned else []
+    return [f"the code is not what it was: {', '.join(told)}"] if told else []
 
 
 def _told(setting: object) -> str:

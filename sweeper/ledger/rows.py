@@ -181,6 +181,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None 
         retries=claim.get("retries", {}),
         own_units=spec.own_units if spec else None,
         codes=tuple(claim.get("codes", ())),
+        added_units=spec.added_units if spec else {},
     )
 
 

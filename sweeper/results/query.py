@@ -10,7 +10,7 @@ import pyarrow as pa
 from sweeper.analysis import sheet
 from sweeper.analysis.conditions import where as rows_where
 from sweeper.analysis.fronts import Front
-from sweeper.analysis.points import concatenated
+from sweeper.analysis.points import added_units_in, concatenated
 from sweeper.analysis.sheet import Sheet
 from sweeper.analysis.trials import axes_of
 from sweeper.results.objectives import front_objectives
@@ -88,7 +88,11 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
     return Sheet(
         f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), noun)}{chosen}{met}",
         sheet.fields(
-            rows, sheet.front_names(rows, front.objectives, front.own_units), front.objectives, front.own_units
+            rows,
+            sheet.front_names(rows, front.objectives, front.own_units, front.added_units),
+            front.objectives,
+            front.own_units,
+            front.added_units,
         ),
         (
             *origin_notes(front),
@@ -143,7 +147,7 @@ def _trial_sheet(
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     return Sheet(
         f"Sweep {sweep.name}, task {task}: {sheet.counted(len(rows), 'finished trial')}{met}; {ended}",
-        sheet.fields(rows, names, sweep.objectives),
+        sheet.fields(rows, names, sweep.objectives, added=added_units_in(sweep.records)),
         (
             *([f"All of them: {', '.join(shared)}"] if shared else []),
             f"Reference point: {sheet.point_text(sweep.reference_point)}",

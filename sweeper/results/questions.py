@@ -66,7 +66,9 @@ class Answer:
         ends = [name for name in ("on_front", "why", "key") if name in self.points.column_names]
         return Sheet(
             f"Sweep {self.front.sweep}, task {self.front.task}: {self.says}",
-            sheet.fields(rows, [*names, *seeds, *ends], self.front.objectives) if rows else (),
+            sheet.fields(rows, [*names, *seeds, *ends], self.front.objectives, added=self.front.added_units)
+            if rows
+            else (),
             origin_notes(self.front),
             f"{self.front.sweep}-{self.front.key}-v{self.front.version}-answer",
         )

@@ -24,6 +24,7 @@ from sweeper.spec.images import colour_of, sides_of
 from sweeper.spec.kinds import spec_from_json
 from sweeper.spec.lattice_sweep import LatticeSweep
 from sweeper.spec.load import LoadedSpec, load_spec, shipped_spaces
+from sweeper.spec.own_parts import OwnMeasure
 from sweeper.spec.parameters import Parameter
 from sweeper.spec.search_spec import EarlyStopping, PlacementSpec, Retries, SearchSpec
 from sweeper.spec.setting import (
@@ -58,6 +59,7 @@ __all__ = [
     "LatticeSpec",
     "LatticeSweep",
     "LoadedSpec",
+    "OwnMeasure",
     "Parameter",
     "PlacementSpec",
     "PressuresSpec",

@@ -59,6 +59,16 @@ class DegradationKind(StrEnum):
         return None if self in (DegradationKind.NOISE, DegradationKind.BLUR) else 1.0
 
 
+def most_of(kind: DegradationKind | str) -> float | None:
+    """Return the highest level of a degradation; None where there is no end of them, or a user has written it."""
+    return kind.most if isinstance(kind, DegradationKind) else None
+
+
+def called(kind: DegradationKind | str) -> str:
+    """Return what a degradation is called: a user's own by its function alone."""
+    return str(kind).rpartition(":")[2]
+
+
 class WindowKind(StrEnum):
     """Whether the window of a lattice is given, or found while training."""
 

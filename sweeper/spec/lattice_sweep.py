@@ -10,11 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from sweeper.lesion import RULE as LESION_RULE
 from sweeper.lesion import parts_of
-from sweeper.spec.choices import DegradationKind, WindowKind
-from sweeper.spec.parameters import OWNER_OF, OWNERS, PRESSURES, resolve
+from sweeper.spec.choices import DegradationKind, WindowKind, called, most_of
+from sweeper.spec.own_parts import COST_UNIT, OwnMeasure, Source, cost_column, cost_names, name_problems
+from sweeper.spec.parameters import PRESSURES, Owners, owners_with, resolve
 from sweeper.spec.problems import Problem, broken_rule, problem, refuse
 from sweeper.spec.setting import (
     SECTIONS,
+    AnyDegradation,
     Count,
     LatticeSetting,
     LatticeSpec,
@@ -23,6 +25,7 @@ from sweeper.spec.setting import (
     Scalar,
     TaskSpec,
     TrainingSpec,
+    pressure_of,
 )
 from sweeper.spec.sweep_spec import Beside, SweepSpec
 
@@ -52,38 +55,49 @@ Levels = Annotated[tuple[Positive, ...], BeforeValidator(_read_levels), Field(st
 _WRITTEN = (
     *("name", "description", "task", "lattice", "parameters", "training", "search", "early_stopping", "replicates"),
     *("seed", "placement", "objectives", "reference_point", "fronts", "probes", "probe_images", "lesions"),
-    "complexity",
+    *("complexity", "costs", "measures"),
 )
+
+#: What is not written where it is empty: no spec had it before.
+_IF_ANY = ("costs", "measures")
 
 
 class LatticeSweep(SweepSpec):
-    """A sweep of lattices.
+    """A whole sweep of lattices: which settings exist, what they are measured by, and where they run.
 
     Attributes:
         task, lattice, training: The sections; a varied field stands at its first value.
         parameters: The axes, in file order, what is searched, and the pressures that are constant.
         probes: Levels at which each degradation of the test images is shown to complete networks, such as
-            `{debris: [0.1, 0.25], blank: 1}`. Part of what is measured, not of what is trained: no trial's key has it.
+            `{debris: [0.1, 0.25], blank: 1}`; one of your own is named as `"my_fog:fog"`. Part of what is measured, not
+            of what is trained: no trial's key has it.
         probe_images: Under each probe so many test images are shown, always the same; left out, all of them. Whole
             images are all shown.
         lesions: What is taken out of complete networks, which are shown whole test images then, such as
             `[lateral, top-down, "lateral,top-down"]`. The same holds for it.
         complexity: Whether it is measured how hard each task is, by what simple learners get wrong. The same holds.
+        costs: Costs of your own, by name: `{wiring: my_costs:wiring}` is the function `wiring` in my_costs.py beside
+            this file, or in an installed package. Each has a pressure, `wiring_pressure`, and is measured as
+            `cost_wiring`.
+        measures: Measures of your own, by name, such as `{robustness: {unit: share, of: my_measures:robustness}}`. No
+            trial's key has them.
     """
 
     task: TaskSpec = TaskSpec()
     lattice: LatticeSpec = LatticeSpec()
     training: TrainingSpec = TrainingSpec()
-    probes: Mapping[Annotated[DegradationKind, Field(strict=False)], Levels] = Field(default_factory=dict)
+    probes: Mapping[AnyDegradation, Levels] = Field(default_factory=dict)
     probe_images: Count | None = None
     lesions: Annotated[tuple[Lesion, ...], BeforeValidator(_read_lesions), Field(strict=False)] = ()
     complexity: bool = False
+    costs: Mapping[str, Source] = Field(default_factory=dict)
+    measures: Mapping[str, OwnMeasure] = Field(default_factory=dict)
 
     @classmethod
     def _resolved(
         cls, document: Mapping[str, Any], context: Mapping[str, Any] | None
     ) -> tuple[dict[str, Any], list[Problem]]:
-        return resolve(document, context)
+        return resolve(document, context, owners_with(tuple(cost_names(document))))
 
     @model_validator(mode="after")
     def _check_early_stopping(self) -> Self:
@@ -99,16 +113,20 @@ class LatticeSweep(SweepSpec):
     @field_validator("probes")
     @classmethod
     def _check_levels(
-        cls, probes: dict[DegradationKind, tuple[float, ...]]
-    ) -> dict[DegradationKind, tuple[float, ...]]:
+        cls, probes: dict[DegradationKind | str, tuple[float, ...]]
+    ) -> dict[DegradationKind | str, tuple[float, ...]]:
         problems = []
         for kind, levels in probes.items():
-            if kind.most is not None and max(levels) > kind.most:
-                rule = f"levels of {kind} must be shares above 0 and at most {kind.most:g}"
+            most = most_of(kind)
+            if most is not None and max(levels) > most:
+                rule = f"levels of {kind} must be shares above 0 and at most {most:g}"
                 problems.append(problem((str(kind),), rule, list(levels), "Lower them."))
             if len(set(levels)) < len(levels):
                 rule = f"{kind} must name each level once"
                 problems.append(problem((str(kind),), rule, list(levels), "Remove the repeated level."))
+            if sum(called(other) == called(kind) for other in probes) > 1:
+                rule = f"degradations must have different names, but two are called {called(kind)!r}"
+                problems.append(problem((str(kind),), rule, list(levels), "Rename one of the functions."))
         if problems:
             refuse(cls, problems)
         return {kind: tuple(sorted(levels)) for kind, levels in probes.items()}
@@ -120,6 +138,51 @@ class LatticeSweep(SweepSpec):
             raise broken_rule("lesions must name each lesion once", "Remove the repeated one.")
         return lesions
 
+    @field_validator("costs")
+    @classmethod
+    def _check_costs(cls, costs: dict[str, str]) -> dict[str, str]:
+        if problems := name_problems(costs, of_costs=True):
+            refuse(cls, problems)
+        return costs
+
+    @field_validator("measures")
+    @classmethod
+    def _check_measures(cls, measures: dict[str, OwnMeasure]) -> dict[str, OwnMeasure]:
+        if problems := name_problems(measures, of_costs=False):
+            refuse(cls, problems)
+        return measures
+
+    @property
+    def added_units(self) -> Mapping[str, str]:
+        """Units of what the user's own costs and measures add to what is measured of lattices."""
+        costs = {cost_column(name): COST_UNIT for name in self.costs}
+        return {**costs, **{name: one.unit for name, one in self.measures.items()}}
+
+    @property
+    def own_sources(self) -> Mapping[str, str]:
+        """Where the user's own functions are, by their places in the file, such as `costs.wiring`."""
+        costs = {f"costs.{name}": source for name, source in self.costs.items()}
+        measures = {f"measures.{name}": one.of for name, one in self.measures.items()}
+        probes = {f"probes.{called(source)}": source for source in self.own_probes.values()}
+        return {**costs, **measures, **self._own_task_degradations, **probes}
+
+    @property
+    def own_probes(self) -> Mapping[str, str]:
+        """Where the user's own degradations are that networks are shown, by name."""
+        return {called(kind): kind for kind in self.probes if not isinstance(kind, DegradationKind)}
+
+    @property
+    def _own_task_degradations(self) -> Mapping[str, str]:
+        """Where the user's own degradations are that tasks have, by their places in the file."""
+        given = dict.fromkeys(task.own_degradation for task in self._variants("task"))
+        own = [source for source in given if source is not None]
+        return {f"task.degradation {source}" if len(own) > 1 else "task.degradation": source for source in own}
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether images are degraded by a user's own function before anything is trained."""
+        return bool(self._own_task_degradations)
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """The labels of the tasks, in the order of the settings."""
@@ -128,7 +191,7 @@ class LatticeSweep(SweepSpec):
     @property
     def beside(self) -> Beside:
         """What complete networks are measured by beside what decides."""
-        probes = tuple((str(kind), level) for kind, levels in self.probes.items() for level in levels)
+        probes = tuple((called(kind), level) for kind, levels in self.probes.items() for level in levels)
         return Beside(probes, self.probe_images, self.lesions, self.complexity)
 
     @property
@@ -139,11 +202,12 @@ class LatticeSweep(SweepSpec):
     @property
     def trains_side_by_side(self) -> bool:
         """Whether everything that is searched may differ within a population."""
-        return all(OWNER_OF[name] == PRESSURES for name in self.searched)
+        owner_of = self._owners.names
+        return all(owner_of[name] == PRESSURES for name in self.searched)
 
     def place_of(self, name: str) -> str:
         """Return the name of a parameter in a flat setting."""
-        owner = OWNER_OF[name]
+        owner = self._owners.names[name]
         return name if owner == PRESSURES else f"{owner}.{name}"
 
     def settings(self) -> list[LatticeSetting]:
@@ -163,28 +227,44 @@ class LatticeSweep(SweepSpec):
         return cast(list[LatticeSetting], super().corners())
 
     def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[LatticeSetting]:
-        variants = [list(self._variants(owner, searched)) for owner in OWNERS]
+        variants = [list(self._variants(owner, searched)) for owner in self._owners.models]
+        own_pressures = {cost: pressure_of(cost) for cost in self.costs}
         return [
-            LatticeSetting(task=task, lattice=lattice, training=training, seed=self.seed, **dict(pressures))
+            LatticeSetting(
+                task=task,
+                lattice=lattice,
+                training=training,
+                seed=self.seed,
+                costs=self.costs,
+                own_pressures={cost: getattr(pressures, name) for cost, name in own_pressures.items()},
+                **{name: getattr(pressures, name) for name in PressuresSpec.model_fields},
+            )
             for task, lattice, training, pressures in itertools.product(*variants)
         ]
+
+    @property
+    def _owners(self) -> Owners:
+        return owners_with(tuple(self.costs))
 
     def _variants(self, owner: str, searched: Mapping[str, tuple[Scalar, ...]] | None = None) -> Iterator[Any]:
         """Yield the owner's part of the settings, one per combination of the owner's axes and these values."""
         given = {**self.axes, **(searched or {})}
-        axes = {name: values for name, values in given.items() if OWNER_OF[name] == owner}
+        owners = self._owners
+        owner_of = owners.names
+        axes = {name: values for name, values in given.items() if owner_of[name] == owner}
         base = self._pressures() if owner == PRESSURES else getattr(self, owner)
         for chosen in itertools.product(*axes.values()):
-            yield OWNERS[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
+            yield owners.models[owner].model_validate({**base.model_dump(), **dict(zip(axes, chosen, strict=True))})
 
     def _pressures(self) -> PressuresSpec:
         constants = {n: given.value for n, given in self.parameters.items() if given.value is not None}
-        return PressuresSpec.model_validate(constants)
+        return cast(PressuresSpec, self._owners.models[PRESSURES].model_validate(constants))
 
     def _document(self) -> dict[str, Any]:
         """Return the spec in the shape of the file; a varied field is no part of its section."""
         written = super()._document()
         document = {name: written[name] for name in _WRITTEN if name in written}
+        document = {name: value for name, value in document.items() if value or name not in _IF_ANY}
         varied = {*self.axes, *self.searched}
         for section in SECTIONS:
             document[section] = {n: v for n, v in document[section].items() if n not in varied}

@@ -17,6 +17,8 @@ from sweeper.errors import SpecError
 from sweeper.isolated import ask
 from sweeper.spec.function_sweep import FunctionSweep
 from sweeper.spec.kinds import kind_of
+from sweeper.spec.lattice_sweep import LatticeSweep
+from sweeper.spec.own_parts import added_names
 from sweeper.spec.problems import problems_of, spec_error
 from sweeper.spec.sense import sense_problems
 from sweeper.spec.setting import FUNCTION, OWN_MEASURES
@@ -32,8 +34,9 @@ class LoadedSpec:
     """A spec and the file it came from.
 
     Attributes:
-        folder: Where a user's own function is looked for first; empty for a sweep of lattices.
-        code: Where the files of its code are that are not installed, by path within the folder; known as it is loaded.
+        folder: Where a user's own code is looked for first; empty for a sweep that has none.
+        code: Where the files of its function are that are not installed, by path within the folder; known as it is
+            loaded.
     """
 
     spec: SweepSpec
@@ -82,7 +85,11 @@ def load_spec(
             code = str(Path(folder or meant_from).resolve())
             context[OWN_MEASURES] = True
             document["arguments"], files = _arguments(document, code, yaml_source.origin)
+        else:
+            context[OWN_MEASURES] = added_names(document)
         spec = kind.model_validate(document, context=context)
+        if isinstance(spec, LatticeSweep) and spec.own_sources:
+            code = str(Path(folder or meant_from).resolve())
     except ValidationError as error:
         raise spec_error(problems_of(error, kind), yaml_source.origin, yaml_source.line_of) from error
     if name is None and "name" not in yaml_source.data and spec.name != path.stem:

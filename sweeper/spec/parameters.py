@@ -11,15 +11,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
 from sweeper.spec.advice import for_key
 from sweeper.spec.choices import Distribution
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.problems import MOST_TOLD, Loc, Problem, nearest, problem, problems_of
-from sweeper.spec.setting import SECTIONS, Frozen, PressuresSpec, Scalar, TaskSpec
+from sweeper.spec.setting import SECTIONS, Frozen, NotNegative, PressuresSpec, Scalar, TaskSpec, pressure_of
 
 #: More settings than this are a slip of the keyboard, not a plan.
 MOST_SETTINGS = 100_000
@@ -30,12 +31,38 @@ _FIXED_FIELDS = frozenset({"validation", "test", "halve"})
 #: The owner of the parameters that stand in no section of the file.
 PRESSURES = "pressures"
 
-OWNERS: Mapping[str, type[Frozen]] = {**SECTIONS, PRESSURES: PressuresSpec}
 
-#: Name of a parameter -> its owner, in the order in which a sweep's product is formed.
-OWNER_OF: Mapping[str, str] = {
-    name: owner for owner, model in OWNERS.items() for name in model.model_fields if name not in _FIXED_FIELDS
-}
+@dataclass(frozen=True)
+class Owners:
+    """Whose a parameter is.
+
+    Attributes:
+        models: The owners, in the order in which a sweep's product is formed.
+    """
+
+    models: Mapping[str, type[Frozen]]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Name of a parameter -> its owner."""
+        return {
+            name: owner
+            for owner, model in self.models.items()
+            for name in model.model_fields
+            if name not in _FIXED_FIELDS
+        }
+
+
+@lru_cache(maxsize=16)
+def owners_with(costs: tuple[str, ...]) -> Owners:
+    """Return the owners of a sweep with these costs of a user's own, each of which has a pressure."""
+    own: dict[str, Any] = {pressure_of(cost): (NotNegative, 0.0) for cost in costs}
+    pressures = create_model("PressuresSpec", __base__=PressuresSpec, **own) if own else PressuresSpec
+    return Owners({**SECTIONS, PRESSURES: pressures})
+
+
+#: Name of a parameter that every sweep can have -> its owner.
+OWNER_OF: Mapping[str, str] = owners_with(()).names
 
 
 class Parameter(Frozen):
@@ -124,11 +151,14 @@ class _Owner:
             yield {**self.section, **self.constants, **values}, {**fixed, **places}
 
 
-def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[Problem]]:
+def resolve(
+    document: Mapping[str, Any], context: Mapping[str, Any] | None, whose: Owners
+) -> tuple[dict[str, Any], list[Problem]]:
     """Give every parameter to its owner, and check it there.
 
     Args:
         document: A sweep as written in YAML.
+        whose: The owners that there are.
         context: `folder`, which relative paths start from; None leaves them to the working folder.
 
     Returns:
@@ -136,17 +166,18 @@ def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> t
         lower end) and typed parameters (axes, ranges and pressures only: other constants have
         moved to their section), and the problems found on the way.
     """
-    owners, problems = _owners(document)
+    owners, problems = _owners(document, whose.names)
     # A product that is too large is refused before anything walks it.
     oversized = _oversized(owners, document.get("replicates", 1))
     sections: dict[str, Frozen] = {}
     varied: dict[str, Parameter] = {}
     for name, owner in owners.items():
+        kind = whose.models[name]
         if oversized:
-            sections[name] = OWNERS[name]()
+            sections[name] = kind()
             continue
-        models, wrong = _combine(name, owner, context)
-        sections[name] = models[0] if models else OWNERS[name]()
+        models, wrong = _combine(name, owner, context, kind)
+        sections[name] = models[0] if models else kind()
         problems += wrong
         if not wrong:
             typed = {n: tuple(dict.fromkeys(getattr(m, n) for m in models)) for n in (*owner.axes, *owner.searched)}
@@ -163,7 +194,7 @@ def resolve(document: Mapping[str, Any], context: Mapping[str, Any] | None) -> t
     return {**document, **sections, "parameters": parameters}, problems + oversized
 
 
-def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Problem]]:
+def _owners(document: Mapping[str, Any], owner_of: Mapping[str, str]) -> tuple[dict[str, _Owner], list[Problem]]:
     """Hand out sections and parameters to their owners."""
     problems: list[Problem] = []
     owners = {PRESSURES: _Owner({})}
@@ -177,16 +208,16 @@ def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Proble
         loc = ("parameters", name)
         if len(problems) > 10 * MOST_TOLD:
             break
-        if name not in OWNER_OF:
+        if name not in owner_of:
             rule = f"{name!r} is not a parameter"
-            problems.append(problem(loc, rule, raw, for_key(str(name)) or nearest(str(name), OWNER_OF)))
+            problems.append(problem(loc, rule, raw, for_key(str(name)) or nearest(str(name), owner_of)))
             continue
-        owner = owners[OWNER_OF[name]]
+        owner = owners[owner_of[name]]
         if name in owner.section:
-            rule = f"{name} must be set in one place, and {OWNER_OF[name]}.{name} sets it too"
-            problems.append(problem(loc, rule, raw, f"Remove it here or from `{OWNER_OF[name]}`."))
+            rule = f"{name} must be set in one place, and {owner_of[name]}.{name} sets it too"
+            problems.append(problem(loc, rule, raw, f"Remove it here or from `{owner_of[name]}`."))
             del owner.section[name]
-        wrong = form_problems(name, raw, is_task=OWNER_OF[name] == "task")
+        wrong = form_problems(name, raw, is_task=owner_of[name] == "task")
         problems += wrong
         if not wrong:
             plain = _mapping(raw)
@@ -196,7 +227,7 @@ def _owners(document: Mapping[str, Any]) -> tuple[dict[str, _Owner], list[Proble
                 owner.axes[name] = list(plain["values"])
             else:
                 owner.constants[name] = plain["value"]
-    return {name: owners[name] for name in OWNERS}, problems
+    return {name: owners[name] for name in (*SECTIONS, PRESSURES)}, problems
 
 
 def _oversized(owners: Mapping[str, _Owner], replicates: object) -> list[Problem]:
@@ -213,7 +244,9 @@ def _oversized(owners: Mapping[str, _Owner], replicates: object) -> list[Problem
     return [Problem(loc, rule, f"but got {product} = {total}", "Take values out, or make several sweeps.")]
 
 
-def _combine(name: str, owner: _Owner, context: Mapping[str, Any] | None) -> tuple[list[Frozen], list[Problem]]:
+def _combine(
+    name: str, owner: _Owner, context: Mapping[str, Any] | None, kind: type[Frozen]
+) -> tuple[list[Frozen], list[Problem]]:
     """Return the owner's typed models, one per combination of its axes, and what is wrong with them.
 
     Combinations, not single values: `classes: 100` may fit one data set of the axis and not another.
@@ -224,9 +257,9 @@ def _combine(name: str, owner: _Owner, context: Mapping[str, Any] | None) -> tup
         if len(problems) > 10 * MOST_TOLD:
             break
         try:
-            models.append(OWNERS[name].model_validate(values, context=context))
+            models.append(kind.model_validate(values, context=context))
         except ValidationError as error:
-            for found in problems_of(error, OWNERS[name], (name,)):
+            for found in problems_of(error, kind, (name,)):
                 loc = places.get(str(found.loc[1]), found.loc)
                 problems.setdefault((loc, found.rule), replace(found, loc=loc))
     return models, list(problems.values())

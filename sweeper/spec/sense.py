@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from sweeper.measurements import MEASUREMENTS, Goal
+from sweeper.measurements import MEASUREMENTS, Goal, Measurement
 from sweeper.spec.choices import DegradationKind
 from sweeper.spec.lattice_sweep import LatticeSweep
 from sweeper.spec.parameters import OWNER_OF, PRESSURES
 from sweeper.spec.problems import Loc, Problem, problem
-from sweeper.spec.setting import Scalar
+from sweeper.spec.setting import Scalar, pressure_of
 from sweeper.spec.sweep_spec import SweepSpec
 
 #: Least and largest number that a training or a picture can make anything of, by the name of a parameter.
@@ -42,15 +43,22 @@ def _of_goals(spec: LatticeSweep) -> Iterator[Problem]:
         if spec.search is not None and (name := getattr(spec.search, goal.value)) is not None:
             goals.append((("search", goal.value), name, goal))
     for loc, name, goal in goals:
-        better = MEASUREMENTS[name].better
+        better = _known(spec, name).better
         if better is not None and goal is not better:
             rule = f"{name} must be made {'larger' if better is Goal.MAXIMIZE else 'smaller'}: that is its better side"
             yield problem(loc, rule, goal if loc[0] == "objectives" else name, f"Write {better}.")
 
 
+def _known(spec: LatticeSweep, name: str) -> Measurement:
+    """Return what is known of a measurement; of a user's own, that it may be anything, and of a share its ends."""
+    unit = spec.added_units.get(name, "")
+    own = Measurement(name, unit, "", better=None, least=0.0 if unit == "share" else -math.inf)
+    return MEASUREMENTS.get(name, own)
+
+
 def _of_bounds(spec: LatticeSweep) -> Iterator[Problem]:
     for at, bound in enumerate(spec.search.subject_to if spec.search is not None else ()):
-        one = MEASUREMENTS[bound.name]
+        one = _known(spec, bound.name)
         is_never = bound.value > one.most if bound.is_least else bound.value < one.least
         if is_never:
             reach = f"at most {one.most:g}" if bound.is_least else f"at least {one.least:g}"
@@ -60,7 +68,7 @@ def _of_bounds(spec: LatticeSweep) -> Iterator[Problem]:
 
 def _of_reference(spec: LatticeSweep) -> Iterator[Problem]:
     for objective in spec.objectives:
-        value, one = spec.reference_point[objective.name], MEASUREMENTS[objective.name]
+        value, one = spec.reference_point[objective.name], _known(spec, objective.name)
         loc: Loc = ("reference_point", objective.name)
         is_up = objective.goal is Goal.MAXIMIZE
         best = one.most if is_up else one.least
@@ -86,7 +94,8 @@ def _of_rungs(spec: LatticeSweep) -> Iterator[Problem]:
 
 
 def _of_sizes(spec: LatticeSweep) -> Iterator[Problem]:
-    for name, (least, most) in _USEFUL.items():
+    useful = {**_USEFUL, **{pressure_of(cost): _USEFUL["time_pressure"] for cost in spec.costs}}
+    for name, (least, most) in useful.items():
         for loc, value in _given(spec, name):
             if isinstance(value, int | float) and value != 0 and not least <= value <= most:
                 reach = f"from {least:g} to {most:g}" if least else f"at most {most:g}"
@@ -101,7 +110,7 @@ def _of_sizes(spec: LatticeSweep) -> Iterator[Problem]:
 def _given(spec: LatticeSweep, name: str) -> Iterator[tuple[Loc, Scalar | None]]:
     """Yield every value that a parameter is given, and the ends of its range, with their places."""
     if (given := spec.parameters.get(name)) is None:
-        owner = OWNER_OF[name]
+        owner = OWNER_OF.get(name, PRESSURES)
         if owner != PRESSURES:
             yield (owner, name), getattr(getattr(spec, owner), name)
     elif given.values is not None:

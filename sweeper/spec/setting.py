@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -34,6 +35,8 @@ from sweeper.spec.choices import (
     TimeSelection,
     Until,
     WindowKind,
+    called,
+    most_of,
 )
 from sweeper.spec.images import images_at, name_of, read_background, read_sides
 from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
@@ -59,7 +62,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-#: In the context of a spec that names its measures itself: it checks what names them.
+#: In the context of a spec: True where it names its measures itself, and checks what names them; else the names of what
+#: its own costs and measures add to those of lattices.
 OWN_MEASURES = "own_measures"
 
 
@@ -87,10 +91,11 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
         rule: What must be, as a message begins.
         info: Of the spec: one that was stored may name what only other versions measure.
     """
-    if is_stored(info) or (info.context or {}).get(OWN_MEASURES):
+    own = (info.context or {}).get(OWN_MEASURES, ())
+    if is_stored(info) or own is True or name in own:
         return name
     if name not in MEASUREMENTS:
-        raise broken_rule(rule, nearest(name, DECIDING))
+        raise broken_rule(rule, nearest(name, (*DECIDING, *own)))
     if not MEASUREMENTS[name].decides:
         raise broken_rule(f"{rule} that may decide: {DECIDES_NOTHING}", f"Use {deciding_twin(name)}.")
     return name
@@ -148,6 +153,31 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+#: Where a function of a user's own is: `module:function`, either with dots.
+SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def _read_degradation(raw: object) -> object:
+    """Return a degradation by its name, or where a user's own is."""
+    if isinstance(raw, DegradationKind) or (isinstance(raw, str) and raw in set(DegradationKind)):
+        return DegradationKind(raw)
+    if not isinstance(raw, str) or not SOURCE.fullmatch(raw):
+        known = ", ".join(DegradationKind)
+        rule = f"a degradation must be one of {known}, or a function of your own, as module:function"
+        raise broken_rule(rule, nearest(raw, map(str, DegradationKind)) if isinstance(raw, str) else "Write a name.")
+    if called(raw) in {*DegradationKind, "whole"}:
+        raise broken_rule("a function of your own must not have the name of a built-in degradation", "Rename it.")
+    return raw
+
+
+#: What makes images harder to see: one of ours, or a function of the user's own.
+AnyDegradation = Annotated[
+    DegradationKind | str,
+    PlainValidator(_read_degradation),
+    Field(description=f"{' or '.join(f'`{kind}`' for kind in DegradationKind)}, or `module:function`"),
+]
+
+
 class TaskSpec(Frozen):
     """What a network learns: a data set, a number of classes and how hard the images are.
 
@@ -169,6 +199,7 @@ class TaskSpec(Frozen):
         occlusion: Share of each image that is hidden by a grey square.
         noise: Standard deviation of the Gaussian noise on each pixel.
         degradation: What else makes images harder to see; of training images it is drawn anew in each epoch.
+            `my_fog:fog` is the function `fog` in my_fog.py beside this file, or in an installed package.
         level: How much of it; 0 changes nothing.
         standardize: `images`, by mean and standard deviation of the training images; `each`, every image by its own,
             so that contrast says nothing; or `none`.
@@ -187,7 +218,7 @@ class TaskSpec(Frozen):
     class_seed: Seed = 0
     occlusion: Annotated[NotNegative, Field(lt=1)] = 0.0
     noise: NotNegative = 0.0
-    degradation: Annotated[DegradationKind, Field(strict=False)] | None = None
+    degradation: AnyDegradation | None = None
     level: NotNegative = 0.0
     standardize: Annotated[Standardize, Field(strict=False)] = Standardize.IMAGES
     train_images: Count | None = None
@@ -255,9 +286,16 @@ class TaskSpec(Frozen):
         kind = info.data["degradation"]
         if kind is None and level:
             raise broken_rule("level must go with a degradation", "Add `degradation`, or leave `level` out.")
-        if kind is not None and kind.most is not None and level > kind.most:
-            raise broken_rule(f"level must be a share from 0 to {kind.most:g} for {kind}", "Lower it.")
+        most = None if kind is None else most_of(kind)
+        if most is not None and level > most:
+            raise broken_rule(f"level must be a share from 0 to {most:g} for {kind}", "Lower it.")
         return level
+
+    @property
+    def own_degradation(self) -> str | None:
+        """Where the user's own degradation is; None where it is none, or changes nothing."""
+        own = self.degradation
+        return own if own is not None and self.level and not isinstance(own, DegradationKind) else None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -286,7 +324,7 @@ class TaskSpec(Frozen):
         if self.noise:
             parts.append(f"noise{self.noise!r}")
         if self.degradation is not None:
-            parts.append(f"{self.degradation}{self.level!r}")
+            parts.append(f"{called(self.degradation)}{self.level!r}")
         if self.standardize is not Standardize.IMAGES:
             parts.append(f"standardize.{self.standardize}")
         if self.train_images is not None:
@@ -487,12 +525,28 @@ class Setting(Frozen):
         raise NotImplementedError
 
 
+#: What names of costs of a user's own begin with where a setting is flat.
+_COST = "costs"
+
+
+def pressure_of(cost: str) -> str:
+    """Return the name of the pressure of a cost of a user's own."""
+    return f"{cost}_pressure"
+
+
 class LatticeSetting(Setting, PressuresSpec):
-    """One full choice of everything that decides what a lattice becomes."""
+    """One full choice of everything that decides what a lattice becomes.
+
+    Attributes:
+        costs: Costs of a user's own, by name: where the function of each is, such as `my_costs:wiring`.
+        own_pressures: The price of each in the loss, by its name.
+    """
 
     task: TaskSpec = TaskSpec()
     lattice: LatticeSpec = LatticeSpec()
     training: TrainingSpec = TrainingSpec()
+    costs: Mapping[str, str] = Field(default_factory=dict)
+    own_pressures: Mapping[str, NotNegative] = Field(default_factory=dict)
 
     @property
     def task_label(self) -> str:
@@ -511,8 +565,12 @@ class LatticeSetting(Setting, PressuresSpec):
             for name, value in getattr(self, section).model_dump(mode="json", exclude_none=True).items():
                 joined = ",".join(map(str, value)) if isinstance(value, list) else value
                 flat[f"{section}.{name}"] = joined
+        for name, source in self.costs.items():
+            flat[f"{_COST}.{name}"] = source
         for name in PressuresSpec.model_fields:
             flat[name] = getattr(self, name)
+        for name in self.costs:
+            flat[pressure_of(name)] = self.own_pressures.get(name, 0.0)
         flat["seed"] = self.seed
         return flat
 
@@ -532,6 +590,9 @@ class LatticeSetting(Setting, PressuresSpec):
             else:
                 nested[name] = value
         sections = present_names(sections)
+        costs = sections.get(_COST, {})
+        if costs:
+            nested["own_pressures"] = {name: nested.pop(pressure_of(name), 0.0) for name in costs}
         halve = sections.get("lattice", {}).get("halve")
         if isinstance(halve, str):
             # What is not a number stays text, so that it is refused by the field's own rule.

@@ -232,6 +232,11 @@ class SweepSpec(Frozen):
         return None
 
     @property
+    def added_units(self) -> Mapping[str, str]:
+        """Units of what a user's own code adds to what is measured of lattices, by name."""
+        return {}
+
+    @property
     def grows(self) -> bool:
         """Whether what is trained grows, so that it may take more in the end than in the beginning."""
         return False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 from sweeper import model
 from sweeper.errors import SpecError
@@ -16,7 +17,7 @@ from sweeper.model.compute import torch_facts, use_threads
 from sweeper.model.forecast import expected_work, seconds_of_work
 from sweeper.model.shard import Course
 from sweeper.spec import LatticeSetting
-from sweeper.training.inputs import growth_of, load_task, local_files, members_of, training_of, window_of
+from sweeper.training.inputs import costs_of, growth_of, load_task, local_files, members_of, training_of, window_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class TaskFacts:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `asdict` made, after JSON."""
+        read: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+        return cls(**read)
+
     @property
     def pixels(self) -> int:
         """Pixels of one image."""
@@ -58,8 +65,12 @@ class TaskFacts:
         return model.most_bytes(self.image)
 
 
-def check(settings: Sequence[LatticeSetting]) -> dict[str, TaskFacts]:
+def check(settings: Sequence[LatticeSetting], folder: str | None = None) -> dict[str, TaskFacts]:
     """Load every task and build every window once, so that what cannot work is refused before training starts.
+
+    Args:
+        settings: What is to be trained.
+        folder: Where the user's own degradations are, which are run here; None for tasks that have none.
 
     Returns:
         Facts by task label.
@@ -72,7 +83,7 @@ def check(settings: Sequence[LatticeSetting]) -> dict[str, TaskFacts]:
     for setting in groups.values():
         label = setting.task.label
         try:
-            task = load_task(setting.task)
+            task = load_task(setting.task, folder)
             network_bytes = _network_bytes(setting, task)
         except model.ModelError as error:
             raise SpecError(f"task {label!r} cannot be trained: {error}") from error
@@ -180,16 +191,17 @@ class Probe:
     checkpoint_bytes: int
 
 
-def probe(settings: Sequence[LatticeSetting], batches: int = 3) -> Probe:
+def probe(settings: Sequence[LatticeSetting], batches: int = 3, folder: str | None = None) -> Probe:
     """Train a population on a few batches and measure it.
 
     Args:
         settings: Members of one population.
         batches: How many batches.
+        folder: Where the user's own costs and degradations are, which are run here; None trains without them.
     """
     use_threads(1)
     first = settings[0]
-    task = load_task(first.task)
+    task = load_task(first.task, folder)
     size = min(first.training.batch_size, len(task.train))
     few = model.Task(
         model.Images(task.train.pixels[:size], task.train.labels[:size]),
@@ -214,6 +226,7 @@ def probe(settings: Sequence[LatticeSetting], batches: int = 3) -> Probe:
         training,
         growth=growth_of(first),
         report=on_epoch,
+        costs=() if folder is None else costs_of(first, folder),
     )
     return Probe(_peak_bytes(), sizes[0])
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
+from collections.abc import Mapping
 
-from sweeper import storage
+from sweeper import own_code, storage
+from sweeper.errors import SpecMismatchError
 from sweeper.job import Lease
 from sweeper.model.compute import is_out_of_memory
 from sweeper.trial import Outcome
@@ -57,3 +60,23 @@ def refuse_superseded(lease: Lease | None) -> None:
         return  # it cannot be read now; asked again after the next epoch
     if session != lease.session:
         raise SupersededError(f"session {lease.session} was taken over by {session}")
+
+
+def refuse_other_code(planned: Mapping[str, str], found: Mapping[str, str], what: str) -> None:
+    """Stop the sweep where a file of the user's own code is not what it was planned with.
+
+    Args:
+        planned: Hashes of its files, by path.
+        found: What they are here and now; those that are not known here are taken for what they should be.
+        what: Names the code.
+
+    Raises:
+        SpecMismatchError: Trials of one code are not comparable with those of another.
+    """
+    now = {name: digest for name, digest in found.items() if name in planned}
+    if told := own_code.changed(planned, {**planned, **now}):
+        raise SpecMismatchError(
+            f"the code of {what} is not what this sweep was begun with: on {platform.node()} {', '.join(told)}. Bring "
+            "it back and resume the sweep, or go on under the new code with --new-code: no trial has failed of it, "
+            "what has no outcome waits"
+        )

@@ -5,24 +5,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from sweeper import cache, model, storage
 from sweeper.model.complexity import complexity
+from sweeper.model.degradations import Kind, own_kind
 from sweeper.model.places import File, is_uri
 from sweeper.model.sources import files_of
 from sweeper.spec import ROUND_UPDATES, LatticeSetting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
+from sweeper.training.own_source import function_of
 
 #: Where pixels are kept in the user's cache.
 IMAGES = "images"
 
 
-def load_task(task: TaskSpec) -> model.Task:
+def load_task(task: TaskSpec, folder: str | None = None) -> model.Task:
     """Load a task; what this process has already is loaded again only if its files have changed.
+
+    Args:
+        task: What to load.
+        folder: Where the user's own degradation is looked for first. None: none is run, and such a task is loaded as it
+            is without it, which serves to see its size.
 
     Raises:
         TaskError: Of the model, if images or labels cannot be read, or classes are missing.
+        SourceError: If there is no such degradation.
     """
-    return _load_once(task, _state_of(task))
+    if task.own_degradation is not None and folder is None:
+        task = task.model_copy(update={"degradation": None, "level": 0.0})
+    return _load_once(task, _state_of(task), folder if task.own_degradation is not None else None)
 
 
 def _state_of(task: TaskSpec) -> str:
@@ -41,38 +53,81 @@ def local_files(task: TaskSpec) -> list[File]:
 
 
 @lru_cache(maxsize=2)
-def _load_once(task: TaskSpec, state: str) -> model.Task:
+def _load_once(task: TaskSpec, state: str, folder: str | None) -> model.Task:
     """Load a task, once for each time that its files have changed."""
     root = cache.folder()
-    return model.load_task(definition_of(task), root / IMAGES if root else None, storage.reached)
+    return model.load_task(definition_of(task, folder), root / IMAGES if root else None, storage.reached)
 
 
-def complexity_of(task: TaskSpec) -> Mapping[str, float]:
+def complexity_of(task: TaskSpec, folder: str | None = None) -> Mapping[str, float]:
     """Return how hard a task is, see `model.complexity`; of a task that was just asked about, at once."""
-    return _complexity_once(task, _state_of(task))
+    return _complexity_once(task, _state_of(task), folder if task.own_degradation is not None else None)
 
 
 @lru_cache(maxsize=8)
-def _complexity_once(task: TaskSpec, state: str) -> Mapping[str, float]:
-    return complexity(_load_once(task, state))
+def _complexity_once(task: TaskSpec, state: str, folder: str | None) -> Mapping[str, float]:
+    return complexity(_load_once(task, state, folder))
 
 
-def definition_of(task: TaskSpec) -> model.TaskDefinition:
+def own_kinds(sources: Mapping[str, str], folder: str, key: str) -> dict[str, Kind]:
+    """Import degradations that a user has written.
+
+    Args:
+        sources: Where each is, by name.
+        folder: Where their modules are looked for first.
+        key: What of the spec names them.
+
+    Raises:
+        SourceError: If there is no such function.
+    """
+    return {name: own_kind(name, function_of(source, Path(folder), key)) for name, source in sources.items()}
+
+
+def definition_of(task: TaskSpec, folder: str | None = None) -> model.TaskDefinition:
     """Return what to load for a task; how pixels are standardised is up to the network."""
     given = task.model_dump(mode="json", exclude={"standardize"})
     crop = sides_of(task.crop)
-    read = {
+    read: dict[str, Any] = {
         "classes": labels_of(task.classes) if isinstance(task.classes, str) else task.classes,
         "resize": sides_of(task.resize),
         "crop": crop and (crop[0], crop[-1]),  # one side is a square's
         "background": colour_of(task.background),
     }
+    if (source := task.own_degradation) is not None and folder is not None:
+        name = source.rpartition(":")[2]
+        own = own_kinds({name: source}, folder, "task.degradation")
+        read |= {"degradation": name, "own_degradation": own[name]}
     return model.TaskDefinition(**{**given, **read})
 
 
 def members_of(settings: Sequence[LatticeSetting]) -> list[model.Pressures]:
     """Return pressures and seed of each member of a population."""
-    return [model.Pressures(s.breadth_pressure, s.depth_pressure, s.time_pressure, s.seed) for s in settings]
+    return [
+        model.Pressures(
+            s.breadth_pressure,
+            s.depth_pressure,
+            s.time_pressure,
+            s.seed,
+            tuple(s.own_pressures.get(cost, 0.0) for cost in s.costs),
+        )
+        for s in settings
+    ]
+
+
+def costs_of(setting: LatticeSetting, folder: str) -> list[model.OwnCost]:
+    """Import the costs that a user has written, which are what every member of a population pays.
+
+    Args:
+        setting: Of any member.
+        folder: Where their modules are looked for first.
+
+    Raises:
+        SourceError: If there is no such function.
+    """
+    return [
+        model.OwnCost(name, function_of(source, Path(folder), f"costs.{name}"))
+        for name, source in setting.costs.items()
+    ]
 
 
 def training_of(setting: LatticeSetting) -> model.TrainingSettings:

@@ -6,20 +6,27 @@ import math
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sweeper import own_code, storage
-from sweeper.errors import SpecMismatchError
+from sweeper import storage
 from sweeper.imports import import_problem
 from sweeper.job import Job, Progress
 from sweeper.model.compute import gpu_problem, use_threads
 from sweeper.model.errors import CheckpointError
 from sweeper.training.checkpoints import Checkpoints
-from sweeper.training.handed_out import DISK_FULL, GoneError, SupersededError, kind_of, refuse_superseded, unshared
+from sweeper.training.handed_out import (
+    DISK_FULL,
+    GoneError,
+    SupersededError,
+    kind_of,
+    refuse_other_code,
+    refuse_superseded,
+    unshared,
+)
 from sweeper.training.own_source import SourceError, function_of, signature_of
 from sweeper.training.own_state import packed, unpacked
 from sweeper.training.own_trial import LeftError, OwnFunctionError, Progressed, Trial, measured, seed_everything
@@ -78,7 +85,7 @@ class _Call:
             signature = signature_of(function, Path(job.own_folder))
         except SourceError as error:
             return Ended(Outcome.FAILED, str(error), is_final=True)
-        self._refuse_other_code(signature.files)
+        refuse_other_code(job.code, signature.files, str(job.settings[0]["train"]))
         use_threads(max(1, math.floor(job.cpus)))
         trial = Trial(job.keys[0], job.device, seed, job.measures, self._done, state, self._on_report)
         given |= {"trial": trial} if signature.takes_trial else {}
@@ -92,17 +99,6 @@ class _Call:
             raise self._left
         assert self._left is not None
         return self._left
-
-    def _refuse_other_code(self, files: Mapping[str, str]) -> None:
-        """Stop the sweep where a file is not what it was planned with: its trials would not be comparable."""
-        planned = self._job.code
-        now = {name: digest for name, digest in files.items() if name in planned}  # it may have loaded more by now
-        if told := own_code.changed(planned, {**planned, **now}):
-            raise SpecMismatchError(
-                f"the code of {self._job.settings[0]['train']} is not what this sweep was begun with: on "
-                f"{platform.node()} {', '.join(told)}. Bring it back and resume the sweep, or go on under the new code "
-                "with --new-code: no trial has failed of it, what has no outcome waits"
-            )
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:

@@ -66,37 +66,38 @@ class Signature:
     places: Mapping[str, str]
 
 
-def function_of(source: str, folder: Path) -> Callable[..., Any]:
+def function_of(source: str, folder: Path, key: str = "train") -> Callable[..., Any]:
     """Import a function.
 
     Args:
         source: Such as `exits:train`.
         folder: Where exits.py is looked for first; then among what is installed.
+        key: What of the spec names it.
 
     Raises:
         SourceError: If there is none.
     """
     module_name, _, name = source.partition(":")
     if not SOURCE.fullmatch(source):
-        raise SourceError(f"train must be module:function, such as exits:train, but got {source!r}.")
+        raise SourceError(f"{key} must be module:function, such as exits:train, but got {source!r}.")
     if module_name.split(".")[0] == "__main__":
         raise SourceError(
-            f"train must be in a file that every worker can import, but got {source!r}: what is typed into a notebook "
+            f"{key} must be in a file that every worker can import, but got {source!r}: what is typed into a notebook "
             "or a terminal is nowhere else. Write it to a file, in a notebook with `%%writefile exits.py` as the first "
             "line of its cell, and name that: exits:train."
         )
-    module = _module(module_name, folder)
+    module = _module(module_name, folder, key)
     found = getattr(module, name, None)
     if found is None:
         near = [one for one, it in vars(module).items() if inspect.isfunction(it) and it.__module__ == module.__name__]
         has = f"it has {', '.join(near)}" if near else "it has no function"
-        raise SourceError(f"train names {source!r}, but {module.__file__} has no {name} ({has}).")
+        raise SourceError(f"{key} names {source!r}, but {module.__file__} has no {name} ({has}).")
     if not callable(found) or inspect.isclass(found):
-        raise SourceError(f"train must name a function, but {source!r} is {type(found).__name__} {found!r:.60}.")
+        raise SourceError(f"{key} must name a function, but {source!r} is {type(found).__name__} {found!r:.60}.")
     return found  # type: ignore[no-any-return]  # it is callable
 
 
-def _module(name: str, folder: Path) -> ModuleType:
+def _module(name: str, folder: Path, key: str) -> ModuleType:
     """Import a module: from the folder where it is there, and else as any import does."""
     top, *_ = name.split(".")
     if any((folder / one).exists() for one in (f"{top}.py", f"{top}/__init__.py")):
@@ -104,7 +105,7 @@ def _module(name: str, folder: Path) -> ModuleType:
         if known is not None and not _is_in(known, folder):
             if top in sys.stdlib_module_names or not hasattr(known, "__file__"):
                 raise SourceError(
-                    f"train names the module {top!r}, but Python has a module of that name already. Rename {top}.py."
+                    f"{key} names the module {top!r}, but Python has a module of that name already. Rename {top}.py."
                 )
             for loaded in [one for one in sys.modules if one == top or one.startswith(f"{top}.")]:
                 del sys.modules[loaded]
@@ -116,7 +117,7 @@ def _module(name: str, folder: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name == top:
             raise SourceError(
-                f"train names the module {name!r}, but there is no {top}.py in {folder}, and none is installed. "
+                f"{key} names the module {name!r}, but there is no {top}.py in {folder}, and none is installed. "
                 "Correct the name, or put the file beside the spec."
             ) from error
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 
 from sweeper.isolated import answer, serve
 from sweeper.model.compute import torch_facts, use_threads
@@ -20,8 +21,15 @@ def torch_build() -> None:
 
 
 def population() -> None:
-    """Read settings, train them side by side for a moment, and say what memory this process took at most."""
-    answer({"memory_bytes": probe([LatticeSetting.from_flat(flat) for flat in json.load(sys.stdin)]).memory_bytes})
+    """Read settings, train them side by side for a moment, and say what memory this process took at most.
+
+    With a `folder` a user's own costs are imported from there, and take part.
+    """
+    given = json.load(sys.stdin)
+    settings = [LatticeSetting.from_flat(flat) for flat in given["settings"]]
+    with redirect_stdout(sys.stderr):  # what a user's code prints is no answer
+        found = probe(settings, folder=given["folder"] or None)
+    answer({"memory_bytes": found.memory_bytes, "checkpoint_bytes": found.checkpoint_bytes})
 
 
 if __name__ == "__main__":

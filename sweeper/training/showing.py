@@ -132,6 +132,11 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
 
 def _refuse_what_is_not_a_file(setting: LatticeSetting, name: str, way_out: str) -> None:
     """Refuse to run or to fetch what a network's file names: it may come from a stranger."""
+    if setting.task.own_degradation is not None:
+        raise QueryError(
+            f"the test images of {name} are degraded by a function, which is not run for a network's file: "
+            f"{setting.task.own_degradation}. {way_out}"
+        )
     for place in setting.task.files:
         if is_function(place) or is_uri(place):
             what = (

@@ -8,9 +8,10 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from sweeper import model, storage
+from sweeper import model, own_code, storage
 from sweeper.imports import import_problem
 from sweeper.job import Job, Progress
 
@@ -25,14 +26,24 @@ from sweeper.rules import FACT, RULES
 from sweeper.sealed import sealed
 from sweeper.spec import LatticeSetting
 from sweeper.training.checkpoints import Checkpoints
-from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_superseded, unshared
+from sweeper.training.handed_out import DISK_FULL, GoneError, kind_of, refuse_other_code, refuse_superseded, unshared
 from sweeper.training.handed_out import SupersededError as SupersededError
-from sweeper.training.inputs import complexity_of, growth_of, load_task, members_of, training_of, window_of
+from sweeper.training.inputs import (
+    complexity_of,
+    costs_of,
+    growth_of,
+    load_task,
+    members_of,
+    own_kinds,
+    training_of,
+    window_of,
+)
 from sweeper.training.network_file import (
     Described as Described,  # under their own names again: other rooms take them from here
 )
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes
+from sweeper.training.own_measures import OwnMeasure, measures_of
 from sweeper.trial import Ended, Outcome
 
 
@@ -111,7 +122,11 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     def is_over() -> bool:
         return job.time_limit_s is not None and clock() - started > job.time_limit_s
 
-    task = load_task(settings[0].task)
+    if job.code:
+        folder = Path(job.own_folder)
+        refuse_other_code(job.code, own_code.still_there(job.code, folder), f"this sweep's functions in {folder}")
+    task, costs = load_task(settings[0].task, job.own_folder), costs_of(settings[0], job.own_folder)
+    measures = measures_of(job.own_measures, job.own_folder)
 
     def train_from(state: dict[str, Any] | None) -> list[model.Trained]:
         return train_networks(
@@ -125,10 +140,12 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
             until=job.until,
             stopped=[member for member, is_stopped in enumerate(job.stopped) if is_stopped],
             is_over=is_over,
+            costs=costs,
             device=job.device,
         )
 
     trained = _trained_from_newest(checkpoints, train_from, job.key, notes)
+    trained, failed = _measured(wanted, trained, task, settings, measures)
     rounds = settings[0].training.rounds
     last = rounds if job.until is None else min(job.until, rounds)
     if last == rounds:  # what has only paused is no network yet
@@ -144,7 +161,39 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     if notes:
         report(Progress(last, rounds, [{}] * len(wanted), tuple(notes)))
     complete = Outcome.COMPLETE if last == rounds else None
-    return [_ended(trained[member], complete, job.time_limit_s) for member in wanted]
+    return [failed.get(member) or _ended(trained[member], complete, job.time_limit_s) for member in wanted]
+
+
+def _measured(
+    wanted: Sequence[int],
+    trained: Sequence[model.Trained],
+    task: model.Task,
+    settings: Sequence[LatticeSetting],
+    measures: Sequence[OwnMeasure],
+) -> tuple[list[model.Trained], dict[int, Ended]]:
+    """Measure what is left of each wanted member by a user's own functions, also where the training only pauses.
+
+    Returns:
+        The members, with these among their measurements; and how those have ended that could not be measured, which
+        then have no network. Where the function raised something, trying them again would end the same.
+    """
+    found, failed = list(trained), dict[int, Ended]()
+    for member in wanted if measures else ():
+        result, network = trained[member], trained[member].network
+        if network is None:
+            continue
+        try:
+            own = {measure.name: measure(network, task, settings[member].seed) for measure in measures}
+        except Exception as error:
+            if import_problem(error):
+                raise
+            kind, reason = kind_of(error), "".join(traceback.format_exception(error))
+            is_final = kind is Outcome.FAILED
+            failed[member] = Ended(kind, reason, result.measurement, curve=result.curve, is_final=is_final)
+            found[member] = replace(result, network=None)
+            continue
+        found[member] = replace(result, measurement={**result.measurement, **own})
+    return found, failed
 
 
 def _trained_from_newest(
@@ -191,12 +240,13 @@ def _probed(
     Raises:
         OSError: If a disk is full: that passes, and a trial that is complete should have its file.
     """
+    own = own_kinds(job.own_probes, job.own_folder, "probes")
     found, failed = list(trained), []
     for member in wanted if job.probes else ():
         result = trained[member]
         if result.network is None:
             continue
-        table = probing.probed(result.network, task, job.probes, job.probe_images)
+        table = probing.probed(result.network, task, job.probes, job.probe_images, own)
         means = {probe_name(*which): mean for which, mean in probing.means(table).items()}
         found[member] = replace(result, measurement={**result.measurement, **means})
         if not job.probe_files:
@@ -223,7 +273,7 @@ def _beside(
 ) -> list[model.Trained]:
     """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
     found = list(trained)
-    hard = complexity_of(setting.task) if job.complexity else {}
+    hard = complexity_of(setting.task, job.own_folder) if job.complexity else {}
     for member in wanted:
         network = trained[member].network
         if network is None:

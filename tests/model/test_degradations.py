@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sweeper.model.degradations import KINDS, Degradation, background, degraded
+from sweeper.model.degradations import KINDS, Degradation, background, degraded, own_kind, try_own
 from sweeper.model.errors import TaskError
+from sweeper.model.tasks import TaskDefinition, load_task
 from sweeper.spec.choices import DegradationKind
 
 SHARES = [kind for kind, one in KINDS.items() if one.most is not None]
@@ -163,3 +164,51 @@ def test_several_degradations_come_one_after_the_other():
 def test_wrong_kind_or_level_is_refused(kind, level, told):
     with pytest.raises(TaskError, match=told):
         Degradation(kind, level)
+
+
+# Those of a user's own
+
+
+def brighter(pixels, level, rng):
+    pixels += level * rng.random((len(pixels), 1, 1, 1))
+    return pixels.astype(np.float64)
+
+
+def test_degradation_of_ones_own_is_drawn_from_the_generator_and_leaves_its_input_alone():
+    pixels = np.random.default_rng(1).random((5, 1, 4, 4), dtype=np.float32)
+    before, one = pixels.copy(), Degradation("brighter", 2.0, own_kind("brighter", brighter))
+    drawn, again = (one(pixels, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(pixels, before)
+    np.testing.assert_array_equal(drawn, again)
+    assert drawn.dtype == np.float32
+    assert (drawn > pixels).all()
+    try_own("brighter", own_kind("brighter", brighter), pixels, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (
+            lambda pixels, level, rng: pixels[:, 0],
+            r"must return pixels of shape \(5, 1, 4, 4\), but returned shape \(5, 4,",
+        ),
+        (lambda pixels, level, rng: None, r"must return pixels of shape .*, but returned shape \(\) of object"),
+        (lambda pixels, level, rng: pixels / 0, "must return finite pixels"),
+        (lambda pixels, level, rng: pixels + np.random.rand(), "draws from something else than the generator"),
+        (lambda pixels, level, rng: 1 / 0, r"raised ZeroDivisionError: division by zero \(test_degradations.py, line"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered in divide:RuntimeWarning")
+def test_function_that_is_no_degradation_is_refused_in_a_sentence(function, says):
+    pixels = np.random.default_rng(1).random((5, 1, 4, 4), dtype=np.float32)
+    with pytest.raises(TaskError, match=f"^degradation 'mine' {says}"):
+        try_own("mine", own_kind("mine", function), pixels, 1.0)
+
+
+def test_task_is_degraded_by_a_function_of_ones_own():
+    own = own_kind("brighter", brighter)
+    plain = load_task(TaskDefinition("digits", train_images=20))
+    task = load_task(TaskDefinition("digits", train_images=20, degradation="brighter", level=0.5, own_degradation=own))
+    assert task.fingerprint != plain.fingerprint
+    assert float(task.validation.shown().mean()) > float(plain.validation.shown().mean()) + 0.1
+    assert [one.kind for one in task.degradations] == ["brighter"]

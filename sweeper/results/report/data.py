@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
-from sweeper.analysis.points import own_units_of
+from sweeper.analysis.points import added_units_of, own_units_of
 from sweeper.errors import SweepError
 from sweeper.measurements import MEASUREMENTS, WALLS
 from sweeper.results.plots import style
@@ -42,7 +42,7 @@ def report_data(
     """
     points = sweep.points()
     own_units = own_units_of(points)
-    measured = list(MEASUREMENTS if own_units is None else own_units)
+    measured = list((*MEASUREMENTS, *added_units_of(points)) if own_units is None else own_units)
     return {
         "trials": _trials(sweep, fronts),
         "points": {row["key"]: _point(row, measured) for row in points.to_pylist() if row["replicates"] > 1},
@@ -101,14 +101,14 @@ def _spread(keys: Sequence[str], most: int) -> list[str]:
 def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
     """Return all finished trials by column, with what the page needs to show, sort and filter them."""
     table = sweep.trials()
-    own_units = own_units_of(table)
+    own_units, added = own_units_of(table), added_units_of(table)
 
     def unit(name: str) -> str:
-        return columns.unit(name) if own_units is None else own_units.get(name, "")
+        return added.get(name, columns.unit(name)) if own_units is None else own_units.get(name, "")
 
     axes = {name for record in sweep.records for name in record.axes}
     shown = {"key", "task", "outcome", "seed", "channels_per_layer", *axes, *(f"setting.{axis}" for axis in axes)}
-    shown |= {o.name for o in sweep.objectives} | {*sheet.USUAL, *sheet.TESTED, *(own_units or ())}
+    shown |= {o.name for o in sweep.objectives} | {*sheet.USUAL, *sheet.TESTED, *(own_units or added)}
     goals = {objective.name: objective.goal.value for objective in sweep.objectives}
     members = {key for front in fronts for keys in front.table["keys"].to_pylist() for key in keys}
     found = []

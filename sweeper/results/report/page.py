@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from sweeper.analysis import columns, sheet
 from sweeper.analysis.fronts import Front
-from sweeper.analysis.points import own_units_in
+from sweeper.analysis.points import added_units_in, own_units_in
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report.data import report_data
@@ -156,8 +156,11 @@ def _head(sweep: SweepTables, fronts: Sequence[Front]) -> str:
         f"<div><dt>{_words(kind)}</dt><dd>{outcomes[kind]:,}</dd></div>" for kind in Outcome if outcomes[kind]
     )
     rows = "".join(_summary_row(sweep, front) for front in fronts)
-    own = own_units_in(sweep.records)
-    units = {o.name: columns.unit(o.name) if own is None else own.get(o.name, "") for o in sweep.objectives}
+    own, added = own_units_in(sweep.records), added_units_in(sweep.records)
+    units = {
+        o.name: added.get(o.name, columns.unit(o.name)) if own is None else own.get(o.name, "")
+        for o in sweep.objectives
+    }
     goals = ", ".join(f"{o.goal} {o.name} ({units[o.name]})" for o in sweep.objectives)
     description = escape(str(sweep.spec.get("description") or ""))
     return f"""<header>
@@ -241,8 +244,8 @@ def _figure(task: str, one: style.Picture) -> str:
 
 def _front_table(front: Front) -> str:
     rows = front.table.to_pylist()
-    own = front.own_units
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own), front.objectives, own)
+    own, added = front.own_units, front.added_units
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own, added), front.objectives, own, added)
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
     heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []

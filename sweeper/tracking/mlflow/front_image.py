@@ -53,4 +53,5 @@ def _panel(axes: Axes, front: Front, across: Objective, up: Objective) -> None:
 
 
 def _label(objective: Objective) -> str:
-    return f"{objective.name} {objective.goal.arrow} ({unit(objective.name)})"
+    named = f"{objective.name} {objective.goal.arrow}"
+    return f"{named} ({its})" if (its := unit(objective.name)) else named

@@ -81,8 +81,8 @@ def _table(front: Front, most_rows: int) -> str:
     """Return the last rows of a front, the best in the first objective, as a table."""
     left = max(0, front.table.num_rows - most_rows)
     rows = front.table.slice(left).to_pylist()
-    own = front.own_units
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own), front.objectives, own)
+    own, added = front.own_units, front.added_units
+    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own, added), front.objectives, own, added)
     heads = [f"{f.head}{f' ({f.unit})' if f.unit else ''}" for f in fields]
     lines = [
         "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
