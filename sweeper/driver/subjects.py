@@ -16,6 +16,7 @@ from sweeper.job import Job
 from sweeper.provenance import software
 from sweeper.spec import FunctionSetting, FunctionSweep, LatticeSweep, LoadedSpec
 from sweeper.training.heavy import HEAVY
+from sweeper.training.own_work import CALLED, FunctionWork
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
@@ -123,9 +124,7 @@ class FunctionSubject:
 
     def work(self) -> Work:
         """Return the call of the function."""
-        from sweeper.training.own_function import call_function
-
-        return call_function
+        return FunctionWork()
 
     def look(self) -> Mapping[str, str]:
         """Compare the code with what was planned, and call the function for one epoch."""
@@ -188,11 +187,9 @@ class FunctionSubject:
 
     def shared(self, folder: str) -> Shared:
         """Return what every machine must find there: the function's files, and this project."""
-        from sweeper.training import own_function
-
         planned = json.loads(self._facts.get(CODE, "{}"))
         files = [path for name in planned if (path := Path(self._folder, name)).is_file()]
-        return Shared(folder, {str(path): path.stat().st_size for path in files}, software(), (own_function.__name__,))
+        return Shared(folder, {str(path): path.stat().st_size for path in files}, software(), (CALLED,))
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
         """Return what a call needs."""
