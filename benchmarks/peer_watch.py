@@ -36,7 +36,7 @@ class Watched:
     """A program that was started, and what it takes.
 
     Attributes:
-        started: When.
+        started, ended: When the program began, and when the last of its processes was gone.
         curve: Processor seconds of all its processes, by time.
     """
 
@@ -46,7 +46,7 @@ class Watched:
         self._seen: dict[tuple[int, int], _Process] = {}
         self._waited_for: set[int] = set()  # orphans, whose time the kernel has given to this process
         self._before, self._is_over = _spent_below(), threading.Event()
-        self.started = time.time()
+        self.started = self.ended = time.time()
         with output.open("ab") as said:
             self._process = subprocess.Popen(
                 command, cwd=folder, env=dict(environment), stdout=said, stderr=said, start_new_session=True
@@ -81,6 +81,8 @@ class Watched:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+        if not self._is_over.is_set():
+            self.ended = time.time()
         self._is_over.set()
         self._thread.join()
         return code

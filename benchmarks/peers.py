@@ -21,8 +21,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -124,6 +125,7 @@ class Run:
     """
 
     system: str
+    task: Task
     kind: str
     load: float
     overheads: Overheads | None = None
@@ -209,41 +211,44 @@ def sweep_records(folder: Path) -> list[Known]:
 
 def run(name: str, system: System, task: Task, kind: str) -> Run:
     """Run a system in a fresh folder, which is removed afterwards."""
-    found = Run(name, kind, os.getloadavg()[0])
+    found = Run(name, task, kind, os.getloadavg()[0])
     with tempfile.TemporaryDirectory(prefix="prs-", ignore_cleanup_errors=True) as at:
         folder = Path(at)
         for program in HERE.glob("peer_*.py"):
             copy(program, folder)
         output = folder / "output.txt"
         environment = environment_of(system, folder)
+        watched = Watched(system.begin(task, folder), folder, environment, output)
+        killed_at = 0.0
         try:
-            watched = Watched(system.begin(task, folder), folder, environment, output)
-            killed_at = 0.0
             if kind == "killed":
                 killed_at = kill_in_the_middle(watched, task, folder)
                 time.sleep(PAUSE_S)
                 watched = Watched(system.again(task, folder), folder, environment, output)
-            code = watched.wait(task.patience_s)
-            ended = time.time()
-            if code:
+            if code := watched.wait(task.patience_s):
                 found.failure = f"exit code {code}"
-            log, records = read_log(folder), system.records(folder)
-            found.mlflow = mlflow_runs(folder)
-            right = {one.trial: loss_after(*one.trial, task.epochs) for one in log}
-            found.losses = losses(log, records, task.trials, killed_at or ended, right)
-            if kind == "undisturbed":
-                epoch_s = task.seconds / task.epochs
-                found.overheads = overheads(
-                    log, watched.curve, watched.cpu, watched.started, ended, task.workers, epoch_s
-                )
+            measure(found, system, folder, watched, killed_at)
         except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
             found.failure = f"{found.failure} {type(error).__name__}: {error}".strip()
+        finally:
             if not watched.has_ended:
                 watched.kill()
             watched.wait(60)
         if found.failure:
             found.failure += f"\n{output.read_text(encoding='utf-8', errors='replace')[-3000:]}"
     return found
+
+
+def measure(found: Run, system: System, folder: Path, watched: Watched, killed_at: float) -> None:
+    """Fill in what a run that has ended tells."""
+    task, ended = found.task, watched.ended
+    log, records = read_log(folder), system.records(folder)
+    found.mlflow = mlflow_runs(folder)
+    right = {one.trial: loss_after(*one.trial, task.epochs) for one in log}
+    found.losses = losses(log, records, task.trials, killed_at or ended, right)
+    if not killed_at:
+        epoch_s = task.seconds / task.epochs
+        found.overheads = overheads(log, watched.curve, watched.cpu, watched.started, ended, task.workers, epoch_s)
 
 
 def environment_of(system: System, folder: Path) -> dict[str, str]:
@@ -325,6 +330,16 @@ def loss_table(shown: Mapping[str, System], runs: Sequence[Run]) -> Iterator[str
                 )
 
 
+def tables(shown: Mapping[str, System], task: Task, runs: Sequence[Run]) -> Iterator[str]:
+    sizes = f"{task.trials} trials of {task.seconds:g} s in {task.epochs} epochs, {task.workers} workers"
+    if any(one.kind == "undisturbed" for one in runs):
+        yield f"\n{sizes}; beside the trainings:\n"
+        yield from overhead_table(shown, runs)
+    if any(one.kind == "killed" for one in runs):
+        yield f"\n{sizes}; killed when {task.trials // 2} trials were done, and gone on with:\n"
+        yield from loss_table(shown, runs)
+
+
 def machine() -> dict[str, str]:
     """Return what the figures depend on."""
     cpu, facts = platform.processor() or "unknown", dict[str, str]()
@@ -378,26 +393,21 @@ def main() -> None:
     # Imports once, not timed: the first system must not pay for files that the others find in memory.
     subprocess.run([sys.executable, "-c", "import mlflow, optuna, ray.tune, sweeper.model"], check=True)
     print("; ".join(f"{name} {value}" for name, value in facts.items()))
-    failures, kept = list[str](), list[dict[str, Any]]()
-    for seconds, trials in zip(args.seconds, args.trials, strict=True):
-        task = Task(trials, seconds, args.epochs, args.workers)
-        kinds = [("undisturbed", args.rounds), ("killed", args.kills)]
-        runs = list[Run]()
-        for kind, rounds in kinds:
-            for number in range(rounds):
-                for name, system in here.items():
-                    print(f"{seconds:g} s, {kind} {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+    tasks = [Task(trials, s, args.epochs, args.workers) for s, trials in zip(args.seconds, args.trials, strict=True)]
+    runs = list[Run]()
+    with suppress(KeyboardInterrupt):  # what was measured until then is shown
+        for number in range(max(args.rounds, args.kills)):
+            kinds = [("undisturbed", args.rounds), ("killed", args.kills)]
+            for task, (kind, rounds) in product(tasks, kinds):
+                for name, system in here.items() if number < rounds else ():
+                    print(f"{task.seconds:g} s, {kind} {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
                     runs.append(run(name, system, task, kind))
-        sizes = f"{trials} trials of {seconds:g} s in {args.epochs} epochs, {args.workers} workers"
-        print(f"\n{sizes}; beside the trainings:\n")
-        print("\n".join(overhead_table(shown, runs)))
-        if args.kills:
-            print(f"\n{sizes}; killed when {trials // 2} trials were done, and gone on with:\n")
-            print("\n".join(loss_table(shown, runs)), flush=True)
-        failures += [f"{one.system}, {one.kind}, {seconds:g} s: {one.failure}" for one in runs if one.failure]
-        kept += [{"task": asdict(task), **asdict(one)} for one in runs]
-        if args.json:
-            args.json.write_text(json.dumps({"machine": facts, "runs": kept}, indent=1), encoding="utf-8")
+                    if args.json:
+                        content = {"machine": facts, "runs": [asdict(one) for one in runs]}
+                        args.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    for task in tasks:
+        print("\n".join(tables(shown, task, [one for one in runs if one.task == task])))
+    failures = [f"{one.system}, {one.kind}, {one.task.seconds:g} s: {one.failure}" for one in runs if one.failure]
     sys.exit("\n".join(["", *failures]) if failures else 0)
 
 
