@@ -63,6 +63,7 @@ class Watched:
         """Kill its process group with SIGKILL."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._stop_looking()
 
     def wait(self, patience_s: float) -> int:
         """Wait for the program, then for all that it has left; what stays longer is killed.
@@ -83,9 +84,12 @@ class Watched:
             time.sleep(0.02)
         if not self._is_over.is_set():
             self.ended = time.time()
+            self._stop_looking()
+        return code
+
+    def _stop_looking(self) -> None:
         self._is_over.set()
         self._thread.join()
-        return code
 
     @property
     def cpu(self) -> float:
