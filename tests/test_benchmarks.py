@@ -94,3 +94,26 @@ def test_large_images_are_made_planned_and_loaded(tmp_path):
         "2 processes load, kept",
     ]
     assert len(list((tmp_path / "cache" / "images").glob("*.pixels"))) == 1
+
+
+def test_peers_run_undisturbed_and_killed_and_what_is_not_installed_is_said(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("the benchmark is for Linux")
+    words = ["benchmarks/peers.py", "--quick", "--systems", "sweeper", "optuna", "syne"]
+    words += ["--json", str(tmp_path / "found.json")]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not installed: `pip install syne-tune`" in done.stdout
+    runs = json.loads((tmp_path / "found.json").read_text())["runs"]
+    assert [(one["system"], one["kind"]) for one in runs] == [
+        ("sweeper", "undisturbed"),
+        ("optuna", "undisturbed"),
+        ("sweeper", "killed"),
+        ("optuna", "killed"),
+    ]
+    whole, _, killed, _ = runs
+    assert (whole["losses"]["complete"], whole["losses"]["rehearsed"], whole["losses"]["epochs_again"]) == (8, 1, 0)
+    assert all(one["overheads"]["cpu"] > 0 and one["overheads"]["start"] > 0 for one in runs[:2])
+    counted = killed["losses"]
+    assert (counted["complete"], counted["lost"], counted["done_again"], counted["wrong"]) == (8, 0, 0, 0)
+    assert counted["finished_before"] >= 4

@@ -358,6 +358,25 @@ def test_training_loads_all_that_it_needs_before_it_starts():
     assert loaded("import sweeper.training.train", NEEDED_TO_TRAIN) == set(NEEDED_TO_TRAIN)
 
 
+def test_driver_of_a_function_loads_no_torch(tmp_path):
+    (tmp_path / "exits.py").write_text("def train(depth: int):\n    return {'accuracy': depth}\n")
+    (tmp_path / "exits.yaml").write_text(
+        "{name: exits, train: 'exits:train', parameters: {depth: {values: [1]}}, measures: {accuracy: share}, "
+        "objectives: [{name: accuracy, goal: maximize}], reference_point: {accuracy: 0}}"
+    )
+    driven = f"""
+from pathlib import Path
+import sweeper.driver.sweep
+from sweeper.driver.needs import Needs, this_machine
+from sweeper.driver.subjects import subject_of
+from sweeper.spec import load_spec
+subject = subject_of(load_spec({str(tmp_path / "exits.yaml")!r}))
+assert callable(subject.work()) and subject.shared("").imports
+assert this_machine(Path("no/devices")).has.gpus == 0
+"""
+    assert loaded(driven, ("torch",)) == set()
+
+
 def test_fresh_interpreter_check_sees_what_is_loaded():
     assert loaded("import optuna", HEAVY_FOR_HELP) >= {"optuna"}
     assert loaded("import sweeper.errors", FOREIGN_TO_MODEL) == {"sweeper.errors"}

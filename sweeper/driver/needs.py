@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeper.errors import ClusterError, SpecError
 from sweeper.execution.resources import Machines, Node, Request, Resources
 from sweeper.isolated import ask
 from sweeper.limits import read_limits
 from sweeper.spec import LatticeSweep, SweepSpec
-from sweeper.training import forecast
-from sweeper.training.forecast import MemoryBudget, TaskFacts
+
+if TYPE_CHECKING:  # it loads torch, which a driver of a user's own function does without
+    from sweeper.training.forecast import MemoryBudget, TaskFacts
 
 #: What is asked for beside what was measured: the share by which a long training may differ from a short one, what Ray
 #: takes in a worker, and what CUDA takes there where a GPU is used.
@@ -30,6 +34,9 @@ _LEAST_ROUNDS = 8
 
 #: Requests are whole multiples of this, so that measuring again asks for the same.
 _STEP_BYTES = 64 * 2**20
+
+#: What Linux has in /dev where a GPU may be: NVIDIA's, those of its small boards, Windows' own below Linux, AMD's.
+_GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
 
 #: A probe of a few batches that takes longer hangs.
 _PROBE_PATIENCE_S = 600.0
@@ -95,6 +102,8 @@ def _memory_budget(
     tasks: Mapping[str, TaskFacts], here: Machines, request: Request, workers: int | None
 ) -> MemoryBudget:
     """Return the budget of the machine with the least memory that would train."""
+    from sweeper.training import forecast
+
     budget, smallest = forecast.memory_budget(tasks), here.smallest(request)
     if not here.is_cluster or smallest is None:
         return budget
@@ -104,6 +113,8 @@ def _memory_budget(
 
 def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool, folder: str) -> int:
     """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
+    from sweeper.training import forecast
+
     heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
     members = [heaviest.model_copy(update={"seed": spec.seed + number}).flat() for number in range(count)]
     asked = {"settings": members, "folder": folder}
@@ -167,7 +178,16 @@ def largest_group(spec: LatticeSweep) -> int:
     return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)
 
 
-def this_machine() -> Node:
-    """Return what this machine has for populations; of GPUs only those that torch can use."""
-    limits = read_limits()
-    return Node("this machine", Resources(limits.workers, forecast.usable_gpus(), limits.memory_bytes))
+def this_machine(devices: Path = Path("/dev")) -> Node:
+    """Return what this machine has for populations; of GPUs only those that torch can use.
+
+    Args:
+        devices: Where the kernel shows devices. Without one that could be a GPU, torch is not asked: its import takes
+            seconds.
+    """
+    limits, gpus = read_limits(), 0
+    if sys.platform != "linux" or any(any(devices.glob(name)) for name in _GPU_DEVICES):
+        from sweeper.training import forecast
+
+        gpus = forecast.usable_gpus()
+    return Node("this machine", Resources(limits.workers, gpus, limits.memory_bytes))

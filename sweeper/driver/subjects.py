@@ -20,6 +20,7 @@ from sweeper.ledger.reading import LedgerReader
 from sweeper.provenance import software
 from sweeper.spec import FunctionSetting, FunctionSweep, LatticeSweep, LoadedSpec
 from sweeper.training.heavy import HEAVY
+from sweeper.training.own_work import CALLED, FunctionWork
 
 if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
     from sweeper.driver.needs import Needs
@@ -182,9 +183,7 @@ class FunctionSubject:
 
     def work(self) -> Work:
         """Return the call of the function."""
-        from sweeper.training.own_function import call_function
-
-        return call_function
+        return FunctionWork()
 
     def look(self) -> Mapping[str, str]:
         """Compare the code with what was planned; where it is new, call the function for one epoch."""
@@ -267,10 +266,8 @@ class FunctionSubject:
 
     def shared(self, folder: str) -> Shared:
         """Return what every machine must find there: the function's code, and this project."""
-        from sweeper.training import own_function
-
         code = SharedCode(self._spec.train, self._folder, self._files)
-        return Shared(folder, {}, software(), (own_function.__name__,), code)
+        return Shared(folder, {}, software(), (CALLED,), code)
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
         """Return what a call needs."""

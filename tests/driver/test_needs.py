@@ -47,6 +47,20 @@ def test_here_a_population_asks_for_one_cpu_and_no_memory(smoke, tasks):
     assert found.request == Request(1, this_machine().has.gpus > 0, 0)
 
 
+@pytest.mark.parametrize(("device", "gpus"), [("nvidia0", 3), ("dxg", 3), ("kfd", 3), ("nvhost-gpu", 3), ("nvme0", 0)])
+def test_torch_is_asked_for_gpus_where_there_is_a_device_of_one(device, gpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "usable_gpus", lambda: 3)
+    monkeypatch.setattr("sys.platform", "linux")
+    (tmp_path / device).touch()
+    assert this_machine(tmp_path).has.gpus == gpus
+
+
+def test_where_devices_are_not_files_torch_is_always_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast, "usable_gpus", lambda: 2)
+    monkeypatch.setattr("sys.platform", "win32")
+    assert this_machine(tmp_path).has.gpus == 2
+
+
 def test_gpus_are_one_for_each_population_where_there_are_any_and_none_elsewhere(smoke, tasks):
     spec = placed(smoke, memory_mib=700)
     assert needs(spec, tasks, cluster((8, 0, 64))).request.gpus == 0
