@@ -35,8 +35,8 @@ class LoadedSpec:
 
     Attributes:
         folder: Where a user's own code is looked for first; empty for a sweep that has none.
-        code: Where the files of its function are that are not installed, by path within the folder; known as it is
-            loaded.
+        code: Where the files of that code are that are not installed, by path within the folder: of a function as it is
+            loaded, of what is added to lattices where it runs elsewhere.
     """
 
     spec: SweepSpec
@@ -90,6 +90,9 @@ def load_spec(
         spec = kind.model_validate(document, context=context)
         if isinstance(spec, LatticeSweep) and spec.own_sources:
             code = str(Path(folder or meant_from).resolve())
+            # Where it runs here, the sweep finds its code by itself, and nothing is imported yet.
+            for place, source in spec.own_sources.items() if is_elsewhere else ():
+                files |= _asked(place, source, code, yaml_source.origin)["places"]
     except ValidationError as error:
         raise spec_error(problems_of(error, kind), yaml_source.origin, yaml_source.line_of) from error
     if name is None and "name" not in yaml_source.data and spec.name != path.stem:
@@ -117,19 +120,29 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tupl
     source = document[FUNCTION]
     if not isinstance(source, str):
         return {}, {}  # refused by the field's own rule
-    asked = json.dumps({"source": source, "folder": folder})
-    answers = ask(["function"], _IMPORT_TIMEOUT_S, given=asked)
-    first = answers[0] if answers else "it said nothing"
-    found: dict[str, Any] = first if isinstance(first, dict) else {"problem": str(first)}
-    if problem := found.get("problem", "" if "arguments" in found else "it said nothing"):
-        where = "" if str(problem).startswith("train ") else f"train names {source!r}, which cannot be asked: "
-        raise SpecError(f"{where}{problem} ({origin}, train)")
+    found = _asked(FUNCTION, source, folder, origin)
     arguments: dict[str, object] = {
         one["name"]: {"kind": one["kind"], "is_required": not one["has_default"]}
         | ({} if one["default"] is None else {"default": one["default"]})
         for one in found["arguments"]
     }
     return arguments, dict(found["places"])
+
+
+def _asked(key: str, source: str, folder: str, origin: str) -> dict[str, Any]:
+    """Return what is known of a function of the user's, which is imported in a process of its own.
+
+    Raises:
+        SpecError: If there is no such function.
+    """
+    asked = json.dumps({"source": source, "folder": folder, "key": key})
+    answers = ask(["function"], _IMPORT_TIMEOUT_S, given=asked)
+    first = answers[0] if answers else "it said nothing"
+    found: dict[str, Any] = first if isinstance(first, dict) else {"problem": str(first)}
+    if problem := found.get("problem", "" if "arguments" in found else "it said nothing"):
+        where = "" if str(problem).startswith(f"{key} ") else f"{key} names {source!r}, which cannot be asked: "
+        raise SpecError(f"{where}{problem} ({origin}, {key})")
+    return found
 
 
 def shipped_spaces() -> list[str]:

@@ -25,18 +25,21 @@ _QUICK_S = 10.0
 
 
 def signature() -> None:
-    """Read `source` and `folder`, and say what the function's signature says, and the hashes of its files."""
+    """Say what a function's signature says, and the hashes of its files.
+
+    What is read: its `source`, its `folder`, and under which `key` the spec names it.
+    """
     given = json.load(sys.stdin)
-    folder = Path(given["folder"])
+    folder, key = Path(given["folder"]), given.get("key", "train")
     with redirect_stdout(sys.stderr):  # what its module prints when it is imported is no answer
         found: Mapping[str, Any]
         try:
-            found = asdict(signature_of(function_of(given["source"], folder), folder))
+            found = asdict(signature_of(function_of(given["source"], folder, key), folder))
         except SourceError as error:
             found = {"problem": str(error)}
         except (Exception, SystemExit) as error:  # whatever its module raises
             said = import_problem(error) if isinstance(error, Exception) else ""
-            found = {"problem": f"train names {given['source']!r}, which cannot be imported: {said or _line_of(error)}"}
+            found = {"problem": f"{key} names {given['source']!r}, which cannot be imported: {said or _line_of(error)}"}
     answer(found)
 
 

@@ -198,7 +198,7 @@ def _is_own_file(module: ModuleType, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return False
-    path = Path(file).resolve()
+    path = Path(file).absolute()  # a link counts as what it is called
     return path.is_relative_to(folder) and not _INSTALLED & set(path.parts)
 
 
@@ -208,9 +208,9 @@ def _files_of_top(name: str, folder: Path) -> list[tuple[Path, Path]]:
     file = getattr(top, "__file__", None)
     if file is None:  # a package without __init__.py: what is loaded of it
         loaded = [one for full, one in list(sys.modules.items()) if full.startswith(f"{name}.")]
-        files = sorted(Path(one.__file__ or "").resolve() for one in loaded if _is_own_file(one, folder))
+        files = sorted(Path(one.__file__ or "").absolute() for one in loaded if _is_own_file(one, folder))
         return [(folder, one) for one in files]
-    path = Path(file).resolve()
+    path = Path(file).absolute()
     if _INSTALLED & set(path.parts) or path.suffix != ".py":
         return []
     files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]

@@ -16,7 +16,7 @@ from sweeper.cli import run as cli
 from sweeper.driver.jobs import submission
 from sweeper.driver.jobs.package import Locations, driver_command, packed, runtime_environment, spec_digest
 from sweeper.driver.jobs.server import SweepJob, readable
-from sweeper.errors import ClusterError, SpecError
+from sweeper.errors import ClusterError, SpecError, SweepBusyError
 from sweeper.spec import load_spec
 
 
@@ -230,3 +230,47 @@ def test_job_server_is_found_where_rays_own_commands_find_it(command, variables,
         cli.main()
     err = capsys.readouterr().err
     assert (ended.value.code, said in err, "hush" in err) == (2, True, False), err
+
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken"), [("wires", ["my_costs.py"]), ("tuned", ["mlp.py", "tuned.py"]), ("quickstart", [])]
+)
+def test_code_of_ones_own_is_taken_along_and_nothing_else_of_its_folder(spec, taken):
+    own = EXAMPLES / f"{spec}.yaml"
+    found = load_spec(own if own.is_file() else spec, is_elsewhere=True)
+    with packed(found) as folder:
+        assert sorted(path.name for path in folder.glob("*.py")) == taken
+        assert [(folder / name).read_text() for name in taken] == [(EXAMPLES / name).read_text() for name in taken]
+    assert "--relative-to" not in driver_command(found, Locations())
+
+
+def test_code_that_leads_out_of_its_folder_or_is_too_large_does_not_travel(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere.py").write_text("def train(width: int): ...\n")
+    (tmp_path / "here" / "linked.py").symlink_to(tmp_path / "elsewhere.py")
+    text = (
+        "{name: own, train: 'linked:train', parameters: {width: {value: 1}}, measures: {accuracy: share}, "
+        "objectives: [{name: accuracy, goal: maximize}], reference_point: {accuracy: 0}}"
+    )
+    (tmp_path / "here" / "own.yaml").write_text(text)
+    loaded = load_spec(tmp_path / "here" / "own.yaml", is_elsewhere=True)
+    with pytest.raises(ClusterError, match=r"leads out of its folder, to .*elsewhere\.py\. Put a copy"), packed(loaded):
+        pass
+    (tmp_path / "here" / "linked.py").unlink()
+    (tmp_path / "here" / "linked.py").write_text("def train(width: int): ...\n" + "# much\n" * 3_500_000)
+    loaded = load_spec(tmp_path / "here" / "own.yaml", is_elsewhere=True)
+    with pytest.raises(ClusterError, match="more than 20 MiB"), packed(loaded):
+        pass
+
+
+def test_other_code_is_no_submission_of_the_same_sweep(tmp_path):
+    (tmp_path / "own.py").write_text("def train(width: int): ...\n")
+    loaded = load_spec("quickstart")
+    digest = {"sweeper.spec": spec_digest(loaded), "sweeper.code": "of another file"}
+    job = SweepJob("quickstart", 1, "RUNNING", {"sweeper.spec": spec_digest(loaded)})
+    with pytest.raises(SweepBusyError, match=r"runs already, as job .*, with other code"):
+        submission._agreed(job, digest)
+    assert submission._agreed(job, {**digest, "sweeper.code": ""}) is job

@@ -113,9 +113,7 @@ def driver_command(
         takes_new_code: Whether to go on under code of the user's that has changed.
     """
     spec = loaded.spec
-    has_files = isinstance(spec, LatticeSweep) and (
-        bool(spec.own_sources) or any(setting.task.data != DIGITS for setting in spec.corners())
-    )
+    has_files = isinstance(spec, LatticeSweep) and any(setting.task.data != DIGITS for setting in spec.corners())
     words = {
         "--name": loaded.spec.name,
         "--relative-to": str(loaded.path.absolute().parent) if has_files else None,
