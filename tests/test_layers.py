@@ -198,6 +198,7 @@ SHARED = {
     "optuna": "samplers in search, studies in the ledger",
     "sqlalchemy": "the ledger's database, and MLflow's",
     "matplotlib": "the picture on MLflow's page, and drawings of networks: both without a browser",
+    "torch": "the model, and in training the states of a user's own functions",
     "ray": "in one file of driver, beside execution",
     "kaleido": "in one file each of results and checks",
 }

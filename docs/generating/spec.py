@@ -27,6 +27,7 @@ from sweeper.spec import (
     PressuresSpec,
     Retries,
     SearchSpec,
+    SweepSpec,
     TaskSpec,
     TrainingSpec,
     load_spec,
@@ -85,7 +86,7 @@ def _section(title: str, model: type[BaseModel]) -> str:
     rows = [
         [f"`{name}`", _kind_of(name, field), _default_of(name, field), _meaning_of(model, name)]
         for key, field in model.model_fields.items()
-        if not (model is FunctionSweep and (key in LatticeSweep.model_fields or key in _NOT_WRITTEN))
+        if not (model is FunctionSweep and (key in SweepSpec.model_fields or key in _NOT_WRITTEN))
         for name in [field.alias or key]
     ]
     return f"## {heading}\n\n{_summary(model)}\n\n" + table(["key", "what stands there", "default", "meaning"], rows)

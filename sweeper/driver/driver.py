@@ -102,6 +102,7 @@ class Driver:
         self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
         self.observe, self._is_asked_to_stop = observe, should_stop
         self._spec: SweepSpec = ledger.spec
+        self._code = version_of(ledger.code)
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
         self._times = 0  # that a population was handed out
@@ -122,8 +123,8 @@ class Driver:
         """
         spec, planned = self._spec, self._ledger.planned_spec
         facts = {name: value for name, value in self._ledger.facts.items() if name not in _OF_THE_LEDGER}
-        if code := version_of(self._ledger.code):
-            facts["code.version"] = code  # the one that counts now
+        if self._code:
+            facts["code.version"] = self._code  # the one that counts now
         facts["home"] = str(self._folder.path.parent)  # where it is now: it may have been planned elsewhere
         facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
         text = planned.text if planned else ""
@@ -178,7 +179,7 @@ class Driver:
             return None
         self._folder.require_room()
         population = self._waiting.pop(0)
-        self._ledger.claim(population, self._lease.session, _now_ms())
+        self._ledger.claim(population, self._lease.session, _now_ms(), self._code)
         self._running[population.key] = population
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
         self._progress.begun(population.key, population.task, len(population.open))

@@ -126,7 +126,6 @@ class Ledger(LedgerReader):
             self._write_revisions(revisions, knowledge or {})
             self.__dict__.pop("_revision", None)  # it may have grown
             self.__dict__.pop("_planned_now", None)
-            self.__dict__.pop("_code", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
                 new = [row for row in rows if row.attributes["plan"]["key"] not in written[task]]
@@ -243,10 +242,16 @@ class Ledger(LedgerReader):
             population.open = set(population.keys)
         return populations
 
-    def claim(self, population: Population, owner: str, now_ms: int) -> None:
+    def claim(self, population: Population, owner: str, now_ms: int, code: str = "") -> None:
         """Mark the open members of a population as running, by this owner.
 
         Members that a former driver left running are taken over: their attempt counts up.
+
+        Args:
+            population: What is begun, or gone on with.
+            owner: Who does it.
+            now_ms: Unix milliseconds.
+            code: Version of the user's own code that it is trained under from now on; empty where there is none.
         """
         population.heard_ms = now_ms
         with self._studies.writing():
@@ -256,8 +261,8 @@ class Ledger(LedgerReader):
                 is_news = claim.get("owner") != owner or claim.get("is_over", False)
                 attempt = claim.get("attempt", 0) + is_news
                 claim = {**claim, "attempt": attempt, "owner": owner, "heard_ms": now_ms, "is_over": False}
-                if self._code and claim.get("codes", [])[-1:] != [self._code]:
-                    claim["codes"] = [*claim.get("codes", []), self._code]
+                if code and claim.get("codes", [])[-1:] != [code]:
+                    claim["codes"] = [*claim.get("codes", []), code]
                 state = State.RUNNING if is_waiting(trial) else None
                 changes.append(RowChange(trial.number, {"claim": claim}, state))
             self._studies.change(population.task, changes)
@@ -292,10 +297,6 @@ class Ledger(LedgerReader):
     @cached_property
     def _revision(self) -> Revision:
         return self.revisions[-1]
-
-    @cached_property
-    def _code(self) -> str:
-        return own_code.version_of(self.code)
 
     def ended_so(self, outcomes: Collection[Outcome]) -> int:
         """Return how many trials ended in one of these ways, by their newest attempts."""

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sweeper.measurements import TAKEN
 from sweeper.spec.function_setting import ARGUMENT, FunctionSetting
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.parameters import MOST_SETTINGS, Parameter
-from sweeper.spec.problems import Loc, Problem, broken_rule, nearest, problem, refuse
+from sweeper.spec.problems import NOT_WRITTEN, Loc, Problem, broken_rule, nearest, problem, refuse
 from sweeper.spec.setting import FUNCTION, Frozen, Scalar, Setting
 from sweeper.spec.sweep_spec import SweepSpec
 
@@ -26,15 +26,30 @@ _SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEASURE = re.compile(r"[A-Za-z_]\w*")
 
 #: Keys of a sweep of lattices, which such a sweep has no use for.
-_OF_LATTICES = ("task", "lattice", "training", "probes", "probe_images", "lesions", "complexity")
+_OF_LATTICES = ("task", "lattice", "training", "probes", "probe_images", "lesions", "complexity", "costs")
+
+
+def source_problem(source: str) -> tuple[str, str] | None:
+    """Return the rule that a name of a function breaks, and the way out; None where it breaks none."""
+    if _SOURCE.fullmatch(source):
+        is_file = source.partition(":")[0].endswith(".py")
+        fix = f"Write `train: {source.replace('.py:', ':')}`: modules are named without .py."
+        return ("train must be module:function", fix) if is_file else None
+    if any(letter.isspace() or letter in "/\\" for letter in source):
+        fix = "Commands are not run: write a function that does the same, and name it as in `train: exits:train`."
+        return "train must be module:function", fix
+    return "train must be module:function", "Write it as in `train: exits:train`, for train in exits.py."
 
 
 def _check_source(source: str) -> str:
-    if not _SOURCE.fullmatch(source):
-        raise broken_rule(
-            "train must be module:function", "Write it as in `train: exits:train`, for train in exits.py."
-        )
+    if broken := source_problem(source):
+        raise broken_rule(*broken)
     return source
+
+
+def _version_text(version: object) -> object:
+    """Return a version as text, as which it is part of keys: in YAML, 2 is a number."""
+    return str(version) if isinstance(version, int | float) and not isinstance(version, bool) else version
 
 
 class ArgumentSpec(Frozen):
@@ -64,10 +79,10 @@ class FunctionSweep(SweepSpec):
     """
 
     train: Annotated[str, AfterValidator(_check_source)]
-    version: str = ""
+    version: Annotated[str, BeforeValidator(_version_text)] = ""
     task_axes: Annotated[tuple[str, ...], Field(strict=False, alias="tasks")] = ()
     measures: Mapping[str, str] = Field(default_factory=dict)
-    arguments: Mapping[str, ArgumentSpec] = Field(default_factory=dict)
+    arguments: Mapping[str, ArgumentSpec] = Field(default_factory=dict, json_schema_extra=NOT_WRITTEN)
 
     @classmethod
     def _resolved(
@@ -177,6 +192,10 @@ def _resolved(document: Mapping[str, Any], is_stored: bool) -> tuple[dict[str, A
     tasks = found.get("tasks", ())
     tasks = [tasks] if isinstance(tasks, str) else list(tasks) if isinstance(tasks, list | tuple) else []
     parameters: dict[str, Parameter] = {}
+    source = document[FUNCTION]
+    is_source = isinstance(source, str) and source_problem(source) is None  # else nothing is known of its arguments
+    if not is_source:
+        given, tasks = {}, []
     for name, form in given.items():
         typed, wrong = _typed(str(name), form, arguments, is_task=name in tasks)
         problems += wrong
@@ -206,6 +225,8 @@ def _resolved(document: Mapping[str, Any], is_stored: bool) -> tuple[dict[str, A
 
 
 def _fix_of(name: str) -> str:
+    if name == "costs":
+        return "Costs are what lattices pay: have the function add them to its loss, and measure them."
     if name in ("task", "lattice", "training"):
         return "Make what it says arguments of the function, and give them under `parameters`."
     return "It is measured of lattices alone: have the function measure it."
@@ -218,6 +239,12 @@ def _typed(
     loc: Loc = ("parameters", name)
     if isinstance(raw, Parameter):
         return raw, []
+    if isinstance(raw, Mapping) and (strange := [key for key in raw if key in _CONDITIONAL]):
+        rule = f"{name} must not depend on other parameters"
+        return None, [problem((*loc, strange[0]), rule, raw[strange[0]], "Make a sweep for each case.")]
+    if name not in arguments and isinstance(raw, Mapping) and any(isinstance(one, Mapping) for one in raw.values()):
+        rule = f"{name} must not hold other parameters"
+        return None, [problem(loc, rule, raw, "Give each argument of the function by its own name.")]
     if name not in arguments:
         return None, [problem(loc, f"{name!r} is no argument of the function", raw, nearest(name, arguments))]
     if wrong := form_problems(name, raw, is_task=is_task):
@@ -249,6 +276,9 @@ def _typed(
         return None, [problem((*loc, "values"), rule, list(form["values"]), "Remove the repeated value.")]
     return Parameter(values=tuple(values)), []
 
+
+#: Words of other tools for parameters that only some trials have.
+_CONDITIONAL = frozenset({"when", "if", "condition", "conditions", "depends_on", "parent"})
 
 _KINDS: Mapping[str, str] = {
     "bool": "true or false",

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from sweeper.errors import SpecError
 from sweeper.isolated import ask
-from sweeper.spec.function_sweep import FunctionSweep
+from sweeper.spec.function_sweep import FunctionSweep, source_problem
 from sweeper.spec.kinds import kind_of
 from sweeper.spec.lattice_sweep import LatticeSweep
 from sweeper.spec.own_parts import added_names
@@ -118,7 +118,7 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tupl
             "`parameters:` for what it is called with."
         )
     source = document[FUNCTION]
-    if not isinstance(source, str):
+    if not isinstance(source, str) or source_problem(source):
         return {}, {}  # refused by the field's own rule
     found = _asked(FUNCTION, source, folder, origin)
     arguments: dict[str, object] = {

@@ -82,6 +82,10 @@ def problem(loc: Loc, rule: str, value: object, fix: str) -> Problem:
     return Problem(loc, rule, f"but got {subject_of(loc)}={shown(value)}", fix)
 
 
+#: Marks a field of a model that nobody writes into a file.
+NOT_WRITTEN: dict[str, Any] = {"written": False}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the way out of a misspelt word: the nearest known one, or all of them."""
     names = list(known)
@@ -197,4 +201,5 @@ def _fields_at(model: type[BaseModel], loc: Loc) -> list[str]:
         if not found:
             break
         model = found[0]
-    return list(model.model_fields)
+    fields = model.model_fields.items()
+    return [field.alias or name for name, field in fields if field.json_schema_extra != NOT_WRITTEN]

@@ -25,7 +25,7 @@ def test_measurement_has_no_name_of_a_parameter_or_another_column():
 
 def test_every_column_of_points_and_trials_is_documented():
     documented = {**POINT, **MEASUREMENTS, **WALL_COLUMNS}
-    trial = a_trial(axes={})
+    trial = a_trial(axes={}, codes=("of the user",))
     spreads = {f"{objective.name}_sd" for objective in OBJECTIVES}
     assert set(points_table([trial], OBJECTIVES).column_names) == {*documented, *spreads}
     assert set(trials_table([trial]).column_names) == {*TRIAL, *MEASUREMENTS, *WALL_COLUMNS}
