@@ -12,7 +12,6 @@ from sweeper import load_sweep
 from sweeper.analysis import sheet
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.trials import from_parquet_bytes, records_of, to_parquet_bytes, trials_table
-from sweeper.driver.jobs.package import Locations, driver_command
 from sweeper.driver.sweep import Sweep
 from sweeper.errors import SpecError, SpecMismatchError
 from sweeper.execution.executors import InlineExecutor
@@ -151,14 +150,6 @@ def test_cost_that_fails_in_training_is_an_outcome_with_its_traceback(folder):
     assert summary.counts.failed == 2
     assert {trial.reason.splitlines()[-1] for trial in recorder.trials.values()} == {"ArithmeticError: so many images"}
     assert all("my_costs.py" in trial.reason for trial in recorder.trials.values())
-
-
-def test_cluster_is_told_where_the_code_is(folder):
-    loaded = load_spec(folder / "wires.yaml")
-    assert f"--relative-to {folder}" in driver_command(loaded, Locations())
-    plain = SPEC.replace("costs: {wiring: my_costs:wiring}\n", "").replace("cost_wiring", "time")
-    (folder / "plain.yaml").write_text(plain.replace("  wiring_pressure: {values: [0, 1.0e-3]}\n", ""))
-    assert "--relative-to" not in driver_command(load_spec(folder / "plain.yaml"), Locations())
 
 
 def test_spec_is_loaded_without_its_code(folder):
