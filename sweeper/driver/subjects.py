@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -209,6 +210,13 @@ class FunctionSubject:
             own_code.FIRST: json.dumps(told, sort_keys=True),
         }
 
+    @cached_property
+    def _gpus_here(self) -> float:
+        """How many GPUs this machine has that torch can use."""
+        from sweeper.driver.needs import this_machine
+
+        return this_machine().has.gpus
+
     @property
     def changes(self) -> Sequence[str]:
         """Which files of the code are other ones, where that is taken."""
@@ -224,12 +232,12 @@ class FunctionSubject:
         Returns:
             What that took and measured; empty where it takes long, or wants a GPU that is not here.
         """
-        gpus = self._spec.placement.gpus
-        if gpus != "auto" and gpus and not _has_gpu():
+        wanted = self._spec.placement.gpus
+        if wanted not in ("auto", 0) and not self._gpus_here:
             return {}
         first = self._spec.cells()[0]
         job = Job("first", first.task_label, (first.key,), (first.flat(),), (True,), until=1)
-        job = replace(self.given(job), device="cuda" if gpus != "auto" and gpus else "cpu", code={})
+        job = replace(self.given(job), device="cuda" if wanted and self._gpus_here else "cpu", code={})
         found = self._asked("epoch", json.dumps(asdict(job)))
         if problem := found.get("problem"):
             if problem.startswith(NO_ANSWER):
@@ -259,7 +267,8 @@ class FunctionSubject:
 
     def _asked(self, question: str, given: str) -> dict[str, Any]:
         patience = FIRST_EPOCH_PATIENCE_S if question == "epoch" else _IMPORT_PATIENCE_S
-        hidden = {"CUDA_VISIBLE_DEVICES": ""} if self._spec.placement.gpus in ("auto", 0) else {}
+        is_shown = question == "epoch" and self._spec.placement.gpus and self._gpus_here
+        hidden = {} if is_shown else {"CUDA_VISIBLE_DEVICES": ""}
         answers = ask([question], patience, hidden, given)
         first = answers[0] if answers else "it said nothing"
         return first if isinstance(first, dict) else {"problem": str(first)}
@@ -291,12 +300,6 @@ class FunctionSubject:
             cpus=self._spec.placement.cpus,
             code=dict(self._files),
         )
-
-
-def _has_gpu() -> bool:
-    from sweeper.training import forecast
-
-    return forecast.usable_gpus() > 0
 
 
 def _refuse(planned: Mapping[str, str], files: Mapping[str, str], what: str, folder: str) -> None:
