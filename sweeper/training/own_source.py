@@ -112,6 +112,10 @@ def _module(name: str, folder: Path, key: str) -> ModuleType:
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
+    writes_none = sys.dont_write_bytecode
+    # Python takes what it has compiled before for the file where size and second are the same; and nobody asked for
+    # files beside his own.
+    sys.dont_write_bytecode = True
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -121,6 +125,8 @@ def _module(name: str, folder: Path, key: str) -> ModuleType:
                 "Correct the name, or put the file beside the spec."
             ) from error
         raise
+    finally:
+        sys.dont_write_bytecode = writes_none
 
 
 def _is_in(module: ModuleType, folder: Path) -> bool:

@@ -358,3 +358,14 @@ def test_what_asks_for_a_signature_imports_in_a_process_of_its_own(tmp_path):
     assert load_spec(tmp_path / "apart.yaml").spec.arguments["width"].kind == "int"
     assert int((tmp_path / "pid").read_text()) != os.getpid()
     assert "apart" not in sys.modules
+
+
+def test_code_is_what_the_file_holds_and_nothing_is_written_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for number in (1, 2):  # within one second, and of one size
+        (tmp_path / "quick.py").write_text(f"def train(width: int = {number}): ...\n")
+        sys.modules.pop("quick", None)
+        found = signature_of(function_of("quick:train", tmp_path), tmp_path)
+        assert found.arguments[0].default == number
+    assert [path.name for path in tmp_path.iterdir()] == ["quick.py"]
+    assert sys.dont_write_bytecode is False
