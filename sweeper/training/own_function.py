@@ -109,13 +109,14 @@ class _Call:
             return
         except OwnFunctionError as error:
             self._left = self._left or Ended(Outcome.FAILED, str(error), curve=self._done.curve, is_final=True)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # it would end a program, and here ends a trial
             if self._left is not None:  # it was left, and raised something on its way out
                 return
-            if import_problem(error):
+            if isinstance(error, Exception) and import_problem(error):
                 raise
             reason = "".join(traceback.format_exception(type(error), error, _of_theirs(error)))
-            self._left = Ended(kind_of(error), reason, curve=self._done.curve)
+            kind = kind_of(error) if isinstance(error, Exception) else Outcome.FAILED
+            self._left = Ended(kind, reason, curve=self._done.curve)
 
     def _on_report(self, done: Progressed, state: object) -> None:
         """Keep what was reported, pass it on, and leave the function where that is asked for."""
@@ -198,7 +199,7 @@ class _Call:
         return Ended(outcome, "", self._done.values, curve=self._done.curve)
 
 
-def _of_theirs(error: Exception) -> TracebackType | None:
+def _of_theirs(error: BaseException) -> TracebackType | None:
     """Return the traceback of an exception from the user's own code on."""
     found = error.__traceback__
     while found is not None and found.tb_next is not None and found.tb_frame.f_code.co_filename == __file__:

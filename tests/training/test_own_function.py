@@ -148,6 +148,7 @@ def test_plain_function_returns_measures_and_gets_the_seed_where_it_takes_one(jo
     ("body", "outcome", "said"),
     [
         ("raise ValueError('too deep')", Outcome.FAILED, "ValueError: too deep"),
+        ("raise SystemExit('bye')", Outcome.FAILED, "SystemExit: bye"),
         ("raise MemoryError", Outcome.OUT_OF_MEMORY, "MemoryError"),
         ("pass", Outcome.FAILED, "ended without a measure"),
         ("return 5", Outcome.FAILED, "must give measures by name"),
