@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+#: What names a function: `module:function`, the module with dots where it is in a package.
+SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 #: Under what names a sweep keeps the hashes of its code's files, and the folder that they were in.
 FILES, FOLDER = "code.files", "code.folder"

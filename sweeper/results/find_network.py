@@ -177,10 +177,7 @@ def _chosen(matches: Sequence[TrialRecord], key: str, searched: str) -> TrialRec
     complete = [record for record in matches if record.state is State.COMPLETE]
     if len(complete) > 1:
         sweeps = ", ".join(record.sweep for record in complete)
-        raise QueryError(
-            f"trial {keys[0]} is complete in several sweeps ({sweeps}), each with a network of its own. "
-            "Choose one with --sweep."
-        )
+        raise QueryError(f"trial {keys[0]} is complete in several sweeps ({sweeps}). Choose one with --sweep.")
     return (complete or matches)[0]
 
 

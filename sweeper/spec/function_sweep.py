@@ -12,17 +12,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sweeper.measurements import TAKEN
+from sweeper.own_code import SOURCE
 from sweeper.spec.function_setting import ARGUMENT, FunctionSetting
 from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, range_problems
 from sweeper.spec.parameters import MOST_SETTINGS, Parameter
 from sweeper.spec.problems import NOT_WRITTEN, Loc, Problem, broken_rule, nearest, problem, refuse
-from sweeper.spec.setting import FUNCTION, Frozen, Scalar, Setting
+from sweeper.spec.setting import FUNCTION, Frozen, Scalar
 from sweeper.spec.sweep_spec import SweepSpec
 
 #: What an argument's values may be, by the name of its type; an argument without one takes any of them.
 Kind = Literal["bool", "int", "float", "str", ""]
 
-_SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEASURE = re.compile(r"[A-Za-z_]\w*")
 
 #: Keys of a sweep of lattices, which such a sweep has no use for.
@@ -31,7 +31,7 @@ _OF_LATTICES = ("task", "lattice", "training", "probes", "probe_images", "lesion
 
 def source_problem(source: str) -> tuple[str, str] | None:
     """Return the rule that a name of a function breaks, and the way out; None where it breaks none."""
-    if _SOURCE.fullmatch(source):
+    if SOURCE.fullmatch(source):
         is_file = source.partition(":")[0].endswith(".py")
         fix = f"Write `train: {source.replace('.py:', ':')}`: modules are named without .py."
         return ("train must be module:function", fix) if is_file else None
@@ -306,8 +306,3 @@ def _as_kind(value: object, kind: str) -> Scalar | None:
 
 def _told_apart(values: Sequence[Scalar]) -> Iterator[tuple[type, Scalar]]:
     yield from ((type(value), value) for value in values)
-
-
-def setting_arguments(setting: Setting) -> Mapping[str, Scalar]:
-    """Return what a function is called with."""
-    return setting.arguments if isinstance(setting, FunctionSetting) else {}

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sweeper.measurements import MEASUREMENTS, TAKEN, WALLS
+from sweeper.own_code import SOURCE
 from sweeper.spec.parameters import OWNER_OF
 from sweeper.spec.problems import Problem, broken_rule, problem
-from sweeper.spec.setting import SOURCE, Frozen, pressure_of
+from sweeper.spec.setting import Frozen, pressure_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 

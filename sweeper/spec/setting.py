@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from sweeper.measurements import DECIDES_NOTHING, DECIDING, MEASUREMENTS, deciding_twin
+from sweeper.own_code import SOURCE
 from sweeper.rules import RULES
 from sweeper.spec.choices import (
     FORMER_TIME_SELECTIONS,
@@ -151,10 +152,6 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 #: The name of a table's column.
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-#: Where a function of a user's own is: `module:function`, either with dots.
-SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def _read_degradation(raw: object) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: `module:function`, either with dots.
-SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+from sweeper.own_code import SOURCE
 
 #: The argument that a function takes to report, and the one that gets the replicate's seed.
 TRIAL, SEED = "trial", "seed"

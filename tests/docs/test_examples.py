@@ -67,6 +67,10 @@ def test_example_runs_and_has_a_front(place, name):
     rows = json.loads(called(place, "-m", "sweeper", "pareto", name, "--json"))
     assert rows
     assert all(measure in rows[0] for measure in spec["measures"])
+    corner = rows[0]["reference_point"]
+    better = {"maximize": lambda value, bound: value > bound, "minimize": lambda value, bound: value < bound}
+    within = [all(better[o["goal"]](row[o["name"]], corner[o["name"]]) for o in spec["objectives"]) for row in rows]
+    assert any(within), "a front beyond its reference point has no hypervolume"
 
 
 @pytest.mark.rare
