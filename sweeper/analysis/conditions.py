@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeper.errors import QueryError
+from sweeper.spelling import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][\w.\-]*")
 _OPERATOR = re.compile(r">=|<=|==|!=|>|<|=(?!>)")
@@ -138,8 +138,7 @@ def known_column(table: pa.Table, name: str, context: str) -> pa.ChunkedArray:
     """
     if name in table.column_names:
         return table[name]
-    near = difflib.get_close_matches(name, table.column_names, n=3, cutoff=0.5)
-    hint = f"The nearest: {', '.join(near)}." if near else f"Known: {', '.join(table.column_names)}."
+    hint = did_you_mean(name, table.column_names, f"Known: {', '.join(table.column_names)}.")
     raise QueryError(f"no column {name!r}, {context}. {hint}")
 
 

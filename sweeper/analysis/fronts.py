@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 
 from sweeper.analysis.formats import METADATA_KEY, read_parquet
 from sweeper.analysis.pareto import hypervolume, non_dominated
-from sweeper.analysis.points import added_units_of, code_versions, completed, own_units_of, points_table
+from sweeper.analysis.points import (
+    added_units_of,
+    code_versions,
+    completed,
+    own_units_of,
+    points_table,
+    varied_columns,
+)
 from sweeper.errors import DamagedError, QueryError
 from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.sealed import sealed
@@ -32,6 +39,8 @@ class Front:
         hypervolume: Volume between the front and the reference point, product of the units.
         table: The front's rows of `points_table`, sorted by the first objective, ascending.
         is_chosen: Whether the objectives were chosen for this front, and are not those of the sweep.
+        varied: Columns of the axes in which the task's complete trials differ; None where an earlier version of sweeper
+            stored the front, which did not say.
     """
 
     sweep: str
@@ -42,6 +51,7 @@ class Front:
     hypervolume: float
     table: pa.Table
     is_chosen: bool = False
+    varied: tuple[str, ...] | None = None
 
     @property
     def key(self) -> str:
@@ -96,6 +106,7 @@ class Front:
             "reference_point": dict(self.reference_point),
             "hypervolume": self.hypervolume,
             "is_chosen": self.is_chosen,
+            "varied": None if self.varied is None else list(self.varied),
         }
         return sealed(self.table.replace_schema_metadata({METADATA_KEY: json.dumps(facts)}))
 
@@ -125,6 +136,7 @@ class Front:
                 hypervolume=float(facts["hypervolume"]),
                 table=completed(table.replace_schema_metadata(None)),
                 is_chosen=bool(facts.get("is_chosen", False)),
+                varied=None if facts.get("varied") is None else tuple(map(str, facts["varied"])),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DamagedError(
@@ -172,7 +184,9 @@ def compute_front(
             f"the reference point of sweep '{sweep}' has no value for {', '.join(missing)} "
             f"(it has: {', '.join(reference_point) or 'none'}). Give one for each objective."
         )
-    table = points_table([r for r in records if (r.sweep, r.task) == (sweep, task)], objectives)
+    own = [record for record in records if (record.sweep, record.task) == (sweep, task)]
+    table = points_table(own, objectives)
+    varied = varied_columns(own)
     for objective in objectives:
         table = table.filter(pc.is_valid(table[objective.name]))
     goals = [objective.goal for objective in objectives]
@@ -191,6 +205,7 @@ def compute_front(
         hypervolume=hypervolume(front_NM, goals, corner_M),
         table=table,
         is_chosen=is_chosen,
+        varied=varied,
     )
 
 

@@ -79,6 +79,16 @@ def own_units_in(records: Iterable[TrialRecord]) -> Mapping[str, str] | None:
     return next((record.own_units for record in records if record.own_units is not None), None)
 
 
+def varied_columns(records: Iterable[TrialRecord]) -> tuple[str, ...]:
+    """Return the columns of the axes in which complete trials differ, in the order in which trials name them."""
+    complete = [record for record in records if record.state is State.COMPLETE]
+    own_units = own_units_in(complete)
+    axes = dict.fromkeys(axis for record in complete for axis in record.axes)
+    return tuple(
+        axis_column(axis, own_units) for axis in axes if len({record.axes.get(axis) for record in complete}) > 1
+    )
+
+
 def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> pa.Table:
     """Return one row for each setting, averaged over its complete replicates.
 

@@ -5,13 +5,16 @@ Programs read the whole table, see `formats`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeper import own_code
 from sweeper.analysis.columns import AXES, title, unit
-from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, touched
+from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, Wall, touched
+
+if TYPE_CHECKING:
+    from sweeper.analysis.fronts import Front
 
 #: Decimals of a number that is no measurement of ours.
 _DIGITS = 2
@@ -23,15 +26,23 @@ USUAL = ("accuracy", "breadth", "depth", "time")
 TESTED = ("test_accuracy",)
 
 
-def _letters(*, is_window: bool) -> str:
-    return " ".join(wall.axis[0] for wall in WALLS.values() if wall.is_window is is_window)
+def _letter(wall: Wall) -> str:
+    return f"{wall.axis} ({wall.axis[0]})"
 
 
-#: What columns of a front mean.
+def _walls() -> str:
+    windows = [_letter(wall) for wall in WALLS.values() if wall.is_window]
+    (memory,) = (_letter(wall) for wall in WALLS.values() if not wall.is_window)
+    return (
+        f"wall: the network fills its window in {', '.join(windows[:-1])} or {windows[-1]}, and a larger one might do "
+        f"better; or {memory} ended the growth of its window"
+    )
+
+
+#: What columns of a front mean, a line each.
 LEGEND = (
-    "on validation images; test_accuracy ± its standard error on test images · "
-    f"layers: living channels · wall: limited by the window ({_letters(is_window=True)}) "
-    f"or by memory ({_letters(is_window=False)})"
+    "measured on validation images; test_accuracy ± its standard error on test images · layers: living channels",
+    _walls(),
 )
 
 
@@ -43,7 +54,7 @@ def legend(own_units: Mapping[str, str] | None, codes: Sequence[str] = ()) -> tu
         codes: Versions of the user's code, a row each.
     """
     mixed = own_code.mixed(codes)
-    return (*((LEGEND,) if own_units is None else ()), *((f"{mixed[0].upper()}{mixed[1:]}.",) if mixed else ()))
+    return (*(LEGEND if own_units is None else ()), *((f"{mixed[0].upper()}{mixed[1:]}.",) if mixed else ()))
 
 
 def noun(own_units: Mapping[str, str] | None) -> str:
@@ -58,6 +69,7 @@ class Field:
     Attributes:
         goal: Direction, where the column is an objective.
         is_number: Whether cells stand to the right.
+        is_spare: Whether a terminal that is too narrow does without the column.
     """
 
     title: str
@@ -65,6 +77,7 @@ class Field:
     unit: str = ""
     goal: Goal | None = None
     is_number: bool = False
+    is_spare: bool = False
 
     @property
     def head(self) -> str:
@@ -117,6 +130,7 @@ def fields(
     objectives: Sequence[Objective] = (),
     own_units: Mapping[str, str] | None = None,
     added: Mapping[str, str] | None = None,
+    spare: Collection[str] = (),
 ) -> tuple[Field, ...]:
     """Return columns as people read them.
 
@@ -126,6 +140,7 @@ def fields(
         objectives: Whose directions are shown.
         own_units: Of a user's own function: units of what it measures.
         added: Of lattices: units of what the user's code adds to what is measured.
+        spare: Those of the names that a narrow terminal does without.
     """
     own = own_units or added or {}
     goals = {objective.name: objective.goal for objective in objectives}
@@ -140,58 +155,51 @@ def fields(
                 cells = tuple(_own_cell(name, row, is_measured=name in own) for row in rows)
             is_number = (own_units is None and name in MEASUREMENTS) or any(_is_number(row.get(name)) for row in rows)
             unit_of = own.get(name.removesuffix("_sd"), unit(name) if own_units is None else "")
-            found.append(Field(title(name), cells, unit_of, goals.get(name), is_number))
+            found.append(Field(title(name), cells, unit_of, goals.get(name), is_number, name in spare))
     return tuple(found)
 
 
-def front_names(
-    rows: Sequence[Mapping[str, Any]],
-    objectives: Sequence[Objective],
-    own_units: Mapping[str, str] | None = None,
-    added: Mapping[str, str] | None = None,
-    *,
-    with_axes: bool = False,
-) -> list[str]:
-    """Return which columns of a front people read.
-
-    Args:
-        rows: Rows of the front.
-        objectives: What it is over.
-        own_units: Of a user's own function: units of what it measures.
-        added: Of lattices: units of what the user's code adds to what is measured.
-        with_axes: Also what made each network: the axes of the sweep in which its rows differ.
-    """
+def front_fields(front: Front) -> tuple[Field, ...]:
+    """Return the columns of a front that people read: what each network reaches and needs, and what made it."""
+    rows = front.table.to_pylist()
+    own = front.own_units
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
     seeds += ["code"] if own_code.mixed(str(row.get("code") or "") for row in rows) else []
-    if own_units is not None:
-        made = [name for name in _made(rows, own_units) if len({row[name] for row in rows}) > 1 or len(rows) == 1]
-        return [*own_units, *made, *seeds, "key"]  # what made it is all there is to say of it
+    made = made_by(front)
+    if own is not None:
+        names = [*own, *made, *seeds, "key"]  # what made it is all there is to say of it
+        return fields(rows, names, front.objectives, own)
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
-    axes = _axes_in(rows) if with_axes else []
-    more = [*(o.name for o in objectives), *(added or ()), *tested]
-    return [*USUAL, *more, *axes, *seeds, "channels_per_layer", "wall", "key"]
+    more = [*(o.name for o in front.objectives), *front.added_units, *tested]
+    names = [*USUAL, *more, *made, *seeds, "channels_per_layer", "wall", "key"]
+    return fields(rows, names, front.objectives, added=front.added_units, spare=made)
+
+
+def made_by(front: Front) -> list[str]:
+    """Return the columns of what made the rows of a front: the axes in which its task's trials differ.
+
+    Of a front that does not say, those in which its rows differ; of a single row all pressures, or all arguments.
+    """
+    if front.varied is not None:
+        return list(front.varied)
+    rows, own = front.table.to_pylist(), front.own_units
+    if not rows:
+        return []
+    names = [name for name in rows[0] if _is_axis(name.removeprefix("setting."))] if own is None else _made(rows, own)
+    if len(rows) == 1:
+        return names if own is not None else [name for name in names if name.endswith("_pressure")]
+    return [name for name in names if len({row[name] for row in rows}) > 1]
 
 
 def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
     """Return the columns of what a user's own function was called with."""
     others = {*("key", "keys", "task", "replicates", "code"), *own_units, *(f"{name}_sd" for name in own_units)}
-    return [name for name in rows[0] if name not in others] if rows else []
-
-
-def _axes_in(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns of axes in which rows differ; of a single row all pressures."""
-    names = (
-        [name for name in rows[0] if name not in MEASUREMENTS and _is_axis(name.removeprefix("setting."))]
-        if rows
-        else []
-    )
-    if len(rows) == 1:
-        return [name for name in names if name.endswith("_pressure")]
-    return [name for name in names if len({row[name] for row in rows}) > 1]
+    return [name for name in rows[0] if name not in others]
 
 
 def _is_axis(name: str) -> bool:
-    return name in AXES or name.endswith("_pressure")  # a cost of the user's own has one too
+    # A cost of the user's own has a pressure too.
+    return name not in MEASUREMENTS and (name in AXES or name.endswith("_pressure"))
 
 
 def counted(count: int, noun: str) -> str:

@@ -89,10 +89,9 @@ def _first(files: list[Path] | None) -> Path | None:
 
 def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     """Print what can be drawn, by task."""
-    from sweeper.results.loaded_sweep import require_task
     from sweeper.results.plots import catalogue
 
-    require_task(sweep, task)
+    sweep.known_task(task)
     damaged: list[str] = []
     found = [
         {"task": one, "name": name, "title": title}

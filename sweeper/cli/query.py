@@ -155,6 +155,11 @@ def pareto(
     fronts = query.pareto(uri, name, task=task, where=where or (), objectives=chosen)
     if not fronts:
         raise _no_front(name)
+    if where and not any(front.table.num_rows for front in fronts):
+        from sweeper.results.questions import unmet
+
+        whole = [front for front in query.pareto(uri, name, task=task, objectives=chosen) if front.table.num_rows]
+        raise QueryError(unmet(whole, where)) if whole else _no_front(name)
     say_earlier(load(name, uri).earlier)
     target.give(
         Answered(

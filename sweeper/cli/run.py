@@ -188,7 +188,7 @@ def _drive(
     for front in summary.fronts:
         if front.table.num_rows:
             console.print()
-            console.print(tables.front_table(front, console.width, with_axes=True), crop=False)
+            console.print(tables.front_table(front, console.width), crop=False)
     if summary.fault:
         _tell_fault(summary)
         print_commands("mend the function, and go on with:", [f"{resume} --again failed --new-code"])

@@ -21,15 +21,21 @@ def listing(sheet: Sheet, width: int = 80, headline: Text | None = None) -> Grou
     """Return a sheet as a table. Nothing in it is cut, the key above all, which other commands take.
 
     Where the width is too small, layers and spreads go on in the next line; if need be, columns stand closer, and then
-    titles go on too; then reasons go below the table, by their keys. What is wider even then must be printed without
-    cropping.
+    titles go on too; then columns to spare are left out, the last one first, and reasons go below the table, by their
+    keys. What is wider even then must be printed without cropping.
 
     Args:
         sheet: What to show.
         width: Columns of the terminal.
         headline: Takes the place of the sheet's.
     """
-    (shown, gap), below = _laid_out(sheet.fields, width), []
+    fields, below = list(sheet.fields), []
+    while True:
+        shown, gap = _laid_out(fields, width)
+        spare = [field for field in fields if field.is_spare]
+        if _width(shown, gap) <= width or not spare:
+            break
+        fields.remove(spare[-1])
     if _width(shown, gap) > width and any(column.field.title == "key" for column in shown):
         below = _prose(sheet.fields)
         shown = [column for column in shown if not column.field.is_prose]

@@ -67,15 +67,15 @@ def status(
     if name is not None and damaged:
         raise damaged[0]
     if as_json:
-        told = [{"name": one.name, **vars(one.counts), "driver": one.driver} for one in found]
+        told = [{"name": one.name, **vars(one.counts), "state": one.state, "driver": one.driver} for one in found]
         if name is not None and (earlier := found[0].earlier):
             told[0]["measured"] = str(earlier)
         print_json(told[0] if name is not None else told)
     elif name is not None:
-        Console().print(status_tables.status_table(found[0].name, found[0].counts, found[0].driver))
+        Console().print(status_tables.status_table(found[0]))
         say_earlier(found[0].earlier)
     elif found:
-        Console().print(status_tables.sweeps_table([(one.name, one.counts, one.driver) for one in found]))
+        Console().print(status_tables.sweeps_table(found), crop=False)
     elif not damaged:
         print(f"no sweeps in {home}. Start one with `sweeper run quickstart`.")
     if damaged:

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from sweeper.ledger.counts import Counts
+from sweeper.ledger.standing import Standing
 from sweeper.trial import Outcome
 
 
@@ -22,24 +24,35 @@ def outcome_line(counts: Counts) -> str:
     return f"{counts.planned} {'trial' if counts.planned == 1 else 'trials'}: " + ", ".join(ended + going) + repeats
 
 
-def sweeps_table(rows: Sequence[tuple[str, Counts, str | None]]) -> Table:
-    """Return one row a sweep: where its trials stand, and who drives it."""
+def sweeps_table(standings: Sequence[Standing]) -> Table:
+    """Return one row a sweep: how it stands, and where its trials stand. No name is cut or broken."""
+    rows = [_counted(one.counts) for one in standings]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("sweep", overflow="fold")
-    for column in ("planned", "complete", "pruned", "running", "waiting", "failed"):
-        table.add_column(column, justify="right")
-    table.add_column("driven by")
-    for name, counts, driver in rows:
-        numbers = (counts.planned, counts.complete, counts.pruned, counts.running, counts.waiting, counts.failed)
-        table.add_row(Text(name), *map(str, numbers), driver or "nobody")  # a folder may be named like markup
+    table.add_column("sweep", no_wrap=True, min_width=max((len(one.name) for one in standings), default=0))
+    table.add_column("state", no_wrap=True)
+    shown = [title for title in _COUNTED if title in _ALWAYS or any(row[title] for row in rows)]
+    for title in shown:
+        table.add_column(title, justify="right", no_wrap=True)
+    for one, row in zip(standings, rows, strict=True):
+        table.add_row(Text(one.name), one.state, *(str(row[title]) for title in shown))  # a name may be like markup
     return table
 
 
-def status_table(name: str, counts: Counts, driver: str | None) -> Table:
-    """Return where one sweep's trials stand, every kind of failure included."""
+#: What is counted of each sweep, and what of it is shown where it is 0 for all of them.
+_COUNTED = ("planned", "complete", "pruned", "running", "waiting", "failed")
+_ALWAYS = frozenset(("planned", "complete"))
+
+
+def _counted(counts: Counts) -> dict[str, int]:
+    return {title: getattr(counts, title) for title in _COUNTED}
+
+
+def status_table(standing: Standing) -> Group:
+    """Return how one sweep stands, in a line, and where its trials stand, every kind of failure included."""
+    counts = standing.counts
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"sweep {name}", overflow="fold")
-    table.add_column("trials", justify="right")
+    table.add_column("trials")
+    table.add_column("", justify="right")
     for word in ("planned", "complete", "running", "waiting"):
         table.add_row(word, str(getattr(counts, word)))
     for kind, number in counts.outcomes.items():
@@ -47,9 +60,16 @@ def status_table(name: str, counts: Counts, driver: str | None) -> Table:
             table.add_row(kind.replace("_", " "), str(number))
     if counts.repeats:
         table.add_row("proposed again", str(counts.repeats))
-    table.caption = f"driven by {driver or 'nobody'}"
-    table.caption_justify = "left"
-    return table
+    return Group(_headline(standing), table)
+
+
+def _headline(standing: Standing) -> Text:
+    by = f", driven by {standing.driver}" if standing.driver else ""
+    way_on = {
+        "interrupted": f"; continue with `sweeper resume {standing.name}`",
+        "idle": f", no trial has begun; start it with `sweeper resume {standing.name}`",
+    }.get(standing.state, "")
+    return Text.assemble("sweep ", (standing.name, "bold"), f": {standing.state}{by}{way_on}")
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it loads torch, which commands that only look do without
 _MOST_NAMES, _LONGEST_NAME = 12, 24
 
 
-def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *, with_axes: bool = False) -> Group:
+def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
     """Return a front as a table: a row a network, from the worst to the best in the first objective.
 
     It is laid out as any sheet is, see `listing`.
@@ -32,15 +32,10 @@ def front_table(front: Front, width: int = 80, conditions: Sequence[str] = (), *
         front: The front, or the part of it that meets `conditions`.
         width: Columns of the terminal.
         conditions: What the shown part was chosen by.
-        with_axes: Whether to show what made each network, see `sheet.front_names`.
     """
-    rows = front.table.to_pylist()
-    own, added = front.own_units, front.added_units
-    names = sheet.front_names(rows, front.objectives, own, added, with_axes=with_axes)
-    fields = sheet.fields(rows, names, front.objectives, own, added)
     origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
-    notes = (origin, *sheet.legend(own, front.codes))
-    return listing(sheet.Sheet("", fields, notes), width, _headline(front, conditions))
+    notes = (origin, *sheet.legend(front.own_units, front.codes))
+    return listing(sheet.Sheet("", sheet.front_fields(front), notes), width, _headline(front, conditions))
 
 
 def _headline(front: Front, conditions: Sequence[str]) -> Text:

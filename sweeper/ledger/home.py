@@ -38,6 +38,7 @@ from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSwee
 from sweeper.job import Lease
 from sweeper.ledger import kept_places
 from sweeper.ledger.kept_places import ARTIFACTS, LEDGERS, TRACKING_FILE
+from sweeper.spelling import did_you_mean, names_near
 
 #: What is done with a ledger that cannot be read.
 WAY_OUT = (
@@ -98,10 +99,11 @@ class Home:
         folder = self.sweep(name)
         folder.require_ledger()
         if not folder.is_planned and not folder.has_shared_ledger:
-            sweeps = ", ".join(self.sweeps()) or "none"
+            sweeps = self.sweeps()
+            otherwise = "Name the right home with --home or SWEEPER_HOME, or start it with `sweeper run`."
             raise UnknownSweepError(
-                f"there is no sweep {name!r} in {self.root} (sweeps there: {sweeps}). "
-                "Name the right folder with --home, or start it with `sweeper run`."
+                f"there is no sweep {name!r} in the home {self.root} (sweeps there: {names_near(name, sweeps)}). "
+                + did_you_mean(name, sweeps, otherwise)
             )
         return folder
 

@@ -16,6 +16,9 @@ from sweeper.tracking.trackers import reader_of
 from sweeper.training import network_file
 from sweeper.trial import State, TrialRecord
 
+#: Said where no MLflow is named.
+_ELSEWHERE = "Where the sweep ran on another machine, name MLflow with --tracking-uri and the sweep with --sweep."
+
 #: So many characters of a key must be given at least: fewer may soon fit another trial too.
 SHORTEST_KEY = 6
 
@@ -63,6 +66,8 @@ def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri
         found = find_network(home, key, sweep)
         return NetworkContent(found.key, found.sweep, str(found.path), found.path.read_bytes())
     except (UnknownSweepError, NoNetworkError, HomeError) as missing:
+        if tracking_uri is None and isinstance(missing, UnknownSweepError):
+            raise type(missing)(f"{missing} {_ELSEWHERE}") from missing
         if tracking_uri is None:
             raise
         if sweep is None:
@@ -110,7 +115,7 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
         raise QueryError(f"a trial is named by at least {SHORTEST_KEY} characters of its key, but got {key!r}.")
     names = home.sweeps() if sweep is None else [home.known(sweep).name]
     searched = f"{home.root} (sweeps looked through: {', '.join(names) or 'none'})"
-    record = _chosen(_matches(home, key, names), key, searched)
+    record = _chosen(_matches(home, key, names), key, searched, home.sweeps())
     if record.state is not State.COMPLETE:
         raise NoNetworkError(_incomplete(record))
     trial = f"trial {record.key} of sweep {record.sweep!r}"
@@ -163,14 +168,18 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
     return found
 
 
-def _chosen(matches: Sequence[TrialRecord], key: str, searched: str) -> TrialRecord:
+def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Sequence[str]) -> TrialRecord:
     """Return the one trial that is meant; of a setting in several sweeps the one that is complete."""
     keys = sorted({record.key for record in matches})
     if not keys:
+        if key in sweeps:
+            raise UnknownSweepError(
+                f"{key!r} is a sweep, and what is wanted is the key of one of its trials. "
+                f"`sweeper pareto {key}` and `sweeper trials {key}` list keys."
+            )
         raise UnknownSweepError(
-            f"no trial has a key that begins with {key!r} in {searched}. "
-            "`sweeper pareto NAME` shows keys; name another folder with --home, or, where it ran on another machine, "
-            "MLflow and its sweep with --tracking-uri and --sweep."
+            f"no trial has a key that begins with {key!r} in the home {searched}. "
+            "`sweeper pareto NAME` shows keys; --home or SWEEPER_HOME names another home."
         )
     if len(keys) > 1:
         raise QueryError(_several(key, keys, searched))

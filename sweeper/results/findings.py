@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from sweeper.analysis.points import own_units_in
 from sweeper.errors import DamagedError, QueryError
 from sweeper.results.sweep_tables import SweepTables
+from sweeper.spelling import did_you_mean
 
 if TYPE_CHECKING:  # scipy is loaded by whoever asks for findings
     from sweeper.analysis.findings.verdicts import Finding, Part
@@ -195,9 +195,8 @@ def findings_of(
 def _known(claim: str, claims: Mapping[str, str]) -> str:
     if claim.upper() in claims:
         return claim.upper()
-    close = difflib.get_close_matches(claim.upper(), claims, 1)
-    meant = f" Did you mean {close[0]}?" if close else ""
-    raise QueryError(f"there is no claim {claim!r} (there are: {', '.join(claims)}).{meant}")
+    hint = did_you_mean(claim, claims, "Name one of these.")
+    raise QueryError(f"there is no claim {claim!r} (there are: {', '.join(claims)}). {hint}")
 
 
 def _read(file: Path) -> pa.Table:

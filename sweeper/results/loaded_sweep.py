@@ -106,19 +106,6 @@ def _files(human: Sequence[str | Path]) -> Sequence[str | Path]:
     return human
 
 
-def require_task(sweep: SweepTables, task: str | None) -> None:
-    """Refuse a task that has no finished trial.
-
-    Raises:
-        UnknownSweepError: With the tasks that there are.
-    """
-    if task is not None and task not in sweep.tasks:
-        raise UnknownSweepError(
-            f"sweep {sweep.name!r} has no finished trial of task {task!r} "
-            f"(it has: {', '.join(sweep.tasks) or 'none'}). Name one of these."
-        )
-
-
 def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
     """Return the task that a picture is drawn of; pictures of growth are about all of them.
 
@@ -126,7 +113,7 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
         QueryError: If the sweep has several tasks, and none is named.
         UnknownSweepError: If it has no finished trial, or none of the one that is named.
     """
-    require_task(sweep, task)
+    sweep.known_task(task)
     if task is not None:
         return task
     if not sweep.tasks:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from sweeper.errors import QueryError
 from sweeper.measurements import Objective
+from sweeper.spelling import did_you_mean
 
 
 def chosen_objectives(known: Sequence[Objective], names: Sequence[str], sweep: str) -> tuple[Objective, ...]:
@@ -23,9 +23,7 @@ def chosen_objectives(known: Sequence[Objective], names: Sequence[str], sweep: s
     by_name = {objective.name: objective for objective in known}
     for name in listed("objectives", names):
         if name not in by_name:
-            begun = [one for one in by_name if name and one.startswith(name)]  # `acc` is nearer to `macs` by letters
-            near = begun or difflib.get_close_matches(name, by_name, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else "Name some of these."
+            hint = did_you_mean(name, by_name, "Name some of these.")
             raise QueryError(
                 f"{name!r} is no objective of sweep {sweep!r} (its objectives: {', '.join(by_name)}). {hint}"
             )

@@ -81,19 +81,12 @@ def with_origin(table: pa.Table, front: Front) -> pa.Table:
 
 def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
     """Return a front as people read it, for a document."""
-    rows = front.table.to_pylist()
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
     noun = f"non-dominated {sheet.noun(front.own_units)}"
     return Sheet(
-        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(len(rows), noun)}{chosen}{met}",
-        sheet.fields(
-            rows,
-            sheet.front_names(rows, front.objectives, front.own_units, front.added_units),
-            front.objectives,
-            front.own_units,
-            front.added_units,
-        ),
+        f"Sweep {front.sweep}, task {front.task}: {sheet.counted(front.table.num_rows, noun)}{chosen}{met}",
+        sheet.front_fields(front),
         (
             *origin_notes(front),
             f"Hypervolume of the whole front: {front.hypervolume:.4g}",

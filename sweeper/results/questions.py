@@ -64,9 +64,17 @@ class Answer:
         names = [*self.shown, *(objective.name for objective in self.front.objectives)]
         seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
         ends = [name for name in ("on_front", "why", "key") if name in self.points.column_names]
+        made = sheet.made_by(self.front)
         return Sheet(
             f"Sweep {self.front.sweep}, task {self.front.task}: {self.says}",
-            sheet.fields(rows, [*names, *seeds, *ends], self.front.objectives, added=self.front.added_units)
+            sheet.fields(
+                rows,
+                [*names, *made, *seeds, *ends],
+                self.front.objectives,
+                self.front.own_units,
+                self.front.added_units,
+                spare=made,
+            )
             if rows
             else (),
             origin_notes(self.front),
@@ -180,6 +188,18 @@ def _nearest(able: pa.Table, one: Comparison, given: str) -> dict[str, Any] | No
     value = min(able[one.name].to_pylist(), key=lambda value: abs(value - one.number))
     keys = able.filter(pc.equal(able[one.name], value))["key"].to_pylist()
     return {"name": one.name, "given": given, "nearest": value, "keys": keys}
+
+
+def unmet(fronts: Sequence[Front], conditions: Sequence[str]) -> str:
+    """Return that no network of some fronts meets conditions, and how near they come."""
+    kind = sheet.noun(fronts[0].own_units)
+    condition = parsed(" and ".join(f"({one})" for one in conditions) if conditions[1:] else conditions[0])
+    near = _near_text(nearest(concatenated([front.table for front in fronts]), condition))
+    tasks = f"tasks {', '.join(front.task for front in fronts)}" if fronts[1:] else f"task {fronts[0].task}"
+    return (
+        f"sweep {fronts[0].sweep!r}, {tasks}: no non-dominated {kind} meets {' and '.join(conditions)}{near}. "
+        "Ask about all complete settings with --at CONDITION and --minimize or --maximize NAME."
+    )
 
 
 def _near_text(near: Sequence[Mapping[str, Any]]) -> str:

@@ -22,6 +22,7 @@ from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Objective
 from sweeper.results.objectives import chosen_objectives, listed
 from sweeper.rules import EarlierRules, earlier_rules, rules_in, said_of
+from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.reader import Reader
 from sweeper.tracking.recorder import probes_path
 from sweeper.trial import State, TrialRecord
@@ -115,11 +116,11 @@ class SweepTables:
             task: Label of one task; None for all.
             where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
-        return _chosen(self._stored.table, self._known(task), where)
+        return _chosen(self._stored.table, self.known_task(task), where)
 
     def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
-        return _chosen(points_table(self.records, self.objectives), self._known(task), where)
+        return _chosen(points_table(self.records, self.objectives), self.known_task(task), where)
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
         """Return the fronts, one a task, sorted by label.
@@ -134,7 +135,7 @@ class SweepTables:
             if stored := self._reader.fronts(task, objectives):
                 return stored
         except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
-            self._known(task)
+            self.known_task(task)
         return [
             compute_front(
                 self.records,
@@ -228,7 +229,7 @@ class SweepTables:
         Raises:
             QueryError: If no complete trial has been shown probes, or what is stored is damaged.
         """
-        self._known(task)
+        self.known_task(task)
         tables = []
         for record in self.records:
             if record.state is State.COMPLETE and task in (None, record.task):
@@ -259,20 +260,25 @@ class SweepTables:
         """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
         return self._reader.networks().read(key)
 
+    def known_task(self, task: str | None) -> str | None:
+        """Return the label of a task, or refuse one that has no finished trial.
+
+        Raises:
+            UnknownSweepError: With the tasks that there are.
+        """
+        if task is not None and task not in self.tasks:
+            raise UnknownSweepError(
+                f"sweep {self.name!r} has no finished trial of task {task!r} "
+                f"(it has: {names_near(task, self.tasks)}). " + did_you_mean(task, self.tasks, "Name one of these.")
+            )
+        return task
+
     def _records_of(self, task: str) -> list[TrialRecord]:
-        self._known(task)
+        self.known_task(task)
         return [record for record in self.records if record.task == task]
 
     def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
         return chosen_objectives(self.objectives, objectives, self.name)
-
-    def _known(self, task: str | None) -> str | None:
-        if task is not None and task not in self.tasks:
-            raise UnknownSweepError(
-                f"sweep {self.name!r} has no finished trial of task {task!r} "
-                f"(it has: {', '.join(self.tasks) or 'none'}). Name one of these."
-            )
-        return task
 
 
 def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import importlib.util
 import os
@@ -15,6 +14,7 @@ from pydantic import ValidationInfo
 
 from sweeper.credentials import login_of, secrets_of
 from sweeper.spec.problems import broken_rule, nearest
+from sweeper.spelling import meant
 
 #: Colours that have a name.
 COLOURS: Mapping[str, tuple[int, int, int]] = {"black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255)}
@@ -65,7 +65,7 @@ def images_at(text: str, info: ValidationInfo, rule: str) -> str:
             raise broken_rule(f"{rule}, at a place that exists (nothing matches {path})", "Correct the pattern.")
         return str(path)
     if not path.exists():
-        is_typo = difflib.get_close_matches(text, ["digits"])
+        is_typo = meant(text, ["digits"])
         if not text.lower().endswith(_ENDS) and "/" not in text and (is_typo or not is_elsewhere):
             raise broken_rule(f"{rule}: {_WAYS}", f"{nearest(text, ['digits'])} There is no {path}.")
         if not is_elsewhere:

@@ -24,6 +24,7 @@ from sweeper.spec.sense import sense_problems
 from sweeper.spec.setting import FUNCTION, OWN_MEASURES
 from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
 from sweeper.spec.yaml_source import from_mapping, read_yaml
+from sweeper.spelling import did_you_mean
 
 #: An import that takes longer hangs.
 _IMPORT_TIMEOUT_S = 120
@@ -164,7 +165,7 @@ def _locate(source: str | Path) -> tuple[Path, str]:
     if bare in spaces:
         return Path(str(_spaces() / f"{bare}.yaml")), f"search_spaces/{bare}.yaml"
     rule = "a spec must be a YAML file or the name of a shipped space"
-    known = f"Shipped spaces: {', '.join(spaces)}."
+    known = did_you_mean(bare, spaces, f"Shipped spaces: {', '.join(spaces)}.")
     if os.path.isdir(text):
         raise SpecError(f"{rule}, but got the folder {text!r}. Name a file in it. {known}")
     if os.path.exists(text):

@@ -6,7 +6,6 @@ pydantic error. It becomes a `Problem` here, and problems become the lines of on
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from sweeper.errors import SpecError
 from sweeper.spec import advice
+from sweeper.spelling import did_you_mean
 
 Loc = tuple[str | int, ...]
 
@@ -89,9 +89,7 @@ NOT_WRITTEN: dict[str, Any] = {"written": False}
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the way out of a misspelt word: the nearest known one, or all of them."""
     names = list(known)
-    word = word[:_LONGEST_VALUE]
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    return did_you_mean(word, names, f"Known: {', '.join(names)}.")
 
 
 def broken_rule(rule: str, fix: str) -> PydanticCustomError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.trials import StoredTrials, read_aims, trials_table
 from sweeper.errors import QueryError, UnknownSweepError
+from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.recorder import SweepFacts, checked_closing, probes_path, require_finished, shortened
 from sweeper.trial import State, TrialRecord
@@ -118,7 +119,8 @@ class MemoryReader:
         tasks = {front.task for front in kept}
         if task is not None and task not in tasks:
             raise UnknownSweepError(
-                f"sweep {self._sweep!r} has no front of task {task!r} (it has: {', '.join(sorted(tasks)) or 'none'})."
+                f"sweep {self._sweep!r} has no front of task {task!r} (it has: {names_near(task, tasks)}). "
+                + did_you_mean(task, tasks, "Name one of these, or wait until a trial of that task is complete.")
             )
         wanted = sorted(objectives)
         return [

@@ -285,7 +285,7 @@ def test_where_keeps_the_rows_that_meet_all_conditions(conditions, depths):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("acuracy > 1", "no column 'acuracy'.*nearest: accuracy"),
+        ("acuracy > 1", "no column 'acuracy'.*mean 'accuracy'"),
         ("zzz > 1", "no column 'zzz'.*Known: accuracy, depth, task"),
         ("accuracy", "cannot read the condition 'accuracy'.*accuracy >= 0.95"),
         ("accuracy >", "cannot read the condition 'accuracy >'"),

@@ -336,7 +336,7 @@ def test_sweeps_without_a_common_task_are_not_compared(refused):
         (["--dominating", a_key(1), "--task", "digits-3"], "is of task 'digits-10', but got --task digits-3"),
         (["--at", "accuracy >= 0.9 or", "--minimize", "time"], "cannot read the condition 'accuracy >= 0.9 or'"),
         (["--at", "acc >= 0.9", "--minimize", "time"], "no column 'acc', named in the condition"),
-        (["--at", "time > 0", "--minimize", "tme"], "no column 'tme', named by --minimize. The nearest: time"),
+        (["--at", "time > 0", "--minimize", "tme"], "no column 'tme', named by --minimize. Did you mean 'time'"),
         (["--seeds", "--task", "digits-4"], "no finished trial of task 'digits-4' (it has: digits-10, digits-3)"),
         (["--seeds", "--format", "xls"], "table, json, csv, parquet or latex, but got --format xls"),
         (["--seeds", "--format", "latex", "--json"], "--json and --format latex ask for two formats"),

@@ -390,6 +390,7 @@ def test_status_counts_all_trials_of_one_sweep_and_of_all(sweeper):
         "outcomes": outcomes | {"complete": 8},
         "repeats": 0,
         "driver": None,
+        "state": "finished",
     }
     both = json.loads(sweeper("status", "--json").out)
     assert [(found["name"], found["complete"], found["outcomes"]["failed"]) for found in both] == [
@@ -397,7 +398,7 @@ def test_status_counts_all_trials_of_one_sweep_and_of_all(sweeper):
         ("second", 0, 8),
     ]
     table = sweeper("status").out
-    assert re.search(r"first +8 +8 +0 +0 +0 +0 +nobody *\n *second +8 +0 +0 +0 +0 +8 +nobody", table)
+    assert re.search(r"first +finished +8 +8 +0 *\n *second +finished +8 +0 +8 *\n", table)
     assert re.search(r"failed +8 *\n", sweeper("status", "second").out)
 
 
@@ -405,7 +406,7 @@ def test_status_of_all_sweeps_tolerates_folders_with_odd_names(sweeper):
     run_here("first")
     shutil.copytree("sweeps/first", "sweeps/first (copy) [red]")
     said = sweeper("status")
-    assert re.search(r"first +8 +8 ", said.out)
+    assert re.search(r"first +finished +8 +8 ", said.out)
     assert said.code == 2  # a copy is not taken for a sweep without trials
     assert re.search(
         r"the ledger .* of sweep 'first \(copy\) \[red\]' is damaged: it is that of sweep 'first'", said.err
@@ -431,7 +432,7 @@ def test_sweep_of_a_killed_driver_counts_what_it_left_running_as_waiting_and_can
     assert f"sweep 'smoke' is being driven by process {pid} on " in message
     dead = json.loads(sweeper("status", "smoke", "--json").out)
     assert (dead["running"], dead["waiting"], dead["driver"]) == (0, 8, None)
-    assert re.search(r"smoke +8 +0 +0 +0 +8 +0 +nobody", sweeper("status").out)
+    assert re.search(r"smoke +interrupted +8 +0 +8 *\n", sweeper("status").out)
     assert run_here().is_finished
     assert json.loads(sweeper("status", "smoke", "--json").out)["complete"] == 8
 

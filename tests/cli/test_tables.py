@@ -18,6 +18,7 @@ from sweeper.cli.status_tables import duration, outcome_line, status_table, swee
 from sweeper.cli.tables import estimate_table, front_table
 from sweeper.driver.estimate import Estimate
 from sweeper.ledger.counts import Counts
+from sweeper.ledger.standing import Standing
 from sweeper.measurements import DECIDING, MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.model import Graph
 from sweeper.network import StepHistogram
@@ -143,7 +144,7 @@ def test_front_shows_test_accuracy_with_its_standard_error_beside_what_was_decid
     text = shown(front_table(a_front(("accuracy", "time"), tested=tested), 100), 100)
     assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +test_accuracy +layers", text)
     assert text.count("0.950 ±0.010") == NETWORKS
-    assert "on validation images; test_accuracy ± its standard error on test images" in text
+    assert "measured on validation images; test_accuracy ± its standard error on test images" in text
 
 
 def test_front_of_one_replicate_has_no_spread_and_of_several_says_how_many():
@@ -253,22 +254,38 @@ def test_outcome_line_adds_up(numbers):
 
 def test_status_shows_every_kind_of_failure_and_the_driver():
     counts = counts_of(9, complete=3, running=2, failed=4)
-    text = shown(status_table("mine", counts, "process 12 on host since now"))
+    text = shown(status_table(Standing("mine", counts, "process 12 on host since now", None)))
     rows = dict(re.findall(r"^ *(\w[\w ]*?) {2,}(\d+)$", text, re.MULTILINE))
     expected = {"planned": "9", "complete": "3", "running": "2", "waiting": "0", "failed": "4"}
     others = dict.fromkeys(("pruned", "not finite", "missing objective", "out of memory", "timed out", "lost"), "0")
     assert rows == expected | others
-    assert "driven by process 12 on host since now" in " ".join(text.split())
-    assert "driven by nobody" in shown(status_table("mine", counts, None))
+    assert " ".join(text.split()).startswith("sweep mine: running, driven by process 12 on host since now trials")
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_begun", "says"),
+    [
+        (counts_of(9, complete=5, failed=4), True, "sweep mine: finished"),
+        (counts_of(9, complete=5), True, "sweep mine: interrupted; continue with `sweeper resume mine`"),
+        (counts_of(9), True, "sweep mine: interrupted; continue with `sweeper resume mine`"),
+        (counts_of(9), False, "sweep mine: idle, no trial has begun; start it with `sweeper resume mine`"),
+    ],
+)
+def test_first_line_of_status_says_how_a_sweep_stands(counts, is_begun, says):
+    assert shown(status_table(Standing("mine", counts, None, None, is_begun))).splitlines()[0] == says
 
 
 def test_sweeps_are_shown_a_row_each_with_long_names_whole():
     name = "n" * 100
     text = shown(
-        sweeps_table([("mine", counts_of(9, complete=3, running=2), None), (name, counts_of(1), "process 12")])
+        sweeps_table([
+            Standing("mine", counts_of(9, complete=3), None, None),
+            Standing(name, counts_of(1, running=1), "process 12", None),
+        ]),
+        crop=False,
     )
-    assert re.search(r"mine +9 +3 +0 +2 +4 +0 +nobody", text)
-    assert "".join(re.findall("n{4,}", text)) == name, "it is what other commands take"
+    assert re.search(r"mine +interrupted +9 +3 +0 +6 *\n", text)
+    assert re.search(rf"^ ?{name} +running +1 +0 +1 +0 *$", text, re.MULTILINE), "it is what other commands take"
 
 
 def test_estimate_says_its_numbers_with_units_and_that_it_is_one():

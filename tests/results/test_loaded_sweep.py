@@ -97,7 +97,7 @@ def test_front_over_chosen_objectives_is_read_where_it_is_stored_and_else_comput
 def test_front_reduced_by_conditions(sweep):
     assert min(sweep.front(where=["accuracy >= 0.6"])["accuracy"].to_pylist()) >= 0.6
     assert sweep.front(where=["accuracy > 2", "time < 3"]).num_rows == 0
-    with pytest.raises(QueryError, match=r"'acuracy'.*nearest: accuracy"):
+    with pytest.raises(QueryError, match=r"'acuracy'.*mean 'accuracy'"):
         sweep.front(where=["acuracy > 0"])
 
 

@@ -59,7 +59,7 @@ def test_pareto_of_unknown_things_is_refused_by_name(uri):
         pareto(uri, "smal")
     with pytest.raises(UnknownSweepError, match=r"'digits-1'.*digits-10"):
         pareto(uri, "small", task="digits-1")
-    with pytest.raises(QueryError, match=r"'acuracy'.*nearest: accuracy"):
+    with pytest.raises(QueryError, match=r"'acuracy'.*mean 'accuracy'"):
         pareto(uri, "small", where=["acuracy > 0"])
 
 

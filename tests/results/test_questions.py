@@ -144,8 +144,8 @@ def test_best_takes_an_axis_and_further_conditions():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (Best("accuracy > 0", "tme", Goal.MINIMIZE), "no column 'tme', named by --minimize. The nearest: time"),
-        (Best("acuracy > 0", "time", Goal.MINIMIZE), "no column 'acuracy'.*The nearest: accuracy"),
+        (Best("accuracy > 0", "tme", Goal.MINIMIZE), "no column 'tme', named by --minimize. Did you mean 'time'"),
+        (Best("acuracy > 0", "time", Goal.MINIMIZE), "no column 'acuracy'.*Did you mean 'accuracy'"),
         (Best("accuracy", "time", Goal.MINIMIZE), "cannot read the condition 'accuracy'"),
         (Best("accuracy > 0", "key", Goal.MAXIMIZE), "--maximize key asks for the best of words"),
         (Best("accuracy > 0", "limited_time", Goal.MAXIMIZE), "--maximize limited_time asks for the best of words"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from sweeper.results.plots.networks import networks, steps
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
+from sweeper.spelling import did_you_mean
 
 
 def pictures_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> list[Picture]:
@@ -74,9 +74,8 @@ def picture_of(sweep: SweepTables, task: str, name: str, human: Sequence[str | P
         **{one: partial(finding_picture, sweep, one, task, human) for one in FINDINGS},
     }
     if name not in drawn:
-        close = difflib.get_close_matches(name, drawn, 1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        raise QueryError(f"there is no picture {name!r} (there are: {', '.join(drawn)}).{meant}")
+        hint = did_you_mean(name, drawn, "Name one of these.")
+        raise QueryError(f"there is no picture {name!r} (there are: {', '.join(drawn)}). {hint}")
     try:
         return drawn[name]()
     except NotDrawnError as error:

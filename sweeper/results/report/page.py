@@ -234,7 +234,7 @@ arrow keys from point to point, Enter to keep, Escape to close.</p>
 <h3>The front, {sheet.counted(front.table.num_rows, sheet.noun(front.own_units))}</h3>
 <div class="scroll">{_front_table(front)}</div>
 {fewer}
-<p class="soft">{escape(" ".join(sheet.legend(front.own_units, front.codes)))}</p>
+<p class="soft">{escape(". ".join(sheet.legend(front.own_units, front.codes)))}</p>
 </section>"""
 
 
@@ -244,8 +244,7 @@ def _figure(task: str, one: style.Picture) -> str:
 
 def _front_table(front: Front) -> str:
     rows = front.table.to_pylist()
-    own, added = front.own_units, front.added_units
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own, added), front.objectives, own, added)
+    fields = sheet.front_fields(front)
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
     heads = "".join(f'<th scope="col">{escape(f.head)}{unit}</th>' for f, unit in zip(fields, units, strict=True))
     lines = []

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import socket
 import sqlite3
 import sys
@@ -43,6 +44,9 @@ KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
 _Found = TypeVar("_Found")
 
 _ALL = 3  # MLflow's ViewType.ALL, which it is not imported for
+
+#: A server's address without its scheme, as browsers take it.
+_BARE_SERVER = re.compile(r"[\w.-]+:\d+(/|$)")
 
 #: Tables of MLflow that sweeps are read from.
 _TABLES = frozenset((
@@ -158,6 +162,9 @@ def disconnect(client: MlflowClient | Stored, uri: str) -> None:
 
 
 def _checked_scheme(tracking_uri: str) -> str:
+    if _BARE_SERVER.match(tracking_uri):
+        address = redacted(f"http://{tracking_uri}")
+        raise TrackingError(f"the tracking URI {tracking_uri!r} lacks http://. Name the server as {address}.")
     scheme = urlsplit(tracking_uri).scheme
     if scheme in ("", "file"):
         raise TrackingError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from sweeper import own_code
@@ -80,14 +81,13 @@ def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[
 def _table(front: Front, most_rows: int) -> str:
     """Return the last rows of a front, the best in the first objective, as a table."""
     left = max(0, front.table.num_rows - most_rows)
-    rows = front.table.slice(left).to_pylist()
-    own, added = front.own_units, front.added_units
-    fields = sheet.fields(rows, sheet.front_names(rows, front.objectives, own, added), front.objectives, own, added)
+    shown = replace(front, table=front.table.slice(left))
+    fields = sheet.front_fields(shown)
     heads = [f"{f.head}{f' ({f.unit})' if f.unit else ''}" for f in fields]
     lines = [
         "| " + " | ".join(f"{_plain(head)}{_GAP}" for head in heads) + " |",
         "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",
-        *("| " + " | ".join(_plain(f.cells[index]) for f in fields) + " |" for index in range(len(rows))),
+        *("| " + " | ".join(_plain(f.cells[index]) for f in fields) + " |" for index in range(shown.table.num_rows)),
     ]
     more = [f"\nand {left} more below these: `sweeper pareto {front.sweep} --task {front.task}`"] if left else []
     return "\n".join([*lines, *more])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.credentials import login_of, redacted
 from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Goal
+from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
     FRONT,
@@ -89,8 +89,8 @@ class MlflowReader:
             tasks = sorted(key for key in marks if "/" not in key)
             if task is not None and task not in tasks:
                 raise UnknownSweepError(
-                    f"sweep '{self._sweep}' has no front of task '{task}' (it has: {_nearest(task, tasks)}). "
-                    "Name one of these, or wait until a trial of that task is complete."
+                    f"sweep '{self._sweep}' has no front of task '{task}' (it has: {names_near(task, tasks)}). "
+                    + did_you_mean(task, tasks, "Name one of these, or wait until a trial of that task is complete.")
                 )
             keys = [_stored_as(marks, one, objectives) for one in (tasks if task is None else [task])]
             if run is None or not all(key in marks for key in keys):
@@ -311,14 +311,7 @@ def _known_experiment(client: MlflowClient | Stored, uri: str, sweep: str) -> Ex
     if found is None:
         known = [experiment.tags[SWEEP] for experiment in sweep_experiments(client)]
         raise UnknownSweepError(
-            f"there is no sweep '{sweep}' in {redacted(uri)} (known: {_nearest(sweep, known)}). "
-            "Name one of these, or another tracking URI."
+            f"there is no sweep '{sweep}' in {redacted(uri)} (known: {names_near(sweep, known)}). "
+            + did_you_mean(sweep, known, "Name one of these, or another tracking URI.")
         )
     return found
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4)
-    shown = [*near, *(other for other in names if other not in near)][:10]
-    return ", ".join(shown) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"
