@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.core import TyperGroup
 
 from docs.generating.markdown import table
+from sweeper.cli.groups import examples_of
 from sweeper.cli.run import app
 from sweeper.exit_codes import MEANINGS, STOPPED
 
@@ -56,12 +57,10 @@ def _section(name: str, command: Any) -> str:
         f"```text\nsweeper {name} {' '.join(command.collect_usage_pieces(context))}\n```",
         *_paragraphs(command.help or ""),
     ]
-    for kind, word in ((TyperArgument, "argument"), (TyperOption, "option")):
-        records = [one.get_help_record(context) for one in command.params if isinstance(one, kind)]
-        rows = [[f"`{record[0]}`", record[1]] for record in records if record is not None]  # None: hidden
-        parts += [table([word, "meaning"], rows)] if rows else []
-    if command.epilog:
-        parts.append(f"Example: `{command.epilog.removeprefix('Example: ')}`")
+    for title, records in command.records(context).items():
+        rows = [[f"`{name}`", meaning] for name, meaning in records if name != "--help"]
+        parts += [table([title.lower().removesuffix("s"), "meaning"], rows)] if rows else []
+    parts.append("\n".join(["```sh", *examples_of(command.epilog), "```"]))
     return "\n\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import (
     AddressOption,
     HomeOption,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
-    app.command(epilog="Example: sweeper audit quickstart")(audit)
-    app.command(epilog="Example: sweeper doctor quickstart --address 127.0.0.1:6379")(doctor)
+    command(app, "sweeper audit quickstart")(audit)
+    command(app, "sweeper doctor", "sweeper doctor quickstart --address 127.0.0.1:6379")(doctor)
 
 
 def audit(
@@ -91,7 +92,8 @@ def _code(promises: Sequence[Guarantee]) -> ExitCode:
 
 def doctor(
     space: Annotated[
-        str | None, typer.Argument(help="A search space, to compare what it needs with what this machine has.")
+        str | None,
+        typer.Argument(metavar="SPACE", help="A search space, to compare what it needs with what this machine has."),
     ] = None,
     home: HomeOption = Path("sweeps"),
     workers: WorkersOption = None,

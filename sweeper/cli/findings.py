@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_beside, say_earlier
 
@@ -23,7 +24,7 @@ _STYLES = {"shown": "bold green", "refuted": "bold red", "not shown": "bold yell
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file, with its example."""
-    app.command(epilog="Example: sweeper findings tradeoff --claim F1 --claim F5")(findings)
+    command(app, "sweeper findings tradeoff --claim F1 --claim F5")(findings)
 
 
 def findings(

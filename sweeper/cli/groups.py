@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from sweeper import exit_codes
 
@@ -18,6 +20,46 @@ GROUPS = {
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),
 }
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def command(app: typer.Typer, *examples: str) -> Callable[[_Function], _Function]:
+    """Return what makes a command of a function, with examples of how it is called at the end of its help."""
+    title = "Example" if len(examples) == 1 else "Examples"
+    # Click leaves a paragraph that begins so as it is.
+    return app.command(cls=Command, epilog="\n".join(["\b", f"{title}:", *(f"  {example}" for example in examples)]))
+
+
+def examples_of(epilog: str | None) -> list[str]:
+    """Return the examples that a command was given, see `command`."""
+    return [line.strip() for line in (epilog or "").splitlines()[2:]]
+
+
+class Command(TyperCommand):
+    """Names in its help what is to be written, without the types of Python and without braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what follows the command's name in its usage."""
+        return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section of arguments and one of options."""
+        for title, rows in self.records(ctx).items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def records(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Return names and meanings of arguments, and of options."""
+        found: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for one in self.get_params(ctx):
+            if record := one.get_help_record(ctx):  # None: hidden
+                is_argument = isinstance(one, TyperArgument)
+                name = re.sub(r" <[^>]+>$", "", record[0]) if is_argument else record[0]
+                found["Arguments" if is_argument else "Options"].append((name, record[1]))
+        return found
 
 
 class Groups(TyperGroup):

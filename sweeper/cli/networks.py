@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import (
     HomeOption,
     LedgerOption,
@@ -28,9 +29,9 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
-    app.command(epilog="Example: sweeper show 4f04f71b19e55eef -o network.svg")(show)
-    app.command(epilog="Example: sweeper steps 4f04f71b19e55eef stimuli.parquet -o answers.parquet")(steps)
-    app.command(epilog="Example: sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
+    command(app, "sweeper show 4f04f71b19e55eef -o network.svg", "sweeper show 4f04f71b --lesion lateral")(show)
+    command(app, "sweeper steps 4f04f71b19e55eef stimuli.parquet -o answers.parquet")(steps)
+    command(app, "sweeper export 4f04f71b19e55eef -o network.safetensors")(export)
 
 
 NetworkArgument = Annotated[
@@ -40,14 +41,18 @@ NetworkArgument = Annotated[
         help="Key of a complete trial, or at least six characters of its beginning; or a .safetensors file.",
     ),
 ]
-SweepOption = Annotated[str | None, typer.Option("--sweep", help="Name of the trial's sweep; default: look in all.")]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", metavar="NAME", help="Name of the trial's sweep; default: look in all.")
+]
 
 
 def show(
     network: NetworkArgument,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Draw it into this .svg or .png file. Default: say it in words."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Draw it into this .svg or .png file. Default: say it in words."
+        ),
     ] = None,
     lesion: Annotated[
         list[str] | None,
@@ -61,7 +66,9 @@ def show(
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", help="With --lesion: a Parquet file of labelled images to measure on, in place of its task's."
+            "--images",
+            metavar="FILE",
+            help="With --lesion: a Parquet file of labelled images to measure on, in place of its task's.",
         ),
     ] = None,
     home: HomeOption = Path("sweeps"),
@@ -116,7 +123,9 @@ def steps(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write to this .parquet or .csv file. Default: print a summary."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write to this .parquet or .csv file. Default: print a summary."
+        ),
     ] = None,
     all_steps: Annotated[
         bool,
@@ -167,8 +176,10 @@ def steps(
 
 
 def export(
-    key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Key of a complete trial, or at least six characters of its beginning.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The .safetensors file to write.")],
     home: HomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,

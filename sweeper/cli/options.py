@@ -39,15 +39,19 @@ def _sweeps(incomplete: str) -> list[str]:
 
 
 Space = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a shipped search space.", autocompletion=_spaces)
+    str,
+    typer.Argument(metavar="SPACE", help="A YAML file, or the name of a shipped search space.", autocompletion=_spaces),
 ]
-Name = Annotated[str, typer.Argument(help="Name of the sweep.", autocompletion=_sweeps)]
-HomeOption = Annotated[Path, typer.Option("--home", envvar=environment.HOME, help="Folder that holds sweeps.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", autocompletion=_sweeps)]
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar=environment.HOME, metavar="DIR", help="Folder that holds sweeps.")
+]
 TrackingOption = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
         envvar=environment.TRACKING_URI,
+        metavar="URI",
         help="Where MLflow is. Default: where the sweep was last mirrored, or mlflow.db in the home.",
     ),
 ]
@@ -56,6 +60,7 @@ NetworkTrackingOption = Annotated[
     typer.Option(
         "--tracking-uri",
         envvar=environment.TRACKING_URI,
+        metavar="URI",
         help="Where MLflow is, to read a network of a front from that is not in this home; takes --sweep. "
         "Default: look in the home alone.",
     ),
@@ -105,6 +110,7 @@ AddressOption = Annotated[
     typer.Option(
         "--address",
         envvar=environment.ADDRESS,
+        metavar="HOST:PORT",
         help="A running Ray cluster, HOST:PORT or 'auto'. Default: start one here.",
     ),
 ]

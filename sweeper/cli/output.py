@@ -25,10 +25,12 @@ _KINDS = ("table", "json", "csv", "parquet", "latex")
 FormatOption = Annotated[
     str,
     typer.Option(
-        "--format", help="table, json, csv, parquet or latex. JSON, CSV and Parquet hold every column and digit."
+        "--format",
+        metavar="FORMAT",
+        help="table, json, csv, parquet or latex. JSON, CSV and Parquet hold every column and digit.",
     ),
 ]
-OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file.")]
+OutputOption = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file.")]
 
 
 def say_earlier(earlier: EarlierRules | None) -> None:

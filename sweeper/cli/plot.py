@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, print_json, tracking_of, write_aside
 from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file, with its example."""
-    app.command(epilog="Example: sweeper plot quickstart front-breadth --task digits-10 -o front.svg")(plot)
+    command(app, "sweeper plot quickstart front-breadth --task digits-10 -o front.svg")(plot)
 
 
 def plot(

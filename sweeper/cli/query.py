@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
 from sweeper.errors import QueryError, UnknownSweepError
@@ -17,11 +18,12 @@ if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must n
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.results.questions import Answer
 
-TaskOption = Annotated[str | None, typer.Option("--task", help="Label of one task; default: all.")]
+TaskOption = Annotated[str | None, typer.Option("--task", metavar="TASK", help="Label of one task; default: all.")]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
+        metavar="CONDITION",
         help='A condition such as "accuracy >= 0.9 and (time < 3 or breadth < 2)", on any axis or measurement; '
         "may be repeated, then all must hold.",
     ),
@@ -30,10 +32,13 @@ WhereOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
-    app.command(epilog='Example: sweeper pareto quickstart --at "accuracy >= 0.95" --minimize breadth')(pareto)
-    app.command(epilog='Example: sweeper trials quickstart --where "outcome != complete" --format csv -o trials.csv')(
-        trials
-    )
+    command(
+        app,
+        "sweeper pareto quickstart --task digits-10",
+        'sweeper pareto quickstart --at "accuracy >= 0.95" --minimize breadth',
+        "sweeper pareto quickstart --format latex -o front.tex",
+    )(pareto)
+    command(app, 'sweeper trials quickstart --where "outcome != complete" --format csv -o trials.csv')(trials)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ def pareto(
     dominating: Annotated[
         str | None,
         typer.Option(
+            "--dominators-of",
             "--dominating",
             metavar="KEY",
             help="List the settings that dominate this network: why it is not on the front.",

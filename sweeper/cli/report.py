@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of, write_aside
 from sweeper.errors import QueryError, SweepError, TrackingError
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file, with its example."""
-    app.command(epilog="Example: sweeper report quickstart -o quickstart.html")(report)
+    command(app, "sweeper report quickstart -o quickstart.html")(report)
 
 
 def report(

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen
-from sweeper.cli.groups import Groups, options_of_the_program
+from sweeper.cli.groups import Groups, command, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
     AgainOption,
@@ -58,7 +58,7 @@ app = typer.Typer(
 app.callback()(options_of_the_program)
 
 
-@app.command(epilog="Example: sweeper plan quickstart --workers 2")
+@command(app, "sweeper plan quickstart --workers 2")
 def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
     """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
     from sweeper.spec import load_spec
@@ -83,10 +83,12 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
         print("Time, memory and disk are estimates from a short probe training on this machine.")
 
 
-@app.command(epilog="Example: sweeper run search_spaces/quickstart.yaml --name first --workers 2")
+@command(app, "sweeper run quickstart", "sweeper run search_spaces/quickstart.yaml --name first --workers 2")
 def run(
     space: Space,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep; default: the spec's own.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the sweep; default: the spec's own.")
+    ] = None,
     home: HomeOption = Path("sweeps"),
     workers: WorkersOption = None,
     tracking_uri: TrackingOption = None,
@@ -101,7 +103,11 @@ def run(
     ] = False,
     relative_to: Annotated[
         Path | None,
-        typer.Option("--relative-to", help="Folder that paths in the spec are meant from. Default: the spec's own."),
+        typer.Option(
+            "--relative-to",
+            metavar="DIR",
+            help="Folder that paths in the spec are meant from. Default: the spec's own.",
+        ),
     ] = None,
     again: AgainOption = "",
     new_code: NewCodeOption = False,
@@ -117,7 +123,7 @@ def run(
     _drive(sweep, home, loaded, workers, address, takes_on=take_on, again=words, takes_new_code=new_code)
 
 
-@app.command(epilog="Example: sweeper resume quickstart")
+@command(app, "sweeper resume quickstart", "sweeper resume quickstart --again lost,failed")
 def resume(
     name: Name,
     home: HomeOption = Path("sweeps"),
@@ -140,7 +146,7 @@ def resume(
     _drive(sweep, home, None, workers, address, again=words, takes_new_code=new_code)
 
 
-@app.command(epilog="Example: sweeper mirror quickstart")
+@command(app, "sweeper mirror quickstart")
 def mirror(
     name: Name,
     home: HomeOption = Path("sweeps"),

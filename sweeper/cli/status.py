@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import (
     HomeOption,
     JobsAddressOption,
@@ -26,12 +27,14 @@ from sweeper.errors import HomeError
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
-    app.command(epilog="Example: sweeper status quickstart --json")(status)
-    app.command(epilog="Example: sweeper watch quickstart --interval 5")(watch)
+    command(app, "sweeper status", "sweeper status quickstart --json")(status)
+    command(app, "sweeper watch quickstart --interval 5")(watch)
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the sweep; without it, all sweeps.")
+    ] = None,
     home: HomeOption = Path("sweeps"),
     ledger: LedgerOption = None,
     address: JobsAddressOption = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweeper.cli.groups import command
 from sweeper.cli.options import (
     AgainOption,
     HomeOption,
@@ -39,15 +40,17 @@ _STOP_PATIENCE_S = 120
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
-    app.command(epilog="Example: sweeper submit quickstart --address http://head:8265 --follow")(submit)
-    app.command(epilog="Example: sweeper stop quickstart")(stop)
-    app.command(epilog="Example: sweeper logs quickstart --address http://head:8265 --follow")(logs)
+    command(app, "sweeper submit quickstart --address http://head:8265 --follow")(submit)
+    command(app, "sweeper stop quickstart")(stop)
+    command(app, "sweeper logs quickstart --address http://head:8265 --follow")(logs)
 
 
 def submit(
     space: Space,
     address: JobsAddressOption = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the sweep; default: the spec's own.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the sweep; default: the spec's own.")
+    ] = None,
     tracking_uri: TrackingOption = None,
     home: Annotated[
         str | None,

@@ -95,7 +95,7 @@ class Studies:
             return ()
 
     def make(self, task: str, objectives: Sequence[Objective]) -> None:
-        """Make the study of a task, unless it is there."""
+        """Make the study of a task, unless it is there; Optuna's own tools read the names of its objectives."""
         if task not in self._studies:
             self._studies[task] = optuna.create_study(
                 storage=self._storage,
@@ -103,6 +103,8 @@ class Studies:
                 directions=[StudyDirection[objective.goal.name] for objective in objectives],
                 load_if_exists=True,
             )
+        if (study := self._studies[task]).metric_names is None:  # also where a driver was killed before it named them
+            study.set_metric_names([objective.name for objective in objectives])
 
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""

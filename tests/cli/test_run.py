@@ -222,7 +222,7 @@ def test_help_lists_every_command_once_in_its_group_and_cuts_no_sentence(sweeper
 def test_help_of_every_command_says_what_it_does_and_gives_an_example(sweeper, command):
     said = sweeper(command, "--help")
     assert said.code == 0
-    assert re.search(rf"\n\n  [A-Z](.+\n)+\n(.|\n)*\n  Example: sweeper {command} ", said.out)
+    assert re.search(rf"\n\n  [A-Z](.+\n)+\n(.|\n)*\n  Examples?:\n    sweeper {command} ", said.out)
 
 
 @pytest.mark.parametrize("command", READING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sqlite3
 from dataclasses import replace
 
@@ -59,6 +60,23 @@ def test_plan_holds_every_setting_of_the_spec_exactly_once(ledger, loaded):
     assert {record.state for record in ledger.records()} == {State.WAITING}
     counts = ledger.counts()
     assert (counts.planned, counts.waiting, counts.failed) == (12, 12, 0)
+
+
+def test_optunas_own_tools_know_the_objectives_by_their_names(ledger, url, loaded):
+    names = [objective.name for objective in loaded.spec.objectives]
+    studies = optuna.get_all_study_summaries(storage=url)
+    assert sorted(study.study_name for study in studies) == [f"tiny/digits-{n}-train50-test50" for n in (2, 3)]
+    for study in studies:
+        assert optuna.load_study(study_name=study.study_name, storage=url).metric_names == names
+
+
+def test_objectives_that_a_killed_driver_had_not_named_are_named_by_the_next(url, loaded, monkeypatch):
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(optuna.Study, "set_metric_names", lambda *_: signal.raise_signal(signal.SIGINT))
+        Ledger(url, "tiny").plan(loaded, 4, FACTS)
+    Ledger(url, "tiny").plan(loaded, 4, FACTS)
+    study = optuna.load_study(study_name="tiny/digits-3-train50-test50", storage=url)
+    assert study.metric_names == ["accuracy", "time"]
 
 
 def test_planning_again_changes_nothing_even_with_another_population_size(ledger, url, loaded):
