@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,7 +105,11 @@ class Studies:
                 load_if_exists=True,
             )
         if (study := self._studies[task]).metric_names is None:  # also where a driver was killed before it named them
-            study.set_metric_names([objective.name for objective in objectives])
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", optuna.exceptions.ExperimentalWarning
+                )  # the user can do nothing about it
+                study.set_metric_names([objective.name for objective in objectives])
 
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""
