@@ -91,8 +91,9 @@ def _first(files: list[Path] | None) -> Path | None:
 def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     """Print what can be drawn, by task."""
     from sweeper.results.plots import catalogue
+    from sweeper.results.sweep_tables import known_task
 
-    sweep.known_task(task)
+    known_task(sweep, task)
     damaged: list[str] = []
     found = [
         {"task": one, "name": name, "title": title}

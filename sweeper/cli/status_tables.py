@@ -26,25 +26,26 @@ def outcome_line(counts: Counts) -> str:
 
 def sweeps_table(standings: Sequence[Standing]) -> Table:
     """Return one row a sweep: how it stands, and where its trials stand. No name is cut or broken."""
-    rows = [_counted(one.counts) for one in standings]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("sweep", no_wrap=True, min_width=max((len(one.name) for one in standings), default=0))
-    table.add_column("state", no_wrap=True)
-    shown = [title for title in _COUNTED if title in _ALWAYS or any(row[title] for row in rows)]
-    for title in shown:
-        table.add_column(title, justify="right", no_wrap=True)
-    for one, row in zip(standings, rows, strict=True):
-        table.add_row(Text(one.name), one.state, *(str(row[title]) for title in shown))  # a name may be like markup
+    counted = [{title: getattr(one.counts, title) for title in _COUNTED} for one in standings]
+    shown = [title for title in _COUNTED if title in _ALWAYS or any(row[title] for row in counted)]
+    rows = [
+        (one.name, one.state, *(str(row[title]) for title in shown))
+        for one, row in zip(standings, counted, strict=True)
+    ]
+    titles = ("sweep", "state", *shown)
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    # As wide as it must be: a terminal that is narrower breaks lines, and cuts nothing.
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=sum(widths) + 2 * len(widths))
+    for title in titles:
+        table.add_column(title, justify="right" if title in shown else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))  # a name may be like markup
     return table
 
 
 #: What is counted of each sweep, and what of it is shown where it is 0 for all of them.
 _COUNTED = ("planned", "complete", "pruned", "running", "waiting", "failed")
 _ALWAYS = frozenset(("planned", "complete"))
-
-
-def _counted(counts: Counts) -> dict[str, int]:
-    return {title: getattr(counts, title) for title in _COUNTED}
 
 
 def status_table(standing: Standing) -> Group:

@@ -112,6 +112,7 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
         HomeError: If the home cannot be read, or the file is damaged.
     """
     if len(key) < SHORTEST_KEY:
+        _refuse_sweep(key, home.sweeps())
         raise QueryError(f"a trial is named by at least {SHORTEST_KEY} characters of its key, but got {key!r}.")
     names = home.sweeps() if sweep is None else [home.known(sweep).name]
     searched = f"{home.root} (sweeps looked through: {', '.join(names) or 'none'})"
@@ -172,11 +173,7 @@ def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Seq
     """Return the one trial that is meant; of a setting in several sweeps the one that is complete."""
     keys = sorted({record.key for record in matches})
     if not keys:
-        if key in sweeps:
-            raise UnknownSweepError(
-                f"{key!r} is a sweep, and what is wanted is the key of one of its trials. "
-                f"`sweeper pareto {key}` and `sweeper trials {key}` list keys."
-            )
+        _refuse_sweep(key, sweeps)
         raise UnknownSweepError(
             f"no trial has a key that begins with {key!r} in the home {searched}. "
             "`sweeper pareto NAME` shows keys; --home or SWEEPER_HOME names another home."
@@ -188,6 +185,15 @@ def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Seq
         sweeps = ", ".join(record.sweep for record in complete)
         raise QueryError(f"trial {keys[0]} is complete in several sweeps ({sweeps}). Choose one with --sweep.")
     return (complete or matches)[0]
+
+
+def _refuse_sweep(key: str, sweeps: Sequence[str]) -> None:
+    """Refuse what is no beginning of a key, but the name of a sweep."""
+    if key in sweeps:
+        raise UnknownSweepError(
+            f"{key!r} is a sweep, and what is wanted is the key of one of its trials. "
+            f"`sweeper pareto {key}` and `sweeper trials {key}` list keys."
+        )
 
 
 def _several(key: str, keys: Sequence[str], searched: str) -> str:

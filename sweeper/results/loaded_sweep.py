@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper import storage
 from sweeper.errors import QueryError, UnknownSweepError
 from sweeper.results.objectives import listed
-from sweeper.results.sweep_tables import SweepTables
+from sweeper.results.sweep_tables import SweepTables, known_task
 from sweeper.tracking.trackers import reader_of
 
 if TYPE_CHECKING:  # plotly is loaded by whoever draws
@@ -113,7 +113,7 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
         QueryError: If the sweep has several tasks, and none is named.
         UnknownSweepError: If it has no finished trial, or none of the one that is named.
     """
-    sweep.known_task(task)
+    known_task(sweep, task)
     if task is not None:
         return task
     if not sweep.tasks:

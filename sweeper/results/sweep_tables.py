@@ -116,11 +116,11 @@ class SweepTables:
             task: Label of one task; None for all.
             where: Conditions that a row must meet; see `sweeper.analysis.conditions`.
         """
-        return _chosen(self._stored.table, self.known_task(task), where)
+        return _chosen(self._stored.table, known_task(self, task), where)
 
     def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
         """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
-        return _chosen(points_table(self.records, self.objectives), self.known_task(task), where)
+        return _chosen(points_table(self.records, self.objectives), known_task(self, task), where)
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
         """Return the fronts, one a task, sorted by label.
@@ -135,7 +135,7 @@ class SweepTables:
             if stored := self._reader.fronts(task, objectives):
                 return stored
         except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
-            self.known_task(task)
+            known_task(self, task)
         return [
             compute_front(
                 self.records,
@@ -229,7 +229,7 @@ class SweepTables:
         Raises:
             QueryError: If no complete trial has been shown probes, or what is stored is damaged.
         """
-        self.known_task(task)
+        known_task(self, task)
         tables = []
         for record in self.records:
             if record.state is State.COMPLETE and task in (None, record.task):
@@ -260,25 +260,26 @@ class SweepTables:
         """Return the file of the network of a trial that is or was on a front; None if the tracker has none."""
         return self._reader.networks().read(key)
 
-    def known_task(self, task: str | None) -> str | None:
-        """Return the label of a task, or refuse one that has no finished trial.
-
-        Raises:
-            UnknownSweepError: With the tasks that there are.
-        """
-        if task is not None and task not in self.tasks:
-            raise UnknownSweepError(
-                f"sweep {self.name!r} has no finished trial of task {task!r} "
-                f"(it has: {names_near(task, self.tasks)}). " + did_you_mean(task, self.tasks, "Name one of these.")
-            )
-        return task
-
     def _records_of(self, task: str) -> list[TrialRecord]:
-        self.known_task(task)
+        known_task(self, task)
         return [record for record in self.records if record.task == task]
 
     def _named(self, objectives: Sequence[str]) -> tuple[Objective, ...]:
         return chosen_objectives(self.objectives, objectives, self.name)
+
+
+def known_task(sweep: SweepTables, task: str | None) -> str | None:
+    """Return the label of a task, or refuse one that has no finished trial.
+
+    Raises:
+        UnknownSweepError: With the tasks that there are.
+    """
+    if task is not None and task not in sweep.tasks:
+        raise UnknownSweepError(
+            f"sweep {sweep.name!r} has no finished trial of task {task!r} (it has: {names_near(task, sweep.tasks)}). "
+            + did_you_mean(task, sweep.tasks, "Name one of these.")
+        )
+    return task
 
 
 def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:

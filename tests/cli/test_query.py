@@ -419,6 +419,15 @@ def test_trials_as_latex_say_what_they_are(ask):
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {8}
 
 
+def test_conditions_that_no_network_of_a_front_meets_are_said_with_the_nearest_value(ask, refused):
+    message = refused("pareto", "mine", *DIGITS, "--where", "accuracy > 2", "--where", "time < 9", "--json")
+    assert (
+        "no non-dominated network meets accuracy > 2 and time < 9: the nearest accuracy with time < 9 is 0.9" in message
+    )
+    assert "tasks digits-10, digits-3: no non-dominated" in refused("pareto", "mine", "--where", "accuracy > 2")
+    assert len(json.loads(ask("pareto", "mine", "--where", "accuracy > 0.94", "--json"))) == 1, "one task has some"
+
+
 def test_mistakes_about_trials_are_refused_with_their_values(refused):
     assert "'digits-4' (it has: digits-10, digits-3)" in refused("trials", "mine", "--task", "digits-4")
     assert "no column 'acuracy'" in refused("trials", "mine", "--where", "acuracy > 0.5")

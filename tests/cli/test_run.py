@@ -248,8 +248,9 @@ def test_unknown_sweep_is_refused_with_the_known_ones(mistaken, command):
         folder.path.mkdir(parents=True)
         (folder.path / "ledger.db").touch()
     message = mistaken(command, "gamma")
-    assert "'gamma' in sweeps (sweeps there: alpha, beta)" in message
-    assert "--home" in message
+    assert "'gamma' in the home sweeps (sweeps there: alpha, beta)" in message
+    assert "--home or SWEEPER_HOME" in message
+    assert "Did you mean 'alpha'?" in mistaken(command, "alpa")
 
 
 @pytest.mark.parametrize("command", ["status", "resume", "mirror", "pareto", "audit"])
@@ -265,8 +266,10 @@ def test_name_that_leads_elsewhere_is_refused_for_a_new_sweep(mistaken, place):
 
 def test_spec_that_does_not_exist_is_refused_with_the_shipped_ones(mistaken):
     for command in ("run", "plan"):
-        message = mistaken(command, "quickstrat.yaml")
-        assert "'quickstrat.yaml', which does not exist" in message
+        assert "'quickstrat.yaml', which does not exist. Check the path. Did you mean 'quickstart'?" in mistaken(
+            command, "quickstrat.yaml"
+        )
+        message = mistaken(command, "mine.yaml")
         assert "quickstart, reaction-time, reaction-time-full, smoke" in message
 
 

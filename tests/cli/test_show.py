@@ -157,7 +157,7 @@ def test_mlflow_of_the_environment_is_where_networks_are_looked_for_too(sweeper,
 def test_network_that_is_nowhere_is_one_message_with_the_way_out(mistaken, far, command):  # noqa: F811
     uri, key = far
     output = ["-o", "a.safetensors"] if command == "export" else []
-    assert "--tracking-uri and --sweep" in mistaken(command, key, *output)
+    assert "with --tracking-uri and the sweep with --sweep" in mistaken(command, key, *output)
     assert "Or name its sweep with --sweep" in mistaken(command, key, *output, "--tracking-uri", uri)
     words = (*output, "--tracking-uri", uri, "--sweep")
     assert "has not got it either" in mistaken(command, "ffffffff", *words, "smoke")

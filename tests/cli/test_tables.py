@@ -7,12 +7,13 @@ import re
 from dataclasses import replace
 from io import StringIO
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweeper.analysis.fronts import compute_front
+from sweeper.analysis.fronts import Front, compute_front
 from sweeper.cli.network_table import network_summary
 from sweeper.cli.status_tables import duration, outcome_line, status_table, sweeps_table
 from sweeper.cli.tables import estimate_table, front_table
@@ -120,29 +121,47 @@ def test_front_says_task_volume_version_and_reference_point():
 
 def test_front_marks_the_direction_of_its_objectives_only():
     text = shown(front_table(a_front(("accuracy", "time"))))
-    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +layers", text)
+    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +time_pressure +layers", text)
 
 
-def test_front_shows_what_made_its_networks_where_that_is_asked_for():
+def test_front_shows_what_made_its_networks_where_the_width_allows():
     front = a_front()
     pressures = front.table["time_pressure"].to_pylist()
     assert len(set(pressures)) == NETWORKS
-    text = shown(front_table(front, 120, with_axes=True), 120)
+    text = shown(front_table(front, 120), 120)
     assert re.search(r"time ↓ +time_pressure +layers", text), text
     assert all(f" {pressure:g} " in text for pressure in pressures)
-    assert "time_pressure" not in shown(front_table(front, 120), 120)
+    narrow = shown(front_table(front, 50), 50, crop=False)
+    assert "pressure" not in narrow
+    assert set(front.table["key"].to_pylist()) <= words_of(narrow)
+
+
+def test_front_of_an_earlier_version_shows_the_axes_in_which_its_rows_differ():
+    front = replace(a_front(), varied=None)
+    assert "time_pressure" in shown(front_table(front, 120), 120)
+    one = replace(front, table=front.table.slice(0, 1))
+    assert "time_pressure" in shown(front_table(one, 120), 120), "of one row all pressures are shown"
+    assert front_table(replace(front, table=front.table.slice(0, 0)), 120)
+
+
+def test_axis_of_a_sweep_is_shown_though_all_of_its_front_have_one_value():
+    front = a_front()
+    assert front.varied == ("time_pressure",)
+    same = replace(front, table=pa.concat_tables([front.table.slice(0, 1)] * 2))
+    assert "time_pressure" in shown(front_table(same, 120), 120)
+    assert Front.from_parquet_bytes(front.to_parquet_bytes()).varied == front.varied
 
 
 def test_front_shows_a_network_in_one_row_with_its_walls_and_layers():
     front = a_front(layers=(4, 0, 2), walls=("limited_breadth", "limited_time"))
     (line, _, _) = (line for line in shown(front_table(front)).splitlines() if "4 0 2" in line)
-    assert line.split() == ["0.250", "1.0", "1.0", "1.00", "4", "0", "2", "bt", front.table["key"][0].as_py()]
+    assert line.split() == ["0.250", "1.0", "1.0", "1.00", "0", "4", "0", "2", "bt", front.table["key"][0].as_py()]
 
 
 def test_front_shows_test_accuracy_with_its_standard_error_beside_what_was_decided_by():
     tested = {"test_accuracy": 0.95, "test_accuracy_se": 0.0103}
-    text = shown(front_table(a_front(("accuracy", "time"), tested=tested), 100), 100)
-    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +test_accuracy +layers", text)
+    text = shown(front_table(a_front(("accuracy", "time"), tested=tested), 110), 110)
+    assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +test_accuracy +time_pressure +layers", text)
     assert text.count("0.950 ±0.010") == NETWORKS
     assert "measured on validation images; test_accuracy ± its standard error on test images" in text
 
@@ -284,7 +303,7 @@ def test_sweeps_are_shown_a_row_each_with_long_names_whole():
         ]),
         crop=False,
     )
-    assert re.search(r"mine +interrupted +9 +3 +0 +6 *\n", text)
+    assert re.search(r"mine +interrupted +9 +3 +0 +6\n", text)
     assert re.search(rf"^ ?{name} +running +1 +0 +1 +0 *$", text, re.MULTILINE), "it is what other commands take"
 
 

@@ -344,7 +344,7 @@ def test_looking_changes_no_byte_of_the_database_and_leaves_nothing_beside_it(en
 def test_mistaken_name_is_refused_with_the_nearest_ones(ended, sweeper):
     code, out, err = sweeper("watch", "smokey", "--home", ended.home)
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"sweeper: there is no sweep 'smokey' in .* \(known: smoke\)\. Name one of these.*\n", err)
+    assert re.fullmatch(r"sweeper: there is no sweep 'smokey' in .* \(known: smoke\)\. Did you mean 'smoke'\?\n", err)
 
 
 def test_home_without_sweeps_is_refused_and_nothing_is_made(tmp_path, sweeper):

@@ -179,7 +179,9 @@ def test_drive_that_ends_before_the_sweep_is_planned_leaves_the_files_of_others(
 def test_unknown_sweep_is_refused_by_name_place_and_the_known_ones(home):
     for name in ("beta", "alpha"):
         planned(home, name)
-    with pytest.raises(UnknownSweepError, match=rf"'gamma' in {home.root} \(sweeps there: alpha, beta\).*--home"):
+    with pytest.raises(
+        UnknownSweepError, match=rf"'gamma' in the home {home.root} \(sweeps there: alpha, beta\).*--home"
+    ):
         home.known("gamma")
     assert home.known("alpha") == home.sweep("alpha")
 

@@ -236,12 +236,20 @@ def stored_in(home, key):
 
 def test_key_that_neither_home_nor_mlflow_knows_is_said_of_both(elsewhere, home, tmp_path):
     far, keys = elsewhere
-    with pytest.raises(UnknownSweepError, match=rf"no sweep 'far' in {tmp_path}.*'far' it has {len(keys)} networks"):
+    with pytest.raises(
+        UnknownSweepError, match=rf"no sweep 'far' in the home {tmp_path}.*'far' it has {len(keys)} networks"
+    ):
         network_content(Home(tmp_path), "ffffffff", "far", far.tracking_uri)
     failed = next(record for record in records(far, "far") if record.outcome is Outcome.FAILED)
     said = f"ended as failed .*no such layer.*{far.root}/mlflow.db has not got it either.*`sweeper pareto far"
     with pytest.raises(NoNetworkError, match=said):
         network_content(far, failed.key, "far", far.tracking_uri)
+
+
+def test_name_of_a_sweep_where_a_key_is_wanted_is_recognised(elsewhere):
+    far, _ = elsewhere
+    with pytest.raises(UnknownSweepError, match=r"'far' is a sweep, and .* the key of one of its trials.*pareto far"):
+        network_content(far, "far")
 
 
 def test_sweep_must_be_named_to_look_in_mlflow(elsewhere, tmp_path):

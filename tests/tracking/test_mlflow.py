@@ -794,6 +794,12 @@ def test_redacted_hides_names_and_passwords_of_every_uri_in_a_text():
     )
 
 
+@pytest.mark.parametrize("uri", ["127.0.0.1:5000", "localhost:5000", "tracking.example.org:80/prefix"])
+def test_server_that_is_named_as_browsers_take_it_is_answered_with_its_scheme(uri):
+    with pytest.raises(TrackingError, match=rf"'{uri}' lacks http://\. Name the server as http://{uri}\."):
+        connect(uri)
+
+
 def test_page_hint_for_a_database_says_how_to_serve_it(uri):
     MlflowRecorder(uri).open(replace(FACTS, aims=""))
     command, url = page_hint(uri, "small")
