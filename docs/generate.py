@@ -12,12 +12,25 @@ script would write anew, and ends with 1 if there is anything.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generating import columns, commands, faults, files, findings, hostile, imports, python_interface, rooms, spec
+from docs.generating import (
+    columns,
+    commands,
+    faults,
+    files,
+    findings,
+    hostile,
+    imports,
+    python_interface,
+    rooms,
+    schema,
+    spec,
+)
 
 DOCS = Path(__file__).parent
 
@@ -45,7 +58,10 @@ PARTS: Mapping[str, Callable[..., str]] = {
 }
 
 #: Files that are generated as a whole: path below `docs/` -> what they hold.
-FILES: Mapping[str, Callable[[], str]] = {"images/imports.svg": imports.picture}
+FILES: Mapping[str, Callable[[], str]] = {
+    "images/imports.svg": imports.picture,
+    f"../search_spaces/{schema.FILE}": schema.text,
+}
 
 _PART = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
@@ -67,7 +83,7 @@ def filled(page: str) -> str:
 def wanted() -> dict[Path, str]:
     """Return what each page, and each file that is generated as a whole, should hold."""
     pages = {path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.rglob("*.md"))}
-    return pages | {DOCS / name: make() for name, make in FILES.items()}
+    return pages | {Path(os.path.normpath(DOCS / name)): make() for name, make in FILES.items()}
 
 
 def stale() -> list[Path]:

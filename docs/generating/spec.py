@@ -84,15 +84,21 @@ def shipped() -> str:
 def _section(title: str, model: type[BaseModel]) -> str:
     heading = title if " " in title else f"`{title}`"
     rows = [
-        [f"`{name}`", _kind_of(name, field), _default_of(name, field), _meaning_of(model, name)]
+        [f"`{name}`", _kind_of(name, field), _default_of(name, field), meaning_of(model, name)]
         for key, field in model.model_fields.items()
-        if not (model is FunctionSweep and (key in SweepSpec.model_fields or key in _NOT_WRITTEN))
+        if is_written(model, key) and not (model is FunctionSweep and key in SweepSpec.model_fields)
         for name in [field.alias or key]
     ]
-    return f"## {heading}\n\n{_summary(model)}\n\n" + table(["key", "what stands there", "default", "meaning"], rows)
+    return f"## {heading}\n\n{summary(model)}\n\n" + table(["key", "what stands there", "default", "meaning"], rows)
 
 
-def _summary(model: type[BaseModel]) -> str:
+def is_written(model: type[BaseModel], key: str) -> bool:
+    """Return whether a field of a model stands in a file."""
+    return not (model is FunctionSweep and key in _NOT_WRITTEN)
+
+
+def summary(model: type[BaseModel]) -> str:
+    """Return what a part of a file is, in a sentence."""
     return " ".join((inspect.getdoc(model) or "").split("\n\n")[0].split())
 
 
@@ -102,9 +108,10 @@ def _section_of(key: str) -> str | None:
     return titles.get(key)
 
 
-def _meaning_of(model: type[BaseModel], key: str) -> str:
+def meaning_of(model: type[BaseModel], key: str) -> str:
+    """Return what a key means."""
     if (section := _section_of(key)) is not None:
-        return _summary(SECTIONS[section])
+        return summary(SECTIONS[section])
     if key in PressuresSpec.model_fields:  # their class says it of all three; columns say it of each
         return AXES[key].meaning
     known: dict[str, str] = {}
