@@ -13,6 +13,7 @@ from sweeper import exit_codes
 
 #: What commands are for, in the order in which they are needed.
 GROUPS = {
+    "Write a sweep": ("init", "validate"),
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
     "See how it goes": ("status", "watch"),

@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen
+from sweeper.cli import (
+    checks,
+    environment,
+    findings,
+    networks,
+    plot,
+    query,
+    report,
+    spec_files,
+    status,
+    submit,
+    unforeseen,
+)
 from sweeper.cli.groups import Groups, command, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
@@ -258,6 +270,7 @@ def _shown_uri(sweep: Sweep) -> str:
     return redacted(sweep.tracking_uri)
 
 
+spec_files.register(app)
 submit.register(app)
 query.register(app)
 findings.register(app)

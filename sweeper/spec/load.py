@@ -130,6 +130,22 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tupl
     return arguments, dict(found["places"])
 
 
+def function_arguments(source: str, folder: Path) -> dict[str, Any]:
+    """Return the arguments that a spec may give to a user's own function, with their defaults; None for none.
+
+    Args:
+        source: `module:function`.
+        folder: Where the module is looked for first.
+
+    Raises:
+        SpecError: If there is no such function, or it cannot be swept.
+    """
+    if said := source_problem(source):
+        raise SpecError(f"{said[0]}, but got {FUNCTION}={source}. {said[1]}")
+    found = _asked(FUNCTION, source, str(folder.resolve()), "init")
+    return {one["name"]: one["default"] for one in found["arguments"]}
+
+
 def _asked(key: str, source: str, folder: str, origin: str) -> dict[str, Any]:
     """Return what is known of a function of the user's, which is imported in a process of its own.
 

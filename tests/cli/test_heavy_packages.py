@@ -54,6 +54,8 @@ def home(tmp_path_factory, empty_database):
 @pytest.mark.parametrize(
     ("command", "loaded"),
     [
+        ("init mine.yaml", ""),
+        ("validate smoke", ""),
         ("status smoke", ""),
         ("pareto smoke", ""),
         ("trials smoke", ""),
@@ -85,7 +87,7 @@ def test_command_loads_no_other_heavy_package(home, asked, tmp_path, command, lo
         "IMAGES": "images.parquet",
     }
     words = [meant.get(word, word) for word in command.split()]
-    at_home = [] if "--home" in words else ["--home", str(home)]
+    at_home = [] if "--home" in words or words[0] in ("init", "validate") else ["--home", str(home)]
     done = subprocess.run(
         [sys.executable, "-c", CODE, *words, *at_home], capture_output=True, text=True, check=False, cwd=tmp_path
     )

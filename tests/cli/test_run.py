@@ -37,6 +37,8 @@ from sweeper.training.train import train_population
 from sweeper.trial import Ended, Outcome
 
 COMMANDS = (
+    "init",
+    "validate",
     "plan",
     "run",
     "resume",
@@ -57,7 +59,7 @@ COMMANDS = (
     "audit",
     "doctor",
 )
-READING = ("plan", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
+READING = ("validate", "plan", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
