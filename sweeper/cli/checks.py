@@ -55,11 +55,13 @@ def audit(
     from sweeper.checks.outside import parts_outside
     from sweeper.cli import status_tables
     from sweeper.cli.check_lines import guarantee_lines
+    from sweeper.cli.live import waiting
     from sweeper.ledger.home import Home
 
     places = Home(home, storage, ledger)
     sweep = known_sweep(name, places, tracking_uri)
-    promises = audited(places.known(name), sweep.tracking_uri)
+    with waiting("checking"):
+        promises = audited(places.known(name), sweep.tracking_uri)
     outside, code = parts_outside(places.known(name), sweep.tracking_uri), _code(promises)
     if as_json:
         holds = None if code == ExitCode.NOT_YET else code == ExitCode.DONE

@@ -54,11 +54,13 @@ def findings(
     target = Target.of(format, as_json, output, "findings are")
     checked(name)
     from sweeper.analysis import sheet
+    from sweeper.cli.live import waiting
     from sweeper.results.findings import row_of, said_of_unfinished
     from sweeper.results.loaded_sweep import load
 
     sweep = load(name, tracking_of(name, home, tracking_uri))
-    found = sweep.findings(claim or (), human=human or ())
+    with waiting("deciding"):
+        found = sweep.findings(claim or (), human=human or ())
     say_earlier(sweep.earlier)
     say_beside(said_of_unfinished(found.unfinished))
     rows = [row_of(part) for finding in found.findings for part in finding.parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +12,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from sweeper.cli.live_view import live_line, live_table
+from sweeper.cli.status_tables import duration
 from sweeper.tracking.live import View, plain
 
 if TYPE_CHECKING:  # who watches a sweep does not drive it
     from sweeper.driver.driver import Observer, Snapshot
+
+#: Seconds for which a tracking server is waited for that is being started.
+_SERVER_PATIENCE_S = 60.0
+
+#: Seconds from which on a wait is one, and how long it has lasted is told.
+_WAIT_S = 2.0
 
 #: Seconds between plain lines, at least.
 LINES_EVERY_S = 10.0
@@ -118,7 +127,7 @@ class Panel:
     """Shows a sweep as a table at the end of a terminal, drawn again four times a second."""
 
     def __init__(self, console: Console, before: str) -> None:
-        self._console, self._before = console, before
+        self._console, self._wait = console, Wait(before)
         self._look: Callable[[], View] | None = None
         self._noted: set[str] = set()
 
@@ -136,8 +145,67 @@ class Panel:
     def draw(self) -> RenderableType:
         """Return the table as it looks now."""
         if self._look is None:
-            return Text(self._before)
+            return self._wait.draw()
         return live_table(self._look(), self._console.width, self._console.height)
+
+
+class Wait:
+    """Says what is being waited for, and from two seconds on for how long.
+
+    Args:
+        what: In words, such as `starting Ray`.
+        after_s: Until then nothing is drawn: what takes no longer is no wait.
+        clock: Seconds from any start.
+    """
+
+    def __init__(self, what: str, after_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._after_s, self._clock, self._since_s = what, after_s, clock, clock()
+        self._spinner = Spinner("dots")
+
+    def draw(self) -> RenderableType:
+        """Return how it looks now."""
+        waited_s = self._clock() - self._since_s
+        if waited_s < self._after_s:
+            return Text()
+        seconds = f" · {duration(waited_s)}" if waited_s >= _WAIT_S else ""
+        self._spinner.update(text=Text(f"{self._what}{seconds}"))
+        return self._spinner
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on a terminal's error output what is waited for, where that takes over two seconds; nothing elsewhere.
+
+    Args:
+        what: In words, such as `drawing`.
+    """
+    console = Console(stderr=True)
+    if not is_animated(console):
+        yield
+        return
+    wait = Wait(what, _WAIT_S)
+    with Live(console=console, get_renderable=wait.draw, refresh_per_second=8, transient=True, redirect_stdout=False):
+        yield
+
+
+def wait_for_tracking(uri: str) -> bool:
+    """Wait a minute for a tracking server at whose address nothing listens yet, and say so; Ctrl-C ends the wait.
+
+    Returns:
+        False where nothing listens even then.
+    """
+    from sweeper.credentials import redacted
+    from sweeper.tracking.mlflow.waiting import wait_for_server
+
+    def say() -> None:
+        print(
+            f"note: nothing listens at {redacted(uri)} yet; waiting up to {duration(_SERVER_PATIENCE_S)} for it",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    with leaving_signals(), waiting("waiting for the tracking server"):
+        return wait_for_server(uri, _SERVER_PATIENCE_S, say)
 
 
 @contextmanager

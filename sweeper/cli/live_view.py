@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,9 @@ _HEAD_LINES = 4
 
 #: Tasks that a line says something of.
 _TASKS_IN_A_LINE = 4
+
+#: Columns of the bar that shows how much is done, at most.
+_WIDEST_BAR = 60
 
 #: What is left for the names of tasks, at least.
 _NARROWEST_NAME = 8
@@ -32,14 +37,15 @@ def live_table(view: View, width: int = 80, height: int | None = None) -> Render
         height: Lines of the terminal; None where there is room for everything.
     """
     above = [headline(view.state), Text(" · ".join(_facts(view)))]
+    bar = [] if view.state.is_ended else [_bar(view.state, width)]
     below = [Text(f"note, {_ago(view.state, note.said_ms)}: {note.text}", "dim") for note in view.state.notes[-1:]]
     if warning := _warning(view):
         below.append(Text(warning, "" if view.state.stage is Stage.FINISHED else "yellow"))
     state = view.state
     if height is not None:
         taken = sum(len(textwrap.wrap(text.plain, width, break_on_hyphens=False)) for text in (*above, *below))
-        state = _fitting(state, width, height - taken - _HEAD_LINES)
-    return Group(*above, _table(state, width), *below)
+        state = _fitting(state, width, height - taken - len(bar) - _HEAD_LINES)
+    return Group(above[0], *bar, *above[1:], _table(state, width), *below)
 
 
 def live_line(view: View) -> str:
@@ -49,6 +55,12 @@ def live_line(view: View) -> str:
     parts = [_done(state.total), *_facts(view), *(_said_of(row) for row in state.tasks), *more]
     warning = _warning(view)
     return " · ".join([*parts, *([warning] if warning else [])])
+
+
+def _bar(state: LiveState, width: int) -> RenderableType:
+    """Return how much of the work is done; trials that are being trained count in part."""
+    bar = ProgressBar(total=max(state.total.planned, 1), completed=state.work, width=min(width, _WIDEST_BAR))
+    return Padding(bar, 0)  # a bar alone does not end its line
 
 
 def headline(state: LiveState) -> Text:

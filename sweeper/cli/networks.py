@@ -102,10 +102,12 @@ def show(
     elif not lesions:
         Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
     else:
+        from sweeper.cli.live import waiting
         from sweeper.cli.network_table import lesion_table
         from sweeper.training.showing import measured_without, opened
 
-        measured = measured_without(opened(found.data, found.name), found.name, lesions, images)
+        with waiting("measuring"):
+            measured = measured_without(opened(found.data, found.name), found.name, lesions, images)
         Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
         Console().print(lesion_table(measured.values, measured.images, measured.count))
     say_earlier(shown.earlier)
@@ -157,9 +159,11 @@ def steps(
     kind = _table_format(output, images, all_steps)
     found = found_network(network, _home(home, storage, ledger), sweep, tracking_uri)
 
+    from sweeper.cli.live import waiting
     from sweeper.results.answers import answers_of
 
-    answers = answers_of(found, images, *lesions, by_step=all_steps)
+    with waiting("showing images"):
+        answers = answers_of(found, images, *lesions, by_step=all_steps)
     if output is None:
         from sweeper.cli.network_table import answers_summary
 

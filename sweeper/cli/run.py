@@ -77,10 +77,12 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
 
     loaded = load_spec(space)  # before what is heavy: a mistake is said at once
     from sweeper.cli import tables
+    from sweeper.cli.live import waiting
     from sweeper.driver.estimate import estimate as estimated
 
     count = workers or read_limits().workers
-    estimate = estimated(loaded, count)
+    with waiting("training for a moment, to measure"):
+        estimate = estimated(loaded, count)
     if as_json:
         values = {
             **vars(estimate),
@@ -169,8 +171,11 @@ def mirror(
     from sweeper.ledger.home import Home
 
     sweep = _sweep(name, Home(home, ledger_url=ledger), tracking_uri)
-    summary = sweep.mirror()
     from sweeper.cli import status_tables
+    from sweeper.cli.live import waiting
+
+    with waiting("writing to MLflow"):
+        summary = sweep.mirror()
 
     summary.require_mirrored()
     print(f"{status_tables.outcome_line(summary.counts)}; mirrored to {_shown_uri(sweep)}")
@@ -186,6 +191,7 @@ def _drive(
 ) -> None:
     """Run or resume a sweep, show how it goes, print its fronts, and exit."""
     from sweeper.cli import status_tables, tables
+    from sweeper.cli.live import wait_for_tracking
     from sweeper.cli.session import run_session
 
     console = Console()
@@ -193,6 +199,7 @@ def _drive(
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     resume = "the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"
     again = [resume]
+    wait_for_tracking(sweep.tracking_uri)
     try:
         session = run_session(sweep, loaded, workers, address, at_worst=partial(_end_at_once, again), **options)
     except KeyboardInterrupt:

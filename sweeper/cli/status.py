@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from sweeper.cli import environment
 from sweeper.cli.groups import command
 from sweeper.cli.options import (
     HomeOption,
@@ -17,6 +19,7 @@ from sweeper.cli.options import (
     TrackingOption,
     checked,
     job_server,
+    print_commands,
     print_json,
 )
 from sweeper.cli.output import say_earlier
@@ -53,6 +56,10 @@ def status(
             print_json(jobs[0] if name is not None else jobs)
         elif jobs:
             Console().print(status_tables.jobs_table(jobs))
+            there = "" if address == os.environ.get(environment.JOBS_ADDRESS) else f" --address {server.address}"
+            failed = [f"sweeper logs {job['name']}{there}" for job in jobs if job["status"] == "FAILED"]
+            if failed:
+                print_commands("What the drivers of jobs that failed have said:", failed)
         else:
             print(f"no sweeps at {server.address}. Submit one with `sweeper submit quickstart`.")
         return

@@ -29,7 +29,7 @@ from sweeper.cli.options import (
     print_commands,
 )
 from sweeper.cli.streams import leave_without_reader
-from sweeper.errors import ClusterError, QueryError, SweepBusyError
+from sweeper.errors import ClusterError, QueryError, SweepBusyError, TrackingError
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.driver.jobs.server import JobServer, SweepJob
@@ -82,7 +82,15 @@ def submit(
     words = outcomes_in(again)
     named = {"home": home, "tracking_uri": tracking_uri, "storage": storage, "ledger": ledger, "workers": workers}
     server = _required(address)
-    submitted = submission.submit(server, loaded, named, runtime_env, again=words, takes_new_code=new_code)
+    submitted = submission.submit(
+        server,
+        loaded,
+        named,
+        runtime_env,
+        again=words,
+        takes_new_code=new_code,
+        look_at_tracking=_require_tracking,
+    )
     job = submitted.job
     if submitted.is_complete:
         print(
@@ -97,6 +105,18 @@ def submit(
         sys.exit(job.code)
     if wait or follow:
         sys.exit(_waited(server, job, follow).code)
+
+
+def _require_tracking(uri: str) -> None:
+    """See that something listens where a job is to mirror to, as far as that can be told from here."""
+    from sweeper.cli.live import wait_for_tracking
+    from sweeper.credentials import redacted
+
+    if not wait_for_tracking(uri):
+        raise TrackingError(
+            f"nothing listens at the tracking server {redacted(uri)}, so nothing is submitted. Start it, or name "
+            "another one with --tracking-uri."
+        )
 
 
 def _required(address: str | None) -> JobServer:

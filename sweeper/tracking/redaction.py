@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 from sweeper.credentials import redacted
 
 #: What a server says to a name that it was not told to answer to.
 _OTHER_HOST = "Invalid Host header"
+
+
+def reason_of(error: Exception) -> str:
+    """Return why something could not be reached, in a line: what the network says, without what passed it on."""
+    text = str(error).strip()
+    if "ConnectionPool(" not in text:  # not passed on by what asks over HTTP
+        return (text.splitlines() or [type(error).__name__])[0]
+    if "Connection refused" in text:
+        return "nothing listens there (connection refused)"
+    if re.search(r"Failed to resolve|Name or service not known|nodename nor servname|Temporary failure in name", text):
+        return "the name of the machine is not known"
+    if re.search(r"timed out|Timeout", text):
+        return "it did not answer in time"
+    if found := re.search(r"\[Errno -?\d+\] [^'\")]+", text):
+        return found[0]
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not one that this machine trusts"
+    return text.splitlines()[0]
 
 
 def refusal(uri: str, doing: str, error: Exception) -> str:

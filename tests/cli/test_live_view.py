@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.cli.live import Wait
 from sweeper.cli.live_view import live_line, live_table
 from sweeper.tracking.live import STALE_AFTER_S, LiveState, Note, Stage, TaskState, View, plain
 from tests.cli.test_tables import shown, words_of
@@ -136,9 +137,27 @@ def test_table_says_progress_time_left_throughput_workers_and_the_last_note():
     text = shown(live_table(a_view(row, work=16.2, seconds_left=125.0, trials_per_minute=6.34, notes=notes), 80))
     lines = text.splitlines()
     assert lines[0] == "mine  15/24 trials done, 2 running, 1 failed · 68 % of the work"
-    assert lines[1] == "2 min left · 6.3 trials a minute · 2 of 2 workers busy · driven for 10 min"
+    assert re.fullmatch("[━╸╺]{41}.*", lines[1]), "68 % of 60 columns"
+    assert lines[2] == "2 min left · 6.3 trials a minute · 2 of 2 workers busy · driven for 10 min"
     assert lines[-1] == "note, 5 s before: the [bold]server[/bold] is away"
     assert "older" not in text
+
+
+def test_sweep_that_has_ended_has_no_bar():
+    ended = a_view(TaskState("digits-10", 24, complete=24), work=24, stage=Stage.FINISHED)
+    assert "━" not in shown(live_table(ended, 80))
+
+
+def test_wait_is_told_in_seconds_once_it_is_one():
+    now = 0.0
+    wait = Wait("starting Ray", clock=lambda: now)
+    assert shown(wait.draw()).endswith(" starting Ray")
+    now = 7.4
+    assert shown(wait.draw()).endswith(" starting Ray · 7 s")
+    late = Wait("drawing", after_s=2, clock=lambda: now)
+    assert shown(late.draw()) == ""
+    now = 9.5
+    assert shown(late.draw()).endswith(" drawing · 2 s")
 
 
 def test_slow_sweep_says_its_throughput_by_the_hour_and_a_fast_one_without_decimals():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +56,7 @@ def submit(
     *,
     again: Sequence[str] = (),
     takes_new_code: bool = False,
+    look_at_tracking: Callable[[str], None] = lambda _: None,
 ) -> Submitted:
     """Submit a sweep, unless it runs or is complete: one that was interrupted goes on.
 
@@ -67,6 +68,7 @@ def submit(
         runtime_env: YAML file of Ray's runtime environment for driver and workers.
         again: How trials ended that are tried again first.
         takes_new_code: Whether to go on under code of the user's that has changed.
+        look_at_tracking: Called with where MLflow is, before a job is submitted that mirrors to it; may raise.
 
     Raises:
         SweepBusyError: If the sweep runs with another spec.
@@ -83,6 +85,8 @@ def submit(
     is_same = former and former.facts.get("sweeper.spec") == digest["sweeper.spec"]
     if former and is_same and not again and _is_complete(former, places.tracking_uri):
         return Submitted(former, is_complete=True)
+    if places.tracking_uri:
+        look_at_tracking(places.tracking_uri)
     with packed(loaded) as folder:
         noted = {name: value for name, value in digest.items() if value}
         facts = {**places.facts, **noted, "sweeper.submission": f"{time.time_ns()}"}

@@ -29,7 +29,7 @@ from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables,
 from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
 from sweeper.tracking.mlflow.stored import Artifacts, Stored
 from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
-from sweeper.tracking.redaction import refusal
+from sweeper.tracking.redaction import reason_of, refusal
 
 if TYPE_CHECKING:
     # Under their own names again: other rooms take these types from here.
@@ -377,12 +377,12 @@ def translated(uri: str, doing: str, *kinds: type[Exception], leaves_out: bool =
             raise
         if refused := refusal(uri, doing, error):
             raise TrackingError(refused) from None
-        reason = redacted(str(error), uri).strip().splitlines() or [type(error).__name__]
+        reason = redacted(reason_of(error), uri)
         way_out = (
             "what is missing is mirrored again by `sweeper mirror`" if leaves_out else "then give the command again"
         )
         message = (
-            f"could not {doing} at {redacted(uri)}: {reason[0][:400]}. Check that MLflow answers there "
+            f"could not {doing} at {redacted(uri)}: {reason[:400]}. Check that MLflow answers there "
             f"and that the URI is right; {way_out}."
         )
         # A cause would print the credentials that the message hides.
