@@ -5,6 +5,7 @@
 # make lowest       the fast tests with the lowest versions that pyproject.toml admits, in an environment of their own
 # make browser      a Chromium for the tests that look at pages, where there is none; they are skipped without one
 # make docs        the documentation as a site, in build/site; installs what that needs when it is first asked for
+# make release      wheel and source distribution in dist/, checked and tried in a fresh environment; publishes nothing
 # make benchmark    the benchmark scripts, and what each one measures
 # make clean        remove the environment and every cache; finished sweeps stay
 
@@ -32,7 +33,7 @@ INSTALL = @python=$(BIN)/python; test -x $$python || python="$(PYTHON)"; \
 	$$python install.py
 
 .DEFAULT_GOAL := check
-.PHONY: quickstart test faults check lint lowest browser docs benchmark clean
+.PHONY: quickstart test faults check lint lowest browser docs release benchmark clean
 
 $(STAMP): $(SOURCES)
 	$(INSTALL)
@@ -88,6 +89,10 @@ docs: $(DOCS_STAMP)
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --clean
 	@echo "The documentation is in build/site: open build/site/index.html (its search needs a server, such as" \
 		"$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site)"
+
+release: $(DEV_STAMP)
+	$(INSTALL) dev release
+	$(BIN)/python release.py dist
 
 benchmark: $(DEV_STAMP)
 	@echo "Run one with $(BIN)/python, from here:"

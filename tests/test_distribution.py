@@ -7,14 +7,18 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+import release
 from sweeper.provenance import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 #: How a stranger's package would be installed: an extra of that name, or a command of pip.
 STRANGER = re.compile(r"(?<![\w-])sweeper\[[\w,]+\]|pip\d? install[^\n]*?\s['\"]?sweeper(?=['\"\s\[]|$)", re.M)
@@ -155,3 +159,35 @@ def test_every_instruction_installs_this_project_and_no_stranger():
 def test_check_of_instructions_can_fail(text):
     assert STRANGER.search(text)
     assert not STRANGER.search(text.replace("sweeper", "pareto-sweeper"))
+
+
+# --- what is published --------------------------------------------------------------------------
+
+
+def test_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version"} <= cited.keys()
+    assert cited["version"] == VERSION
+    assert cited["license"] == "Apache-2.0"
+
+
+def test_what_is_left_to_do_for_a_release_is_said():
+    said = "\n".join(release.left_to_do("9.9", ["dist/a-9.9.tar.gz", "dist/a-9.9-py3-none-linux_x86_64.whl"]))
+    assert "write what changed in 9.9 into CHANGELOG.md" in said
+    assert "write version: 9.9 into CITATION.cff" in said
+    assert "git tag -s v9.9" in said
+    assert said.count("linux_x86_64") == 1, "an index does not take it"
+    assert "twine upload dist/a-9.9.tar.gz" in said
+
+
+def test_release_is_built_into_an_empty_folder_alone(tmp_path):
+    (tmp_path / "old.whl").touch()
+    with pytest.raises(SystemExit, match=r"must be empty, but it holds old\.whl"):
+        release.main(tmp_path)
+
+
+@pytest.mark.slow
+def test_installed_command_passes_what_a_release_tries(installed, tmp_path):
+    release.try_out(installed.with_name("sweeper"), tmp_path / "work", VERSION)
+    with pytest.raises(SystemExit, match=r"must say sweeper 9\.9, but it says"):
+        release.try_out(installed.with_name("sweeper"), tmp_path / "again", "9.9")
