@@ -2,7 +2,7 @@
 
 Question and judges were written down before the results.
 
-A pressure says what a network is willing to lose, so at one pressure the same network should be left however it is
+A pressure is the price of a channel or a step, so at one pressure the same network should be left however it is
 trained: from scratch, from a network that was trained without pressure, from a small window that grows, and with half
 or twice the updates. Two judges, at equal updates:
 
