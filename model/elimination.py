@@ -1,7 +1,7 @@
 """Backward elimination: channels fade one after another, and the network with the lowest total objective is kept.
 
-A pressure is the price of keeping a channel, in nats of the training loss: times the channel's rank in its layer, or times
-the layer's number.
+A pressure is the price of keeping a channel, in nats of the training loss: times the channel's rank in its layer, or
+times the layer's number.
 
     objective = training loss + λ_breadth · Σ_l Σ_k k · a(k)[l] + λ_depth · Σ_l l · Σ_c a[l,c] + λ_time · time
 
