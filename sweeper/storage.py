@@ -9,6 +9,7 @@ is an `OSError` whose `strerror` is one line.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -134,6 +135,24 @@ def write_local(path: Path, data: bytes) -> None:
     """
     with written_aside(path) as file:
         file.write(data)
+
+
+def sizes_below(folder: str) -> dict[str, int]:
+    """Return the files below a folder and their sizes, by paths as they are seen from it; links are not followed.
+
+    Raises:
+        OSError: If it cannot be read; a folder that is not there has no files.
+    """
+    if is_local(folder):
+        root = Path(folder)
+        files = [Path(above, name) for above, _, names in os.walk(root) for name in names]
+        return {file.relative_to(root).as_posix(): file.lstat().st_size for file in files}
+    with reached(folder) as (system, path):
+        from pyarrow.fs import FileSelector, FileType
+
+        found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+        base = path.rstrip("/") + "/"
+        return {one.path.removeprefix(base): one.size for one in found if one.type == FileType.File}
 
 
 def delete(location: str) -> None:

@@ -119,6 +119,8 @@ COMMANDS = {
     "doctor": (),
     "stop": ("first",),
     "logs": ("first",),
+    "list": (),
+    "delete": ("first",),
 }
 
 

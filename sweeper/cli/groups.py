@@ -13,10 +13,11 @@ from sweeper import exit_codes
 GROUPS = {
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
-    "See how it goes": ("status", "watch"),
+    "See how it goes": ("list", "status", "watch"),
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),
+    "Keep house": ("delete",),
 }
 
 

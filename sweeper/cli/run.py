@@ -1,7 +1,7 @@
 """The command line: the program, its exit codes, and the commands that run sweeps.
 
 Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
-`checks`. What all share is in `options`.
+`checks`, `upkeep`. What all share is in `options`.
 
 What they end with is in `sweeper.exit_codes`.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen
+from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen, upkeep
 from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
@@ -260,6 +260,7 @@ report.register(app)
 status.register(app)
 networks.register(app)
 checks.register(app)
+upkeep.register(app)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ HOME/NAME/leases/          one file per population: to whom it was handed out la
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
+HOME/NAME/upkeep.json      that the sweep is being deleted or renamed, while that is not done
 
 A home may be moved: what lies in it is noted as it is seen from it, see `kept_places.py`.
 """
@@ -30,7 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sweeper import sqlite_uri, storage
 from sweeper.credentials import secrets_of
@@ -52,8 +53,24 @@ NOT_KEPT = "(not kept: it carries a password)"
 #: those of earlier versions; a user may keep other files here.
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
+#: Who drives a sweep.
+_DRIVER = "driver.json"
+
+#: What a sweep keeps in its folders, and nothing else does.
+_KEPT = {
+    "checkpoints": re.compile(r".+\.pt"),
+    "leases": re.compile(r".+\.json"),
+    "networks": re.compile(r".+\.safetensors"),
+    "probes": re.compile(r".+\.parquet"),
+}
+
+_NOTHING = re.compile("(?!)")
+
 #: What stands in the folder of a sweep that was planned to the end, beside its ledger.
 _LEFT = ("tracking.txt", "networks/*.safetensors", "checkpoints/*.pt")
+
+#: Says in the folder of a sweep what is being done with all of it.
+_UPKEEP = "upkeep.json"
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -96,6 +113,7 @@ class Home:
             HomeError: If there was one, and its ledger is gone.
         """
         folder = self.sweep(name)
+        folder.require_whole()
         folder.require_ledger()
         if not folder.is_planned and not folder.has_shared_ledger:
             sweeps = ", ".join(self.sweeps()) or "none"
@@ -106,7 +124,7 @@ class Home:
         return folder
 
     def sweeps(self) -> list[str]:
-        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone.
+        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone, or that are half deleted.
 
         Raises:
             HomeError: If the home is no folder, or cannot be read.
@@ -114,7 +132,7 @@ class Home:
         if self.root.exists() and not self.root.is_dir():
             raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
-            planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
+            planned = {path.parent.name for name in (*LEDGERS, _UPKEEP) for path in self.root.glob(f"*/{name}")}
             folders = {path.name for path in self.root.glob("*") if path.is_dir()}
             return sorted(planned | {name for name in folders - planned if self.sweep(name).has_lost_ledger})
         except OSError as error:
@@ -354,27 +372,109 @@ class SweepFolder:
                 f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
                 "another one with --name."
             )
+        self.require_whole()
         self.require_ledger()
         file = self._lock()
         try:
             session = uuid.uuid4().hex
             with self._writing():
-                file.seek(0)
-                file.truncate()
-                json.dump({**_this_process(), "session": session}, file)
-                file.flush()
+                _sign(file, session)
+            self.require_whole()  # it may have been half deleted while this waited
             self._remove_leftovers()
             place = os.fstat(file.fileno())
-            yield Drive(str(self.path / "driver.json"), session, (place.st_dev, place.st_ino))
+            yield Drive(str(self.path / _DRIVER), session, (place.st_dev, place.st_ino))
             # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
             self._remove_leftovers()
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
                 with suppress(OSError):
                     if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # not that of another home
-                        (self.path / "driver.json").unlink()
+                        (self.path / _DRIVER).unlink()
                         self.path.rmdir()
             file.close()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every driver out while something is done with the whole sweep; its folder must be there.
+
+        Raises:
+            HomeError: If the folder cannot be written.
+            SweepBusyError: If a driver works on this sweep; names it.
+        """
+        file = self._lock()
+        try:
+            with self._writing():
+                _sign(file, uuid.uuid4().hex)
+            yield
+        finally:
+            file.close()
+
+    @property
+    def upkeep(self) -> Mapping[str, Any]:
+        """What is being done with the whole sweep and is not done, as `begin_upkeep` noted it; empty for nothing."""
+        try:
+            noted = json.loads((self.path / _UPKEEP).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) and isinstance(noted.get("command"), str) else {}
+
+    def begin_upkeep(self, command: str, **facts: Any) -> None:
+        """Note that something is done with the whole sweep, so that whoever finds half of it knows.
+
+        Args:
+            command: What finishes it, as it follows `sweeper`.
+            facts: What that needs to know, as plain values.
+        """
+        self._keep(_UPKEEP, json.dumps({"command": command, **facts}))
+
+    def end_upkeep(self) -> None:
+        """Note that it is done."""
+        with self._writing():
+            (self.path / _UPKEEP).unlink(missing_ok=True)
+
+    def require_whole(self) -> None:
+        """Check that nothing that was done with the whole sweep was interrupted.
+
+        Raises:
+            HomeError: If it was, with what finishes it.
+        """
+        if noted := self.upkeep:
+            raise HomeError(
+                f"`sweeper {noted['command']}` was interrupted, or is not done yet: sweep {self.name!r} in "
+                f"{self.path.parent} is not whole. Give that command again to finish it."
+            )
+
+    def delete_files(self, *, here_only: bool = False) -> list[str]:
+        """Remove every file of this sweep, here and where its files are kept, the note of what is being done last.
+
+        Args:
+            here_only: Whether what is kept elsewhere stays.
+
+        Returns:
+            Locations of what stays in the folders, because a sweep does not write such files.
+
+        Raises:
+            HomeError: If one cannot be removed; what is left can be removed again.
+        """
+        with self._writing():
+            if self.has_files_elsewhere and not here_only:
+                _delete_known(self.files)
+            _delete_known(str(self.path))
+            shutil.rmtree(self.path / "placement", ignore_errors=True)
+            for name in ("tracking.txt", "storage.txt", "ledger.json", "ledger.db"):
+                for ending in ("-wal", "-shm", "-journal", ""):
+                    (self.path / f"{name}{ending}").unlink(missing_ok=True)
+            left = [str(path) for path in sorted(self.path.glob("*")) if path.name not in (_UPKEEP, _DRIVER)]
+            for name in (_UPKEEP, _DRIVER):
+                (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+        return left
+
+    def used_bytes(self) -> int:
+        """Return how much the files of this sweep take on this machine; what MLflow holds is not counted."""
+        elsewhere = [Path(self.files)] if storage.is_local(self.files) and self.has_files_elsewhere else []
+        return sum(disk_use(folder) for folder in (self.path, *elsewhere))
 
     def require_room(self) -> None:
         """Check that the disks of this folder, and of checkpoints and networks, have room for another population.
@@ -417,7 +517,7 @@ class SweepFolder:
         for _ in range(_LOCK_ATTEMPTS):
             with self._writing():
                 self.path.mkdir(parents=True, exist_ok=True)
-                file = (self.path / "driver.json").open("a+", encoding="utf-8")
+                file = (self.path / _DRIVER).open("a+", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Another driver may have removed the file since it was opened: a lock on that keeps nobody out.
@@ -462,7 +562,7 @@ class SweepFolder:
     def driving(self) -> Mapping[str, object] | None:
         """Who drives this sweep now, as it has noted itself: `pid`, `host`, `since`; None if nobody does."""
         try:
-            with (self.path / "driver.json").open(encoding="utf-8") as file:
+            with (self.path / _DRIVER).open(encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
@@ -470,6 +570,29 @@ class SweepFolder:
         except OSError:
             pass
         return None
+
+
+def _delete_known(folder: str) -> None:
+    """Remove what sweeps keep below a folder: a user may keep other files there."""
+    for name in storage.sizes_below(folder):
+        above, _, file = name.rpartition("/")
+        if _KEPT.get(above, _NOTHING).fullmatch(file) or (above in {"", *_KEPT} and _TORN.search(file)):
+            with suppress(FileNotFoundError):
+                storage.delete(storage.join(folder, *name.split("/")))
+    if storage.is_local(folder):
+        for path in (*(Path(folder, name) for name in _KEPT), Path(folder)):
+            with suppress(OSError):  # not empty, or not there
+                path.rmdir()
+
+
+def disk_use(folder: Path | str) -> int:
+    """Return how many bytes the files below a folder have; links are not followed."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # it has just gone
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total
 
 
 def this_driver() -> str:
@@ -480,6 +603,14 @@ def this_driver() -> str:
 def _this_process() -> dict[str, object]:
     since = datetime.now().isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def _sign(file: IO[str], session: str) -> None:
+    """Write this process into the file that it has locked."""
+    file.seek(0)
+    file.truncate()
+    json.dump({**_this_process(), "session": session}, file)
+    file.flush()
 
 
 def _read(file: IO[str]) -> dict[str, object]:

@@ -409,6 +409,11 @@ class Ledger(LedgerReader):
             self._studies.change(population.task, changes)
         return parts
 
+    def delete(self) -> None:
+        """Remove everything that the storage has of this sweep; of one that was half removed, the rest."""
+        with self._studies.writing():
+            self._studies.delete()
+
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
         rows = self._studies.rows(population.task, population.numbers)

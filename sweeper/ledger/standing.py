@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from sweeper.ledger.counts import Counts
+from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.open import read_ledger
-from sweeper.rules import EarlierRules, earlier_rules
+from sweeper.rules import RULES, EarlierRules, earlier_rules
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,27 @@ class Standing:
         counts: How many trials stand where. Trials that a dead driver left running are waiting.
         driver: Who drives it now, in words; None if nobody does.
         earlier: The rules that it is trained and measured by, where they are not today's.
+        rules: The number of these rules.
+        last_ms: When a trial of it last began or ended, Unix milliseconds; None where none has.
+        identity: Tells it from another sweep of its name.
     """
 
     name: str
     counts: Counts
     driver: str | None
     earlier: EarlierRules | None
+    rules: int = RULES
+    last_ms: int | None = None
+    identity: str = ""
+
+    @property
+    def state(self) -> str:
+        """In one word: running, finished, interrupted, or idle where nothing of it was begun."""
+        if self.driver:
+            return "running"
+        if not self.counts.waiting and not self.counts.running:
+            return "finished"
+        return "interrupted" if self.last_ms else "idle"
 
 
 def standing_of(folder: SweepFolder) -> Standing:
@@ -35,5 +50,14 @@ def standing_of(folder: SweepFolder) -> Standing:
         HomeError: If its ledger cannot be read.
     """
     with closing(read_ledger(folder)) as ledger:
-        counts, driver = ledger.counts(), folder.driver or ledger.driver
-        return Standing(folder.name, counts if driver else counts.without_driver(), driver, earlier_rules(ledger.rules))
+        records, planned = ledger.records(), ledger.planned_spec
+        counts, driver = count(records, planned.spec.planned if planned else 0), folder.driver or ledger.driver
+        return Standing(
+            folder.name,
+            counts if driver else counts.without_driver(),
+            driver,
+            earlier_rules(ledger.rules),
+            ledger.rules,
+            max((ms for one in records for ms in (one.started_ms, one.ended_ms) if ms), default=None),
+            ledger.identity,
+        )

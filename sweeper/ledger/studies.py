@@ -104,6 +104,12 @@ class Studies:
                 load_if_exists=True,
             )
 
+    def delete(self) -> None:
+        """Remove the studies of this sweep with all of their rows."""
+        for task in list(self._studies):
+            optuna.delete_study(study_name=f"{self.sweep}/{task}", storage=self._storage)
+            del self._studies[task]
+
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""
         with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._ask):

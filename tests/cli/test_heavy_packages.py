@@ -54,6 +54,8 @@ def home(tmp_path_factory, empty_database):
 @pytest.mark.parametrize(
     ("command", "loaded"),
     [
+        ("list", ""),
+        ("list --json --tracking-uri URI", ""),
         ("status smoke", ""),
         ("pareto smoke", ""),
         ("trials smoke", ""),

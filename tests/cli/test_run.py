@@ -49,6 +49,7 @@ COMMANDS = (
     "findings",
     "plot",
     "report",
+    "list",
     "status",
     "watch",
     "show",
@@ -56,8 +57,9 @@ COMMANDS = (
     "export",
     "audit",
     "doctor",
+    "delete",
 )
-READING = ("plan", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
+READING = ("plan", "list", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\

@@ -1,0 +1,161 @@
+"""Commands on whole sweeps: `list`, `delete`, `rename`, `archive`, `unarchive`, `clean`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.cli.options import (
+    HomeOption,
+    JsonOption,
+    LedgerOption,
+    Name,
+    StorageOption,
+    TrackingOption,
+    checked,
+    print_json,
+)
+from sweeper.errors import HomeError, QueryError, TrackingError
+
+if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+    from sweeper.upkeep.listing import Listed
+
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file, each with its example."""
+    app.command("list", epilog="Example: sweeper list --json")(list_sweeps)
+    app.command(epilog="Example: sweeper delete first")(delete)
+
+
+def list_sweeps(
+    home: HomeOption = Path("sweeps"),
+    ledger: LedgerOption = None,
+    tracking_uri: TrackingOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the sweeps of a home: state, trials, last activity, size, and by which rules they are measured.
+
+    With --tracking-uri also those that only MLflow has.
+    """
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.listing import sweeps_here, sweeps_in_mlflow
+
+    found, identities = sweeps_here(Home(home, None, ledger))
+    problems = [one.problem for one in found if one.problem]
+    if tracking_uri:
+        try:
+            found += sweeps_in_mlflow(tracking_uri, identities, time.time_ns() // 1_000_000)
+        except TrackingError as error:  # said at the end: the home's own are listed all the same
+            problems.append(str(error))
+    if as_json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        Console().print(_list_table(found), crop=False)
+    elif not problems:
+        where = f"{home} and in MLflow" if tracking_uri else home
+        print(f"no sweeps in {where}. Start one with `sweeper run quickstart`.")
+    if problems:
+        raise HomeError(problems[0])
+
+
+def delete(
+    name: Name,
+    yes: YesOption = False,
+    here_only: Annotated[
+        bool,
+        typer.Option(
+            "--here-only",
+            help="Leave what is outside of this home: a tracking server, a storage, a database of ledgers. A copy of "
+            "the home uses the same.",
+        ),
+    ] = False,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Delete a sweep for good: its ledger, checkpoints and networks, and its experiment in MLflow. Asks before."""
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.removing import delete as deleted
+    from sweeper.upkeep.removing import removal_of
+
+    removal = removal_of(Home(home, storage, ledger), checked(name), tracking_uri, here_only=here_only)
+    trials = "its ledger cannot be read" if removal.done is None else f"{removal.done} of {removal.planned} trials done"
+    print(f"sweep {name} in {home} ({trials}) is deleted for good:")
+    for part in removal.parts:
+        outside = "; outside of this home" if part.is_outside else ""
+        print(f"  {part.what}{_sized(part.size)}{outside}")
+    _print_what_stays(removal.stays)
+    if agreed("Delete it?", yes):
+        stays = deleted(removal)
+        print(f"sweep {name} is deleted")
+        _print_what_stays(stays[len(removal.stays) :])
+
+
+def _print_what_stays(stays: Sequence[str]) -> None:
+    for one in stays:
+        print(f"  stays: {one}")
+
+
+def _sized(count: int | None) -> str:
+    from sweeper.cli.status_tables import size
+
+    return "" if count is None else f", {size(count)}"
+
+
+def agreed(question: str, yes: bool) -> bool:
+    """Return whether the user wishes it: by `--yes`, or by an answer to the question.
+
+    Raises:
+        QueryError: If nobody can be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise QueryError(
+            "nothing was done: this asks first, and the standard input is no terminal, so nobody can answer. Add --yes "
+            "to do it without being asked."
+        )
+    with suppress(typer.Abort):  # the input has ended
+        if typer.confirm(question):
+            return True
+    print("nothing was done")
+    return False
+
+
+def _list_table(rows: Sequence[Listed]) -> Table:
+    """Return one row a sweep: state, trials, when something last happened, size, rules."""
+    from sweeper.cli.status_tables import size
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    are_elsewhere = any(row.place != "home" for row in rows)
+    table.add_column("sweep", overflow="fold")
+    for column in ("state", "done", "last activity", "size", "rules", *(["where"] if are_elsewhere else [])):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("done", "size", "rules") else "left")
+    for row in rows:
+        failed = f" ({row.failed} failed)" if row.failed else ""
+        cells = [
+            row.state,
+            "" if row.done is None else f"{row.done} of {row.planned}{failed}",
+            "" if row.last_ms is None else f"{datetime.fromtimestamp(row.last_ms / 1000):%Y-%m-%d %H:%M}",
+            "" if row.size is None else size(row.size),
+            "" if row.rules is None else str(row.rules),
+            *([row.place] if are_elsewhere else []),
+        ]
+        table.add_row(Text(row.name), *cells)  # a folder may be named like markup
+    return table
