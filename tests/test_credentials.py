@@ -121,6 +121,8 @@ COMMANDS = {
     "logs": ("first",),
     "list": (),
     "delete": ("first",),
+    "archive": ("first",),
+    "unarchive": ("first.zip",),
 }
 
 

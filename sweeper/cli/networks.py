@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from sweeper.cli.options import (
-    HomeOption,
     LedgerOption,
     NetworkTrackingOption,
+    ReadHomeOption,
     StorageOption,
     checked,
     write_aside,
@@ -64,7 +64,7 @@ def show(
             "--images", help="With --lesion: a Parquet file of labelled images to measure on, in place of its task's."
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
@@ -132,7 +132,7 @@ def steps(
             help="Take out lateral, top-down, deepest or layer:N before; parts joined by commas are taken out at once.",
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
@@ -169,7 +169,7 @@ def steps(
 def export(
     key: Annotated[str, typer.Argument(help="Key of a complete trial, or at least six characters of its beginning.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,

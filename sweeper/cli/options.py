@@ -43,6 +43,31 @@ Space = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="Name of the sweep.", autocompletion=_sweeps)]
 HomeOption = Annotated[Path, typer.Option("--home", envvar=environment.HOME, help="Folder that holds sweeps.")]
+
+
+def home_to_read(home: str | Path) -> Path:
+    """Return the folder of a home; of an archive one with its sweep, which is only read.
+
+    Raises:
+        HomeError: If the archive is none, or is damaged.
+    """
+    if not os.path.isfile(home):
+        return Path(home)
+    from sweeper.upkeep.archives import unpacked
+
+    return unpacked(Path(home))
+
+
+ReadHomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar=environment.HOME,
+        parser=home_to_read,
+        metavar="PATH",
+        help="Folder that holds sweeps, or an archive of one.",
+    ),
+]
 TrackingOption = Annotated[
     str | None,
     typer.Option(
@@ -150,7 +175,7 @@ def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep
     """Return a sweep that exists in this home."""
     from sweeper.driver.sweep import Sweep
 
-    home.known(checked(name))
+    home.known(checked(name)).require_own()
     return Sweep(name, home.root, tracking_uri, home.storage, home.ledger_url)
 
 

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 from sweeper.cli.options import (
-    HomeOption,
     JobsAddressOption,
     JsonOption,
     LedgerOption,
+    ReadHomeOption,
     TrackingOption,
     checked,
     job_server,
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of the sweep; without it, all sweeps.")] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     ledger: LedgerOption = None,
     address: JobsAddressOption = None,
     tracking_uri: TrackingOption = None,

@@ -22,6 +22,7 @@ from sweeper.cli.options import (
     JsonOption,
     LedgerOption,
     Name,
+    ReadHomeOption,
     StorageOption,
     TrackingOption,
     checked,
@@ -40,10 +41,12 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file, each with its example."""
     app.command("list", epilog="Example: sweeper list --json")(list_sweeps)
     app.command(epilog="Example: sweeper delete first")(delete)
+    app.command(epilog="Example: sweeper archive first -o first.zip")(archive)
+    app.command(epilog="Example: sweeper unarchive first.zip")(unarchive)
 
 
 def list_sweeps(
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     ledger: LedgerOption = None,
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
@@ -116,6 +119,59 @@ def _sized(count: int | None) -> str:
     from sweeper.cli.status_tables import size
 
     return "" if count is None else f", {size(count)}"
+
+
+def archive(
+    name: Name,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write. Default: NAME.zip in this folder.")
+    ] = None,
+    with_report: Annotated[bool, typer.Option("--report/--no-report", help="Also put the report into it.")] = True,
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Put a sweep into one file to give away: ledger, networks, fronts, per-image files and report.
+
+    `--home FILE` reads it, and `sweeper unarchive` makes a sweep of it again.
+    """
+    from sweeper.cli.status_tables import size
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.archives import archive as archived
+
+    path = output or Path(f"{checked(name)}.zip")
+
+    def report(uri: str) -> bytes | None:
+        from sweeper.results.loaded_sweep import load
+        from sweeper.results.report.page import report as page
+
+        try:
+            return page(load(name, uri), ()).encode() if with_report else None
+        except QueryError as error:  # such as a sweep in which nothing is complete yet
+            print(f"note: the archive has no report: {error}", file=sys.stderr)
+            return None
+
+    made = archived(Home(home, storage, ledger), name, path, tracking_uri, report)
+    held = f"{made.networks} networks" + (f", {made.probes} per-image files" if made.probes else "")
+    print(f"{path} is the archive of sweep {name} ({size(made.size)}, {held}); read it with --home {path}")
+    if made.missing:
+        print(f"note: {len(made.missing)} complete trials have no network, such as {made.missing[0]}", file=sys.stderr)
+
+
+def unarchive(
+    file: Annotated[Path, typer.Argument(help="The archive.")],
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Make a sweep of an archive again: in this home, and in MLflow. It can be resumed and extended like any other."""
+    from sweeper.driver.sweep import Sweep
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.archives import unarchive as unarchived
+
+    name = unarchived(file, Home(home), tracking_uri)
+    Sweep(name, home, tracking_uri).mirror().require_mirrored()
+    print(f"sweep {name} is in {home} again; `sweeper audit {name}` checks it")
 
 
 def agreed(question: str, yes: bool) -> bool:

@@ -1,6 +1,7 @@
 """Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
 
 HOME/mlflow.db             the tracking database, where no other is named
+HOME/archived.json         of a home that is an unpacked archive: nothing else is asked
 HOME/NAME/ledger.db        the ledger; or, where it is in a database that several homes share,
 HOME/NAME/ledger.json      the address of that database, and which of its sweeps this is
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
@@ -11,6 +12,7 @@ HOME/NAME/leases/          one file per population: to whom it was handed out la
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
+HOME/NAME/archived.json    that the sweep is of an archive, and is only read; beside it stands what a tracker had of it
 HOME/NAME/upkeep.json      that the sweep is being deleted or renamed, while that is not done
 
 A home may be moved: what lies in it is noted as it is seen from it, see `kept_places.py`.
@@ -33,7 +35,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from sweeper import sqlite_uri, storage
+from sweeper import archived, sqlite_uri, storage
 from sweeper.credentials import secrets_of
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
@@ -99,6 +101,11 @@ class Home:
                 f"the home {str(self.root)!r} has {found!r} in its path, which database addresses cannot hold. "
                 "Name another folder with --home."
             )
+        if self.root.is_file():
+            raise HomeError(
+                f"the home must be a folder, but got the file {self.root}. Name a folder with --home. Of an archive "
+                f"`sweeper unarchive {self.root}` makes a sweep that every command takes."
+            )
 
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether or not it exists."""
@@ -127,10 +134,8 @@ class Home:
         """Return the names of all planned sweeps, sorted; also of those whose ledger is gone, or that are half deleted.
 
         Raises:
-            HomeError: If the home is no folder, or cannot be read.
+            HomeError: If the home cannot be read.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
             planned = {path.parent.name for name in (*LEDGERS, _UPKEEP) for path in self.root.glob(f"*/{name}")}
             folders = {path.name for path in self.root.glob("*") if path.is_dir()}
@@ -151,12 +156,16 @@ class Home:
     def tracking_uri_of(self, name: str, named: str | None = None) -> str:
         """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
 
-        A SQLite file is given by its absolute path, so that it is the same from every folder.
+        A SQLite file is given by its absolute path, so that it is the same from every folder. Of a sweep in an archive
+        it is the archive, whatever is named.
 
         Raises:
             TrackingError: If it was an address with a password, which is not kept.
         """
-        uri = named or self.sweep(name).tracking_uri or self.tracking_uri
+        folder = self.sweep(name)
+        if folder.is_archived or (self.root / archived.MARKER).is_file():
+            return f"{archived.SCHEME}{folder.path}"
+        uri = named or folder.tracking_uri or self.tracking_uri
         if uri == NOT_KEPT:
             raise TrackingError(
                 f"sweep {name!r} was mirrored to an address with a password, which is not kept. "
@@ -372,6 +381,7 @@ class SweepFolder:
                 f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
                 "another one with --name."
             )
+        self.require_own()
         self.require_whole()
         self.require_ledger()
         file = self._lock()
@@ -401,6 +411,7 @@ class SweepFolder:
             HomeError: If the folder cannot be written.
             SweepBusyError: If a driver works on this sweep; names it.
         """
+        self.require_own()
         file = self._lock()
         try:
             with self._writing():
@@ -431,6 +442,29 @@ class SweepFolder:
         """Note that it is done."""
         with self._writing():
             (self.path / _UPKEEP).unlink(missing_ok=True)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether this is a sweep of an archive, which is only read."""
+        return (self.path / archived.MARKER).is_file()
+
+    def unarchived(self) -> None:
+        """Make a sweep of an archive one like all others."""
+        with self._writing():
+            (self.path / archived.MARKER).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "mirror", ignore_errors=True)
+
+    def require_own(self) -> None:
+        """Check that this is no sweep of an archive.
+
+        Raises:
+            HomeError: If it is.
+        """
+        if self.is_archived:
+            raise HomeError(
+                f"sweep {self.name!r} in {self.path.parent} is of an archive, which is only read. `sweeper unarchive "
+                "FILE` makes one of it that can be run."
+            )
 
     def require_whole(self) -> None:
         """Check that nothing that was done with the whole sweep was interrupted.

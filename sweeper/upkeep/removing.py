@@ -75,6 +75,7 @@ def removal_of(home: Home, name: str, tracking_uri: str | None = None, *, here_o
         TrackingError: If MLflow cannot be reached.
     """
     folder = home.sweep(name)
+    folder.require_own()
     is_begun = str(folder.upkeep.get("command", "")).startswith(_COMMAND)
     if not is_begun and not folder.has_lost_ledger:
         home.known(name)

@@ -57,6 +57,8 @@ COMMANDS = (
     "export",
     "audit",
     "doctor",
+    "archive",
+    "unarchive",
     "delete",
 )
 READING = ("plan", "list", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
