@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeper.cli import environment
-from sweeper.errors import QueryError
+from sweeper.errors import HomeError, QueryError
 from sweeper.storage import write_local
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -53,6 +54,11 @@ def home_to_read(home: str | Path) -> Path:
     """
     if not os.path.isfile(home):
         return Path(home)
+    if not zipfile.is_zipfile(home):
+        raise HomeError(
+            f"the home must be a folder or an archive of a sweep, but got the file {home}. Name a folder with --home, or "
+            "an archive that was not cut short."
+        )
     from sweeper.upkeep.archives import unpacked
 
     return unpacked(Path(home))

@@ -348,7 +348,8 @@ def test_home_that_cannot_be_made_is_named(mistaken, place):
     assert f"{place}/plain/home/smoke cannot be written: Not a directory" in mistaken(
         "run", "smoke", "--home", "plain/home"
     )
-    assert "got the file plain. Name a folder with --home" in mistaken("status", "--home", "plain")
+    assert "got the file plain. Name a folder with --home" in mistaken("resume", "mine", "--home", "plain")
+    assert "got the file plain. Name a folder with --home, or an archive" in mistaken("status", "--home", "plain")
 
 
 def test_ledger_that_is_no_database_is_named(mistaken, place):

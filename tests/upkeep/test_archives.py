@@ -390,7 +390,9 @@ def test_file_that_is_no_archive_is_refused(sweeper, tmp_path, content):
     (tmp_path / "bad.zip").write_bytes(content)
     code, out, err = sweeper("status", "--home", tmp_path / "bad.zip")
     assert (code, out) == (2, "")
-    assert "is no archive of a sweep" in err
+    assert "must be a folder or an archive of a sweep" in err
+    code, _, err = sweeper("unarchive", tmp_path / "bad.zip")
+    assert (code, "is no archive of a sweep, or was cut short" in err) == (2, True)
 
 
 def test_archive_that_was_cut_short_or_changed_anywhere_is_whole_or_refused(packed, tmp_path):
