@@ -123,6 +123,7 @@ COMMANDS = {
     "delete": ("first",),
     "archive": ("first",),
     "unarchive": ("first.zip",),
+    "clean": (),
 }
 
 

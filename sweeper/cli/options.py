@@ -56,8 +56,8 @@ def home_to_read(home: str | Path) -> Path:
         return Path(home)
     if not zipfile.is_zipfile(home):
         raise HomeError(
-            f"the home must be a folder or an archive of a sweep, but got the file {home}. Name a folder with --home, or "
-            "an archive that was not cut short."
+            f"the home must be a folder or an archive of a sweep, but got the file {home}. Name a folder with --home, "
+            "or an archive that was not cut short."
         )
     from sweeper.upkeep.archives import unpacked
 

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sweeper delete first")(delete)
     app.command(epilog="Example: sweeper archive first -o first.zip")(archive)
     app.command(epilog="Example: sweeper unarchive first.zip")(unarchive)
+    app.command(epilog="Example: sweeper clean --dry-run")(clean)
 
 
 def list_sweeps(
@@ -172,6 +173,42 @@ def unarchive(
     name = unarchived(file, Home(home), tracking_uri)
     Sweep(name, home, tracking_uri).mirror().require_mirrored()
     print(f"sweep {name} is in {home} again; `sweeper audit {name}` checks it")
+
+
+def clean(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the sweep; without it, all sweeps, and your cache.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed, and leave it.")] = False,
+    yes: YesOption = False,
+    outside: Annotated[
+        bool,
+        typer.Option(
+            "--outside", help="Also free checkpoints outside of this home; a copy of the home may go on from them."
+        ),
+    ] = False,
+    home: HomeOption = Path("sweeps"),
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Free the checkpoints of finished sweeps, and caches. Asks before; what can be resumed keeps all it needs."""
+    from sweeper.cli.status_tables import size
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.cleaning import clean as cleaned
+    from sweeper.upkeep.cleaning import cleaning_of
+
+    cleaning = cleaning_of(Home(home, storage, ledger), name and checked(name), outside=outside)
+    for piece in cleaning.pieces:
+        print(f"  {piece.what}{_sized(piece.size)}")
+    _print_what_stays(cleaning.kept)
+    if not cleaning.pieces:
+        print("there is nothing to free")
+        return
+    print(f"{size(cleaning.size)} can be freed")
+    if not dry_run and agreed("Free it?", yes):
+        stays = cleaned(cleaning)
+        print("it is freed")
+        _print_what_stays(stays)
 
 
 def agreed(question: str, yes: bool) -> bool:

@@ -59,6 +59,7 @@ COMMANDS = (
     "doctor",
     "archive",
     "unarchive",
+    "clean",
     "delete",
 )
 READING = ("plan", "list", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
