@@ -155,6 +155,34 @@ def sizes_below(folder: str) -> dict[str, int]:
         return {one.path.removeprefix(base): one.size for one in found if one.type == FileType.File}
 
 
+def renamed(folder: str, name: str) -> str:
+    """Return the location of a folder under another name, beside where it is."""
+    path, reached_so = parted(folder)
+    return f"{path.rstrip('/').rpartition('/')[0]}/{name}{reached_so}"
+
+
+def move_folder(folder: str, target: str) -> None:
+    """Move all files of a folder to another one of the same storage; what was interrupted can be done again.
+
+    Raises:
+        OSError: If one cannot be moved.
+    """
+    if is_local(folder) and not Path(target).exists():
+        if Path(folder).exists():
+            Path(folder).rename(target)
+        return
+    for name in sizes_below(folder):
+        source, moved = join(folder, *name.split("/")), join(target, *name.split("/"))
+        if is_local(folder):
+            Path(moved).parent.mkdir(parents=True, exist_ok=True)
+            Path(source).replace(moved)
+            continue
+        with reached(source) as (system, path), reached(moved) as (_, new_path):
+            if system.type_name not in _OBJECT_STORES:
+                system.create_dir(new_path.rpartition("/")[0], recursive=True)
+            system.move(path, new_path)
+
+
 def delete(location: str) -> None:
     """Remove a file.
 

@@ -124,6 +124,7 @@ COMMANDS = {
     "archive": ("first",),
     "unarchive": ("first.zip",),
     "clean": (),
+    "rename": ("first", "final"),
 }
 
 

@@ -17,7 +17,7 @@ GROUPS = {
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),
-    "Keep house": ("archive", "unarchive", "clean", "delete"),
+    "Keep house": ("rename", "archive", "unarchive", "clean", "delete"),
 }
 
 

@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sweeper archive first -o first.zip")(archive)
     app.command(epilog="Example: sweeper unarchive first.zip")(unarchive)
     app.command(epilog="Example: sweeper clean --dry-run")(clean)
+    app.command(epilog="Example: sweeper rename first final")(rename)
 
 
 def list_sweeps(
@@ -209,6 +210,25 @@ def clean(
         stays = cleaned(cleaning)
         print("it is freed")
         _print_what_stays(stays)
+
+
+def rename(
+    name: Name,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The name that it gets.")],
+    home: HomeOption = Path("sweeps"),
+    tracking_uri: TrackingOption = None,
+    storage: StorageOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Give a sweep another name, in its home, its storage, its ledger and MLflow. Keys of trials stay as they are."""
+    from sweeper.driver.sweep import Sweep
+    from sweeper.ledger.home import Home
+    from sweeper.upkeep.renaming import rename as renamed
+
+    is_mirrored = renamed(Home(home, storage, ledger), checked(name), checked(new_name), tracking_uri)
+    if is_mirrored:  # the words on its page
+        Sweep(new_name, home, tracking_uri, storage, ledger).mirror().require_mirrored()
+    print(f"sweep {name} is called {new_name} now")
 
 
 def agreed(question: str, yes: bool) -> bool:

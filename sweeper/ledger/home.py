@@ -354,6 +354,11 @@ class SweepFolder:
             uri = NOT_KEPT
         self._keep("tracking.txt", kept_places.tracking_as_noted(uri, self.path))
 
+    def keep_tracking_note(self) -> None:
+        """Note the tracking URI as it is noted today: in the words of earlier versions it leads by the sweep's name."""
+        if (uri := self.tracking_uri) and uri != NOT_KEPT:
+            self.keep_tracking_uri(uri)
+
     def _kept(self, name: str) -> str | None:
         try:
             text = (self.path / name).read_text(encoding="utf-8").strip()

@@ -80,7 +80,7 @@ def removal_of(home: Home, name: str, tracking_uri: str | None = None, *, here_o
     if not is_begun and not folder.has_lost_ledger:
         home.known(name)
     standing = _standing(folder)
-    folder = _with_files(folder)
+    folder = with_noted_files(folder)
     if driver := (standing.driver if standing else folder.driver):
         raise SweepBusyError(
             f"sweep {name!r} is being driven by {driver}, so it is not deleted. End that process first, with Ctrl-C or "
@@ -94,7 +94,7 @@ def removal_of(home: Home, name: str, tracking_uri: str | None = None, *, here_o
     experiments: tuple[str, ...] = ()
     if holding is not None:
         noted = folder.upkeep.get("experiments") if is_begun else None
-        reason = "" if noted is not None else _whose(holding, folder, standing, is_outside)
+        reason = "" if noted is not None else not_its_own(holding, folder, standing, uri)
         experiments = holding.experiments if noted is None else tuple(set(noted) & set(holding.experiments))
         if reason:
             experiments = ()
@@ -117,7 +117,7 @@ def _standing(folder: SweepFolder) -> Standing | None:
         return None
 
 
-def _with_files(folder: SweepFolder) -> SweepFolder:
+def with_noted_files(folder: SweepFolder) -> SweepFolder:
     """Return the folder with the storage that the sweep was planned with, where this home does not know it."""
     if not folder.has_shared_ledger:
         return folder
@@ -154,14 +154,16 @@ def _tracking(home: Home, folder: SweepFolder, named: str | None, here_only: boo
     return ("" if here_only and is_outside else uri), is_outside
 
 
-def _whose(holding: Holding, folder: SweepFolder, standing: Standing | None, is_outside: bool) -> str:
+def not_its_own(holding: Holding, folder: SweepFolder, standing: Standing | None, tracking_uri: str) -> str:
     """Return why what MLflow holds under the name of a sweep is not taken for its own; empty where it is."""
     identity = standing.identity if standing else folder.shared_ledger.get("identity", "")
     if identity:
         if not holding.identities or identity in holding.identities:
             return ""
         return f"it is that of another sweep of this name, from the home {', '.join(sorted(holding.homes))}"
-    if not is_outside or holding.homes == {str(folder.path.parent)}:
+    file = sqlite_uri.file_of(tracking_uri)
+    is_inside = file is not None and folder.is_in_home(str(file))
+    if is_inside or holding.homes == {str(folder.path.parent)}:
         return ""
     return "the ledger, which is damaged, does not say whether it is that of this sweep"
 

@@ -58,6 +58,7 @@ COMMANDS = (
     "audit",
     "doctor",
     "archive",
+    "rename",
     "unarchive",
     "clean",
     "delete",
