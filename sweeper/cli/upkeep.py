@@ -198,7 +198,7 @@ def clean(
     from sweeper.upkeep.cleaning import clean as cleaned
     from sweeper.upkeep.cleaning import cleaning_of
 
-    cleaning = cleaning_of(Home(home, storage, ledger), name and checked(name), outside=outside)
+    cleaning = cleaning_of(Home(home, storage, ledger), None if name is None else checked(name), outside=outside)
     for piece in cleaning.pieces:
         print(f"  {piece.what}{_sized(piece.size)}")
     _print_what_stays(cleaning.kept)
