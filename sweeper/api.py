@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.cli import environment
-from sweeper.cli.options import WRONG_WORKERS
+from sweeper.cli.options import WRONG_WORKERS, home_to_read
 from sweeper.errors import SpecError, SweepInterruptedError, TrialsFailedError
 from sweeper.limits import read_limits
 
@@ -147,7 +147,7 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | No
         tracking_uri: Where MLflow is, such as `http://mlflow.example:5000` or `sqlite:///mlflow.db`. None: as
             `MLFLOW_TRACKING_URI` says, where the sweep was last mirrored, as its home says, or a database in the home.
         home: Folder that holds sweeps; of no account where a tracking URI is named. None: as `SWEEPER_HOME` says, or
-            `sweeps`.
+            `sweeps`. The file of an archive is read alone, whatever is named.
 
     Raises:
         TrackingError: If the sweep was mirrored to an address with a password, which is not kept.
@@ -158,7 +158,7 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | No
     """
     from sweeper.results.loaded_sweep import load
 
-    return load(name, _home(home).tracking_uri_of(name, _tracking(tracking_uri)))
+    return load(name, _home(home, reads=True).tracking_uri_of(name, _tracking(tracking_uri)))
 
 
 def load_network(path: str | Path) -> Network:
@@ -198,7 +198,7 @@ def steps(
         images: A Parquet file of images of the size that the network takes. Its other columns are carried through.
         lesion: Parts to take out before, such as `lateral,top-down`.
         all_steps: Whether to return a row for each image and step.
-        home, storage, ledger: As for `run`; of account for a key alone.
+        home, storage, ledger: As for `run`; of account for a key alone. The home may be an archive.
         sweep: Name of the trial's sweep; None looks in all of the home.
         tracking_uri: Where MLflow is, to read a network of a front from that is not in the home; takes `sweep`.
 
@@ -218,7 +218,7 @@ def steps(
     if not isinstance(network, str | Path):
         name = f"trial {network.description.get('key', 'without a key')}"
         return answers_by(network, name, Path(images), lesion, by_step=all_steps).table
-    at = _home(home, storage, ledger)
+    at = _home(home, storage, ledger, reads=True)
     found = found_network(str(network), at, sweep, _tracking(tracking_uri))
     return answers_of(found, Path(images), lesion, by_step=all_steps).table
 
@@ -238,12 +238,15 @@ def load_spec(source: Source, *, name: str | None = None) -> LoadedSpec:
     return loaded(source, name=name)
 
 
-def _home(home: str | Path | None, storage: str | None = None, ledger: str | None = None) -> Home:
+def _home(
+    home: str | Path | None, storage: str | None = None, ledger: str | None = None, *, reads: bool = False
+) -> Home:
     from sweeper.ledger.home import Home
 
     root = environment.named(None if home is None else os.fspath(home), environment.HOME)
+    place = root or environment.DEFAULT_HOME
     return Home(
-        Path(root or environment.DEFAULT_HOME),
+        home_to_read(place) if reads else Path(place),
         environment.named(storage, environment.STORAGE),
         environment.named(ledger, environment.LEDGER),
     )

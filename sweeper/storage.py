@@ -9,6 +9,7 @@ is an `OSError` whose `strerror` is one line.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -134,6 +135,52 @@ def write_local(path: Path, data: bytes) -> None:
     """
     with written_aside(path) as file:
         file.write(data)
+
+
+def sizes_below(folder: str) -> dict[str, int]:
+    """Return the files below a folder and their sizes, by paths as they are seen from it; links are not followed.
+
+    Raises:
+        OSError: If it cannot be read; a folder that is not there has no files.
+    """
+    if is_local(folder):
+        root = Path(folder)
+        files = [Path(above, name) for above, _, names in os.walk(root) for name in names]
+        return {file.relative_to(root).as_posix(): file.lstat().st_size for file in files}
+    with reached(folder) as (system, path):
+        from pyarrow.fs import FileSelector, FileType
+
+        found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+        base = path.rstrip("/") + "/"
+        return {one.path.removeprefix(base): one.size for one in found if one.type == FileType.File}
+
+
+def renamed(folder: str, name: str) -> str:
+    """Return the location of a folder under another name, beside where it is."""
+    path, reached_so = parted(folder)
+    return f"{path.rstrip('/').rpartition('/')[0]}/{name}{reached_so}"
+
+
+def move_folder(folder: str, target: str) -> None:
+    """Move all files of a folder to another one of the same storage; what was interrupted can be done again.
+
+    Raises:
+        OSError: If one cannot be moved.
+    """
+    if is_local(folder) and not Path(target).exists():
+        if Path(folder).exists():
+            Path(folder).rename(target)
+        return
+    for name in sizes_below(folder):
+        source, moved = join(folder, *name.split("/")), join(target, *name.split("/"))
+        if is_local(folder):
+            Path(moved).parent.mkdir(parents=True, exist_ok=True)
+            Path(source).replace(moved)
+            continue
+        with reached(source) as (system, path), reached(moved) as (_, new_path):
+            if system.type_name not in _OBJECT_STORES:
+                system.create_dir(new_path.rpartition("/")[0], recursive=True)
+            system.move(path, new_path)
 
 
 def delete(location: str) -> None:

@@ -119,6 +119,12 @@ COMMANDS = {
     "doctor": (),
     "stop": ("first",),
     "logs": ("first",),
+    "list": (),
+    "delete": ("first",),
+    "archive": ("first",),
+    "unarchive": ("first.zip",),
+    "clean": (),
+    "rename": ("first", "final"),
 }
 
 

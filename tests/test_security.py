@@ -74,7 +74,7 @@ def test_no_name_leads_out_of_the_home(command, tmp_path, monkeypatch, capsys):
     (evil / "ledger.db").write_bytes(b"not ours")
     before = content(tmp_path)
     for name in OUTSIDE:
-        assert called(monkeypatch, command, "--", name) == 2, name
+        assert called(monkeypatch, command, "--", name, *(["new"] if command == "rename" else [])) == 2, name
         said = capsys.readouterr().err
         assert "Traceback" not in said
         assert "name must hold" in said or "no cluster" in said or "none is named" in said, (name, said)

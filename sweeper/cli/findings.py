@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.groups import command
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
+from sweeper.cli.options import JsonOption, Name, ReadHomeOption, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_beside, say_earlier
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -42,7 +42,7 @@ def findings(
     ] = None,
     format: FormatOption = "table",
     output: OutputOption = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:

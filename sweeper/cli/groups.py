@@ -16,21 +16,24 @@ GROUPS = {
     "Write a sweep": ("init", "validate"),
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
-    "See how it goes": ("status", "watch"),
+    "See how it goes": ("list", "status", "watch"),
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),
+    "Keep house": ("rename", "archive", "unarchive", "clean", "delete"),
 }
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def command(app: typer.Typer, *examples: str) -> Callable[[_Function], _Function]:
+def command(app: typer.Typer, *examples: str, name: str | None = None) -> Callable[[_Function], _Function]:
     """Return what makes a command of a function, with examples of how it is called at the end of its help."""
     title = "Example" if len(examples) == 1 else "Examples"
     # Click leaves a paragraph that begins so as it is.
-    return app.command(cls=Command, epilog="\n".join(["\b", f"{title}:", *(f"  {example}" for example in examples)]))
+    return app.command(
+        name, cls=Command, epilog="\n".join(["\b", f"{title}:", *(f"  {example}" for example in examples)])
+    )
 
 
 def examples_of(epilog: str | None) -> list[str]:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from sweeper.cli.groups import command
 from sweeper.cli.options import (
-    HomeOption,
     LedgerOption,
     NetworkTrackingOption,
+    ReadHomeOption,
     StorageOption,
     checked,
     write_aside,
@@ -71,7 +71,7 @@ def show(
             help="With --lesion: a Parquet file of labelled images to measure on, in place of its task's.",
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
@@ -143,7 +143,7 @@ def steps(
             help="Take out lateral, top-down, deepest or layer:N before; parts joined by commas are taken out at once.",
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,
@@ -184,7 +184,7 @@ def export(
         str, typer.Argument(metavar="KEY", help="Key of a complete trial, or at least six characters of its beginning.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The .safetensors file to write.")],
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     sweep: SweepOption = None,
     storage: StorageOption = None,
     ledger: LedgerOption = None,

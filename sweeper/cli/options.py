@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeper.cli import environment
-from sweeper.errors import QueryError
+from sweeper.errors import HomeError, QueryError
 from sweeper.storage import write_local
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
@@ -45,6 +46,36 @@ Space = Annotated[
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", autocompletion=_sweeps)]
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar=environment.HOME, metavar="DIR", help="Folder that holds sweeps.")
+]
+
+
+def home_to_read(home: str | Path) -> Path:
+    """Return the folder of a home; of an archive one with its sweep, which is only read.
+
+    Raises:
+        HomeError: If the archive is none, or is damaged.
+    """
+    if not os.path.isfile(home):
+        return Path(home)
+    if not zipfile.is_zipfile(home):
+        raise HomeError(
+            f"the home must be a folder or an archive of a sweep, but got the file {home}. Name a folder with --home, "
+            "or an archive that was not cut short."
+        )
+    from sweeper.upkeep.archives import unpacked
+
+    return unpacked(Path(home))
+
+
+ReadHomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar=environment.HOME,
+        parser=home_to_read,
+        metavar="PATH",
+        help="Folder that holds sweeps, or an archive of one.",
+    ),
 ]
 TrackingOption = Annotated[
     str | None,
@@ -156,7 +187,7 @@ def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep
     """Return a sweep that exists in this home."""
     from sweeper.driver.sweep import Sweep
 
-    home.known(checked(name))
+    home.known(checked(name)).require_own()
     return Sweep(name, home.root, tracking_uri, home.storage, home.ledger_url)
 
 

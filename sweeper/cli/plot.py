@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.groups import command
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, print_json, tracking_of, write_aside
+from sweeper.cli.options import JsonOption, Name, ReadHomeOption, TrackingOption, print_json, tracking_of, write_aside
 from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
 
@@ -46,7 +46,7 @@ def plot(
             help="With finding-reaction-time: what people did, as Parquet or CSV; repeatable.",
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper.cli.groups import command
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, checked, tracking_of
+from sweeper.cli.options import JsonOption, Name, ReadHomeOption, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
 from sweeper.errors import QueryError, UnknownSweepError
 
@@ -137,7 +137,7 @@ def pareto(
     ] = False,
     format: FormatOption = "table",
     output: OutputOption = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -182,7 +182,7 @@ def trials(
     where: WhereOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     as_json: JsonOption = False,
 ) -> None:

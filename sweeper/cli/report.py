@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sweeper.archived import SCHEME
 from sweeper.cli.groups import command
-from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of, write_aside
+from sweeper.cli.options import Name, ReadHomeOption, TrackingOption, checked, tracking_of, write_aside
 from sweeper.errors import QueryError, SweepError, TrackingError
 
 
@@ -31,7 +32,7 @@ def report(
             "--human", metavar="FILE", help="What people did, as Parquet or CSV, for the finding F4; may be repeated."
         ),
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Write one HTML file with fronts, findings, pictures, all trials and how to repeat it; from MLflow alone."""
@@ -50,7 +51,7 @@ def report(
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"
     )
-    if log:
+    if log and not uri.startswith(SCHEME):  # an archive stays as it is
         try:
             store_report(uri, name, page)
         except SweepError as error:

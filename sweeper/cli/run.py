@@ -1,7 +1,7 @@
 """The command line: the program, its exit codes, and the commands that run sweeps.
 
 Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
-`checks`. What all share is in `options`.
+`checks`, `upkeep`. What all share is in `options`.
 
 What they end with is in `sweeper.exit_codes`.
 """
@@ -31,6 +31,7 @@ from sweeper.cli import (
     status,
     submit,
     unforeseen,
+    upkeep,
 )
 from sweeper.cli.groups import Groups, command, options_of_the_program
 from sweeper.cli.options import (
@@ -286,6 +287,7 @@ report.register(app)
 status.register(app)
 networks.register(app)
 checks.register(app)
+upkeep.register(app)
 
 
 def main() -> None:

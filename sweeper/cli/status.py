@@ -12,10 +12,10 @@ from rich.console import Console
 from sweeper.cli import environment
 from sweeper.cli.groups import command
 from sweeper.cli.options import (
-    HomeOption,
     JobsAddressOption,
     JsonOption,
     LedgerOption,
+    ReadHomeOption,
     TrackingOption,
     checked,
     job_server,
@@ -38,7 +38,7 @@ def status(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Name of the sweep; without it, all sweeps.")
     ] = None,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     ledger: LedgerOption = None,
     address: JobsAddressOption = None,
     tracking_uri: TrackingOption = None,

@@ -82,6 +82,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 99.95 * 3600 else f"{seconds / 86400:.0f} days"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 9.95 else f"{value:.1f} {unit}"
+
+
 def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the sweeps of a cluster: a row for the newest job of each."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 
 from sweeper.cli.options import (
-    HomeOption,
     JobsAddressOption,
     JsonOption,
     Name,
+    ReadHomeOption,
     TrackingOption,
     checked,
     job_server,
@@ -45,7 +45,7 @@ def _interval(text: str) -> float:
 
 def watch(
     name: Name,
-    home: HomeOption = Path("sweeps"),
+    home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     once: Annotated[bool, typer.Option("--once", help="Say how it stands now, and leave.")] = False,
     interval: Annotated[

@@ -11,6 +11,7 @@ from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.kept_places import storage_as_meant
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.open import refuse_stranger
+from sweeper.ledger.reading import LedgerReader
 
 
 def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | None:
@@ -57,7 +58,7 @@ def keep_shared_ledger(folder: SweepFolder, identity: str) -> None:
         folder.keep_shared_ledger(without_password(shared_url(folder.ledger_url)), identity)
 
 
-def with_files_of(folder: SweepFolder, ledger: Ledger | None) -> SweepFolder:
+def with_files_of(folder: SweepFolder, ledger: LedgerReader | None) -> SweepFolder:
     """Return the folder, with the storage that the sweep was planned with where this home knows of none."""
     known = ledger.facts.get("storage") if ledger else None
     if not known or folder.has_files_elsewhere:

@@ -1,6 +1,7 @@
 """Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
 
 HOME/mlflow.db             the tracking database, where no other is named
+HOME/archived.json         of a home that is an unpacked archive: nothing else is asked
 HOME/NAME/ledger.db        the ledger; or, where it is in a database that several homes share,
 HOME/NAME/ledger.json      the address of that database, and which of its sweeps this is
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
@@ -11,6 +12,8 @@ HOME/NAME/leases/          one file per population: to whom it was handed out la
 HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
 HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
 HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
+HOME/NAME/archived.json    that the sweep is of an archive, and is only read; beside it stands what a tracker had of it
+HOME/NAME/upkeep.json      that the sweep is being deleted or renamed, while that is not done
 
 A home may be moved: what lies in it is noted as it is seen from it, see `kept_places.py`.
 """
@@ -30,9 +33,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from sweeper import sqlite_uri, storage
+from sweeper import archived, sqlite_uri, storage
 from sweeper.credentials import secrets_of
 from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.job import Lease
@@ -53,8 +56,24 @@ NOT_KEPT = "(not kept: it carries a password)"
 #: those of earlier versions; a user may keep other files here.
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
+#: Who drives a sweep.
+_DRIVER = "driver.json"
+
+#: What a sweep keeps in its folders, and nothing else does.
+_KEPT = {
+    "checkpoints": re.compile(r".+\.pt"),
+    "leases": re.compile(r".+\.json"),
+    "networks": re.compile(r".+\.safetensors"),
+    "probes": re.compile(r".+\.parquet"),
+}
+
+_NOTHING = re.compile("(?!)")
+
 #: What stands in the folder of a sweep that was planned to the end, beside its ledger.
 _LEFT = ("tracking.txt", "networks/*.safetensors", "checkpoints/*.pt")
+
+#: Says in the folder of a sweep what is being done with all of it.
+_UPKEEP = "upkeep.json"
 
 #: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
@@ -83,6 +102,11 @@ class Home:
                 f"the home {str(self.root)!r} has {found!r} in its path, which database addresses cannot hold. "
                 "Name another folder with --home."
             )
+        if self.root.is_file():
+            raise HomeError(
+                f"the home must be a folder, but got the file {self.root}. Name a folder with --home. Of an archive "
+                f"`sweeper unarchive {self.root}` makes a sweep that every command takes."
+            )
 
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether or not it exists."""
@@ -97,6 +121,7 @@ class Home:
             HomeError: If there was one, and its ledger is gone.
         """
         folder = self.sweep(name)
+        folder.require_whole()
         folder.require_ledger()
         if not folder.is_planned and not folder.has_shared_ledger:
             sweeps = self.sweeps()
@@ -108,15 +133,13 @@ class Home:
         return folder
 
     def sweeps(self) -> list[str]:
-        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone.
+        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone, or that are half deleted.
 
         Raises:
-            HomeError: If the home is no folder, or cannot be read.
+            HomeError: If the home cannot be read.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise HomeError(f"the home must be a folder, but got the file {self.root}. Name a folder with --home.")
         try:
-            planned = {path.parent.name for name in LEDGERS for path in self.root.glob(f"*/{name}")}
+            planned = {path.parent.name for name in (*LEDGERS, _UPKEEP) for path in self.root.glob(f"*/{name}")}
             folders = {path.name for path in self.root.glob("*") if path.is_dir()}
             return sorted(planned | {name for name in folders - planned if self.sweep(name).has_lost_ledger})
         except OSError as error:
@@ -135,12 +158,16 @@ class Home:
     def tracking_uri_of(self, name: str, named: str | None = None) -> str:
         """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
 
-        A SQLite file is given by its absolute path, so that it is the same from every folder.
+        A SQLite file is given by its absolute path, so that it is the same from every folder. Of a sweep in an archive
+        it is the archive, whatever is named.
 
         Raises:
             TrackingError: If it was an address with a password, which is not kept.
         """
-        uri = named or self.sweep(name).tracking_uri or self.tracking_uri
+        folder = self.sweep(name)
+        if folder.is_archived or (self.root / archived.MARKER).is_file():
+            return f"{archived.SCHEME}{folder.path}"
+        uri = named or folder.tracking_uri or self.tracking_uri
         if uri == NOT_KEPT:
             raise TrackingError(
                 f"sweep {name!r} was mirrored to an address with a password, which is not kept. "
@@ -329,6 +356,11 @@ class SweepFolder:
             uri = NOT_KEPT
         self._keep("tracking.txt", kept_places.tracking_as_noted(uri, self.path))
 
+    def keep_tracking_note(self) -> None:
+        """Note the tracking URI as it is noted today: in the words of earlier versions it leads by the sweep's name."""
+        if (uri := self.tracking_uri) and uri != NOT_KEPT:
+            self.keep_tracking_uri(uri)
+
     def _kept(self, name: str) -> str | None:
         try:
             text = (self.path / name).read_text(encoding="utf-8").strip()
@@ -356,27 +388,134 @@ class SweepFolder:
                 f"a sweep cannot be called {self.name!r}: a home keeps files of its own under that name. Choose "
                 "another one with --name."
             )
+        self.require_own()
+        self.require_whole()
         self.require_ledger()
         file = self._lock()
         try:
             session = uuid.uuid4().hex
             with self._writing():
-                file.seek(0)
-                file.truncate()
-                json.dump({**_this_process(), "session": session}, file)
-                file.flush()
+                _sign(file, session)
+            self.require_whole()  # it may have been half deleted while this waited
             self._remove_leftovers()
             place = os.fstat(file.fileno())
-            yield Drive(str(self.path / "driver.json"), session, (place.st_dev, place.st_ino))
+            yield Drive(str(self.path / _DRIVER), session, (place.st_dev, place.st_ino))
             # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
             self._remove_leftovers()
         finally:
             if not self.is_planned:  # what was refused before it was planned leaves no trace
                 with suppress(OSError):
                     if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # not that of another home
-                        (self.path / "driver.json").unlink()
+                        (self.path / _DRIVER).unlink()
                         self.path.rmdir()
             file.close()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every driver out while something is done with the whole sweep; its folder must be there.
+
+        Raises:
+            HomeError: If the folder cannot be written.
+            SweepBusyError: If a driver works on this sweep; names it.
+        """
+        self.require_own()
+        file = self._lock()
+        try:
+            with self._writing():
+                _sign(file, uuid.uuid4().hex)
+            yield
+        finally:
+            file.close()
+
+    @property
+    def upkeep(self) -> Mapping[str, Any]:
+        """What is being done with the whole sweep and is not done, as `begin_upkeep` noted it; empty for nothing."""
+        try:
+            noted = json.loads((self.path / _UPKEEP).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) and isinstance(noted.get("command"), str) else {}
+
+    def begin_upkeep(self, command: str, **facts: Any) -> None:
+        """Note that something is done with the whole sweep, so that whoever finds half of it knows.
+
+        Args:
+            command: What finishes it, as it follows `sweeper`.
+            facts: What that needs to know, as plain values.
+        """
+        self._keep(_UPKEEP, json.dumps({"command": command, **facts}))
+
+    def end_upkeep(self) -> None:
+        """Note that it is done."""
+        with self._writing():
+            (self.path / _UPKEEP).unlink(missing_ok=True)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether this is a sweep of an archive, which is only read."""
+        return (self.path / archived.MARKER).is_file()
+
+    def unarchived(self) -> None:
+        """Make a sweep of an archive one like all others."""
+        with self._writing():
+            (self.path / archived.MARKER).unlink(missing_ok=True)
+            shutil.rmtree(self.path / "mirror", ignore_errors=True)
+
+    def require_own(self) -> None:
+        """Check that this is no sweep of an archive.
+
+        Raises:
+            HomeError: If it is.
+        """
+        if self.is_archived:
+            raise HomeError(
+                f"sweep {self.name!r} in {self.path.parent} is of an archive, which is only read. `sweeper unarchive "
+                "FILE` makes one of it that can be run."
+            )
+
+    def require_whole(self) -> None:
+        """Check that nothing that was done with the whole sweep was interrupted.
+
+        Raises:
+            HomeError: If it was, with what finishes it.
+        """
+        if noted := self.upkeep:
+            raise HomeError(
+                f"`sweeper {noted['command']}` was interrupted, or is not done yet: sweep {self.name!r} in "
+                f"{self.path.parent} is not whole. Give that command again to finish it."
+            )
+
+    def delete_files(self, *, here_only: bool = False) -> list[str]:
+        """Remove every file of this sweep, here and where its files are kept, the note of what is being done last.
+
+        Args:
+            here_only: Whether what is kept elsewhere stays.
+
+        Returns:
+            Locations of what stays in the folders, because a sweep does not write such files.
+
+        Raises:
+            HomeError: If one cannot be removed; what is left can be removed again.
+        """
+        with self._writing():
+            if self.has_files_elsewhere and not here_only:
+                _delete_known(self.files)
+            _delete_known(str(self.path))
+            shutil.rmtree(self.path / "placement", ignore_errors=True)
+            for name in ("tracking.txt", "storage.txt", "ledger.json", "ledger.db"):
+                for ending in ("-wal", "-shm", "-journal", ""):
+                    (self.path / f"{name}{ending}").unlink(missing_ok=True)
+            left = [str(path) for path in sorted(self.path.glob("*")) if path.name not in (_UPKEEP, _DRIVER)]
+            for name in (_UPKEEP, _DRIVER):
+                (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+        return left
+
+    def used_bytes(self) -> int:
+        """Return how much the files of this sweep take on this machine; what MLflow holds is not counted."""
+        elsewhere = [Path(self.files)] if storage.is_local(self.files) and self.has_files_elsewhere else []
+        return sum(disk_use(folder) for folder in (self.path, *elsewhere))
 
     def require_room(self) -> None:
         """Check that the disks of this folder, and of checkpoints and networks, have room for another population.
@@ -419,7 +558,7 @@ class SweepFolder:
         for _ in range(_LOCK_ATTEMPTS):
             with self._writing():
                 self.path.mkdir(parents=True, exist_ok=True)
-                file = (self.path / "driver.json").open("a+", encoding="utf-8")
+                file = (self.path / _DRIVER).open("a+", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Another driver may have removed the file since it was opened: a lock on that keeps nobody out.
@@ -464,7 +603,7 @@ class SweepFolder:
     def driving(self) -> Mapping[str, object] | None:
         """Who drives this sweep now, as it has noted itself: `pid`, `host`, `since`; None if nobody does."""
         try:
-            with (self.path / "driver.json").open(encoding="utf-8") as file:
+            with (self.path / _DRIVER).open(encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
@@ -472,6 +611,29 @@ class SweepFolder:
         except OSError:
             pass
         return None
+
+
+def _delete_known(folder: str) -> None:
+    """Remove what sweeps keep below a folder: a user may keep other files there."""
+    for name in storage.sizes_below(folder):
+        above, _, file = name.rpartition("/")
+        if _KEPT.get(above, _NOTHING).fullmatch(file) or (above in {"", *_KEPT} and _TORN.search(file)):
+            with suppress(FileNotFoundError):
+                storage.delete(storage.join(folder, *name.split("/")))
+    if storage.is_local(folder):
+        for path in (*(Path(folder, name) for name in _KEPT), Path(folder)):
+            with suppress(OSError):  # not empty, or not there
+                path.rmdir()
+
+
+def disk_use(folder: Path | str) -> int:
+    """Return how many bytes the files below a folder have; links are not followed."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # it has just gone
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total
 
 
 def this_driver() -> str:
@@ -482,6 +644,14 @@ def this_driver() -> str:
 def _this_process() -> dict[str, object]:
     since = datetime.now().isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def _sign(file: IO[str], session: str) -> None:
+    """Write this process into the file that it has locked."""
+    file.seek(0)
+    file.truncate()
+    json.dump({**_this_process(), "session": session}, file)
+    file.flush()
 
 
 def _read(file: IO[str]) -> dict[str, object]:

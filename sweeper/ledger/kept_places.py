@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sweeper import sqlite_uri, storage
+from sweeper.archived import MARKER
 
 #: The file of a home's own tracking database.
 TRACKING_FILE = "mlflow.db"
@@ -27,7 +28,7 @@ LEDGERS = ("ledger.db", "ledger.json")
 
 def is_reserved(name: str) -> bool:
     """Return whether a home keeps files of its own under a name, or SQLite does beside them."""
-    return name == ARTIFACTS or name.startswith(TRACKING_FILE)
+    return name in (ARTIFACTS, MARKER) or name.startswith(TRACKING_FILE)
 
 
 def tracking_as_noted(uri: str, folder: Path) -> str:

@@ -409,6 +409,16 @@ class Ledger(LedgerReader):
             self._studies.change(population.task, changes)
         return parts
 
+    def rename(self, name: str) -> None:
+        """Give this sweep another name in the storage, and in the specs that it was planned from; all or nothing."""
+        with self._studies.writing():
+            self._studies.rename(name)
+
+    def delete(self) -> None:
+        """Remove everything that the storage has of this sweep; of one that was half removed, the rest."""
+        with self._studies.writing():
+            self._studies.delete()
+
     def records_in(self, population: Population) -> list[TrialRecord]:
         """Return the members of a population, in order."""
         rows = self._studies.rows(population.task, population.numbers)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from sweeper.ledger.counts import Counts
+from sweeper.ledger.counts import Counts, count
 from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.open import read_ledger
-from sweeper.rules import EarlierRules, earlier_rules
+from sweeper.rules import RULES, EarlierRules, earlier_rules
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Standing:
         driver: Who drives it now, in words; None if nobody does.
         earlier: The rules that it is trained and measured by, where they are not today's.
         is_begun: Whether any of its trials was ever begun.
+        rules: The number of these rules.
+        last_ms: When a trial of it last began or ended, Unix milliseconds; None where none has.
+        identity: Tells it from another sweep of its name.
     """
 
     name: str
@@ -28,13 +31,16 @@ class Standing:
     driver: str | None
     earlier: EarlierRules | None
     is_begun: bool = True
+    rules: int = RULES
+    last_ms: int | None = None
+    identity: str = ""
 
     @property
     def state(self) -> str:
-        """Whether the sweep is running, finished, interrupted, or idle: planned, and never begun."""
+        """In one word: running, finished, interrupted, or idle where nothing of it was begun."""
         if self.driver:
             return "running"
-        if not self.counts.waiting:
+        if not self.counts.waiting and not self.counts.running:
             return "finished"
         return "interrupted" if self.is_begun else "idle"
 
@@ -46,7 +52,15 @@ def standing_of(folder: SweepFolder) -> Standing:
         HomeError: If its ledger cannot be read.
     """
     with closing(read_ledger(folder)) as ledger:
-        counts, driver = ledger.counts(), folder.driver or ledger.driver
-        is_begun = counts.waiting < counts.planned or any(record.attempt for record in ledger.records())
-        counts = counts if driver else counts.without_driver()
-        return Standing(folder.name, counts, driver, earlier_rules(ledger.rules), is_begun)
+        records, planned = ledger.records(), ledger.planned_spec
+        counts, driver = count(records, planned.spec.planned if planned else 0), folder.driver or ledger.driver
+        return Standing(
+            folder.name,
+            counts if driver else counts.without_driver(),
+            driver,
+            earlier_rules(ledger.rules),
+            any(record.attempt or record.state.is_finished for record in records),
+            ledger.rules,
+            max((ms for one in records for ms in (one.started_ms, one.ended_ms) if ms), default=None),
+            ledger.identity,
+        )

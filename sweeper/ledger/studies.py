@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -111,6 +112,27 @@ class Studies:
                 )  # the user can do nothing about it
                 study.set_metric_names([objective.name for objective in objectives])
 
+    def rename(self, name: str) -> None:
+        """Rename the studies of this sweep, in one transaction; none are left under its name then.
+
+        Optuna itself can only copy studies: their rows would have other numbers.
+        """
+        with self._storage.engine.begin() as connection:
+            for task in self._studies:
+                here = {"study": self._study_id(task)}
+                noted = connection.execute(_REVISIONS, here).scalar()
+                if noted is not None:
+                    revisions = json.dumps([_renamed(one, name) for one in json.loads(noted)])
+                    connection.execute(_SET_REVISIONS, {**here, "value": revisions})
+                connection.execute(_RENAME, {**here, "name": f"{name}/{task}"})
+        self._studies = {}
+
+    def delete(self) -> None:
+        """Remove the studies of this sweep with all of their rows."""
+        for task in list(self._studies):
+            optuna.delete_study(study_name=f"{self.sweep}/{task}", storage=self._storage)
+            del self._studies[task]
+
     def noted(self, task: str) -> Mapping[str, Any]:
         """Return what is noted on a task's study."""
         with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._ask):
@@ -182,6 +204,18 @@ class Studies:
         """Turn the storage's failures into one sentence."""
         with _translated(self.sweep):
             yield
+
+
+_RENAME = text("UPDATE studies SET study_name = :name WHERE study_id = :study")
+_REVISIONS = text("SELECT value_json FROM study_user_attributes WHERE study_id = :study AND key = 'revisions'")
+_SET_REVISIONS = text(
+    "UPDATE study_user_attributes SET value_json = :value WHERE study_id = :study AND key = 'revisions'"
+)
+
+
+def _renamed(revision: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what is noted of a spec with another name of the sweep; its text stays as its user wrote it."""
+    return {**revision, "spec": json.dumps({**json.loads(revision["spec"]), "name": name})}
 
 
 def create_ledger(url: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sweeper.analysis.fronts import Front
+from sweeper.rules import RULES
 from sweeper.tracking.live import LiveState
 from sweeper.trial import TrialRecord
 
@@ -37,12 +38,23 @@ class SweepFacts:
 
 @dataclass(frozen=True)
 class StoredSweep:
-    """One sweep that MLflow holds: its status there, and the stored front's size for each task."""
+    """One sweep that MLflow holds.
+
+    Attributes:
+        status: Of its run there.
+        points: The stored front's size for each task.
+        live: How it stands, or last stood; None where it does not say, or in a way that cannot be read.
+        rules: The number of the rules that it is measured by.
+        identity: Tells it from another sweep of its name.
+    """
 
     name: str
     status: str
     experiment_id: str
     points: Mapping[str, int]
+    live: LiveState | None = None
+    rules: int = RULES
+    identity: str = ""
 
 
 class Recorder(Protocol):

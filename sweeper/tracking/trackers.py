@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sweeper.archived import SCHEME
+
 if TYPE_CHECKING:  # who asks for a network reads no table
     from sweeper.tracking.reader import Reader
     from sweeper.tracking.recorder import Recorder
@@ -14,9 +16,13 @@ def reader_of(address: str, sweep: str) -> Reader:
     """Return what reads a sweep back; nothing is asked yet.
 
     Args:
-        address: An MLflow tracking URI.
+        address: An MLflow tracking URI, or that of a sweep in an archive.
         sweep: Name of the sweep.
     """
+    if address.startswith(SCHEME):
+        from sweeper.tracking.archived.reader import ArchivedReader
+
+        return ArchivedReader(address, sweep)
     from sweeper.tracking.mlflow.reader import MlflowReader
 
     return MlflowReader(address, sweep)

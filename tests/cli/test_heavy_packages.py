@@ -14,6 +14,7 @@ from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 from sweeper.tracking.trackers import reader_of
 from sweeper.training.train import train_population
+from sweeper.upkeep.archives import archive
 from tests.model.test_stimuli import drawn, written
 
 #: What takes a good part of a second to load, or seconds.
@@ -56,6 +57,11 @@ def home(tmp_path_factory, empty_database):
     [
         ("init mine.yaml", ""),
         ("validate smoke", ""),
+        ("list", ""),
+        ("status smoke --home ARCHIVE", ""),
+        ("pareto smoke --home ARCHIVE", ""),
+        ("show KEY --home ARCHIVE", ""),
+        ("list --json --tracking-uri URI", ""),
         ("status smoke", ""),
         ("pareto smoke", ""),
         ("trials smoke", ""),
@@ -85,7 +91,10 @@ def test_command_loads_no_other_heavy_package(home, asked, tmp_path, command, lo
         "KEY": reader.networks().keys[0],
         "TASK": reader.fronts()[0].task,
         "IMAGES": "images.parquet",
+        "ARCHIVE": "smoke.zip",
     }
+    if "ARCHIVE" in command:
+        archive(Home(home), "smoke", tmp_path / "smoke.zip")
     words = [meant.get(word, word) for word in command.split()]
     at_home = [] if "--home" in words or words[0] in ("init", "validate") else ["--home", str(home)]
     done = subprocess.run(

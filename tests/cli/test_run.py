@@ -51,6 +51,7 @@ COMMANDS = (
     "findings",
     "plot",
     "report",
+    "list",
     "status",
     "watch",
     "show",
@@ -58,8 +59,13 @@ COMMANDS = (
     "export",
     "audit",
     "doctor",
+    "archive",
+    "rename",
+    "unarchive",
+    "clean",
+    "delete",
 )
-READING = ("validate", "plan", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
+READING = ("validate", "plan", "list", "status", "watch", "pareto", "trials", "findings", "audit", "doctor")
 SCRIPT = Path(sys.executable).with_name("sweeper")
 
 SPEC = """\
@@ -349,7 +355,8 @@ def test_home_that_cannot_be_made_is_named(mistaken, place):
     assert f"{place}/plain/home/smoke cannot be written: Not a directory" in mistaken(
         "run", "smoke", "--home", "plain/home"
     )
-    assert "got the file plain. Name a folder with --home" in mistaken("status", "--home", "plain")
+    assert "got the file plain. Name a folder with --home" in mistaken("resume", "mine", "--home", "plain")
+    assert "got the file plain. Name a folder with --home, or an archive" in mistaken("status", "--home", "plain")
 
 
 def test_ledger_that_is_no_database_is_named(mistaken, place):

@@ -21,6 +21,7 @@ COMMANDS = (
     ("--help",),
     ("run", "--help"),
     ("plan", "SPEC", "--workers", "1"),
+    ("list",),
     ("status",),
     ("status", "silent", "--json"),
     ("watch", "silent"),

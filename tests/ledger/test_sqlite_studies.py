@@ -137,7 +137,8 @@ def test_what_is_read_is_what_the_driver_wrote(planned):
         assert ours.revisions == theirs.revisions
         assert (ours.identity, ours.rules, ours.spec) == ("this", theirs.rules, load_spec("smoke").spec)
         assert ours.counts() == theirs.counts()
-        assert standing_of(planned) == Standing(planned.name, theirs.counts(), None, None, is_begun=False)
+        standing = Standing(planned.name, theirs.counts(), None, None, is_begun=False, identity=theirs.identity)
+        assert standing_of(planned) == standing
 
 
 def test_reading_goes_on_while_a_driver_writes(planned):

@@ -405,17 +405,18 @@ def search_runs(client: MlflowClient | Stored, experiment_ids: list[str], **tags
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     order = ["attributes.start_time"]
     search = partial(client.search_runs, experiment_ids, condition, max_results=1000, order_by=order)
-    return list(_every_page(search))
+    return list(every_page(search))
 
 
 def sweep_experiments(client: MlflowClient | Stored) -> Iterator[Experiment]:
     """Yield the experiments that sweeper made, page by page."""
     if isinstance(client, Stored):
         return (cast("Experiment", found) for found in client.experiments() if SWEEP in found.tags)
-    return (found for found in _every_page(client.search_experiments) if SWEEP in found.tags)
+    return (found for found in every_page(client.search_experiments) if SWEEP in found.tags)
 
 
-def _every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
+def every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
+    """Yield what a search finds, page by page."""
     token = None
     while True:
         page = search(page_token=token)
@@ -435,7 +436,7 @@ def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experi
         tagged = cast("list[Experiment]", client.experiments_of(sweep))  # called alike as far as they are read
     else:
         condition = f"tags.`{SWEEP}` = '{sweep}'"
-        tagged = list(_every_page(partial(client.search_experiments, _ALL, filter_string=condition)))
+        tagged = list(every_page(partial(client.search_experiments, _ALL, filter_string=condition)))
     there = [found for found in tagged if found.lifecycle_stage != "deleted"]
     if there:  # of several the one that is called so: earlier versions made one anew where the first was renamed
         return min(there, key=lambda found: (found.name != sweep, len(found.experiment_id), found.experiment_id))

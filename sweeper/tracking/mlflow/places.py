@@ -42,9 +42,11 @@ def moved_location(noted: str, sweep: str | None, database: Path) -> str | None:
         database: The SQLite file.
     """
     folder = folder_of(noted)
-    if folder is None or sweep is None or folder.parts[-2:] != (BESIDE, sweep):
+    if folder is None or sweep is None or folder.parts[-2:-1] != (BESIDE,):
         return None
-    here = database.absolute().parent / BESIDE / sweep
+    here = database.absolute().parent / BESIDE / folder.name
+    if folder.name != sweep and not here.is_dir():  # a sweep that was renamed has its artifacts where they were
+        return None
     return None if _is_same(folder, here) else here.as_uri()
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import configparser
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sweeper.errors import TrackingError
 
@@ -34,6 +36,41 @@ def engine_of(client: Any) -> Engine | None:
     tracking = getattr(client, "_tracking_client", None)
     engine = getattr(getattr(tracking, "store", None), "engine", None)
     return engine if isinstance(engine, Engine) else None
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What removes rows of a database for good, as `mlflow gc` does.
+
+    Attributes:
+        run: Takes the id of a run.
+        experiment: Takes the id of an experiment that is deleted and has no run left.
+    """
+
+    run: Callable[[str], object]
+    experiment: Callable[[str], object]
+
+
+def forgetting(client: Any) -> Forgetting | None:
+    """Return what removes rows of a client's database for good; None for a server, or where MLflow does not show it.
+
+    Without it they go to the trash, which `mlflow gc` empties.
+    """
+    store = getattr(getattr(client, "_tracking_client", None), "store", None)
+    run, experiment = (getattr(store, f"_hard_delete_{what}", None) for what in ("run", "experiment"))
+    return Forgetting(run, experiment) if callable(run) and callable(experiment) else None
+
+
+def artifact_store(client: Any, run_id: str, uri: str) -> Callable[[], object] | None:
+    """Return what removes all artifacts of a run; None where MLflow does not show it: then they stay."""
+    try:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        found = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+        removing = found.delete_artifacts
+    except (ImportError, AttributeError, TypeError):
+        return None
+    return cast("Callable[[], object]", removing)
 
 
 def make_tables(uri: str) -> bool:

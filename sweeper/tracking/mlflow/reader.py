@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.credentials import login_of, redacted
 from sweeper.errors import DamagedError, QueryError, UnknownSweepError
 from sweeper.measurements import Goal
+from sweeper.rules import FACT, rules_in
 from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.live import LiveState
 from sweeper.tracking.mlflow.client import (
@@ -34,6 +35,7 @@ from sweeper.tracking.mlflow.client import (
 from sweeper.tracking.mlflow.runs import (
     AIMS,
     CLOSED,
+    IDENTITY,
     LIVE,
     SPECS,
     front_marks,
@@ -231,10 +233,19 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
                 status=run.info.status,
                 experiment_id=run.info.experiment_id,
                 points={task: int(mark["points"]) for task, mark in front_marks(run).items() if "/" not in task},
+                live=_stands(run),
+                rules=rules_in({FACT: run.data.tags.get(f"sweeper.{FACT}", "")}),
+                identity=run.data.tags.get(IDENTITY, ""),
             )
             for run in parents
         ]
         return sorted(sweeps, key=lambda stored: stored.name)
+
+
+def _stands(run: Run) -> LiveState | None:
+    with suppress(QueryError):  # of another version, or damaged: the rest is told all the same
+        return LiveState.from_json(run.data.tags[LIVE]) if LIVE in run.data.tags else None
+    return None
 
 
 def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:

@@ -202,6 +202,13 @@ class MlflowRecorder:
                 self._describe(stored)
             return stored
 
+    def bring_front(self, front: Front) -> None:
+        """Store a front that was stored elsewhere before, under its own version, unless a later one is here."""
+        self._require_open()
+        with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'", leaves_out=True):
+            if self._stored_front(front.key)[0] < front.version:
+                self._fronts[front.key] = self._write_front(front)
+
     def record_live(self, state: LiveState) -> None:
         """Write how the sweep stands into a tag of its run; whoever watches it reads nothing else."""
         self._require_open()

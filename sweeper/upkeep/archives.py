@@ -1,0 +1,287 @@
+"""Makes archives of sweeps, reads them, and makes sweeps of them again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from atexit import register as at_exit
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper import archived, cache, storage
+from sweeper.analysis.formats import encode
+from sweeper.analysis.fronts import Front
+from sweeper.credentials import redacted
+from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
+from sweeper.ledger.copying import copy_ledger
+from sweeper.ledger.home import Home, SweepFolder
+from sweeper.ledger.open import read_ledger
+from sweeper.ledger.reading import LedgerReader
+from sweeper.ledger.standing import standing_of
+from sweeper.tracking.archived.reader import ArchivedReader, mirrored_files
+from sweeper.tracking.reader import Reader
+from sweeper.tracking.trackers import reader_of
+from sweeper.trial import State
+from sweeper.upkeep import archive_file
+
+#: Where archives are unpacked to be read, in the user's cache.
+CACHE = "archives"
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive was made of.
+
+    Attributes:
+        size: Bytes that it has.
+        networks, probes: How many files of each it holds.
+        missing: Keys of complete trials whose networks were not found.
+    """
+
+    size: int
+    networks: int
+    probes: int
+    missing: tuple[str, ...]
+
+
+def archive(
+    home: Home,
+    name: str,
+    output: Path,
+    tracking_uri: str | None = None,
+    report: Callable[[str], bytes | None] = lambda _: None,
+) -> Archived:
+    """Put a sweep into one file: its ledger, networks, per-image files, fronts, trials, spec and report.
+
+    Args:
+        home: Where it is.
+        name: Of the sweep.
+        output: The file.
+        tracking_uri: Where it is mirrored, where that is not to be taken from its home.
+        report: Returns its report, given where it is mirrored; None for none.
+
+    Raises:
+        SweepBusyError: If it is being driven.
+        UnknownSweepError: If there is no such sweep, or MLflow has none.
+        SweepError: If something of it cannot be read, or the file not be written.
+    """
+    folder = home.known(name)
+    folder.require_own()
+    _refuse_driven(folder)
+    uri = home.tracking_uri_of(name, tracking_uri)
+    reader = reader_of(uri, name)
+    from sweeper.ledger.drive import with_files_of  # imported late: it brings Optuna along, which readers do without
+
+    with closing(read_ledger(folder)) as ledger, tempfile.TemporaryDirectory(prefix="sweeper-archive-") as scratch:
+        contents = _Contents(with_files_of(folder, ledger), ledger, reader, Path(scratch))
+        copy_ledger(folder, contents.ledger_file)
+        size = archive_file.write(output, name, ledger.identity, contents.files(report(uri)))
+    try:
+        _refuse_driven(folder)  # what was written while somebody drove it may be torn between two moments
+    except SweepBusyError:
+        output.unlink(missing_ok=True)
+        raise
+    return Archived(size, contents.networks, contents.probes, tuple(contents.missing))
+
+
+def _refuse_driven(folder: SweepFolder) -> None:
+    if driver := standing_of(folder).driver:
+        raise SweepBusyError(
+            f"sweep {folder.name!r} is being driven by {driver}, and an archive is of one moment. Wait until it has "
+            "ended, or end that process."
+        )
+
+
+class _Contents:
+    """What goes into an archive, in the same order every time."""
+
+    def __init__(self, folder: SweepFolder, ledger: LedgerReader, reader: Reader, scratch: Path) -> None:
+        self._folder, self._ledger, self._reader = folder, ledger, reader
+        self.ledger_file = scratch / "ledger.db"
+        self.networks = self.probes = 0
+        self.missing: list[str] = []
+
+    def files(self, report: bytes | None) -> Iterator[tuple[str, bytes | Path]]:
+        own = f"{archive_file.HOME}/{self._folder.name}"
+        if report is not None:
+            yield "report.html", report
+        for folder in (archive_file.HOME, own):
+            yield f"{folder}/{archived.MARKER}", b'{"format": 1}\n'
+        yield f"{own}/ledger.db", self.ledger_file
+        for path, data in mirrored_files(self._reader, self._ledger.spec.fronts):
+            if path.startswith("mirror/fronts/"):
+                yield _table_of(Front.from_parquet_bytes(data), path)
+            yield f"{own}/{path}", data
+        records = [record for record in self._ledger.records() if record.state is State.COMPLETE]
+        for key in sorted({record.key for record in records if record.own_units is None}):
+            network = self._read(self._folder.network(key), self._folder.network_here(key))
+            if network is None:
+                self.missing.append(key)
+                continue
+            self.networks += 1
+            yield f"{own}/networks/{key}.safetensors", network
+        for key in sorted({record.key for record in records}):
+            probes = self._read(self._folder.probes(key))
+            if probes is not None:
+                self.probes += 1
+                yield f"{own}/probes/{key}.parquet", probes
+
+    @staticmethod
+    def _read(location: str, here: Path | None = None) -> bytes | None:
+        if here is not None and here.is_file():  # a copy of what is kept elsewhere
+            return here.read_bytes()
+        try:
+            return storage.read_bytes(location)
+        except OSError as error:
+            raise HomeError(
+                f"{storage.without_credentials(location)} cannot be read to be archived: {error.strerror or error}."
+            ) from error
+
+
+def _table_of(front: Front, path: str) -> tuple[str, bytes]:
+    """Return a front as a table that any program reads, and its path in the archive."""
+    number = Path(path).stem
+    return f"fronts/{number}-{re.sub(r'[^A-Za-z0-9_.-]', '-', front.key)}.csv", encode(front.table, "csv")
+
+
+def unpacked(file: Path) -> Path:
+    """Return a home with the sweep of an archive, to be read: unpacked into the user's cache, or once more each time.
+
+    Raises:
+        HomeError: If it is no archive, is damaged, or cannot be unpacked.
+    """
+    archive_file.read_list(file)  # what is no archive is said before anything is made
+    root = cache.folder()
+    if root is not None:
+        try:
+            return _cached(file, root / CACHE)
+        except HomeError:
+            raise
+        except OSError:
+            pass  # a cache that cannot be written
+    scratch = Path(tempfile.mkdtemp(prefix="sweeper-archive-"))
+    at_exit(shutil.rmtree, scratch, ignore_errors=True)
+    archive_file.unpack(file, scratch / "unpacked")
+    return scratch / "unpacked" / archive_file.HOME
+
+
+def _cached(file: Path, root: Path) -> Path:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    folder = root / digest
+    if not folder.is_dir():
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        aside = root / f"{uuid.uuid4().hex}.tmp"
+        archive_file.unpack(file, aside)
+        try:
+            aside.rename(folder)
+        except OSError:  # somebody else has unpacked it meanwhile
+            shutil.rmtree(aside, ignore_errors=True)
+            if not folder.is_dir():
+                raise
+    os.utime(folder)  # when it was used last
+    return folder / archive_file.HOME
+
+
+def unarchive(file: Path, home: Home, tracking_uri: str | None = None) -> str:
+    """Make a sweep of a home of an archive; its fronts are in MLflow then, and the rest is for `sweeper mirror`.
+
+    What was interrupted is gone on with.
+
+    Args:
+        file: The archive.
+        home: Where it goes.
+        tracking_uri: Where MLflow is, where that is not to be the home's own.
+
+    Returns:
+        The name of the sweep.
+
+    Raises:
+        HomeError: If the archive is none, is damaged, or the home has a sweep of that name.
+        TrackingError: If MLflow has another sweep of that name, or cannot be reached.
+    """
+    from sweeper.tracking.mlflow.removal import held  # imported late: who only reads archives does without
+
+    listed = archive_file.read_list(file)
+    folder = home.sweep(listed.sweep)
+    uri = tracking_uri or home.tracking_uri
+    is_begun = folder.is_archived and _identity(folder) == listed.identity
+    if not is_begun:
+        _refuse_other(home, folder, listed)
+        holding = held(uri, listed.sweep)
+        if holding is not None and holding.identities and listed.identity not in holding.identities:
+            raise TrackingError(
+                f"MLflow at {redacted(uri)} holds another sweep named '{listed.sweep}', from the home "
+                f"{', '.join(sorted(holding.homes))}. Name another home, or another MLflow with --tracking-uri."
+            )
+        _put_there(file, home, folder)
+    if tracking_uri:
+        folder.keep_tracking_uri(tracking_uri)
+    _bring_fronts(folder, uri, listed.identity)
+    folder.unarchived()
+    return listed.sweep
+
+
+def _identity(folder: SweepFolder) -> str:
+    with closing(read_ledger(folder)) as ledger:
+        return ledger.identity
+
+
+def _refuse_other(home: Home, folder: SweepFolder, listed: archive_file.Listed) -> None:
+    try:
+        home.known(listed.sweep)
+    except UnknownSweepError:
+        if not folder.path.exists():
+            return
+        raise HomeError(
+            f"the folder {folder.path} is there already, and holds no sweep. Move it away, or name another home with "
+            "--home."
+        ) from None
+    same = not folder.is_archived and _identity(folder) == listed.identity
+    raise HomeError(
+        f"there is a sweep {listed.sweep!r} in {home.root} already"
+        + (
+            f", and it is this one: `sweeper mirror {listed.sweep}` writes to MLflow what is missing there."
+            if same
+            else f". Rename that one with `sweeper rename {listed.sweep} OTHER`, or name another home with --home."
+        )
+    )
+
+
+def _put_there(file: Path, home: Home, folder: SweepFolder) -> None:
+    """Unpack an archive beside the sweeps of a home, and give its sweep its place at once."""
+    aside = home.root.absolute() / f".{uuid.uuid4().hex}.tmp"
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        archive_file.unpack(file, aside)
+        (aside / archive_file.HOME / folder.name).rename(folder.path)
+    except HomeError:
+        raise
+    except OSError as error:
+        raise HomeError(
+            f"the archive {file} cannot be unpacked into {home.root}: {error.strerror}. Name another home with --home."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _bring_fronts(folder: SweepFolder, uri: str, identity: str) -> None:
+    """Store the fronts as they were, with their versions: computed anew they would be version 1."""
+    from sweeper.analysis.trials import aims
+    from sweeper.tracking.mlflow.recorder import MlflowRecorder
+    from sweeper.tracking.recorder import SweepFacts
+
+    reader = ArchivedReader(f"{archived.SCHEME}{folder.path}", folder.name)
+    spec, resolved = ((reader.artifact(path) or b"").decode() for path in ("spec.yaml", "spec_resolved.json"))
+    stored = reader.trials()
+    what = aims(stored.objectives, stored.reference_point)
+    recorder = MlflowRecorder(uri, None if uri.startswith("sqlite") else Home(folder.path.parent).artifact_root)
+    recorder.open(SweepFacts(folder.name, spec, resolved, {"home": str(folder.path.parent)}, identity, what))
+    for front in reader.all_fronts():
+        recorder.bring_front(front)

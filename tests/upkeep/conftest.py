@@ -1,0 +1,109 @@
+"""A home with two sweeps that were really trained, and the command line."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli import run as cli
+from sweeper.driver.sweep import Sweep
+from sweeper.execution.executors import InlineExecutor
+from sweeper.ledger.home import Home
+from sweeper.spec import load_spec
+from sweeper.training.train import train_population
+from tests.support.swept import SILENT
+
+#: A driver that gets as far as its first epoch, and then waits to be killed.
+STUCK = """
+import sys, time
+from sweeper.execution.executors import InlineExecutor
+from sweeper.tracking.memory import MemoryRecorder
+from sweeper.spec import load_spec
+from sweeper.driver.sweep import Sweep
+
+def wait(job, report):
+    print("training", flush=True)
+    time.sleep(600)
+
+Sweep("stuck", sys.argv[1]).run(load_spec("smoke", name="stuck"), executor=InlineExecutor(), recorder=MemoryRecorder(),
+                                work=wait)
+"""
+
+
+def trained(folder, name, home, recorder=None, **places):
+    """Run a tiny sweep in this process; sweeps of every name have the same trials."""
+    file = Path(folder, "silent.yaml")
+    file.write_text(SILENT)
+    sweep = Sweep(name, home, **places)
+    sweep.run(load_spec(file, name=name), executor=InlineExecutor(), work=train_population, recorder=recorder)
+    return Home(Path(home))
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """An empty working folder, and an environment without the user's own settings."""
+    for name in ("SWEEPER_HOME", "SWEEPER_STORAGE", "SWEEPER_LEDGER", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, empty_database):
+    """A home with the sweeps `first` and `second`, which have the same trials; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    home = folder / "home"
+    home.mkdir()
+    shutil.copy(empty_database, home / "mlflow.db")
+    for name in ("first", "second"):
+        trained(folder, name, home)
+    return home
+
+
+@pytest.fixture
+def home(finished, tmp_path):
+    """A copy of that home, to be changed."""
+    shutil.copytree(finished, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def sweeper(monkeypatch, capsys):
+    """The command line in this process; returns exit code, output and error output."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["sweeper", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(ended.value.code or 0), said.out, said.err
+
+    return call
+
+
+@contextmanager
+def a_stuck_driver(home):
+    """Have a real process drive a sweep up to the middle of its first population; then kill it."""
+    with subprocess.Popen([sys.executable, "-c", STUCK, str(home)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "training\n"
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+def files_below(folder):
+    """Return every file below a folder and its bytes, but for who drove a sweep last, and readers of a database."""
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    paths = [path for path in paths if path.name != "driver.json" and not path.name.endswith(".db-shm")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
