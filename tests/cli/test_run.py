@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeper import model
+from sweeper.cli import live
 from sweeper.cli import run as cli
 from sweeper.cli.groups import GROUPS
 from sweeper.cli.options import print_commands
@@ -130,6 +131,7 @@ def place(tmp_path, monkeypatch):
     """An empty working folder, and an environment without the user's own settings."""
     for name in ("SWEEPER_HOME", "SWEEPER_STORAGE", "SWEEPER_LEDGER", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(live, "_SERVER_PATIENCE_S", 0.0)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (tmp_path / "here").mkdir()
@@ -230,7 +232,7 @@ def test_help_lists_every_command_once_in_its_group_and_cuts_no_sentence(sweeper
 def test_help_of_every_command_says_what_it_does_and_gives_an_example(sweeper, command):
     said = sweeper(command, "--help")
     assert said.code == 0
-    assert re.search(rf"\n\n  [A-Z](.+\n)+\n(.|\n)*\n  Examples?:\n    sweeper {command} ", said.out)
+    assert re.search(rf"\n\n  [A-Z](.+\n)+\n(.|\n)*\n  Examples?:\n    sweeper {command}\s", said.out)
 
 
 @pytest.mark.parametrize("command", READING)

@@ -69,8 +69,7 @@ def test_cost_is_an_objective_of_stored_fronts_with_its_unit(folder):
     again = Front.from_parquet_bytes(front.to_parquet_bytes())
     assert again.added_units == front.added_units
     assert again.table.equals(front.table)
-    shown = sheet.front_names(again.table.to_pylist(), again.objectives, again.own_units, again.added_units)
-    fields = {one.title: one for one in sheet.fields(again.table.to_pylist(), shown, added=again.added_units)}
+    fields = {one.title: one for one in sheet.front_fields(again)}
     assert (fields["cost_wiring"].unit, fields["cost_wiring"].is_number) == ("cost", True)
     table = from_parquet_bytes(to_parquet_bytes(trials_table(recorder.trials.values())))
     assert [record.added_units for record in records_of(table, "wires")] == [{"cost_wiring": "cost"}] * 2

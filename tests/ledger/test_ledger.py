@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import sqlite3
 from dataclasses import replace
 
@@ -71,8 +70,11 @@ def test_optunas_own_tools_know_the_objectives_by_their_names(ledger, url, loade
 
 
 def test_objectives_that_a_killed_driver_had_not_named_are_named_by_the_next(url, loaded, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as killed:
-        killed.setattr(optuna.Study, "set_metric_names", lambda *_: signal.raise_signal(signal.SIGINT))
+        killed.setattr(optuna.Study, "set_metric_names", interrupted)
         with pytest.raises(KeyboardInterrupt):
             Ledger(url, "tiny").plan(loaded, 4, FACTS)
     Ledger(url, "tiny").plan(loaded, 4, FACTS)
