@@ -13,7 +13,7 @@ from sweeper import exit_codes
 GROUPS = {
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
-    "See how it goes": ("status", "watch"),
+    "See how it goes": ("status", "watch", "ui"),
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, unforeseen
+from sweeper.cli import checks, environment, findings, networks, plot, query, report, status, submit, ui, unforeseen
 from sweeper.cli.groups import Groups, options_of_the_program
 from sweeper.cli.options import (
     AddressOption,
@@ -258,6 +258,7 @@ findings.register(app)
 plot.register(app)
 report.register(app)
 status.register(app)
+ui.register(app)
 networks.register(app)
 checks.register(app)
 

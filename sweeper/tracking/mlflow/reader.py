@@ -265,6 +265,24 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     return command, f"http://127.0.0.1:5000/{page}"
 
 
+def page_of_run(tracking_uri: str, sweep: str) -> str:
+    """Return the page of a sweep's own run: of a server its address, of a database what follows a server's address.
+
+    A sweep that has only just begun has no run yet: then it is the page of its experiment.
+
+    Raises:
+        UnknownSweepError: If MLflow holds no such sweep.
+        TrackingError: If MLflow cannot be reached.
+    """
+    client = connect_reading(tracking_uri, sweep)
+    with translated(tracking_uri, f"find sweep '{sweep}'"):
+        experiment = _known_experiment(client, tracking_uri, sweep).experiment_id
+        run = sweep_run(client, tracking_uri, sweep)
+    page = f"#/experiments/{experiment}/runs{f'/{run.info.run_id}' if run else ''}?workflowType=machine_learning"
+    is_server = urlsplit(tracking_uri).scheme in ("http", "https")
+    return f"{tracking_uri.replace(f'://{login_of(tracking_uri)}@', '://').rstrip('/')}/{page}" if is_server else page
+
+
 def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapping[str, Any]) -> Front:
     """Return a front from the artifacts of its sweep's run.
 
