@@ -1,7 +1,7 @@
 """The command line: the program, its exit codes, and the commands that run sweeps.
 
-Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
-`checks`. What all share is in `options`.
+Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `ui`,
+`networks`, `checks`. What all share is in `options`.
 
 What they end with is in `sweeper.exit_codes`.
 """

@@ -86,7 +86,7 @@ def serving(tracking_uri: str, port: int) -> Iterator[MlflowServer]:
         tracking_uri: The database.
         port: On the loopback.
     """
-    if (file := sqlite_uri.file_of(tracking_uri)) is not None:
+    if (file := sqlite_uri.file_of(tracking_uri)) is not None and file.is_file():
         with suppress(Exception):  # a home that may only be read: its page lacks pictures where it was moved
             bring_along(file)
     # In a folder of its own: MLflow puts files into the current one, and would import what lies there.
