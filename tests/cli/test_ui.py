@@ -233,8 +233,8 @@ def test_page_follows_a_running_sweep_keeps_what_was_done_to_it_and_asks_no_more
         assert page.asked == [], "nothing comes any more, so nobody is asked"
         assert page.wrong == []
     assert shown.end(signal.SIGINT) == 130
-    assert driven.summary.total.complete == driven.summary.total.planned
-    assert len(MlflowReader(driven.uri, "smoke").trials().records) == driven.summary.total.planned
+    assert driven.summary.counts.complete == driven.summary.counts.planned
+    assert len(MlflowReader(driven.uri, "smoke").trials().records) == driven.summary.counts.planned
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
 from sweeper.results.report import parts
+from sweeper.results.report.compared import comparison_section
 from sweeper.results.report.data import report_data
 from sweeper.results.report.findings import Section, findings_section
 from sweeper.results.sweep_tables import SweepTables
@@ -58,16 +59,24 @@ class Refreshed:
         return page.replace(_NAME, f'<meta name="page" content="{escape(name)}">', 1)
 
 
-def report(sweep: SweepTables, human: Sequence[str | Path] = (), *, refreshed: Refreshed | None = None) -> str:
+def report(
+    sweep: SweepTables,
+    human: Sequence[str | Path] = (),
+    others: Sequence[SweepTables] = (),
+    *,
+    refreshed: Refreshed | None = None,
+) -> str:
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
 
     Args:
         sweep: Read from its tracker alone.
         human: Files with what people did, for the claim F4.
+        others: Sweeps to set beside it.
         refreshed: For a page that refreshes itself while its sweep runs; None for a file.
 
     Raises:
-        QueryError: If no trial of it has finished, or human data cannot be read or are of other images.
+        QueryError: If no trial of it has finished, human data cannot be read or are of other images, or another sweep
+            cannot be compared with it.
         SweepError: If MLflow cannot be reached, or what it holds cannot be read.
     """
     if not sweep.records:
@@ -76,15 +85,21 @@ def report(sweep: SweepTables, human: Sequence[str | Path] = (), *, refreshed: R
             f"Watch it with `sweeper watch {sweep.name}`, or continue it with `sweeper resume {sweep.name}`."
         )
     fronts = _whole_fronts(sweep)
-    drawn = {front.task: _pictures(sweep, front.task) for front in fronts}
     # Claims are decided when all is there: till then a verdict would change under its reader.
-    found = findings_section(sweep, human) if refreshed is None or refreshed.is_final else Section()
+    is_final = refreshed is None or refreshed.is_final
+    drawn = {front.task: _pictures(sweep, front.task, is_final) for front in fronts}
+    found = findings_section(sweep, human) if is_final else Section()
+    failures = parts.failures(sweep)
+    beside = comparison_section(sweep, others)
     named = {f"front-{number}": front for number, front in enumerate(fronts, 1)}
     links = [
         *((name, front.task) for name, front in named.items()),
         ("summary", "Summary"),
+        *([("compared", "Compared")] if beside.html else []),
         *([("findings", "Findings")] if found.html else []),
-        *(("trials", "All trials"), ("failures", "Failures"), ("repeat", "To repeat it")),
+        ("trials", "All trials"),
+        *([("failures", "Failures")] if failures else []),
+        ("repeat", "To repeat it"),
     ]
     body = [
         parts.head(sweep),
@@ -95,12 +110,14 @@ def report(sweep: SweepTables, human: Sequence[str | Path] = (), *, refreshed: R
             for name, front in named.items()
         ),
         parts.summary(sweep, fronts),
+        beside.html,
         found.html,
         parts.trials_section(fronts),
-        parts.failures(sweep),
+        failures,
         parts.repeating(sweep),
     ]
-    return _page(sweep.name, "\n".join(body), report_data(sweep, fronts, [drawn, found.pictures]), refreshed)
+    data = report_data(sweep, fronts, [drawn, found.pictures, beside.pictures])
+    return _page(sweep.name, "\n".join(body), data, refreshed)
 
 
 _HINT = """<p class="hint">Point at a dot to see its network and numbers, click to keep them. With the keyboard:
@@ -132,9 +149,9 @@ def _is_complete(sweep: SweepTables, task: str) -> bool:
     return any(record.state is State.COMPLETE for record in sweep.records if record.task == task)
 
 
-def _pictures(sweep: SweepTables, task: str) -> list[style.Picture]:
+def _pictures(sweep: SweepTables, task: str, is_final: bool) -> list[style.Picture]:
     # A network that is damaged is named where it would be drawn.
-    return catalogue.pictures_of(sweep, task, []) if _is_complete(sweep, task) else []
+    return catalogue.pictures_of(sweep, task, [], has_importance=is_final) if _is_complete(sweep, task) else []
 
 
 def _page(name: str, body: str, data: object, refreshed: Refreshed | None) -> str:

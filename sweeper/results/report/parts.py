@@ -12,6 +12,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import added_units_in, own_units_in
 from sweeper.results.plots.style import Picture
 from sweeper.results.report.findings import figure
+from sweeper.results.report.markup import scrolled
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import Outcome, State, TrialRecord
 
@@ -124,17 +125,6 @@ def words(kind: object) -> str:
     return escape(str(kind).replace("_", " "))
 
 
-def scrolled(name: str, html: str, kind: str = "") -> str:
-    """Return what may be wider or higher than its place, so that keys reach all of it as well.
-
-    Args:
-        name: What it is, for who does not see it.
-        html: What is in it.
-        kind: A further class, such as `tall`.
-    """
-    return f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{escape(name)}">{html}</div>'
-
-
 # --- the front of a task --------------------------------------------------------------------------
 
 
@@ -160,11 +150,14 @@ def task_section(front: Front, drawn: Sequence[Picture], chosen: Sequence[Front]
         f"{scrolled(f'The front of fewer objectives of {front.task}', front_table(one), 'low')}</details>"
         for one in chosen
     )
+    table = f"""<h3>The front, {sheet.counted(front.table.num_rows, noun)}</h3>
+{scrolled(f"The front of {front.task}", front_table(front), "low")}"""
+    # Where no network is drawn, there is room for the table beside the picture.
+    beside, below = ("", table) if front.own_units is None else (table, "")
     return f"""{begin}
 {title}
-<div class="first">{picture}{_along(front, noun)}</div>
-<h3>The front, {sheet.counted(front.table.num_rows, noun)}</h3>
-{scrolled(f"The front of {front.task}", front_table(front), "low")}
+<div class="first">{picture}<div>{_along(front, noun)}{beside}</div></div>
+{below}
 <p class="soft">{escape(" ".join(sheet.legend(front.own_units, front.codes)))}</p>
 {fewer}
 {_folded(front.task, [one for one in drawn if one is not first])}
@@ -237,10 +230,15 @@ def trials_section(fronts: Sequence[Front]) -> str:
 
 
 def failures(sweep: SweepTables) -> str:
-    """Return why trials failed: each last line, and behind it all of the reason and which trials they are."""
+    """Return why trials failed: each last line, and behind it all of the reason and which trials they are.
+
+    Nothing where none failed or was stopped early, as the summary says.
+    """
     failed = [r for r in sweep.records if r.state is State.FAILED]
     pruned = sum(r.state is State.PRUNED for r in sweep.records)
     begin = '<section id="failures" aria-labelledby="failures-title"><h2 id="failures-title">Failures</h2>'
+    if not failed and not pruned:
+        return ""
     cut = f"<p>{sheet.counted(pruned, 'trial')} stopped early, because others did better: no failures.</p>" * (
         pruned > 0
     )

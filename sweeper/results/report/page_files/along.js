@@ -16,7 +16,7 @@ const ring = (plot, key) => {
 
 for (const box of document.querySelectorAll(".along")) {
   const range = box.querySelector("input"), shown = box.querySelector(".shown");
-  const plot = box.parentElement.querySelector(".plot");
+  const plot = box.closest(".first").querySelector(".plot");
   const along = range.dataset.keys.split(" ");
   const goals = columns.filter((column) => column.goal);
   const key = () => along[Number(range.value)];
@@ -33,7 +33,7 @@ for (const box of document.querySelectorAll(".along")) {
     if (drawing) made("div", undefined, shown).innerHTML = drawing; // sweeper's own SVG, without any words of users
     else if (key() in data.networks) made("p", sentenceOf(key()), shown).className = "soft";
     const list = made("dl", undefined, shown);
-    for (const [title, text] of numbersOf(key())) {
+    for (const [title, text] of numbersOf(key()).filter(([name]) => name !== "task")) {
       const pair = made("div", undefined, list);
       made("dt", title, pair);
       made("dd", text, pair);
