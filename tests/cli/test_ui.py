@@ -24,7 +24,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.reader import MlflowReader
 from tests.cli.test_run import mistaken, place, sweeper, train_at_once  # noqa: F401  # fixtures
 from tests.cli.test_watch import driven  # noqa: F401  # a fixture
-from tests.support.browser import browser
+from tests.support.browser import browser, violations
 from tests.support.servers import tracking
 
 PATIENCE_S = 240
@@ -242,6 +242,7 @@ def test_reader_can_have_the_page_left_as_it_is(home, ui):
     shown = ui("smoke", "--home", home, "--no-mlflow")
     with opened(shown.page) as page:
         until(page, "document.getElementById('live-stage').textContent === 'Finished'")
+        assert violations(page) == []
         shown.end(signal.SIGTERM)
         assert page.locator("h1").inner_text() == "smoke"
         assert page.wrong == []

@@ -224,7 +224,7 @@ def trials_section(fronts: Sequence[Front]) -> str:
 </div>
 <p id="problem" role="alert"></p>
 <p id="count" class="soft" role="status"></p>
-{scrolled("All trials", table, "tall")}
+{scrolled("Table of all trials", table, "tall")}
 <noscript><p>The table and the pictures are drawn by the script of this page, which does not run here.</p></noscript>
 </section>"""
 
