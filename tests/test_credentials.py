@@ -112,6 +112,7 @@ COMMANDS = {
     "report": ("first",),
     "status": (),
     "watch": ("first",),
+    "ui": ("first",),
     "show": ("abcdef",),
     "steps": ("abcdef", "a.parquet"),
     "export": ("abcdef",),

@@ -55,7 +55,7 @@ ROOMS = {
     "tracking": room("analysis", "mlflow requests sqlalchemy pyarrow matplotlib"),
     "ledger": room("spec search", "optuna sqlalchemy alembic"),
     "driver": room("spec analysis execution search training tracking ledger", "ray"),
-    "results": room("tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
+    "results": room("search tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
     "checks": room("spec analysis execution search training tracking ledger driver", "packaging kaleido"),
     "upkeep": room("spec analysis tracking ledger"),
     "cli": room("spec analysis execution training tracking ledger driver results checks upkeep", "typer rich"),

@@ -59,6 +59,7 @@ def test_every_command_that_takes_a_name_is_tried():
         "trials",
         "plot",
         "report",
+        "ui",
         "stop",
         "logs",
     } <= set(NAMED)
@@ -212,6 +213,7 @@ _CREDENTIALS, _SECURITY, _NETWORKS = (
     "tests/test_security.py",
     "tests/model/test_network_file.py",
 )
+_LIVE = "tests/results/test_live_report.py"
 _RECIPE, _SUBMIT = "tests/cluster/test_tracking_recipe.py", "tests/cluster/test_submit.py"
 SENTENCES = {
     "What is protected against what": ADVICE,
@@ -252,6 +254,12 @@ SENTENCES = {
     "**Checkpoints** are read": f"{_SECURITY}::test_checkpoint_that_would_run_something_is_refused_and_not_run",
     "**networks** are safetensors": f"{_NETWORKS}::test_file_cut_off_anywhere_is_refused",
     "**Reports** are one file": "tests/results/test_report.py::test_only_the_scripts_of_the_page_may_run",
+    "**Pages that `sweeper ui` serves** are": "tests/cli/test_ui.py::test_home_is_served_with_its_page_and_mlflow_and_every_end_leaves_no_process",
+    "Nothing else is answered": f"{_LIVE}::test_page_its_script_and_its_state_are_served_and_nothing_else",
+    "A request under a name": f"{_LIVE}::test_page_is_refused_under_any_other_name",
+    "They have no login": ADVICE,
+    "MLflow, which is served beside": ADVICE,
+    "An address with a password is on": "tests/tracking/test_serving.py::test_address_with_a_password_is_on_no_command_line",
     "Ray itself pickles": ADVICE,
     "That is why its token": ADVICE,
     "Whoever has your user account": ADVICE,

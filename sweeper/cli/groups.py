@@ -16,7 +16,7 @@ GROUPS = {
     "Write a sweep": ("init", "validate"),
     "Run a sweep": ("plan", "run", "resume", "mirror"),
     "Run it on a cluster": ("submit", "stop", "logs"),
-    "See how it goes": ("list", "status", "watch"),
+    "See how it goes": ("list", "status", "watch", "ui"),
     "Ask what came out": ("pareto", "trials", "findings", "plot", "report"),
     "Take a network": ("show", "steps", "export"),
     "Check": ("doctor", "audit"),

@@ -32,6 +32,12 @@ def report(
             "--human", metavar="FILE", help="What people did, as Parquet or CSV, for the finding F4; may be repeated."
         ),
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compare", metavar="NAME", help="Another sweep to set beside it, in the same MLflow; may be repeated."
+        ),
+    ] = None,
     home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -46,7 +52,8 @@ def report(
     from sweeper.tracking.mlflow.recorder import store_report
 
     uri = tracking_of(name, home, tracking_uri)
-    page = made(load(name, uri), human or ()).encode()
+    others = [load(checked(other), uri) for other in compare or ()]
+    page = made(load(name, uri), human or (), others).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"

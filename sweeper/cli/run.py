@@ -1,7 +1,7 @@
 """The command line: the program, its exit codes, and the commands that run sweeps.
 
-Every other command is in the file of its group: `submit`, `status` and `watch`, `query`, `plot`, `report`, `networks`,
-`checks`, `upkeep`. What all share is in `options`.
+Every other command is in the file of its group: `spec_files`, `submit`, `status` and `watch`, `ui`, `query`, `plot`,
+`report`, `networks`, `checks`, `upkeep`. What all share is in `options`.
 
 What they end with is in `sweeper.exit_codes`.
 """
@@ -30,6 +30,7 @@ from sweeper.cli import (
     spec_files,
     status,
     submit,
+    ui,
     unforeseen,
     upkeep,
 )
@@ -257,19 +258,20 @@ def _leave_lost(message: str, again: list[str]) -> None:
 
 
 def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
-    from sweeper.tracking.mlflow.reader import page_hint
+    """Print how to look at what came out: as a page, the best network, a question that has an answer, and MLflow."""
+    from sweeper.tracking.mlflow.reader import page_of_run
 
-    command, page = page_hint(sweep.tracking_uri, summary.name)
     is_own = any(front.own_units is not None for front in summary.fronts)
-    example = next((condition for front in summary.fronts if (condition := front.example_condition())), "")
-    where = f' --where "{example}"' if example else ""
-    commands = [f"sweeper pareto {summary.name}{where}{elsewhere}", *([command] if command else [])]
-    commands += [page, f"sweeper report {summary.name}{elsewhere}"]
     keys = [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]
+    commands = [f"sweeper report {summary.name}{elsewhere}"]
     if keys and not is_own:  # a user's own function leaves no network of ours
         # A front is sorted: its last network is the best one in the first objective.
         commands.append(f"sweeper show {keys[0]} -o {keys[0]}.svg{elsewhere}")
-    print_commands("\nLook further:", commands)
+    if example := next((condition for front in summary.fronts if (condition := front.example_condition())), ""):
+        commands.append(f'sweeper pareto {summary.name} --where "{example}"{elsewhere}')
+    commands.append(f"sweeper ui {summary.name}{elsewhere}")
+    page = page_of_run(sweep.tracking_uri, summary.name)
+    print_commands("\nLook further:", [*commands, *([page] if "://" in page else [])])
 
 
 def _shown_uri(sweep: Sweep) -> str:
@@ -285,6 +287,7 @@ findings.register(app)
 plot.register(app)
 report.register(app)
 status.register(app)
+ui.register(app)
 networks.register(app)
 checks.register(app)
 upkeep.register(app)

@@ -75,19 +75,26 @@ class LoadedSweep(SweepTables):
         listed("claims", claims)
         return findings_of(self, claims, _files(human))
 
-    def report(self, path: str | Path | None = None, *, human: Sequence[str | Path] = ()) -> Path:
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        human: Sequence[str | Path] = (),
+        compare: Sequence[SweepTables] = (),
+    ) -> Path:
         """Write one HTML file with fronts, pictures, findings, all trials and how to repeat the sweep.
 
         Args:
             path: The file; None for the sweep's name, `.html`, in the current folder.
             human: Parquet or CSV files with what people did, for the claim F4.
+            compare: Other loaded sweeps to set beside it.
 
         Returns:
             The file.
 
         Raises:
-            QueryError: If no trial has finished, the path ends in something else than `.html`, or human data cannot be
-                read or are of other images.
+            QueryError: If no trial has finished, the path ends in something else than `.html`, human data cannot be
+                read or are of other images, or another sweep cannot be compared with it.
             TrackingError: If the tracker cannot be reached.
         """
         from sweeper.results.report.page import report
@@ -95,7 +102,7 @@ class LoadedSweep(SweepTables):
         file = Path(path) if path is not None else Path(f"{self.name}.html")
         if file.suffix.lower() not in (".html", ".htm"):
             raise QueryError(f"a report is written to a file that ends in .html, but got {file}. Rename it.")
-        storage.write_bytes(str(file.absolute()), report(self, _files(human)).encode())
+        storage.write_bytes(str(file.absolute()), report(self, _files(human), compare).encode())
         return file
 
 

@@ -55,6 +55,7 @@ COMMANDS = (
     "list",
     "status",
     "watch",
+    "ui",
     "show",
     "steps",
     "export",
@@ -242,7 +243,7 @@ def test_every_reading_command_can_print_json(sweeper, command):
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "resume", "status", "watch", "pareto", "trials", "findings", "export", "mirror", "audit", "doctor"],
+    ["run", "resume", "status", "watch", "ui", "pareto", "trials", "findings", "export", "mirror", "audit", "doctor"],
 )
 def test_every_command_on_stored_sweeps_takes_a_home(sweeper, command):
     assert "SWEEPER_HOME" in sweeper(command, "--help").out

@@ -21,7 +21,7 @@ from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.model import Window
 from sweeper.results.loaded_sweep import load
 from sweeper.results.plots import networks
-from sweeper.results.plots.catalogue import picture_of, pictures_of
+from sweeper.results.plots.catalogue import picture_of, pictures_of, titles_of
 from sweeper.results.plots.files import PictureFormat, written
 from sweeper.results.plots.fronts import staircase
 from sweeper.results.plots.points import best_of, levels, spread
@@ -137,6 +137,7 @@ def test_everything_that_is_promised_is_drawn(uri):
         "trade-breadth-depth",
         "trade-depth-time",
         "trade-breadth-time",
+        "slices",
         "parallel",
         "growth-breadth",
         "hypervolume-trials",
@@ -170,6 +171,38 @@ def test_axes_have_units_colours_are_safe_and_numbers_finite(uri, sweep_name):
         assert colours <= {*PALETTE, "#ffffff"}, picture.name
         assert picture.title
         assert picture.caption.endswith("."), picture.name
+
+
+def test_slices_have_every_setting_in_a_panel_for_each_objective_and_parameter(uri):
+    sweep = loaded(uri)
+    panels = {}
+    for trace in plain(picture_of(sweep, "digits-10", "slices"))["data"]:
+        panels.setdefault((trace["xaxis"], trace["yaxis"]), []).extend(key for (key,) in trace["customdata"])
+    assert len(panels) == len(FOUR), "time_pressure alone varies: a solver and a task's classes do not"
+    every = sorted(sweep.points("digits-10")["key"].to_pylist())
+    assert all(sorted(keys) == every for keys in panels.values())
+
+
+def test_importance_says_that_few_settings_are_few_and_what_does_not_vary(uri):
+    sweep = loaded(uri)
+    picture = picture_of(sweep, "digits-10", "importance")
+    assert "9 settings are FEW for 1 varied parameter: take it as a hint" in picture.caption
+    bars = plain(picture)["data"]
+    assert len(bars) == len(FOUR)
+    for bar in bars:
+        assert bar["y"] == ["time_pressure"]
+        assert 0 <= bar["x"][0] - bar["error_x"]["arrayminus"][0] <= bar["x"][0] + bar["error_x"]["array"][0] <= 1
+    for name, why in (("single", "no parameter varies"), ("alike", "no objective varies over the 4 settings")):
+        with pytest.raises(NotDrawnError, match=why):
+            picture_of(loaded(uri, name), "digits-10", "importance")
+
+
+def test_importance_is_listed_and_drawn_only_where_it_is_asked_for(uri):
+    sweep = loaded(uri)
+    assert "importance" not in [picture.name for picture in pictures_of(sweep, "digits-10")]
+    assert "importance" in [picture.name for picture in pictures_of(sweep, "digits-10", has_importance=True)]
+    assert "importance" in titles_of(sweep, "digits-10")
+    assert "importance" not in titles_of(loaded(uri, "alike"), "digits-10")
 
 
 def test_bands_of_attainment_are_there_with_seeds_and_not_without(uri):

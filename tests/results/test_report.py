@@ -231,7 +231,11 @@ def test_hostile_words_are_text_and_nothing_else(uri):
 def test_report_needs_nothing_from_elsewhere_and_says_how_to_repeat_it(uri):
     page = report(load("first", uri))
     parts = Parts(page)
-    assert not any({"src", "href"} & attrs.keys() for _, attrs in parts.elements)
+    assert not any("src" in attrs for _, attrs in parts.elements)
+    ids = {attrs["id"] for _, attrs in parts.elements if "id" in attrs}
+    links = [attrs["href"] for _, attrs in parts.elements if "href" in attrs]
+    assert len(links) >= 6
+    assert {link.removeprefix("#") for link in links} <= ids, "within the page, and each leads somewhere"
     assert "default-src 'none'" in page
     assert FACTS.spec_text.strip() in parts.text
     assert "sweeper run first.yaml" in parts.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,7 +14,7 @@ from sweeper.results.loaded_sweep import load
 from sweeper.results.report.page import report
 from tests.contracts.recorder import a_failed_trial
 from tests.results.test_report import HOSTILE, a_network, some_trials
-from tests.support.browser import browser
+from tests.support.browser import browser, violations
 from tests.support.stored import store
 
 pytestmark = pytest.mark.slow
@@ -37,6 +39,7 @@ def file(tmp_path_factory, empty_database):
         for place, trial in enumerate(trials)
     ]
     store(f"sqlite:///{folder}/mlflow.db", "first", trials, network=a_network)
+    store(f"sqlite:///{folder}/mlflow.db", "other", some_trials(5))
     (folder / "first.html").write_text(report(load("first", f"sqlite:///{folder}/mlflow.db")), "utf-8")
     return folder / "first.html"
 
@@ -53,6 +56,13 @@ class Open:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(file.as_uri())
         self.page.wait_for_selector(".plot[data-drawn]")
+
+    def unfold(self):
+        self.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
+
+    def violations(self):
+        """Return what axe has against the page as it is."""
+        return violations(self.page)
 
     @property
     def keys(self):
@@ -97,6 +107,7 @@ def opened(running, file):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_page_is_drawn_in_its_width_without_errors_or_requests(opened, file, width, scheme):
     one = opened(width=width, scheme=scheme)
+    one.unfold()
     for plot in one.page.locator(".plot").all():
         plot.scroll_into_view_if_needed()
         one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
@@ -132,6 +143,101 @@ def test_no_picture_offers_to_upload_itself_and_its_buttons_are_few(opened):
     assert not [words for words in offered if "Share" in words or "cloud" in words.lower()]
     flat = page.locator(".plot:has(.cartesianlayer .xy) .modebar").first.bounding_box()
     assert flat["width"] <= 120
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")])
+def test_axe_has_nothing_against_the_page(opened, width, scheme):
+    """As it is opened, and with every part open, every picture drawn and a network kept."""
+    one = opened(width=width, scheme=scheme)
+    assert one.violations() == []
+    one.unfold()
+    for plot in one.page.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+        one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    one.fill("#condition", "big < 3", 3)
+    one.page.locator("table.front tr[data-key]").first.focus()
+    one.page.keyboard.press("Enter")
+    one.page.wait_for_selector("#panel svg.network")
+    assert one.violations() == []
+
+
+def test_axe_would_find_what_a_reader_of_the_screen_misses(opened):
+    one = opened()
+    one.page.evaluate(
+        """() => {
+            document.querySelector('.along label').replaceWith(document.querySelector('.along input'));
+            document.querySelector('h3').outerHTML = '<h5>skipped</h5>';
+            document.querySelector('.hint').style.color = 'rgb(180, 180, 180)';
+            document.querySelector('.scroll').outerHTML = '<div class="tall" style="height: 20px">' +
+                '<div style="height: 200px">some text</div></div>';
+        }"""
+    )
+    found = {text.split(":")[0] for text in one.violations()}
+    assert {"label", "heading-order", "color-contrast", "scrollable-region-focusable"} <= found
+
+
+def test_contents_lead_to_each_section_and_headings_are_a_tree(opened):
+    page = opened().page
+    links = page.eval_on_selector_all(".contents a", "all => all.map(one => one.hash)")
+    sections = page.eval_on_selector_all("main section", "all => all.map(one => `#${one.id}`)")
+    assert links == sections
+    assert links[0] == "#front-1", "the front comes first"
+    page.click(f".contents a[href='{links[-1]}']")
+    assert page.evaluate("document.querySelector(':target').id") == links[-1][1:]
+    levels = page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map(one => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_slider_goes_along_the_front_by_keys_and_shows_each_network_with_what_made_it(opened):
+    one = opened()
+    keys = one.page.eval_on_selector_all("table.front tr[data-key]", "all => all.map(one => one.dataset.key)")
+    slider = one.page.locator(".along input")
+    slider.focus()
+    one.page.keyboard.press("Home")
+    seen, rings, said = [], [], []
+    for _ in keys:
+        seen.append(one.page.locator(".along .shown strong").inner_text())
+        rings.append(
+            one.page.evaluate(
+                "() => { const ring = document.querySelector('.first .plot').data.find((one) => one.meta === 'along');"
+                " return [ring.x[0], ring.y[0]]; }"
+            )
+        )
+        said.append(slider.get_attribute("aria-valuetext"))
+        assert one.page.locator(".along svg.network").count() == 1
+        shown = one.page.locator(".along dl").inner_text()
+        assert all(words in shown for words in ("solver", "big", "accuracy", "layers")), shown
+        one.page.keyboard.press("ArrowRight")
+    assert seen == keys
+    assert len({tuple(ring) for ring in rings}) == len(set(said)) == len(keys)
+    assert re.fullmatch(r"accuracy 0\.\d+, time \d+", said[0])
+    one.page.locator("table.front tr[data-key]").first.click()
+    assert one.page.locator(".along .shown strong").inner_text() == keys[0], "what is kept is shown here too"
+    assert one.wrong == []
+
+
+def test_printed_page_has_every_part_open(opened):
+    one = opened()
+    one.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert one.page.locator("main details:not(#columns):not([open])").count() == 0
+    one.until("() => [...document.querySelectorAll('.plot')].every((plot) => plot.dataset.drawn)")
+    assert one.wrong == []
+
+
+def test_sweeps_stand_beside_each_other_in_one_picture(running, file, tmp_path):
+    uri = f"sqlite:///{file.parent}/mlflow.db"
+    page = tmp_path / "beside.html"
+    page.write_text(report(load("first", uri), others=[load("other", uri)]), "utf-8")
+    one = Open(running, page)
+    plot = one.page.locator("#compared .plot")
+    plot.scroll_into_view_if_needed()
+    one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    assert one.page.locator("#compared .legendtext").all_text_contents() == ["first", "other"]
+    assert one.violations() == []
+    assert one.wrong == []
+    one.context.close()
 
 
 def test_theme_can_be_changed_by_hand(opened):

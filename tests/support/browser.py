@@ -31,3 +31,11 @@ def browser():
             yield started
         finally:
             started.close()
+
+
+def violations(page):
+    """Return what axe-core has against a page as it is, as text; no rule is left out. Skips where there is no axe."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here: pip install '.[dev]'")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response
+    assert found["testEngine"]["name"] == "axe-core"
+    return [f"{rule['id']}: {node['html'][:200]}" for rule in found["violations"] for node in rule["nodes"]]

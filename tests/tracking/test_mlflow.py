@@ -26,7 +26,7 @@ from sweeper.measurements import MEASUREMENTS
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.tracking.mlflow.client import SWEEP, artifact_location, connect
 from sweeper.tracking.mlflow.inventory import read_mirror
-from sweeper.tracking.mlflow.reader import MlflowReader, page_hint, read_sweeps
+from sweeper.tracking.mlflow.reader import MlflowReader, page_of_run, read_sweeps
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.tracking.mlflow.runs import thinned, trial_metrics
 from sweeper.tracking.trackers import reader_of
@@ -571,7 +571,7 @@ def test_renamed_experiment_is_still_the_sweeps(uri):
     assert len(all_runs(uri, "my best one")) == 2
     assert len(MlflowReader(uri, "small").fronts()) == 1
     assert [stored.name for stored in read_sweeps(uri)] == ["small"]
-    assert f"#/experiments/{before['small']}/" in page_hint(uri, "small")[1]
+    assert f"#/experiments/{before['small']}/" in page_of_run(uri, "small")
     assert read_mirror(uri, "small").identity == FACTS.identity
     with pytest.raises(TrackingError, match=r"'my best one' in .* is that of sweep 'small'"):
         MlflowReader(uri, "my best one").fronts()
@@ -651,7 +651,11 @@ def test_deleted_run_of_the_sweep_comes_back_with_all_that_it_holds(uri):
 
 def test_database_that_is_gone_is_said_to_be_written_again(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    for use in (MlflowReader(uri, "small").fronts, lambda: read_mirror(uri, "small"), lambda: page_hint(uri, "small")):
+    for use in (
+        MlflowReader(uri, "small").fronts,
+        lambda: read_mirror(uri, "small"),
+        lambda: page_of_run(uri, "small"),
+    ):
         with pytest.raises(TrackingError, match=r"no MLflow database at .*`sweeper mirror small` writes it again"):
             use()
     with pytest.raises(TrackingError, match="`sweeper mirror NAME`"):
@@ -673,7 +677,7 @@ def test_unknown_sweep_is_refused_with_the_nearest_names_first(uri):
     with pytest.raises(UnknownSweepError, match=r"no sweep 'digit-small'.*known: digits-small, zebra"):
         MlflowReader(uri, "digit-small").fronts()
     with pytest.raises(UnknownSweepError, match=r"known: digits-small, zebra"):
-        page_hint(uri, "digit-small")
+        page_of_run(uri, "digit-small")
 
 
 def test_unknown_task_is_refused_with_the_known_ones(opened, uri):
@@ -686,7 +690,7 @@ def test_unknown_task_is_refused_with_the_known_ones(opened, uri):
 
 def test_reading_a_missing_database_does_not_create_it(tmp_path):
     missing = tmp_path / "not here" / "mlflow.db"
-    for read in (read_sweeps, lambda uri: MlflowReader(uri, "small").fronts(), lambda uri: page_hint(uri, "small")):
+    for read in (read_sweeps, lambda uri: MlflowReader(uri, "small").fronts(), lambda uri: page_of_run(uri, "small")):
         with pytest.raises(TrackingError, match=r"no MLflow database at .*not here/mlflow\.db"):
             read(f"sqlite:///{missing}")
     assert list(tmp_path.iterdir()) == []
@@ -800,14 +804,9 @@ def test_server_that_is_named_as_browsers_take_it_is_answered_with_its_scheme(ur
         connect(uri)
 
 
-def test_page_hint_for_a_database_says_how_to_serve_it(uri):
+def test_page_of_a_database_is_that_of_the_sweeps_own_run_and_before_it_has_one_of_its_experiment(uri):
     MlflowRecorder(uri).open(replace(FACTS, aims=""))
-    command, url = page_hint(uri, "small")
-    assert command == (
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 "
-        f"--workers 1 --backend-store-uri {uri}"
-    )
-    assert url == "http://127.0.0.1:5000/#/experiments/1/runs"
+    assert re.fullmatch(r"#/experiments/1/runs/[0-9a-f]{32}\?workflowType=machine_learning", page_of_run(uri, "small"))
 
 
 @pytest.mark.slow
@@ -880,8 +879,9 @@ def test_server_alone_is_enough_to_mirror_and_to_read_elsewhere(server, tmp_path
     (front,) = MlflowReader(server, "small").fronts()
     assert (front.version, front.same_content(a_front(*trials))) == (1, True)
     assert [(stored.name, stored.status) for stored in read_sweeps(server)] == [("small", "FINISHED")]
-    command, page = page_hint(server + "/", "small")
-    assert (command, page.partition("?")[0]) == (None, f"{server}/#/experiments/1/runs")
+    assert page_of_run(server + "/", "small").startswith(
+        f"{server}/#/experiments/1/runs/{parent_of(server).info.run_id}?"
+    )
     assert json.loads(parent_of(server).data.tags["sweeper.front.digits-10"])["version"] == 1
     assert not list(elsewhere.iterdir())
     assert set(MEASUREMENTS) <= set(front.table.column_names)

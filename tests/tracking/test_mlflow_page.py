@@ -13,7 +13,7 @@ from sweeper.analysis.fronts import compute_front
 from sweeper.tracking.mlflow.client import connect
 from sweeper.tracking.mlflow.front_image import draw_front
 from sweeper.tracking.mlflow.notes import NOTE, experiment_note, picture_path, sweep_note
-from sweeper.tracking.mlflow.reader import MlflowReader, download_front, page_hint
+from sweeper.tracking.mlflow.reader import MlflowReader, download_front, page_of_run
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_front, a_trial
 from tests.analysis.test_trials import FULL_FACTS
@@ -146,28 +146,17 @@ def test_experiment_of_an_earlier_version_is_described_and_a_users_words_stay(ur
     assert client.get_experiment_by_name("small").tags[NOTE] == experiment_note("small")
 
 
-def test_hint_leads_to_the_trials_the_best_first(uri):
-    store(uri, "small", some_trials())
-    _, page = page_hint(uri, "small")
-    assert page.endswith("/runs?orderByKey=metrics.%60accuracy%60&orderByAsc=false&workflowType=machine_learning")
-
-
 @pytest.mark.slow
 def test_real_page_shows_description_picture_and_order(server):  # noqa: F811
     store(server, "small", some_trials())
     with browser() as running:
         page = running.new_page(viewport={"width": 1500, "height": 1400})
-        page.goto(f"{server}/#/experiments/1/runs/{parent_of(server).info.run_id}")
+        page.goto(page_of_run(server, "small"))
         page.get_by_text("4 non-dominated networks").wait_for()
         assert page.get_by_role("columnheader", name="accuracy ↑ (share)").count() == 1
         picture = page.locator("img[src*='get-artifact']")
         picture.wait_for(state="attached")
         page.wait_for_function("() => document.querySelector(\"img[src*='get-artifact']\").naturalWidth > 100")
-        _, hint = page_hint(server, "small")
-        page.goto("about:blank")
-        page.goto(hint)
-        page.locator(".ag-row").nth(4).wait_for()
-        assert page.get_by_test_id("sort-select-dropdown").inner_text().strip() == "Sort: accuracy"
         rows = page.evaluate(
             "[...document.querySelectorAll('.ag-center-cols-container .ag-row, .ag-pinned-left-cols-container .ag-row')]"
             ".sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index')).map((row) => row.innerText)"

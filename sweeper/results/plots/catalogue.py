@@ -12,13 +12,16 @@ from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, find
 from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
 from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
 from sweeper.results.plots.networks import networks, steps
+from sweeper.results.plots.parameters import IMPORTANCE, has_importance, importance, slices
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.spelling import did_you_mean
 
 
-def pictures_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> list[Picture]:
+def pictures_of(
+    sweep: SweepTables, task: str, damaged: list[str] | None = None, *, has_importance: bool = False
+) -> list[Picture]:
     """Return the pictures of one task of a sweep; those that its trials do not allow are left out.
 
     Pictures of findings are not among them: to draw one, its claim is decided.
@@ -26,9 +29,12 @@ def pictures_of(sweep: SweepTables, task: str, damaged: list[str] | None = None)
     Args:
         sweep, task: What to draw.
         damaged: Takes what keeps others from being drawn, though the trials allow it; None has it raised.
+        has_importance: Whether the importance of parameters is among them, which takes seconds.
     """
     found = []
-    for draw in _drawn(Points(sweep, task)).values():
+    for name, draw in _drawn(Points(sweep, task)).items():
+        if name == "importance" and not has_importance:
+            continue
         try:
             found.append(draw())
         except DamagedError as error:
@@ -46,7 +52,9 @@ def titles_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -
     Args:
         sweep, task, damaged: As for `pictures_of`.
     """
-    found = {one.name: one.title for one in pictures_of(sweep, task, damaged)}
+    drawn = {one.name: one.title for one in pictures_of(sweep, task, damaged)}
+    drawn |= {"importance": IMPORTANCE} if has_importance(Points(sweep, task)) else {}
+    found = {name: drawn[name] for name in _drawn(Points(sweep, task)) if name in drawn}
     for name in drawable(sweep, task):
         _, title = FINDINGS[name]
         found[name] = f"{title} (with --human FILE)" if name == WITH_PEOPLE else title
@@ -99,7 +107,7 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
     volumes = {f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")}
     if own_units_in(points.sweep.records) is not None:  # what a user's own function leaves is no lattice
         space = {"front-3d": partial(front_in_space, points)}
-        return {**pairs, **space, "parallel": partial(parallel, points), **volumes}
+        return {**pairs, **space, **_of_parameters(points), **volumes}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}
     grown = {
         f"growth-{resource}{f'-{axis}' if index else ''}": partial(growth, points, resource, axis)
@@ -110,9 +118,14 @@ def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
         **pairs,
         "front-3d": partial(front_in_space, points),
         **trades,
-        "parallel": partial(parallel, points),
+        **_of_parameters(points),
         **grown,
         **volumes,
         "steps": partial(steps, points),
         "networks": partial(networks, points),
     }
+
+
+def _of_parameters(points: Points) -> Mapping[str, Callable[[], Picture]]:
+    drawn = {"importance": importance, "slices": slices, "parallel": parallel}
+    return {name: partial(draw, points) for name, draw in drawn.items()}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from sweeper.analysis.fronts import Front, front_key
 from sweeper.analysis.trials import StoredTrials, read_aims
 from sweeper.credentials import login_of, redacted
 from sweeper.errors import DamagedError, QueryError, UnknownSweepError
-from sweeper.measurements import Goal
 from sweeper.rules import FACT, rules_in
 from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.live import LiveState
@@ -248,11 +246,10 @@ def _stands(run: Run) -> LiveState | None:
     return None
 
 
-def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
-    """Return how to see a sweep's runs: a command to start first, None for a server, and the address.
+def page_of_run(tracking_uri: str, sweep: str) -> str:
+    """Return the page of a sweep's own run: of a server its address, of a database what follows a server's address.
 
-    The page lists the trials, the best in the first objective first; without what follows `?` they stand below the
-    sweep.
+    A sweep that has only just begun has no run yet: then it is the page of its experiment.
 
     Raises:
         UnknownSweepError: If MLflow holds no such sweep.
@@ -260,20 +257,11 @@ def page_hint(tracking_uri: str, sweep: str) -> tuple[str | None, str]:
     """
     client = connect_reading(tracking_uri, sweep)
     with translated(tracking_uri, f"find sweep '{sweep}'"):
-        page = f"#/experiments/{_known_experiment(client, tracking_uri, sweep).experiment_id}/runs"
+        experiment = _known_experiment(client, tracking_uri, sweep).experiment_id
         run = sweep_run(client, tracking_uri, sweep)
-        if run and (aims := run.data.tags.get(AIMS)):
-            first = read_aims(aims)[0][0]
-            # The name as the page itself writes it, or it cannot say what it sorts by; and without what is for agents.
-            name, ascending = quote(f"metrics.`{first.name}`"), str(first.goal is Goal.MINIMIZE).lower()
-            page += f"?orderByKey={name}&orderByAsc={ascending}&workflowType=machine_learning"
-    if urlsplit(tracking_uri).scheme in ("http", "https"):
-        return None, f"{tracking_uri.replace(f'://{login_of(tracking_uri)}@', '://').rstrip('/')}/{page}"
-    command = (
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
-        f"--backend-store-uri {shlex.quote(redacted(tracking_uri))}"
-    )
-    return command, f"http://127.0.0.1:5000/{page}"
+    page = f"#/experiments/{experiment}/runs{f'/{run.info.run_id}' if run else ''}?workflowType=machine_learning"
+    is_server = urlsplit(tracking_uri).scheme in ("http", "https")
+    return f"{tracking_uri.replace(f'://{login_of(tracking_uri)}@', '://').rstrip('/')}/{page}" if is_server else page
 
 
 def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapping[str, Any]) -> Front:

@@ -1,0 +1,161 @@
+"""The report of a sweep while it runs: how it stands now, and a page that is made anew as results come.
+
+Nothing is done unless somebody asks, and nothing is written. A page is made in a thread of its own while the former one
+is served, at most for a twentieth of the time, so that the cost is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sweeper.errors import QueryError, SweepError
+from sweeper.results.report.page import Refreshed, empty_report, report
+from sweeper.results.sweep_tables import SweepTables
+from sweeper.tracking.live import View
+
+#: Seconds between two looks at how the sweep stands, however many ask, and between two pages, at least.
+LOOK_EVERY_S, PAGE_EVERY_S = 1.0, 10.0
+
+#: Of the time, at most, pages are made.
+PAGE_SHARE = 0.05
+
+#: The tracker may show a trial later than its driver counts it: so often is looked again for what is missing.
+_LATE_LOOKS = 5
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report as it was made.
+
+    Attributes:
+        name: Another one for other content.
+        content: The HTML.
+        trials: Finished trials that it shows.
+        seen: By its driver's word then, how many trials of the sweep had an outcome, and whether it had ended.
+    """
+
+    name: str
+    content: bytes
+    trials: int
+    seen: tuple[int, bool]
+
+
+class LiveReport:
+    """Keeps the page of one sweep up with it.
+
+    Args:
+        load: Returns the sweep as its tracker holds it now.
+        look: Returns how it stands.
+        script: Address of the script that draws.
+        links: Further pages of the sweep: what each is, and its address. It may grow.
+        clock: Seconds from any start.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], SweepTables],
+        look: Callable[[], View],
+        script: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load, self._look, self._script, self._clock = load, look, script, clock
+        self.links: dict[str, str] = {}
+        self._looking, self._making = threading.Lock(), threading.Lock()
+        self._view: View | None = None
+        self._trouble = ""
+        self._looked_s = self._next_page_s = float("-inf")
+        self._page: Page | None = None
+        self._late = 0
+
+    def page(self) -> Page:
+        """Return the newest page; the first one is waited for.
+
+        Raises:
+            SweepError: If there is none yet and the tracker cannot be read.
+        """
+        view = self._seen()
+        if self._page is None:
+            with self._making:
+                if self._page is None:  # another one may have waited for it just now
+                    return self._make(view)
+        self._keep_up(view)
+        return self._page
+
+    def state(self) -> dict[str, Any]:
+        """Return how the sweep stands, and the name of the newest page, as JSON holds them.
+
+        `page` is that name, `is_final` says that nothing comes any more, and `trouble` why nothing can be read.
+        """
+        view = self._seen()
+        self._keep_up(view)
+        page = self._page
+        told: dict[str, Any] = {"page": page.name if page else "", "trouble": self._trouble, "links": dict(self.links)}
+        if view is None:
+            return {**told, "stage": "unknown", "is_final": not self._trouble}
+        total, state = view.state.total, view.state
+        return {
+            **told,
+            "trouble": view.trouble or self._trouble,
+            "stage": str(state.stage),
+            "is_final": state.is_ended and page is not None and not self._is_behind(view, page),
+            "is_silent": view.is_stale,
+            "heard_s": round(view.age_s, 1),
+            "resume": view.resume,
+            **{name: getattr(total, name) for name in ("planned", "ended", "complete", "failed", "pruned", "running")},
+            "seconds_left": state.seconds_left,
+            "notes": [note.text for note in state.notes],
+        }
+
+    def _seen(self) -> View | None:
+        """Return how the sweep stands; None where its tracker does not say, as of one that an older version drove."""
+        with self._looking:
+            if self._clock() - self._looked_s >= LOOK_EVERY_S:
+                try:
+                    self._view, self._trouble = self._look(), ""
+                except QueryError:
+                    self._view, self._trouble = None, ""
+                except SweepError as error:  # gone, or nothing answers: what was seen before still stands
+                    self._trouble = str(error)
+                self._looked_s = self._clock()
+            return self._view
+
+    def _is_behind(self, view: View, page: Page) -> bool:
+        """Whether a page shows less than there is."""
+        ended = view.state.total.ended
+        return (ended, view.state.is_ended) != page.seen or (page.trials < ended and self._late < _LATE_LOOKS)
+
+    def _keep_up(self, view: View | None) -> None:
+        """Have a new page made where there is something new to show, and it is time to."""
+        page = self._page
+        is_due = page is not None and view is not None and self._is_behind(view, page)
+        if is_due and self._clock() >= self._next_page_s and self._making.acquire(blocking=False):
+            threading.Thread(target=self._make_aside, args=(view,), name="live-report", daemon=True).start()
+
+    def _make_aside(self, view: View) -> None:
+        try:
+            self._make(view)
+        except SweepError as error:
+            self._trouble = str(error)
+        finally:
+            self._making.release()
+
+    def _make(self, view: View | None) -> Page:
+        begun_s = self._clock()
+        try:
+            sweep = self._load()
+            seen = (view.state.total.ended, view.state.is_ended) if view else (0, True)
+            self._late = self._late + 1 if self._page and self._page.seen == seen else 0
+            # Claims are decided when all is there: till then a verdict would change under its reader.
+            how = Refreshed(self._script, is_final=seen[1])
+            text = report(sweep, refreshed=how) if sweep.records else empty_report(sweep.name, how)
+            name = hashlib.sha256(text.encode()).hexdigest()[:16]
+            self._page = Page(name, how.named(text, name).encode(), len(sweep.records), seen)
+            return self._page
+        finally:
+            ended_s = self._clock()
+            self._next_page_s = ended_s + max(PAGE_EVERY_S, (ended_s - begun_s) / PAGE_SHARE)
