@@ -26,16 +26,32 @@ class LoadedSweep(SweepTables):
     """
 
     def picture(
-        self, name: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+        self,
+        name: str,
+        task: str | None = None,
+        *,
+        key: str | None = None,
+        human: Sequence[str | Path] = (),
+        accuracies: Sequence[float] = (),
+        beside: Sequence[SweepTables] = (),
     ) -> Picture:
         """Return a picture with its title and caption; see `plot`."""
         from sweeper.results.plots import catalogue
 
         one, files = _task_of(self, name, task), _files(human)
-        return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name, files)
+        if key is not None:
+            return catalogue.steps_of(self, one, key)
+        return catalogue.picture_of(self, one, name, files, accuracies=accuracies, beside=beside)
 
     def plot(
-        self, picture: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+        self,
+        picture: str,
+        task: str | None = None,
+        *,
+        key: str | None = None,
+        human: Sequence[str | Path] = (),
+        accuracies: Sequence[float] = (),
+        beside: Sequence[SweepTables] = (),
     ) -> Any:
         """Return a picture of the sweep as a plotly figure, which a notebook shows and `write_image` writes.
 
@@ -44,6 +60,10 @@ class LoadedSweep(SweepTables):
             task: Label of its task; None where the sweep has one task, or the picture is about all of them.
             key: With the picture `steps`: of which trial; None for the best of the front.
             human: With the picture `finding-reaction-time`: Parquet or CSV files with what people did.
+            accuracies: With trade-offs and growth: up to four at which they compare; none to have them chosen, by one
+                rule from all tasks of the sweep.
+            beside: With fronts in two objectives and hypervolumes: up to three other sweeps of the same task and
+                objectives, drawn into the same picture.
 
         Raises:
             QueryError: If there is no such picture, its task is not clear, or the trials do not allow it.
@@ -119,6 +139,11 @@ def require_task(sweep: SweepTables, task: str | None) -> None:
         )
 
 
+def is_of_all_tasks(picture: str) -> bool:
+    """Return whether a picture is about all tasks of a sweep at once, by its name."""
+    return picture.startswith(("growth-", "finding-growth"))
+
+
 def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
     """Return the task that a picture is drawn of; pictures of growth are about all of them.
 
@@ -133,7 +158,7 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
         raise UnknownSweepError(
             f"sweep {sweep.name!r} has no finished trial yet. Watch it with `sweeper status {sweep.name}`."
         )
-    if len(sweep.tasks) > 1 and not picture.startswith(("growth-", "finding-growth")):
+    if len(sweep.tasks) > 1 and not is_of_all_tasks(picture):
         raise QueryError(
             f"sweep {sweep.name!r} has {len(sweep.tasks)} tasks: {', '.join(sweep.tasks)}. "
             "Choose one with --task, in Python with task=."

@@ -11,7 +11,8 @@ from typing import Any
 from sweeper.measurements import Goal
 from sweeper.network import ExampleImage, NetworkGraph
 from sweeper.results.plots import scene as scenes
-from sweeper.results.plots.points import Points, Row, spread
+from sweeper.results.plots.accuracies import Row, spread
+from sweeper.results.plots.points import Points
 from sweeper.results.plots.scene import Scene
 from sweeper.results.plots.style import (
     BLUE,
@@ -134,7 +135,12 @@ def networks(points: Points) -> Picture:
         f"{_and_up(graph for _, graph, _ in drawn)}lead to the next step; only the strongest are drawn, and steps that "
         "are seldom reached are pale."
     )
-    return Picture("networks", "Networks along the front", caption, looks)
+    names = [objective.name for objective in points.objectives]
+    numbers = [
+        {"key": row["key"], **{name: row[name] for name in names}, "channels per layer": list(graph.channels)}
+        for row, graph, _ in drawn
+    ]
+    return Picture("networks", "Networks along the front", caption, looks, numbers=numbers)
 
 
 def _and_up(graphs: Iterable[NetworkGraph]) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from sweeper.results.plots.style import ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, Sketch, Trace, sketch
+from sweeper.results.plots.style import ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, TEXT_SIZE, Sketch, Trace, sketch
 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
     from sweeper.analysis.findings.verdicts import Part
 
 #: Pixels: of one row of panels, and of one row of a list of effects.
 PANEL, _ENTRY = 300, 22
+
+#: Characters of the longest line of an axis' title beside or below a panel.
+LONGEST_TITLE = 22
 
 #: Pixels above what is drawn: with a legend, and without; and below it: with a scale of colours, and without.
 _LEGEND, _NO_LEGEND, _BAR, _NO_BAR = 72, 16, 110, 48
@@ -131,7 +134,7 @@ class Page:
             "thickness": 10,
             "tickvals": [0, 1],
             "ticktext": [low, high],
-            "title": {"text": title, "side": "top", "font": {"size": SMALL_SIZE}},
+            "title": {"text": title, "side": "top", "font": {"size": TEXT_SIZE}},
         }
 
 
@@ -211,7 +214,7 @@ def list_of(page: Page, column: int, entries: Sequence[Entry], title: str, *, is
     where = page.panel(
         0,
         column,
-        {"title": {"text": title, "font": {"size": SMALL_SIZE}}},
+        {"title": {"text": title}},
         {
             "type": "category",
             "categoryorder": "array",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,10 @@ LINES = ((BLUE, "circle", "solid"), (VERMILLION, "square", "dash"), (GREEN, "dia
 #: A scale of values that stays in order for colour-blind readers and in grey, and never fades into either paper.
 SCALE = ((0.0, BLUE), (0.5, "#8c8b78"), (1.0, ORANGE))
 
-TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 13, 11, 10
+#: Pixels of letters: of axes, their titles and legends in all pictures; of words beside what is drawn; of the smallest.
+TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 12, 11, 10
+
+#: Pixels of a picture that may be as high as one likes; others have a height of their own.
 HEIGHT = 430
 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
@@ -43,8 +47,11 @@ ITS_TEXT = "%{text}<extra></extra>"
 #: Counts that each have a tick of their own.
 _MOST_COUNTS = 6
 
-#: Characters of the longest title of an axis that a narrow page holds in full size.
-_LONGEST_TITLE = 30
+#: Characters of the longest line of an axis' title that a narrow page holds.
+_LONGEST_TITLE = 34
+
+#: What readers of psychophysics call the share of images that are answered right.
+_PROPORTION = "proportion correct"
 
 #: From this ratio of the largest to the smallest on, an axis is logarithmic.
 _DECADES = 50
@@ -76,12 +83,17 @@ class Picture:
         title: Headline.
         caption: What it shows and how it is read, in one or two sentences.
         sketch: Points of trials carry the trial's key as first entry of `customdata`.
+        flat: The same on paper, for files that are printed and for browsers without WebGL; None where the picture
+            itself is flat.
+        numbers: What is drawn, as rows, where the places of marks do not say it themselves.
     """
 
     name: str
     title: str
     caption: str
     sketch: Sketch
+    flat: Picture | None = None
+    numbers: Sequence[Mapping[str, Any]] | None = None
 
     @cached_property
     def figure(self) -> go.Figure:
@@ -114,9 +126,10 @@ def template(*, dark: bool) -> go.layout.Template:
         "automargin": True,
         "exponentformat": "SI",
         "minexponent": 4,
-        "title": {"standoff": 8},
+        "title": {"standoff": 8, "font": {"size": TEXT_SIZE}},
     }
     space = {
+        "title": {"font": {"size": TEXT_SIZE}},
         "gridcolor": "#52606d" if dark else "#b3bdc7",
         "linecolor": soft,
         "backgroundcolor": clear,
@@ -134,7 +147,7 @@ def template(*, dark: bool) -> go.layout.Template:
             "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
             "hovermode": "closest",
             "hoverlabel": {"bgcolor": paper, "bordercolor": soft, "font": {"color": ink, "size": 12}, "align": "left"},
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": TEXT_SIZE}},
             "xaxis": axis,
             "yaxis": axis,
             "scene": {"xaxis": space, "yaxis": space, "zaxis": space, "bgcolor": clear},
@@ -169,7 +182,7 @@ def number(value: float) -> str:
 
 
 def axis_title(name: str, goal: Goal | None = None, units: Mapping[str, str] | None = None) -> str:
-    """Return name, direction and unit of an axis: `accuracy ↑ (share)`.
+    """Return name, direction and unit of an axis: `breadth ↓ (channels)`, `accuracy ↑ (proportion correct)`.
 
     Args:
         name: Of a column.
@@ -180,17 +193,28 @@ def axis_title(name: str, goal: Goal | None = None, units: Mapping[str, str] | N
     return f"{shown(name)}{f' {goal.arrow}' if goal else ''}{f' ({unit})' if unit else ''}"
 
 
+def axis_name(title: str) -> str:
+    """Return the name that an axis' title begins with, as it was before it was shown."""
+    return html.unescape(re.split(r" [↑↓]| \(", title.replace("<br>", " "), maxsplit=1)[0])
+
+
+def wrapped(title: str, most: int = _LONGEST_TITLE) -> str:
+    """Break a title before its unit where it is longer than a narrow page is wide."""
+    return title if len(title) <= most else title.replace(" (", "<br>(", 1)
+
+
 def _unit(name: str, units: Mapping[str, str] | None) -> str:
-    return columns.unit(name) if units is None else units.get(name, "")
+    if units is not None:
+        return units.get(name, "")
+    unit = columns.unit(name)
+    return _PROPORTION if unit == "share" and name.endswith("accuracy") else unit
 
 
 def axis(
     name: str, values: Sequence[float], goal: Goal | None = None, units: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers."""
-    title = axis_title(name, goal, units)
-    size = TEXT_SIZE if len(title) <= _LONGEST_TITLE else SMALL_SIZE
-    layout: dict[str, Any] = {"title": {"text": title, "font": {"size": size}}}
+    layout: dict[str, Any] = {"title": {"text": wrapped(axis_title(name, goal, units))}}
     low, high = min(values), max(values)
     if is_logarithmic(values):
         low, high = math.log10(low), math.log10(high)
@@ -201,6 +225,11 @@ def axis(
     return layout | {"range": [low - room, high + room]}
 
 
+def place_on(layout: Mapping[str, Any], value: Any) -> Any:
+    """Return where something beside a trace is put on an axis: plotly takes the logarithm there, but not in traces."""
+    return math.log10(value) if layout.get("type") == "log" else value
+
+
 def is_logarithmic(values: Sequence[float]) -> bool:
     """Return whether values span decades."""
     return min(values) > 0 and max(values) / min(values) >= _DECADES
@@ -209,7 +238,8 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 def is_counted(name: str, values: Sequence[float], units: Mapping[str, str] | None = None) -> bool:
     """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
     is_whole = all(float(value).is_integer() for value in values)
-    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not _unit(name, units).startswith("share")
+    is_share = _unit(name, units).startswith(("share", _PROPORTION))
+    return is_whole and max(values) - min(values) <= _MOST_COUNTS and not is_share
 
 
 def hover(
