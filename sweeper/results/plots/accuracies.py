@@ -19,6 +19,9 @@ MOST_ACCURACIES = 4
 #: What a network needs to reach an accuracy.
 RESOURCES = ("breadth", "depth", "time")
 
+#: Of the errors at one accuracy, those that remain at the next one at most.
+_FEWER = 0.9
+
 #: Candidates that are looked at for each accuracy that is chosen.
 _CANDIDATES = 3
 
@@ -47,7 +50,7 @@ def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
 
     The highest accuracy that all tasks reach is among them. Where there are tasks that reach more, up to half of the
     accuracies lie above it, as far as two tasks reach. The others lie below. Within both parts they are spread over the
-    settings, and none needs the same networks as the next one.
+    settings. None needs the same networks as the next one, and at the next one a tenth of the errors is gone at least.
 
     Args:
         rows: The settings of all tasks of a sweep that were measured in accuracy.
@@ -71,14 +74,14 @@ def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
 
 
 def _telling(by_task: Mapping[str, Sequence[Row]], values: Sequence[float], places: Sequence[int]) -> list[int]:
-    """Return some of these places of sorted accuracies, the last one too; none needs the networks of the next one."""
+    """Return some of these places of sorted accuracies, the last one too; each tells something."""
     found: list[int] = []
     needed: object = None
     for at in reversed(spread(places, _CANDIDATES * MOST_ACCURACIES)):
         needs = [_needed(rows, values[at]) for rows in by_task.values()]
-        if needs != needed:
+        if needs != needed and (not found or 1 - _round(values, found[-1]) <= _FEWER * (1 - _round(values, at))):
             found.append(at)
-        needed = needs
+            needed = needs
     return found[::-1]
 
 

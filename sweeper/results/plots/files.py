@@ -13,7 +13,6 @@ import signal
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import kaleido
@@ -23,6 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from sweeper.errors import PictureError
 from sweeper.results.plots.numbers import as_csv
+from sweeper.results.plots.scripts import brushing_script
 from sweeper.results.plots.sizes import PictureFormat
 from sweeper.results.plots.style import Picture, template, themed
 
@@ -109,7 +109,14 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const ink = () => inks[dark.matches ? 1 : 0];
 figure.layout.template = ink();
 const plot = document.getElementById("picture");
-Plotly.newPlot(plot, figure.data, figure.layout, {{responsive: true, displaylogo: false}}).then(() => {{
+Plotly.newPlot(plot, figure.data, figure.layout, {{
+  responsive: true,
+  displaylogo: false,
+  // Plotly offers to upload a chart to its makers: what is on a page stays on it.
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+}}).then(() => {{
   if ((figure.layout.meta || {{}}).parallel) chooseAlong(plot, () => undefined);
 }});
 dark.addEventListener("change", () => Plotly.relayout("picture", {{template: ink()}}));
@@ -137,11 +144,6 @@ def _page(picture: Picture, sheet: PictureFormat) -> bytes:
         light=_PAPERS[False],
         dark=_PAPERS[True],
     ).encode()
-
-
-def brushing_script() -> str:
-    """Return the script that lets the reader of a page choose lines along parallel axes."""
-    return files("sweeper.results.plots").joinpath("page_files", "parallel.js").read_text("utf-8")
 
 
 def _in_script(text: str) -> str:

@@ -88,7 +88,8 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
             "marker": {
                 "symbol": [f"{symbol}-open" if is_one else symbol for is_one in bounding],
                 "size": 9 + 5 * (most - place),
-                "line": {"width": 2},
+                "color": colour,
+                "line": {"width": 2, "color": colour},
             },
             "customdata": [[row["key"]] for row in rows],
             "text": [
@@ -100,7 +101,7 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
         })
     drawn = [row for _, _, rows in lines for row in rows]
     across = _complexity_axis(complexity, [row[column] for row in drawn])
-    up = axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE)
+    up = axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE, has_arrows=bool(bounds))
     arrows = dict.fromkeys((place_on(across, _place(row[column])), place_on(up, row[resource])) for row in bounds)
     looks = sketch(
         [*traces, *([bound_in_legend()] if bounds else [])],

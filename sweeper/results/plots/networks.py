@@ -16,6 +16,7 @@ from sweeper.results.plots.points import Points
 from sweeper.results.plots.scene import Scene
 from sweeper.results.plots.style import (
     BLUE,
+    CLEAR,
     GREEN,
     ITS_TEXT,
     LEAST_SIZE,
@@ -83,8 +84,9 @@ class _Page:
             "yref": "paper",
             "xanchor": "center",
             "yanchor": "top",
+            "align": "center",
         }
-        self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
+        self.words.append({"text": text, "showarrow": False, "bgcolor": CLEAR, "font": {"size": size}, **at, **how})
 
     def sketch(self, height: int, **layout: Any) -> Sketch:
         """Return all of it."""

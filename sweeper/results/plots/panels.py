@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from sweeper.results.plots.style import ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, TEXT_SIZE, Sketch, Trace, sketch
+from sweeper.results.plots.style import CLEAR, ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, TEXT_SIZE, Sketch, Trace, sketch
 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
     from sweeper.analysis.findings.verdicts import Part
@@ -84,6 +84,7 @@ class Page:
             "yshift": 2,
             "align": "left",
             "showarrow": False,
+            "bgcolor": CLEAR,
             "font": {"size": size},
         })
 

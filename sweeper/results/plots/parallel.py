@@ -18,6 +18,7 @@ from sweeper.results.plots.accuracies import Row
 from sweeper.results.plots.marks import number_of
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import (
+    CLEAR,
     HEIGHT,
     ITS_TEXT,
     PALE,
@@ -38,7 +39,7 @@ from sweeper.results.plots.style import (
 _MOST_PLACES = 12
 
 #: So many labels of parallel axes stand beside each other.
-_MOST_BESIDE = 7
+_MOST_BESIDE = 5
 
 #: Ticks of an axis of numbers, about.
 _TICKS = 5
@@ -50,7 +51,7 @@ _COLOURS = 12
 _WIDTHS = ((60, 2.5, 0.9), (400, 2.0, 0.7), (math.inf, 1.5, 0.5))
 
 #: Pixels above the axes: the scale of colours.
-_ABOVE = 74
+_ABOVE = 66
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def parallel(points: Points) -> Picture:
         "shapes": [_upright(at) for at in range(len(sides))],
         "annotations": [
             *(word for at, side in enumerate(sides) for word in _ticks(at, side)),
+            _over_scale(axis_title(first.name, first.goal, points.units)),
             *(_label(at, side, 14 * most_lines * (is_crowded and at % 2)) for at, side in enumerate(sides)),
         ],
         "margin": {"l": 52, "r": 40, "t": _ABOVE, "b": foot},
@@ -104,7 +106,7 @@ def parallel(points: Points) -> Picture:
     dots = [at for at, side in enumerate(sides) if side.column == first.name]
     if dots:
         traces.append(_dots(points, rows, order, dots[0], sides[dots[0]]))
-    height = HEIGHT + 40 + 14 * most_lines * is_crowded
+    height = HEIGHT + 20 + 14 * most_lines * is_crowded
     caption = (
         f"Each line is one of {number_of(len(rows))}, coloured by {first.name}. On a page: drag along an axis to "
         "choose a part of it, click the axis to take that back, and drag an axis' name to move the axis."
@@ -135,9 +137,17 @@ def _ticks(at: int, side: _Side) -> list[dict[str, Any]]:
 
 
 def _label(at: int, side: _Side, lower: float) -> dict[str, Any]:
-    how = {"showarrow": False, "xanchor": "center", "yanchor": "top", "align": "center", "font": {"size": TEXT_SIZE}}
+    how: dict[str, Any] = {"showarrow": False, "bgcolor": CLEAR, "font": {"size": TEXT_SIZE}}
+    how |= {"xanchor": "center", "yanchor": "top", "align": "center"}
     name = f"axis {at}"
     return {"x": at, "y": 0, "yref": "paper", "yshift": -10 - lower, "text": side.label, "name": name, **how}
+
+
+def _over_scale(title: str) -> dict[str, Any]:
+    """Return the title of the scale of colours."""
+    how: dict[str, Any] = {"showarrow": False, "bgcolor": CLEAR, "font": {"size": TEXT_SIZE}}
+    place = {"x": 0.5, "xref": "paper", "xanchor": "center", "y": 1, "yref": "paper", "yanchor": "top"}
+    return {**how, **place, "yshift": _ABOVE - 2, "text": title}
 
 
 def _lines(rows: Sequence[Row], order: Sequence[int], sides: Sequence[_Side], by: str) -> list[Trace]:
@@ -175,17 +185,16 @@ def _scale(points: Points, rows: Sequence[Row]) -> Trace:
     """Return a mark that is not seen, whose scale of colours stands above the axes."""
     first = points.objectives[0]
     values = [row[first.name] for row in rows]
-    title = axis_title(first.name, first.goal, points.units)
     bar = {
         "orientation": "h",
         "x": 0.5,
         "xanchor": "center",
         "y": 1,
-        "yanchor": "bottom",
-        "ypad": 18,
+        "yref": "container",
+        "yanchor": "top",
+        "ypad": 22,
         "len": 0.6,
         "thickness": 10,
-        "title": {"text": title, "side": "top", "font": {"size": TEXT_SIZE}},
         "tickfont": {"size": SMALL_SIZE},
         "nticks": 5,
         "outlinewidth": 0,
@@ -230,15 +239,17 @@ def _side(
         low, high = math.floor(math.log10(low)), math.ceil(math.log10(high))
         ticks = [((power - low) / (high - low), f"1e{power}") for power in range(low, high + 1)]
         return _Side(column, label, [(math.log10(value) - low) / (high - low) for value in values], ticks)
-    ticks = [((value - low) / (high - low), f"{value:.6g}") for value in _round_values(low, high)]
+    is_whole = all(float(value).is_integer() for value in distinct)
+    ticks = [((value - low) / (high - low), f"{value:.6g}") for value in _round_values(low, high, is_whole=is_whole)]
     return _Side(column, label, [(value - low) / (high - low) for value in values], ticks)
 
 
-def _round_values(low: float, high: float) -> list[float]:
-    """Return some round numbers from one number to another."""
+def _round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
+    """Return some round numbers from one number to another; of counts, whole ones."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough)
+    step = max(step, 1.0) if is_whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [at * step for at in range(first, last + 1)]
 

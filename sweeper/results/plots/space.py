@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.measurements import Objective
 from sweeper.results.plots.accuracies import Row
-from sweeper.results.plots.marks import marks, number_of
+from sweeper.results.plots.marks import COUNTS, counted, marks, number_of
 from sweeper.results.plots.panels import LONGEST_TITLE, PANEL, Page
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import (
@@ -93,14 +93,16 @@ def front_in_space(points: Points) -> Picture:
         f"{shade.name}. "
     )
     turned = "Stems reach down to the floor; drag to turn it. Arrows say which direction is better."
-    flat = "Each panel is a view along one of the axes. Arrows say which direction is better."
+    panels = _panels(points, front, others, (x, y, z), shade)
+    counts = COUNTS if any(trace.get("mode") == "text" for trace in panels.traces) else ""
+    flat = f"Each panel is a view along one of the axes.{counts} Arrows say which direction is better."
     title = f"{z.name.capitalize()} against {x.name} and {y.name}"
     return Picture(
         _NAME,
         title,
         caption + turned,
         looks,
-        flat=Picture(_NAME, title, caption + flat, _panels(points, front, others, (x, y, z), shade).drawn()),
+        flat=Picture(_NAME, title, caption + flat, panels.drawn()),
         numbers=_numbers(points, rows, keys),
     )
 
@@ -144,7 +146,10 @@ def _panels(
     del bar["tickvals"], bar["ticktext"]
     bar |= {"nticks": 5, "tickfont": {"size": SMALL_SIZE}, "outlinewidth": 0}
     for at, (row, column, across, up) in enumerate(((0, 0, x, z), (0, 1, y, z), (1, 0, x, y))):
-        where = page.panel(row, column, *(_side(points, one, [*front, *others]) for one in (across, up)))
+        sides = [_side(points, one, [*front, *others]) for one in (across, up)]
+        if column:  # it stands beside a panel of the same axis, whose name it shares
+            del sides[1]["title"]
+        where = page.panel(row, column, *sides)
         if others:
             pale = {"size": 5, "color": PALE, "opacity": 0.6}
             page.traces.append({**_unsaid(points, others, across, up), **where, "name": "other settings"})
@@ -158,6 +163,7 @@ def _panels(
         name = "front of all objectives"
         page.traces.append({**_unsaid(points, front, across, up), **where, "name": name, "legendgroup": "front"})
         page.traces[-1] |= {"marker": look | ({"colorbar": bar} if not at else {}), "showlegend": not at}
+        page.traces += [trace | where for trace in counted([*front, *others], across.name, up.name, [])]
     return page
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # plotly is loaded where a picture is drawn: who lists pictur
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 #: What is there to compare with.
 PALE = "#8a94a0"
+#: No colour at all.
+CLEAR = "rgba(0,0,0,0)"
+
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, PALE)
 
 #: Of the lines of one picture, from the first: colour, marker, dashes. Each alone tells them apart.
@@ -51,7 +54,10 @@ _MOST_COUNTS = 6
 _LONGEST_TITLE = 34
 
 #: What readers of psychophysics call the share of images that are answered right.
-_PROPORTION = "proportion correct"
+_ACCURACY, _PROPORTION = "accuracy", "proportion correct"
+
+#: Of what an axis spans: what is left free beyond the outermost values, and where an arrow leads beyond them.
+_ROOM, _ARROW_ROOM = 0.06, 0.16
 
 #: From this ratio of the largest to the smallest on, an axis is logarithmic.
 _DECADES = 50
@@ -114,7 +120,7 @@ def template(*, dark: bool) -> go.layout.Template:
     """Return ink, paper and letters of all pictures, for light or dark paper."""
     ink, soft, grid = ("#e6eaee", "#aab4be", "#37414b") if dark else ("#1f2933", "#52606d", "#dde3e9")
     paper = "#1f2933" if dark else "#ffffff"
-    clear = "rgba(0,0,0,0)"
+    behind = "20, 24, 29" if dark else "255, 255, 255"  # words that stand on lines
     axis = {
         "gridcolor": grid,
         "linecolor": soft,
@@ -132,7 +138,7 @@ def template(*, dark: bool) -> go.layout.Template:
         "title": {"font": {"size": TEXT_SIZE}},
         "gridcolor": "#52606d" if dark else "#b3bdc7",
         "linecolor": soft,
-        "backgroundcolor": clear,
+        "backgroundcolor": CLEAR,
         "zeroline": False,
         "showbackground": False,
     }
@@ -141,16 +147,24 @@ def template(*, dark: bool) -> go.layout.Template:
     return go.layout.Template(
         layout={
             "font": {"family": _FONT, "size": TEXT_SIZE, "color": ink},
-            "paper_bgcolor": clear,
-            "plot_bgcolor": clear,
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
             "colorway": list(PALETTE),
             "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
             "hovermode": "closest",
             "hoverlabel": {"bgcolor": paper, "bordercolor": soft, "font": {"color": ink, "size": 12}, "align": "left"},
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": TEXT_SIZE}},
+            "legend": {
+                "orientation": "h",
+                "tracegroupgap": 0,
+                "x": 0,
+                "y": 1.02,
+                "yanchor": "bottom",
+                "font": {"size": TEXT_SIZE},
+            },
+            "annotationdefaults": {"bgcolor": f"rgba({behind}, 0.7)"},
             "xaxis": axis,
             "yaxis": axis,
-            "scene": {"xaxis": space, "yaxis": space, "zaxis": space, "bgcolor": clear},
+            "scene": {"xaxis": space, "yaxis": space, "zaxis": space, "bgcolor": CLEAR},
         }
     )
 
@@ -182,20 +196,28 @@ def number(value: float) -> str:
 
 
 def axis_title(name: str, goal: Goal | None = None, units: Mapping[str, str] | None = None) -> str:
-    """Return name, direction and unit of an axis: `breadth ↓ (channels)`, `accuracy ↑ (proportion correct)`.
+    """Return what stands beside an axis: `breadth ↓ (channels)`, or for accuracy `proportion correct ↑`.
 
     Args:
         name: Of a column.
         goal: Of an objective.
         units: Of a user's own function: what it measures in; None for what we measure.
     """
+    if name == _ACCURACY and units is None:
+        return f"{_PROPORTION}{f' {goal.arrow}' if goal else ''}"
+    return _said_of(name, goal, units)
+
+
+def _said_of(name: str, goal: Goal | None, units: Mapping[str, str] | None) -> str:
+    """Return name, direction and unit of a measurement."""
     unit = _unit(name, units)
     return f"{shown(name)}{f' {goal.arrow}' if goal else ''}{f' ({unit})' if unit else ''}"
 
 
 def axis_name(title: str) -> str:
     """Return the name that an axis' title begins with, as it was before it was shown."""
-    return html.unescape(re.split(r" [↑↓]| \(", title.replace("<br>", " "), maxsplit=1)[0])
+    name = html.unescape(re.split(r" [↑↓]| \(", title.replace("<br>", " "), maxsplit=1)[0])
+    return _ACCURACY if name == _PROPORTION else name
 
 
 def wrapped(title: str, most: int = _LONGEST_TITLE) -> str:
@@ -207,13 +229,26 @@ def _unit(name: str, units: Mapping[str, str] | None) -> str:
     if units is not None:
         return units.get(name, "")
     unit = columns.unit(name)
-    return _PROPORTION if unit == "share" and name.endswith("accuracy") else unit
+    return _PROPORTION if unit == "share" and name.endswith(_ACCURACY) else unit
 
 
 def axis(
-    name: str, values: Sequence[float], goal: Goal | None = None, units: Mapping[str, str] | None = None
+    name: str,
+    values: Sequence[float],
+    goal: Goal | None = None,
+    units: Mapping[str, str] | None = None,
+    *,
+    has_arrows: bool = False,
 ) -> dict[str, Any]:
-    """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers."""
+    """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers.
+
+    Args:
+        name: Of a column.
+        values: All that are drawn.
+        goal: Of an objective.
+        units: Of a user's own function: what it measures in.
+        has_arrows: Whether arrows lead from the least of them to what is less.
+    """
     layout: dict[str, Any] = {"title": {"text": wrapped(axis_title(name, goal, units))}}
     low, high = min(values), max(values)
     if is_logarithmic(values):
@@ -221,8 +256,8 @@ def axis(
         layout |= {"type": "log", "dtick": 1 if high - low > 3 else "D1" if high - low < 1 else "D2"}
     elif is_counted(name, values, units):
         layout["dtick"] = 1
-    room = 0.06 * (high - low) or 0.06 * abs(high) or 0.5
-    return layout | {"range": [low - room, high + room]}
+    span = (high - low) or abs(high) or 0.5 / _ROOM
+    return layout | {"range": [low - span * (_ARROW_ROOM if has_arrows else _ROOM), high + span * _ROOM]}
 
 
 def place_on(layout: Mapping[str, Any], value: Any) -> Any:
@@ -261,7 +296,7 @@ def hover(
         if (value := row.get(objective.name)) is not None:
             spread = row.get(f"{objective.name}_sd")
             around = f" ± {number(spread)}" if spread is not None else ""
-            lines.append(f"{axis_title(objective.name, objective.goal, units)}: {number(value)}{around}")
+            lines.append(f"{_said_of(objective.name, objective.goal, units)}: {number(value)}{around}")
     for column, name in axes.items():
         if (value := row.get(column)) is not None:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -59,7 +59,9 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
         traces += _curve(points, place, level, [(row[x], row[y]) for row in best], corner)
         traces.append(_settings_of(points, place, level, best, bounding, (x, y)))
     counts = counted(rows, x, y, traces)
-    across, up = (axis(name, [row[name] for row in rows], Goal.MINIMIZE) for name in (x, y))
+    across, up = (
+        axis(name, [row[name] for row in rows], Goal.MINIMIZE, has_arrows=bool(bounds[name])) for name in (x, y)
+    )
     places = {
         (place_on(across, row[x]), place_on(up, row[y]), name == x): None for name, own in bounds.items() for row in own
     }
@@ -107,7 +109,7 @@ def _settings_of(
         "symbol": [f"{symbol}-open" if is_one else symbol for is_one in bounding],
         "size": size,
         "color": colour,
-        "line": {"width": 2},
+        "line": {"width": 2, "color": colour},
     }
     name = f"accuracy ≥ {level:g}"
     trace = marks(points, best, *pair, marker=how, name=name, legendgroup=name)

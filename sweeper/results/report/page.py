@@ -25,6 +25,7 @@ from sweeper.analysis.fronts import Front
 from sweeper.analysis.points import added_units_in, own_units_in
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
+from sweeper.results.plots.scripts import brushing_script
 from sweeper.results.report.data import report_data
 from sweeper.results.report.findings import figure, findings_section
 from sweeper.results.sweep_tables import SweepTables
@@ -92,7 +93,7 @@ def _pictures(sweep: SweepTables, task: str) -> list[style.Picture]:
 def _page(name: str, body: str, data: object) -> str:
     parts = files("sweeper.results.report").joinpath("page_files")
     rules = parts.joinpath("page.css").read_text("utf-8")
-    own = "\n".join(parts.joinpath(file).read_text("utf-8") for file in _SCRIPTS)
+    own = "\n".join([brushing_script(), *(parts.joinpath(file).read_text("utf-8") for file in _SCRIPTS)])
     # Browsers hash a script as they read it, with one kind of line end.
     scripts = [text.replace("\r\n", "\n") for text in (get_plotlyjs(), f'"use strict";\n(() => {{\n{own}}})();\n')]
     return f"""<!doctype html>

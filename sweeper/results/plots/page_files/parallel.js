@@ -9,6 +9,7 @@ const chooseAlong = (plot, changed) => {
     trace.meta.keys.map((key, nth) => ({ key, at, heights: trace.y.slice(nth * (count + 1), nth * (count + 1) + count) })));
   const words = plot.layout.annotations.map((word) => ({ ...word })), dots = plot.data.findIndex((trace) => trace.customdata);
   const dotted = dots >= 0 ? plot.data[dots].x[0] : -1;
+  const lower = words.filter((word) => word.name).map((word) => word.yshift);
   const uprights = plot.layout.shapes.map((shape) => ({ ...shape }));
   let order = [...names.keys()]; // the axis that stands at each place
   const chosen = new Map(); // axis -> its part, from and to
@@ -32,13 +33,12 @@ const chooseAlong = (plot, changed) => {
       at.push(dots);
     }
     const bars = [...chosen].map(([side, [low, high]]) => ({
-      type: "rect", x0: placeOf[side] - 0.035, x1: placeOf[side] + 0.035, y0: low, y1: high, layer: "above",
-      fillcolor: "#0072B2", opacity: 0.35, line: { width: 0 },
+      type: "rect", xsizemode: "pixel", xanchor: placeOf[side], x0: -6, x1: 6, y0: low, y1: high, layer: "above",
+      fillcolor: "#56B4E9", opacity: 0.5, line: { width: 0 },
     }));
-    const moved = words.map((word) => ({ ...word, x: placeOf[word.x] }));
+    const moved = words.map((word) => (word.xref === "paper" ? word : { ...word, x: placeOf[word.x] }));
     // Names of every other axis stand lower where they are crowded: that is so of places, not of axes.
-    const heights = words.filter((word) => word.name).map((word) => word.yshift);
-    for (const word of moved) if (word.name) word.yshift = heights[word.x];
+    for (const word of moved) if (word.name) word.yshift = lower[word.x];
     Plotly.update(plot, { x, y }, { shapes: [...uprights, ...bars], annotations: moved }, at);
     return kept;
   };
@@ -54,7 +54,9 @@ const chooseAlong = (plot, changed) => {
   };
   plot.style.touchAction = "none";
   plot.style.userSelect = "none";
-  plot.addEventListener("pointermove", (event) => {
+  // While a button is down plotly lays a cover over the page, so that the picture itself hears nothing.
+  document.addEventListener("pointermove", (event) => {
+    if (drag === null && !plot.contains(event.target)) return;
     const at = where(event);
     if (drag === null) {
       const isOn = at.away <= NEAR && at.below <= 8 && at.above <= 8;
@@ -80,7 +82,7 @@ const chooseAlong = (plot, changed) => {
     if (event.button !== 0 || at.above > 8 || at.away > (isName ? 2 : 1) * NEAR) return;
     drag = { side: order[at.place], isName, height: at.height, x: event.clientX, y: event.clientY, moved: false };
   });
-  plot.addEventListener("pointerup", (event) => {
+  document.addEventListener("pointerup", (event) => {
     if (drag === null) return;
     const { side, isName, moved, height } = drag, at = where(event);
     drag = null;
@@ -96,7 +98,7 @@ const chooseAlong = (plot, changed) => {
     else return; // a click on a dot is the dot's
     tell(draw());
   });
-  plot.addEventListener("pointercancel", () => { drag = null; });
+  document.addEventListener("pointercancel", () => { drag = null; });
   return () => { // takes every choice back
     chosen.clear();
     tell(draw());
