@@ -19,10 +19,11 @@ MOST_ACCURACIES = 4
 #: What a network needs to reach an accuracy.
 RESOURCES = ("breadth", "depth", "time")
 
-#: Of the errors at one accuracy, those that remain at the next one at most.
-_FEWER = 0.9
+#: The accuracies that are chosen from, where they tell the settings apart: from each to the next errors become half as
+#: many, about, where networks are good.
+_ROUND = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
-#: Candidates that are looked at for each accuracy that is chosen.
+#: Candidates that are looked at for each accuracy that is chosen, where none of those tells settings apart.
 _CANDIDATES = 3
 
 
@@ -48,9 +49,8 @@ def checked_accuracies(asked: Sequence[float]) -> tuple[float, ...]:
 def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
     """Return the accuracies at which a sweep is compared, from the lowest up: round numbers, by one rule.
 
-    The highest accuracy that all tasks reach is among them. Where there are tasks that reach more, up to half of the
-    accuracies lie above it, as far as two tasks reach. The others lie below. Within both parts they are spread over the
-    settings. None needs the same networks as the next one, and at the next one a tenth of the errors is gone at least.
+    Up to half of them are reached by two tasks or more, but not by all; the others are the highest ones that all tasks
+    reach. None needs the same networks as the next one.
 
     Args:
         rows: The settings of all tasks of a sweep that were measured in accuracy.
@@ -61,27 +61,28 @@ def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
     tops = sorted((max(row["accuracy"] for row in own) for own in by_task.values()), reverse=True)
     if not tops:
         return ()
-    shared = tops[min(1, len(tops) - 1)]
-    values = sorted({row["accuracy"] for row in rows if row["accuracy"] <= shared})
-    last_common = values.index(tops[-1])
-    above = _telling(by_task, values, range(last_common + 1, len(values)))
-    above = spread(above, min(MOST_ACCURACIES // 2, len(above)))
-    below = _telling(by_task, values, range(last_common + 1))
-    most = MOST_ACCURACIES - len(above)
-    # What nearly every setting reaches tells nothing, so the lowest candidate makes room for the others.
-    below = spread(below, most + 1)[1:] if len(below) > most else below
-    return tuple(_round(values, at) for at in [*below, *above])
+    least, common, shared = min(row["accuracy"] for row in rows), tops[-1], tops[min(1, len(tops) - 1)]
+    below = _telling(by_task, [level for level in _ROUND if least < level <= common])
+    above = _telling(by_task, [level for level in _ROUND if common < level <= shared])
+    if not below or len(below) + len(above) < 2:  # accuracies are too much alike for these
+        values = sorted({row["accuracy"] for row in rows if row["accuracy"] <= shared})
+        levels = [_shortest(before, value) for before, value in zip([-math.inf, *values], values, strict=False)]
+        first = sum(level <= common for level in levels)
+        below = _telling(by_task, spread(levels[:first], _CANDIDATES * MOST_ACCURACIES))
+        above = _telling(by_task, spread(levels[first:], _CANDIDATES * MOST_ACCURACIES))
+    above = above[: MOST_ACCURACIES // 2]
+    return (*below[len(above) - MOST_ACCURACIES :], *above)
 
 
-def _telling(by_task: Mapping[str, Sequence[Row]], values: Sequence[float], places: Sequence[int]) -> list[int]:
-    """Return some of these places of sorted accuracies, the last one too; each tells something."""
-    found: list[int] = []
+def _telling(by_task: Mapping[str, Sequence[Row]], levels: Sequence[float]) -> list[float]:
+    """Return some accuracies, sorted, without those that need the networks of the next one; the last is among them."""
+    found: list[float] = []
     needed: object = None
-    for at in reversed(spread(places, _CANDIDATES * MOST_ACCURACIES)):
-        needs = [_needed(rows, values[at]) for rows in by_task.values()]
-        if needs != needed and (not found or 1 - _round(values, found[-1]) <= _FEWER * (1 - _round(values, at))):
-            found.append(at)
-            needed = needs
+    for level in reversed(levels):
+        needs = [_needed(rows, level) for rows in by_task.values()]
+        if needs != needed:
+            found.append(level)
+        needed = needs
     return found[::-1]
 
 
@@ -114,11 +115,6 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
         return list(items)
     last = len(items) - 1
     return [items[round(last - part * last / max(1, most - 1))] for part in reversed(range(most))]
-
-
-def _round(values: Sequence[float], at: int) -> float:
-    """Return the roundest number that is reached by one of some sorted values and those after it, and by no other."""
-    return _shortest(values[at - 1] if at else -math.inf, values[at])
 
 
 def _shortest(low: float, high: float) -> float:

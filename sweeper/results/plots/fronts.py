@@ -81,7 +81,7 @@ def _fronts_beside(several: Sequence[Points], x: Objective, y: Objective) -> Pic
         name = shown(points.sweep.name)
         group = {"legendgroup": name}
         rest = {"name": f"{name}: other settings", "showlegend": False, **group}
-        pale = {"size": 5, "color": colour, "opacity": 0.3, "symbol": symbol}
+        pale = {"size": 5, "color": colour, "opacity": 0.45, "symbol": symbol}
         others = [row for row in own if row["key"] not in keys]
         behind += pale_marks(points, others, x.name, y.name, marker=pale, **rest)
         steps = staircase([(row[x.name], row[y.name]) for row in best], corner)

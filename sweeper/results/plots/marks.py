@@ -42,13 +42,14 @@ def line(positions: Sequence[tuple[float, float]], *, color: str, dash: str = "s
     return {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": look, "hoverinfo": "skip", **how}
 
 
-def counted(rows: Sequence[Row], x: str, y: str, traces: Sequence[Trace]) -> list[Trace]:
+def counted(rows: Sequence[Row], x: str, y: str, traces: Sequence[Trace], *, aside: int = 1) -> list[Trace]:
     """Return a trace that says where several settings lie at one place, and tell the others to each of them.
 
     Args:
         rows: All settings of a picture.
         x, y: Columns of their places.
         traces: Their marks, each of which is told the others at its place.
+        aside: How far the numbers stand beside the marks, in spaces: large marks need more.
     """
     places = _places(rows, x, y)
     together: dict[tuple[int, int], list[Row]] = {}
@@ -73,7 +74,7 @@ def counted(rows: Sequence[Row], x: str, y: str, traces: Sequence[Trace]) -> lis
             "mode": "text",
             "x": [max(row[x] for row in those) for those in piles],
             "y": [max(row[y] for row in those) for those in piles],
-            "text": [f" ×{len(those)}" for those in piles],
+            "text": ["\u2002" * aside + f"×{len(those)}" for those in piles],
             "textposition": "top right",
             "textfont": {"size": SMALL_SIZE},
             "hoverinfo": "skip",

@@ -58,7 +58,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
             own += [row for row in best if is_bound(row, name, smallest[name])]
         traces += _curve(points, place, level, [(row[x], row[y]) for row in best], corner)
         traces.append(_settings_of(points, place, level, best, bounding, (x, y)))
-    counts = counted(rows, x, y, traces)
+    counts = counted(rows, x, y, traces, aside=3)
     across, up = (
         axis(name, [row[name] for row in rows], Goal.MINIMIZE, has_arrows=bool(bounds[name])) for name in (x, y)
     )
