@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeper.cli.options import HomeOption, JsonOption, Name, TrackingOption, print_json, tracking_of, write_aside
+from sweeper.cli.options import (
+    AccuraciesOption,
+    HomeOption,
+    JsonOption,
+    Name,
+    TrackingOption,
+    accuracies_in,
+    print_json,
+    tracking_of,
+    write_aside,
+)
 from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
 
@@ -39,6 +49,7 @@ def plot(
         typer.Option(
             "-o",
             "--output",
+            metavar="FILE",
             help="The .html, .svg, .png or .pdf file to draw, or a .csv file for its numbers; repeatable. Chrome draws "
             ".svg, .png and .pdf. With --all a folder.",
         ),
@@ -56,14 +67,7 @@ def plot(
             help="Draw another sweep into the same picture: front-breadth and the like, hypervolume-…; repeatable.",
         ),
     ] = None,
-    accuracies: Annotated[
-        str | None,
-        typer.Option(
-            "--accuracies",
-            metavar="NUMBERS",
-            help="With trade-… and growth-…: compare at these, such as 0.8,0.9. Default: one choice for all pictures.",
-        ),
-    ] = None,
+    accuracies: AccuraciesOption = None,
     width: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +81,9 @@ def plot(
         float | None,
         typer.Option("--dpi", metavar="NUMBER", help="Dots an inch of a .png. Default: 300 for lengths."),
     ] = None,
-    font: Annotated[str | None, typer.Option("--font", help="Font of all letters; one that is installed here.")] = None,
+    font: Annotated[
+        str | None, typer.Option("--font", metavar="NAME", help="Font of all letters; one that is installed here.")
+    ] = None,
     font_size: Annotated[
         float | None,
         typer.Option(
@@ -129,7 +135,7 @@ def plot(
     if as_json:
         raise QueryError("--json lists what can be drawn, without a picture. Leave out the one or the other.")
     look = _Look(width, height, dpi, font, font_size, legend, dark)
-    levels = _accuracies(accuracies)
+    levels = accuracies_in(accuracies)
     if picture is None or every:
         folder, kinds = _folder(name, picture, output, formats, asked)
         sheets = look.sheets(kinds)
@@ -222,19 +228,6 @@ def _kind_of(path: Path) -> str:
             "Name another file with -o."
         )
     return kind
-
-
-def _accuracies(text: str | None) -> tuple[float, ...]:
-    """Return the accuracies that `--accuracies` names."""
-    if text is None:
-        return ()
-    from sweeper.results.plots.accuracies import checked_accuracies
-
-    try:
-        asked = [float(word) for word in text.split(",")]
-    except ValueError:
-        raise QueryError(f"--accuracies takes numbers such as 0.8,0.9, but got {text!r}. Correct it.") from None
-    return checked_accuracies(asked)
 
 
 def _require_fitting(picture: str, key: str | None, human: Sequence[Path] | None, accuracies: str | None) -> None:

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of, write_aside
+from sweeper.cli.options import (
+    AccuraciesOption,
+    HomeOption,
+    Name,
+    TrackingOption,
+    accuracies_in,
+    checked,
+    tracking_of,
+    write_aside,
+)
 from sweeper.errors import QueryError, SweepError, TrackingError
 
 
@@ -30,6 +39,7 @@ def report(
             "--human", metavar="FILE", help="What people did, as Parquet or CSV, for the finding F4; may be repeated."
         ),
     ] = None,
+    accuracies: AccuraciesOption = None,
     home: HomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -38,13 +48,14 @@ def report(
     path = output or Path(f"{name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
+    levels = accuracies_in(accuracies)
     from sweeper.credentials import redacted
     from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
     from sweeper.tracking.mlflow.recorder import store_report
 
     uri = tracking_of(name, home, tracking_uri)
-    page = made(load(name, uri), human or ()).encode()
+    page = made(load(name, uri), human or (), levels).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"

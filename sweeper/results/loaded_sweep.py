@@ -95,12 +95,19 @@ class LoadedSweep(SweepTables):
         listed("claims", claims)
         return findings_of(self, claims, _files(human))
 
-    def report(self, path: str | Path | None = None, *, human: Sequence[str | Path] = ()) -> Path:
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        human: Sequence[str | Path] = (),
+        accuracies: Sequence[float] = (),
+    ) -> Path:
         """Write one HTML file with fronts, pictures, findings, all trials and how to repeat the sweep.
 
         Args:
             path: The file; None for the sweep's name, `.html`, in the current folder.
             human: Parquet or CSV files with what people did, for the claim F4.
+            accuracies: At which trade-offs and growth compare, as for `plot`.
 
         Returns:
             The file.
@@ -115,7 +122,7 @@ class LoadedSweep(SweepTables):
         file = Path(path) if path is not None else Path(f"{self.name}.html")
         if file.suffix.lower() not in (".html", ".htm"):
             raise QueryError(f"a report is written to a file that ends in .html, but got {file}. Rename it.")
-        storage.write_bytes(str(file.absolute()), report(self, _files(human)).encode())
+        storage.write_bytes(str(file.absolute()), report(self, _files(human), accuracies).encode())
         return file
 
 

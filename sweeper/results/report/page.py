@@ -38,12 +38,13 @@ _SCRIPTS = ("basics.js", "conditions.js", "panel.js", "pictures.js", "table.js")
 _UNSAID = ("kind", "identity", "sweep", "home", "storage")
 
 
-def report(sweep: SweepTables, human: Sequence[str | Path] = ()) -> str:
+def report(sweep: SweepTables, human: Sequence[str | Path] = (), accuracies: Sequence[float] = ()) -> str:
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
 
     Args:
         sweep: Read from its tracker alone.
         human: Files with what people did, for the claim F4.
+        accuracies: At which pictures compare; none to have them chosen.
 
     Raises:
         QueryError: If no trial of it has finished, or human data cannot be read or are of other images.
@@ -55,7 +56,7 @@ def report(sweep: SweepTables, human: Sequence[str | Path] = ()) -> str:
             f"Watch it with `sweeper watch {sweep.name}`, or continue it with `sweeper resume {sweep.name}`."
         )
     fronts = _whole_fronts(sweep)
-    drawn = {front.task: _pictures(sweep, front.task) for front in fronts}
+    drawn = {front.task: _pictures(sweep, front.task, accuracies) for front in fronts}
     found = findings_section(sweep, human)
     body = [
         _head(sweep, fronts),
@@ -85,9 +86,9 @@ def _is_complete(sweep: SweepTables, task: str) -> bool:
     return any(record.state is State.COMPLETE for record in sweep.records if record.task == task)
 
 
-def _pictures(sweep: SweepTables, task: str) -> list[style.Picture]:
+def _pictures(sweep: SweepTables, task: str, accuracies: Sequence[float]) -> list[style.Picture]:
     # A network that is damaged is named where it would be drawn.
-    return catalogue.pictures_of(sweep, task, []) if _is_complete(sweep, task) else []
+    return catalogue.pictures_of(sweep, task, [], accuracies) if _is_complete(sweep, task) else []
 
 
 def _page(name: str, body: str, data: object) -> str:
