@@ -18,6 +18,7 @@ from sweeper.results.plots.catalogue import picture_of, pictures_of
 from sweeper.results.plots.files import written
 from sweeper.results.plots.fonts import checked_font, installed_fonts
 from sweeper.results.plots.numbers import as_csv
+from sweeper.results.plots.points import Points
 from sweeper.results.plots.sizes import Length, PictureFormat, length_in
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.results.test_plots import loaded, plain, uri  # noqa: F401  # fixtures
@@ -173,6 +174,16 @@ def test_all_pictures_go_into_a_folder_with_one_command(uri, sweeper, place):  #
     }
     assert {str(path.relative_to(place / "figures")) for path in (place / "figures").rglob("*.*")} == wanted
     assert f"{len(wanted)} pictures of sweep first, each as .csv" in said.out
+
+
+def test_report_compares_at_the_accuracies_that_are_asked_for(uri, sweeper, place):  # noqa: F811
+    for asked, wanted in (((), None), (("--accuracies", "0.5,0.7"), {"0.5", "0.7"})):
+        said = sweeper("report", "first", "--no-log", "--tracking-uri", uri, *asked)
+        assert said.code == 0, said.err
+        page = (place / "first.html").read_text().replace("\\u2265", "≥")
+        found = set(re.findall(r'"name":"accuracy ≥ ([0-9.]+)"', page))
+        chosen = {f"{level:g}" for level in Points(loaded(uri), "digits-3").accuracies}
+        assert found == (wanted or chosen)
 
 
 def test_file_in_the_place_of_the_folder_is_kept(uri, mistaken, place):  # noqa: F811
