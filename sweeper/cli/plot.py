@@ -287,15 +287,30 @@ def _draw_all(
     found = _all_pictures(sweep, task, human, accuracies)
     if not found:
         raise QueryError(f"nothing of sweep {sweep.name!r} can be drawn yet: no trial is complete.")
+    drawn = set()
     for sheet in sheets:
-        contents = files.all_written([picture for _, picture in found], sheet)
-        for (place, picture), content in zip(found, contents, strict=True):
+        fitting = [one for one in found if not sheet.is_drawn or _fits(one[1], sheet)]
+        contents = files.all_written([picture for _, picture in fitting], sheet)
+        drawn |= {(place, picture.name) for place, picture in fitting}
+        for (place, picture), content in zip(fitting, contents, strict=True):
             path = folder / place / f"{picture.name}.{sheet.kind}"
             _make_folder(path.parent)
             write_aside(path, content)
     say_earlier(sweep.earlier)
     kinds = " and ".join(f".{sheet.kind}" for sheet in sheets)
-    print(f"{folder} holds {len(found)} pictures of sweep {sweep.name}, each as {kinds}")
+    print(f"{folder} holds {len(drawn)} pictures of sweep {sweep.name}, each as {kinds}")
+
+
+def _fits(picture: Picture, sheet: PictureFormat) -> bool:
+    """Return whether a picture fits into the size that was asked for; why not is said."""
+    from sweeper.results.plots.files import room_of
+
+    try:
+        room_of(picture, sheet)
+    except QueryError as error:
+        say_beside(f"not drawn: {error}")
+        return False
+    return True
 
 
 def _make_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from sweeper.results.plots.fonts import checked_font, installed_fonts
 from sweeper.results.plots.numbers import as_csv
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.sizes import Length, PictureFormat, length_in
+from sweeper.results.plots.style import sketch
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.results.test_plots import loaded, plain, uri  # noqa: F401  # fixtures
 from tests.support.browser import browser_path
@@ -50,7 +51,7 @@ def test_what_is_no_length_of_a_picture_is_refused_with_what_was_written(text):
 @given(st.floats(75, 300), st.floats(75, 300), st.floats(5, 10))
 def test_whatever_the_letters_the_picture_is_as_large_as_was_asked(width, height, points):
     sheet = PictureFormat("svg", width=Length(width, "mm"), height=Length(height, "mm"), font_size=points)
-    across, up = sheet.room(430, "front")
+    across, up = sheet.room(sketch([]), "front")
     assert math.isclose(across * sheet.scale, width / 25.4 * 96)
     assert math.isclose(up * sheet.scale, height / 25.4 * 96)
 
@@ -60,10 +61,10 @@ def test_picture_that_does_not_fit_says_how_high_it_is():
     with pytest.raises(
         QueryError, match=r"networks with letters of 8 points is .*mm high at least, but got --height 50mm"
     ):
-        sheet.room(1200, "networks")
+        sheet.room(sketch([], 1200), "networks")
     dense = PictureFormat("png", width=Length(1000, "mm"), dpi=2400)
     with pytest.raises(QueryError, match=r"dots long.*Choose a smaller --dpi"):
-        dense.room(430, "front")
+        dense.room(sketch([]), "front")
 
 
 def test_font_is_found_by_any_spelling_and_a_missing_one_names_those_that_are_there():
@@ -174,6 +175,19 @@ def test_all_pictures_go_into_a_folder_with_one_command(uri, sweeper, place):  #
     }
     assert {str(path.relative_to(place / "figures")) for path in (place / "figures").rglob("*.*")} == wanted
     assert f"{len(wanted)} pictures of sweep first, each as .csv" in said.out
+
+
+@needs_browser
+@pytest.mark.slow
+def test_pictures_that_do_not_fit_are_named_and_the_others_drawn(uri, sweeper, place):  # noqa: F811
+    size = ("--width", "85mm", "--height", "60mm")
+    said = sweeper("plot", "single", "--all", "-o", "figures", "--format", "svg", *size, "--tracking-uri", uri)
+    assert said.code == 0, said.err
+    listed = [one["name"] for one in json.loads(sweeper("plot", "single", "--tracking-uri", uri, "--json").out)]
+    written_ones = {path.stem for path in (place / "figures").glob("*.svg")}
+    assert written_ones
+    for name in set(listed) - written_ones:
+        assert f"not drawn: {name} with letters of 8 points is" in said.err
 
 
 def test_report_compares_at_the_accuracies_that_are_asked_for(uri, sweeper, place):  # noqa: F811

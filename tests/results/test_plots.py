@@ -628,7 +628,10 @@ TRADE = ["first", "trade-breadth-time", "--task", "digits-10"]
         ([*FRONT, "-o", "x.png", "--height", "10000mm"], ["20 to 1000 mm high", "10000mm"]),
         ([*FRONT, "-o", "x.png", "--width", "10 metres"], ["--width takes", "'10 metres'", "85mm"]),
         ([*FRONT, "-o", "x.png", "--width", "nanmm"], ["--width takes", "'nanmm'"]),
-        ([*FRONT, "-o", "x.png", "--width", "85mm", "--font-size", "30"], ["30 points", "85mm wide", "--font-size"]),
+        (
+            [*FRONT, "-o", "x.png", "--width", "85mm", "--font-size", "30"],
+            ["30 points is", "wide at least, but got --width 85mm", "--font-size"],
+        ),
         ([*FRONT, "-o", "x.png", "--font-size", "-8"], ["4 to 40 points", "-8"]),
         ([*FRONT, "-o", "x.png", "--dpi", "7"], ["50 to 2400 dots", "7"]),
         ([*FRONT, "-o", "x.svg", "--dpi", "300"], ["--dpi is of a .png", ".svg"]),

@@ -67,6 +67,15 @@ def all_written(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s:
     return _exported([picture.flat or picture for picture in pictures], sheet, time_limit_s)
 
 
+def room_of(picture: Picture, sheet: PictureFormat) -> tuple[float, float]:
+    """Return width and height of a picture in pixels of the common look.
+
+    Raises:
+        QueryError: If it does not fit into the size that was asked for.
+    """
+    return sheet.room((picture.flat or picture).sketch, picture.name)
+
+
 def _letters(figure: go.Figure, sheet: PictureFormat) -> None:
     """Give a picture the font and the legend that are asked for."""
     if sheet.font is not None:
@@ -158,7 +167,7 @@ def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: f
     figures = []
     for picture in pictures:
         figure = themed(picture.figure, dark=sheet.is_dark)
-        width, height = sheet.room(figure.layout.height, picture.name)
+        width, height = room_of(picture, sheet)
         figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark], width=width, height=height)
         _letters(figure, sheet)
         for index, trace in enumerate(figure.data):

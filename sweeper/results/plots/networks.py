@@ -90,7 +90,7 @@ class _Page:
 
     def sketch(self, height: int, **layout: Any) -> Sketch:
         """Return all of it."""
-        return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
+        return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **{**self.axes, **layout})
 
 
 # --- side by side ---------------------------------------------------------------------------------
@@ -129,7 +129,9 @@ def networks(points: Points) -> Picture:
         page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
     page.write(kinds, (0.5, 1.0), size=12, yshift=24)
-    looks = page.sketch(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
+    looks = page.sketch(
+        40 + _ROW * lines, least_width=110 * columns, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False
+    )
     some = f"{len(drawn)} of the {len(members)}" if len(drawn) < len(members) else f"The {len(drawn)}"
     caption = (
         f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "

@@ -39,6 +39,7 @@ class Page:
         has_legend, has_bar: What stands around them.
         named: What the legend has so far.
         gap: Between columns, as a share of the width.
+        least_column: Pixels that the words of a column need.
     """
 
     rows: int
@@ -52,9 +53,10 @@ class Page:
     traces: list[Trace] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
     words: list[dict[str, Any]] = field(default_factory=list)
-    axes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    axes: dict[str, Any] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     gap: float = 0.1
+    least_column: int = 180
 
     def panel(self, row: int, column: int, x: Mapping[str, Any], y: Mapping[str, Any]) -> dict[str, str]:
         """Add a panel with its axes; return what says of a trace that it is drawn there."""
@@ -114,6 +116,7 @@ class Page:
         return sketch(
             self.traces,
             self.height + top + bottom,
+            least_width=self.columns * self.least_column,
             shapes=self.shapes,
             annotations=self.words,
             margin={"l": 56, "r": 16, "t": top, "b": bottom},

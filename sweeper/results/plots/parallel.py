@@ -116,7 +116,7 @@ def parallel(points: Points) -> Picture:
         "parallel",
         "All settings: what was chosen and what came of it",
         caption,
-        sketch(traces, height, **layout),
+        sketch(traces, height, least_width=90 + 40 * len(sides), least_height=_ABOVE + foot + 75, **layout),
         numbers=said,
     )
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from sweeper.errors import QueryError
-from sweeper.results.plots.style import HEIGHT, TEXT_SIZE
+from sweeper.results.plots.style import TEXT_SIZE, Sketch
 
 #: Formats that a browser draws, and all.
 DRAWN = ("svg", "png", "pdf")
@@ -34,9 +34,6 @@ _DOTS = 2
 
 #: Dots that browsers draw along one side.
 _MOST_DOTS = 16_000
-
-#: Pixels of the common look that a picture needs at least, whatever the size of its letters.
-_LEAST_ROOM = (200, 120)
 
 #: A pixel of a browser is the 96th part of an inch, whatever the screen.
 _PIXELS_AN_INCH = 96.0
@@ -128,11 +125,6 @@ class PictureFormat:
             raise QueryError(f"--dpi is {LEAST_DPI} to {MOST_DPI} dots an inch, but got {self.dpi:g}.")
         if self.font_size is not None and not LEAST_POINTS <= self.font_size <= MOST_POINTS:
             raise QueryError(f"--font-size is {LEAST_POINTS:g} to {MOST_POINTS:g} points, but got {self.font_size:g}.")
-        if self.width.pixels / self.scale < _LEAST_ROOM[0]:
-            raise QueryError(
-                f"letters of {self._points:g} points leave no room in a picture {self.width} wide. "
-                "Choose a smaller --font-size, or a larger --width."
-            )
 
     @property
     def is_drawn(self) -> bool:
@@ -150,6 +142,11 @@ class PictureFormat:
             return self.font_size
         return FONT_SIZE if self.on_paper else TEXT_SIZE * 0.75
 
+    def _said(self, pixels: float) -> str:
+        """Return a length in pixels of the common look as people write it."""
+        drawn = pixels * self.scale
+        return f"{math.ceil(drawn / _PIXELS_AN_INCH * 25.4)}mm" if self.on_paper else f"{math.ceil(drawn)} pixels"
+
     @property
     def scale(self) -> float:
         """How much larger than the common look everything is drawn: letters, marks and lines alike."""
@@ -165,27 +162,31 @@ class PictureFormat:
         """Whether a PNG says how large it is on paper."""
         return self.on_paper or self.dpi is not None
 
-    def room(self, own: int, title: str) -> tuple[float, float]:
+    def room(self, sketch: Sketch, title: str) -> tuple[float, float]:
         """Return width and height in pixels of the common look, which `scale` makes those that were asked for.
 
         Args:
-            own: Height that a picture has where none is asked for.
-            title: What the picture is called.
+            sketch: What the picture shows.
+            title: What it is called.
 
         Raises:
-            QueryError: If the picture does not fit into its height, or has more dots than a browser draws.
+            QueryError: If the picture does not fit into its width or height, or has more dots than a browser draws.
         """
         width = self.width.pixels / self.scale
+        if width < sketch.least_width:
+            raise QueryError(
+                f"{title} with letters of {self._points:g} points is {self._said(sketch.least_width)} wide at least, "
+                f"but got --width {self.width}. Choose a larger --width, or a smaller --font-size."
+            )
+        own, least = float(sketch.layout["height"]), sketch.least_height
         if self.height is None:
-            height = min(own, 0.8 * width) if own == HEIGHT and self.width.on_paper else float(own)
+            is_free = self.width.on_paper and least < own / 2  # a picture of one panel need not be higher than wide
+            height = max(least, min(own, 0.8 * width)) if is_free else own
         else:
             height = self.height.pixels / self.scale
-            least = _LEAST_ROOM[1] if own == HEIGHT else 0.8 * own
             if height < least:
-                needed = least * self.scale / _PIXELS_AN_INCH
-                said = f"{math.ceil(needed * 25.4)}mm" if self.on_paper else f"{math.ceil(least * self.scale)}"
                 raise QueryError(
-                    f"{title} with letters of {self._points:g} points is {said} high at least, but got "
+                    f"{title} with letters of {self._points:g} points is {self._said(least)} high at least, but got "
                     f"--height {self.height}. Leave --height out, or choose a smaller --font-size."
                 )
         dots = max(width, height) * self.scale * self.dots

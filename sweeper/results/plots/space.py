@@ -141,7 +141,7 @@ def _panels(
 ) -> Page:
     """Draw the three views of a space: from the front, from the side and from above; axes stand over each other."""
     x, y, z = space
-    page = Page(2, 2, 2 * PANEL, above=8, below=56, gap=0.16, has_legend=bool(others))
+    page = Page(2, 2, 2 * PANEL, above=8, below=56, gap=0.16, has_legend=bool(others), least_column=120)
     bar = page.colour_bar(axis_title(shade.name, shade.goal, points.units))
     del bar["tickvals"], bar["ticktext"]
     bar |= {"nticks": 5, "tickfont": {"size": SMALL_SIZE}, "outlinewidth": 0}

@@ -42,6 +42,9 @@ TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 12, 11, 10
 #: Pixels of a picture that may be as high as one likes; others have a height of their own.
 HEIGHT = 430
 
+#: Pixels that a picture of one panel is high at least, and the share of a height of its own that another one needs.
+_LEAST_HEIGHT, _SQUEEZED = 120, 0.8
+
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 #: What plotly shows of a point under the mouse: its text, and nothing beside.
@@ -74,10 +77,13 @@ class Sketch:
     Attributes:
         traces: From the lowest to the uppermost.
         layout: As plotly takes it, beside the common style.
+        least_width, least_height: Pixels that it needs, so that its words do not run into each other.
     """
 
     traces: Sequence[Trace]
     layout: Mapping[str, Any]
+    least_width: int
+    least_height: int
 
 
 @dataclass(frozen=True)
@@ -178,9 +184,26 @@ def themed(figure: go.Figure, *, dark: bool) -> go.Figure:
     return copy
 
 
-def sketch(traces: Sequence[Trace], height: int = HEIGHT, **layout: Any) -> Sketch:
-    """Return what a picture shows; as wide as its page."""
-    return Sketch(traces, {"height": height, "autosize": True, **layout})
+def sketch(
+    traces: Sequence[Trace],
+    height: int = HEIGHT,
+    *,
+    least_width: int = 200,
+    least_height: int | None = None,
+    **layout: Any,
+) -> Sketch:
+    """Return what a picture shows; as wide as its page.
+
+    Args:
+        traces: From the lowest to the uppermost.
+        height: Pixels where nobody asks for others.
+        least_width: Pixels that it needs.
+        least_height: The same upwards; None for what a picture of one panel needs, or most of a height of its own.
+        layout: As plotly takes it.
+    """
+    if least_height is None:
+        least_height = _LEAST_HEIGHT if height == HEIGHT else round(_SQUEEZED * height)
+    return Sketch(traces, {"height": height, "autosize": True, **layout}, least_width, least_height)
 
 
 def shown(name: object) -> str:
