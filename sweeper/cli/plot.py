@@ -23,6 +23,7 @@ from sweeper.cli.options import (
 )
 from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
+from sweeper.trial import State
 
 if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
     from sweeper.results.loaded_sweep import LoadedSweep
@@ -286,7 +287,7 @@ def _draw_all(
 
     found = _all_pictures(sweep, task, human, accuracies)
     if not found:
-        raise QueryError(f"nothing of sweep {sweep.name!r} can be drawn yet: no trial is complete.")
+        raise _nothing_of(sweep)
     drawn = set()
     for sheet in sheets:
         fitting = [one for one in found if not sheet.is_drawn or _fits(one[1], sheet)]
@@ -311,6 +312,13 @@ def _fits(picture: Picture, sheet: PictureFormat) -> bool:
         say_beside(f"not drawn: {error}")
         return False
     return True
+
+
+def _nothing_of(sweep: LoadedSweep) -> QueryError:
+    """Return why no picture of a sweep can be drawn."""
+    is_empty = not any(record.state is State.COMPLETE for record in sweep.records)
+    why = "no trial is complete" if is_empty else "its complete trials are too few, or all alike"
+    return QueryError(f"nothing of sweep {sweep.name!r} can be drawn yet: {why}.")
 
 
 def _make_folder(folder: Path) -> None:
@@ -370,7 +378,7 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        raise QueryError(f"nothing of sweep {sweep.name!r} can be drawn yet: no trial is complete.")
+        raise _nothing_of(sweep)
     widest = max(len(one["name"]) for one in found)
     for label in dict.fromkeys(one["task"] for one in found):
         print(f"{label}:")

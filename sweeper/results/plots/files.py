@@ -165,16 +165,20 @@ def _in_script(text: str) -> str:
 
 def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: float) -> list[bytes]:
     figures = []
+    scale = sheet.scale * (sheet.dots if sheet.kind == "png" else 1)
     for picture in pictures:
         figure = themed(picture.figure, dark=sheet.is_dark)
         width, height = room_of(picture, sheet)
+        if sheet.kind == "png":  # whole dots; the browser cuts parts of one off
+            width, height = (round(side * scale) + 0.01 for side in (width, height))
+            width, height = width / scale, height / scale
         figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark], width=width, height=height)
         _letters(figure, sheet)
         for index, trace in enumerate(figure.data):
             trace.uid = f"{index:06d}"  # else plotly draws lots, and no SVG would be as the one before
         figures.append(figure)
     try:
-        drawn = asyncio.run(_drawn(figures, sheet, time_limit_s))
+        drawn = asyncio.run(_drawn(figures, {"format": sheet.kind, "scale": scale}, time_limit_s))
     except ChromeNotFoundError as error:
         raise PictureError(f"a .{sheet.kind} takes a browser to draw, and none was found here. {_WAYS_OUT}") from error
     except (BrowserFailedError, BrowserClosedError, TimeoutError) as error:
@@ -192,7 +196,7 @@ def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: f
     return [finish(one, sheet) for one in drawn] if finish else drawn
 
 
-async def _drawn(figures: Sequence[go.Figure], sheet: PictureFormat, time_limit_s: float) -> list[bytes]:
+async def _drawn(figures: Sequence[go.Figure], how: Mapping[str, Any], time_limit_s: float) -> list[bytes]:
     # What a broken browser is worth saying is in the error; the rest is about the library's own doings.
     for name in ("choreographer", "kaleido"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -200,9 +204,8 @@ async def _drawn(figures: Sequence[go.Figure], sheet: PictureFormat, time_limit_
         page_generator=kaleido.PageGenerator(mathjax=False),  # formulas would be fetched from elsewhere
         timeout=time_limit_s,
     )
-    scale = sheet.scale * (sheet.dots if sheet.kind == "png" else 1)
     try:
-        drawing = _drawn_by(browser, figures, {"format": sheet.kind, "scale": scale})
+        drawing = _drawn_by(browser, figures, how)
         return await asyncio.wait_for(drawing, time_limit_s * len(figures))
     finally:
         await _end(browser)
