@@ -297,6 +297,8 @@ def _draw_all(
             path = folder / place / f"{picture.name}.{sheet.kind}"
             _make_folder(path.parent)
             write_aside(path, content)
+    if not drawn:
+        raise QueryError(f"no picture of sweep {sweep.name!r} fits. Choose another --width or --height.")
     say_earlier(sweep.earlier)
     kinds = " and ".join(f".{sheet.kind}" for sheet in sheets)
     print(f"{folder} holds {len(drawn)} pictures of sweep {sweep.name}, each as {kinds}")
@@ -388,3 +390,4 @@ def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
     print(
         f"Draw one: sweeper plot {sweep.name} {found[0]['name']} --task {found[0]['task']} -o FILE.html|svg|png|pdf|csv"
     )
+    print(f"Draw all: sweeper plot {sweep.name} --all -o FOLDER")

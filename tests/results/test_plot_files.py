@@ -189,6 +189,10 @@ def test_pictures_that_do_not_fit_are_named_and_the_others_drawn(uri, sweeper, p
     assert "front-3d" not in written_ones
     for name in set(listed) - written_ones:
         assert f"not drawn: {name} with letters of 8 points is" in said.err
+    none = sweeper("plot", "seeds", "--all", "-o", "none", "--width", "20mm", "--height", "20mm", "--tracking-uri", uri)
+    assert none.code == 2
+    assert "no picture of sweep 'seeds' fits" in none.err
+    assert not list(place.glob("none/*"))
 
 
 def test_report_compares_at_the_accuracies_that_are_asked_for(uri, sweeper, place):  # noqa: F811

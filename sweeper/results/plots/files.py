@@ -60,7 +60,7 @@ def all_written(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s:
         PictureError: If it takes a browser and there is none, or it fails or takes longer than the limit.
         QueryError: If a picture does not fit into the size that was asked for.
     """
-    if sheet.kind == "csv":
+    if not pictures or sheet.kind == "csv":
         return [as_csv(picture) for picture in pictures]
     if sheet.kind == "html":
         return [_page(picture, sheet) for picture in pictures]
@@ -188,7 +188,7 @@ def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: f
         ) from error
     except (KaleidoError, JavascriptError, OSError) as error:
         said = " ".join(str(error).split())[:300]
-        names = " or ".join(picture.name for picture in pictures)
+        names = pictures[0].name if len(pictures) == 1 else f"one of {len(pictures)} pictures"
         raise PictureError(
             f"the browser could not draw {names} as .{sheet.kind}: {said}. Write a page instead: -o FILE.html."
         ) from error
