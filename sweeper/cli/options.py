@@ -171,7 +171,28 @@ NewCodeOption = Annotated[
         "trained.",
     ),
 ]
+AccuraciesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--accuracies",
+        metavar="NUMBERS",
+        help="Accuracies at which trade-… and growth-… compare, such as 0.8,0.9. Default: one choice for all pictures.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def accuracies_in(text: str | None) -> tuple[float, ...]:
+    """Return the accuracies that `--accuracies` names."""
+    if text is None:
+        return ()
+    from sweeper.results.plots.accuracies import checked_accuracies
+
+    try:
+        asked = [float(word) for word in text.split(",")]
+    except ValueError:
+        raise QueryError(f"--accuracies takes numbers such as 0.8,0.9, but got {text!r}. Correct it.") from None
+    return checked_accuracies(asked)
 
 
 def outcomes_in(again: str) -> list[str]:

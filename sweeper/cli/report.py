@@ -9,7 +9,16 @@ import typer
 
 from sweeper.archived import SCHEME
 from sweeper.cli.groups import command
-from sweeper.cli.options import Name, ReadHomeOption, TrackingOption, checked, tracking_of, write_aside
+from sweeper.cli.options import (
+    AccuraciesOption,
+    Name,
+    ReadHomeOption,
+    TrackingOption,
+    accuracies_in,
+    checked,
+    tracking_of,
+    write_aside,
+)
 from sweeper.errors import QueryError, SweepError, TrackingError
 
 
@@ -38,6 +47,7 @@ def report(
             "--compare", metavar="NAME", help="Another sweep to set beside it, in the same MLflow; may be repeated."
         ),
     ] = None,
+    accuracies: AccuraciesOption = None,
     home: ReadHomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -46,6 +56,7 @@ def report(
     path = output or Path(f"{name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
+    levels = accuracies_in(accuracies)
     from sweeper.credentials import redacted
     from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
@@ -53,7 +64,7 @@ def report(
 
     uri = tracking_of(name, home, tracking_uri)
     others = [load(checked(other), uri) for other in compare or ()]
-    page = made(load(name, uri), human or (), others).encode()
+    page = made(load(name, uri), human or (), others, accuracies=levels).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"

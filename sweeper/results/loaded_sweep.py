@@ -26,16 +26,32 @@ class LoadedSweep(SweepTables):
     """
 
     def picture(
-        self, name: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+        self,
+        name: str,
+        task: str | None = None,
+        *,
+        key: str | None = None,
+        human: Sequence[str | Path] = (),
+        accuracies: Sequence[float] = (),
+        beside: Sequence[SweepTables] = (),
     ) -> Picture:
         """Return a picture with its title and caption; see `plot`."""
         from sweeper.results.plots import catalogue
 
         one, files = _task_of(self, name, task), _files(human)
-        return catalogue.steps_of(self, one, key) if key is not None else catalogue.picture_of(self, one, name, files)
+        if key is not None:
+            return catalogue.steps_of(self, one, key)
+        return catalogue.picture_of(self, one, name, files, accuracies=accuracies, beside=beside)
 
     def plot(
-        self, picture: str, task: str | None = None, *, key: str | None = None, human: Sequence[str | Path] = ()
+        self,
+        picture: str,
+        task: str | None = None,
+        *,
+        key: str | None = None,
+        human: Sequence[str | Path] = (),
+        accuracies: Sequence[float] = (),
+        beside: Sequence[SweepTables] = (),
     ) -> Any:
         """Return a picture of the sweep as a plotly figure, which a notebook shows and `write_image` writes.
 
@@ -44,6 +60,10 @@ class LoadedSweep(SweepTables):
             task: Label of its task; None where the sweep has one task, or the picture is about all of them.
             key: With the picture `steps`: of which trial; None for the best of the front.
             human: With the picture `finding-reaction-time`: Parquet or CSV files with what people did.
+            accuracies: With trade-offs and growth: up to four at which they compare; none to have them chosen, by one
+                rule from all tasks of the sweep.
+            beside: With fronts in two objectives and hypervolumes: up to three other sweeps of the same task and
+                objectives, drawn into the same picture.
 
         Raises:
             QueryError: If there is no such picture, its task is not clear, or the trials do not allow it.
@@ -54,7 +74,7 @@ class LoadedSweep(SweepTables):
             raise QueryError(
                 f"a key names the network of the picture steps, but got the picture {picture}. Leave it out."
             )
-        return self.picture(picture, task, key=key, human=human).figure
+        return self.picture(picture, task, key=key, human=human, accuracies=accuracies, beside=beside).figure
 
     def findings(self, claims: Sequence[str] = (), *, human: Sequence[str | Path] = ()) -> Findings:
         """Decide what the sweep says about the claims F1 to F5, by the rules of docs/findings-method.md.
@@ -81,6 +101,7 @@ class LoadedSweep(SweepTables):
         *,
         human: Sequence[str | Path] = (),
         compare: Sequence[SweepTables] = (),
+        accuracies: Sequence[float] = (),
     ) -> Path:
         """Write one HTML file with fronts, pictures, findings, all trials and how to repeat the sweep.
 
@@ -88,6 +109,7 @@ class LoadedSweep(SweepTables):
             path: The file; None for the sweep's name, `.html`, in the current folder.
             human: Parquet or CSV files with what people did, for the claim F4.
             compare: Other loaded sweeps to set beside it.
+            accuracies: At which trade-offs and growth compare, as for `plot`.
 
         Returns:
             The file.
@@ -102,7 +124,8 @@ class LoadedSweep(SweepTables):
         file = Path(path) if path is not None else Path(f"{self.name}.html")
         if file.suffix.lower() not in (".html", ".htm"):
             raise QueryError(f"a report is written to a file that ends in .html, but got {file}. Rename it.")
-        storage.write_bytes(str(file.absolute()), report(self, _files(human), compare).encode())
+        page = report(self, _files(human), compare, accuracies=accuracies)
+        storage.write_bytes(str(file.absolute()), page.encode())
         return file
 
 
@@ -111,6 +134,11 @@ def _files(human: Sequence[str | Path]) -> Sequence[str | Path]:
     if isinstance(human, str | Path):
         raise QueryError(f"human must be a list of files, but got {str(human)!r}. Write human=[{str(human)!r}].")
     return human
+
+
+def is_of_all_tasks(picture: str) -> bool:
+    """Return whether a picture is about all tasks of a sweep at once, by its name."""
+    return picture.startswith(("growth-", "finding-growth"))
 
 
 def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
@@ -127,7 +155,7 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
         raise UnknownSweepError(
             f"sweep {sweep.name!r} has no finished trial yet. Watch it with `sweeper status {sweep.name}`."
         )
-    if len(sweep.tasks) > 1 and not picture.startswith(("growth-", "finding-growth")):
+    if len(sweep.tasks) > 1 and not is_of_all_tasks(picture):
         raise QueryError(
             f"sweep {sweep.name!r} has {len(sweep.tasks)} tasks: {', '.join(sweep.tasks)}. "
             "Choose one with --task, in Python with task=."

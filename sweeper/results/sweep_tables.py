@@ -159,18 +159,22 @@ class SweepTables:
         tables = [front.table for front in fronts] or [points_table([], self._named(objectives))]
         return _chosen(concatenated(tables), None, where)
 
-    def hypervolume_history(self, task: str, *, objectives: Sequence[str] = ()) -> pa.Table:
+    def hypervolume_history(
+        self, task: str, *, objectives: Sequence[str] = (), reference_point: Mapping[str, float] | None = None
+    ) -> pa.Table:
         """Return how the hypervolume of a task's front changed while its trials ended.
 
         Args:
             task: Label of the task.
             objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+            reference_point: Bounds the volumes; None for the sweep's own.
 
         Returns:
             One row for each finished trial, in order of ending; columns as in
             `sweeper.analysis.history.history_table`, which says how replicates count.
         """
-        return history_table(self._records_of(task), self._named(objectives), self.reference_point)
+        corner = self.reference_point if reference_point is None else reference_point
+        return history_table(self._records_of(task), self._named(objectives), corner)
 
     def attainment(
         self, task: str, objectives: Sequence[str] = (), *, shares: Mapping[str, float] = SHARES

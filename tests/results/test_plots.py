@@ -17,15 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweeper import model
+from sweeper.errors import QueryError
 from sweeper.measurements import MEASUREMENTS, Goal, Objective
 from sweeper.model import Window
 from sweeper.results.loaded_sweep import load
 from sweeper.results.plots import networks
+from sweeper.results.plots.accuracies import checked_accuracies, chosen_accuracies, spread
 from sweeper.results.plots.catalogue import picture_of, pictures_of, titles_of
-from sweeper.results.plots.files import PictureFormat, written
-from sweeper.results.plots.fronts import staircase
-from sweeper.results.plots.points import best_of, levels, spread
-from sweeper.results.plots.style import PALETTE, SMALL_SIZE, NotDrawnError, themed
+from sweeper.results.plots.files import written
+from sweeper.results.plots.marks import staircase
+from sweeper.results.plots.points import Points, best_of
+from sweeper.results.plots.sizes import PictureFormat
+from sweeper.results.plots.style import PALETTE, SMALL_SIZE, TEXT_SIZE, NotDrawnError, themed
 from tests.analysis.test_fronts import a_trial
 from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixtures
 from tests.contracts.recorder import a_failed_trial
@@ -84,6 +87,7 @@ def uri(tmp_path_factory, empty_database):
     store(uri, "single", some_trials(1), **AIMS)
     store(uri, "alike", [a_measured_trial(n, (0.5, 2.0, 1, 2.0), setting=f"s{n}") for n in range(4)], **AIMS)
     store(uri, "failed", [a_failed_trial(1)], **AIMS)
+    store(uri, "fewer", some_trials(3), FOUR[:2], {"accuracy": 0.0, "breadth": 20.0})
     return uri
 
 
@@ -164,7 +168,7 @@ def test_axes_have_units_colours_are_safe_and_numbers_finite(uri, sweep_name):
         for name in ("xaxis", "yaxis"):
             title = figure["layout"].get(name, {}).get("title", {}).get("text")
             if title:
-                assert re.search(r"\(.+\)", title), (picture.name, title)
+                assert re.search(r"\(.+\)", title) or title == "proportion correct ↑", (picture.name, title)
         colours = {
             text for name, text in words(figure["data"]) if name == "color" and re.fullmatch("#[0-9a-fA-F]{6}", text)
         }
@@ -310,19 +314,64 @@ def test_not_drawn_is_a_mistake_in_a_question():
 # --- places, levels and lines ---------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 12))
-def test_levels_are_each_reached_by_fewer_values_than_the_one_below(values, most):
-    found = levels(values, most)
-    reached = [sum(value >= level for value in values) for level in found]
-    assert 1 <= len(found) <= most
-    assert found == sorted(set(found))
-    assert reached == sorted(set(reached), reverse=True)
-    assert reached[-1] == values.count(max(values)), "the highest level is reached by the best values alone"
+A_ROW = st.tuples(
+    st.sampled_from(["easy", "hard", "harder"]),
+    st.floats(0, 1),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.sampled_from([1.0, 2.5, 6.0]),
+)
 
 
-def test_levels_are_the_shortest_numbers_that_tell_the_values_apart():
-    assert levels([0.4489, 0.8422, 0.9156, 0.9533], 4) == [0.4, 0.8, 0.9, 0.95]
-    assert levels([0.9511, 0.9533], 2) == [0.9, 0.953]
+@given(st.lists(A_ROW, min_size=1, max_size=40))
+def test_accuracies_are_few_and_all_tasks_reach_one_of_them_and_two_tasks_each(values):
+    rows = [
+        {"task": task, "accuracy": accuracy, "breadth": breadth, "depth": depth, "time": time, "key": str(number)}
+        for number, (task, accuracy, breadth, depth, time) in enumerate(values)
+    ]
+    found = chosen_accuracies(rows)
+    assert 1 <= len(found) <= 4
+    assert list(found) == sorted(set(found))
+    reached = {level: {row["task"] for row in rows if row["accuracy"] >= level} for level in found}
+    tasks = {row["task"] for row in rows}
+    assert tasks in reached.values(), "all tasks can be compared at one of them"
+    assert all(len(some) >= min(2, len(tasks)) for some in reached.values()), (
+        "each compares two tasks, if there are two"
+    )
+    assert chosen_accuracies(rows[::-1]) == found, "the order of the trials decides nothing"
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"one": [0.4489, 0.8422, 0.9156, 0.9533]}, (0.8, 0.9, 0.95)),
+        ({"one": [0.22, 0.41, 0.63, 0.82, 0.944]}, (0.4, 0.6, 0.8, 0.9)),
+        ({"one": [0.951, 0.9533, 0.9581]}, (0.9, 0.953, 0.958)),
+        ({"easy": [0.7, 0.92, 0.99], "middle": [0.6, 0.985], "hard": [0.3, 0.75, 0.81]}, (0.7, 0.8, 0.9, 0.98)),
+        ({"one": [0.5]}, (0.5,)),
+    ],
+)
+def test_accuracies_are_round_numbers_that_tell_the_settings_apart(values, wanted):
+    rows = [
+        {"task": task, "accuracy": accuracy, "breadth": 1.0 + number, "depth": 1, "time": 1.0, "key": f"{task}{number}"}
+        for task, some in values.items()
+        for number, accuracy in enumerate(some)
+    ]
+    assert chosen_accuracies(rows) == wanted
+
+
+def test_wrong_accuracies_are_refused_and_a_percentage_is_read_back():
+    assert checked_accuracies([0.9, 0.8, 0.9]) == (0.8, 0.9)
+    for wrong, answer in (
+        ([90], "Write 0.9 for 90 %"),
+        ([0], "above 0"),
+        ([-0.5], "above 0"),
+        ([float("nan")], "above 0"),
+        ([1000], "Name another one"),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], "4 accuracies apart at most, but got 5"),
+    ):
+        with pytest.raises(QueryError, match=answer):
+            checked_accuracies(wrong)
 
 
 @given(st.lists(st.integers(), unique=True, max_size=40), st.integers(1, 10))
@@ -423,6 +472,75 @@ def test_growth_over_one_axis_has_a_line_for_each_value_of_the_other(large):
                 )
 
 
+def test_all_pictures_of_a_sweep_compare_at_the_same_accuracies(uri):
+    sweep = loaded(uri)
+    chosen = Points(sweep, "digits-10").accuracies
+    assert chosen == Points(sweep, "digits-3").accuracies
+    for asked, wanted in (((), chosen), ((0.5, 0.8), (0.5, 0.8))):
+        looks = set()
+        for task in sweep.tasks:
+            for picture in pictures_of(sweep, task, accuracies=asked):
+                for trace in plain(picture)["data"]:
+                    if found := re.match(r"accuracy ≥ ([0-9.]+)", trace.get("name", "")):
+                        assert picture.name.startswith(("trade-", "growth-"))
+                        looks.add((float(found[1]), trace["line"]["color"] if "line" in trace else ""))
+        assert {level for level, _ in looks} == set(wanted)
+        colours = {level: {colour for one, colour in looks if one == level and colour} for level in wanted}
+        assert all(len(some) == 1 for some in colours.values()), "an accuracy looks the same in all pictures"
+
+
+def test_point_of_a_trade_off_that_is_only_the_smallest_tried_is_a_bound(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    values = [(0.9, 4.0, 1, 2.0), (0.9, 2.0, 3, 2.0), (0.4, 2.0, 1, 2.0), (0.95, 8.0, 2, 2.0)]
+    trials = [a_measured_trial(number, value, setting=f"s{number}") for number, value in enumerate(values)]
+    sweep = store(f"sqlite:///{tmp_path}/mlflow.db", "bounds", trials, **AIMS)
+    picture = picture_of(sweep, "digits-10", "trade-breadth-depth", accuracies=[0.9])
+    (trace,) = (one for one in plain(picture)["data"] if one["name"] == "accuracy ≥ 0.9" and one["mode"] == "markers")
+    bounds = dict(zip(zip(trace["x"], trace["y"], strict=True), trace["marker"]["symbol"], strict=True))
+    # Nothing narrower than two channels was tried; a network of one layer is as shallow as there can be.
+    assert bounds == {(2, 3): "circle-open", (4, 1): "circle"}
+    arrows = plain(picture)["layout"]["annotations"]
+    assert [(arrow["x"], arrow["y"], arrow["ax"] > 0) for arrow in arrows] == [(2, 3, True)], "to the left alone"
+    assert "upper bound" in picture.caption
+
+
+def test_settings_at_one_place_are_counted_and_name_each_other(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    values = [(0.5, 4.0, 1, 2.0), (0.5, 4.0, 2, 3.0), (0.5, 4.0, 3, 4.0), (0.9, 8.0, 1, 2.0)]
+    trials = [a_measured_trial(number, value, setting=f"s{number}") for number, value in enumerate(values)]
+    sweep = store(f"sqlite:///{tmp_path}/mlflow.db", "piles", trials, **AIMS)
+    figure = plain(picture_of(sweep, "digits-10", "front-breadth"))
+    (counts,) = (trace for trace in figure["data"] if trace["mode"] == "text")
+    assert (counts["text"], counts["x"], counts["y"]) == (["\u2002×3"], [4], [0.5])
+    said = {
+        key: text
+        for trace in figure["data"]
+        for [key], text in zip(trace.get("customdata", []), trace.get("text", []), strict=False)
+    }
+    keys = [trial.key for trial in trials]
+    assert all(other in said[key] for key in keys[:3] for other in keys[:3])
+    assert "at the same place" not in said[keys[3]]
+    assert not [
+        trace for trace in plain(picture_of(sweep, "digits-10", "front-time"))["data"] if trace["mode"] == "text"
+    ]
+
+
+def test_titles_of_all_axes_are_of_one_size(uri):
+    sizes = set()
+    for picture in pictures_of(loaded(uri), "digits-10"):
+        for one in (picture, picture.flat) if picture.flat else (picture,):
+            layout = one.figure.to_plotly_json()["layout"]
+            sides = {**layout, **layout.get("scene", {})}
+            sizes |= {
+                side["title"].get("font", {}).get("size")
+                for name, side in sides.items()
+                if "axis" in name and "title" in side
+            }
+    assert sizes == {None}, "that of the common style"
+    style = themed(picture.figure, dark=False).layout.template.layout
+    assert {style.xaxis.title.font.size, style.yaxis.title.font.size, style.scene.zaxis.title.font.size} == {TEXT_SIZE}
+
+
 def test_growth_tells_what_a_task_needs_from_the_smallest_network_that_was_tried(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -462,17 +580,32 @@ def test_trade_off_holds_what_no_setting_that_is_as_accurate_beats(large):
         reaching = [(row["breadth"], row["time"]) for row in rows.values() if row["accuracy"] >= level]
         twin = {a for a in reaching if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in reaching)}
         assert set(zip(trace["x"], trace["y"], strict=True)) == twin
-    assert len({trace["marker"]["symbol"] for trace in curves}) == len(curves), "not by colour alone"
+    symbols = [{symbol.removesuffix("-open") for symbol in trace["marker"]["symbol"]} for trace in curves]
+    assert len({symbol for one in symbols for symbol in one}) == len(curves), "not by colour alone"
 
 
 @pytest.mark.slow
 def test_parallel_axes_hold_every_setting_with_its_key(large):
     (task, *_) = large.tasks
-    (trace,) = plain(picture_of(large, task, "parallel"))["data"]
-    wanted = [row["key"] for row in large.points(task).to_pylist() if row["time"] is not None]
-    assert [key for [key] in trace["customdata"]] == wanted
-    assert {len(side["values"]) for side in trace["dimensions"]} == {len(wanted)}
-    assert len(trace["dimensions"]) > 10
+    picture = picture_of(large, task, "parallel")
+    figure = plain(picture)
+    rows = [row for row in large.points(task).to_pylist() if row["time"] is not None]
+    sides = len(figure["layout"]["meta"]["parallel"])
+    assert sides > 10
+    lines = {}
+    for trace in figure["data"]:
+        for at, key in enumerate(trace.get("meta", {}).get("keys", [])):
+            lines[key] = trace["y"][at * (sides + 1) : (at + 1) * (sides + 1)]
+    assert set(lines) == {row["key"] for row in rows}
+    assert all(len(line) == sides + 1 and line[-1] is None for line in lines.values())
+    side = figure["layout"]["meta"]["parallel"].index("proportion correct ↑")
+    by_accuracy = sorted(rows, key=lambda row: row["accuracy"])
+    heights = [lines[row["key"]][side] for row in by_accuracy]
+    assert heights == sorted(heights)
+    assert (heights[0], heights[-1]) == (0, 1)
+    (dots,) = (trace for trace in figure["data"] if "customdata" in trace)
+    assert {key for [key] in dots["customdata"]} == set(lines)
+    assert not [trace for trace in figure["data"] if trace["type"] == "parcoords"], "no WebGL"
 
 
 # --- files and the command ------------------------------------------------------------------------
@@ -494,7 +627,7 @@ def test_svg_and_png_are_drawn_by_a_real_browser(uri, sweeper, place):  # noqa: 
         )
         assert said.code == 0, said.err
         assert (place / f"front.{kind}").read_bytes().startswith(start)
-    assert "accuracy ↑ (share)" in (place / "front.svg").read_text()
+    assert "proportion correct ↑" in (place / "front.svg").read_text()
     for name in ("front-time", "steps", "front-3d"):
         first, again = (written(picture_of(loaded(uri), "digits-10", name), PictureFormat("svg")) for _ in range(2))
         assert first == again, name
@@ -508,6 +641,10 @@ def test_command_lists_what_can_be_drawn(uri, sweeper):  # noqa: F811
     assert {one["task"] for one in listed} == {"digits-10", "digits-3"}
 
 
+FRONT = ["first", "front-time", "--task", "digits-10"]
+TRADE = ["first", "trade-breadth-time", "--task", "digits-10"]
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
@@ -517,9 +654,38 @@ def test_command_lists_what_can_be_drawn(uri, sweeper):  # noqa: F811
         (["first", "front-time", "--task", "digits-5", "-o", "x.html"], ["'digits-5'", "digits-10, digits-3"]),
         (["first", "font-time", "--task", "digits-3", "-o", "x.html"], ["'font-time'", "'front-time'"]),
         (["single", "growth-time", "-o", "x.html"], ["growth-time cannot be drawn"]),
-        (["failed"], ["nothing of sweep 'failed' can be drawn yet"]),
+        (["failed"], ["nothing of sweep 'failed' can be drawn yet: no trial is complete"]),
+        (["single"], ["nothing of sweep 'single' can be drawn yet: its complete trials are too few, or all alike"]),
         (["frist"], ["no sweep 'frist'"]),
-        (["first", "front-time", "--task", "digits-10", "-o", "x.png", "--width", "7"], ["--width 7", "300 to 4000"]),
+        ([*FRONT, "-o", "x.png", "--width", "7"], ["--width 7", "300 to 4000"]),
+        ([*FRONT, "-o", "x.png", "--width", "-85mm"], ["20 to 1000 mm wide", "-85mm"]),
+        ([*FRONT, "-o", "x.png", "--height", "10000mm"], ["20 to 1000 mm high", "10000mm"]),
+        ([*FRONT, "-o", "x.png", "--width", "10 metres"], ["--width takes", "'10 metres'", "85mm"]),
+        ([*FRONT, "-o", "x.png", "--width", "nanmm"], ["--width takes", "'nanmm'"]),
+        (
+            [*FRONT, "-o", "x.png", "--width", "85mm", "--font-size", "30"],
+            ["30 points is", "wide at least, but got --width 85mm", "--font-size"],
+        ),
+        ([*FRONT, "-o", "x.png", "--font-size", "-8"], ["4 to 40 points", "-8"]),
+        ([*FRONT, "-o", "x.png", "--dpi", "7"], ["50 to 2400 dots", "7"]),
+        ([*FRONT, "-o", "x.svg", "--dpi", "300"], ["--dpi is of a .png", ".svg"]),
+        ([*FRONT, "-o", "x.png", "--font", "DejaVu Sanz"], ["'DejaVu Sanz' is not installed"]),
+        ([*FRONT, "-o", "x.html", "--width", "85mm"], ["as wide as its window", "--width 85mm"]),
+        ([*FRONT, "-o", "x.csv", "--height", "85mm"], ["numbers have no size", "--height 85mm"]),
+        ([*FRONT, "-o", "x.html", "--format", "pdf"], ["--format names the files of --all"]),
+        ([*FRONT, "-o", "x.html", "--accuracies", "0.9"], ["--accuracies", "trade-…", "front-time"]),
+        ([*TRADE, "-o", "x.html", "--accuracies", "0.9,high"], ["'0.9,high'", "0.8,0.9"]),
+        ([*TRADE, "-o", "x.html", "--accuracies", "90"], ["Write 0.9 for 90 %"]),
+        ([*TRADE, "-o", "x.html", "--accuracies", "0.99"], ["no setting of task 'digits-10' reaches 0.99"]),
+        (["first", "front-time", "--all", "-o", "x"], ["--all draws all pictures", "front-time"]),
+        (["first", "--all"], ["--all draws into one folder", "-o first-figures"]),
+        (["first", "--all", "-o", "x", "--format", "gif"], ["--format", "'gif'"]),
+        (["first", "--all", "-o", "x", "--with", "seeds"], ["--with is of one picture"]),
+        ([*FRONT, "-o", "x.html", "--with", "first"], ["'first' is in the picture already"]),
+        ([*FRONT, "-o", "x.html", "--with", "frist"], ["no sweep 'frist'"]),
+        ([*TRADE, "-o", "x.html", "--with", "seeds"], ["trade-breadth-time shows one sweep", "front-breadth"]),
+        (["first", "front-time", "--task", "digits-3", "-o", "x.html", "--with", "seeds"], ["'seeds'", "'digits-3'"]),
+        ([*FRONT, "-o", "x.html", "--with", "fewer"], ["'fewer' has other objectives", "maximize accuracy"]),
     ],
 )
 def test_wrong_question_is_refused(uri, mistaken, words, answer):  # noqa: F811
@@ -540,7 +706,8 @@ _ASK = """
 import os, sys
 from sweeper.errors import PictureError
 from sweeper.results.loaded_sweep import load
-from sweeper.results.plots.files import PictureFormat, written
+from sweeper.results.plots.files import written
+from sweeper.results.plots.sizes import PictureFormat
 from sweeper.results.plots.catalogue import picture_of
 
 picture = picture_of(load("seeds", sys.argv[1]), "digits-10", "hypervolume-trials")

@@ -13,8 +13,9 @@ from sweeper.errors import QueryError
 from sweeper.results.loaded_sweep import load
 from sweeper.results.report.page import report
 from tests.contracts.recorder import a_failed_trial
+from tests.results import test_plots
 from tests.results.test_report import HOSTILE, a_network, some_trials
-from tests.support.browser import browser, violations
+from tests.support.browser import browser, browser_path, violations
 from tests.support.stored import store
 
 pytestmark = pytest.mark.slow
@@ -355,6 +356,114 @@ def test_conditions_and_words_filter_the_table(opened):
     one.fill("#search", "onerror", 1)
     assert one.column("key") == ["bad0"]
     assert one.wrong == [], "what stands in a reason is not executed"
+
+
+def _axes(one):
+    """Return the parallel axes of the first task: where each one is on the screen, by its name, and where its ends are."""
+    plot = one.page.locator(".plot[data-figure$='/parallel']").first
+    plot.scroll_into_view_if_needed()
+    one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    return plot.evaluate(
+        """plot => {
+            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect(), at = {};
+            plot.layout.meta.parallel.forEach((name, side) => {
+                const top = box.y + yaxis._offset + yaxis.l2p(1), bottom = box.y + yaxis._offset + yaxis.l2p(0);
+                at[name] = [box.x + xaxis._offset + xaxis.l2p(side), top, bottom];
+            });
+            return at;
+        }"""
+    )
+
+
+def _drag(one, start, end):
+    one.page.mouse.move(*start)
+    one.page.mouse.down()
+    one.page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+    one.page.mouse.move(*end)
+    one.page.mouse.up()
+
+
+def test_part_of_a_parallel_axis_filters_the_table_of_trials(opened):
+    one = opened()
+    every = one.keys
+    accuracy = {key: float(text) for key, text in zip(every, one.column("accuracy"), strict=True) if text != "–"}
+    x, top, bottom = _axes(one)["proportion correct ↑"]
+    least, most = min(accuracy.values()), max(accuracy.values())
+    half = (least + most) / 2
+    _drag(one, (x, top - 4), (x, (top + bottom) / 2 + 1))
+    chosen = [key for key in every if accuracy.get(key, -1) >= half]
+    assert 0 < len(chosen) < len(accuracy)
+    one.until("count => document.getElementById('count').textContent.startsWith(`${count} of`)", len(chosen))
+    assert one.keys == chosen
+    one.fill("#condition", f"accuracy >= {most - 1e-4}", 1)
+    one.page.fill("#condition", "")
+    one.page.click("#count button")
+    one.until("count => document.getElementById('count').textContent.startsWith(`${count} of`)", len(every))
+    assert one.keys == every
+    assert one.wrong == []
+
+
+def test_parallel_axis_is_moved_by_its_name_and_no_line_is_lost(opened):
+    one = opened()
+    axes = _axes(one)
+    names = sorted(axes, key=lambda name: axes[name][0])
+    (x, _, bottom), (to, _, _) = axes[names[0]], axes[names[-1]]
+    heights = """plot => plot.data.filter(trace => trace.meta).flatMap(
+        trace => trace.y.filter((y, at) => trace.x[at] === PLACE)).map(y => y.toFixed(4)).sort()"""
+    plot = one.page.locator(".plot[data-figure$='/parallel']").first
+    before = plot.evaluate(heights.replace("PLACE", "0"))
+    _drag(one, (x, bottom + 24), (to, bottom + 30))
+    assert plot.evaluate(heights.replace("PLACE", str(len(names) - 1))) == before
+    assert len(before) == plot.evaluate("plot => plot.data.filter(t => t.meta).flatMap(t => t.meta.keys).length")
+    assert one.page.locator("#count").inner_text().startswith(f"{len(one.keys)} of")
+    assert one.wrong == []
+
+
+_IN_SPACE = ".plot[data-figure$='/front-3d']"
+_KINDS = "plot => [...new Set(plot.data.map(trace => trace.type))]"
+_CAPTION = "plot => plot.closest('figure').querySelector('figcaption').textContent"
+
+
+@pytest.fixture(scope="module")
+def spacious(tmp_path_factory, empty_database):
+    """The report of a sweep with four objectives."""
+    folder = tmp_path_factory.mktemp("space")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    sweep = store(f"sqlite:///{folder}/mlflow.db", "space", test_plots.some_trials(), **test_plots.AIMS)
+    (folder / "space.html").write_text(report(sweep), "utf-8")
+    return folder / "space.html"
+
+
+def test_picture_in_space_lies_flat_where_the_report_is_printed(running, spacious):
+    one = Open(running, spacious)
+    plot = one.page.locator(_IN_SPACE).first
+    plot.scroll_into_view_if_needed()
+    one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    assert plot.evaluate(_KINDS) == ["scatter3d"]
+    assert "drag to turn it" in plot.evaluate(_CAPTION)
+    one.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert plot.evaluate(_KINDS) == ["scatter"]
+    assert "drag to turn it" not in plot.evaluate(_CAPTION)
+    one.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert plot.evaluate(_KINDS) == ["scatter3d"]
+    assert "drag to turn it" in plot.evaluate(_CAPTION)
+    one.context.close()
+
+
+def test_every_picture_is_drawn_without_webgl(running, spacious):
+    switches = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-3d-apis"]
+    plain = running.browser_type.launch(executable_path=browser_path(), args=switches)
+    try:
+        one = Open(plain, spacious)
+        for plot in one.page.locator(".plot").all():
+            plot.scroll_into_view_if_needed()
+            one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+            assert plot.locator("svg.main-svg path, svg.main-svg image").count()
+        assert one.page.locator(_IN_SPACE).first.evaluate(_KINDS) == ["scatter"]
+        assert one.page.locator("text=WebGL").count() == 0
+        assert one.wrong == []
+    finally:
+        plain.close()
 
 
 ASKED = [

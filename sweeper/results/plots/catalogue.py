@@ -8,19 +8,29 @@ from pathlib import Path
 
 from sweeper.analysis.points import own_units_in
 from sweeper.errors import DamagedError, QueryError
+from sweeper.results.plots.accuracies import RESOURCES, checked_accuracies
+from sweeper.results.plots.beside import comparable
 from sweeper.results.plots.findings import FINDINGS, WITH_PEOPLE, drawable, finding_picture
-from sweeper.results.plots.fronts import TRADES, front_against, front_in_space, parallel, trade_off
-from sweeper.results.plots.growth import RESOURCES, complexities, growth, hypervolume_over
+from sweeper.results.plots.fronts import front_against
+from sweeper.results.plots.growth import complexities, growth, hypervolume_over
 from sweeper.results.plots.networks import networks, steps
+from sweeper.results.plots.parallel import parallel
 from sweeper.results.plots.parameters import IMPORTANCE, has_importance, importance, slices
 from sweeper.results.plots.points import Points
+from sweeper.results.plots.space import front_in_space
 from sweeper.results.plots.style import NotDrawnError, Picture
+from sweeper.results.plots.trades import TRADES, trade_off
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.spelling import did_you_mean
 
 
 def pictures_of(
-    sweep: SweepTables, task: str, damaged: list[str] | None = None, *, has_importance: bool = False
+    sweep: SweepTables,
+    task: str,
+    damaged: list[str] | None = None,
+    accuracies: Sequence[float] = (),
+    *,
+    has_importance: bool = False,
 ) -> list[Picture]:
     """Return the pictures of one task of a sweep; those that its trials do not allow are left out.
 
@@ -29,10 +39,11 @@ def pictures_of(
     Args:
         sweep, task: What to draw.
         damaged: Takes what keeps others from being drawn, though the trials allow it; None has it raised.
+        accuracies: At which pictures compare; none to have them chosen.
         has_importance: Whether the importance of parameters is among them, which takes seconds.
     """
     found = []
-    for name, draw in _drawn(Points(sweep, task)).items():
+    for name, draw in _drawn(Points(sweep, task, checked_accuracies(accuracies))).items():
         if name == "importance" and not has_importance:
             continue
         try:
@@ -61,7 +72,25 @@ def titles_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -
     return found
 
 
-def picture_of(sweep: SweepTables, task: str, name: str, human: Sequence[str | Path] = ()) -> Picture:
+def findings_of_task(sweep: SweepTables, task: str, *, has_people: bool) -> list[str]:
+    """Return the names of the pictures of findings that a task can have.
+
+    Args:
+        sweep, task: As for `pictures_of`.
+        has_people: Whether there are data of what people did.
+    """
+    return [name for name in drawable(sweep, task) if has_people or name != WITH_PEOPLE]
+
+
+def picture_of(
+    sweep: SweepTables,
+    task: str,
+    name: str,
+    human: Sequence[str | Path] = (),
+    *,
+    accuracies: Sequence[float] = (),
+    beside: Sequence[SweepTables] = (),
+) -> Picture:
     """Return one picture of a task.
 
     Args:
@@ -69,27 +98,49 @@ def picture_of(sweep: SweepTables, task: str, name: str, human: Sequence[str | P
         task: Label of the task.
         name: Of the picture.
         human: Files with what people did, for the picture that shows these.
+        accuracies: At which pictures compare; none to have them chosen from all tasks.
+        beside: Other sweeps, drawn into the same picture.
 
     Raises:
-        QueryError: If there is none of that name, or the trials do not allow it, and why.
+        QueryError: If there is none of that name, or the trials do not allow it, and why; or the sweeps cannot be
+            compared.
     """
     if human and name != WITH_PEOPLE:
         raise QueryError(
             f"human data are drawn by the picture {WITH_PEOPLE}, but got the picture {name}. Leave them out."
         )
+    points = Points(sweep, task, checked_accuracies(accuracies))
     drawn: dict[str, Callable[[], Picture]] = {
-        **_drawn(Points(sweep, task)),
+        **_drawn(points),
         **{one: partial(finding_picture, sweep, one, task, human) for one in FINDINGS},
     }
     if name not in drawn:
         hint = did_you_mean(name, drawn, "Name one of these.")
         raise QueryError(f"there is no picture {name!r} (there are: {', '.join(drawn)}). {hint}")
+    if beside:
+        drawn = _beside(points, beside, name)
     try:
         return drawn[name]()
     except NotDrawnError as error:
         raise NotDrawnError(
             f"{name} cannot be drawn: {error}. `sweeper plot {sweep.name}` lists what can be drawn."
         ) from error
+
+
+def _beside(points: Points, beside: Sequence[SweepTables], name: str) -> dict[str, Callable[[], Picture]]:
+    """Return what draws the pictures that hold several sweeps.
+
+    Raises:
+        QueryError: If a picture holds one alone, or the sweeps cannot be compared.
+    """
+    others = [Points(one, points.task) for one in comparable(points.sweep, points.task, beside)]
+    found: dict[str, Callable[[], Picture]] = {
+        f"front-{one.name}": partial(front_against, points, one, others) for one in points.objectives[1:]
+    }
+    found |= {f"hypervolume-{over}": partial(hypervolume_over, points, over, others) for over in ("trials", "time")}
+    if name not in found:
+        raise QueryError(f"{name} shows one sweep; several are shown by {', '.join(found)}. Name one of these.")
+    return found
 
 
 def steps_of(sweep: SweepTables, task: str, key: str) -> Picture:

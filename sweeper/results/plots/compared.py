@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeper.analysis.fronts import Front
 from sweeper.measurements import Goal, Objective
-from sweeper.results.plots.fronts import staircase
+from sweeper.results.plots.marks import staircase
 from sweeper.results.plots.panels import PANEL, Page
 from sweeper.results.plots.points import best_of
 from sweeper.results.plots.style import LINES, NotDrawnError, Picture, axis, number, shown

@@ -1,4 +1,4 @@
-"""Pictures as files: a page that works offline, and SVG, PNG or PDF, which a browser without a window draws."""
+"""Pictures as files: a page that works offline, SVG, PNG or PDF, which a browser without a window draws, and CSV."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import kaleido
@@ -20,14 +20,11 @@ import plotly.graph_objects as go
 from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError, JavascriptError, KaleidoError
 from plotly.offline import get_plotlyjs
 
-from sweeper.errors import PictureError, QueryError
+from sweeper.errors import PictureError
+from sweeper.results.plots.numbers import as_csv
+from sweeper.results.plots.scripts import brushing_script
+from sweeper.results.plots.sizes import PictureFormat
 from sweeper.results.plots.style import Picture, template, themed
-
-FORMATS = ("html", "svg", "png", "pdf")
-
-#: Pixels, where nothing else is asked for, and what is sensible.
-WIDTH = 900
-LEAST_WIDTH, MOST_WIDTH = 300, 4000
 
 #: Seconds that a browser may take to start and to draw one picture; the first start on a slow disk takes many.
 TIME_LIMIT_S = 120.0
@@ -35,41 +32,9 @@ TIME_LIMIT_S = 120.0
 #: Seconds to tidy up after a browser that was ended.
 _CLOSING_S = 10.0
 
-#: PNGs have two dots a pixel, so that they are sharp in print and on screens.
-_DOTS = 2
-
 _PAPERS = {False: "#ffffff", True: "#14181d"}
 
 _WAYS_OUT = "Install Chrome or Chromium, set BROWSER_PATH to the program of one, or write a page instead: -o FILE.html."
-
-
-@dataclass(frozen=True)
-class PictureFormat:
-    """How a picture is written.
-
-    Attributes:
-        kind: One of `FORMATS`.
-        width: In pixels; pages are as wide as their window.
-        is_dark: Light ink on dark paper; pages follow the reader's system.
-    """
-
-    kind: str
-    width: int = WIDTH
-    is_dark: bool = False
-
-
-def kind_of(path: Path) -> str:
-    """Return the format that a file's name asks for.
-
-    Raises:
-        QueryError: If it asks for another one.
-    """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise QueryError(
-            f"a picture's name must end in .html, .svg, .png or .pdf, but got {path}. Name another file with -o."
-        )
-    return kind
 
 
 def written(picture: Picture, sheet: PictureFormat, time_limit_s: float = TIME_LIMIT_S) -> bytes:
@@ -77,8 +42,46 @@ def written(picture: Picture, sheet: PictureFormat, time_limit_s: float = TIME_L
 
     Raises:
         PictureError: If it takes a browser and there is none, or it fails or takes longer than the limit.
+        QueryError: If the picture does not fit into the size that was asked for.
     """
-    return _page(picture) if sheet.kind == "html" else _exported(picture, sheet, time_limit_s)
+    (content,) = all_written([picture], sheet, time_limit_s)
+    return content
+
+
+def all_written(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: float = TIME_LIMIT_S) -> list[bytes]:
+    """Return pictures as contents of files, all drawn by one browser.
+
+    Args:
+        pictures: What is drawn, in order.
+        sheet: How.
+        time_limit_s: Seconds for each picture.
+
+    Raises:
+        PictureError: If it takes a browser and there is none, or it fails or takes longer than the limit.
+        QueryError: If a picture does not fit into the size that was asked for.
+    """
+    if not pictures or sheet.kind == "csv":
+        return [as_csv(picture) for picture in pictures]
+    if sheet.kind == "html":
+        return [_page(picture, sheet) for picture in pictures]
+    return _exported([picture.flat or picture for picture in pictures], sheet, time_limit_s)
+
+
+def room_of(picture: Picture, sheet: PictureFormat) -> tuple[float, float]:
+    """Return width and height of a picture in pixels of the common look.
+
+    Raises:
+        QueryError: If it does not fit into the size that was asked for.
+    """
+    return sheet.room((picture.flat or picture).sketch, picture.name)
+
+
+def _letters(figure: go.Figure, sheet: PictureFormat) -> None:
+    """Give a picture the font and the legend that are asked for."""
+    if sheet.font is not None:
+        figure.update_layout(font_family=sheet.font)
+    if not sheet.has_legend:
+        figure.update_layout(showlegend=False)
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -101,14 +104,30 @@ h1 {{ font-size: 1.25rem; }}
 <body>
 <h1>{title}</h1>
 <div id="picture"></div>
-<p>{caption}</p>
+<p id="caption">{caption}</p>
 <script>
-const figure = {figure};
+{script}
+const whole = {figure};
+const flat = {flat};
+const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl"));
+const isFlat = flat !== null && !hasWebGL();
+const figure = isFlat ? flat : whole;
+if (isFlat) document.getElementById("caption").textContent = {flat_caption};
 const inks = {inks};
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ink = () => inks[dark.matches ? 1 : 0];
 figure.layout.template = ink();
-Plotly.newPlot("picture", figure.data, figure.layout, {{responsive: true, displaylogo: false}});
+const plot = document.getElementById("picture");
+Plotly.newPlot(plot, figure.data, figure.layout, {{
+  responsive: true,
+  displaylogo: false,
+  // Plotly offers to upload a chart to its makers: what is on a page stays on it.
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+}}).then(() => {{
+  if ((figure.layout.meta || {{}}).parallel) chooseAlong(plot, () => undefined);
+}});
 dark.addEventListener("change", () => Plotly.relayout("picture", {{template: ink()}}));
 </script>
 </body>
@@ -116,13 +135,20 @@ dark.addEventListener("change", () => Plotly.relayout("picture", {{template: ink
 """
 
 
-def _page(picture: Picture) -> bytes:
+def _page(picture: Picture, sheet: PictureFormat) -> bytes:
     inks = json.dumps([template(dark=dark).to_plotly_json() for dark in (False, True)])
+    figure, flat = go.Figure(picture.figure), go.Figure(picture.flat.figure) if picture.flat else None
+    for one in (figure, flat):
+        if one is not None:
+            _letters(one, sheet)
     return _PAGE.format(
         title=html.escape(picture.title),
         caption=html.escape(picture.caption),
         library=get_plotlyjs(),
-        figure=_in_script(picture.figure.to_json()),
+        script=brushing_script(),
+        figure=_in_script(figure.to_json()),
+        flat="null" if flat is None else _in_script(flat.to_json()),
+        flat_caption=_in_script(json.dumps(picture.flat.caption if picture.flat else "")),
         inks=_in_script(inks),
         light=_PAPERS[False],
         dark=_PAPERS[True],
@@ -137,13 +163,22 @@ def _in_script(text: str) -> str:
 # --- what a browser draws -------------------------------------------------------------------------
 
 
-def _exported(picture: Picture, sheet: PictureFormat, time_limit_s: float) -> bytes:
-    figure = themed(picture.figure, dark=sheet.is_dark)
-    figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark])
-    for index, trace in enumerate(figure.data):
-        trace.uid = f"{index:06d}"  # else plotly draws lots, and no SVG would be as the one before
+def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: float) -> list[bytes]:
+    figures = []
+    scale = sheet.scale * (sheet.dots if sheet.kind == "png" else 1)
+    for picture in pictures:
+        figure = themed(picture.figure, dark=sheet.is_dark)
+        width, height = room_of(picture, sheet)
+        if sheet.kind == "png":  # whole dots; the browser cuts parts of one off
+            width, height = (round(side * scale) + 0.01 for side in (width, height))
+            width, height = width / scale, height / scale
+        figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark], width=width, height=height)
+        _letters(figure, sheet)
+        for index, trace in enumerate(figure.data):
+            trace.uid = f"{index:06d}"  # else plotly draws lots, and no SVG would be as the one before
+        figures.append(figure)
     try:
-        data = asyncio.run(_drawn(figure, sheet, time_limit_s))
+        drawn = asyncio.run(_drawn(figures, {"format": sheet.kind, "scale": scale}, time_limit_s))
     except ChromeNotFoundError as error:
         raise PictureError(f"a .{sheet.kind} takes a browser to draw, and none was found here. {_WAYS_OUT}") from error
     except (BrowserFailedError, BrowserClosedError, TimeoutError) as error:
@@ -153,31 +188,39 @@ def _exported(picture: Picture, sheet: PictureFormat, time_limit_s: float) -> by
         ) from error
     except (KaleidoError, JavascriptError, OSError) as error:
         said = " ".join(str(error).split())[:300]
+        names = pictures[0].name if len(pictures) == 1 else f"one of {len(pictures)} pictures"
         raise PictureError(
-            f"the browser could not draw {picture.name} as .{sheet.kind}: {said}. Write a page instead: -o FILE.html."
+            f"the browser could not draw {names} as .{sheet.kind}: {said}. Write a page instead: -o FILE.html."
         ) from error
-    return _always_alike(data) if sheet.kind == "svg" else data
+    finish = {"svg": _finished_svg, "png": _finished_png}.get(sheet.kind)
+    return [finish(one, sheet) for one in drawn] if finish else drawn
 
 
-async def _drawn(figure: go.Figure, sheet: PictureFormat, time_limit_s: float) -> bytes:
+async def _drawn(figures: Sequence[go.Figure], how: Mapping[str, Any], time_limit_s: float) -> list[bytes]:
     # What a broken browser is worth saying is in the error; the rest is about the library's own doings.
     for name in ("choreographer", "kaleido"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    size = {"format": sheet.kind, "width": sheet.width, "height": figure.layout.height}
     browser = kaleido.Kaleido(
         page_generator=kaleido.PageGenerator(mathjax=False),  # formulas would be fetched from elsewhere
         timeout=time_limit_s,
     )
     try:
-        drawing = _drawn_by(browser, figure, {**size, "scale": _DOTS if sheet.kind == "png" else 1})
-        return await asyncio.wait_for(drawing, time_limit_s)
+        drawing = _drawn_by(browser, figures, how)
+        return await asyncio.wait_for(drawing, time_limit_s * len(figures))
     finally:
         await _end(browser)
 
 
-async def _drawn_by(browser: kaleido.Kaleido, figure: go.Figure, how: Mapping[str, Any]) -> bytes:
+async def _drawn_by(browser: kaleido.Kaleido, figures: Sequence[go.Figure], how: Mapping[str, Any]) -> list[bytes]:
     async with browser:
-        return bytes(await browser.calc_fig(figure, opts=how))
+        return [
+            bytes(
+                await browser.calc_fig(
+                    figure, opts={**how, "width": figure.layout.width, "height": figure.layout.height}
+                )
+            )
+            for figure in figures
+        ]
 
 
 async def _end(browser: kaleido.Kaleido) -> None:
@@ -198,7 +241,35 @@ async def _end(browser: kaleido.Kaleido) -> None:
     await asyncio.wait_for(browser.close(), _CLOSING_S)
 
 
-def _always_alike(svg: bytes) -> bytes:
-    """Replace the random part in the names of an SVG's parts: the same picture is the same file."""
+def _finished_svg(svg: bytes, sheet: PictureFormat) -> bytes:
+    """Replace the random part in the names of an SVG's parts, and say its size in the unit that was asked for.
+
+    The same picture is the same file, and a page of text takes it at its size.
+    """
     found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
-    return svg.replace(found[1], b"000000") if found else svg
+    svg = svg.replace(found[1], b"000000") if found else svg
+    sides = [("width", sheet.width)] if sheet.width.on_paper else []
+    sides += [("height", sheet.height)] if sheet.height is not None and sheet.height.on_paper else []
+    if not sides:
+        return svg
+    root, rest = svg.split(b">", 1)
+    for side, length in sides:
+        root = re.sub(rf' {side}="[^"]*"'.encode(), f' {side}="{length}"'.encode(), root, count=1)
+    if len(sides) == 1:  # the other one follows from what is drawn
+        (other,) = {"width", "height"} - {sides[0][0]}
+        pixels = re.search(rf' {other}="([^"]*)"'.encode(), root)
+        assert pixels is not None
+        mm = float(pixels[1]) / 96 * 25.4
+        root = root.replace(pixels[0], f' {other}="{mm:.6g}mm"'.encode())
+    return root + b">" + rest
+
+
+def _finished_png(png: bytes, sheet: PictureFormat) -> bytes:
+    """Say in a PNG how many dots an inch it has, where it has a size on paper."""
+    if not sheet.is_measured:
+        return png
+    a_metre = round(sheet.dots * 96 / 0.0254)
+    chunk = b"pHYs" + struct.pack(">IIB", a_metre, a_metre, 1)
+    said = struct.pack(">I", 9) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    after_head = 8 + 12 + 13  # signature, and the first chunk, whose content is 13 bytes long
+    return png[:after_head] + said + png[after_head:]

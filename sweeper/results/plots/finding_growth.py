@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis import sheet
-from sweeper.results.plots.panels import PANEL, Page, interval, is_number, of_rule, rules_of
+from sweeper.results.plots.panels import LONGEST_TITLE, PANEL, Page, interval, is_number, of_rule, rules_of
 from sweeper.results.plots.style import (
     BLUE,
     GREEN,
     ITS_TEXT,
     LEAST_SIZE,
     PALE,
-    SMALL_SIZE,
     VERMILLION,
     NotDrawnError,
     Trace,
     axis_title,
     number,
     shown,
+    wrapped,
 )
 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
@@ -68,7 +68,7 @@ def _ladder_axis(ladder: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _growth_panel(page: Page, place: tuple[int, int], part: Part) -> None:
     ladder = part.numbers["ladder"]
-    title = {"text": axis_title(part.name), "font": {"size": SMALL_SIZE}}
+    title = {"text": wrapped(axis_title(part.name), LONGEST_TITLE)}
     where = page.panel(*place, _ladder_axis(ladder), {"title": title, "rangemode": "tozero"})
     for name, column, colour, symbol, dash in _WAYS:
         rows = [one for one in ladder if is_number(one[column])]
@@ -140,7 +140,7 @@ def _with_intervals(
 def _accuracy_panel(page: Page, place: tuple[int, int], part: Part) -> None:
     ladder = part.numbers["ladder"]
     tasks = [shown(one["task"]) for one in ladder]
-    title = {"text": axis_title("accuracy"), "font": {"size": SMALL_SIZE}}
+    title = {"text": wrapped(axis_title("accuracy"), LONGEST_TITLE)}
     where = page.panel(*place, _ladder_axis(ladder), {"title": title})
     page.traces.append({
         **_with_intervals(

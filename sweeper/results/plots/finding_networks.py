@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.findings.tradeoffs import BAND
 from sweeper.results.plots.panels import (
+    LONGEST_TITLE,
     PANEL,
     Page,
     apart,
@@ -22,13 +23,13 @@ from sweeper.results.plots.style import (
     PALE,
     PALETTE,
     SCALE,
-    SMALL_SIZE,
     NotDrawnError,
     Trace,
     axis_title,
     is_counted,
     number,
     shown,
+    wrapped,
 )
 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
@@ -97,6 +98,7 @@ def _tradeoff_panel(page: Page, row: int, column: int, part: Part, *, is_first: 
         "mode": "markers",
         "x": xs,
         "y": ys,
+        "meta": {"places": {"x": [one[x] for one in rows], "y": [one[y] for one in rows]}},
         **where,
         "marker": marker,
         "customdata": [[one["key"]] for one in rows],
@@ -126,7 +128,7 @@ def _tradeoff_panel(page: Page, row: int, column: int, part: Part, *, is_first: 
 
 def _resource_axis(name: str, values: Sequence[float]) -> dict[str, Any]:
     ticks = {"dtick": 1} if values and is_counted(name, values) else {"nticks": 6}
-    return {"title": {"text": axis_title(name), "font": {"size": SMALL_SIZE}}, **ticks}
+    return {"title": {"text": wrapped(axis_title(name), LONGEST_TITLE)}, **ticks}
 
 
 # --- F5: diversity --------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def _map_words(part: Part) -> list[str]:
 
 
 def _map_axis(which: str) -> dict[str, Any]:
-    title = {"title": {"text": f"{which} dimension", "font": {"size": SMALL_SIZE}}} if which else {}
+    title = {"title": {"text": f"{which} dimension"}} if which else {}
     return {**title, "nticks": 5}
 
 
@@ -231,6 +233,7 @@ def _on_map(points: Sequence[Mapping[str, Any]]) -> Trace:
         "mode": "markers",
         "x": x,
         "y": y,
+        "meta": {"places": {"x": [one["x"] for one in points], "y": [one["y"] for one in points]}},
         "customdata": [[one["key"]] for one in points],
         "text": [
             f"<b>{shown(one['key'])}</b><br>{shown(one['setting']).replace(' ', '<br>')}<br>seed {one['seed']}<br>"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sweeper.analysis.points import axis_column, own_units_in
 from sweeper.measurements import Goal
-from sweeper.results.plots.fronts import MOST_LEVELS
-from sweeper.results.plots.points import Points, Row, levels, spread
+from sweeper.results.plots.accuracies import Row, is_bound, spread
+from sweeper.results.plots.marks import UPPER_BOUND, arrow, bound_in_legend
+from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import (
-    BLUE,
     ITS_TEXT,
     LINES,
     PALE,
@@ -22,22 +22,19 @@ from sweeper.results.plots.style import (
     axis_title,
     hover,
     number,
+    place_on,
     shown,
     sketch,
 )
+from sweeper.results.plots.trades import BOUNDS
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
-
-#: What grows.
-RESOURCES = ("breadth", "depth", "time")
 
 #: Axes of a sweep that make a task more or less complex, the ones that matter most first. Data files have no order.
 COMPLEXITIES = ("classes", "noise", "occlusion", "train_images", "data")
 
 #: Trainings whose numbers of updates differ by no more are compared without a word.
 _ALIKE = 1.02
-
-_UPPER_BOUND = "<br>the smallest tried: an upper bound"
 
 _UNITS_OF_TIME = ((3 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"))
 
@@ -71,16 +68,17 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
         raise NotDrawnError(f"the tasks of sweep {sweep.name!r} differ in none of {', '.join(COMPLEXITIES)}")
     column = axis_column(complexity)
     others = [name for name in complexities(sweep) if name != complexity]
-    lines = _by_other_axes(by_task, resource, others) if others else _by_level(by_task, resource)
+    lines = _by_other_axes(points, by_task, resource, others) if others else _by_level(points, by_task, resource)
     names = dict.fromkeys(axis for record in sweep.records for axis in record.axes)
     columns = {axis_column(name): name for name in names}
     smallest = {task: min(row[resource] for row in rows) for task, rows in by_task.items()}
     traces, bounds = [], list[Row]()
-    for index, (name, unsorted) in enumerate(lines):
-        colour, symbol, dash = LINES[index]
+    most = max(place for place, _, _ in lines)
+    for place, name, unsorted in lines:
+        colour, symbol, dash = LINES[place]
         rows = sorted(unsorted, key=lambda row: _order(row[column]))
-        is_bound = [row[resource] <= smallest[row["task"]] for row in rows]
-        bounds += [row for row, is_one in zip(rows, is_bound, strict=True) if is_one]
+        bounding = [is_bound(row, resource, smallest[row["task"]]) for row in rows]
+        bounds += [row for row, is_one in zip(rows, bounding, strict=True) if is_one]
         traces.append({
             "type": "scatter",
             "x": [_place(row[column]) for row in rows],
@@ -88,54 +86,38 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
             "mode": "lines+markers",
             "line": {"color": colour, "width": 2, "dash": dash},
             "marker": {
-                "symbol": [f"{symbol}-open" if is_one else symbol for is_one in is_bound],
-                "size": 9 + 5 * (len(lines) - 1 - index),
-                "line": {"width": 2},
+                "symbol": [f"{symbol}-open" if is_one else symbol for is_one in bounding],
+                "size": 9 + 5 * (most - place),
+                "color": colour,
+                "line": {"width": 2, "color": colour},
             },
             "customdata": [[row["key"]] for row in rows],
             "text": [
-                f"<b>{shown(row['task'])}</b>{_UPPER_BOUND * is_one}<br>{hover(row, sweep.objectives, columns)}"
-                for row, is_one in zip(rows, is_bound, strict=True)
+                f"<b>{shown(row['task'])}</b>{UPPER_BOUND * is_one}<br>{hover(row, sweep.objectives, columns)}"
+                for row, is_one in zip(rows, bounding, strict=True)
             ],
             "hovertemplate": ITS_TEXT,
             "name": name,
         })
-    drawn = [row for _, rows in lines for row in rows]
+    drawn = [row for _, _, rows in lines for row in rows]
+    across = _complexity_axis(complexity, [row[column] for row in drawn])
+    up = axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE, has_arrows=bool(bounds))
+    arrows = dict.fromkeys((place_on(across, _place(row[column])), place_on(up, row[resource])) for row in bounds)
     looks = sketch(
-        [*traces, *([_bound_in_legend()] if bounds else [])],
+        [*traces, *([bound_in_legend()] if bounds else [])],
         showlegend=True,
-        xaxis=_complexity_axis(complexity, [row[column] for row in drawn]),
-        yaxis=axis(resource, [row[resource] for row in drawn], Goal.MINIMIZE),
-        annotations=[_arrow(*at) for at in dict.fromkeys((_place(row[column]), row[resource]) for row in bounds)],
+        xaxis=across,
+        yaxis=up,
+        annotations=[arrow(*at) for at in arrows],
     )
-    each = f"an accuracy that all tasks reach, a line for each {' and '.join(others)}" if others else "some accuracies"
+    each = f"an accuracy, a line for each {' and '.join(others)}" if others else "some accuracies"
     caption = (
         f"The least {resource} of all settings that reach {each}, over the {complexity} of the task. "
-        "A line has no point where no setting reaches the accuracy. An open point with an arrow is the smallest that "
-        "was tried: an upper bound of the need, not the need."
+        f"A line has no point where no setting reaches the accuracy.{BOUNDS if bounds else ''}"
     ) + _unequal(drawn, sweep.spec.get("training", {}))
     suffix = "" if complexity == complexities(sweep)[0] else f"-{complexity}"
     title = f"{resource.capitalize()} needed over {complexity}"
     return Picture(f"growth-{resource}{suffix}", title, caption, looks)
-
-
-def _bound_in_legend() -> Trace:
-    """Return a trace without a point, which says what an open one with an arrow is."""
-    return {
-        "type": "scatter",
-        "x": [None],
-        "y": [None],
-        "mode": "markers",
-        "marker": {"symbol": "circle-open", "size": 9, "color": PALE, "line": {"width": 2}},
-        "name": "open, with an arrow: the smallest tried",
-        "hoverinfo": "skip",
-    }
-
-
-def _arrow(x: object, y: float) -> dict[str, Any]:
-    """Return an arrow down from a point: what is needed may be less."""
-    shape = {"arrowhead": 2, "arrowsize": 1, "arrowwidth": 1.5, "standoff": 0}
-    return {"x": x, "y": y, "text": "", "showarrow": True, "ax": 0, "ay": -18, "yshift": -26, **shape}
 
 
 def _unequal(rows: Sequence[Row], training: Mapping[str, Any]) -> str:
@@ -158,24 +140,52 @@ def _unequal(rows: Sequence[Row], training: Mapping[str, Any]) -> str:
     )
 
 
-Line = tuple[str, list[Row]]
+Line = tuple[int, str, list[Row]]
 
 
-def _by_level(by_task: Mapping[str, Sequence[Row]], resource: str) -> list[Line]:
-    """Return a line for each accuracy."""
-    return [(f"accuracy ≥ {level:g}", least) for level, least in matched_levels(by_task, resource)]
+def _by_level(points: Points, by_task: Mapping[str, Sequence[Row]], resource: str) -> list[Line]:
+    """Return a line for each accuracy that two tasks or more reach, with the place of its look.
+
+    Raises:
+        NotDrawnError: If no two tasks reach the same accuracy.
+    """
+    found = [
+        (place, f"accuracy ≥ {level:g}", least)
+        for place, level in enumerate(points.accuracies)
+        if len(least := _least(by_task, resource, level)) > 1
+    ]
+    if not found:
+        _refuse(points)
+    return found
 
 
-def _by_other_axes(by_task: Mapping[str, Sequence[Row]], resource: str, others: Sequence[str]) -> list[Line]:
-    """Return a line for each value of the other axes, at the highest round accuracy that all tasks reach."""
-    top = min(max(row["accuracy"] for row in rows) for rows in by_task.values())
-    level = levels([row["accuracy"] for rows in by_task.values() for row in rows if row["accuracy"] <= top], 1)[-1]
+def _by_other_axes(
+    points: Points, by_task: Mapping[str, Sequence[Row]], resource: str, others: Sequence[str]
+) -> list[Line]:
+    """Return a line for each value of the other axes, at the highest of the accuracies that the most tasks reach."""
+    reached = [(len(_least(by_task, resource, level)), level) for level in points.accuracies]
+    many, level = max(reached)
+    if many < 2:
+        _refuse(points)
     groups: dict[tuple[object, ...], list[Row]] = {}
-    for rows in by_task.values():
-        least = min((row for row in rows if row["accuracy"] >= level), key=lambda row: (row[resource], row["key"]))
+    for least in _least(by_task, resource, level):
         groups.setdefault(tuple(least[axis_column(other)] for other in others), []).append(least)
     said = sorted(groups.items(), key=lambda group: [_order(value) for value in group[0]])
-    return [(f"accuracy ≥ {level:g}, {_said(others, values)}", rows) for values, rows in spread(said, len(LINES))]
+    return [
+        (place, f"accuracy ≥ {level:g}, {_said(others, values)}", rows)
+        for place, (values, rows) in enumerate(spread(said, len(LINES)))
+    ]
+
+
+def _least(by_task: Mapping[str, Sequence[Row]], resource: str, level: float) -> list[Row]:
+    """Return of each task that reaches an accuracy the setting of least resource that does."""
+    reaching = [[row for row in rows if row["accuracy"] >= level] for rows in by_task.values()]
+    return [min(rows, key=lambda row: (row[resource], row["key"])) for rows in reaching if rows]
+
+
+def _refuse(points: Points) -> NoReturn:
+    tried = " or ".join(f"{level:g}" for level in points.accuracies)
+    raise NotDrawnError(f"no two tasks of sweep {points.sweep.name!r} reach an accuracy of {tried}")
 
 
 def _said(axes: Sequence[str], values: Sequence[object]) -> str:
@@ -197,27 +207,6 @@ def _measured(points: Points, resource: str) -> dict[str, list[Row]]:
             f"has a complete trial{f': {next(iter(by_task))}' if by_task else ''}"
         )
     return by_task
-
-
-def matched_levels(by_task: Mapping[str, Sequence[Row]], resource: str) -> list[tuple[float, list[Row]]]:
-    """Return some accuracies that two tasks or more reach, and of each such task the setting of least resource.
-
-    Raises:
-        NotDrawnError: If no two tasks reach the same accuracy.
-    """
-    tops = sorted((max(row["accuracy"] for row in rows) for rows in by_task.values()), reverse=True)
-    matched = [row["accuracy"] for rows in by_task.values() for row in rows if row["accuracy"] <= tops[1]]
-    found: list[tuple[float, list[Row]]] = []
-    for level in reversed(levels(matched, 3 * MOST_LEVELS)):
-        reaching = [[row for row in rows if row["accuracy"] >= level] for rows in by_task.values()]
-        least = [min(rows, key=lambda row: (row[resource], row["key"])) for rows in reaching if rows]
-        if len(least) > 1 and (not found or _what(least, resource) != _what(found[-1][1], resource)):
-            found.append((level, least))
-    return spread(found[::-1], MOST_LEVELS)
-
-
-def _what(least: Sequence[Row], resource: str) -> list[tuple[str, float]]:
-    return [(row["task"], row[resource]) for row in least]
 
 
 def _order(value: object) -> tuple[bool, float, str]:
@@ -242,76 +231,95 @@ def _complexity_axis(complexity: str, values: Sequence[object]) -> dict[str, Any
 # --- how a front grew -----------------------------------------------------------------------------
 
 
-def hypervolume_over(points: Points, over: str) -> Picture:
+def hypervolume_over(points: Points, over: str, beside: Sequence[Points] = ()) -> Picture:
     """Draw the hypervolume of the front as trials ended.
 
     Args:
         points: Of the task.
         over: `trials` or `time`.
+        beside: The same task of other sweeps, inside the reference point of the first one.
 
     Raises:
         NotDrawnError: If fewer than two trials have ended, there are no times, or the volume never left 0.
     """
-    rows = points.sweep.hypervolume_history(points.task).to_pylist()
+    several = [points, *beside]
+    histories = [_history(one, over, points.sweep.reference_point) for one in several]
+    per, unit = _unit_of_time(max(rows[-1]["elapsed_s"] for rows in histories)) if over == "time" else (1.0, "")
+    title = f"wall time ({unit})" if over == "time" else "trials that have ended (count)"
+    traces: list[Trace] = []
+    most_x, most_y = 0.0, 0.0
+    for one, rows, (colour, symbol, dash) in zip(several, histories, LINES, strict=False):
+        x = [row["elapsed_s"] / per if over == "time" else row["trial"] for row in rows]
+        y = [row["hypervolume"] for row in rows]
+        most_x, most_y = max(most_x, x[-1]), max(most_y, *y)
+        name = shown(one.sweep.name) if beside else "hypervolume"
+        # The volume is that after a trial: it stays until the next one ends.
+        traces.append({
+            "type": "scatter",
+            "x": [0, x[0], *x],
+            "y": [0, 0, *y],
+            "mode": "lines",
+            "line": {"color": colour, "width": 2, "shape": "hv", "dash": dash},
+            "name": name,
+            "legendgroup": name,
+            "hoverinfo": "skip",
+            "showlegend": bool(beside),
+        })
+        own = _ended(one, rows, x, y, colour, "diamond" if not beside else symbol)
+        traces += [
+            trace | {"name": f"{name}: {trace['name']}", "legendgroup": name, "showlegend": False} if beside else trace
+            for trace in own
+        ]
+    looks = sketch(
+        traces,
+        xaxis={"title": {"text": title}, "range": [0, 1.04 * most_x]},
+        yaxis={"title": {"text": "hypervolume (product of the units)"}, "range": [0, 1.08 * most_y]},
+    )
+    goals = " × ".join(objective.name for objective in points.objectives)
+    clock = ", over wall time since the first one began, pauses included" if over == "time" else ""
+    whose = f" of {points.sweep.name}" if beside else ""
+    caption = (
+        f"Volume that the front dominates, {goals}, inside the reference point{whose}: after each trial that "
+        f"ended{clock}. {'Large marks' if beside else 'Diamonds'} are trials on the last front."
+    )
+    head = "wall time" if over == "time" else "trials"
+    names = f", {' and '.join(one.sweep.name for one in several)}" if beside else ""
+    return Picture(f"hypervolume-{over}", f"Hypervolume over {head}{names}", caption, looks)
+
+
+def _history(points: Points, over: str, corner: Mapping[str, float]) -> list[Row]:
+    """Return how the hypervolume of one sweep changed inside a reference point."""
+    rows: list[Row] = points.sweep.hypervolume_history(points.task, reference_point=corner).to_pylist()
     if over == "time":
         rows = [row for row in rows if row["elapsed_s"] is not None]
     if len(rows) < 2:
         known = " at a known time" if over == "time" else ""
         raise NotDrawnError(
-            f"{len(rows) or 'no'} trial{'' if len(rows) == 1 else 's'} of task {points.task!r} ended{known}"
+            f"{len(rows) or 'no'} trial{'' if len(rows) == 1 else 's'} of task {points.task!r} "
+            f"of sweep {points.sweep.name!r} ended{known}"
         )
     if not any(row["hypervolume"] for row in rows):
-        corner = ", ".join(f"{name} {value:g}" for name, value in points.sweep.reference_point.items())
+        said = ", ".join(f"{name} {value:g}" for name, value in corner.items())
         raise NotDrawnError(
-            f"the hypervolume is 0: no setting is better than the reference point ({corner}) in all of it"
+            f"the hypervolume of sweep {points.sweep.name!r} is 0: no setting is better than the reference point "
+            f"({said}) in all of it"
         )
-    if over == "time":
-        per, unit = _unit_of_time(rows[-1]["elapsed_s"])
-        x, title = [row["elapsed_s"] / per for row in rows], f"wall time ({unit})"
-    else:
-        x, title = [row["trial"] for row in rows], "trials that have ended (count)"
-    y = [row["hypervolume"] for row in rows]
-    members = points.front_keys
-    is_member = [row["key"] in members for row in rows]
-    looks = sketch(
-        [
-            # The volume is that after a trial: it stays until the next one ends.
-            {
-                "type": "scatter",
-                "x": [0, x[0], *x],
-                "y": [0, 0, *y],
-                "mode": "lines",
-                "line": {"color": BLUE, "width": 2, "shape": "hv"},
-                "name": "hypervolume",
-                "hoverinfo": "skip",
-                "showlegend": False,
-            },
-            *_ended(points, rows, x, y, is_member),
-        ],
-        xaxis={"title": {"text": title}, "range": [0, 1.04 * x[-1]]},
-        yaxis={"title": {"text": "hypervolume (product of the units)"}, "range": [0, 1.08 * max(y)]},
-    )
-    goals = " × ".join(objective.name for objective in points.objectives)
-    clock = ", over wall time since the first one began, pauses included" if over == "time" else ""
-    caption = (
-        f"Volume that the front dominates, {goals}, inside the reference point: after each trial that ended{clock}. "
-        "Diamonds are trials on the last front."
-    )
-    head = "wall time" if over == "time" else "trials"
-    return Picture(f"hypervolume-{over}", f"Hypervolume over {head}", caption, looks)
+    return rows
 
 
 def _ended(
-    points: Points, rows: Sequence[Row], x: Sequence[float], y: Sequence[float], is_member: Sequence[bool]
+    points: Points, rows: Sequence[Row], x: Sequence[float], y: Sequence[float], colour: str, symbol: str
 ) -> list[Trace]:
     """Mark trials: those on the last front, and the others."""
+    members = points.front_keys
+    is_member = [row["key"] in members for row in rows]
     outcomes = {record.key: record for record in points.sweep.records if record.task == points.task}
     own = own_units_in(outcomes.values())
     columns = {axis_column(name, own): name for record in outcomes.values() for name in record.axes}
     traces = []
     for wanted, name, marker in (
         (False, "trial", {"size": 5, "color": PALE}),
-        (True, "trial on the last front", {"size": 10, "color": BLUE, "symbol": "diamond"}),
+        (True, "trial on the last front", {"size": 10, "color": colour, "symbol": symbol}),
     ):
         chosen = [at for at, member in enumerate(is_member) if member is wanted]
         if not chosen:

@@ -11,10 +11,12 @@ from typing import Any
 from sweeper.measurements import Goal
 from sweeper.network import ExampleImage, NetworkGraph
 from sweeper.results.plots import scene as scenes
-from sweeper.results.plots.points import Points, Row, spread
+from sweeper.results.plots.accuracies import Row, spread
+from sweeper.results.plots.points import Points
 from sweeper.results.plots.scene import Scene
 from sweeper.results.plots.style import (
     BLUE,
+    CLEAR,
     GREEN,
     ITS_TEXT,
     LEAST_SIZE,
@@ -82,12 +84,13 @@ class _Page:
             "yref": "paper",
             "xanchor": "center",
             "yanchor": "top",
+            "align": "center",
         }
-        self.words.append({"text": text, "showarrow": False, "font": {"size": size}, "align": "center", **at, **how})
+        self.words.append({"text": text, "showarrow": False, "bgcolor": CLEAR, "font": {"size": size}, **at, **how})
 
     def sketch(self, height: int, **layout: Any) -> Sketch:
         """Return all of it."""
-        return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **self.axes, **layout)
+        return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **{**self.axes, **layout})
 
 
 # --- side by side ---------------------------------------------------------------------------------
@@ -126,7 +129,9 @@ def networks(points: Points) -> Picture:
         page.write(said, ((domain[0] + domain[1]) / 2, top - 0.02 / lines), size=SMALL_SIZE)
     kinds = "   ".join(f'<span style="color:{colour}">━</span> {kind}' for kind, colour in _COLOURS.items())
     page.write(kinds, (0.5, 1.0), size=12, yshift=24)
-    looks = page.sketch(40 + _ROW * lines, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False)
+    looks = page.sketch(
+        40 + _ROW * lines, least_width=110 * columns, margin={"l": 8, "r": 8, "t": 32, "b": 8}, showlegend=False
+    )
     some = f"{len(drawn)} of the {len(members)}" if len(drawn) < len(members) else f"The {len(drawn)}"
     caption = (
         f"{some} networks of the front, from the worst {first.name} to the best, on one scale: recurrent steps to the "
@@ -134,7 +139,12 @@ def networks(points: Points) -> Picture:
         f"{_and_up(graph for _, graph, _ in drawn)}lead to the next step; only the strongest are drawn, and steps that "
         "are seldom reached are pale."
     )
-    return Picture("networks", "Networks along the front", caption, looks)
+    names = [objective.name for objective in points.objectives]
+    numbers = [
+        {"key": row["key"], **{name: row[name] for name in names}, "channels per layer": list(graph.channels)}
+        for row, graph, _ in drawn
+    ]
+    return Picture("networks", "Networks along the front", caption, looks, numbers=numbers)
 
 
 def _and_up(graphs: Iterable[NetworkGraph]) -> str:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from sweeper.results.plots.style import ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, Sketch, Trace, sketch
+from sweeper.results.plots.style import CLEAR, ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, TEXT_SIZE, Sketch, Trace, sketch
 
 if TYPE_CHECKING:  # scipy is loaded by whoever decides
     from sweeper.analysis.findings.verdicts import Part
 
 #: Pixels: of one row of panels, and of one row of a list of effects.
 PANEL, _ENTRY = 300, 22
+
+#: Characters of the longest line of an axis' title beside or below a panel.
+LONGEST_TITLE = 22
 
 #: Pixels above what is drawn: with a legend, and without; and below it: with a scale of colours, and without.
 _LEGEND, _NO_LEGEND, _BAR, _NO_BAR = 72, 16, 110, 48
@@ -36,6 +39,7 @@ class Page:
         has_legend, has_bar: What stands around them.
         named: What the legend has so far.
         gap: Between columns, as a share of the width.
+        least_column: Pixels that the words of a column need.
     """
 
     rows: int
@@ -49,9 +53,10 @@ class Page:
     traces: list[Trace] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
     words: list[dict[str, Any]] = field(default_factory=list)
-    axes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    axes: dict[str, Any] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     gap: float = 0.1
+    least_column: int = 180
 
     def panel(self, row: int, column: int, x: Mapping[str, Any], y: Mapping[str, Any]) -> dict[str, str]:
         """Add a panel with its axes; return what says of a trace that it is drawn there."""
@@ -81,6 +86,7 @@ class Page:
             "yshift": 2,
             "align": "left",
             "showarrow": False,
+            "bgcolor": CLEAR,
             "font": {"size": size},
         })
 
@@ -110,6 +116,7 @@ class Page:
         return sketch(
             self.traces,
             self.height + top + bottom,
+            least_width=self.columns * self.least_column,
             shapes=self.shapes,
             annotations=self.words,
             margin={"l": 56, "r": 16, "t": top, "b": bottom},
@@ -131,7 +138,7 @@ class Page:
             "thickness": 10,
             "tickvals": [0, 1],
             "ticktext": [low, high],
-            "title": {"text": title, "side": "top", "font": {"size": SMALL_SIZE}},
+            "title": {"text": title, "side": "top", "font": {"size": TEXT_SIZE}},
         }
 
 
@@ -211,7 +218,7 @@ def list_of(page: Page, column: int, entries: Sequence[Entry], title: str, *, is
     where = page.panel(
         0,
         column,
-        {"title": {"text": title, "font": {"size": SMALL_SIZE}}},
+        {"title": {"text": title}},
         {
             "type": "category",
             "categoryorder": "array",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sweeper.measurements import Objective
+from sweeper.results.plots.accuracies import Row
 from sweeper.results.plots.panels import Page
-from sweeper.results.plots.points import Points, Row
+from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import BLUE, ITS_TEXT, PALE, SMALL_SIZE, NotDrawnError, Picture, axis, shown
 
 #: Pixels of a panel of a slice, and of a parameter's bar; of the words above either.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
 
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.pareto import non_dominated
 from sweeper.analysis.points import axis_column, own_units_in
 from sweeper.measurements import Goal, Objective
+from sweeper.results.plots.accuracies import Row, chosen_accuracies
 from sweeper.results.plots.style import NotDrawnError
 from sweeper.results.sweep_tables import SweepTables
-
-Row = Mapping[str, Any]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -26,10 +22,12 @@ class Points:
     Attributes:
         sweep: Where they are from.
         task: Label of the task.
+        asked: Accuracies to compare at; none to have them chosen.
     """
 
     sweep: SweepTables
     task: str
+    asked: tuple[float, ...] = ()
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -80,6 +78,11 @@ class Points:
         """What a user's own function measures in, by name; None of lattices, whose measurements we know."""
         return own_units_in(self.sweep.records)
 
+    @cached_property
+    def accuracies(self) -> tuple[float, ...]:
+        """The accuracies at which pictures compare, the same for all tasks, from the lowest up."""
+        return self.asked or chosen_accuracies([row for row in self.of_all_tasks if row["accuracy"] is not None])
+
     @property
     def seeds(self) -> int:
         """The most replicates that a setting has."""
@@ -105,30 +108,3 @@ def best_of(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
     last = objectives[-1]
     sign = -1 if last.goal is Goal.MAXIMIZE else 1
     return sorted(best, key=lambda row: (sign * row[last.name], *(row[o.name] for o in objectives), row["key"]))
-
-
-def levels(values: Sequence[float], most: int) -> list[float]:
-    """Return round levels that are reached by some of the values, from the lowest up.
-
-    They are spread over the values, not over their range, so that each is reached by fewer values than the one below.
-    """
-    distinct = sorted(set(values))
-    chosen = spread(list(enumerate(distinct)), most)
-    return [_shortest(distinct[index - 1] if index else -math.inf, value) for index, value in chosen]
-
-
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most so many of some items, evenly: the last and, for more than one, the first among them."""
-    if len(items) <= most:
-        return list(items)
-    last = len(items) - 1
-    return [items[round(last - part * last / max(1, most - 1))] for part in reversed(range(most))]
-
-
-def _shortest(low: float, high: float) -> float:
-    """Return the number of fewest decimals above `low` and up to `high`, the largest of those."""
-    for decimals in range(1, 9):
-        rounded: float = math.floor(high * 10**decimals + 1e-9) / 10**decimals
-        if low < rounded <= high:
-            return rounded
-    return high

@@ -52,6 +52,13 @@ def report_data(
             for task, some in section.items()
             for one in some
         },
+        "flat": {
+            f"{task}/{one.name}": {**one.flat.figure.to_plotly_json(), "caption": one.flat.caption}
+            for section in drawn
+            for task, some in section.items()
+            for one in some
+            if one.flat is not None
+        },
         "themes": [style.template(dark=dark).to_plotly_json() for dark in (False, True)],
         "networks": dict(_networks(sweep, fronts)) if own_units is None else {},
         "walls": {name: wall.axis for name, wall in WALLS.items()} if own_units is None else {},

@@ -25,6 +25,7 @@ from plotly.offline import get_plotlyjs
 from sweeper.analysis.fronts import Front
 from sweeper.errors import QueryError
 from sweeper.results.plots import catalogue, style
+from sweeper.results.plots.scripts import brushing_script
 from sweeper.results.report import parts
 from sweeper.results.report.compared import comparison_section
 from sweeper.results.report.data import report_data
@@ -64,6 +65,7 @@ def report(
     human: Sequence[str | Path] = (),
     others: Sequence[SweepTables] = (),
     *,
+    accuracies: Sequence[float] = (),
     refreshed: Refreshed | None = None,
 ) -> str:
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
@@ -72,6 +74,7 @@ def report(
         sweep: Read from its tracker alone.
         human: Files with what people did, for the claim F4.
         others: Sweeps to set beside it.
+        accuracies: At which pictures compare; none to have them chosen.
         refreshed: For a page that refreshes itself while its sweep runs; None for a file.
 
     Raises:
@@ -87,7 +90,7 @@ def report(
     fronts = _whole_fronts(sweep)
     # Claims are decided when all is there: till then a verdict would change under its reader.
     is_final = refreshed is None or refreshed.is_final
-    drawn = {front.task: _pictures(sweep, front.task, is_final) for front in fronts}
+    drawn = {front.task: _pictures(sweep, front.task, accuracies, is_final) for front in fronts}
     found = findings_section(sweep, human) if is_final else Section()
     failures = parts.failures(sweep)
     beside = comparison_section(sweep, others)
@@ -149,16 +152,19 @@ def _is_complete(sweep: SweepTables, task: str) -> bool:
     return any(record.state is State.COMPLETE for record in sweep.records if record.task == task)
 
 
-def _pictures(sweep: SweepTables, task: str, is_final: bool) -> list[style.Picture]:
+def _pictures(sweep: SweepTables, task: str, accuracies: Sequence[float], is_final: bool) -> list[style.Picture]:
     # A network that is damaged is named where it would be drawn.
-    return catalogue.pictures_of(sweep, task, [], has_importance=is_final) if _is_complete(sweep, task) else []
+    if not _is_complete(sweep, task):
+        return []
+    return catalogue.pictures_of(sweep, task, [], accuracies, has_importance=is_final)
 
 
 def _page(name: str, body: str, data: object, refreshed: Refreshed | None) -> str:
     folder = files("sweeper.results.report").joinpath("page_files")
     rules = folder.joinpath("page.css").read_text("utf-8")
     names = [*(_SCRIPTS if data is not None else ()), *([_LIVE] if refreshed else [])]
-    own = "\n".join(folder.joinpath(file).read_text("utf-8") for file in names)
+    brushing = [brushing_script()] if data is not None else []
+    own = "\n".join([*brushing, *(folder.joinpath(file).read_text("utf-8") for file in names)])
     # Browsers hash a script as they read it, with one kind of line end.
     scripts = [get_plotlyjs()] if refreshed is None else []
     scripts = [text.replace("\r\n", "\n") for text in (*scripts, f'"use strict";\n(() => {{\n{own}}})();\n')]

@@ -1,3 +1,12 @@
+// What readers choose along parallel axes, by picture; the table of trials shows what is chosen in any of them.
+const choices = new Map(), whenReset = [], whenChosen = [];
+const choose = (picture, some) => {
+  if (some === null) choices.delete(picture);
+  else choices.set(picture, new Set(some.flatMap((key) => (data.points[key] || { keys: [key] }).keys)));
+  for (const call of whenChosen) call();
+};
+const isChosen = (key) => !choices.size || [...choices.values()].some((keys) => keys.has(key));
+
 // The pictures: drawn when they come into sight, in the colours of the page, and their points answer to mouse and keys.
 const root = document.documentElement;
 const plots = [...document.querySelectorAll(".plot")];
@@ -47,8 +56,22 @@ const answerKeys = (plot) => {
   plot.addEventListener("blur", leave);
 };
 
+// A picture in space is drawn flat on paper, and where the browser has no WebGL; its caption says how that is read.
+const hasWebGL = Boolean(document.createElement("canvas").getContext("webgl"));
+let isPrinted = false;
+const isInSpace = (plot) => plot.dataset.figure in data.flat;
+const figureOf = (plot) => {
+  const name = plot.dataset.figure, isFlat = isInSpace(plot) && (isPrinted || !hasWebGL);
+  const caption = plot.closest("figure").querySelector("figcaption");
+  if (isInSpace(plot)) {
+    caption.dataset.caption ||= caption.textContent;
+    caption.textContent = isFlat ? data.flat[name].caption : caption.dataset.caption;
+  }
+  return isFlat ? data.flat[name] : data.figures[name];
+};
+
 const drawPlot = (plot) => {
-  const figure = data.figures[plot.dataset.figure];
+  const figure = figureOf(plot);
   const options = {
     responsive: true,
     displaylogo: false,
@@ -71,12 +94,15 @@ const drawPlot = (plot) => {
       const key = pointed(event);
       if (key !== null) toggle(key);
     });
+    if ((figure.layout.meta || {}).parallel) {
+      whenReset.push(chooseAlong(plot, (some) => choose(plot.dataset.figure, some)));
+    }
     plot.dataset.drawn = "yes";
   });
 };
 
 // Browsers have few WebGL contexts: pictures that need one give it back when they are out of sight.
-const needsWebGL = (plot) => data.figures[plot.dataset.figure].data.some((trace) => ["scatter3d", "parcoords"].includes(trace.type));
+const needsWebGL = (plot) => hasWebGL && isInSpace(plot);
 const watcher = new IntersectionObserver((seen) => {
   for (const { target, isIntersecting } of seen) {
     if (isIntersecting && !target.dataset.drawn) drawPlot(target);
@@ -101,7 +127,16 @@ $("theme").onclick = () => {
   recolour();
 };
 system.addEventListener("change", recolour);
+const redrawInSpace = (print) => {
+  isPrinted = print;
+  for (const plot of plots.filter(needsWebGL)) {
+    Plotly.purge(plot);
+    drawPlot(plot);
+  }
+};
 window.addEventListener("beforeprint", () => {
-  for (const plot of plots) if (!plot.dataset.drawn) drawPlot(plot);
+  redrawInSpace(true);
+  for (const plot of plots) if (!plot.dataset.drawn && !needsWebGL(plot)) drawPlot(plot);
 });
+window.addEventListener("afterprint", () => redrawInSpace(false));
 recolour();

@@ -83,14 +83,20 @@ const fill = () => {
     said(error.message);
   }
   const fits = (row) => !word || columns.some((column) => String(column.values[row] ?? "").toLowerCase().includes(word));
-  rows = order.filter((row) => meets(row) && fits(row));
+  rows = order.filter((row) => isChosen(keys[row]) && meets(row) && fits(row));
   filled = 0;
   body.replaceChildren();
   box.scrollTop = 0;
   grow();
   table.setAttribute("aria-rowcount", rows.length + 1);
   $("count").textContent = `${rows.length.toLocaleString("en")} of ${keys.length.toLocaleString("en")} trials · ● on the front`;
+  if (!choices.size) return;
+  $("count").append(" · chosen along the axes of a picture ");
+  const reset = made("button", "Show all", $("count"));
+  reset.type = "button";
+  reset.onclick = () => whenReset.forEach((call) => call());
 };
+whenChosen.push(() => fill());
 
 // A kept network's row is brought into sight within the table; the page itself stays where it is.
 whenKept.push((key) => {

@@ -1,0 +1,42 @@
+"""Which fonts this machine has: a browser that lacks one takes another without a word."""
+
+from __future__ import annotations
+
+import difflib
+
+from matplotlib.font_manager import findSystemFonts
+from matplotlib.ft2font import FT2Font
+
+from sweeper.errors import QueryError
+
+#: What every browser has a font for.
+GENERIC = ("serif", "sans-serif", "monospace")
+
+
+def checked_font(name: str) -> str:
+    """Return the name of a font as it is written in the font itself.
+
+    Raises:
+        QueryError: If this machine has none of that name, with those that it has.
+    """
+    if name.lower() in GENERIC:
+        return name.lower()
+    known = installed_fonts()
+    by_lower = {one.lower(): one for one in known}
+    if name.strip().lower() in by_lower:
+        return by_lower[name.strip().lower()]
+    close = difflib.get_close_matches(name.lower(), by_lower, 1, 0.7)
+    meant = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+    some = ", ".join([*GENERIC, *known][:12])
+    raise QueryError(f"the font {name!r} is not installed here (there are {some}).{meant}")
+
+
+def installed_fonts() -> list[str]:
+    """Return the names of the fonts of this machine, sorted."""
+    found = set()
+    for file in findSystemFonts():
+        try:
+            found.add(FT2Font(file).family_name)
+        except (OSError, RuntimeError, UnicodeError):  # a file that is no font, or a damaged one
+            continue
+    return sorted(found)
