@@ -45,9 +45,14 @@ def register(app: typer.Typer) -> None:
 def plot(
     name: Name,
     picture: Annotated[
-        str | None, typer.Argument(help="What to draw, such as front-breadth; without it, list what can be drawn.")
+        str | None,
+        typer.Argument(
+            metavar="PICTURE", help="What to draw, such as front-breadth; without it, list what can be drawn."
+        ),
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Label of one task; for one of several.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Label of one task; for one of several.")
+    ] = None,
     output: Annotated[
         list[Path] | None,
         typer.Option(
@@ -99,7 +104,8 @@ def plot(
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Whether there is a legend.")] = True,
     dark: Annotated[bool, typer.Option("--dark", help="On dark paper. A .html follows its reader's system.")] = False,
     key: Annotated[
-        str | None, typer.Option("--key", help="With steps: of which trial; default: of the front's best.")
+        str | None,
+        typer.Option("--key", metavar="KEY", help="With steps: of which trial; default: of the front's best."),
     ] = None,
     human: Annotated[
         list[Path] | None,

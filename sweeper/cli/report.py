@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 def report(
     name: Name,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The .html file to write. Default: NAME.html in this folder.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The .html file to write. Default: NAME.html in this folder."
+        ),
     ] = None,
     log: Annotated[
         bool, typer.Option("--log/--no-log", help="Also store it in MLflow, as report.html of the sweep's run.")

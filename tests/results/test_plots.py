@@ -489,6 +489,22 @@ def test_all_pictures_of_a_sweep_compare_at_the_same_accuracies(uri):
         assert all(len(some) == 1 for some in colours.values()), "an accuracy looks the same in all pictures"
 
 
+def test_figure_in_python_is_that_of_the_picture_with_all_that_is_asked_for(uri):
+    sweep = loaded(uri)
+    for name, asked in (
+        ("growth-depth", {"accuracies": (0.5,)}),
+        ("front-time", {"task": "digits-10", "beside": [sweep]}),
+    ):
+        try:
+            picture = sweep.picture(name, **asked)
+        except QueryError as refused:
+            with pytest.raises(QueryError, match=re.escape(str(refused))):
+                sweep.plot(name, **asked)
+        else:
+            assert sweep.plot(name, **asked).to_json() == picture.figure.to_json()
+            assert sweep.plot(name, task=asked.get("task")).to_json() != picture.figure.to_json()
+
+
 def test_point_of_a_trade_off_that_is_only_the_smallest_tried_is_a_bound(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     values = [(0.9, 4.0, 1, 2.0), (0.9, 2.0, 3, 2.0), (0.4, 2.0, 1, 2.0), (0.95, 8.0, 2, 2.0)]
