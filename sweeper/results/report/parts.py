@@ -158,7 +158,7 @@ def task_section(front: Front, drawn: Sequence[Picture], chosen: Sequence[Front]
 {title}
 <div class="first">{picture}<div>{_along(front, noun)}{beside}</div></div>
 {below}
-<p class="soft">{escape(". ".join(sheet.legend(front.own_units, front.codes)))}</p>
+<p class="soft">{escape(_sentences(sheet.legend(front.own_units, front.codes)))}</p>
 {fewer}
 {_folded(front.task, [one for one in drawn if one is not first])}
 </section>"""
@@ -190,6 +190,10 @@ def _folded(task: str, drawn: Sequence[Picture]) -> str:
                 f'<div class="figures">{figures}</div></details>'
             )
     return "".join(parts)
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes)
 
 
 def front_table(front: Front) -> str:
