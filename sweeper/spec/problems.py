@@ -24,8 +24,8 @@ Loc = tuple[str | int, ...]
 #: Values longer than this are cut in messages: a message is read in a terminal.
 _LONGEST_VALUE = 80
 
-#: Problems that are told one by one: a file that is wrong in thousands of places is wrong in one way.
-MOST_TOLD = 20
+#: Problems that are told one by one, a line each, so that with the rest a message has ten lines at most.
+MOST_TOLD = 9
 
 _SPEC_RULE = "spec_rule"
 

@@ -44,7 +44,20 @@ COMMANDS = (
 )
 
 #: Commands whose whole work is an answer that they print.
-ANSWERS = ("--help", "plan", "validate", "list", "status", "watch", "pareto", "trials", "findings", "plot", "show", "audit")
+ANSWERS = (
+    "--help",
+    "plan",
+    "validate",
+    "list",
+    "status",
+    "watch",
+    "pareto",
+    "trials",
+    "findings",
+    "plot",
+    "show",
+    "audit",
+)
 
 
 @pytest.fixture(scope="module")
