@@ -28,7 +28,7 @@ def checked_font(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower, 1, 0.7)
     meant = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
     some = ", ".join([*GENERIC, *known][:12])
-    raise QueryError(f"the font {name!r} is not installed here (there are {some}).{meant}")
+    raise QueryError(f"the font {name!r} is not installed here (there are {some}).{meant or ' Name one of these.'}")
 
 
 def installed_fonts() -> list[str]:

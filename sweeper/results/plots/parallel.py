@@ -38,8 +38,9 @@ from sweeper.results.plots.style import (
 #: An axis with no more values than this is drawn with one place for each of them.
 _MOST_PLACES = 12
 
-#: So many labels of parallel axes stand beside each other.
-_MOST_BESIDE = 5
+#: So many labels of parallel axes stand beside each other on a narrow page; of more, each next one stands lower, down
+#: to so many levels.
+_MOST_BESIDE, _MOST_LEVELS = 5, 3
 
 #: Ticks of an axis of numbers, about.
 _TICKS = 5
@@ -48,7 +49,7 @@ _TICKS = 5
 _COLOURS = 12
 
 #: Up to so many lines: how wide and how opaque they are.
-_WIDTHS = ((60, 2.5, 0.9), (400, 2.0, 0.7), (math.inf, 1.5, 0.5))
+_WIDTHS = ((60, 2.5, 0.9), (400, 2.0, 0.7), (math.inf, 1.0, 0.5))
 
 #: Pixels above the axes: the scale of colours.
 _ABOVE = 66
@@ -82,8 +83,8 @@ def parallel(points: Points) -> Picture:
         raise NotDrawnError(f"the {len(rows)} settings differ in {'one thing' if of else 'nothing'} alone")
     sides = [_side(column, name, [row[column] for row in rows], points.units, goal) for column, name, goal in of]
     most_lines = max(side.label.count("<br>") + 1 for side in sides)
-    is_crowded = len(sides) > _MOST_BESIDE
-    foot = 22 + 14 * most_lines * (1 + is_crowded)
+    levels = min(_MOST_LEVELS, -(-len(sides) // _MOST_BESIDE))
+    foot = 22 + 14 * most_lines * levels
     # From the worst to the best, so that the best lines lie on top.
     first = points.objectives[0]
     sign = 1 if first.goal is Goal.MAXIMIZE else -1
@@ -95,7 +96,7 @@ def parallel(points: Points) -> Picture:
         "annotations": [
             *(word for at, side in enumerate(sides) for word in _ticks(at, side)),
             _over_scale(axis_title(first.name, first.goal, points.units)),
-            *(_label(at, side, 14 * most_lines * (is_crowded and at % 2)) for at, side in enumerate(sides)),
+            *(_label(at, side, 14 * most_lines * (at % levels)) for at, side in enumerate(sides)),
         ],
         "margin": {"l": 52, "r": 40, "t": _ABOVE, "b": foot},
         "showlegend": False,
@@ -106,7 +107,7 @@ def parallel(points: Points) -> Picture:
     dots = [at for at, side in enumerate(sides) if side.column == first.name]
     if dots:
         traces.append(_dots(points, rows, order, dots[0], sides[dots[0]]))
-    height = HEIGHT + 20 + 14 * most_lines * is_crowded
+    height = HEIGHT + 20 + 14 * most_lines * (levels - 1)
     caption = (
         f"Each line is one of {number_of(len(rows))}, coloured by {first.name}. On a page: drag along an axis to "
         "choose a part of it, click the axis to take that back, and drag an axis' name to move the axis."

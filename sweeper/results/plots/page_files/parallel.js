@@ -37,7 +37,7 @@ const chooseAlong = (plot, changed) => {
       fillcolor: "#56B4E9", opacity: 0.5, line: { width: 0 },
     }));
     const moved = words.map((word) => (word.xref === "paper" ? word : { ...word, x: placeOf[word.x] }));
-    // Names of every other axis stand lower where they are crowded: that is so of places, not of axes.
+    // Names stand at several levels where they are crowded: that is so of places, not of axes.
     for (const word of moved) if (word.name) word.yshift = lower[word.x];
     Plotly.update(plot, { x, y }, { shapes: [...uprights, ...bars], annotations: moved }, at);
     return kept;
