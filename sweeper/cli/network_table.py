@@ -17,6 +17,12 @@ from sweeper.results.plots import scene
 if TYPE_CHECKING:
     from sweeper.analysis.formats import ArrowTable
 
+#: The extent of a window that is fixed.
+_WINDOW = ("lattice.channels", "lattice.layers", "lattice.steps")
+
+#: How long a training is.
+_BUDGET = ("training.updates", "training.epochs")
+
 #: Cells of the bar of a step that is certain.
 _BAR_CELLS = 30
 
@@ -26,12 +32,17 @@ _SHOWN_COLUMNS = ("image", "label", "answer", "right", "steps", "expected_steps"
 
 
 def network_summary(
-    graph: NetworkGraph, title: str, measurement: Mapping[str, float], thought: StepHistogram | None = None
+    graph: NetworkGraph,
+    title: str,
+    measurement: Mapping[str, float],
+    thought: StepHistogram | None = None,
+    setting: Mapping[str, str | float] | None = None,
 ) -> Group:
-    """Return a network in words: its counts, its layers from the deepest down to the image, and its steps.
+    """Return a network in words: what made it, its counts, its layers from the deepest to the image, and its steps.
 
     Args:
         thought: Steps by test image, where they are known.
+        setting: What its trial was given, flat; None or empty where that is not known.
     """
     figures = Table(box=None, pad_edge=False, show_header=False)
     for label, value in scene.counts(graph, measurement).items():
@@ -50,7 +61,25 @@ def network_summary(
     for step, p in enumerate(graph.step_dist, start=1):
         steps.add_row(str(step), scene.percent(p), "█" * round(_BAR_CELLS * p))
     medians = [Text(line)] if thought and (line := scene.median_steps(thought)) else []
-    return Group(Text(title, "bold"), Text(scene.summary(graph, measurement)), Text(), figures, layers, steps, *medians)
+    made = [Text(line) for line in _made_by(setting or {})]
+    return Group(
+        Text(title, "bold"), Text(scene.summary(graph, measurement)), *made, Text(), figures, layers, steps, *medians
+    )
+
+
+def _made_by(setting: Mapping[str, str | float]) -> list[str]:
+    """Return what made a network, in a line or two: its pressures and seed, its window and its training."""
+    numbers = {name: value for name, value in setting.items() if not isinstance(value, str)}
+    pressures = [f"{name} {value:g}" for name, value in numbers.items() if name.endswith("_pressure") and value]
+    seed = [f"seed {numbers['seed']:g}"] if "seed" in numbers else []
+    window = [f"{numbers[name]:g} {name.partition('.')[2]}" for name in _WINDOW if name in numbers]
+    rule = [f"halting by {setting['lattice.time_selection']}"] if "lattice.time_selection" in setting else []
+    budget = [f"{numbers[name]:g} {name.partition('.')[2]}" for name in _BUDGET if name in numbers]
+    lines = [
+        ("made by", [*pressures, *seed]),
+        ("in a window of", [" × ".join(window), *rule, *budget] if window else []),
+    ]
+    return [f"{begin} {', '.join(parts)}" for begin, parts in lines if parts]
 
 
 def lesion_table(values: Mapping[str, Mapping[str, float]], images: str, count: int) -> Group:

@@ -100,7 +100,7 @@ def show(
         write_aside(output, draw(shown.graph, kind, title=shown.title, measurement=shown.measurement))
         print(f"{output} shows {shown.title}")
     elif not lesions:
-        Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
+        Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps, shown.setting))
     else:
         from sweeper.cli.live import waiting
         from sweeper.cli.network_table import lesion_table
@@ -108,7 +108,7 @@ def show(
 
         with waiting("measuring"):
             measured = measured_without(opened(found.data, found.name), found.name, lesions, images)
-        Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps))
+        Console().print(network_summary(shown.graph, shown.title, shown.measurement, shown.steps, shown.setting))
         Console().print(lesion_table(measured.values, measured.images, measured.count))
     say_earlier(shown.earlier)
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -41,6 +41,7 @@ class Described:
         steps: Histogram over the test images; None in older files.
         examples: Test images, the fastest and the slowest; empty in older files, and where all take the same steps.
         earlier: The rules that it was trained and measured by, where they are not today's.
+        setting: What its trial was given, flat, by dotted names; empty where the file does not tell.
     """
 
     graph: model.Graph
@@ -49,6 +50,7 @@ class Described:
     steps: StepHistogram | None = None
     examples: tuple[ExampleImage, ...] = ()
     earlier: EarlierRules | None = None
+    setting: Mapping[str, str | float] = field(default_factory=dict)
 
 
 def describe(path: Path) -> Described:
@@ -99,7 +101,18 @@ def _described(network: model.SavedNetwork, path: Path) -> Described:
         steps=_histogram(description.get("steps"), path),
         examples=_named(_examples(description.get("examples"), network.window, path), network, path),
         earlier=earlier_rules(rules_in(description)) if "key" in description else None,  # else it is of no sweep
+        setting=_setting(description.get("setting")),
     )
+
+
+def _setting(told: object) -> dict[str, str | float]:
+    """Return what a file says that its trial was given, as far as it can be shown."""
+    given = told.items() if isinstance(told, dict) else ()
+    return {
+        name: value
+        for name, value in given
+        if isinstance(name, str) and (_is_number(value) or (isinstance(value, str) and len(value) <= _LONGEST_NAME))
+    }
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -367,6 +367,26 @@ def test_network_summary_lists_layers_from_the_deepest_and_a_bar_for_each_step()
         assert re.search(line, text), line
 
 
+def test_network_summary_says_what_made_the_network_as_far_as_its_file_tells():
+    setting = {"lattice.channels": 8, "lattice.layers": 3, "lattice.steps": 4, "lattice.time_selection": "state"}
+    setting |= {
+        "training.updates": 1200,
+        "breadth_pressure": 0.003,
+        "depth_pressure": 0.0,
+        "wiring_pressure": 2.0,
+        "seed": 1,
+    }
+    text = shown(network_summary(a_graph(), "digits-10", {}, None, setting), 200)
+    assert "made by breadth_pressure 0.003, wiring_pressure 2, seed 1\n" in text
+    assert "in a window of 8 channels × 3 layers × 4 steps, halting by state, 1200 updates\n" in text
+    growing = shown(network_summary(a_graph(), "digits-10", {}, None, {"lattice.window": "auto", "seed": 0}), 200)
+    assert "made by seed 0\n" in growing
+    assert "window" not in growing
+    assert "made by" not in shown(network_summary(a_graph(), "digits-10", {}))
+    odd = {"lattice.channels": "eight", "seed": "none", "breadth_pressure": "[red]", "training.updates": 10**18}
+    assert "eight" not in shown(network_summary(a_graph(), "digits-10", {}, None, odd), 200), "it comes from a file"
+
+
 def test_network_that_its_window_limited_says_in_which_directions_and_whether_memory_did():
     measured = {"limited_depth": 1.0, "limited_time": 1.0, "limited_breadth": 0.0, "limited_memory": 1.0}
     text = shown(network_summary(a_graph(), "digits-10", measured), 200)
