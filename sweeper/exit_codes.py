@@ -28,7 +28,7 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.SOME_FAILED: "every trial has ended, and some of them failed",
     ExitCode.NOT_YET: "trials are left: `resume` goes on; `audit`: nothing is wrong so far; `watch`: nobody drives it",
     ExitCode.FOUND_WRONG: "`audit` found a promise that was not kept, `doctor` a problem",
-    ExitCode.UNFORESEEN: "something that sweeper does not know: one message names the file with the report",
+    ExitCode.UNFORESEEN: "an unexpected error: one message names the file with the report",
 }
 
 #: What a command that a signal stopped ends with, by the name of the signal; `run` and `resume` say how to go on.

@@ -46,7 +46,7 @@ def audit(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is promised of a sweep against its ledger, its networks and MLflow.
+    """Check that nothing of a sweep was lost, repeated or damaged: its ledger, its networks and MLflow.
 
     Exit code 0 if all of it holds; 4 if nothing is wrong so far, and the sweep still runs; 5 if something is wrong; 2
     if some of it cannot be known.
@@ -103,7 +103,7 @@ def doctor(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what keeps sweeps from running here, and name the way out. Exit code 5 if there is a problem."""
+    """Look for problems that keep sweeps from running here, and say how to solve them. Exit code 5 if there is one."""
     from sweeper.checks.doctor import Subject, examine
     from sweeper.checks.finding import Verdict
     from sweeper.cli.check_lines import finding_lines

@@ -77,7 +77,7 @@ def show(
     ledger: LedgerOption = None,
     tracking_uri: NetworkTrackingOption = None,
 ) -> None:
-    """Show the network that is left of a trial: layers, channels, steps and counts, in words or drawn."""
+    """Show the network of a trial: layers, channels, steps and counts, in words or drawn."""
     from sweeper.cli.network_table import network_summary
     from sweeper.training.network_file import describe, describe_bytes
 
@@ -149,7 +149,7 @@ def steps(
     ledger: LedgerOption = None,
     tracking_uri: NetworkTrackingOption = None,
 ) -> None:
-    """Show the network of a trial images of your own: its answer, confidence and steps for each of them."""
+    """Show images of your own to a stored network: its answer, confidence and steps for each of them."""
     lesions = [_parts(one) for one in lesion or ()]
     if len(lesions) > 1:
         raise QueryError(
@@ -190,7 +190,7 @@ def export(
     ledger: LedgerOption = None,
     tracking_uri: NetworkTrackingOption = None,
 ) -> None:
-    """Write the network that is left of a trial to a file, which `sweeper.load_network` reads."""
+    """Write the network of a trial to a file that `sweeper.load_network` reads."""
     if output.suffix != ".safetensors":
         raise QueryError(f"a network is written to a file that ends in .safetensors, but got -o {output}. Rename it.")
     from sweeper.results.find_network import network_content

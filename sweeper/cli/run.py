@@ -169,7 +169,7 @@ def mirror(
     tracking_uri: TrackingOption = None,
     ledger: LedgerOption = None,
 ) -> None:
-    """Write every outcome and front of the ledger to MLflow again; what is there and whole stays as it is."""
+    """Write all outcomes and fronts from the ledger to MLflow again; what is there and intact stays as it is."""
     from sweeper.ledger.home import Home
 
     sweep = _sweep(name, Home(home, ledger_url=ledger), tracking_uri)

@@ -173,7 +173,7 @@ def stop(
     home: HomeOption = Path("sweeps"),
     address: JobsAddressOption = None,
 ) -> None:
-    """End a sweep that runs, on this machine or on a cluster, in order: what is running goes on when it is resumed."""
+    """Stop a running sweep in order, on this machine or on a cluster. `resume` or `submit` goes on where it was."""
     checked(name)
     server = job_server(address)
     if server is None:
@@ -221,7 +221,7 @@ def logs(
         int | None, typer.Option("--job", metavar="N", help="Which of its jobs, from 1; default: the newest.")
     ] = None,
 ) -> None:
-    """Print what the driver of a submitted sweep has said."""
+    """Print the log of a submitted sweep's driver."""
     server = _required(address)
     jobs = {job.number: job for job in server.jobs(checked(name))}
     job = server.newest(name) if number is None else jobs.get(number)

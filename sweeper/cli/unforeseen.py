@@ -1,4 +1,4 @@
-"""What nobody has thought of: said in one sentence, with a report that whoever mends it can use."""
+"""Unexpected errors: one sentence for the user, and a report for whoever mends the error."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def watch(
     as_json: JsonOption = False,
     address: JobsAddressOption = None,
 ) -> None:
-    """Show how a sweep goes that runs elsewhere, until it ends. Reads MLflow, and changes nothing.
+    """Follow a running sweep until it ends. Reads MLflow, and changes nothing.
 
     With --address: of a sweep that was submitted there; where MLflow is, it was told.
 
