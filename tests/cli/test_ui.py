@@ -290,13 +290,19 @@ def test_reader_can_have_the_page_left_as_it_is(home, ui):
     ("words", "said"),
     [
         (["nowhere"], "no sweep 'nowhere'"),
-        (["smoke", "--port", "0"], "a port is a whole number from 1 to 65535, but got 0"),
-        (["smoke", "--mlflow-port", "many"], "but got many"),
         (["smoke", "--tracking-uri", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(mistaken, home, words, said):  # noqa: F811
     assert said in mistaken("ui", *words, "--home", home)
+
+
+@pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
+@pytest.mark.parametrize("port", ["0", "65536", "many", "-1"])
+def test_what_is_no_port_is_refused(sweeper, home, option, port):  # noqa: F811
+    said = sweeper("ui", "smoke", "--home", home, f"{option}={port}")
+    assert said.code == 2
+    assert f"a port is a whole number from 1 to 65535, but got {port}." in said.err
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
