@@ -13,6 +13,7 @@ import typer
 
 from sweeper.cli.groups import command
 from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of
+from sweeper.errors import TrackingError, UnknownSweepError
 
 
 def register(app: typer.Typer) -> None:
@@ -47,23 +48,22 @@ def ui(
     from sweeper.cli.live import leaving_signals
 
     uri = tracking_of(name, home, tracking_uri)
-    from sweeper.results.loaded_sweep import load
-    from sweeper.results.report.live import LiveReport
+    from sweeper.results.report.live import LiveReport, ReadAtOnce
     from sweeper.results.report.served import ReportServer
+    from sweeper.results.sweep_tables import SweepTables
     from sweeper.results.watcher import Watcher
-    from sweeper.tracking.mlflow.reader import page_of_run
     from sweeper.tracking.mlflow.serving import free_port, serving
     from sweeper.tracking.trackers import reader_of
 
     elsewhere = f" --home {home}" if home != Path("sweeps") else ""
-    page_in_mlflow = page_of_run(uri, checked(name))  # a mistake ends here
     is_server = urlsplit(uri).scheme in ("http", "https")
     with leaving_signals(), ExitStack() as until_the_end:
+        page_in_mlflow = _page_in_mlflow(uri, checked(name), home)  # a mistake ends here
         served = ReportServer(port or 0)
         until_the_end.callback(served.close)
         own_port = free_port(mlflow_port) if mlflow and not is_server else 0
         watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
-        live = LiveReport(lambda: load(name, uri), watcher.look, served.script)
+        live = LiveReport(lambda: SweepTables(ReadAtOnce(reader_of(uri, name))), watcher.look, served.script)
         until_the_end.enter_context(served.answering(live))
         _say("sweep", served.address)
         if mlflow and is_server:
@@ -81,6 +81,28 @@ def ui(
             print(f"sweeper: {server.trouble()}. The page of the sweep is served on.", file=sys.stderr, flush=True)
         while True:
             time.sleep(3600)
+
+
+def _page_in_mlflow(uri: str, name: str, home: Path) -> str:
+    """Return the sweep's page in MLflow; of a sweep that is driven here and has only just begun it is waited for.
+
+    Raises:
+        SweepError: If MLflow holds no such sweep, or cannot be reached.
+    """
+    from sweeper.ledger.home import Home
+    from sweeper.tracking.mlflow.reader import page_of_run
+
+    is_said = False
+    while True:
+        try:
+            return page_of_run(uri, name)
+        except (UnknownSweepError, TrackingError):
+            if Home(home).sweep(name).driver is None:
+                raise
+        if not is_said:
+            print(f"sweep {name} has only just begun; waiting until it is in MLflow", file=sys.stderr, flush=True)
+        is_said = True
+        time.sleep(1)
 
 
 def _say(what: str, text: str) -> None:

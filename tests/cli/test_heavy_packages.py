@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+from urllib.request import urlopen
 
 import pytest
 
@@ -68,6 +70,9 @@ def home(tmp_path_factory, empty_database):
         ("watch smoke --once", ""),
         ("plot smoke", ""),
         ("plot smoke networks --task TASK -o networks.html", "plotly kaleido"),
+        ("plot smoke slices --task TASK -o slices.html", "plotly kaleido"),
+        ("plot smoke importance --task TASK -o importance.html", "optuna sklearn scipy plotly kaleido"),
+        ("report smoke --no-log", "optuna sklearn scipy plotly"),
         ("findings smoke", ""),
         ("findings asked --tracking-uri ASKED --home nowhere", "scipy"),
         ("show KEY", ""),
@@ -101,3 +106,15 @@ def test_command_loads_no_other_heavy_package(home, asked, tmp_path, command, lo
         [sys.executable, "-c", CODE, *words, *at_home], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.stdout.splitlines()[-1] == f"0 {loaded}".strip(), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_page_that_is_served_loads_what_its_report_loads(home):
+    """Not MLflow: that is served by a process of its own."""
+    words = ["ui", "smoke", "--home", str(home), "--no-mlflow"]
+    with subprocess.Popen([sys.executable, "-c", CODE, *words], stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().split()[1]
+        assert urlopen(address, timeout=120).status == 200
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+    assert said.splitlines()[-1] == "130 optuna sklearn scipy plotly"

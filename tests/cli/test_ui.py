@@ -12,18 +12,24 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from urllib.request import urlopen
 
 import psutil
 import pytest
 
+from sweeper.analysis.trials import aims
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
+from sweeper.tracking.live import LiveState, TaskState
 from sweeper.tracking.mlflow.reader import MlflowReader
+from sweeper.tracking.mlflow.recorder import MlflowRecorder
+from tests.analysis.test_fronts import OBJECTIVES, REFERENCE, a_trial
 from tests.cli.test_run import mistaken, place, sweeper, train_at_once  # noqa: F401  # fixtures
 from tests.cli.test_watch import driven  # noqa: F401  # a fixture
+from tests.contracts.recorder import FACTS
 from tests.support.browser import browser, violations
 from tests.support.servers import tracking
 
@@ -179,6 +185,35 @@ def test_server_has_its_own_page_named_and_is_not_served_again(ui, tmp_path):
         assert shown.end(signal.SIGTERM) == 143
 
 
+@pytest.mark.slow
+def test_sweep_that_has_only_just_begun_is_waited_for_while_it_is_driven(ui, tmp_path, empty_database):
+    home = tmp_path / "begun"
+    home.mkdir()
+    shutil.copy(empty_database, home / "mlflow.db")
+    folder = Home(home).sweep("small")
+    folder.path.mkdir()
+    with folder.drive():
+        shown = ui("small", "--home", home, "--no-mlflow")
+        given_up = ui("small", "--home", home, "--no-mlflow")
+        for one in (shown, given_up):
+            one.said("^(sweep small has only just begun; waiting until it is in MLflow)$")
+        assert given_up.end(signal.SIGINT) == 130
+        recorder = MlflowRecorder(Home(home).tracking_uri)
+        recorder.open(replace(FACTS, aims=aims(OBJECTIVES, REFERENCE)))
+        with opened(shown.page) as page:
+            until(page, "document.body.textContent.includes('No trial has finished yet')")
+            assert violations(page) == []
+            recorder.record(a_trial(1, sweep="small", started_ms=1, ended_ms=2))
+            recorder.record_live(
+                LiveState("small", (TaskState("digits-10", 2, 1),), written_ms=time.time_ns() // 10**6)
+            )
+            recorder.close("FINISHED")
+            until(page, "document.querySelectorAll('#table tbody tr').length === 1")
+            assert page.wrong == []
+    with pytest.raises(AssertionError, match="there is no sweep 'smal'"):
+        ui("smal", "--home", home).said("never")
+
+
 @contextmanager
 def opened(address):
     with browser() as started:
@@ -255,13 +290,19 @@ def test_reader_can_have_the_page_left_as_it_is(home, ui):
     ("words", "said"),
     [
         (["nowhere"], "no sweep 'nowhere'"),
-        (["smoke", "--port", "0"], "a port is a whole number from 1 to 65535, but got 0"),
-        (["smoke", "--mlflow-port", "many"], "but got many"),
         (["smoke", "--tracking-uri", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(mistaken, home, words, said):  # noqa: F811
     assert said in mistaken("ui", *words, "--home", home)
+
+
+@pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
+@pytest.mark.parametrize("port", ["0", "65536", "many", "-1"])
+def test_what_is_no_port_is_refused(sweeper, home, option, port):  # noqa: F811
+    said = sweeper("ui", "smoke", "--home", home, f"{option}={port}")
+    assert said.code == 2
+    assert f"a port is a whole number from 1 to 65535, but got {port}." in said.err
 
 
 @pytest.mark.parametrize("option", ["--port", "--mlflow-port"])

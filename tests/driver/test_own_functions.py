@@ -24,6 +24,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryReader, MemoryRecorder
 from sweeper.trial import Outcome, State
 from tests.contracts.recorder import a_failed_trial, a_late_trial
+from tests.support.browser import browser, violations
 
 SPEC = """
 train: MODULE:train
@@ -212,6 +213,14 @@ def test_commands_that_read_never_import_the_function(own, tmp_path, monkeypatch
         assert "own function" in capsys.readouterr().err
     assert not trap.exists()
     assert "breadth" not in (tmp_path / "report.html").read_text()
+    with browser() as started:  # the same as of networks, but for their drawing
+        page = started.new_page()
+        page.goto((tmp_path / "report.html").as_uri())
+        shown = page.locator(".along .shown")
+        assert all(word in shown.inner_text() for word in ("width", "accuracy", "cost"))
+        assert page.locator("svg.network").count() == 0
+        assert page.locator("[data-figure$='/slices']").count() == 1
+        assert violations(page) == []
 
 
 # --- the rule ----------------------------------------------------------------------------------------------------------

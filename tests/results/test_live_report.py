@@ -16,9 +16,12 @@ import pytest
 from sweeper.analysis.trials import aims
 from sweeper.errors import QueryError, TrackingError
 from sweeper.results.loaded_sweep import load
-from sweeper.results.report.live import _LATE_LOOKS, PAGE_EVERY_S, PAGE_SHARE, LiveReport
+from sweeper.results.report.live import _LATE_LOOKS, PAGE_EVERY_S, PAGE_SHARE, LiveReport, ReadAtOnce
+from sweeper.results.report.page import report
 from sweeper.results.report.served import ReportServer
+from sweeper.results.sweep_tables import SweepTables
 from sweeper.tracking.live import LiveState, Stage, TaskState, View
+from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from tests.analysis.test_fronts import OBJECTIVES, REFERENCE
 from tests.contracts.recorder import FACTS
@@ -120,7 +123,7 @@ def test_after_the_end_the_last_page_is_made_and_then_nothing_more(uri):
     running = watched.live.page()
     assert b'id="findings"' not in running.content, "verdicts would change while it runs"
     watched.stage = Stage.FINISHED
-    assert not watched.later(PAGE_EVERY_S)["is_final"]
+    assert not watched.later(1)["is_final"], "it is made at once, whatever the last one took"
     state = watched.settled()
     assert state["is_final"]
     assert state["page"] != running.name
@@ -128,6 +131,27 @@ def test_after_the_end_the_last_page_is_made_and_then_nothing_more(uri):
     for _ in range(20):
         assert watched.later(3600)["is_final"]
     assert watched.loads == loads
+
+
+def test_page_is_of_one_moment_though_its_driver_writes_meanwhile(uri, empty_database, tmp_path):
+    """A front and its trials are written between two reads: the page shows the former front, or all of the new one."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    own = f"sqlite:///{tmp_path}/mlflow.db"
+    store(own, "first", some_trials(3))
+
+    class Meanwhile(MlflowReader):
+        def fronts(self, *which):
+            found = super().fronts(*which)
+            store(own, "first", some_trials(9))
+            return found
+
+    sweep = SweepTables(ReadAtOnce(Meanwhile(own, "first")))
+    page = report(sweep)
+    (front,) = sweep.fronts()
+    assert set(front.table["key"].to_pylist()) <= {record.key for record in sweep.records}
+    assert (len(sweep.records), front.version) == (9, 1)
+    assert f"The front, {front.table.num_rows} networks" in page
+    assert sweep.fronts("digits-10") == [front]
 
 
 def test_what_cannot_be_read_is_said_and_what_was_read_stands(uri):
@@ -154,6 +178,10 @@ def test_sweep_without_a_finished_trial_has_a_page_that_waits(uri):
     page = watched.live.page().content.decode()
     assert "No trial has finished yet" in page
     assert "plotly" not in page
+    watched = Watched(uri, "empty")
+    watched.trouble = QueryError("its driver has not said anything yet")
+    assert b"No trial" in watched.live.page().content
+    assert not watched.later(10)["is_final"], "it has only just begun"
 
 
 # --- the server -------------------------------------------------------------------------------------

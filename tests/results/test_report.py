@@ -72,6 +72,8 @@ def uri(tmp_path_factory, empty_database):
     odd = [a_trial(0)]
     odd += [a_failed_trial(n, measurement={"loss": value}) for n, value in ((1, math.nan), (2, math.inf))]
     store(uri, "odd", odd)
+    store(uri, "bounded", [a_trial()], reference_point={**REFERENCE, "time": 99})
+    store(uri, "elsewhere", some_trials(2, "clothes-10"))
     empty = MlflowRecorder(uri)
     empty.open(replace(FACTS, name="empty", aims=aims(OBJECTIVES, REFERENCE)))
     return uri
@@ -246,6 +248,39 @@ def test_same_sweep_gives_the_same_page(uri):
     assert report(load("first", uri)) == report(load("first", uri))
 
 
+def test_sweeps_stand_beside_each_other_task_by_task(uri):
+    first, other = load("first", uri), load("replicates", uri)
+    page = report(first, others=[other])
+    parts = Parts(page)
+    data = json.loads(parts.scripts[0])
+    text = page.partition('id="compared"')[2].partition("</section>")[0]
+    assert "digits-10" in text
+    assert "digits-03" not in text, "the other sweep has no such task"
+    (front,), (theirs,) = first.fronts("digits-10"), other.fronts("digits-10")
+    for one in (front, theirs):
+        assert f"<td class=number>{one.hypervolume:.4g}</td>" in text
+        assert f"<td class=number>{one.table.num_rows}</td>" in text
+    figure = data["figures"]["digits-10/fronts-beside"]
+    drawn = {
+        trace["name"]: [key for (key,) in trace["customdata"]] for trace in figure["data"] if "customdata" in trace
+    }
+    assert drawn == {"first": front.table["key"].to_pylist(), "replicates": theirs.table["key"].to_pylist()}
+    assert "What differs in their specs: 0 settings" in text, "these were stored with the same spec"
+
+
+def test_what_differs_in_the_specs_of_two_sweeps_is_told(uri):
+    for name, rate in (("slow", 0.1), ("fast", 0.5)):
+        recorder = MlflowRecorder(uri)
+        spec = json.dumps({"name": name, "training": {"epochs": 3, "rate": rate}, "task": {"data": "<digits>"}})
+        recorder.open(replace(FACTS, name=name, spec_json=spec, aims=aims(OBJECTIVES, REFERENCE)))
+        recorder.record(a_trial(0, sweep=name, started_ms=1000, ended_ms=2000))
+        recorder.close("FINISHED")
+    page = report(load("slow", uri), others=[load("fast", uri)])
+    text = page.partition("What differs in their specs")[2].partition("</details>")[0]
+    rows = re.findall(r'<th scope="row">(.+?)</th><td class=prose>(.+?)</td><td class=prose>(.+?)</td>', text)
+    assert rows == [("training.rate", "0.1", "0.5")]
+
+
 @pytest.mark.parametrize("name", ["single", "alike", "failed"])
 def test_little_is_reported_as_it_is(uri, name):
     parts, data = parsed(uri, name)
@@ -323,6 +358,12 @@ def test_file_is_kept_where_mlflow_does_not_take_it(uri, sweeper, place):  # noq
         ("empty", [], ["'empty' has no finished trial yet", "`sweeper watch empty`"]),
         ("frist", [], ["no sweep 'frist'", "first"]),
         ("first", ["-o", "report.pdf"], ["report.pdf", "ends in .html"]),
+        ("first", ["--compare", "first"], ["got 'first' twice"]),
+        ("first", ["--compare", "single", "--compare", "single"], ["got 'single' twice"]),
+        ("first", ["--compare", "empty"], ["'empty' has no finished trial yet", "nothing to compare with"]),
+        ("first", ["--compare", "frist"], ["no sweep 'frist'"]),
+        ("first", ["--compare", "bounded"], ["other objectives or reference points"]),
+        ("first", ["--compare", "elsewhere"], ["have no task in common"]),
         ("../first", [], ["../first"]),
     ],
 )

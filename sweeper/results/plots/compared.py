@@ -34,9 +34,14 @@ def fronts_beside(fronts: Sequence[Front]) -> Picture:
         units = fronts[0].own_units
         x = axis(other.name, [row[other.name] for row in every], other.goal, units)
         y = axis(first.name, [row[first.name] for row in every], first.goal, units)
+        if place % beside:
+            y["title"] = {"text": ""}  # once a row
         where = page.panel(*divmod(place, beside), x, y)
         corner = (_worst(every, other), _worst(every, first))
-        for front, some, (colour, symbol, dash) in zip(fronts, rows, LINES, strict=False):
+        for place_of, (front, some, (colour, symbol, dash)) in enumerate(zip(fronts, rows, LINES, strict=False)):
+            # Where points coincide each is seen: the first is filled, the others are larger and open.
+            look = {"size": 8} if not place_of else {"size": 8 + 5 * place_of, "line": {"width": 2}}
+            shape = symbol if not place_of else f"{symbol}-open"
             best = best_of(some, [first, other])
             group = {"name": shown(front.sweep), "legendgroup": shown(front.sweep), **where}
             steps = staircase([(row[other.name], row[first.name]) for row in best], corner)
@@ -58,7 +63,7 @@ def fronts_beside(fronts: Sequence[Front]) -> Picture:
                 "customdata": [[row["key"]] for row in some],
                 "text": [_said(front.sweep, row, (first, other)) for row in some],
                 "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"size": 8, "color": colour, "symbol": symbol},
+                "marker": {**look, "color": colour, "symbol": shape},
                 "showlegend": page.is_new(front.sweep),
                 **group,
             })

@@ -9,14 +9,20 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import QueryError, SweepError
+from sweeper.analysis.fronts import Front
+from sweeper.errors import QueryError, SweepError, UnknownSweepError
 from sweeper.results.report.page import Refreshed, empty_report, report
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.tracking.live import View
+from sweeper.tracking.reader import Reader
+
+if TYPE_CHECKING:
+    from sweeper.analysis.trials import StoredTrials
 
 #: Seconds between two looks at how the sweep stands, however many ask, and between two pages, at least.
 LOOK_EVERY_S, PAGE_EVERY_S = 1.0, 10.0
@@ -43,6 +49,42 @@ class Page:
     content: bytes
     trials: int
     seen: tuple[int, bool]
+
+
+class ReadAtOnce:
+    """Reads a sweep whose driver writes meanwhile: fronts first and once, then trials, which hold all of theirs.
+
+    Args:
+        reader: Reads it.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.sweep, self.address = reader.sweep, reader.address
+        self.facts, self.live, self.networks, self.artifact = (
+            reader.facts,
+            reader.live,
+            reader.networks,
+            reader.artifact,
+        )
+
+    @cached_property
+    def _fronts(self) -> list[Front]:
+        return self._reader.fronts()
+
+    def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
+        """Return the fronts that are stored; see `Reader.fronts`."""
+        if objectives:
+            return self._reader.fronts(task, objectives)
+        found = [front for front in self._fronts if task in (None, front.task)]
+        if task is not None and not found:
+            raise UnknownSweepError(f"sweep '{self.sweep}' has no front of task '{task}' yet. Wait for one.")
+        return found
+
+    def trials(self) -> StoredTrials:
+        """Return all finished trials; see `Reader.trials`."""
+        _ = self._fronts
+        return self._reader.trials()
 
 
 class LiveReport:
@@ -95,8 +137,9 @@ class LiveReport:
         self._keep_up(view)
         page = self._page
         told: dict[str, Any] = {"page": page.name if page else "", "trouble": self._trouble, "links": dict(self.links)}
-        if view is None:
-            return {**told, "stage": "unknown", "is_final": not self._trouble}
+        if view is None:  # one without a trial has only just begun: its driver says soon how it stands
+            has_trials = page is not None and page.trials > 0
+            return {**told, "stage": "unknown", "is_final": has_trials and not self._trouble}
         total, state = view.state.total, view.state
         return {
             **told,
@@ -132,8 +175,11 @@ class LiveReport:
     def _keep_up(self, view: View | None) -> None:
         """Have a new page made where there is something new to show, and it is time to."""
         page = self._page
-        is_due = page is not None and view is not None and self._is_behind(view, page)
-        if is_due and self._clock() >= self._next_page_s and self._making.acquire(blocking=False):
+        if page is None or view is None or not self._is_behind(view, page):
+            return
+        has_ended = view.state.is_ended and not page.seen[1]  # once: whoever waits for the end waits no longer
+        is_time = has_ended or self._clock() >= self._next_page_s
+        if is_time and self._making.acquire(blocking=False):
             threading.Thread(target=self._make_aside, args=(view,), name="live-report", daemon=True).start()
 
     def _make_aside(self, view: View) -> None:

@@ -1,7 +1,7 @@
 // A page that refreshes itself while its sweep runs. How the sweep stands is asked often, and is little; the page itself
 // is read again when there is a newer one and nobody is busy with this one. After the end nobody is asked any more.
 {
-  const ASK_EVERY_MS = 2000, SILENT_EVERY_MS = 30000, MOST_SILENT = 20, MOST_FAILED = 5, REST_MS = 3000;
+  const ASK_EVERY_MS = 2000, SILENT_EVERY_MS = 30000, UNKNOWN_EVERY_MS = 5000, MOST_SILENT = 20, MOST_FAILED = 5, REST_MS = 3000;
   const at = (id) => document.getElementById(`live-${id}`);
   const own = document.querySelector("meta[name='page']").content;
   const memory = `sweeper:${window.location.pathname}`;
@@ -121,7 +121,9 @@
       failed = 0;
       tell(state);
       newest = state.page || newest;
-      silent = state.is_silent || state.trouble ? silent + 1 : 0;
+      const isUnknown = state.stage === "unknown" && !state.is_final;
+      silent = state.is_silent || state.trouble || isUnknown ? silent + 1 : 0;
+      if (isUnknown) wait = UNKNOWN_EVERY_MS;
       if (state.is_silent || state.trouble) wait = SILENT_EVERY_MS;
       if (newest !== own) {
         at("show").hidden = false;
