@@ -167,9 +167,11 @@ def plot(
 
 def _write(drawn: Picture, output: Sequence[Path], sheets: Sequence[PictureFormat]) -> None:
     """Write one picture to each of some files, and say what they show."""
+    from sweeper.cli.live import waiting
     from sweeper.results.plots import files
 
-    contents = [files.written(drawn, sheet) for sheet in sheets]
+    with waiting("drawing"):
+        contents = [files.written(drawn, sheet) for sheet in sheets]
     for path, sheet, content in zip(output, sheets, contents, strict=True):
         write_aside(path, content)
         if sheet.kind == "csv":
@@ -292,15 +294,18 @@ def _draw_all(
     accuracies: Sequence[float],
 ) -> None:
     """Draw all pictures of a sweep, each task's into a folder of its own where it has several."""
+    from sweeper.cli.live import waiting
     from sweeper.results.plots import files
 
-    found = _all_pictures(sweep, task, human, accuracies)
+    with waiting("deciding what can be drawn"):
+        found = _all_pictures(sweep, task, human, accuracies)
     if not found:
         raise _nothing_of(sweep)
     drawn = set()
     for sheet in sheets:
         fitting = [one for one in found if not sheet.is_drawn or _fits(one[1], sheet)]
-        contents = files.all_written([picture for _, picture in fitting], sheet)
+        with waiting(f"drawing {len(fitting)} pictures as .{sheet.kind}"):
+            contents = files.all_written([picture for _, picture in fitting], sheet)
         drawn |= {(place, picture.name) for place, picture in fitting}
         for (place, picture), content in zip(fitting, contents, strict=True):
             path = folder / place / f"{picture.name}.{sheet.kind}"

@@ -60,6 +60,7 @@ def report(
     if path.suffix.lower() not in (".html", ".htm"):
         raise QueryError(f"a report is written to a file that ends in .html, but got -o {path}. Rename it.")
     levels = accuracies_in(accuracies)
+    from sweeper.cli.live import waiting
     from sweeper.credentials import redacted
     from sweeper.results.loaded_sweep import load
     from sweeper.results.report.page import report as made
@@ -67,7 +68,8 @@ def report(
 
     uri = tracking_of(name, home, tracking_uri)
     others = [load(checked(other), uri) for other in compare or ()]
-    page = made(load(name, uri), human or (), others, accuracies=levels).encode()
+    with waiting("writing the report"):
+        page = made(load(name, uri), human or (), others, accuracies=levels).encode()
     write_aside(path, page)
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"

@@ -140,6 +140,7 @@ def archive(
 
     `--home FILE` reads it, and `sweeper unarchive` makes a sweep of it again.
     """
+    from sweeper.cli.live import waiting
     from sweeper.cli.status_tables import size
     from sweeper.ledger.home import Home
     from sweeper.upkeep.archives import archive as archived
@@ -156,7 +157,8 @@ def archive(
             print(f"note: the archive has no report: {error}", file=sys.stderr)
             return None
 
-    made = archived(Home(home, storage, ledger), name, path, tracking_uri, report)
+    with waiting("packing"):
+        made = archived(Home(home, storage, ledger), name, path, tracking_uri, report)
     held = f"{made.networks} networks" + (f", {made.probes} per-image files" if made.probes else "")
     print(f"{path} is the archive of sweep {name} ({size(made.size)}, {held}); read it with --home {path}")
     if made.missing:
