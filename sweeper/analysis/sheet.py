@@ -230,7 +230,7 @@ def value_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return number(name, value) if name in MEASUREMENTS else f"{value:g}"
+        return number(name, value) if name in MEASUREMENTS else f"{value:.4g}"  # programs read the rest
     if isinstance(value, list):
         return " ".join(map(str, value))
     text = "".join(letter if letter.isprintable() else " " for letter in str(value))
@@ -253,8 +253,6 @@ def _own_cell(name: str, row: Mapping[str, Any], *, is_measured: bool = True) ->
         return "-"
     if is_measured:
         return f"{value:.4g}" + (f" ±{sd:.2g}" if sd is not None else "")
-    if _is_number(value):
-        return f"{value:g}"
     return value_text(name, last_line(value or "") if name == "reason" else value)
 
 
