@@ -44,7 +44,7 @@ COMMANDS = (
 )
 
 #: Commands whose whole work is an answer that they print.
-ANSWERS = ("--help", "plan", "status", "watch", "pareto", "trials", "findings", "plot", "show", "audit")
+ANSWERS = ("--help", "plan", "list", "status", "watch", "pareto", "trials", "findings", "plot", "show", "audit")
 
 
 @pytest.fixture(scope="module")
