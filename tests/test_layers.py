@@ -57,7 +57,7 @@ ROOMS = {
     "driver": room("spec analysis execution search training tracking ledger", "ray"),
     "results": room("search tracking training ledger analysis", "pyarrow plotly matplotlib kaleido"),
     "checks": room("spec analysis execution search training tracking ledger driver", "packaging kaleido"),
-    "upkeep": room("spec analysis tracking ledger"),
+    "upkeep": room("spec analysis training tracking ledger"),
     "cli": room("spec analysis execution training tracking ledger driver results checks upkeep", "typer rich"),
     FRONT: room("spec driver results ledger cli execution tracking model"),
 }

@@ -244,5 +244,7 @@ def _reached(value: float, goal: Goal) -> str:
     if not value:
         return "0"
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    if not step:  # of the smallest floats there are no three digits
+        return f"{value:.10g}"
     steps = math.floor(value / step) if goal is Goal.MAXIMIZE else math.ceil(value / step)
     return f"{steps * step:.10g}"

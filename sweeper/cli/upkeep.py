@@ -131,6 +131,9 @@ def archive(
         typer.Option("-o", "--output", metavar="FILE", help="The file to write. Default: NAME.zip in this folder."),
     ] = None,
     with_report: Annotated[bool, typer.Option("--report/--no-report", help="Also put the report into it.")] = True,
+    as_it_is: Annotated[
+        bool, typer.Option("--as-it-is", help="Leave out networks and per-image files that are missing or damaged.")
+    ] = False,
     home: HomeOption = Path("sweeps"),
     tracking_uri: TrackingOption = None,
     storage: StorageOption = None,
@@ -158,11 +161,11 @@ def archive(
             return None
 
     with waiting("packing"):
-        made = archived(Home(home, storage, ledger), name, path, tracking_uri, report)
+        made = archived(Home(home, storage, ledger), name, path, tracking_uri, report, as_it_is=as_it_is)
     held = f"{made.networks} networks" + (f", {made.probes} per-image files" if made.probes else "")
     print(f"{path} is the archive of sweep {name} ({size(made.size)}, {held}); read it with --home {path}")
     if made.missing:
-        print(f"note: {len(made.missing)} complete trials have no network, such as {made.missing[0]}", file=sys.stderr)
+        print(f"note: {len(made.missing)} files are left out: {made.missing[0]}, …", file=sys.stderr)
 
 
 def unarchive(

@@ -110,6 +110,18 @@ class LedgerReader:
         planned = self.planned_spec
         return planned.spec if planned else None
 
+    def require_knowledge(self) -> None:
+        """Check what the sampler was told of other sweeps, which only a driver reads.
+
+        Raises:
+            HomeError: If it is something else than was written.
+        """
+        for task in self._studies.tasks:
+            with understood(self.sweep, f"what the sampler of {task!r} was told"):
+                told = self._studies.noted(task).get("knowledge", {})
+                if not isinstance(told, dict) or not all(isinstance(its, list) for its in told.values()):
+                    raise ValueError("it is no list of settings by cell")
+
     def counts(self) -> Counts:
         """Return how many trials stand where."""
         planned = self.planned_spec

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper import archived, cache, storage
-from sweeper.analysis.formats import encode
+from sweeper.analysis.formats import encode, read_probes
 from sweeper.analysis.fronts import Front
 from sweeper.credentials import redacted
-from sweeper.errors import HomeError, SweepBusyError, TrackingError, UnknownSweepError
+from sweeper.errors import HomeError, QueryError, SweepBusyError, TrackingError, UnknownSweepError
 from sweeper.ledger.copying import copy_ledger
 from sweeper.ledger.home import Home, SweepFolder
 from sweeper.ledger.open import read_ledger
@@ -41,7 +41,7 @@ class Archived:
     Attributes:
         size: Bytes that it has.
         networks, probes: How many files of each it holds.
-        missing: Keys of complete trials whose networks were not found.
+        missing: Networks and per-image files of complete trials that are missing or damaged, and why, a line each.
     """
 
     size: int
@@ -56,6 +56,8 @@ def archive(
     output: Path,
     tracking_uri: str | None = None,
     report: Callable[[str], bytes | None] = lambda _: None,
+    *,
+    as_it_is: bool = False,
 ) -> Archived:
     """Put a sweep into one file: its ledger, networks, per-image files, fronts, trials, spec and report.
 
@@ -65,6 +67,8 @@ def archive(
         output: The file.
         tracking_uri: Where it is mirrored, where that is not to be taken from its home.
         report: Returns its report, given where it is mirrored; None for none.
+        as_it_is: Whether what is missing or damaged of networks and per-image files, and how the sweep stands, is left
+            out, instead of refused.
 
     Raises:
         SweepBusyError: If it is being driven.
@@ -79,7 +83,14 @@ def archive(
     from sweeper.ledger.drive import with_files_of  # imported late: it brings Optuna along, which readers do without
 
     with closing(read_ledger(folder)) as ledger, tempfile.TemporaryDirectory(prefix="sweeper-archive-") as scratch:
-        contents = _Contents(with_files_of(folder, ledger), ledger, reader, Path(scratch))
+        contents = _Contents(with_files_of(folder, ledger), ledger, reader, Path(scratch), as_it_is)
+        ledger.require_knowledge()
+        identity = reader.facts().get("identity", ledger.identity)
+        if identity != ledger.identity:
+            raise TrackingError(
+                f"MLflow at {redacted(uri)} holds another sweep named {name!r} than {folder.path}. Name the MLflow "
+                "that this one is mirrored to with --tracking-uri."
+            )
         copy_ledger(folder, contents.ledger_file)
         size = archive_file.write(output, name, ledger.identity, contents.files(report(uri)))
     try:
@@ -101,36 +112,55 @@ def _refuse_driven(folder: SweepFolder) -> None:
 class _Contents:
     """What goes into an archive, in the same order every time."""
 
-    def __init__(self, folder: SweepFolder, ledger: LedgerReader, reader: Reader, scratch: Path) -> None:
-        self._folder, self._ledger, self._reader = folder, ledger, reader
+    def __init__(
+        self, folder: SweepFolder, ledger: LedgerReader, reader: Reader, scratch: Path, as_it_is: bool
+    ) -> None:
+        self._folder, self._ledger, self._reader, self._as_it_is = folder, ledger, reader, as_it_is
         self.ledger_file = scratch / "ledger.db"
         self.networks = self.probes = 0
         self.missing: list[str] = []
 
     def files(self, report: bytes | None) -> Iterator[tuple[str, bytes | Path]]:
+
+        from sweeper.training.network_file import content_problem  # imported late: readers do without
+
         own = f"{archive_file.HOME}/{self._folder.name}"
         if report is not None:
             yield "report.html", report
         for folder in (archive_file.HOME, own):
             yield f"{folder}/{archived.MARKER}", b'{"format": 1}\n'
         yield f"{own}/ledger.db", self.ledger_file
-        for path, data in mirrored_files(self._reader, self._ledger.spec.fronts):
+        for path, data in mirrored_files(self._reader, self._ledger.spec.fronts, as_it_is=self._as_it_is):
             if path.startswith("mirror/fronts/"):
                 yield _table_of(Front.from_parquet_bytes(data), path)
             yield f"{own}/{path}", data
         records = [record for record in self._ledger.records() if record.state is State.COMPLETE]
         for key in sorted({record.key for record in records if record.own_units is None}):
             network = self._read(self._folder.network(key), self._folder.network_here(key))
-            if network is None:
-                self.missing.append(key)
-                continue
-            self.networks += 1
-            yield f"{own}/networks/{key}.safetensors", network
-        for key in sorted({record.key for record in records}):
+            network = self._whole("the network", key, network, content_problem)
+            if network is not None:
+                self.networks += 1
+                yield f"{own}/networks/{key}.safetensors", network
+        for key in sorted({record.key for record in records}) if self._ledger.spec.beside.probes else ():
             probes = self._read(self._folder.probes(key))
+            probes = self._whole("the per-image file", key, probes, _problem_of_probes)
             if probes is not None:
                 self.probes += 1
                 yield f"{own}/probes/{key}.parquet", probes
+
+    def _whole(self, what: str, key: str, data: bytes | None, problem_of: Callable[[bytes, str], str]) -> bytes | None:
+        """Return a file if nothing is wrong with it; what is wrong is noted where that may be, else refused."""
+        problem = "is missing" if data is None else problem_of(data, key)
+        if not problem:
+            return data
+        if not self._as_it_is:
+            raise HomeError(
+                f"{what} of trial {key} of sweep {self._folder.name!r} cannot be archived: it {problem}. Restore it "
+                f"from a copy (`sweeper audit {self._folder.name}` names all that are wrong), or leave it out with "
+                "--as-it-is."
+            )
+        self.missing.append(f"{what} of trial {key} {problem}")
+        return None
 
     @staticmethod
     def _read(location: str, here: Path | None = None) -> bytes | None:
@@ -142,6 +172,14 @@ class _Contents:
             raise HomeError(
                 f"{storage.without_credentials(location)} cannot be read to be archived: {error.strerror or error}."
             ) from error
+
+
+def _problem_of_probes(data: bytes, key: str) -> str:
+    try:
+        read_probes(data, key)
+    except QueryError as error:
+        return f"cannot be used ({str(error).partition('. ')[0]})"
+    return ""
 
 
 def _table_of(front: Front, path: str) -> tuple[str, bytes]:

@@ -52,6 +52,10 @@ ELSEWHERE = {
     "submit": "sends a spec to a cluster",
     "stop": "asks a cluster",
     "logs": "asks a cluster",
+    "unarchive": "reads an archive, which tests/upkeep damages",
+    "clean": "leaves what cannot be read, see tests/upkeep",
+    "rename": "changes whole sweeps, see tests/upkeep",
+    "delete": "removes whole sweeps, damaged ones too, see tests/upkeep",
 }
 
 #: What writes into a home when it is asked: what is damaged may be mended by it, but never made worse without a word.
@@ -59,6 +63,7 @@ WRITING = ("run", "resume", "mirror")
 
 #: How a command is asked, by its name. KEY is a network on a front, WEAK one that is on none.
 QUESTIONS = {
+    "list": ["list --json"],
     "status": ["status", "status small"],
     "watch": ["watch small --once"],
     "pareto": [
@@ -81,6 +86,7 @@ QUESTIONS = {
     "steps": ["steps KEY images.parquet"],
     "export": ["export KEY -o network.safetensors", "export KEY -o network.safetensors --home AWAY --sweep small "
                "--tracking-uri sqlite:///TRACKING"],
+    "archive": ["archive small -o small.zip"],
     "audit": ["audit small", "audit other"],
     "doctor": ["doctor"],
     "mirror": ["mirror small"],
@@ -161,6 +167,8 @@ class Ground:
                 code = ended.code
         forget_databases()
         said = _FLEETING.sub(b"...", out.buffer.getvalue())
+        if words[0] == "list":
+            said = re.sub(rb'"size": \d+', b"...", said)  # that of what is there, damaged or not
         if words[0] == "doctor":
             said = re.sub(rb"\d+(\.\d+)?", b"...", said)  # how much is free, and how fast
         files = [_FLEETING.sub(b"...", file.read_bytes()) if file.exists() else None for file in written]

@@ -26,7 +26,8 @@ class Archiving:
             (self._folder / MARKER).write_text("{}")
             for key, data in self._recorder.networks.items():
                 self._write(f"networks/{key}.safetensors", data)
-            for path, data in mirrored_files(MemoryReader(self._recorder, FACTS.name), [["accuracy", "time"]]):
+            kept = MemoryReader(self._recorder, FACTS.name)
+            for path, data in mirrored_files(kept, [["accuracy", "time"]], as_it_is=True):
                 self._write(path, data)
         return getattr(self._reader, name)
 

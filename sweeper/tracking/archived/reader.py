@@ -30,23 +30,31 @@ if TYPE_CHECKING:
 SPECS = ("spec.yaml", "spec_resolved.json")
 
 
-def mirrored_files(reader: Reader, chosen: Sequence[Sequence[str]]) -> Iterator[tuple[str, bytes]]:
+def mirrored_files(
+    reader: Reader, chosen: Sequence[Sequence[str]], *, as_it_is: bool = False
+) -> Iterator[tuple[str, bytes]]:
     """Yield what an archive keeps of what a tracker has: paths below the folder of the sweep, and contents.
 
     Args:
         reader: Of the sweep.
         chosen: Objectives by name of each front that is stored beside the one over all of them.
+        as_it_is: Whether a sweep that does not say how it stands is archived all the same.
 
     Raises:
-        SweepError: If the tracker cannot be read.
+        SweepError: If the tracker cannot be read, or lacks something.
     """
     from sweeper.analysis.trials import aims, to_parquet_bytes
 
     stored = reader.trials()
+    fronts = list(reader.fronts())
+    for front in list(fronts):
+        fronts += [one for names in chosen for one in reader.fronts(front.task, names)]
+    members = {key for front in fronts for key in front.table["key"].to_pylist()}
     known = {
         "facts": reader.facts(),
         "aims": aims(stored.objectives, stored.reference_point),
-        "networks": reader.networks().keys,
+        # Those of today's fronts are told also where the tracker has lost one: the archive has them all.
+        "networks": sorted({*reader.networks().keys, *members}),
     }
     yield "mirror/facts.json", _json(known)
     yield "mirror/trials.parquet", to_parquet_bytes(stored.table)
@@ -55,13 +63,9 @@ def mirrored_files(reader: Reader, chosen: Sequence[Sequence[str]]) -> Iterator[
             yield f"mirror/{path}", data
     try:
         yield "mirror/live.json", reader.live().to_json().encode()
-    except DamagedError:
-        raise
-    except QueryError:
-        pass  # it never said how it stands
-    fronts = list(reader.fronts())
-    for front in list(fronts):
-        fronts += [one for names in chosen for one in reader.fronts(front.task, names)]
+    except QueryError as error:  # it never said how it stands, or that is lost
+        if not as_it_is or isinstance(error, DamagedError):
+            raise
     for number, front in enumerate(fronts):
         yield f"mirror/fronts/{number}.parquet", front.to_parquet_bytes()
 
