@@ -358,7 +358,7 @@ def _all_pictures(
     found: dict[tuple[str, str], Picture] = {}
     for one in [task] if task is not None else sweep.tasks:
         own = re.sub(r"[^\w.-]+", "-", one) if len(sweep.tasks) > 1 else ""
-        drawn = catalogue.pictures_of(sweep, one, damaged, accuracies)
+        drawn = catalogue.pictures_of(sweep, one, damaged, accuracies, has_importance=True)
         for name in catalogue.findings_of_task(sweep, one, has_people=bool(human)):
             if is_of_all_tasks(name) and ("", name) in found:
                 continue

@@ -189,7 +189,7 @@ def test_home_is_written_locked_and_left_as_it_was(tmp_path):
 
 def test_home_that_cannot_be_one_is_a_problem_with_its_reason(tmp_path):
     (tmp_path / "plain").touch()
-    assert told(machine.home(tmp_path / "plain"))[1] == f"{tmp_path}/plain is a file and no folder"
+    assert told(machine.home(tmp_path / "plain"))[1] == f"the home must be a folder, but got the file {tmp_path}/plain"
     assert told(machine.home(tmp_path / "plain" / "home"))[0] == "problem"
     assert "in its path, which database addresses cannot hold" in told(machine.home(tmp_path / "a\udcffb"))[1]
     verdict, found, way_out = told(machine.home(Path("/proc/home")))

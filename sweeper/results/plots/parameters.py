@@ -8,7 +8,7 @@ from sweeper.measurements import Objective
 from sweeper.results.plots.accuracies import Row
 from sweeper.results.plots.panels import Page
 from sweeper.results.plots.points import Points
-from sweeper.results.plots.style import BLUE, ITS_TEXT, PALE, SMALL_SIZE, NotDrawnError, Picture, axis, shown
+from sweeper.results.plots.style import BLUE, ITS_TEXT, PALE, NotDrawnError, Picture, axis, shown
 
 #: Pixels of a panel of a slice, and of a parameter's bar; of the words above either.
 _SLICE, _BAR, _WORDS = 190, 26, 30
@@ -125,7 +125,7 @@ def slices(points: Points) -> Picture:
         for column, (name, title) in enumerate(parameters.items()):
             across = _axis_of(name, title, rows, points)
             upwards = axis(objective.name, [one[objective.name] for one in rows], objective.goal, points.units)
-            upwards["title"] = {**upwards["title"], "font": {"size": SMALL_SIZE}} if column == 0 else {"text": ""}
+            upwards["title"] = upwards["title"] if column == 0 else {"text": ""}
             if row < len(objectives) - 1:
                 across["title"] = {"text": ""}
             where = page.panel(row, column, across, upwards)
@@ -173,7 +173,7 @@ def _axis_of(name: str, title: str, rows: list[Row], points: Points) -> dict[str
         found = axis(name, values, None, points.units)
     else:
         found = {"type": "category"}
-    return {**found, "title": {"text": shown(title), "font": {"size": SMALL_SIZE}}}
+    return {**found, "title": {"text": shown(title)}}
 
 
 def _varied(points: Points) -> tuple[list[Row], dict[str, str]]:
