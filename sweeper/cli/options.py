@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import zipfile
@@ -250,6 +251,11 @@ def write_aside(output: Path, data: bytes) -> None:
 def print_json(value: object) -> None:
     """Print an answer for programs."""
     print(json.dumps(value, indent=2))
+
+
+def option_of(home: Path) -> str:
+    """Return what names a home in a command to type; empty for the usual one."""
+    return "" if home == Path(environment.DEFAULT_HOME) else f" --home {shlex.quote(str(home))}"
 
 
 def print_commands(title: str, commands: list[str]) -> None:

@@ -21,7 +21,6 @@ from rich.console import Console
 
 from sweeper.cli import (
     checks,
-    environment,
     findings,
     networks,
     plot,
@@ -47,6 +46,7 @@ from sweeper.cli.options import (
     StorageOption,
     TrackingOption,
     WorkersOption,
+    option_of,
     outcomes_in,
     print_commands,
 )
@@ -197,7 +197,7 @@ def _drive(
     from sweeper.cli.session import run_session
 
     console = Console()
-    elsewhere = f" --home {home}" if home != Path(environment.DEFAULT_HOME) else ""
+    elsewhere = option_of(home)
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # started by a Ray head for `sweeper submit`
     resume = "the same `sweeper submit` again" if is_job else f"sweeper resume {sweep.name}{elsewhere}"
     again = [resume]

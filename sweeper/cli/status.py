@@ -19,6 +19,7 @@ from sweeper.cli.options import (
     TrackingOption,
     checked,
     job_server,
+    option_of,
     print_commands,
     print_json,
 )
@@ -82,7 +83,7 @@ def status(
             told[0]["measured"] = str(earlier)
         print_json(told[0] if name is not None else told)
     elif name is not None:
-        Console().print(status_tables.status_table(found[0]))
+        Console().print(status_tables.status_table(found[0], option_of(home)))
         say_earlier(found[0].earlier)
     elif found:
         Console().print(status_tables.sweeps_table(found), crop=False)

@@ -48,8 +48,13 @@ _COUNTED = ("planned", "complete", "pruned", "running", "waiting", "failed")
 _ALWAYS = frozenset(("planned", "complete"))
 
 
-def status_table(standing: Standing) -> Group:
-    """Return how one sweep stands, in a line, and where its trials stand, every kind of failure included."""
+def status_table(standing: Standing, home: str = "") -> Group:
+    """Return how one sweep stands, in a line, and where its trials stand, every kind of failure included.
+
+    Args:
+        standing: Of the sweep.
+        home: What names its home in a command, see `options.option_of`.
+    """
     counts = standing.counts
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("trials")
@@ -61,14 +66,14 @@ def status_table(standing: Standing) -> Group:
             table.add_row(kind.replace("_", " "), str(number))
     if counts.repeats:
         table.add_row("proposed again", str(counts.repeats))
-    return Group(_headline(standing), table)
+    return Group(_headline(standing, home), table)
 
 
-def _headline(standing: Standing) -> Text:
+def _headline(standing: Standing, home: str) -> Text:
     by = f", driven by {standing.driver}" if standing.driver else ""
     way_on = {
-        "interrupted": f"; continue with `sweeper resume {standing.name}`",
-        "idle": f", no trial has begun; start it with `sweeper resume {standing.name}`",
+        "interrupted": f"; continue with `sweeper resume {standing.name}{home}`",
+        "idle": f", no trial has begun; start it with `sweeper resume {standing.name}{home}`",
     }.get(standing.state, "")
     return Text.assemble("sweep ", (standing.name, "bold"), f": {standing.state}{by}{way_on}")
 

@@ -25,6 +25,7 @@ from sweeper.cli.options import (
     WorkersOption,
     checked,
     job_server,
+    option_of,
     outcomes_in,
     print_commands,
 )
@@ -195,7 +196,7 @@ def _stop_here(name: str, home: Path) -> None:
 
     folder = Home(home).known(name)
     driving = folder.driving
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    elsewhere = option_of(home)
     if driving is None:
         print(f"sweep {name} does not run. Go on with it: sweeper resume {name}{elsewhere}")
         return

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from sweeper.cli.groups import command
-from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, tracking_of
+from sweeper.cli.options import HomeOption, Name, TrackingOption, checked, option_of, tracking_of
 from sweeper.errors import TrackingError, UnknownSweepError
 
 
@@ -55,7 +55,7 @@ def ui(
     from sweeper.tracking.mlflow.serving import free_port, serving
     from sweeper.tracking.trackers import reader_of
 
-    elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+    elsewhere = option_of(home)
     is_server = urlsplit(uri).scheme in ("http", "https")
     with leaving_signals(), ExitStack() as until_the_end:
         page_in_mlflow = _page_in_mlflow(uri, checked(name), home)  # a mistake ends here

@@ -27,6 +27,7 @@ from sweeper.cli.options import (
     StorageOption,
     TrackingOption,
     checked,
+    option_of,
     print_json,
 )
 from sweeper.errors import HomeError, QueryError, TrackingError
@@ -180,7 +181,7 @@ def unarchive(
 
     name = unarchived(file, Home(home), tracking_uri)
     Sweep(name, home, tracking_uri).mirror().require_mirrored()
-    print(f"sweep {name} is in {home} again; `sweeper audit {name}` checks it")
+    print(f"sweep {name} is in {home} again; `sweeper audit {name}{option_of(home)}` checks it")
 
 
 def clean(

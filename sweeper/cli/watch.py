@@ -21,6 +21,7 @@ from sweeper.cli.options import (
     TrackingOption,
     checked,
     job_server,
+    option_of,
     print_json,
     tracking_of,
 )
@@ -70,7 +71,7 @@ def watch(
         watcher = Watcher(_submitted(server, name, tracking_uri), f"sweeper submit SPACE --name {name}")
     else:
         uri = tracking_of(name, home, tracking_uri)
-        elsewhere = f" --home {home}" if home != Path("sweeps") else ""
+        elsewhere = option_of(home)
         watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
     with leaving_signals():
         view = watcher.look()  # a mistake ends here

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.cli.options import write_aside
+from sweeper.cli.options import option_of, write_aside
 from sweeper.errors import QueryError
 
 
@@ -54,3 +56,9 @@ def test_pipe_is_written_to_and_stays_one(tmp_path):
     assert pipe.is_fifo()
     reading.join()
     assert read == [b"data"]
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: "\0" not in text))
+def test_home_in_a_command_to_type_is_the_home_whatever_its_name(name):
+    words = shlex.split(f"sweeper resume mine{option_of(Path(name))}")
+    assert words[3:] == ([] if Path(name) == Path("sweeps") else ["--home", str(Path(name))])
