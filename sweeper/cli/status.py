@@ -83,7 +83,9 @@ def status(
             told[0]["measured"] = str(earlier)
         print_json(told[0] if name is not None else told)
     elif name is not None:
-        Console().print(status_tables.status_table(found[0], option_of(home)))
+        Console().print(
+            status_tables.status_table(found[0], None if place.sweep(name).is_archived else option_of(home))
+        )
         say_earlier(found[0].earlier)
     elif found:
         Console().print(status_tables.sweeps_table(found), crop=False)

@@ -48,12 +48,12 @@ _COUNTED = ("planned", "complete", "pruned", "running", "waiting", "failed")
 _ALWAYS = frozenset(("planned", "complete"))
 
 
-def status_table(standing: Standing, home: str = "") -> Group:
+def status_table(standing: Standing, home: str | None = "") -> Group:
     """Return how one sweep stands, in a line, and where its trials stand, every kind of failure included.
 
     Args:
         standing: Of the sweep.
-        home: What names its home in a command, see `options.option_of`.
+        home: What names its home in a command, see `options.option_of`; None where it cannot be driven.
     """
     counts = standing.counts
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -69,12 +69,12 @@ def status_table(standing: Standing, home: str = "") -> Group:
     return Group(_headline(standing, home), table)
 
 
-def _headline(standing: Standing, home: str) -> Text:
+def _headline(standing: Standing, home: str | None) -> Text:
     by = f", driven by {standing.driver}" if standing.driver else ""
     way_on = {
         "interrupted": f"; continue with `sweeper resume {standing.name}{home}`",
         "idle": f", no trial has begun; start it with `sweeper resume {standing.name}{home}`",
-    }.get(standing.state, "")
+    }.get(standing.state if home is not None else "", "")
     return Text.assemble("sweep ", (standing.name, "bold"), f": {standing.state}{by}{way_on}")
 
 

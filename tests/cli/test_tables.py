@@ -294,6 +294,12 @@ def test_first_line_of_status_says_how_a_sweep_stands(counts, is_begun, says):
     assert shown(status_table(Standing("mine", counts, None, None, is_begun))).splitlines()[0] == says
 
 
+def test_sweep_that_cannot_be_driven_is_not_offered_to_be_resumed():
+    standing = Standing("mine", counts_of(9, complete=5), None, None)
+    assert shown(status_table(standing, None)).splitlines()[0] == "sweep mine: interrupted"
+    assert "`sweeper resume mine --home there`" in shown(status_table(standing, " --home there"))
+
+
 def test_sweeps_are_shown_a_row_each_with_long_names_whole():
     name = "n" * 100
     text = shown(
