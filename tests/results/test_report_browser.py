@@ -361,8 +361,9 @@ def test_conditions_and_words_filter_the_table(opened):
 def _axes(one):
     """Return the parallel axes of the first task: where each one is on the screen, by its name, and where its ends are."""
     plot = one.page.locator(".plot[data-figure$='/parallel']").first
-    plot.scroll_into_view_if_needed()
+    plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
     one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
+    plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")  # what was drawn above it has moved it
     return plot.evaluate(
         """plot => {
             const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect(), at = {};
@@ -385,6 +386,7 @@ def _drag(one, start, end):
 
 def test_part_of_a_parallel_axis_filters_the_table_of_trials(opened):
     one = opened()
+    one.unfold()
     every = one.keys
     accuracy = {key: float(text) for key, text in zip(every, one.column("accuracy"), strict=True) if text != "–"}
     x, top, bottom = _axes(one)["proportion correct ↑"]
@@ -405,6 +407,7 @@ def test_part_of_a_parallel_axis_filters_the_table_of_trials(opened):
 
 def test_parallel_axis_is_moved_by_its_name_and_no_line_is_lost(opened):
     one = opened()
+    one.unfold()
     axes = _axes(one)
     names = sorted(axes, key=lambda name: axes[name][0])
     (x, _, bottom), (to, _, _) = axes[names[0]], axes[names[-1]]
@@ -436,6 +439,7 @@ def spacious(tmp_path_factory, empty_database):
 
 def test_picture_in_space_lies_flat_where_the_report_is_printed(running, spacious):
     one = Open(running, spacious)
+    one.unfold()
     plot = one.page.locator(_IN_SPACE).first
     plot.scroll_into_view_if_needed()
     one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
@@ -455,6 +459,7 @@ def test_every_picture_is_drawn_without_webgl(running, spacious):
     plain = running.browser_type.launch(executable_path=browser_path(), args=switches)
     try:
         one = Open(plain, spacious)
+        one.unfold()
         for plot in one.page.locator(".plot").all():
             plot.scroll_into_view_if_needed()
             one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
