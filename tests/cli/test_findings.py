@@ -108,7 +108,7 @@ def refused(mistaken, asked):  # noqa: F811
 
 def test_claim_that_there_is_not_is_one_message(refused):
     assert "there is no claim 'F6' (there are: F1, F2, F3, F4, F5)" in refused("findings", "asked", "--claim", "F6")
-    assert "Did you mean F3?" in refused("findings", "asked", "--claim", "f33")
+    assert "Did you mean 'F3'?" in refused("findings", "asked", "--claim", "f33")
 
 
 def test_files_that_hold_no_people_are_one_message(refused, labels, place):  # noqa: F811

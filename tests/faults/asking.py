@@ -48,7 +48,10 @@ TASKS = ("digits-2-train200-validation60-test30", "digits-3-train200-validation6
 
 #: Commands that read nothing stored, each with the reason. Those that are neither here nor asked below fail a test.
 ELSEWHERE = {
+    "init": "writes a spec",
+    "validate": "reads a spec",
     "plan": "reads a spec",
+    "ui": "serves what `report` writes until it is stopped, see tests/results/test_live_report.py",
     "submit": "sends a spec to a cluster",
     "stop": "asks a cluster",
     "logs": "asks a cluster",

@@ -125,7 +125,9 @@ def test_networks_whose_probes_are_not_all_stored_are_not_taken_for_all(sweep, a
     assert all("what 1 of its 20 networks do with each image is not stored" in one.missing for one in found)
 
 
-@pytest.mark.parametrize(("claims", "words"), [(["F9"], "'F9'"), (["f11"], "Did you mean F1?"), (["trade"], "'trade'")])
+@pytest.mark.parametrize(
+    ("claims", "words"), [(["F9"], "'F9'"), (["f11"], "Did you mean 'F1'?"), (["trade"], "'trade'")]
+)
 @pytest.mark.slow
 def test_claim_that_there_is_not_is_refused(sweep, claims, words):
     with pytest.raises(QueryError, match=re.escape(words)):
@@ -326,7 +328,7 @@ def test_probes_are_known_from_what_was_measured_under_them():
 @pytest.mark.slow
 def test_report_has_verdicts_controls_and_figures(sweep, human):
     page = report(sweep, human)
-    section = page[page.index('<section id="findings">') : page.index('<section id="trials">')]
+    section = page[page.index('<section id="findings">') : page.index('<section id="trials"')]
     for claim in ("F1", "F2", "F3", "F4", "F5"):
         assert f"<h3>{claim}: " in section
     assert "The shipped sweep growth has what it takes." in section
@@ -346,7 +348,7 @@ def test_report_has_verdicts_controls_and_figures(sweep, human):
 @pytest.mark.slow
 def test_report_of_a_sweep_that_answers_nothing_has_one_line(silent):
     page = report(silent)
-    section = page[page.index('<section id="findings">') : page.index('<section id="trials">')]
+    section = page[page.index('<section id="findings">') : page.index('<section id="trials"')]
     assert section.count("<p>") == 1
     assert "<code>sweeper findings silent</code>" in section
     assert "<h3>" not in section
