@@ -187,6 +187,7 @@ def test_release_is_built_into_an_empty_folder_alone(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_installed_command_passes_what_a_release_tries(installed, tmp_path):
     release.try_out(installed.with_name("sweeper"), tmp_path / "work", VERSION)
     with pytest.raises(SystemExit, match=r"must say sweeper 9\.9, but it says"):

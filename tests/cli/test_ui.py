@@ -152,6 +152,7 @@ def test_home_is_served_with_its_page_and_mlflow_and_every_end_leaves_no_process
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_page_alone_ends_with_a_closed_terminal_and_starts_nothing(home, ui):
     shown = ui("smoke", "--home", home, "--no-mlflow")
     assert shown.state()["is_final"] is False, "till a page was made"
@@ -162,6 +163,7 @@ def test_page_alone_ends_with_a_closed_terminal_and_starts_nothing(home, ui):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_mlflow_that_cannot_start_is_said_and_the_page_is_served_on(home, ui, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -173,6 +175,7 @@ def test_mlflow_that_cannot_start_is_said_and_the_page_is_served_on(home, ui, tm
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_server_has_its_own_page_named_and_is_not_served_again(ui, tmp_path):
     with tracking(tmp_path / "served") as server:
         Sweep("smoke", tmp_path / "home", server.uri).run(
@@ -186,6 +189,7 @@ def test_server_has_its_own_page_named_and_is_not_served_again(ui, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_sweep_that_has_only_just_begun_is_waited_for_while_it_is_driven(ui, tmp_path, empty_database):
     home = tmp_path / "begun"
     home.mkdir()
@@ -273,6 +277,7 @@ def test_page_follows_a_running_sweep_keeps_what_was_done_to_it_and_asks_no_more
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_reader_can_have_the_page_left_as_it_is(home, ui):
     shown = ui("smoke", "--home", home, "--no-mlflow")
     with opened(shown.page) as page:
