@@ -50,10 +50,16 @@ def validate(space: Space, as_json: JsonOption = False) -> None:
 
 
 def _told(spec: SweepSpec) -> dict[str, Any]:
+    from sweeper.analysis.sheet import counted
+
     return {
         "name": spec.name,
         "tasks": list(spec.tasks),
-        "varied": [f"{name} ({len(values)} values)" for name, values in spec.axes.items() if name not in spec.searched],
+        "varied": [
+            f"{name} ({counted(len(values), 'value')})"
+            for name, values in spec.axes.items()
+            if name not in spec.searched
+        ],
         "searched": list(spec.searched),
         "replicates": spec.replicates,
         "objectives": [f"{one.name} {one.goal.arrow}" for one in spec.objectives],

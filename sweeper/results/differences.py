@@ -67,7 +67,8 @@ def _check_same_aims(own: SweepTables, other: SweepTables, objectives: Sequence[
     if mine == theirs:
         return
     shared = [name for name, aim in _aims(own).items() if _aims(other).get(name) == aim]
-    way = f"Compare what both have: --objectives {','.join(shared)}." if len(shared) > 1 else "They cannot be compared."
+    ask = f"`sweeper pareto {own.name} --compare {other.name} --objectives {','.join(shared)}`"
+    way = f"What both have is compared by {ask}." if len(shared) > 1 else "They cannot be compared."
     raise QueryError(
         f"sweeps {own.name!r} and {other.name!r} have other objectives or reference points "
         f"({own.name}: {_aims_text(mine)}; {other.name}: {_aims_text(theirs)}). {way}"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from sweeper.analysis.fronts import Front
 from sweeper.analysis.trials import StoredTrials, read_aims, trials_table
 from sweeper.errors import QueryError, UnknownSweepError
-from sweeper.spelling import did_you_mean, names_near
 from sweeper.tracking.live import LiveState
+from sweeper.tracking.reader import chosen_fronts
 from sweeper.tracking.recorder import SweepFacts, checked_closing, probes_path, require_finished, shortened
 from sweeper.trial import State, TrialRecord
 
@@ -116,20 +116,7 @@ class MemoryReader:
         """Return the kept fronts; see `Reader.fronts`."""
         self._known()
         kept = [front for _, front in sorted(self._recorder.fronts.items())]
-        tasks = {front.task for front in kept}
-        if task is not None and task not in tasks:
-            raise UnknownSweepError(
-                f"sweep {self._sweep!r} has no front of task {task!r} (it has: {names_near(task, tasks)}). "
-                + did_you_mean(task, tasks, "Name one of these, or wait until a trial of that task is complete.")
-            )
-        wanted = sorted(objectives)
-        return [
-            front
-            for front in kept
-            if task in (None, front.task)
-            and front.is_chosen is bool(wanted)
-            and (not wanted or sorted(objective.name for objective in front.objectives) == wanted)
-        ]
+        return chosen_fronts(kept, self._sweep, task, objectives)
 
     def trials(self) -> StoredTrials:
         """Return all finished trials as one table; see `Reader.trials`."""

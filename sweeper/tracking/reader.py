@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
+
+from sweeper.errors import UnknownSweepError
+from sweeper.spelling import did_you_mean, names_near
 
 if TYPE_CHECKING:  # who asks for a network reads no table
     from sweeper.analysis.fronts import Front
     from sweeper.analysis.trials import StoredTrials
     from sweeper.tracking.live import LiveState
+
+
+def require_task(sweep: str, task: str | None, tasks: Collection[str]) -> None:
+    """Refuse a task that no stored front is of.
+
+    Raises:
+        UnknownSweepError: With the tasks that there are.
+    """
+    if task is not None and task not in tasks:
+        raise UnknownSweepError(
+            f"sweep '{sweep}' has no front of task '{task}' (it has: {names_near(task, tasks)}). "
+            + did_you_mean(task, tasks, "Name one of these, or wait until a trial of that task is complete.")
+        )
+
+
+def chosen_fronts(fronts: Iterable[Front], sweep: str, task: str | None, objectives: Sequence[str]) -> list[Front]:
+    """Return those of all stored fronts that `Reader.fronts` is asked for.
+
+    Raises:
+        UnknownSweepError: If no front is of the task.
+    """
+    found, wanted = list(fronts), sorted(objectives)
+    require_task(sweep, task, {front.task for front in found})
+    return [
+        front
+        for front in found
+        if task in (None, front.task)
+        and front.is_chosen is bool(wanted)
+        and (not wanted or sorted(objective.name for objective in front.objectives) == wanted)
+    ]
 
 
 class Networks(Protocol):

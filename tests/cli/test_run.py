@@ -8,11 +8,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from sweeper.tracking.memory import MemoryRecorder
 from sweeper.tracking.mlflow.recorder import MlflowRecorder
 from sweeper.training.train import train_population
 from sweeper.trial import Ended, Outcome
+from tests.support.stuck import a_stuck_driver
 
 COMMANDS = (
     "init",
@@ -79,21 +79,6 @@ objectives:
   - {name: accuracy, goal: maximize}
   - {name: time, goal: minimize}
 reference_point: {accuracy: 0, time: 7}
-"""
-
-#: A driver that gets as far as its first epoch, and then waits to be killed.
-STUCK = """
-import sys, time
-from sweeper.execution.executors import InlineExecutor
-from sweeper.tracking.memory import MemoryRecorder
-from sweeper.spec import load_spec
-from sweeper.driver.sweep import Sweep
-
-def wait(job, report):
-    print("training", flush=True)
-    time.sleep(600)
-
-Sweep("smoke", sys.argv[1]).run(load_spec("smoke"), executor=InlineExecutor(), recorder=MemoryRecorder(), work=wait)
 """
 
 
@@ -201,17 +186,6 @@ def mirrored_home(tmp_path_factory, empty_database):
     shutil.copy(empty_database, home / "mlflow.db")
     run_here(home=home, recorder=MlflowRecorder(Home(home).tracking_uri))
     return home
-
-
-@contextmanager
-def a_stuck_driver(home):
-    """Have a real process drive a sweep up to the middle of its first population; then kill it."""
-    with subprocess.Popen([sys.executable, "-c", STUCK, str(home)], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "training\n"
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGKILL)
 
 
 # --- help -------------------------------------------------------------------------------------------
@@ -445,7 +419,7 @@ def test_status_without_sweeps_says_how_to_start_one(sweeper, place):
 @pytest.mark.slow
 def test_sweep_of_a_killed_driver_counts_what_it_left_running_as_waiting_and_can_be_finished(sweeper, mistaken):
     home = Path("sweeps")
-    with a_stuck_driver(home.absolute()) as pid:
+    with a_stuck_driver(home.absolute(), "smoke") as pid:
         alive = json.loads(sweeper("status", "smoke", "--json").out)
         message = mistaken("run", "smoke")
     assert alive["running"] == 4

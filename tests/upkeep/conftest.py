@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,22 +15,6 @@ from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 from sweeper.training.train import train_population
 from tests.support.swept import SILENT
-
-#: A driver that gets as far as its first epoch, and then waits to be killed.
-STUCK = """
-import sys, time
-from sweeper.execution.executors import InlineExecutor
-from sweeper.tracking.memory import MemoryRecorder
-from sweeper.spec import load_spec
-from sweeper.driver.sweep import Sweep
-
-def wait(job, report):
-    print("training", flush=True)
-    time.sleep(600)
-
-Sweep("stuck", sys.argv[1]).run(load_spec("smoke", name="stuck"), executor=InlineExecutor(), recorder=MemoryRecorder(),
-                                work=wait)
-"""
 
 
 def trained(folder, name, home, recorder=None, **places):
@@ -89,17 +70,6 @@ def sweeper(monkeypatch, capsys):
         return int(ended.value.code or 0), said.out, said.err
 
     return call
-
-
-@contextmanager
-def a_stuck_driver(home):
-    """Have a real process drive a sweep up to the middle of its first population; then kill it."""
-    with subprocess.Popen([sys.executable, "-c", STUCK, str(home)], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "training\n"
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGKILL)
 
 
 def files_below(folder):

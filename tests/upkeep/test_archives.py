@@ -21,7 +21,8 @@ from sweeper.tracking.memory import MemoryRecorder
 from sweeper.upkeep import archive_file, archives
 from sweeper.upkeep.archives import archive, unarchive, unpacked
 from sweeper.upkeep.removing import delete, removal_of
-from tests.upkeep.conftest import a_stuck_driver, files_below, trained
+from tests.support.stuck import a_stuck_driver
+from tests.upkeep.conftest import files_below, trained
 
 #: Every command that reads a sweep, as it is typed; KEY is that of a network of its front.
 READING = (
@@ -270,7 +271,7 @@ def test_sweep_of_another_identity_in_mlflow_is_not_archived(home, tmp_path):
 
 
 def test_running_sweep_is_not_archived(home, tmp_path):
-    with a_stuck_driver(home.root) as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
+    with a_stuck_driver(home.root, "stuck") as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
         archive(home, "stuck", tmp_path / "stuck.zip")
     assert not (tmp_path / "stuck.zip").exists()
 

@@ -22,7 +22,8 @@ from sweeper.training.train import train_population
 from sweeper.trial import Ended, Outcome
 from sweeper.upkeep.archives import archive, unpacked
 from sweeper.upkeep.cleaning import clean, cleaning_of
-from tests.upkeep.conftest import a_stuck_driver, files_below, trained
+from tests.support.stuck import a_stuck_driver
+from tests.upkeep.conftest import files_below, trained
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_interrupted_sweep_keeps_all_and_ends_as_it_would_have(home, tmp_path):
 
 
 def test_running_sweep_keeps_all(home):
-    with a_stuck_driver(home.root):
+    with a_stuck_driver(home.root, "stuck"):
         cleaning = cleaning_of(home)
         assert any("stuck: it is running" in said for said in cleaning.kept)
         assert not [piece for piece in cleaning.pieces if piece.sweep and piece.sweep.name == "stuck"]

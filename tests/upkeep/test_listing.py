@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.ledger.home import Home
 from sweeper.ledger.standing import standing_of
-from tests.upkeep.conftest import a_stuck_driver
+from tests.support.stuck import a_stuck_driver
 
 
 def listed(sweeper, *words):
@@ -38,7 +38,7 @@ def test_table_has_the_whole_name_of_every_sweep(sweeper, home):
 
 
 def test_state_is_running_while_somebody_drives_and_interrupted_after(sweeper, home):
-    with a_stuck_driver(home.root):
+    with a_stuck_driver(home.root, "stuck"):
         assert listed(sweeper, "--home", home.root)[1]["stuck"]["state"] == "running"
     row = listed(sweeper, "--home", home.root)[1]["stuck"]
     assert (row["state"], row["done"]) == ("interrupted", 0)

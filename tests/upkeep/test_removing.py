@@ -25,7 +25,8 @@ from sweeper.tracking.mlflow.reader import read_sweeps
 from sweeper.upkeep import removing
 from sweeper.upkeep.removing import delete, removal_of
 from tests.support import servers
-from tests.upkeep.conftest import a_stuck_driver, files_below, trained
+from tests.support.stuck import a_stuck_driver
+from tests.upkeep.conftest import files_below, trained
 
 
 def holds(home, name):
@@ -73,7 +74,7 @@ def test_without_an_answer_nothing_is_deleted(sweeper, home):
 
 
 def test_running_sweep_is_not_deleted(sweeper, home):
-    with a_stuck_driver(home.root) as pid:
+    with a_stuck_driver(home.root, "stuck") as pid:
         looked = removing.Removal(home.sweep("stuck"), "", (), (), (), 0, 1, False)
         before = files_below(home.root / "stuck")
         code, out, err = sweeper("delete", "stuck", "--yes", "--home", home.root)

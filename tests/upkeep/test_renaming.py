@@ -25,8 +25,9 @@ from sweeper.training.train import train_population
 from sweeper.upkeep import renaming
 from sweeper.upkeep.renaming import rename
 from tests.support import servers
+from tests.support.stuck import a_stuck_driver
 from tests.support.swept import SILENT
-from tests.upkeep.conftest import a_stuck_driver, files_below, trained
+from tests.upkeep.conftest import files_below, trained
 from tests.upkeep.test_removing import StopError, text_of
 
 
@@ -122,7 +123,7 @@ def test_experiment_that_has_the_name_is_left_and_nothing_changes(home, whose):
 
 
 def test_running_and_unknown_sweeps_keep_their_names(home):
-    with a_stuck_driver(home.root) as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
+    with a_stuck_driver(home.root, "stuck") as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
         rename(home, "stuck", "loose")
     assert "stuck" in home.sweeps()
     with pytest.raises(UnknownSweepError):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.archived import MARKER, SCHEME
 from sweeper.errors import DamagedError, QueryError, UnknownSweepError
+from sweeper.tracking.reader import chosen_fronts
 
 if TYPE_CHECKING:
     from sweeper.analysis.fronts import Front
@@ -120,21 +121,7 @@ class ArchivedReader:
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
         """Return the fronts that were stored; see `Reader.fronts`."""
-        found = self.all_fronts()
-        tasks = {front.task for front in found}
-        if task is not None and task not in tasks:
-            raise UnknownSweepError(
-                f"sweep '{self._sweep}' has no front of task '{task}' (it has: {', '.join(sorted(tasks)) or 'none'}). "
-                "Name one of these."
-            )
-        wanted = sorted(objectives)
-        return [
-            front
-            for front in found
-            if task in (None, front.task)
-            and front.is_chosen is bool(wanted)
-            and (not wanted or sorted(objective.name for objective in front.objectives) == wanted)
-        ]
+        return chosen_fronts(self.all_fronts(), self._sweep, task, objectives)
 
     def all_fronts(self) -> list[Front]:
         """Return every front that was stored, over whichever objectives."""

@@ -44,6 +44,7 @@ from sweeper.tracking.mlflow.runs import (
 from sweeper.tracking.mlflow.stored import Stored
 from sweeper.tracking.mlflow.tables import StoredTables
 from sweeper.tracking.mlflow.trial_files import PARTS, read_parts
+from sweeper.tracking.reader import require_task
 from sweeper.tracking.recorder import StoredSweep
 
 if TYPE_CHECKING:
@@ -87,11 +88,7 @@ class MlflowReader:
         with self._reading("read the fronts of") as (client, run):
             marks = front_marks(run) if run else {}
             tasks = sorted(key for key in marks if "/" not in key)
-            if task is not None and task not in tasks:
-                raise UnknownSweepError(
-                    f"sweep '{self._sweep}' has no front of task '{task}' (it has: {names_near(task, tasks)}). "
-                    + did_you_mean(task, tasks, "Name one of these, or wait until a trial of that task is complete.")
-                )
+            require_task(self._sweep, task, tasks)
             keys = [_stored_as(marks, one, objectives) for one in (tasks if task is None else [task])]
             if run is None or not all(key in marks for key in keys):
                 return []
@@ -311,6 +308,8 @@ def _known_experiment(client: MlflowClient | Stored, uri: str, sweep: str) -> Ex
         known = [experiment.tags[SWEEP] for experiment in sweep_experiments(client)]
         raise UnknownSweepError(
             f"there is no sweep '{sweep}' in {redacted(uri)} (known: {names_near(sweep, known)}). "
-            + did_you_mean(sweep, known, "Name one of these, or another tracking URI.")
+            + did_you_mean(
+                sweep, known, "Name one of these, or another tracking URI." if known else "Name another tracking URI."
+            )
         )
     return found
