@@ -106,7 +106,7 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
         sweep: Name of its sweep. None looks in every sweep of the home.
 
     Raises:
-        QueryError: If the key is too short, or fits several trials.
+        QueryError: If the key is too short, is the name of a sweep, or fits several trials.
         UnknownSweepError: If there is no such sweep or trial.
         NoNetworkError: If the trial is not complete, or its file is missing.
         HomeError: If the home cannot be read, or the file is damaged.
@@ -190,7 +190,7 @@ def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Seq
 def _refuse_sweep(key: str, sweeps: Sequence[str]) -> None:
     """Refuse what is no beginning of a key, but the name of a sweep."""
     if key in sweeps:
-        raise UnknownSweepError(
+        raise QueryError(
             f"{key!r} is a sweep, and what is wanted is the key of one of its trials. "
             f"`sweeper pareto {key}` and `sweeper trials {key}` list keys."
         )

@@ -248,7 +248,7 @@ def test_key_that_neither_home_nor_mlflow_knows_is_said_of_both(elsewhere, home,
 
 def test_name_of_a_sweep_where_a_key_is_wanted_is_recognised(elsewhere):
     far, _ = elsewhere
-    with pytest.raises(UnknownSweepError, match=r"'far' is a sweep, and .* the key of one of its trials.*pareto far"):
+    with pytest.raises(QueryError, match=r"'far' is a sweep, and .* the key of one of its trials.*far` list keys\.$"):
         network_content(far, "far")
 
 
