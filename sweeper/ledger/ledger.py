@@ -38,6 +38,7 @@ from sweeper.ledger.rows import (
     population_of,
     row_key,
     state_of,
+    told_of_end,
 )
 from sweeper.ledger.studies import RowChange, Studies
 from sweeper.measurements import Objective
@@ -433,4 +434,4 @@ def _end(number: int, ended: Ended, objectives: Sequence[Objective]) -> RowChang
     # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
     is_complete = outcome is Outcome.COMPLETE
     values = [ended.measurement[objective.name] for objective in objectives] if is_complete else None
-    return RowChange(number, {"ended": content_of(ended)}, outcome.state, values)
+    return RowChange(number, {"ended": content_of(ended), **told_of_end(ended)}, outcome.state, values)

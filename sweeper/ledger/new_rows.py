@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from sweeper.ledger.optuna_tables import NewRow
 from sweeper.ledger.populations import Population, population_key
-from sweeper.ledger.rows import outcome_of, row_key
+from sweeper.ledger.rows import outcome_of, row_key, told_of_plan
 from sweeper.rules import FACT, RULES
 from sweeper.search.distributions import distribution_of
 from sweeper.spec import SweepSpec
@@ -42,7 +42,7 @@ def new_rows(
             if notes and (note := notes[setting.setting_key]):
                 plan["note"] = note
             varied = {**axes, "seed": setting.seed}
-            rows.append(NewRow({"plan": plan}, {name: varied[name] for name in ranges}, ranges))
+            rows.append(NewRow({"plan": plan, **told_of_plan(key, axes)}, {name: varied[name] for name in ranges}, ranges))
         yield population.task, rows
 
 
@@ -61,6 +61,7 @@ def new_attempts(trials: Sequence[FrozenTrial]) -> tuple[list[NewRow], list[str]
     for trial in trials:
         plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
         attributes = {
+            **told_of_plan(plan["key"], plan["axes"]),
             "plan": {**plan, "again": trial.number},
             # Its attempts are counted on; how often it may be retried is counted from the start.
             "claim": {"attempt": claim.get("attempt", 0), "owner": claim.get("owner", ""), "is_over": True},

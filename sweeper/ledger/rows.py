@@ -233,6 +233,24 @@ def content_of(ended: Ended) -> dict[str, Any]:
     }
 
 
+def told_of_plan(key: str, axes: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tools of Optuna's are told of a planned trial beside its parameters; nothing here reads it again.
+
+    Parameters that are words are among it: Optuna's own are numbers here (see `distributions_of`).
+    """
+    words = {name: value for name, value in axes.items() if isinstance(value, str) and name not in _OURS}
+    return words | {"key": key}
+
+
+def told_of_end(ended: Ended) -> dict[str, str]:
+    """Return what tools of Optuna's are told of how a trial ended; nothing here reads it again."""
+    return {"outcome": str(ended.outcome)} | ({"reason": ended.reason} if ended.reason else {})
+
+
+#: Attributes that no parameter's name may take.
+_OURS = frozenset(("plan", "claim", "ended", "rungs", "key", "outcome", "reason"))
+
+
 def finite(measurement: Mapping[str, float]) -> dict[str, float]:
     """Return the values that are finite: a row holds no other ones."""
     return {name: value for name, value in measurement.items() if math.isfinite(value)}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sweeper.errors import HomeError, SpecMismatchError, UnknownSweepError
 from sweeper.ledger.ledger import HEARD_EVERY_MS, Ledger
+from sweeper.ledger.rows import told_of_plan
 from sweeper.ledger.studies import Studies
 from sweeper.rules import RULES
 from sweeper.spec import load_spec
@@ -213,6 +214,37 @@ def test_optuna_sees_axes_seeds_and_values(ledger, url):
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.trials[0].params == {"classes": 3, "breadth_pressure": 0.0, "seed": 0}
     assert study.trials[0].values == [0.5, 2.0]
+
+
+def test_optunas_own_tools_are_told_what_a_trial_is_and_how_it_ended_beside_the_notes(tmp_path, url):
+    path = tmp_path / "tiny.yaml"
+    words = "time_selection: {values: [fixed, state]}\n  breadth"
+    path.write_text(SPEC.replace("REPLICATES", "2").replace("breadth", words, 1))
+    ledger = Ledger(url, "tiny")
+    ledger.plan(load_spec(path), 4, FACTS)
+    population = ledger.open_populations()[0]
+    ledger.claim(population, "driver", 0)
+    first, second = population.keys[:2]
+    ledger.tell(population, first, GOOD)
+    ledger.tell(population, second, Ended(Outcome.NOT_FINITE, "training diverged: its loss is no number"))
+
+    trials = optuna.load_study(study_name=f"tiny/{population.task}", storage=url).trials
+    told = [
+        {name: value for name, value in trial.user_attrs.items() if name not in ("plan", "claim", "ended")}
+        for trial in trials
+    ]
+    assert {one["time_selection"] for one in told} == {"fixed", "state"}
+    assert [one["key"] for one in told] == [one.user_attrs["plan"]["key"] for one in trials]
+    by_key = {one["key"]: one for one in told}
+    assert by_key[first]["outcome"] == "complete" and "reason" not in by_key[first]
+    assert by_key[second]["outcome"] == "not_finite"
+    assert by_key[second]["reason"] == "training diverged: its loss is no number"
+    assert not any("outcome" in one for key, one in by_key.items() if key not in (first, second))
+
+
+@pytest.mark.parametrize("name", ["plan", "claim", "ended", "rungs", "key", "outcome", "reason"])
+def test_parameter_that_is_a_word_takes_no_name_of_the_ledgers_own(name):
+    assert told_of_plan("k", {name: "word", "other": "a", "number": 1}) == {"other": "a", "key": "k"}
 
 
 def test_heartbeat_is_written_at_most_once_a_minute(ledger, url):
