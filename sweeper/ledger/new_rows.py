@@ -42,7 +42,8 @@ def new_rows(
             if notes and (note := notes[setting.setting_key]):
                 plan["note"] = note
             varied = {**axes, "seed": setting.seed}
-            rows.append(NewRow({"plan": plan, **told_of_plan(key, axes)}, {name: varied[name] for name in ranges}, ranges))
+            attributes = {"plan": plan, **told_of_plan(key, axes)}
+            rows.append(NewRow(attributes, {name: varied[name] for name in ranges}, ranges))
         yield population.task, rows
 
 

@@ -236,7 +236,8 @@ def test_optunas_own_tools_are_told_what_a_trial_is_and_how_it_ended_beside_the_
     assert {one["time_selection"] for one in told} == {"fixed", "state"}
     assert [one["key"] for one in told] == [one.user_attrs["plan"]["key"] for one in trials]
     by_key = {one["key"]: one for one in told}
-    assert by_key[first]["outcome"] == "complete" and "reason" not in by_key[first]
+    assert by_key[first]["outcome"] == "complete"
+    assert "reason" not in by_key[first]
     assert by_key[second]["outcome"] == "not_finite"
     assert by_key[second]["reason"] == "training diverged: its loss is no number"
     assert not any("outcome" in one for key, one in by_key.items() if key not in (first, second))
