@@ -61,7 +61,7 @@ def new_attempts(trials: Sequence[FrozenTrial]) -> tuple[list[NewRow], list[str]
     rows = []
     for trial in trials:
         plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
-        attributes = {
+        attributes: dict[str, Any] = {
             **told_of_plan(plan["key"], plan["axes"]),
             "plan": {**plan, "again": trial.number},
             # Its attempts are counted on; how often it may be retried is counted from the start.
