@@ -31,7 +31,7 @@ from sweeper.ledger.studies import create_ledger
 from sweeper.provenance import sweep_facts
 from sweeper.spec import LoadedSpec, load_spec
 from sweeper.tracking.recorder import Recorder
-from sweeper.tracking.trackers import recorder_of
+from sweeper.tracking.trackers import recorder_of, require_usable
 from sweeper.trial import Outcome
 
 
@@ -152,6 +152,8 @@ class Sweep:
                     driver.say(_said_again(repeated, {}))
                 return driver.finish()
             subject = subject_of(agreed.loaded, planned, takes_new_code=takes_new_code)
+            if recorder is None:
+                require_usable(self.tracking_uri)  # a mistake is said before machines are started, which takes seconds
             stack.enter_context(steps.starting(agreed, around, () if work else subject.modules))
             seen = steps.look(agreed, subject, around, stack)
             ledger = planned or stack.enter_context(closing(self._new_ledger()))

@@ -12,6 +12,8 @@ _OTHER_HOST = "Invalid Host header"
 
 def reason_of(error: Exception) -> str:
     """Return why something could not be reached, in a line: what the network says, without what passed it on."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there (connection refused)"
     text = str(error).strip()
     if "ConnectionPool(" not in text:  # not passed on by what asks over HTTP
         return (text.splitlines() or [type(error).__name__])[0]

@@ -28,6 +28,20 @@ def reader_of(address: str, sweep: str) -> Reader:
     return MlflowReader(address, sweep)
 
 
+def require_usable(address: str) -> None:
+    """Refuse an address that nothing can be mirrored to, as far as that shows at once.
+
+    Args:
+        address: An MLflow tracking URI.
+
+    Raises:
+        TrackingError: With what is wrong with it.
+    """
+    from sweeper.tracking.mlflow.client import require_usable
+
+    require_usable(address)
+
+
 def recorder_of(
     address: str,
     artifacts: str | None,

@@ -214,7 +214,7 @@ def test_help_of_every_command_says_what_it_does_and_gives_an_example(sweeper, c
 def test_help_names_what_is_to_be_written_and_no_types_of_python(sweeper, command):
     text = sweeper(command, "--help").out
     assert re.findall(r"<\w[\w\[\]]*>|[{}]", text) == []
-    assert re.search(rf"^Usage: \S+( -m sweeper)? {command} \[OPTIONS\]( \[?[A-Z|]+\]?)*$", text, re.M)
+    assert re.search(rf"^Usage: \S+( -m \S+)? {command} \[OPTIONS\]( \[?[A-Z|]+\]?)*$", text, re.M)
 
 
 @pytest.mark.parametrize("command", READING)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies
 
 from sweeper import cache, sqlite_uri
 from sweeper.credentials import redacted
@@ -29,6 +30,7 @@ from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables,
 from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
 from sweeper.tracking.mlflow.stored import Artifacts, Stored
 from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
+from sweeper.tracking.mlflow.waiting import is_starting
 from sweeper.tracking.redaction import reason_of, refusal
 
 if TYPE_CHECKING:
@@ -86,6 +88,22 @@ def connect(tracking_uri: str, *, is_reading: bool = False, sweep: str = "NAME")
             _write_ahead(client, tracking_uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def require_usable(tracking_uri: str) -> None:
+    """Refuse a URI that cannot be written to, as far as that shows before MLflow is imported.
+
+    Raises:
+        TrackingError: If the URI is of another kind, or nothing listens there.
+    """
+    scheme = _checked_scheme(tracking_uri)
+    with translated(tracking_uri, "reach MLflow"):
+        if scheme.startswith("sqlite"):
+            _sqlite_file(tracking_uri)
+        elif scheme not in ("http", "https"):
+            _check_port(tracking_uri)
+        elif not getproxies() and is_starting(tracking_uri):  # a proxy may reach what cannot be reached from here
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
 
 
 def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | Stored:
