@@ -355,6 +355,7 @@ def test_way_in_which_files_are_written_loads_nothing_of_the_model():
     assert loaded("import sweeper.storage, sweeper.ledger.home, sweeper.model", NEEDED_TO_TRAIN) == set()
 
 
+@pytest.mark.slow
 def test_training_loads_all_that_it_needs_before_it_starts():
     """Nodes of a cluster import this one file to find out what they lack."""
     assert loaded("import sweeper.training.train", NEEDED_TO_TRAIN) == set(NEEDED_TO_TRAIN)

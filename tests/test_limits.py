@@ -211,6 +211,7 @@ def test_group_that_the_kernel_has_counts(kind):
         group.rmdir()
 
 
+@pytest.mark.slow
 def test_affinity_decides_everywhere_alike(one_processor, tmp_path, monkeypatch, capsys):
     assert (read_limits().usable_cpus, read_limits().cpus_by) == (1, "its affinity")
     assert this_machine().has.cpus == 1

@@ -170,6 +170,7 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
+@pytest.mark.slow
 def test_processor_time_of_a_tree_has_its_daemons_and_those_that_nobody_waits_for():
     if sys.platform != "linux":
         pytest.skip("the benchmark is for Linux")

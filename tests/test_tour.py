@@ -7,6 +7,8 @@ the other by `InlineExecutor`, and outcomes go to a recorder in memory. On the c
 
 from __future__ import annotations
 
+import pytest
+
 from sweeper.driver.sweep import Sweep
 from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.populations import form_populations
@@ -29,6 +31,7 @@ reference_point: {accuracy: 0, breadth: 5}
 """
 
 
+@pytest.mark.slow
 def test_tour_from_a_file_to_a_front(tmp_path):
     # A spec is a file. It is read once, every rule is checked, and what comes out never changes.
     path = tmp_path / "tour.yaml"

@@ -133,6 +133,7 @@ def test_gpu_that_this_build_of_torch_cannot_use_is_a_warning(tmp_path):
     assert "devices: the process ended by signal 11" in software.torch_build("the process ended by signal 11").found
 
 
+@pytest.mark.slow
 def test_what_networks_run_in_is_said_and_torch_is_a_warning_that_names_the_way_out():
     (facts,) = ask(["torch"], 60)
     assert facts["recurrences"][-1] == "torch"

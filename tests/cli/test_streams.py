@@ -113,6 +113,7 @@ def without_reader():
     return open(write, "w", encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_what_a_command_does_is_the_same_whatever_it_is_said_to(said, words):
     code, out, err = said.call(words)

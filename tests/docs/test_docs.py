@@ -158,6 +158,7 @@ SPECS = [(name, block) for name in TEXTS for block in blocks(TEXTS[name], "yaml"
 WHOLE = yaml.safe_load(blocks(TEXTS["docs/how-to/search.md"], "yaml")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "block"), SPECS, ids=[f"{name}-{n}" for n, (name, _) in enumerate(SPECS)])
 def test_yaml_of_the_documents_loads(tmp_path, name, block):
     written = yaml.safe_load(block)
@@ -223,6 +224,7 @@ def run_without_training(spec, name=None, home="sweeps"):
     return sweep.run(loaded, executor=InlineExecutor(), work=work, recorder=recorder)
 
 
+@pytest.mark.slow
 def test_readme_runs_from_its_yaml_to_its_front(empty_database, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("sweeps").mkdir()

@@ -88,6 +88,7 @@ def between_writes(monkeypatch):
     return lock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("go", [deleted, moved, replaced_by_another], ids=lambda go: go.__name__)
 @pytest.mark.parametrize("when", ["in an epoch", "at the end of a population", "between populations"])
 def test_sweep_stops_at_its_next_write_and_makes_nothing_anew(home, go, when, between_writes):

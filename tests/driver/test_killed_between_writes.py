@@ -62,6 +62,7 @@ def results(home):
     }
 
 
+@pytest.mark.slow
 def test_every_setting_is_judged_at_every_rung_whenever_the_driver_is_killed(go, tmp_path, monkeypatch):
     assert go("calm").is_finished
     expected = results(tmp_path / "calm")

@@ -164,6 +164,7 @@ def test_home_is_mirrored_where_it_is(place):
     holds(place)
 
 
+@pytest.mark.slow
 def test_home_is_driven_to_its_end_where_it_is_and_names_no_other_place_then(place, written, old):
     summary = Sweep("smoke", place).resume(executor=InlineExecutor())
     assert summary.counts.complete == summary.counts.planned == 8
@@ -186,6 +187,7 @@ def test_mlflow_itself_finds_the_artifacts_of_a_home_that_was_driven_where_it_is
     assert got.read_text() == load_spec("smoke").text
 
 
+@pytest.mark.slow
 def test_copy_and_original_go_their_own_ways(old, tmp_path):
     copy = copied(old, tmp_path)
     Sweep("smoke", old).resume(executor=InlineExecutor())
@@ -222,6 +224,7 @@ def test_database_elsewhere_that_the_user_has_named_stays_the_one(old, tmp_path,
     assert str(elsewhere) in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noted", ["files", "."])
 def test_storage_in_the_home_moves_with_it(written, tmp_path, noted, empty_database):
     home = tmp_path / "old"

@@ -55,6 +55,7 @@ def run(sweep, recorder=None, **options):
     return sweep.run(executor=InlineExecutor(), recorder=recorder or MemoryRecorder(), **options)
 
 
+@pytest.mark.slow
 def test_cost_is_an_objective_of_stored_fronts_with_its_unit(folder):
     recorder = MemoryRecorder()
     summary = run(sweep_in(folder), recorder)
@@ -116,6 +117,7 @@ def test_finished_sweep_is_read_and_mirrored_again_without_its_code(folder):
     assert "my_costs" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -137,6 +139,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_planned(folder, code,
     assert "my_costs" not in sys.modules, "the driver imports nothing of a user's"
 
 
+@pytest.mark.slow
 def test_cost_that_fails_in_training_is_an_outcome_with_its_traceback(folder):
     (folder / "my_costs.py").write_text(
         "def wiring(lattice, answer):\n"

@@ -235,6 +235,7 @@ def test_job_server_is_found_where_rays_own_commands_find_it(command, variables,
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "taken"), [("wires", ["my_costs.py"]), ("tuned", ["mlp.py", "tuned.py"]), ("quickstart", [])]
 )

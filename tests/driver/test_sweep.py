@@ -555,6 +555,7 @@ def test_memory_limit_below_what_a_window_begins_with_is_refused(tmp_path):
         estimated(load_spec(path), workers=1)
 
 
+@pytest.mark.slow
 def test_plan_of_growing_windows_says_that_its_time_is_the_least(tmp_path):
     path = tmp_path / "growing.yaml"
     path.write_text(GROWING)

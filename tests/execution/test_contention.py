@@ -72,6 +72,7 @@ def test_sessions_share_where_the_kernel_says_so_and_no_control_group_does(tmp_p
     assert not _shares_by_session(tmp_path / "none", cgroup, root)
 
 
+@pytest.mark.slow
 def test_processes_that_want_a_processor_are_counted_with_their_niceness():
     wanting = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:

@@ -103,6 +103,7 @@ def a_stuck_driver(home, database):
 # --- the ledger -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ACTIONS)
 def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(postgres, actions):
@@ -110,6 +111,7 @@ def test_no_history_of_crashes_loses_repeats_or_strands_a_trial(postgres, action
         live_through(actions, Path(folder), shared_url(postgres.new_database()))
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(AGAIN)
 def test_no_history_of_requests_to_try_again_loses_a_trial_or_repeats_a_complete_one(postgres, actions):
@@ -343,6 +345,7 @@ def test_database_of_an_older_optuna_says_how_to_upgrade_it(postgres, url, tmp_p
         run(tmp_path, url)
 
 
+@pytest.mark.slow
 def test_server_that_goes_down_in_the_middle_is_one_message_and_the_sweep_is_resumed(postgres, database, tmp_path):
     left = iter(range(2))
 

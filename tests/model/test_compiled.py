@@ -66,6 +66,7 @@ def in_double(lattice, images):
     return features.float(), {name: slope.float() for name, slope in slopes.items()}
 
 
+@pytest.mark.slow
 @NEEDS_COMPILER
 @given(st.sampled_from(LANES), *cases)
 @settings(deadline=None)

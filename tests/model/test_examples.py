@@ -386,6 +386,7 @@ def test_trained_digits_are_described_as_they_are_answered(noisy):
     assert [len(assert_true_of(result, noisy)["examples"]) for result in results] == [8, 8]
 
 
+@pytest.mark.slow
 def test_training_twice_describes_the_same_images(noisy):
     one, other = (train(noisy, window_for(noisy, steps=6), CHOOSING, LONG) for _ in range(2))
     assert [r.thinking for r in one] == [r.thinking for r in other]

@@ -77,6 +77,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr("sweeper.model.settling.WINDOW_UPDATES", 20)
 
 
+@pytest.mark.slow
 def test_each_network_settles_by_itself_and_trains_as_alone(task, impatient):
     together, states = states_of(task, TWO, BUDGET, dtype=torch.float64)
     soon, late = states[-1]["ends"]

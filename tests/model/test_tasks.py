@@ -121,6 +121,7 @@ def test_rows_with_a_label_that_was_not_asked_for_are_left_out(tmp_path):
         load_task(TaskDefinition(data=path, classes=(0, 7)))
 
 
+@pytest.mark.slow
 @given(st.integers(2, 10), st.integers(0, 2**31 - 1))
 def test_number_of_classes_draws_a_set_that_is_the_same_for_a_seed(number, seed):
     task = load_task(TaskDefinition(classes=number, class_seed=seed, train_images=60))

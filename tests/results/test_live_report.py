@@ -270,6 +270,7 @@ def test_server_listens_on_the_loopback_alone_and_lets_go_of_its_port(uri):
     ReportServer(port).close()
 
 
+@pytest.mark.slow
 def test_connection_that_breaks_or_says_nothing_keeps_nobody_waiting(served, capfd):
     port = int(served.address.rsplit(":", 1)[1].strip("/"))
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]

@@ -195,6 +195,7 @@ def test_pictures_that_do_not_fit_are_named_and_the_others_drawn(uri, sweeper, p
     assert not list(place.glob("none/*"))
 
 
+@pytest.mark.slow
 def test_report_compares_at_the_accuracies_that_are_asked_for(uri, sweeper, place):  # noqa: F811
     for asked, wanted in (((), None), (("--accuracies", "0.5,0.7"), {"0.5", "0.7"})):
         said = sweeper("report", "first", "--no-log", "--tracking-uri", uri, *asked)

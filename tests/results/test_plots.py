@@ -131,6 +131,7 @@ def keys_of(picture):
     ]
 
 
+@pytest.mark.slow
 def test_everything_that_is_promised_is_drawn(uri):
     names = [picture.name for picture in pictures_of(loaded(uri), "digits-10")]
     assert {

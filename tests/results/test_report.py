@@ -108,6 +108,7 @@ def parsed(uri, name="first"):
     return parts, json.loads(parts.scripts[0])
 
 
+@pytest.mark.slow
 def test_report_holds_every_trial_and_every_front_with_its_reference_point(uri):
     parts, data = parsed(uri)
     sweep = load("first", uri)

@@ -437,6 +437,7 @@ def test_estimate_of_a_search_counts_what_it_will_try(tmp_path):
     assert estimate.train_s > 0
 
 
+@pytest.mark.slow
 def test_estimate_of_a_search_with_as_many_kinds_as_settings_measures_a_few(tmp_path, monkeypatch):
     asked, measure = [], forecast.seconds
     monkeypatch.setattr(forecast, "seconds", lambda *args: asked.append(args) or measure(*args))

@@ -43,6 +43,7 @@ def test_note_says_front_reference_point_version_and_how_to_ask_further():
     assert "sweeper pareto small" in note
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text("abcdefg-.0123456789", min_size=1, max_size=90), min_size=1, max_size=40, unique=True),
     st.integers(1, 40),

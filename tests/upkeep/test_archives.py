@@ -270,6 +270,7 @@ def test_sweep_of_another_identity_in_mlflow_is_not_archived(home, tmp_path):
         archive(other, "first", tmp_path / "first.zip", home.tracking_uri)
 
 
+@pytest.mark.slow
 def test_running_sweep_is_not_archived(home, tmp_path):
     with a_stuck_driver(home.root, "stuck") as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
         archive(home, "stuck", tmp_path / "stuck.zip")

@@ -102,6 +102,7 @@ def test_interrupted_sweep_keeps_all_and_ends_as_it_would_have(home, tmp_path):
     assert cleaning_of(home, "third").pieces == []
 
 
+@pytest.mark.slow
 def test_running_sweep_keeps_all(home):
     with a_stuck_driver(home.root, "stuck"):
         cleaning = cleaning_of(home)

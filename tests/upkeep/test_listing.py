@@ -37,6 +37,7 @@ def test_table_has_the_whole_name_of_every_sweep(sweeper, home):
     assert [line.split()[0] for line in out.splitlines()[3:] if line.strip()] == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_state_is_running_while_somebody_drives_and_interrupted_after(sweeper, home):
     with a_stuck_driver(home.root, "stuck"):
         assert listed(sweeper, "--home", home.root)[1]["stuck"]["state"] == "running"

@@ -73,6 +73,7 @@ def test_without_an_answer_nothing_is_deleted(sweeper, home):
     assert files_below(home.root) == before
 
 
+@pytest.mark.slow
 def test_running_sweep_is_not_deleted(sweeper, home):
     with a_stuck_driver(home.root, "stuck") as pid:
         looked = removing.Removal(home.sweep("stuck"), "", (), (), (), 0, 1, False)

@@ -41,6 +41,7 @@ def rows(sweeper, command, home):
     return out
 
 
+@pytest.mark.slow
 def test_renamed_sweep_is_the_same_under_its_new_name_and_the_old_one_is_free(sweeper, home, tmp_path):
     before = [rows(sweeper, f"{command} first", home) for command in ("pareto", "trials", "status")]
     other = files_below(home.root / "second")
@@ -122,6 +123,7 @@ def test_experiment_that_has_the_name_is_left_and_nothing_changes(home, whose):
     assert home.sweep("first").upkeep == {}
 
 
+@pytest.mark.slow
 def test_running_and_unknown_sweeps_keep_their_names(home):
     with a_stuck_driver(home.root, "stuck") as pid, pytest.raises(SweepBusyError, match=f"process {pid}"):
         rename(home, "stuck", "loose")

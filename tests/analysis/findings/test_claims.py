@@ -113,12 +113,14 @@ def test_resources_that_are_traded_are_shown_to_be():
     assert found["breadth for depth"] is Verdict.SHOWN
 
 
+@pytest.mark.slow
 def test_resources_that_are_not_traded_are_refuted_or_not_shown():
     parts = tradeoffs.parts(traded_networks(400, traded=False), "digits", "confidence")
     for part in decided(parts).parts:
         assert part.verdict in (Verdict.REFUTED, Verdict.NOT_SHOWN), (part.name, part.effect, part.why)
 
 
+@pytest.mark.slow
 def test_trade_that_arithmetic_forces_is_not_taken_for_one():
     """Networks of equal total channels, spread at random: breadth and depth correlate, and say nothing."""
     rng = np.random.default_rng(0)
@@ -160,6 +162,7 @@ def test_every_way_of_spreading_is_as_likely_as_any_other():
         assert np.mean((breadth == wide) & (depth == deep)) == pytest.approx(expected, abs=0.015)
 
 
+@pytest.mark.slow
 def test_exchange_rates_are_those_that_accuracy_was_made_with():
     rng = np.random.default_rng(0)
     breadth, depth, time = rng.integers(1, 9, 300), rng.integers(1, 6, 300), rng.uniform(1, 8, 300)
@@ -361,6 +364,7 @@ def test_rise_that_is_confidence_is_said_to_be_so():
     assert "by confidence alone" in part.qualifier
 
 
+@pytest.mark.slow
 def test_five_seeds_cannot_be_significant_among_several_tests_and_ten_can():
     parts = [occlusion.parts(*occluded(seeds=count), "digits", rule)[0] for count in (5, 10) for rule in "ab"]
     found = decided(parts).parts
