@@ -76,7 +76,7 @@ def needs(
         folder: Folder of the user's own costs; empty if there are none.
 
     Raises:
-        ClusterError: If no machine can ever hold a population, or a machine that would have to cannot train.
+        ClusterError: If no machine can ever hold a population, or a machine that would be used cannot train.
         SpecError: If a population does not fit in memory.
     """
     here = machines or Machines([this_machine()])
@@ -138,7 +138,7 @@ def population_size(spec: LatticeSweep, workers: int, budget: MemoryBudget) -> i
     larger populations gain nothing on a CPU (figures in docs/explanation/clusters.md).
 
     Args:
-        spec: Spec of the sweep; a number as its `placement.population` decides.
+        spec: Spec of the sweep; if its `placement.population` is a number, that is the size.
         workers: Number of populations trained at a time.
         budget: Memory that the networks need and the machine has.
 

@@ -137,7 +137,7 @@ class SweepProgress:
         self._early_fronts: dict[str, tuple[float | None, int | None]] = {}  # a cache until the task's next report
         self._notes: list[Note] = []
         self._sweep, self._since_ms, self._workers = sweep, now_ms(), 0
-        self._former_ms: tuple[int, int] | None = None  # from the first start to the last end
+        self._former_ms: tuple[int, int] | None = None  # first start and last end in the ledger
         seen: Counter[str] = Counter()
         for record in records:
             seen[record.task] += 1

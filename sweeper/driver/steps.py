@@ -169,7 +169,7 @@ class Prepared:
 
 
 def starting(agreed: Agreement, around: Surroundings, modules: Sequence[str]) -> AbstractContextManager[object]:
-    """Begin to start the executor if there is anything to train: this takes seconds, beside the other preparations.
+    """Start the executor in the background if there is anything to train, because a start takes seconds.
 
     Args:
         agreed: The spec to run.

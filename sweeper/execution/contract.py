@@ -90,4 +90,4 @@ class Executor(Protocol):
 
 
 class StoppedError(Exception):
-    """Raised inside a job to leave it where it is; its last checkpoint stays."""
+    """Raised inside a job to leave it at its present point; its last checkpoint stays."""

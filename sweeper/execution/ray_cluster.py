@@ -37,7 +37,7 @@ from sweeper.limits import read_limits
 #: Longest wait for a node's answer, in seconds. A worker starts in seconds, so a slower node has a problem.
 NODE_PATIENCE_S = 90.0
 
-#: States of a placement group that does not have what it asks for.
+#: States of a placement group that waits for its resources.
 _UNPLACED = ("PENDING", "RESCHEDULING")
 
 #: Longest wait for the first report of a head's monitor, which starts nodes or only watches them, in seconds.

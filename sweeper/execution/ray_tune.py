@@ -233,7 +233,7 @@ class PlanSearcher(Searcher):
         self._jobs: dict[str, Job] = {}
         self._live: set[str] = set()  # trials that Tune has not finished: their workers are not free yet
         self._limits: dict[str, float] = {}  # time limits in seconds, by trial
-        self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
+        self._heard: dict[str, float] = {}  # when a trial with a limit was last heard of
         self._hangs: set[str] = set()
         self._spoiled: set[str] = set()  # trials whose workers are retired
         self._again: list[Job] = []  # jobs that failed on retired workers
@@ -273,7 +273,7 @@ class PlanSearcher(Searcher):
         return {"job": json.dumps(asdict(job)), "may_be_spoiled": self._tries[job.key] < _FRESH_TRIES}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass on what a worker reports."""
+        """Pass a worker's report to the source."""
         job = self._jobs.get(trial_id)
         if job is None:
             return
@@ -350,7 +350,7 @@ class InOrder(FIFOScheduler):
     """
 
     def choose_trial_to_run(self, tune_controller: object) -> None:
-        """Prefer none."""
+        """Choose no trial, so that Tune takes the next one of its queue."""
 
 
 class WorkerCallback(tune.Callback):

@@ -13,7 +13,7 @@ from sweeper.ledger.home import SweepFolder
 
 
 def copy_ledger(folder: SweepFolder, file: Path) -> None:
-    """Copy the ledger of a sweep; the same rows make the same bytes.
+    """Copy the ledger of a sweep; the same rows always give the same bytes.
 
     Args:
         folder: Folder of the sweep.

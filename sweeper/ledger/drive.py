@@ -19,7 +19,7 @@ def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | N
 
     Args:
         folder: The sweep's folder, locked by this driver.
-        holder: This driver, in words.
+        holder: Description of this driver.
         takes_on: Whether to continue a sweep that another home has planned in a shared ledger.
 
     Raises:

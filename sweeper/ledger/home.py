@@ -8,7 +8,7 @@ HOME/NAME/driver.json      who drives the sweep; locked by the operating system 
 HOME/NAME/tracking.txt     the tracking URI last used
 HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, if it is not this one
 HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
-HOME/NAME/leases/          one file per population: to whom it was handed out last
+HOME/NAME/leases/          one file per population, which names its last holder
 HOME/NAME/networks/        one file per complete trial; copies of requested networks if they are kept elsewhere
 HOME/NAME/probes/          one file per complete trial of a sweep with probes: its network's response to each image
 HOME/NAME/placement/       files that Ray Tune writes while it runs; never read
@@ -380,7 +380,7 @@ class SweepFolder:
         nobody.
 
         Raises:
-            HomeError: If the folder cannot be made or written, or is one of the home's own.
+            HomeError: If the folder cannot be made or written, or its name is reserved for the home's own files.
             SweepBusyError: If another driver works on this sweep; names it.
         """
         if kept_places.is_reserved(self.name) and not self.is_planned:

@@ -22,7 +22,7 @@ TRACKING_FILE = "mlflow.db"
 #: The folder of MLflow's artifacts, beside the tracking database.
 ARTIFACTS = "artifacts"
 
-#: The files that make a folder a planned sweep.
+#: The files of which a planned sweep's folder has one.
 LEDGERS = ("ledger.db", "ledger.json")
 
 

@@ -108,7 +108,7 @@ class Ledger(LedgerReader):
 
         Args:
             loaded: Spec to plan.
-            population_size: Networks trained side by side, at most.
+            population_size: Largest number of networks trained side by side.
             facts: Short texts by name that hold for the whole sweep: its identity, versions, data hashes.
             should_stop: Called before each batch of trials is written; planning ends if it returns True.
             knowledge: By cell key, settings of other sweeps for the sampler. Only the first plan's are kept.
@@ -310,7 +310,8 @@ class Ledger(LedgerReader):
 
         Args:
             outcomes: Some of `REPEATABLE`.
-            begin_anew: Called with the key of each population that must find no checkpoint, before it is planned.
+            begin_anew: Called with the key of each population that must start without a checkpoint, before the
+                population is planned.
 
         Returns:
             How many trials are tried again, by outcome; outcomes without such a trial are left out.

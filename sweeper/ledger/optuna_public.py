@@ -80,7 +80,7 @@ def _go_on(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[st
 
 def _add(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[str, Any]) -> list[int]:
     there: list[Mapping[str, Any]] = []
-    if storage.get_n_trials(study_id) != batch["first"]:  # it was begun before
+    if storage.get_n_trials(study_id) != batch["first"]:  # a former driver began this batch
         trials = storage.get_all_trials(study_id, deepcopy=False)
         there = [trial.user_attrs for trial in trials if trial.number >= batch["first"]]
     return [_create(storage, study_id, row) for row in batch["rows"] if row["attributes"] not in there]

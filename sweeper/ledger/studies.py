@@ -1,4 +1,4 @@
-"""The ledger's storage: one Optuna study for each task of a sweep, named `<sweep>/<task>`, and its rows."""
+"""The ledger's storage: one Optuna study with rows for each task of a sweep, named `<sweep>/<task>`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Studies:
     def __init__(self, url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> None:
         self.sweep, self._holder = sweep, holder
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
-        self._ids: dict[str, int] = {}  # of the studies, by task
+        self._ids: dict[str, int] = {}  # ids of the studies, by task
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder, only_reads=only_reads)
             with understood(sweep, "what is noted of its tasks", self._ask):
@@ -107,9 +107,7 @@ class Studies:
             )
         if (study := self._studies[task]).metric_names is None:  # a killed driver may not have named them
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", optuna.exceptions.ExperimentalWarning
-                )  # the user can do nothing about it
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # no user can act on it
                 study.set_metric_names([objective.name for objective in objectives])
 
     def rename(self, name: str) -> None:

@@ -30,7 +30,7 @@ def goes_on(
         factor: About one setting in `factor` continues.
 
     Source: the stopping rule of asynchronous successive halving (Li et al. 2020), with the non-dominated rank of
-    MO-ASHA (Schmucker et al. 2021) in place of one loss; ties go on here.
+    MO-ASHA (Schmucker et al. 2021) in place of one loss; here tied settings continue.
     """
     entries = [newcomer, *others]
     if any(not math.isfinite(newcomer.get(objective.name, math.nan)) for objective in objectives):

@@ -113,7 +113,7 @@ class Question:
 
 
 def propose(question: Question, count: int) -> list[Proposal]:
-    """Return settings to try next, none of which is known.
+    """Return settings to try next, none of which was tried before.
 
     The answer depends only on the question. The samplers' seeds derive from the sweep's seed, the cell and the number
     of proposals so far, because a sampler that restarts with the same seed would repeat itself.

@@ -166,7 +166,7 @@ def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
             f"them otherwise. {way_out}"
         )
     window = network.window
-    if (task.image, task.classes) != (window.image, window.classes):  # files may come from strangers
+    if (task.image, task.classes) != (window.image, window.classes):  # a stranger's file may contradict itself
         raise QueryError(
             f"{name} names the task {setting.task.label}, but takes images of {window.image} (channels, height, "
             f"width) and tells {window.classes} classes apart, and the task has {task.image} and {task.classes}. "

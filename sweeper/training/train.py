@@ -39,7 +39,7 @@ from sweeper.training.inputs import (
     window_of,
 )
 from sweeper.training.network_file import (
-    Described as Described,  # under their own names again: other rooms take them from here
+    Described as Described,  # exported again, because other rooms import these names from here
 )
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes

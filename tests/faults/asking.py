@@ -196,7 +196,7 @@ def commands():
 
 
 def make_ground(folder, empty_database):
-    """Run both sweeps in a folder, and keep a copy of the home."""
+    """Run both sweeps in a folder, and return it with the keys that stand for words of questions."""
     ground = Ground(folder)
     ground.home.mkdir(parents=True)
     shutil.copy(empty_database, ground.home / "mlflow.db")
@@ -207,7 +207,7 @@ def make_ground(folder, empty_database):
     reader = MlflowReader(f"sqlite:///{ground.home / 'mlflow.db'}", SMALL)
     stored, trials = reader.networks().keys, reader.trials().table["key"].to_pylist()
     ground.keys = {
-        "KEY": stored[0],  # whose files are damaged
+        "KEY": stored[0],  # the trial whose files are damaged
         "WEAK": min(key for key in trials if key not in stored),
         "TASK": TASKS[0],
         "AWAY": str(folder / "away"),

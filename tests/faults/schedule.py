@@ -59,7 +59,7 @@ class Strike:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is struck.
+    """A sweep whose processes are struck.
 
     Attributes:
         what: Description of the sweep.

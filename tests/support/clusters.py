@@ -107,7 +107,7 @@ class Cluster:
             **{name: {} for name in ("auth", "docker", "file_mounts")},
             **{name: [] for name in _NOTHING_TO_DO},
         }
-        file = self._folder / "autoscaling.json"  # JSON is YAML
+        file = self._folder / "autoscaling.json"  # JSON is valid YAML
         file.write_text(json.dumps(config))
         more = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         return self._start([*HEAD, f"--autoscaling-config={file}"], 0, 0, 512, more)

@@ -1,4 +1,4 @@
-"""Sweeps as jobs of a Ray cluster, through Ray's job server. Knows jobs and their names, not what a sweep means.
+"""Sweeps as jobs of a Ray cluster, through Ray's job server. Knows jobs and their names, but not what a sweep is.
 
 A sweep's jobs are numbered: `sweeper-NAME-1`, `sweeper-NAME-2`, … Ray refuses a number that is taken. So if two users
 submit the same sweep at once, one wins, and the other one gets the winner's job.

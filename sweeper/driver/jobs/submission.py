@@ -125,7 +125,7 @@ def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> L
     places = Locations(**{**kept, **given})
     if former.was_refused:  # nothing was planned yet
         return places
-    # With its ledger in a database a sweep is found again from any home.
+    # A sweep whose ledger is in a database is found from any home.
     fixed = {"ledger": places.ledger} if places.ledger else {"ledger": None, "home": places.home}
     for name, value in fixed.items():
         if value != noted[name]:
