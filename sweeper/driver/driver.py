@@ -50,7 +50,7 @@ class Summary:
     Attributes:
         is_finished: Whether every planned trial has an outcome.
         unmirrored: Why MLflow does not hold every outcome; empty if it does.
-        fault: The common failure of all trials that stopped the sweep; otherwise empty.
+        fault: The failure that every trial ended with, if that stopped the sweep; otherwise empty.
     """
 
     name: str

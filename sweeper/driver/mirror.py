@@ -1,7 +1,7 @@
 """Keeps a recorder up with the ledger in its own thread, so that a slow tracking server delays nobody else.
 
-The thread is the recorder's only user from the first outcome until `finish`. It writes only outcomes that the ledger
-already holds, so the next driver, or `sweeper mirror`, finds and writes the ones that it leaves out.
+The thread is the recorder's only user from `begin` until `finish`. It writes only outcomes that the ledger already
+holds, so the next driver, or `sweeper mirror`, finds and writes the ones that it leaves out.
 """
 
 from __future__ import annotations
