@@ -71,7 +71,7 @@ class SweepJob:
 
     @property
     def was_refused(self) -> bool:
-        """Whether the driver ended before it did anything, because of a mistake in the command or the spec."""
+        """Whether the driver ended with exit code 2, which is taken to mean that it was refused and planned nothing."""
         return self.exit_code == 2
 
     @property
