@@ -39,7 +39,7 @@ __all__ = [
     "steps",
 ]
 
-#: Where each public name is; its file is loaded when the name is first used.
+#: Module of each public name, which is loaded when the name is first used.
 _HOMES = {
     "load_network": "sweeper.api",
     "load_spec": "sweeper.api",
@@ -60,7 +60,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Return a public name, loading what it needs; nothing heavy is loaded before."""
+    """Return a public name and load its module; nothing slow is imported before that."""
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name == "errors":

@@ -1,7 +1,7 @@
-"""The `sweeper` command, and `python -m sweeper`, which is the same; what cannot be imported is one sentence.
+"""The `sweeper` command, which is the same as `python -m sweeper`; a failed import becomes one sentence.
 
-Python puts the current folder first on the path of `python -m`. A file there that is named as a package would be
-imported in its place, so the folder is taken off again, unless sweeper itself is in it.
+Python puts the current folder first on the path of `python -m`. A file there could hide a package of the same name, so
+the folder is removed again, unless sweeper itself is in it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sweeper.imports import import_problem, way_out
 
 
 def main() -> None:
-    """Run the command line; what is missing, broken or not what it should be is one message and exit code 2."""
+    """Run the command line; a missing, broken or hidden package becomes one message and exit code 2."""
     with kept_streams(sys.argv[1:]):
         try:
             from sweeper.cli.run import main as run
 
             run()
-        except (Exception, SystemExit) as error:  # a file that is no package may end the program
+        except (Exception, SystemExit) as error:  # a file that hides a package may even end the program
             if not (problem := import_problem(error)):
                 raise
             print(f"sweeper: {problem}. {way_out(problem)}.", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""What Python offers: the command line's own ways, with the same checks; what it exits with is raised here.
+"""The Python interface: the same functions and checks as the command line, with exceptions in place of exit codes.
 
-`import sweeper` loads none of this before it is used.
+`import sweeper` does not load this module before it is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sweeper.cli.options import WRONG_WORKERS, home_to_read
 from sweeper.errors import SpecError, SweepInterruptedError, TrialsFailedError
 from sweeper.limits import read_limits
 
-if TYPE_CHECKING:  # what is heavy is imported where it is used
+if TYPE_CHECKING:  # functions import slow modules when they need them
     from sweeper.driver.driver import Summary
     from sweeper.driver.estimate import Estimate
     from sweeper.driver.sweep import Sweep
@@ -45,24 +45,25 @@ def run(
     recorder: Recorder | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Run a sweep here or on a Ray cluster, as `sweeper run` does. One that exists with the same spec is continued.
+    """Run a sweep here or on a Ray cluster, as `sweeper run` does. An existing sweep of the same spec is continued.
 
     Args:
         spec: Path of a YAML file, name of a shipped space, or a mapping that is the YAML.
         name: Name of the sweep; None for the spec's own.
         home: Folder that holds sweeps; None for `SWEEPER_HOME`, or `sweeps`.
-        workers: Populations trained at a time; None for one per CPU that this process may use.
-        tracking_uri: Where MLflow is; None for `MLFLOW_TRACKING_URI`, where the sweep was last mirrored, or the home.
-        storage: Where checkpoints and networks are; None for `SWEEPER_STORAGE`, where the sweep's are, or the home.
-        ledger: A PostgreSQL database for the ledger; None for `SWEEPER_LEDGER`, where the sweep's is, or the home.
+        workers: Number of populations trained at a time; None for one per CPU that this process may use.
+        tracking_uri: Address of MLflow; None for `MLFLOW_TRACKING_URI`, the sweep's last address, or the home.
+        storage: Folder or URI for checkpoints and networks; None for `SWEEPER_STORAGE`, the sweep's present one, or the
+            home.
+        ledger: A PostgreSQL database for the ledger; None for `SWEEPER_LEDGER`, the sweep's present one, or the home.
         address: A running Ray cluster, `HOST:PORT` or `auto`; None for `RAY_ADDRESS`, or one that is started here.
-        takes_on: Whether to go on with a sweep of this spec that another home has planned in a shared ledger.
-        executor: Where populations are trained, in place of Ray.
-        recorder: Where outcomes are mirrored, in place of MLflow.
-        progress: Whether to show on the error output how it goes.
+        takes_on: Whether to continue a sweep of this spec that another home has planned in a shared ledger.
+        executor: Executor that trains populations, in place of Ray.
+        recorder: Recorder that mirrors outcomes, in place of MLflow.
+        progress: Whether to show the progress on the error output.
 
     Returns:
-        How the sweep stands: its counts, and the front of each task.
+        The summary of the sweep: its counts, and the front of each task.
 
     Raises:
         SweepError: For everything that the command line refuses with exit code 2.
@@ -103,7 +104,7 @@ def resume(
 
     Args:
         name: Name of the sweep.
-        again: How trials ended that are tried again, such as `["lost", "failed"]`; never `complete` or `pruned`.
+        again: Outcomes after which trials are tried again, such as `["lost", "failed"]`; never `complete` or `pruned`.
         home, workers, tracking_uri, storage, ledger, address, executor, recorder, progress: As for `run`.
 
     Returns:
@@ -120,18 +121,18 @@ def resume(
 
 
 def plan(spec: Source, *, workers: int | None = None) -> Estimate:
-    """Say what a sweep would need, as `sweeper plan` does. Starts nothing and writes nothing.
+    """Estimate what a sweep would need, as `sweeper plan` does. Starts nothing and writes nothing.
 
     Args:
         spec: As for `run`.
-        workers: Populations trained at a time; None for one per CPU that this process may use.
+        workers: Number of populations trained at a time; None for one per CPU that this process may use.
 
     Raises:
-        SpecError: With every problem of the spec.
+        SpecError: If the spec is wrong; lists every problem.
     """
     from sweeper.spec import load_spec
 
-    loaded = load_spec(spec)  # before what is heavy: a mistake is said at once
+    loaded = load_spec(spec)  # before the slow import below, so that a mistake shows at once
     from sweeper.driver.estimate import estimate
 
     return estimate(loaded, _checked(workers) or read_limits().workers)
@@ -144,10 +145,10 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | No
 
     Args:
         name: Name of the sweep.
-        tracking_uri: Where MLflow is, such as `http://mlflow.example:5000` or `sqlite:///mlflow.db`. None: as
-            `MLFLOW_TRACKING_URI` says, where the sweep was last mirrored, as its home says, or a database in the home.
-        home: Folder that holds sweeps; of no account where a tracking URI is named. None: as `SWEEPER_HOME` says, or
-            `sweeps`. The file of an archive is read alone, whatever is named.
+        tracking_uri: Address of MLflow, such as `http://mlflow.example:5000` or `sqlite:///mlflow.db`. None for
+            `MLFLOW_TRACKING_URI`, the sweep's last address as noted in its home, or a database in the home.
+        home: Folder that holds sweeps; ignored if a tracking URI is named. None for `SWEEPER_HOME`, or `sweeps`. It may
+            be the file of an archive, which is then the only source, whatever tracking URI is named.
 
     Raises:
         TrackingError: If the sweep was mirrored to an address with a password, which is not kept.
@@ -162,13 +163,13 @@ def load_sweep(name: str, tracking_uri: str | None = None, home: str | Path | No
 
 
 def load_network(path: str | Path) -> Network:
-    """Return a trained network from the file that `sweeper export` wrote; called with images it answers.
+    """Return a trained network from a file that `sweeper export` wrote; the network can be called with images.
 
     Args:
         path: A `.safetensors` file.
 
     Raises:
-        NetworkFileError: If it cannot be read, is damaged, or is no network of a sweep.
+        NetworkFileError: If the file cannot be read, is damaged, or holds no network of a sweep.
 
     Example:
         >>> load_network("best.safetensors").description["measurement"]["accuracy"]  # doctest: +SKIP
@@ -191,16 +192,16 @@ def steps(
     ledger: str | None = None,
     tracking_uri: str | None = None,
 ) -> ArrowTable:
-    """Return what a network does with each image of a file, as `sweeper steps` does.
+    """Return the responses of a network to the images of a file, as `sweeper steps` does.
 
     Args:
-        network: Key of a complete trial, or its beginning; a `.safetensors` file; or what `load_network` returned.
+        network: Key of a complete trial, or its beginning; a `.safetensors` file; or a network from `load_network`.
         images: A Parquet file of images of the size that the network takes. Its other columns are carried through.
-        lesion: Parts to take out before, such as `lateral,top-down`.
+        lesion: Parts to remove first, such as `lateral,top-down`.
         all_steps: Whether to return a row for each image and step.
-        home, storage, ledger: As for `run`; of account for a key alone. The home may be an archive.
-        sweep: Name of the trial's sweep; None looks in all of the home.
-        tracking_uri: Where MLflow is, to read a network of a front from that is not in the home; takes `sweep`.
+        home, storage, ledger: As for `run`; used only with a key. The home may be an archive.
+        sweep: Name of the trial's sweep; None searches all sweeps of the home.
+        tracking_uri: Address of MLflow, to read a network of a front that is not in the home; requires `sweep`.
 
     Returns:
         An Arrow table with a row for each image; columns as in docs/reference/columns.md.
@@ -224,14 +225,14 @@ def steps(
 
 
 def load_spec(source: Source, *, name: str | None = None) -> LoadedSpec:
-    """Return a spec, checked, from a YAML file, a shipped space or a mapping that is the YAML.
+    """Return a checked spec from a YAML file, a shipped space or a mapping that is the YAML.
 
     Args:
         source: As for `run`.
-        name: Takes the place of the name in it.
+        name: Replaces the name in the spec.
 
     Raises:
-        SpecError: With every problem of the spec, a line each.
+        SpecError: If the spec is wrong; lists every problem on its own line.
     """
     from sweeper.spec import load_spec as loaded
 
@@ -271,7 +272,7 @@ def _ended(
     progress: bool,
     options: Mapping[str, Any],
 ) -> Summary:
-    """Run a sweep, and raise what the command line would exit with."""
+    """Run a sweep, and raise an exception where the command line would exit with an error code."""
     from sweeper.cli.session import run_session
 
     session = run_session(

@@ -1,7 +1,7 @@
-"""How a sweep of an archive is told from others: the home and whoever reads it back must agree."""
+"""Marks of an archived sweep, shared by the home and the readers of archives."""
 
-#: The file that says so, in the folder of the sweep, and in a home that is the archive itself.
+#: The file that marks an archived sweep, in the sweep's folder, and in a home that is the archive itself.
 MARKER = "archived.json"
 
-#: What the address begins with by which it is read; the folder of the sweep follows.
+#: Scheme of the tracking URI of an archived sweep; the folder of the sweep follows.
 SCHEME = "archived:"

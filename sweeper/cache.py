@@ -1,4 +1,4 @@
-"""Files that take long to make and are the same every time: kept in the user's cache, where anybody may delete them."""
+"""The user's cache of files that take long to make and are always the same; they may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 
 from sweeper.storage import write_local
 
-#: Names a folder for them. Else it is `sweeper` in `XDG_CACHE_HOME`, or in `.cache` in the user's home.
+#: Variable that names the cache's folder. The default is `sweeper` in `XDG_CACHE_HOME`, or in `.cache` in the user's
+#: home.
 FOLDER = "SWEEPER_CACHE"
 
 
 def folder() -> Path | None:
-    """Return where they are kept, there or not; None where this user has no home."""
+    """Return the folder of the cache, which may not exist yet; None if this user has no home."""
     if named := os.environ.get(FOLDER):
         return Path(named)
     root = os.environ.get("XDG_CACHE_HOME", "")
@@ -25,7 +26,7 @@ def folder() -> Path | None:
 
 
 def fetch(name: str, to: Path) -> bool:
-    """Copy a kept file; tells whether there was one."""
+    """Copy a kept file; return whether it exists."""
     root = folder()
     if root is None:
         return False
@@ -38,7 +39,7 @@ def fetch(name: str, to: Path) -> bool:
 
 
 def keep(name: str, file: Path) -> None:
-    """Keep a copy of a file, whole or not at all; where it cannot be written, it is made again next time."""
+    """Keep a copy of a file, whole or not at all; if writing fails, the file is simply made again next time."""
     root = folder()
     if root is None:
         return

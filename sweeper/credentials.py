@@ -1,7 +1,7 @@
-"""Passwords and keys in addresses and in what is said of them: found, hidden, whatever characters they have.
+"""Finds and hides passwords and keys in addresses and in messages about them, whatever characters they have.
 
-A login may hold spaces, `@`, `/` and percent escapes, though by the rules of URIs it should not. Where it is not clear
-whether something is one, it is hidden.
+A login may hold spaces, `@`, `/` and percent escapes, although by the rules of URIs it should not. In case of doubt a
+text counts as a login and is hidden.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-#: What stands in place of what is hidden.
+#: Replaces a hidden secret.
 HIDDEN = "***"
 
-#: Names, of parameters and variables, that say that their value is nobody's business.
+#: Matches names of parameters and variables whose values are secret.
 SECRET_NAME = re.compile(
     r"(?i)pass(?!ive)|pwd|token|secret|credential|^key$|_key$|(access|api|account|private|shared)_?key|sas$|sig(nature)?$"
 )
 
 _URI = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
-#: Ways in which clients write what they were given.
+#: Encodings in which clients may repeat a secret.
 _WAYS = (unquote, unquote_plus, quote, quote_plus, lambda one: quote(one, ""), lambda one: repr(one)[1:-1])
 
 #: A parameter of a query, or of a connection string; its name and its value.
 _PARAMETER = r"(?i)([?&;\s]|^)([\w.-]+)(\s*=\s*)([^&;\s]+)"
 
-#: From the beginning of an address to the last `@` of its line, where it does not begin with a host and a port.
+#: Matches from the beginning of an address to the last `@` of its line, unless it begins with a host and a port.
 _LOGIN_WITH_SPACES = re.compile(r"(://)(?!\[)[^\s/@:]+:(?!\d+(?:[/:\s.,]|$))(?:(?!://)[^\n])*@")
 
 
 def login_of(uri: str) -> str:
-    """Return user and password of an address, as they are written; empty where there are none."""
+    """Return user and password of an address, as they are written; empty if there are none."""
     found = _URI.match(uri)
     rest = uri[found.end() :] if found else ""
     before, at, _ = rest.rpartition("@")
@@ -53,9 +53,9 @@ def redacted(text: str, *uris: str) -> str:
     """Return a text without the logins, passwords and keys of the addresses in it.
 
     Args:
-        text: An address, or what somebody says of some.
-        uris: Addresses that it may be about: what is secret of them is hidden wherever it stands alone, in every way
-            in which it is written.
+        text: An address, or a message about addresses.
+        uris: Addresses that the text may be about: their secrets are hidden wherever they stand alone, in every
+            encoding.
     """
     for uri in uris:
         for secret in sorted({login_of(uri), *secrets_of(uri)} - {""}, key=len, reverse=True):

@@ -6,16 +6,16 @@ SweepError               base: the command line prints it in one piece and exits
 ├── UnknownSweepError    (LookupError)   no sweep, task or trial of that name
 ├── SweepBusyError       (RuntimeError)  another driver works on this sweep
 ├── QueryError           (ValueError)    a condition or format that cannot be understood
-│   └── DamagedError             what is stored of a sweep is not as it was written
+│   └── DamagedError             a stored part of a sweep is damaged
 ├── NoNetworkError       (LookupError)   a trial has left no network
-├── PictureError         (RuntimeError)  what draws picture files is missing or fails
+├── PictureError         (RuntimeError)  the browser that draws picture files is missing or fails
 ├── TrackingError        (RuntimeError)  MLflow cannot be reached or holds no such sweep
 ├── ClusterError         (RuntimeError)  Ray cannot be started or reached, or cannot hold the work
-│   └── ClusterLostError         it died under a sweep; resuming goes on where the sweep is
+│   └── ClusterLostError         Ray died during a sweep; resuming continues the sweep
 ├── HomeError            (OSError)       the home folder cannot be read or written
-└── EndedError           (RuntimeError)  in Python alone: a sweep has not ended as it should
+└── EndedError           (RuntimeError)  only in Python: a sweep has not ended as it should
     ├── TrialsFailedError        every trial has an outcome, and some have failed
-    └── SweepInterruptedError    trials are left; resuming goes on where they are
+    └── SweepInterruptedError    trials are left; resuming continues them
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 
 class SweepError(Exception):
-    """Base of everything a user can cause and mend."""
+    """Base of all errors that a user can cause and correct."""
 
 
 class SpecError(SweepError, ValueError):
@@ -44,11 +44,11 @@ class SweepBusyError(SweepError, RuntimeError):
 
 
 class QueryError(SweepError, ValueError):
-    """A condition or a format that cannot be understood."""
+    """A condition or a format cannot be understood."""
 
 
 class DamagedError(QueryError):
-    """What is stored of a sweep is not as it was written; `sweeper mirror` writes it again from the ledger."""
+    """A stored part of a sweep is damaged; `sweeper mirror` writes it again from the ledger."""
 
 
 class NoNetworkError(SweepError, LookupError):
@@ -56,7 +56,7 @@ class NoNetworkError(SweepError, LookupError):
 
 
 class PictureError(SweepError, RuntimeError):
-    """What draws picture files, a browser, is missing or fails."""
+    """The browser that draws picture files is missing or fails."""
 
 
 class TrackingError(SweepError, RuntimeError):
@@ -68,7 +68,7 @@ class ClusterError(SweepError, RuntimeError):
 
 
 class ClusterLostError(ClusterError):
-    """Ray died under a sweep, through nobody's mistake; resuming goes on where the sweep is."""
+    """Ray died during a sweep, through nobody's mistake; resuming continues the sweep."""
 
 
 class HomeError(SweepError, OSError):
@@ -79,7 +79,7 @@ class EndedError(SweepError, RuntimeError):
     """A sweep has not ended as it should.
 
     Attributes:
-        summary: How it has ended, a `sweeper.Summary`.
+        summary: How the sweep has ended, a `sweeper.Summary`.
     """
 
     def __init__(self, message: str, summary: Any) -> None:
@@ -92,4 +92,4 @@ class TrialsFailedError(EndedError):
 
 
 class SweepInterruptedError(EndedError):
-    """Trials are left without an outcome; resuming goes on where they are."""
+    """Trials are left without an outcome; resuming continues them."""

@@ -1,7 +1,7 @@
-"""What commands end with: one number for each thing that a script may want to tell apart.
+"""Exit codes of commands: one number for each result that a script may want to distinguish.
 
-Python ends with 1 where nobody has caught an exception, and Ray may end the process it is loaded in with 1. So no
-command ends with 1 by its own will: to a script it means that the command could not say how it ended.
+Python exits with 1 after an uncaught exception, and Ray may end its process with 1. So no command exits with 1 on
+purpose: to a script, 1 means that the command could not say how it ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command ends with, beside 128 and the number of the signal that stopped it."""
+    """Exit code of a command; a command stopped by a signal exits with 128 plus the signal's number instead."""
 
     DONE = 0
     MISTAKE = 2
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     UNFORESEEN = 70
 
 
-#: What each means, in the words of help and documentation.
+#: Meaning of each code, as help and documentation print it.
 MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.DONE: "done: of `run`, `resume` and `submit`, every planned trial is complete or was stopped early",
     ExitCode.MISTAKE: "a mistake, or a missing piece: one message names it and the way out; every outcome is safe",
@@ -31,12 +31,12 @@ MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.UNFORESEEN: "an unexpected error: one message names the file with the report",
 }
 
-#: What a command that a signal stopped ends with, by the name of the signal; `run` and `resume` say how to go on.
+#: Exit codes of commands stopped by a signal, by its name; `run` and `resume` also say how to continue.
 STOPPED: Mapping[str, int] = {"SIGHUP": 129, "SIGINT": 130, "SIGPIPE": 141, "SIGTERM": 143}
 
 
 def rows() -> list[tuple[str, str]]:
-    """Return the whole table: a number, or several, and what it means, in plain text."""
+    """Return the whole table in plain text: a number, or several, and the meaning."""
     named = [(str(code.value), text.replace("`", "")) for code, text in MEANINGS.items()]
     numbers = ", ".join(str(number) for number in STOPPED.values())
     return [*named, (numbers, f"stopped by a signal: {', '.join(STOPPED)}")]

@@ -1,8 +1,8 @@
-"""What could not be imported, and which file is to blame: in words, for whoever runs into it.
+"""Explains a failed import to the user, and names the file that is to blame.
 
-A file in a user's folder may have the name of a package (`yaml.py`, `numpy.py`); a package may be missing on a machine,
-or broken there. Here is the standard library alone, and each function takes what it needs of it when it is called:
-these functions travel to workers by value, since a worker may find nothing of ours.
+A file in a user's folder may have the name of a package (`yaml.py`, `numpy.py`). A package may be missing on a machine,
+or broken there. This file imports only the standard library, mostly inside its functions: they are sent to workers by
+value, because a worker may not find sweeper.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from types import ModuleType
 
 
 def import_problem(error: BaseException) -> str:
-    """Return what could not be imported, with the file and the error, in one line; empty where that is not the matter.
+    """Return the failed import with the file and the error, in one line; empty if the error is not about an import.
 
-    The matter are an import that raises, whatever it raises; a module that lacks what is imported from it; and one that
-    stands in for a package and lacks what that has.
+    Errors about an import are any exception during an import; a module that lacks an imported name; and a file that
+    hides a package and lacks what the package has.
     """
     frames = _frames(error)
     importing = [frame for frame in frames if frame[2] and frame[0] != "__main__"]
@@ -39,8 +39,8 @@ def way_out(problem: str, there: str = "") -> str:
     """Return what to do about an import problem.
 
     Args:
-        problem: As `import_problem` said.
-        there: Where, such as `on that machine`; empty for here.
+        problem: Result of `import_problem`.
+        there: Place, such as `on that machine`; empty for here.
     """
     at = f" {there}" if there else ""
     if " instead of " in problem:
@@ -51,7 +51,7 @@ def way_out(problem: str, there: str = "") -> str:
 
 
 def _frames(error: BaseException) -> list[tuple[str, str, bool]]:
-    """Return the name of the module, the file and whether it is being imported, of each frame, the innermost last."""
+    """Return for each frame the module's name, its file, and whether it is being imported; the innermost frame last."""
     found, traceback = [], error.__traceback__
     while traceback is not None:
         frame = traceback.tb_frame
@@ -76,7 +76,7 @@ def _named_in(error: BaseException) -> list[str]:
 
 
 def _places(name: str) -> list[str]:
-    """Return the files from which the path offers a package, the one that is taken first."""
+    """Return the files of a package on the import path, in the path's order."""
     from importlib.machinery import PathFinder
 
     found = []
@@ -91,7 +91,7 @@ def _places(name: str) -> list[str]:
 
 
 def _shadow(name: str) -> tuple[str, str] | None:
-    """Return which file a package is imported from, and which one it should be; None where that is the same."""
+    """Return the file that hides a package, and the package's own file; None if nothing hides it."""
     import sysconfig
     from pathlib import Path
 
@@ -104,7 +104,7 @@ def _shadow(name: str) -> tuple[str, str] | None:
         parts = Path(path).parts
         return "site-packages" in parts or "dist-packages" in parts or any(path.startswith(s) for s in standard)
 
-    def is_ours(path: str) -> bool:  # it may be run from a checkout, whatever is installed
+    def is_ours(path: str) -> bool:  # sweeper may run from a checkout, whatever is installed
         return name == "sweeper" and Path(path).with_name("imports.py").exists()
 
     if not paths or is_ours(paths[0]) or is_installed(paths[0]):

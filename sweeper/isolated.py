@@ -1,7 +1,7 @@
-"""Questions whose answer may end the process that asks: each is asked in a process of its own.
+"""Asks questions whose answering may crash a process, each in a separate process.
 
-An answer is one line of JSON. `imports` writes a line for each package when it begins with it and when it has its
-answer, so that a package that takes the process down is known; every other question has one line.
+An answer is one line of JSON. The question `imports` writes one line when it begins a package and one when it has the
+package's answer, so that a package that crashes the process is known. Every other question has one line.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: What packages read when they are imported; a value that the user has set stands.
+#: Variables that packages read when they are imported; a value that the user has set stands.
 _DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
 
-#: How a text begins that says that nothing was answered in time.
+#: Beginning of the text that reports a timeout.
 NO_ANSWER = "no answer within"
 
-#: Written as the answer while there is none.
+#: Stands for an answer that is not there yet.
 PENDING = "pending"
 
-#: Which program answers a question.
+#: Modules that answer each question.
 _ANSWERED_BY = {
     "torch": "sweeper.training.probe",
     "population": "sweeper.training.probe",
@@ -38,20 +38,20 @@ _ANSWERED_BY = {
 def ask(
     question: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None, given: str = ""
 ) -> list[Any]:
-    """Ask in a process of its own.
+    """Ask a question in a separate process.
 
     Args:
         question: `["imports", PACKAGE, …]`, `["torch"]`, `["browser"]`, `["cluster", "HOST:PORT"]`, `["population"]`,
-            which reads settings as JSON, `["function"]`, which reads where it is, `["epoch"]`, which reads a job, or
-            `["parts"]`, which reads settings and where a user's functions are.
-        timeout_s: When to give up.
-        environment: Takes the place of variables of this process.
-        given: What is too long for a command; the process reads it.
+            which reads settings as JSON, `["function"]`, which reads the function's source, `["epoch"]`, which reads a
+            job, or `["parts"]`, which reads settings and sources of a user's functions.
+        timeout_s: Seconds after which to give up.
+        environment: Variables that replace those of this process.
+        given: Standard input of the process, for values that are too long for a command.
 
     Returns:
-        What was answered, and, where the process did not end well, a text that says how it ended.
+        The answers and, if the process failed or timed out, a text that says how it ended.
     """
-    # The child finds what this process finds, and nothing else: by itself it would begin with the current folder.
+    # The child gets this process's import path; by itself it would begin with the current folder.
     command = [sys.executable, "-P", "-m", _ANSWERED_BY[question[0]], *question]
     folders = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     try:
@@ -73,7 +73,7 @@ def ask(
 
 
 def _how(code: int, errors: str) -> str:
-    """Return how a process ended: what it said last that is no frame of a stack, or its code."""
+    """Return how a process ended: its exit code or signal, and its last error line outside of a stack."""
     said = [line.strip() for line in errors.splitlines() if line[:1].strip() and not line.startswith(("/", "***"))]
     ended = f"the process ended by signal {-code}" if code < 0 else f"the process ended with {code}"
     return f"{ended}: {said[-1][:400]}" if said else ended
@@ -86,6 +86,10 @@ def answer(value: Mapping[str, Any]) -> None:
 
 
 def serve(answers: Mapping[str, Callable[..., None]]) -> None:
-    """Answer the question that this process was started with; each function takes the question's other words."""
+    """Answer the question that this process was started with.
+
+    Args:
+        answers: Functions by question; each takes the question's other words.
+    """
     question, *words = sys.argv[1:]
     answers[question](*words)

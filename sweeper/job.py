@@ -1,4 +1,4 @@
-"""A population as it is handed to a worker, and what the worker says of it."""
+"""A population as it is handed to a worker, and the worker's reports on it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Lease:
-    """Proof that somebody is the one who may go on.
+    """Proof that its holder may continue.
 
     Attributes:
         path: Location of the file that names the current holder.
-        session: The holder whose lease this is: a driver, or a population as it was handed out by one.
+        session: Holder of this lease: a driver, or one handing out of a population.
     """
 
     path: str
@@ -22,32 +22,32 @@ class Lease:
 
 @dataclass(frozen=True)
 class Job:
-    """A population handed to a worker: plain values, so that it travels anywhere.
+    """A population handed to a worker, as plain values, so that it can be sent anywhere.
 
     Attributes:
-        key: Key of the population; its checkpoint is found by it.
+        key: Key of the population, which also names its checkpoint.
         task: Label of the task cell.
         keys: Trial keys of all members.
         settings: Whole settings of all members, flat.
         wanted: Which members still need an outcome.
-        checkpoint: Path of the population's checkpoint file; empty for none.
-        networks: Paths of the files that the members' trained networks are written to; empty for none.
+        checkpoint: Location of the population's first checkpoint file; empty for none.
+        networks: Locations that the members' trained networks are written to; empty for none.
         probes: Degradations of the test images and their levels, which complete networks are shown.
-        probe_files: Paths of the files that what they do then is written to, by image; empty for none.
-        probe_images: How many of the test images each of these is shown on; None for all.
-        lesions: Parts that are taken out of complete networks, joined by commas.
-        complexity: Whether it is measured how hard their task is.
-        lease: None where nobody else can be working on it.
-        stopped: Which members are not to be trained any further, though others are; empty for none.
+        probe_files: Locations that the responses to probes are written to, image by image; empty for none.
+        probe_images: Number of test images that each probe is applied to; None for all.
+        lesions: Lesions of complete networks, each given as the removed parts joined by commas.
+        complexity: Whether to measure how hard the task is.
+        lease: Lease of the population; None if nobody else can be working on it.
+        stopped: Which members are not trained any further, although others are; empty for none.
         until: Epochs after which to pause, with every member measured; None trains to the end.
         time_limit_s: Seconds after which members that are still training end as timed out; None for no limit.
-        device: What to train on, in torch's words; its worker knows what it was given.
-        own_folder: Where the user's own code is looked for; empty where it is installed, or there is none.
-        measures: Units of what that function may report, by name.
-        cpus: What the job was given of them.
-        code: What that function's code must be, see `own_code`; empty for anything.
-        own_probes: Where the user's own degradations are that `probes` name, by name.
-        own_measures: Where the functions are that trained networks are measured by, beside what we measure, by name.
+        device: Torch's name of the device to train on; the worker sets it by the resources that it was given.
+        own_folder: Folder that is searched for the user's own code; empty if the code is installed, or there is none.
+        measures: Units of the measures that the user's function may report, by name.
+        cpus: Number of CPUs that the job was given.
+        code: Expected hashes of the files of the user's code, see `own_code`; empty accepts any code.
+        own_probes: Sources of the user's own degradations that `probes` name, by name.
+        own_measures: Sources of the user's functions that measure trained networks in addition to ours, by name.
     """
 
     key: str
@@ -91,13 +91,13 @@ def job_from_json(text: str) -> Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker says of a population after each epoch.
+    """A worker's report on a population after each epoch.
 
     Attributes:
-        epoch: Rounds done: epochs, or parts of a training that is given by its updates.
-        epochs: Rounds in all.
-        values: By wanted member: the values measured after this epoch; empty where not finite, or with a last note.
-        notes: What the user should know, such as a checkpoint that could not be read.
+        epoch: Number of finished rounds: epochs, or parts of a training that is given by its updates.
+        epochs: Number of all rounds.
+        values: For each wanted member, the values measured after this epoch; empty if not finite, or with a last note.
+        notes: Notes for the user, such as a checkpoint that could not be read.
     """
 
     epoch: int

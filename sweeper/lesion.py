@@ -1,17 +1,17 @@
-"""A part of a network that is taken out, as people write it, and what is measured then is called."""
+"""Names of lesions: the removed parts of a network as people write them, and as columns name them."""
 
 from __future__ import annotations
 
 import re
 
-#: Of the parts that every network may have; `layer:N` is the other.
+#: Matches a part that can be removed.
 _PART = re.compile(r"lateral|top-down|deepest|layer:[1-9][0-9]{0,2}")
 
 RULE = "lateral, top-down, deepest or layer:N with N from 1, or several of these joined by commas"
 
 
 def parts_of(text: str) -> tuple[str, ...] | None:
-    """Return the parts that a text such as `lateral,top-down` names, each once and sorted; None where it names others.
+    """Return the parts that a text such as `lateral,top-down` names, each once and sorted; None if any is unknown.
 
     `top_down` is the same as `top-down`.
     """

@@ -1,6 +1,6 @@
-"""What this process may use of its machine: by the kernel, a container, and a batch system. All that counts asks here.
+"""The resources that this process may use: limited by the kernel, a container, or a batch system.
 
-What is planned, what is started and what is said of a machine must agree, so all of it counts the same processors.
+Planning, starting and reporting must agree on the number of processors, so all of them ask this module.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: What may leave less of a machine, in the words of a sentence.
+#: Names of the possible limits, as parts of a sentence.
 _AFFINITY, _CONTAINER, _SLURM = "its affinity", "its control group, or container,", "Slurm"
 
-#: Variables of batch systems with the processors that a job was given, and what the systems are called. Those of a job
-#: on several machines are counted together: then they limit nothing here.
+#: Variables with the number of processors of a job, and the names of their batch systems. Some count the processors of
+#: several machines together; then they limit nothing here.
 _BATCH = {
     "SLURM_CPUS_ON_NODE": _SLURM,
     "SLURM_CPUS_PER_TASK": _SLURM,
@@ -27,14 +27,14 @@ _BATCH = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What this process may use.
+    """The resources that this process may use.
 
     Attributes:
         cpus: Processors of the machine.
-        usable_cpus: What is left of them by the affinity, the control groups and Slurm; a quota may be a fraction.
-        memory_bytes: Memory of the machine, or what a control group or Slurm leaves of it.
-        available_bytes: What is free of it now, as far as is known.
-        cpus_by, memory_by: What leaves the least, in words; empty where nothing limits.
+        usable_cpus: Processors that the affinity, control groups and batch systems leave; a quota may be a fraction.
+        memory_bytes: Memory of the machine, or the part that a control group or Slurm leaves.
+        available_bytes: Free part of this memory now, as far as is known.
+        cpus_by, memory_by: Names of the strictest limits; empty if nothing limits.
     """
 
     cpus: int
@@ -46,7 +46,7 @@ class Limits:
 
     @property
     def workers(self) -> int:
-        """How many workers have a processor each: that many there are by default."""
+        """Number of workers with one processor each, which is the default number of workers."""
         return max(1, int(self.usable_cpus + 1e-6))
 
 
@@ -56,18 +56,18 @@ def read_limits(
     cpus: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Limits:
-    """Return what this process may use, by the files of the kernel and the variables of batch systems.
+    """Return the resources that this process may use, from the kernel's files and the variables of batch systems.
 
     Args:
-        proc: Where `meminfo` and `self/cgroup` are.
-        cgroups: Where control groups are mounted, of version 1 or 2.
+        proc: Folder with `meminfo` and `self/cgroup`.
+        cgroups: Folder where control groups of version 1 or 2 are mounted.
         cpus: Processors of the machine, all of which this process may run on; None asks the system.
-        environment: Variables; None takes those of this process.
+        environment: Environment variables; None takes those of this process.
     """
     named = os.environ if environment is None else environment
     total, available = _memory(proc)
     of_machine = cpus or os.cpu_count() or 1
-    on = of_machine if cpus is not None else len(os.sched_getaffinity(0))  # a cpuset is in it too
+    on = of_machine if cpus is not None else len(os.sched_getaffinity(0))  # includes cpusets
     usable, cpus_by = float(of_machine), ""
     quotas = [quota for folder in _groups(proc, cgroups, "cpu") if (quota := _quota(folder)) is not None]
     batch_cpus, batch = next(
@@ -89,20 +89,20 @@ def read_limits(
 
 
 def _memory(proc: Path) -> tuple[int, int]:
-    """Return how much memory the machine has, and how much of it is free."""
+    """Return the memory of the machine and its free part, in bytes."""
     lines = (proc / "meminfo").read_text(encoding="utf-8").splitlines()
     kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if rest.split()}
     return kib["MemTotal"] * 1024, kib.get("MemAvailable", kib["MemTotal"]) * 1024
 
 
 def _count(named: Mapping[str, str], variable: str) -> int | None:
-    """Return a whole number above 0 that a variable holds; None where it holds none."""
+    """Return the whole number above 0 in a variable; None if there is none."""
     text = named.get(variable, "")
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) else None
 
 
 def _slurm_bytes(named: Mapping[str, str], cpus: int | None) -> int | None:
-    """Return the memory that Slurm gives on this node; its variables are in MiB, and 0 is all of it."""
+    """Return the memory that Slurm gives on this node in bytes; its variables are in MiB, and 0 means no limit."""
     mib = _count(named, "SLURM_MEM_PER_NODE")
     if mib is None and cpus is not None and (each := _count(named, "SLURM_MEM_PER_CPU")):
         mib = each * cpus
@@ -110,7 +110,7 @@ def _slurm_bytes(named: Mapping[str, str], cpus: int | None) -> int | None:
 
 
 def _groups(proc: Path, cgroups: Path, controller: str) -> list[Path]:
-    """Return the folders of this process's control group and of all above it: each may set a limit."""
+    """Return the folders of this process's control group and of all its parents, each of which may set a limit."""
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -130,13 +130,13 @@ def _number(folder: Path, *names: str) -> float | None:
     for name in names:
         try:
             return float((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not there, or "max"
+        except (OSError, ValueError):  # no such file, or the text "max"
             continue
     return None
 
 
 def _quota(folder: Path) -> float | None:
-    """Return how many processors a control group may use at a time."""
+    """Return how many processors a control group may use at a time; None if it sets no quota."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         return float(quota) / float(period)

@@ -1,4 +1,4 @@
-"""What a trained network is measured by, and what is asked of a measurement."""
+"""The measurements of a trained network, and the objectives and bounds that refer to them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import StrEnum
 
 
 class Goal(StrEnum):
-    """Direction of an objective, in the words of the YAML file."""
+    """Direction of an objective, in the terms of the YAML file."""
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 
     @property
     def arrow(self) -> str:
-        """Where better values lie, for people."""
+        """Arrow towards better values, for people."""
         return "↑" if self is Goal.MAXIMIZE else "↓"
 
 
@@ -25,15 +25,15 @@ class Measurement:
     """One of the numbers that a trained network is measured by.
 
     Attributes:
-        name: What it is called everywhere: column, objective, MLflow metric, entry of a network's file.
-        unit: Of its values.
-        meaning: What it says, as a sentence goes on after its name.
-        digits: Decimals that people read; programs get all of them.
-        is_whole: Whether each network has a whole number of it; a mean over networks need not be one.
-        label: What it is called beside a picture of one network.
-        decides: Whether anything may be decided by it: what is measured on the test images is reported, and no more.
-        better: Which side of it is the better one; None where neither is.
-        least: What no network that works goes below.
+        name: Its name everywhere: column, objective, MLflow metric, entry of a network's file.
+        unit: Unit of its values.
+        meaning: Its meaning, as a phrase that follows its name.
+        digits: Number of decimals shown to people; programs get all of them.
+        is_whole: Whether its value is a whole number for each network; a mean over networks need not be one.
+        label: Its name beside a picture of one network.
+        decides: Whether anything may be decided by it; values measured on the test images are only reported.
+        better: Direction of better values; None if neither is better.
+        least: Least possible value of a working network.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Measurement:
 
     @property
     def most(self) -> float:
-        """What no network goes above."""
+        """Largest possible value."""
         return 1.0 if self.unit == "share" else math.inf
 
 
 @dataclass(frozen=True)
 class Wall:
-    """What bounded a network from outside: 1 where it did, reported beside every point.
+    """An outside bound of a network, reported beside every point: 1 if the network has reached it.
 
     Attributes:
-        name: What it is called everywhere: column, MLflow metric.
-        meaning: What it says, as a sentence goes on after its name.
-        is_window: Whether the lattice's window did; else the limit on memory that bounded the window itself.
+        name: Its name everywhere: column, MLflow metric.
+        meaning: Its meaning, as a phrase that follows its name.
+        is_window: Whether the bound is the lattice's window; otherwise it is the memory limit on the window itself.
     """
 
     name: str
@@ -68,16 +68,16 @@ class Wall:
 
     @property
     def axis(self) -> str:
-        """What was bounded, in one word; tables show its first letter."""
+        """The bounded quantity in one word; tables show its first letter."""
         return self.name.removeprefix("limited_")
 
 
-#: What a trained network is measured by, by name. Any that `decides` may be an objective. A new one needs an entry
-#: here, and its value in what a training returns; sweeps that were stored without it read as null.
+#: Measurements of a trained network, by name. Any that `decides` may be an objective. A new one needs an entry here,
+#: and a value in the result of a training; it reads as null in sweeps that were stored before.
 MEASUREMENTS: Mapping[str, Measurement] = {
     one.name: one
     for one in (
-        # Those that have no other word for it are of the network as it is used: each image halts by the network's own
+        # Unless their meaning says otherwise, these are of the network in use: each image halts by the network's own
         # rule, at the first step at which half of its step distribution is reached.
         Measurement(
             "accuracy",
@@ -174,19 +174,19 @@ MEASUREMENTS: Mapping[str, Measurement] = {
 }
 
 
-#: What may be optimised, bounded or asked for the best of, by name.
+#: Measurements that may be optimised, bounded or asked for the best of, by name.
 DECIDING: Mapping[str, Measurement] = {name: one for name, one in MEASUREMENTS.items() if one.decides}
 
-#: Why the others may not.
+#: The reason why the other measurements may not.
 DECIDES_NOTHING = "it is measured on the test images, which decide nothing"
 
 
 def deciding_twin(name: str) -> str:
-    """Return what is measured on the validation images as `name` is on the test images."""
+    """Return the name of the measurement on validation images that corresponds to `name` on test images."""
     return name.removeprefix("test_").removesuffix("_se")
 
 
-#: What bounds a network beside the pressures, by name.
+#: Bounds of a network in addition to the pressures, by name.
 WALLS: Mapping[str, Wall] = {
     one.name: one
     for one in (
@@ -200,8 +200,8 @@ WALLS: Mapping[str, Wall] = {
 }
 
 
-#: Columns of trials, points and answers that are no measurement. A user's own measure cannot have such a name; an
-#: argument of a user's own function that has is written as `setting.<name>`.
+#: Columns of trials, points and answers that are no measurements. A user's own measure cannot have such a name. An
+#: argument of a user's own function with such a name is written as `setting.<name>`.
 TAKEN = frozenset({
     *("sweep", "front_version", "reference_point", "key", "keys", "task", "replicates", "state", "outcome", "reason"),
     *("setting_key", "population", "number", "seed", "attempt", "started_ms", "ended_ms", "code", "channels_per_layer"),
@@ -211,16 +211,16 @@ TAKEN = frozenset({
 
 
 def touched(values: Mapping[str, object]) -> list[Wall]:
-    """Return the walls that bounded a network, given its values by name."""
+    """Return the walls that a network has reached, given its values by name."""
     return [wall for name, wall in WALLS.items() if values.get(name)]
 
 
-#: What is measured under each probe, by the last part of its name: mean over the test images, and its unit.
+#: Units of the means over test images that are measured under each probe, by the last part of their names.
 PROBED: Mapping[str, str] = {"accuracy": "share", "time": "steps", "confidence": "share"}
 
 _PROBE, _LESION, _COMPLEXITY = "probe.", "lesion.", "complexity."
 
-#: What is measured of a task itself, by the last part of its name, and what it says.
+#: Meanings of the measurements of a task itself, by the last part of their names.
 COMPLEXITY: Mapping[str, str] = {
     "regression": "share of test images that a multinomial regression on pixels gets wrong",
     "neighbour": "share of test images that the nearest neighbour gets wrong",
@@ -228,44 +228,44 @@ COMPLEXITY: Mapping[str, str] = {
 
 
 def probe_name(kind: str, level: float, what: str) -> str:
-    """Return what one mean under a probe is called: `probe.debris.0.25.accuracy`.
+    """Return the name of a mean under a probe, such as `probe.debris.0.25.accuracy`.
 
     Args:
-        kind: Of the degradation, or `whole` for images as they are.
-        level: Of it; 0 for `whole`.
+        kind: Kind of the degradation, or `whole` for images as they are.
+        level: Level of the degradation; 0 for `whole`.
         what: One of `PROBED`.
     """
     return f"{_PROBE}{kind}.{level:.12g}.{what}"
 
 
 def lesion_name(lesion: str, what: str) -> str:
-    """Return what one mean of a network without a part is called: `lesion.top_down.accuracy`.
+    """Return the name of a mean of a network without some parts, such as `lesion.top_down.accuracy`.
 
     Args:
-        lesion: What is taken out, as `lesion.lesion_column` writes it.
+        lesion: The removed parts, as `lesion.lesion_column` writes them.
         what: One of `PROBED`.
     """
     return f"{_LESION}{lesion}.{what}"
 
 
 def complexity_name(what: str) -> str:
-    """Return what one of `COMPLEXITY` is called: `complexity.regression`."""
+    """Return the full name of one of `COMPLEXITY`, such as `complexity.regression`."""
     return f"{_COMPLEXITY}{what}"
 
 
 def is_probe(name: str) -> bool:
-    """Whether a value is of a probe, a lesion or the task itself: of the test images, so that it decides nothing."""
+    """Return whether a value is of a probe, a lesion or the task itself, so on test images and never deciding."""
     return name.startswith((_PROBE, _LESION, _COMPLEXITY))
 
 
 def probe_unit(name: str) -> str:
-    """Return the unit of what was measured under a probe, with a lesion, or of the task."""
+    """Return the unit of a value that was measured under a probe, with a lesion, or of the task."""
     what = name.rpartition(".")[2]
     return "share" if name.startswith(_COMPLEXITY) else PROBED.get(what, "")
 
 
 def probe_order(name: str) -> tuple[int, str, float, str]:
-    """Return what sorts such names: probes by kind, level and name, then lesions, then the task."""
+    """Return a sort key for such names: probes by kind, level and name, then lesions, then the task."""
     family, _, rest = name.partition(".")
     kind, _, what = rest.rpartition(".")
     if f"{family}." != _PROBE:
@@ -288,7 +288,7 @@ class Bound:
 
     Attributes:
         name: One of `MEASUREMENTS`.
-        is_least: Whether `value` is the least that will do, else the most.
+        is_least: Whether `value` is the smallest allowed value; otherwise it is the largest.
     """
 
     name: str
@@ -296,7 +296,7 @@ class Bound:
     value: float
 
     def excess(self, measured: float) -> float:
-        """Return by how much a measurement breaks the condition; 0 or less where it is met. In its own unit."""
+        """Return by how much a measurement breaks the condition, in the measurement's unit; 0 or less if it is met."""
         return self.value - measured if self.is_least else measured - self.value
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a trained network leaves for people to look at: who draws it needs no torch."""
+"""Descriptions of a trained network for drawing, without torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class StepHistogram:
-    """How many test images took how many recurrent steps until they were answered.
+    """Histogram of test images by the number of recurrent steps until they were answered.
 
     Attributes:
-        edges: Ascending, one more than there are counts; halfway between two steps, but in older files, which count
-            expected steps: there a part holds its lower edge, the last part both. Unit: steps.
-        right, wrong: Images of each part that were answered right, and wrong.
+        edges: Ascending edges of the bins, in steps, one more than there are bins. They lie halfway between two steps.
+            Older files count expected steps: there a bin includes its lower edge, and the last bin both edges.
+        right, wrong: Numbers of images in each bin that were answered right, and wrong.
     """
 
     edges: tuple[float, ...]
@@ -28,11 +28,11 @@ class StepHistogram:
 
     @property
     def is_expected(self) -> bool:
-        """Whether expected steps were counted, which need not be whole."""
+        """Whether the histogram counts expected steps, which need not be whole."""
         return any(edge % 1 != 0.5 for edge in self.edges)
 
     def steps_of(self, part: int) -> str:
-        """Return how many steps the images of a part took: `3`, or from where to where."""
+        """Return the steps of a bin as text: one number such as `3`, or a range."""
         low, high = self.edges[part : part + 2]
         if not self.is_expected:
             low, high = low + 0.5, high - 0.5
@@ -41,14 +41,14 @@ class StepHistogram:
 
 @dataclass(frozen=True)
 class ExampleImage:
-    """A test image that a network answered soonest or latest of all it got right, or of all it got wrong.
+    """The test image that a network answered soonest or latest of all that it got right, or of all that it got wrong.
 
     Attributes:
         kind: `fastest` or `slowest`.
-        is_right: Whether `answer` is `label`.
-        image: Its number in the test set, from 0.
-        label, answer: Classes: their names where the data have any, else their labels.
-        steps: Recurrent steps until it was answered; in older files the expected ones.
+        is_right: Whether `answer` equals `label`.
+        image: Number of the image in the test set, from 0.
+        label, answer: Classes, by their names if the data have names, otherwise by their labels.
+        steps: Recurrent steps until the answer; in older files the expected steps.
         png: The image as the network saw it, as a small PNG.
     """
 
@@ -62,7 +62,7 @@ class ExampleImage:
 
 
 class NetworkGraph(Protocol):
-    """What is left of a trained network, as `model.Graph` holds it: who draws it needs no torch.
+    """The remaining parts of a trained network, as `model.Graph` holds them, so that drawing needs no torch.
 
     Layers are listed from the image upwards; a strength is a list over targets of a list over sources.
     """
@@ -85,7 +85,7 @@ class NetworkGraph(Protocol):
 
     @property
     def step_dist(self) -> Sequence[float]:
-        """Share of images that are answered after exactly step 1, 2, …; in older files the mean probability."""
+        """Shares of images answered after exactly step 1, 2, …; in older files the mean probabilities of the steps."""
 
     @property
     def bottom_up(self) -> Sequence[Sequence[Sequence[float]]]:
@@ -93,11 +93,11 @@ class NetworkGraph(Protocol):
 
     @property
     def lateral(self) -> Sequence[Sequence[Sequence[float]]]:
-        """Strengths of each layer from itself one step before; empty where there are none."""
+        """Strengths of each layer from itself one step before; empty if there are none."""
 
     @property
     def top_down(self) -> Sequence[Sequence[Sequence[float]]]:
-        """Strengths of each layer but the deepest from the layer above one step before; empty where there are none."""
+        """Strengths of each layer but the deepest from the layer above one step before; empty if there are none."""
 
     @property
     def readout(self) -> Sequence[Sequence[float]]:
@@ -109,4 +109,4 @@ class NetworkGraph(Protocol):
 
     @property
     def up_delay(self) -> int:
-        """Steps that bottom-up input from one layer to the next takes, 0 or 1; that from the image takes none."""
+        """Delay of bottom-up input from one layer to the next, 0 or 1 steps; input from the image has no delay."""

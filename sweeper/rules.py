@@ -1,7 +1,7 @@
-"""The rules by which a sweep trains and measures, so that what is stored says what its numbers mean.
+"""The rules by which a sweep trains and measures, numbered, so that stored results have a known meaning.
 
-A sweep keeps the number of its rules beside its plan. Numbers of different rules are not comparable, and no sweep mixes
-them: one of earlier rules is read, shown and exported as it is, and trained no further.
+A sweep keeps the number of its rules beside its plan. Results of different rules are not comparable, and no sweep mixes
+them: a sweep of earlier rules is read, shown and exported as it is, but not trained any further.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: The rules of today: a number is part of every key, so that a new one makes every trial a new one.
+#: Number of today's rules. It is part of every key, so that new rules make every trial a new one.
 RULES = 3
 
-#: Under what name a sweep keeps the number of its rules; sweeps that say nothing are older than these numbers.
+#: Name of the fact that holds the number of a sweep's rules; sweeps without it are older than these numbers.
 FACT = "rules"
 
 _FIRST_SAID = 2
@@ -23,8 +23,8 @@ class EarlierRules:
     """Rules that are not today's.
 
     Attributes:
-        name: Whose they are.
-        meaning: What a number meant, where it means something else today.
+        name: Version of sweeper that the rules are of.
+        meaning: Former meanings of numbers that mean something else today.
     """
 
     name: str
@@ -45,13 +45,13 @@ _EARLIER: Mapping[int, EarlierRules] = {
 
 
 def rules_in(values: Mapping[str, object]) -> int:
-    """Return the number of the rules that stored values, such as a sweep's facts, say they are by."""
+    """Return the number of the rules in stored values, such as a sweep's facts."""
     said = values.get(FACT, _FIRST_SAID)
     return int(said) if isinstance(said, int | str) and str(said).isdecimal() else _FIRST_SAID
 
 
 def earlier_rules(number: int) -> EarlierRules | None:
-    """Return what rules of a number are, in words; None for today's."""
+    """Return the rules of a number if they are not today's; None for today's."""
     if number == RULES:
         return None
     whose = "a later version" if number > RULES else "an earlier version"
@@ -59,5 +59,5 @@ def earlier_rules(number: int) -> EarlierRules | None:
 
 
 def said_of(number: int) -> str:
-    """Return by which rules was measured, in a sentence of its own kind: `measured by the rules of …`."""
+    """Return a phrase that names the rules of a number, such as `measured by the rules of …`."""
     return str(earlier_rules(number) or f"measured by rules {number}, today's")

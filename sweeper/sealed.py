@@ -1,8 +1,8 @@
-"""Parquet files that notice every byte of theirs that is changed: a digest of the whole file stands in it.
+"""Parquet files that contain a digest of the whole file, so that a change of any byte is noticed.
 
-Parquet has checksums of pages at best, and none of names, types and positions: one flipped bit may change a number or a
-column's name without a word. The digest is that of the file with zeros where the digest stands. Any reader of Parquet
-reads such files; those of earlier versions have no digest, and are read as they are.
+Parquet has at best checksums of pages, but none of names, types and positions: one flipped bit may silently change a
+number or a column's name. The digest is computed over the file with zeros in the digest's place. Any Parquet reader
+reads such files. Files of earlier versions have no digest and are read without a check.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Where the file's own metadata keep the digest, and what stands there while it is computed.
+#: Metadata key of the digest, and the zeros in the digest's place while it is computed.
 _KEY, _EMPTY = b"sweeper.sha256", b"0" * 64
 
 
 class BrokenSealError(ValueError):
-    """A file is not as it was written."""
+    """Raised if a file is not as it was written."""
 
 
 def sealed(table: pa.Table, compression: str = "snappy") -> bytes:
@@ -33,11 +33,11 @@ def sealed(table: pa.Table, compression: str = "snappy") -> bytes:
 
 
 def unsealed(data: bytes) -> pa.Table:
-    """Return the table in a Parquet file that `sealed` wrote, or an earlier version.
+    """Return the table in a Parquet file that `sealed`, or an earlier version of sweeper, wrote.
 
     Raises:
-        BrokenSealError: If a byte of it was changed.
-        pa.ArrowException, OSError: If it is no Parquet file.
+        BrokenSealError: If a byte of the file was changed.
+        pa.ArrowException, OSError: If the data is no Parquet file.
     """
     file = pq.ParquetFile(pa.BufferReader(data))
     digest = (file.metadata.metadata or {}).get(_KEY)
@@ -46,7 +46,7 @@ def unsealed(data: bytes) -> pa.Table:
         content = data[:at] + _EMPTY + data[at + len(digest) :]
         if hashlib.sha256(content).hexdigest().encode() != digest:
             raise BrokenSealError("it is not as it was written: its digest is another one")
-    elif _KEY in data:  # it is not where it was written
+    elif _KEY in data:  # the digest is not in its place
         raise BrokenSealError("it is not as it was written: its digest is out of place")
     table = file.read()
     known = table.schema.metadata or {}

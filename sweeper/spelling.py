@@ -1,19 +1,19 @@
-"""What somebody may have meant: the nearest of the names that are known, and a list of them that a message can hold."""
+"""Suggests the known name that a user may have meant, and lists known names for a message."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-#: So many names are listed in a message, and so much of a name that nobody knows is looked at.
+#: Largest number of names that a message lists, and of characters of an unknown name that are compared.
 _MOST_LISTED, _LONGEST = 10, 80
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a misspelt one is nearest to; None where none is near.
+    """Return the known name that is nearest to a misspelt one; None if none is near.
 
-    Case is of no account. A known name that begins as the word does is near, however much longer it is: `acc` is nearer
-    to `macs` by its letters.
+    Case is ignored. A known name that begins with the word wins, however much longer it is: compared by letters alone,
+    `acc` would be nearer to `macs` than to `accuracy`.
     """
     names = {name.casefold(): name for name in known}
     asked = word[:_LONGEST].casefold()
@@ -23,13 +23,13 @@ def meant(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return a question that names what was meant, or what to say `otherwise`."""
+    """Return a question that suggests the nearest known name; the text `otherwise` if none is near."""
     near = meant(word, known)
     return f"Did you mean {near!r}?" if near is not None else otherwise
 
 
 def names_near(word: str, known: Iterable[str]) -> str:
-    """Return the names that are known, as a list in words; of too many for a message those that are nearest."""
+    """Return the known names as one text; if they are too many for a message, the nearest ones first."""
     names = sorted(known)
     near = difflib.get_close_matches(word[:_LONGEST], names, n=5, cutoff=0.4) if len(names) > _MOST_LISTED else []
     shown = [*near, *(other for other in names if other not in near)][:_MOST_LISTED]

@@ -1,9 +1,9 @@
 """Files that several machines share: on local paths, or anywhere that `pyarrow.fs` reaches.
 
-A location is a path, or a URI such as `s3://bucket/folder?region=eu-west-1`: what follows `?` says how a file system is
-reached and stays at the end when a file is named below. A reader never meets half a file: local ones are written aside
-and renamed, objects appear when their upload is complete, and other file systems write aside and move. What goes wrong
-is an `OSError` whose `strerror` is one line.
+A location is a path, or a URI such as `s3://bucket/folder?region=eu-west-1`. The options after `?` say how to reach the
+file system and stay at the end of the locations below. A reader never sees a partial file: local files are written
+under another name and renamed, objects appear when their upload is complete, and on other file systems files are
+written under another name and moved. Every failure is an `OSError` whose `strerror` is one line.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from sweeper.credentials import login_of, redacted
 from sweeper.errors import HomeError
-from sweeper.model.aside import replaced as replaced  # the one way in which local files are written, for all rooms
+from sweeper.model.aside import replaced as replaced  # the only way in which all rooms write local files
 from sweeper.model.aside import written_aside
 
-if TYPE_CHECKING:  # pyarrow.fs starts the clients of object stores: whoever stays on local paths does without
+if TYPE_CHECKING:  # pyarrow.fs starts the clients of object stores, which local paths do not need
     from pyarrow.fs import FileSystem
 
 #: File systems on which a file appears as a whole, at the end of its upload.
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 
-#: How long Google's storage is tried, and how much of a reason is shown.
+#: Longest retries of Google's storage, in seconds, and most characters of a reason that are shown.
 _PATIENCE_S, _LONGEST_REASON = 30, 300
 
-#: Parameters of a URI that are nobody's business.
+#: Matches names of a URI's secret parameters.
 _SECRET = re.compile(r"(?i)pass|token|secret|key|sig|credential")
 
 
 def rooted(location: str) -> str:
-    """Return a folder as it is named from everywhere: an absolute path, or a URI.
+    """Return a folder's location in a form that is valid from everywhere: an absolute path, or a URI.
 
     Raises:
-        HomeError: If it is neither.
+        HomeError: If the location is neither a path nor such a URI.
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", location)
     if not scheme:
@@ -57,7 +57,7 @@ def rooted(location: str) -> str:
 
 
 def is_local(location: str) -> bool:
-    """Whether a location, as `rooted` returns it, is a path."""
+    """Return whether a location, as `rooted` returns it, is a path."""
     return "://" not in location
 
 
@@ -71,7 +71,7 @@ def join(root: str, *names: str) -> str:
 
 
 def parted(location: str) -> tuple[str, str]:
-    """Return the path of a location, and of a URI what says how it is reached, from its `?` on."""
+    """Return a location without its options, and the options from `?` on, which only a URI may have."""
     if is_local(location):
         return location, ""
     path, mark, reached = location.partition("?")
@@ -79,11 +79,11 @@ def parted(location: str) -> tuple[str, str]:
 
 
 def without_credentials(location: str) -> str:
-    """Return a location without passwords and secret parameters: to be shown and kept."""
+    """Return a location without passwords and secret parameters, to be shown and kept."""
     if "://" not in location:
         return location
     login = login_of(location)
-    if ":" in login:  # a key without its secret would take the place of what the environment holds; Azure's is a name
+    if ":" in login:  # a key without its secret would override the environment's; Azure's key is only a name
         user = f"{login.partition(':')[0]}@" if location.startswith("abfs") else ""
         location = location.replace(f"://{login}@", f"://{user}", 1)
     parts = urlsplit(location)
@@ -92,10 +92,10 @@ def without_credentials(location: str) -> str:
 
 
 def read_bytes(location: str) -> bytes | None:
-    """Return what a file holds, or None where there is none.
+    """Return the content of a file, or None if there is no file.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the file cannot be read.
     """
     try:
         if is_local(location):
@@ -107,10 +107,10 @@ def read_bytes(location: str) -> bytes | None:
 
 
 def write_bytes(location: str, data: bytes) -> None:
-    """Write a file, so that no reader ever meets half of it; folders are made where they are missing.
+    """Write a file, so that no reader ever sees a partial one; missing folders are made.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
     """
     if is_local(location):
         Path(location).parent.mkdir(parents=True, exist_ok=True)
@@ -122,26 +122,26 @@ def write_bytes(location: str, data: bytes) -> None:
         if not is_whole_at_once:
             system.create_dir(path.rpartition("/")[0], recursive=True)
         with system.open_output_stream(target) as file:
-            file.write(data)  # in one piece: closing a stream would complete the upload of half a file
+            file.write(data)  # in one call, because closing the stream after a failure would complete a partial upload
         if not is_whole_at_once:
             system.move(target, path)
 
 
 def write_local(path: Path, data: bytes) -> None:
-    """Write a file in a folder of this machine that is there, so that no reader ever meets half of it.
+    """Write a file in an existing folder of this machine, so that no reader ever sees a partial one.
 
     Raises:
-        OSError: If it cannot be written; the former file stays, and nothing beside it.
+        OSError: If the file cannot be written; then the former file stays, without a temporary one beside it.
     """
     with written_aside(path) as file:
         file.write(data)
 
 
 def sizes_below(folder: str) -> dict[str, int]:
-    """Return the files below a folder and their sizes, by paths as they are seen from it; links are not followed.
+    """Return the sizes of the files below a folder in bytes, by relative paths; links are not followed.
 
     Raises:
-        OSError: If it cannot be read; a folder that is not there has no files.
+        OSError: If the folder cannot be read; a missing folder has no files.
     """
     if is_local(folder):
         root = Path(folder)
@@ -156,16 +156,16 @@ def sizes_below(folder: str) -> dict[str, int]:
 
 
 def renamed(folder: str, name: str) -> str:
-    """Return the location of a folder under another name, beside where it is."""
+    """Return the location of a folder under another name in the same parent folder."""
     path, reached_so = parted(folder)
     return f"{path.rstrip('/').rpartition('/')[0]}/{name}{reached_so}"
 
 
 def move_folder(folder: str, target: str) -> None:
-    """Move all files of a folder to another one of the same storage; what was interrupted can be done again.
+    """Move all files of a folder to another folder of the same storage; a repeated call completes an interrupted one.
 
     Raises:
-        OSError: If one cannot be moved.
+        OSError: If a file cannot be moved.
     """
     if is_local(folder) and not Path(target).exists():
         if Path(folder).exists():
@@ -187,7 +187,7 @@ def delete(location: str) -> None:
     """Remove a file.
 
     Raises:
-        OSError: If it cannot be removed, or there is none.
+        OSError: If the file cannot be removed, or does not exist.
     """
     if is_local(location):
         Path(location).unlink()
@@ -197,10 +197,10 @@ def delete(location: str) -> None:
 
 
 def check(folder: str) -> None:
-    """Write, read and remove a small file, so that a folder that cannot be used is known before training starts.
+    """Check before training that a folder can be used, by writing, reading and removing a small file.
 
     Raises:
-        HomeError: With the reason.
+        HomeError: If the folder cannot be used; gives the reason.
     """
     probe = join(folder, f"probe-{uuid.uuid4().hex}")
     try:
@@ -217,7 +217,7 @@ def check(folder: str) -> None:
 
 @contextmanager
 def reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
-    """Give the file system of a URI and the path on it; turn what it raises into an `OSError` of one line."""
+    """Yield the file system of a URI and the path on it; turn exceptions into an `OSError` of one line."""
     import pyarrow as pa
     from pyarrow.fs import FileSystem
 
@@ -227,11 +227,11 @@ def reached(uri: str) -> Iterator[tuple[FileSystem, str]]:
         raise
     except (OSError, ImportError, pa.ArrowException) as error:
         number = getattr(error, "errno", None) or errno.EIO
-        raise OSError(number, _first_line(error, uri)) from None  # the cause may hold credentials
+        raise OSError(number, _first_line(error, uri)) from None  # the cause may contain credentials
 
 
 def _impatient(uri: str) -> str:
-    """Return a URI whose file system gives up in time: Google's tries for 15 minutes by default, S3 for seconds."""
+    """Return a URI whose file system gives up in time: by default Google's retries for 15 minutes, S3's for seconds."""
     parts = urlsplit(uri)
     if parts.scheme not in {"gs", "gcs"} or "retry_limit_seconds" in parts.query:
         return uri
@@ -239,7 +239,7 @@ def _impatient(uri: str) -> str:
 
 
 def _first_line(error: BaseException, uri: str) -> str:
-    """Return what an error says, without what must not be shown of the URI."""
+    """Return the first line of an error's message, without secrets of the URI."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
     line = redacted(line, uri)
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"

@@ -1,7 +1,7 @@
-"""Words every room shares: enums and small frozen records, and no third-party name.
+"""Terms that every room shares, as enums and small frozen records without third-party names.
 
 A *setting* is one full choice of task, lattice, pressures, training and seed. A *trial* is
-one evaluation of one setting. A *measurement* is what a trial yields, in counted resources.
+one evaluation of one setting. A *measurement* is the result of a trial, in counted resources.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where a trial stands in the ledger."""
+    """State of a trial in the ledger."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """Finished trials are immutable; those that failed run again on request alone, as a new attempt."""
+        """Whether the trial is finished, and so immutable. Failed ones run again only on request, as a new attempt."""
         return self in (State.COMPLETE, State.PRUNED, State.FAILED)
 
 
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
 
     @property
     def state(self) -> State:
-        """The state of a trial that ended so."""
+        """The state of a trial with this outcome."""
         own = {Outcome.COMPLETE: State.COMPLETE, Outcome.PRUNED: State.PRUNED}
         return own.get(self, State.FAILED)
 
@@ -51,12 +51,12 @@ class Ended:
     """How one member of a population ended, as a worker returns it.
 
     Attributes:
-        outcome: What happened; None where it has only reached the epoch that the job was to pause after.
-        reason: Empty when complete; otherwise what went wrong, traceback included.
+        outcome: The outcome; None if the member has only reached the epoch that the job was to pause after.
+        reason: Empty if complete; otherwise the failure, with a traceback if there is one.
         measurement: Values by the names in `MEASUREMENTS` and `WALLS`; may be partial on failure.
         details: Facts that are not one number, such as `channels_per_layer`.
         curve: One mapping per kept epoch: `epoch` and the values measured then.
-        is_final: Whether trying it again would end the same.
+        is_final: Whether a retry would end the same.
     """
 
     outcome: Outcome | None
@@ -80,13 +80,13 @@ class TrialRecord:
         axes: The part of the setting that this sweep varies, by axis name (without `seed`).
         setting_key: Hash of the setting without its seed: replicates of one setting share it.
         population: Key of the population the trial is placed in.
-        started_ms, ended_ms: Unix time in milliseconds, None where not yet.
-        note: What a sampler noted when it proposed the setting; empty in a plain grid.
-        rungs: By epoch: the measurement with which the trial reached that rung.
-        retries: How often it was tried again, by what had happened to it.
-        own_units: Of a user's own function: units of all that it measures, by name. None for a lattice.
-        codes: Versions of the user's code that it was trained under, in order; see `own_code`. None of ours counts.
-        added_units: Of a lattice: units of what the user's own costs and measures add, by name.
+        started_ms, ended_ms: Unix time in milliseconds; None if not yet.
+        note: The sampler's note when it proposed the setting; empty in a plain grid.
+        rungs: Measurements with which the trial reached each rung, by epoch.
+        retries: Number of retries, by kind of failure.
+        own_units: For a user's own function, units of all its measures, by name. None for a lattice.
+        codes: Versions of the user's code that trained the trial, in order; see `own_code`. Our own code has none.
+        added_units: For a lattice, units of the values that the user's own costs and measures add, by name.
     """
 
     key: str

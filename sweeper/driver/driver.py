@@ -30,11 +30,11 @@ from sweeper.trial import Ended, Outcome, TrialRecord
 
 @dataclass
 class Snapshot:
-    """What a sweep looks like while it runs; handed to an observer after every change.
+    """State of a running sweep, handed to an observer after every change.
 
     Attributes:
         counts: Trials by state, as in the ledger.
-        live: Returns how the sweep stands, task by task; may be called at any time, from any thread.
+        live: Returns the live state of the sweep, task by task; may be called at any time, from any thread.
         note: Something the user should know now, such as a tracking server that does not answer.
     """
 
@@ -49,8 +49,8 @@ class Summary:
 
     Attributes:
         is_finished: Whether every planned trial has an outcome.
-        unmirrored: Why MLflow does not hold every outcome; empty where it does.
-        fault: The reason that every trial ended with, where that stopped the sweep; else empty.
+        unmirrored: Why MLflow does not hold every outcome; empty if it does.
+        fault: The failure that every trial ended with, if that stopped the sweep; otherwise empty.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Summary:
         return not self.unmirrored
 
     def require_mirrored(self) -> None:
-        """Refuse a run that MLflow does not hold all of.
+        """Check that MLflow holds every outcome of the run.
 
         Raises:
-            TrackingError: If it does not, with the command that writes what is missing.
+            TrackingError: If it does not; names the command that writes the missing outcomes.
         """
         if not self.is_mirrored:
             raise TrackingError(
@@ -78,7 +78,7 @@ class Summary:
             )
 
 
-#: Facts that say nothing to whoever reads the mirror.
+#: Facts that are not mirrored, because they say nothing to readers of the mirror.
 _OF_THE_LEDGER = frozenset({"identity", FIRST})
 
 Observer = Callable[[Snapshot], None]
@@ -98,14 +98,14 @@ class Driver:
         given: Callable[[Job], Job] = lambda job: job,
     ) -> None:
         self._given = given
-        self._fault = ""  # with which all trials have ended so far
+        self._fault = ""  # the failure that all trials have ended with so far
         self._ledger, self._folder, self._lease, self._recorder = ledger, folder, lease, recorder
         self.observe, self._is_asked_to_stop = observe, should_stop
         self._spec: SweepSpec = ledger.spec
         self._code = version_of(ledger.code)
         self._waiting = ledger.open_populations()
         self._running: dict[str, Population] = {}
-        self._times = 0  # that a population was handed out
+        self._times = 0  # how often a population was handed out
         self._records = {record.key: _without_curve(record) for record in ledger.records()}
         self._rungs = Rungs(self._spec)
         early = EarlyFront(self._spec.objectives, self._spec.reference_point)
@@ -116,7 +116,7 @@ class Driver:
         self._mirror = Mirroring(recorder, self._fronts, self._progress.state, require_home=lease.require_home)
 
     def open(self) -> None:
-        """Begin or go on with the sweep in the mirror.
+        """Begin or continue the sweep in the mirror.
 
         Raises:
             TrackingError: If the mirror cannot take this sweep.
@@ -124,26 +124,26 @@ class Driver:
         spec, planned = self._spec, self._ledger.planned_spec
         facts = {name: value for name, value in self._ledger.facts.items() if name not in _OF_THE_LEDGER}
         if self._code:
-            facts["code.version"] = self._code  # the one that counts now
-        facts["home"] = str(self._folder.path.parent)  # where it is now: it may have been planned elsewhere
+            facts["code.version"] = self._code  # the version that counts now
+        facts["home"] = str(self._folder.path.parent)  # the present home; the sweep may have been planned in another
         facts["seeds"] = ", ".join(str(spec.seed + replicate) for replicate in range(spec.replicates))
         text = planned.text if planned else ""
         identity, what = self._ledger.facts.get("identity", ""), aims(spec.objectives, spec.reference_point)
         self._recorder.open(SweepFacts(self._folder.name, text, spec.to_json(), facts, identity, what))
-        with suppress(QueryError):  # of another version: hypervolumes are known with the next fronts
+        with suppress(QueryError):  # a state of another version; the next fronts bring the hypervolumes
             if (former := self._recorder.live()) is not None:
                 self._progress.recall(former)
 
     def should_stop(self) -> bool:
-        """Whether to start nothing more: it is asked to, or a user's own function fails in one place every time."""
+        """Whether to start nothing more: on request, or because a user's function always fails in the same place."""
         return bool(self._fault) or self._is_asked_to_stop()
 
     def begin(self) -> None:
-        """Let others see how the sweep stands, from now on until it ends."""
+        """Start to mirror the sweep's live state, until the sweep ends."""
         self._mirror.begin()
 
     def say(self, note: str) -> None:
-        """Show something that the user should know."""
+        """Show a note to the user."""
         self._note(note)
         self.observe(self._snapshot)
 
@@ -156,7 +156,7 @@ class Driver:
         self._progress.has_workers(workers)
 
     def on_waiting(self, keys: Sequence[str], reason: str) -> None:
-        """Note which populations have no worker yet, and say what they wait for where that takes long."""
+        """Note which populations have no worker yet; if the wait is long, show its reason."""
         self._progress.wait(keys)
         if reason:
             self.say(reason)
@@ -167,10 +167,10 @@ class Driver:
         return self._snapshot.counts.waiting > 0
 
     def next_job(self) -> Job | None:
-        """Claim the next population and return it as a job; None when none waits and nothing is left to propose.
+        """Claim the next population and return it as a job; None if none waits and the search proposes nothing.
 
         Raises:
-            HomeError: If the ledger cannot be written, a disk is full, or the home has gone.
+            HomeError: If the ledger cannot be written, a disk is full, or the home is gone.
         """
         self._lease.require_home()
         if not self._waiting:
@@ -184,7 +184,7 @@ class Driver:
         self._snapshot.counts = self._snapshot.counts.started(len(population.open))
         self._progress.begun(population.key, population.task, len(population.open))
         self.say("")
-        # Those that have ended here may be tried again elsewhere: of them the record is no longer this population's.
+        # An ended member may have a new attempt in another population; its record then belongs to that attempt.
         members = [self._records[key] for key in population.keys if key in population.open]
         beside = self._spec.beside
         job = Job(
@@ -208,7 +208,7 @@ class Driver:
         return self._given(job)
 
     def _handed_out(self, population: Population) -> Lease | None:
-        """Write down that a population is handed out now, so that whoever had it before stops."""
+        """Write a new lease of a population, so that its former worker stops."""
         self._times += 1
         try:
             return self._folder.hand_out(population.key, f"{self._lease.session}/{self._times}")
@@ -234,7 +234,7 @@ class Driver:
         self.say("; ".join(progress.notes))
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
-        """Write how the members of a population ended, and mirror it; what failed or paused may go on."""
+        """Write and mirror how the members of a population ended; put back failed or paused ones that continue."""
         self._lease.require_home()
         population = self._running.pop(job.key)
         self._progress.left(job.key)
@@ -250,7 +250,7 @@ class Driver:
         self.say(self._mirror.problem or self._snapshot.note)
 
     def _goes_on(self, population: Population, ended: Sequence[Ended]) -> bool:
-        """Put a population back that failed as a whole, if it may be tried again."""
+        """Put a population that failed as a whole back if it may be tried again; return whether it may."""
         kind = failed_together(ended)
         if kind is None:
             return False
@@ -267,16 +267,16 @@ class Driver:
         return True
 
     def _judge(self, population: Population, epoch: int, paused: Mapping[str, Ended]) -> Sequence[TrialRecord]:
-        """Note who has reached a rung and stop those that others did better than, in one piece; returns these.
+        """Note the members that reached a rung, stop those that others outperform, and return the stopped ones.
 
-        With the measurements written first and the verdict later, a driver that is killed in between would leave
-        members that nobody judges at this rung again.
+        Measurements and verdicts are written together. Otherwise a driver killed in between would leave members that
+        are never judged at this rung.
         """
         if not paused:
             return []
         measured = {key: finite(member.measurement) for key, member in paused.items()}
         known = {key: self._records[key] for key in paused}
-        # What was noted there first stands.
+        # The first measurement at a rung stands.
         here = {key: replace(its, rungs={epoch: measured[key], **its.rungs}) for key, its in known.items()}
         going = self._rungs.going_on(list(here.values()), epoch, (self._records | here).values())
         reason = f"stopped after epoch {epoch}: others did better by then"
@@ -296,15 +296,15 @@ class Driver:
         return told
 
     def _put_back(self, populations: Sequence[Population]) -> None:
-        """Let populations go on before anything new is begun."""
+        """Put populations at the head of the queue, before anything new begins."""
         self._waiting = [*populations, *self._waiting]
         self._snapshot.counts = self._snapshot.counts.started(-sum(len(p.open) for p in populations))
 
     def finish(self) -> Summary:
-        """Mirror what is not mirrored yet, and say how it ended.
+        """Mirror the missing outcomes, and return how the run ended.
 
         Raises:
-            HomeError: If the home has gone: then nothing is written.
+            HomeError: If the home is gone; then nothing is written.
         """
         self._lease.require_home()
         self._release()
@@ -319,9 +319,9 @@ class Driver:
         state = ("FAILED" if counts.failed else "FINISHED") if is_finished else "KILLED"
         left_out = self._mirror.left_out if is_stopped else 0
         if left_out:
-            missing = set()  # a slow mirror has them from who goes on, or from `sweeper mirror`
+            missing = set()  # the next driver, or `sweeper mirror`, writes them to a slow mirror
         try:
-            # Read again: what is kept here has no curves.
+            # Read from the ledger, because the records in memory have no curves.
             records = [record for record in self._ledger.records() if record.key in missing] if missing else []
             if self._mirror.catch_up(records, self._spec.tasks):
                 self._mirror.close(state, self._progress.state(Stage.FINISHED if is_finished else Stage.INTERRUPTED))
@@ -334,11 +334,11 @@ class Driver:
         return Summary(self._folder.name, counts, fronts, is_finished, self._mirror.problem, fault)
 
     def stop(self) -> None:
-        """Let go of the mirror, however this ends; a tracking server that hangs does not keep it long."""
+        """End the mirror's thread, waiting only briefly for a tracking server that hangs."""
         self._mirror.stop(wait_s=5)
 
     def _release(self) -> None:
-        """Leave nothing running that nobody works on; where the ledger cannot be written the next driver sees to it."""
+        """Set trials without a worker to waiting; if the ledger cannot be written, the next driver takes them over."""
         with suppress(HomeError):
             self._ledger.release([*self._running.values(), *self._waiting])
         for key in self._running:
@@ -346,7 +346,7 @@ class Driver:
         self._running.clear()
 
     def _fronts(self, task: str) -> list[Front]:
-        records = list(self._records.values())  # in one piece: the mirror's thread asks for it
+        records = list(self._records.values())  # copied at once, because the mirror's thread calls this
         spec = self._spec
         fronts = compute_fronts(records, self._folder.name, task, spec.objectives, spec.reference_point, spec.fronts)
         self._progress.front(task, fronts[0].hypervolume, fronts[0].table.num_rows)
@@ -354,17 +354,17 @@ class Driver:
 
 
 def _without_curve(record: TrialRecord) -> TrialRecord:
-    """Return what is kept of a trial in memory: curves are most of it, and needed once, by the mirror."""
+    """Return a record to keep in memory, without its curve: curves are large, and only the mirror needs them, once."""
     return replace(record, curve=())
 
 
 def _said(population: Population, ended: Ended, step: Step, times: int, limit: int) -> str:
-    """Return in words what happened to a population and what comes next."""
+    """Return a sentence on what happened to a population and what comes next."""
     happened = {
         Outcome.LOST: f"the worker that trained population {population.key} died",
         Outcome.OUT_OF_MEMORY: f"population {population.key} ran out of memory",
     }.get(ended.outcome or Outcome.FAILED, f"the training of population {population.key} failed")
-    if ended.outcome is Outcome.LOST and not ended.reason.startswith(happened):  # by a full disk, or one of its own
+    if ended.outcome is Outcome.LOST and not ended.reason.startswith(happened):  # such as a full disk
         happened = f"population {population.key} was lost: {ended.reason.strip().splitlines()[-1]}"
     if step is Step.APART:
         return f"{happened}; its {len(population.open)} members are tried again in two halves"

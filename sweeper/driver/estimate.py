@@ -1,4 +1,4 @@
-"""What a sweep will need: counted where it can be, estimated from a short probe training where not."""
+"""Estimates what a sweep will need: counts it where possible, and otherwise extrapolates a short probe training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sweeper.spec import FunctionSweep, LatticeSetting, LatticeSweep, LoadedSpec
 from sweeper.training import forecast
 from sweeper.training.forecast import TaskFacts
 
-#: Kinds of populations whose speed is measured, and populations of each that are looked at; others are taken for the
-#: mean. A search of anything but pressures has as many kinds as settings.
+#: Most kinds of populations whose speed is measured, and most populations measured of each; all others are assumed to
+#: take the mean. A search of anything but pressures has as many kinds as settings.
 _MEASURED_KINDS, _LOOKED_AT = 6, 40
 
 
@@ -27,23 +27,23 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will need: an estimate from a short probe training on this machine.
+    """Estimated needs of a sweep, from a short probe training on this machine.
 
     Attributes:
-        cells: Trials by task.
-        images: What is known of the images of each task.
-        search: What is searched how, in words; empty for a plain grid.
-        populations: How many.
-        population_size: Networks side by side, at most.
-        alone_s: Time of the training where nothing else wants the processors.
-        train_s: The same on a machine that is as busy as it is now.
-        grows: Whether windows grow, so that more time may be needed: they are taken as they begin.
-        ends_early: Whether trainings may end before their budget does, so that less time may be needed.
-        load: Others that want a processor now, on average.
-        memory_bytes: Of all workers, at most.
-        disk_bytes: In the home.
-        first: Of a user's own function: what its first epoch took and measured; empty where it was not waited for. None
-            of lattices.
+        cells: Number of trials by task.
+        images: Facts about the images of each task.
+        search: Description of the search; empty for a plain grid.
+        populations: Number of populations.
+        population_size: Largest number of networks trained side by side.
+        alone_s: Training time in seconds if nothing else uses the processors.
+        train_s: Training time in seconds if the machine stays as busy as it is now.
+        grows: Whether windows may grow, so that more time may be needed: the estimate uses their initial size.
+        ends_early: Whether trainings may end before their budget is used up, so that less time may be needed.
+        load: Mean number of other processes that want a processor now.
+        memory_bytes: Largest memory of all workers together.
+        disk_bytes: Disk space in the home.
+        first: For a user's own function, the costs and measurements of its first epoch; empty if it took too long to
+            wait for. None for lattices.
     """
 
     cells: Mapping[str, int]
@@ -62,10 +62,10 @@ class Estimate:
 
 
 def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
-    """Plan a sweep without writing anything, and probe what it needs.
+    """Plan a sweep without writing anything, and estimate what it needs.
 
     Raises:
-        SpecError: If it cannot be trained.
+        SpecError: If the sweep cannot be trained.
     """
     if isinstance(loaded.spec, FunctionSweep):
         return _of_function(loaded, loaded.spec, workers)
@@ -74,11 +74,11 @@ def estimate(loaded: LoadedSpec, workers: int) -> Estimate:
 
 
 def _of_function(loaded: LoadedSpec, spec: FunctionSweep, workers: int) -> Estimate:
-    """Call the function for one epoch, and take every trial for as long as that one would be."""
+    """Call the function for one epoch, and assume that every trial takes as long as that one would."""
     subject = FunctionSubject(loaded, spec)
     subject.look()
     first, processors = subject.first, read_limits().workers
-    # Where its first epoch was not waited for, each is taken to be as long as that.
+    # If the first epoch took too long to wait for, every epoch is assumed to take as long as that wait.
     first_s = float(first.get("seconds", FIRST_EPOCH_PATIENCE_S))
     one_s = first_s + float(first.get("epoch_seconds") or first_s) * max(0, int(first.get("epochs", 1)) - 1)
     busy, others = min(workers, spec.planned), others_at_work()
@@ -123,10 +123,10 @@ def _of_lattices(loaded: LoadedSpec, spec: LatticeSweep, workers: int) -> Estima
         took |= dict.fromkeys((one.key for one in those), sum(seconds) / len(seconds))
         took |= {one.key: value for one, value in zip(probed, seconds, strict=True)}
     mean = sum(took.values()) / len(took)
-    ends = [0.0] * workers  # each population goes to the worker that is free first, as Ray Tune does it
+    ends = [0.0] * workers  # as in Ray Tune, each population goes to the worker that is free first
     for population in populations:
         ends[ends.index(min(ends))] += took.get(population.key, mean)
-    # A probe sees windows as they begin; those that grow may take all that they are allowed.
+    # A probe sees windows at their initial size; growing windows may reach their limit.
     grows = spec.grows
     grown = grows * max(len(p.keys) for p in populations) * max(task.network_bytes for task in tasks.values())
     example_bytes = max(task.example_bytes for task in tasks.values())
@@ -144,8 +144,8 @@ def _of_lattices(loaded: LoadedSpec, spec: LatticeSweep, workers: int) -> Estima
         or any(_lattices(one)[0].training.until == "settled" for one in populations),
         load=others.load,
         memory_bytes=min(workers, len(populations)) * (max(p.memory_bytes for p in probes.values()) + grown),
-        # A population has two checkpoints, and its networks are at most a third of one; 40 kB are about what ledger and
-        # MLflow keep of a trial, beside the test images that its network's file shows.
+        # A population has two checkpoints, and its networks take at most a third of one. Ledger and MLflow keep about
+        # 40 kB per trial, beside the example images in the network's file.
         disk_bytes=checkpoint_bytes * 7 // 3 + (40_000 + example_bytes) * len(settings),
     )
 
@@ -156,7 +156,7 @@ def _lattices(population: Population) -> Sequence[LatticeSetting]:
 
 
 def _kinds(populations: Sequence[Population]) -> dict[tuple[str, int], list[Population]]:
-    """Return populations by what they have in common but for pressures: the group of their settings, and their size."""
+    """Group populations by the group key of their settings and by their size; only pressures differ within a kind."""
     found = defaultdict[tuple[str, int], list[Population]](list)
     for population in populations:
         found[population.settings[0].group_key, len(population.settings)].append(population)
@@ -164,12 +164,12 @@ def _kinds(populations: Sequence[Population]) -> dict[tuple[str, int], list[Popu
 
 
 def _spread(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """Return so many of the items at most, evenly from all of them."""
+    """Return at most `most` of the items, evenly spaced."""
     return items[:: -(-len(items) // most)]
 
 
 def _searched_settings(spec: LatticeSweep) -> list[LatticeSetting]:
-    """Return as many settings as a search will try, drawn at random from what is searched."""
+    """Return as many settings as a search will try, drawn at random from the searched ranges."""
     chance, found = random.Random(0), list[LatticeSetting]()
     for cell in spec.cells():
         for _ in range(spec.search.trials if spec.search else 1):
@@ -180,7 +180,7 @@ def _searched_settings(spec: LatticeSweep) -> list[LatticeSetting]:
 
 
 def _largest_settings(spec: LatticeSweep) -> list[LatticeSetting]:
-    """Return as many settings as a search will try, each at the upper ends of what is searched."""
+    """Return as many settings as a search will try, each at the upper ends of the searched ranges."""
     trials = spec.search.trials if spec.search else 1
     upper = {name: given.extremes[-1] for name, given in spec.searched.items()}
     largest = [spec.proposed_lattice(cell, upper) for cell in spec.cells()]

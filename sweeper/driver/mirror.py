@@ -1,7 +1,7 @@
-"""A recorder kept up with the ledger, in a thread of its own: a tracking server that is slow holds up nobody else.
+"""Keeps a recorder up with the ledger in its own thread, so that a slow tracking server delays nobody else.
 
-The thread is the recorder's only user from the first outcome until `finish`. It is given what the ledger holds already,
-so what it does not get done is found missing by the next driver, or by `sweeper mirror`.
+The thread is the recorder's only user from `begin` until `finish`. It writes only outcomes that the ledger already
+holds, so the next driver, or `sweeper mirror`, finds and writes the ones that it leaves out.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from sweeper.tracking.live import WRITTEN_AFTER_S, WRITTEN_EVERY_S, LiveState
 from sweeper.tracking.recorder import Recorder
 from sweeper.trial import TrialRecord
 
-#: So many populations may wait for the recorder, with their curves; what comes beyond is left for the end.
+#: Largest number of populations that wait for the recorder, with their curves; further ones are left for the end.
 MOST_WAITING = 256
 
-#: So many of them are still written when a user stops a sweep, who does not wait long for a slow server.
+#: Number of waiting populations that are still written when the user stops a sweep and does not want to wait long.
 MOST_AT_STOP = 16
 
-#: After a failure what comes is left for the end so long: a server that does not answer takes a minute to say so.
+#: Pause after a failed write, in seconds, because a dead server takes a minute to fail; outcomes meanwhile are left
+#: for the end.
 RETRY_EVERY_S = 30.0
 
-#: A front is computed and stored at most so often, and takes at most this share of the time.
+#: Least time between two writes of a front, in seconds, and the largest share of the time that fronts may take.
 FRONT_EVERY_S, FRONT_SHARE = 5.0, 0.05
 
 
@@ -36,11 +37,11 @@ class Mirroring:
     """Writes outcomes and fronts to a recorder.
 
     Args:
-        recorder: Open.
-        fronts: Returns the fronts of a task as they stand, the one over all objectives first; called from the thread.
-        live: Returns how the sweep stands; called from the thread. None where nobody is told.
-        clock: Seconds, from anywhere.
-        require_home: Raises where nothing may be written any more; asked before every write.
+        recorder: Recorder that is already open.
+        fronts: Returns the current fronts of a task, the one over all objectives first; called from the thread.
+        live: Returns the live state of the sweep; called from the thread. None writes no live state.
+        clock: Returns seconds from any start.
+        require_home: Called before every write; raises if nothing may be written any more.
     """
 
     def __init__(
@@ -58,19 +59,19 @@ class Mirroring:
         self._error: BaseException | None = None
         self._next_front_s: dict[str, float] = {}
         self._next_try_s = self._next_live_s = -math.inf
-        self.done: set[str] = set()  # keys of what is mirrored
+        self.done: set[str] = set()  # keys of mirrored trials
         self.fronts: dict[str, Front] = {}
-        self.left_out = 0  # outcomes that nobody writes unless they are caught up
+        self.left_out = 0  # outcomes that only `catch_up` writes
         self.problem = ""  # why the last write failed
 
     def begin(self) -> None:
-        """Say how the sweep stands from now on, before the first outcome and also while none comes."""
+        """Start the thread, which writes the live state regularly, even while no outcome comes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mirroring", daemon=True)
             self._thread.start()
 
     def put(self, records: Sequence[TrialRecord], task: str) -> None:
-        """Have outcomes of a task mirrored soon, or at the end, and its front now and then; waits for nothing."""
+        """Queue outcomes of a task for mirroring, with its front now and then; never waits."""
         self.begin()
         self._raise()
         try:
@@ -79,14 +80,14 @@ class Mirroring:
             self.left_out += len(records)
 
     def hasten(self) -> None:
-        """Leave what was put, but for a little."""
-        with suppress(queue.Empty):  # the thread takes from it, too
+        """Drop queued outcomes except for `MOST_AT_STOP` populations."""
+        with suppress(queue.Empty):  # the thread also takes from the queue
             while self._waiting.qsize() > MOST_AT_STOP:
                 what = self._waiting.get_nowait()
                 self.left_out += len(what[0]) if what else 0
 
     def finish(self) -> None:
-        """Wait until what was put is written; then the recorder is free. After a failure `catch_up` has the rest."""
+        """Wait until the queue is written, then end the thread. After a failure `catch_up` must write the rest."""
         if self.problem:
             self.stop()
         if self._thread is not None:
@@ -96,7 +97,7 @@ class Mirroring:
         self._raise()
 
     def stop(self, wait_s: float | None = None) -> None:
-        """Leave what was put, and wait for what is being written, at most so long."""
+        """Drop the queue, and wait at most `wait_s` seconds for the write in progress."""
         if self._thread is not None:
             while not self._waiting.empty():
                 self._waiting.get()
@@ -105,12 +106,12 @@ class Mirroring:
             self._thread = None
 
     def catch_up(self, records: Iterable[TrialRecord], tasks: Sequence[str]) -> bool:
-        """Write outcomes and fronts here and now; tells whether everything is mirrored."""
+        """Write outcomes and fronts in this thread; return whether everything is mirrored."""
         self._try(lambda: self._write(records, tasks))
         return not self.problem
 
     def close(self, state: str, live: LiveState) -> bool:
-        """End the sweep in the recorder, and say how it stands then; tells whether that went well."""
+        """End the sweep in the recorder, with its last live state; return whether that succeeded."""
         self._require_home()
         self._try(lambda: self._recorder.record_live(live))
         if not self.problem:
@@ -122,7 +123,7 @@ class Mirroring:
             self._raise()
             try:
                 return self._waiting.put(None, timeout=1)
-            except queue.Full:  # it may have ended with an error
+            except queue.Full:  # the thread may have ended with an error
                 continue
 
     def _raise(self) -> None:
@@ -143,7 +144,7 @@ class Mirroring:
             self._error = error
 
     def _next(self) -> tuple[Sequence[TrialRecord], str] | None:
-        """Return what comes next; how the sweep stands is said meanwhile, also where nothing comes for long."""
+        """Return the next item of the queue; write the live state while waiting."""
         while True:
             self._say()
             try:
@@ -152,13 +153,13 @@ class Mirroring:
                 continue
 
     def _say(self) -> None:
-        """Say how the sweep stands, where it is time to; it takes a small share of the time, and may fail unsaid."""
+        """Write the live state if it is due. This takes a small share of the time and may fail silently."""
         now_s = self._clock()
         if self._live is None or now_s < max(self._next_live_s, self._next_try_s):
             return
         self._next_live_s = now_s + RETRY_EVERY_S
         self._require_home()
-        with suppress(TrackingError):  # outcomes say that the server is away; this is not worth a note of its own
+        with suppress(TrackingError):  # a failed write of an outcome tells the user, so this failure needs no note
             self._recorder.record_live(self._live())
             ended_s = self._clock()
             took_s = ended_s - now_s
@@ -181,5 +182,5 @@ class Mirroring:
             write()
             self.problem = ""
         except TrackingError as error:
-            # The ledger has the outcome: a tracking server that is away must not stop the sweep.
+            # The ledger has the outcome, so a tracking server that is away must not stop the sweep.
             self.problem, self._next_try_s = str(error), self._clock() + RETRY_EVERY_S

@@ -1,4 +1,4 @@
-"""What a sweep's populations need, found out before any starts: how many networks each, and what of a machine."""
+"""Finds out, before a sweep starts, how many networks a population has and which resources it needs."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from sweeper.isolated import ask
 from sweeper.limits import read_limits
 from sweeper.spec import LatticeSweep, SweepSpec
 
-if TYPE_CHECKING:  # it loads torch, which a driver of a user's own function does without
+if TYPE_CHECKING:  # this loads torch, which a driver of a user's own function does not need
     from sweeper.training.forecast import MemoryBudget, TaskFacts
 
-#: What is asked for beside what was measured: the share by which a long training may differ from a short one, what Ray
-#: takes in a worker, and what CUDA takes there where a GPU is used.
+#: Additions to the measured memory: the share by which a long training may need more than a short one, Ray's bytes in
+#: a worker, and CUDA's bytes there if a GPU is used.
 _MARGIN, _RAY_BYTES, _CUDA_BYTES = 0.25, 128 * 2**20, 2 * 2**30
 
-#: Share of a machine's memory that trainings may take, and what a worker takes without any.
+#: Share of a machine's memory that trainings may take, and bytes that a worker takes without a training.
 _MEMORY_SHARE, _WORKER_BYTES = 0.75, 400 * 2**20
 
-#: The population that measures best, by the number of pixels of an image (`benchmarks/population.py`).
+#: Population sizes that measured best, each with the most pixels of an image it holds for (`benchmarks/population.py`).
 _LARGEST_POPULATIONS = ((100, 8), (400, 4), (float("inf"), 2))
 
-#: How often a sampler must hear of outcomes before its last proposals.
+#: Least number of rounds of a search: the sampler learns from the outcomes between rounds.
 _LEAST_ROUNDS = 8
 
-#: Requests are whole multiples of this, so that measuring again asks for the same.
+#: Memory requests are whole multiples of this, so that a repeated measurement makes the same request.
 _STEP_BYTES = 64 * 2**20
 
-#: What Linux has in /dev where a GPU may be: NVIDIA's, those of its small boards, Windows' own below Linux, AMD's.
+#: Device files under /dev of possible GPUs: NVIDIA's, those of its small boards, Windows' under WSL, AMD's.
 _GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
 
-#: A probe of a few batches that takes longer hangs.
+#: Longest probe of a few batches, in seconds; a longer one hangs.
 _PROBE_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What populations need.
+    """Needs of a sweep's populations.
 
     Attributes:
-        population: Networks trained side by side, at most.
-        request: What each population asks for.
-        at_once: Populations that can be trained at a time.
+        population: Largest number of networks trained side by side.
+        request: Resources that each population asks for.
+        at_once: Number of populations that can be trained at a time.
     """
 
     population: int
@@ -65,18 +65,18 @@ def needs(
     planned: int | None = None,
     folder: str = "",
 ) -> Needs:
-    """Return what the populations of a sweep need.
+    """Return the needs of a sweep's populations.
 
     Args:
-        spec: Its `placement` says what it can.
-        tasks: What is known of its tasks.
-        machines: Where they can be placed; None for this machine.
-        workers: Populations at a time, where the user has said so.
-        planned: Size of populations where they were planned already: it stands, whatever the machines are now.
-        folder: Where the user's own costs are; empty where there are none.
+        spec: Spec of the sweep; its `placement` may fix some of the needs.
+        tasks: Facts about its tasks.
+        machines: Machines that can hold populations; None for this machine.
+        workers: Number of populations at a time, if the user named one.
+        planned: Population size of a plan that was already made; it stands, whatever the machines are now.
+        folder: Folder of the user's own costs; empty if there are none.
 
     Raises:
-        ClusterError: If no machine can ever hold a population, or one that would have to cannot train.
+        ClusterError: If no machine can ever hold a population, or a machine that would be used cannot train.
         SpecError: If a population does not fit in memory.
     """
     here = machines or Machines([this_machine()])
@@ -92,7 +92,7 @@ def needs(
 
 
 def asked_of(spec: SweepSpec, here: Machines) -> Request:
-    """Return what the spec asks for; memory that is to be measured is not yet in it."""
+    """Return the resources that a spec asks for, without memory that is still to be measured."""
     placement = spec.placement
     gpus = float(here.has_usable_gpu) if placement.gpus == "auto" else placement.gpus
     return Request(placement.cpus, gpus, 0 if placement.memory_mib == "auto" else placement.memory_mib * 2**20)
@@ -101,7 +101,7 @@ def asked_of(spec: SweepSpec, here: Machines) -> Request:
 def _memory_budget(
     tasks: Mapping[str, TaskFacts], here: Machines, request: Request, workers: int | None
 ) -> MemoryBudget:
-    """Return the budget of the machine with the least memory that would train."""
+    """Return the memory budget of the machine with the least memory among those that would train."""
     from sweeper.training import forecast
 
     budget, smallest = forecast.memory_budget(tasks), here.smallest(request)
@@ -112,7 +112,7 @@ def _memory_budget(
 
 
 def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has_gpu: bool, folder: str) -> int:
-    """Return what memory a population asks for: the heaviest one, trained for a moment in a process of its own."""
+    """Return the memory in bytes to ask for, from the heaviest population trained briefly in a separate process."""
     from sweeper.training import forecast
 
     heaviest, count = forecast.heaviest(spec.corners()), min(size, largest_group(spec))
@@ -125,7 +125,7 @@ def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has
             f"the memory that a population of {count} networks takes could not be measured on this machine: {said}. "
             "Say it with placement.memory_mib, or use a smaller placement.population."
         )
-    # A probe sees windows as they begin; those that grow may take all that they are allowed.
+    # A probe sees windows at their initial size; growing windows may reach their limit.
     grown = count * max(task.network_bytes for task in tasks.values()) if spec.grows else 0
     needed = (1 + _MARGIN) * answers[-1]["memory_bytes"] + grown + _RAY_BYTES + has_gpu * _CUDA_BYTES
     return -int(-needed // _STEP_BYTES) * _STEP_BYTES
@@ -134,13 +134,13 @@ def _measured(spec: LatticeSweep, tasks: Mapping[str, TaskFacts], size: int, has
 def population_size(spec: LatticeSweep, workers: int, budget: MemoryBudget) -> int:
     """Return how many networks to train side by side.
 
-    `auto` gives every worker something to do, up to the number beyond which populations were measured to gain
-    nothing on a CPU (figures in docs/explanation/clusters.md), and to what fits in memory.
+    `auto` gives every worker something to do. It is limited by what fits in memory and by the number beyond which
+    larger populations gain nothing on a CPU (figures in docs/explanation/clusters.md).
 
     Args:
-        spec: Its `placement.population` decides where it is a number.
-        workers: Populations trained at a time.
-        budget: What the networks need and the machine has.
+        spec: Spec of the sweep; if its `placement.population` is a number, that is the size.
+        workers: Number of populations trained at a time.
+        budget: Memory that the networks need and the machine has.
 
     Raises:
         SpecError: If a population does not fit in the memory of a worker.
@@ -174,16 +174,16 @@ def largest_group(spec: LatticeSweep) -> int:
         return max(Counter(setting.group_key for setting in spec.settings()).values())
     if not spec.trains_side_by_side:
         return spec.replicates
-    # A sampler learns between populations: with fewer than so many rounds a search is a random one.
+    # A sampler learns between populations: with too few rounds a search is random.
     return -(-spec.search.trials * spec.replicates * len(spec.cells()) // _LEAST_ROUNDS)
 
 
 def this_machine(devices: Path = Path("/dev")) -> Node:
-    """Return what this machine has for populations; of GPUs only those that torch can use.
+    """Return this machine's resources for populations; only GPUs that torch can use are counted.
 
     Args:
-        devices: Where the kernel shows devices. Without one that could be a GPU, torch is not asked: its import takes
-            seconds.
+        devices: Folder where the kernel shows devices. Torch, whose import takes seconds, is asked only if one of them
+            could be a GPU.
     """
     limits, gpus = read_limits(), 0
     if sys.platform != "linux" or any(any(devices.glob(name)) for name in _GPU_DEVICES):

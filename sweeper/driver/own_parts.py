@@ -1,4 +1,4 @@
-"""What a user's own code adds to a sweep of lattices, as the driver asks for it: never run here."""
+"""Finds out what a user's own code adds to a sweep of lattices; the driver never runs that code itself."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sweeper.errors import SpecError
 from sweeper.isolated import ask
 from sweeper.spec import LatticeSweep, LoadedSpec
 
-#: A look at functions that takes longer hangs.
+#: Longest look at a user's functions, in seconds; a longer one hangs.
 _PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
 class OwnParts:
-    """What is known of a user's code.
+    """Facts about a user's code.
 
     Attributes:
         files: Hashes of its files, by path within their folder.
-        tasks: What is known of each task, where the user's own functions make its images; plain values.
-        slower: How many times as long a training step takes with it.
+        tasks: Facts about each task whose images the user's functions make, as plain values.
+        slower: Factor by which the code lengthens a training step.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -31,15 +31,15 @@ class OwnParts:
 
 
 def look(loaded: LoadedSpec, spec: LatticeSweep, refuse: Callable[[Mapping[str, str]], None]) -> OwnParts:
-    """Find the functions that a spec names, and try them, in a process of their own.
+    """Find and try the functions that a spec names, in a separate process.
 
     Args:
-        loaded: The spec, with where its code is.
-        spec: The same.
-        refuse: Called with the hashes of its files; raises where they are not what they must be.
+        loaded: The spec, with the folder of its code.
+        spec: The same spec.
+        refuse: Called with the hashes of the code's files; raises if they are not the expected ones.
 
     Raises:
-        SpecMismatchError: If the code is another than that.
+        SpecMismatchError: If `refuse` refuses the code.
         SpecError: If a function cannot be used.
     """
     if not spec.own_sources:

@@ -1,7 +1,7 @@
-"""Counts what happens in a running sweep, as it happens, and says at any time how the sweep stands.
+"""Counts the events of a running sweep as they happen, and returns its live state at any time.
 
-The driver tells it of every change, and others ask: the terminal, and the thread of the mirror. What a change costs
-does not depend on the number of trials or tasks.
+The driver reports every change; the terminal and the mirror's thread ask for the state. The cost of a change does not
+depend on the number of trials or tasks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sweeper.spec import SweepSpec
 from sweeper.tracking.live import MOST_NOTES, LiveState, Note, Stage, TaskState, finite, shortened_note
 from sweeper.trial import Outcome, TrialRecord
 
-#: Throughput is that of the last so many seconds, from samples that are so far apart.
+#: Window over which throughput is measured, and least distance of its samples, in seconds.
 WINDOW_S, SAMPLE_EVERY_S = 300.0, 5.0
 
 
@@ -32,10 +32,10 @@ def planned_tasks(spec: SweepSpec) -> list[TaskState]:
 
 
 class Pace:
-    """How fast work gets done, and how long what is left will take.
+    """Measures how fast work gets done, and estimates how long the rest will take.
 
     Args:
-        clock: Seconds from any start; given, so that a test can move it.
+        clock: Returns seconds from any start; an argument so that a test can move it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -44,7 +44,7 @@ class Pace:
         self._started: tuple[float, float] | None = None
 
     def note(self, work: float) -> None:
-        """Note how much is done; the first time is the start, so that what came before does not count."""
+        """Note how much work is done; the first call sets the start, so that earlier work does not count."""
         now_s = self._clock()
         self._started = self._started or (now_s, work)
         if not self._samples or now_s - self._samples[-1][0] >= SAMPLE_EVERY_S:
@@ -56,7 +56,7 @@ class Pace:
             self._samples.popleft()
 
     def per_minute(self, work: float) -> float | None:
-        """Return the work done a minute within the window; None before there is anything to measure it by."""
+        """Return the work done per minute within the window; None before there are enough samples."""
         now_s = self._clock()
         self._forget(now_s)
         if not self._samples or now_s - self._samples[0][0] < SAMPLE_EVERY_S:
@@ -65,7 +65,7 @@ class Pace:
         return max(0.0, 60 * (work - before) / (now_s - since_s))
 
     def seconds_left(self, work: float, planned: float) -> float | None:
-        """Extrapolate from all that was done since the start; None before there is any."""
+        """Return the seconds left, extrapolated from all work since the start; None if no work was done yet."""
         if self._started is None or work <= self._started[1]:
             return None
         since_s, before = self._started
@@ -78,17 +78,17 @@ class _Training:
 
     task: str
     members: int
-    share: float = 0.0  # of its epochs
-    waits: bool = False  # for a worker
-    values: Sequence[Mapping[str, float]] = ()  # of its members, as they are
+    share: float = 0.0  # finished share of its epochs
+    waits: bool = False  # whether it waits for a worker
+    values: Sequence[Mapping[str, float]] = ()  # latest measurements of its members
 
 
 @dataclass(frozen=True)
 class EarlyFront:
-    """What networks in training would be on a front as, before any network is complete.
+    """Computes the front of networks in training, before any network is complete.
 
     Attributes:
-        objectives: Of the sweep.
+        objectives: Objectives of the sweep.
         reference_point: The corner that bounds the hypervolume.
     """
 
@@ -96,7 +96,7 @@ class EarlyFront:
     reference_point: Mapping[str, float]
 
     def of(self, values: Iterable[Mapping[str, float]]) -> tuple[float | None, int | None]:
-        """Return the hypervolume and the number of points; none where an objective is not known while one trains."""
+        """Return the hypervolume and the number of points; None if no network has a value for every objective yet."""
         names, goals = [one.name for one in self.objectives], [one.goal for one in self.objectives]
         points = [[value.get(name, math.nan) for name in names] for value in values]
         points = [point for point in points if all(map(math.isfinite, point))]
@@ -107,15 +107,15 @@ class EarlyFront:
 
 
 class SweepProgress:
-    """How a sweep stands, kept up with what its driver says; several threads may ask.
+    """Live state of a sweep, updated by its driver; several threads may ask for it.
 
     Args:
         sweep: Name of the sweep.
         tasks: As `planned_tasks` returns them.
-        records: Every trial that there is so far; what a former driver left running waits.
-        clock: Seconds from any start.
-        now_ms: Unix milliseconds.
-        early: Says what the front of networks in training is; None: it is not shown.
+        records: Every trial so far; trials that a former driver left running count as waiting.
+        clock: Returns seconds from any start.
+        now_ms: Returns Unix milliseconds.
+        early: Computes the front of networks in training; None shows no such front.
     """
 
     def __init__(
@@ -131,13 +131,13 @@ class SweepProgress:
         self._pace, self._now_ms, self._early = Pace(clock), now_ms, early
         self._rows = {row.task: row for row in tasks}
         self._training: dict[str, _Training] = {}
-        self._without_worker: set[str] = set()  # keys of those in training that wait for one
-        self._partial = 0.0  # what those in training have done, in trials: a sum over all, which each report changes
+        self._without_worker: set[str] = set()  # keys of the populations that wait for a worker
+        self._partial = 0.0  # work of all populations in training, in trials; each report updates this sum
         self._volumes: dict[str, tuple[float | None, int | None]] = {}
-        self._early_fronts: dict[str, tuple[float | None, int | None]] = {}  # until a network of the task says more
+        self._early_fronts: dict[str, tuple[float | None, int | None]] = {}  # a cache until the task's next report
         self._notes: list[Note] = []
         self._sweep, self._since_ms, self._workers = sweep, now_ms(), 0
-        self._former_ms: tuple[int, int] | None = None  # from the first start to the last end
+        self._former_ms: tuple[int, int] | None = None  # first start and last end in the ledger
         seen: Counter[str] = Counter()
         for record in records:
             seen[record.task] += 1
@@ -150,7 +150,7 @@ class SweepProgress:
         self._ended = sum(row.ended for row in self._rows.values())
 
     def recall(self, former: LiveState) -> None:
-        """Take over from an earlier run what nobody computes now: hypervolumes of fronts that have not changed."""
+        """Take over from an earlier run the hypervolumes of fronts that have not changed and are not computed again."""
         with self._lock:
             for row in former.tasks:
                 if row.is_early:
@@ -168,7 +168,7 @@ class SweepProgress:
             self._runs(task, members)
 
     def heard(self, key: str, epoch: int, epochs: int, values: Sequence[Mapping[str, float]]) -> None:
-        """Note an epoch of a running population, and what its members measured."""
+        """Note an epoch of a running population, and the measurements of its members."""
         with self._lock:
             training = self._training[key]
             before, training.share = training.share, epoch / epochs if epochs else 0.0
@@ -181,7 +181,7 @@ class SweepProgress:
                 self._pace.note(self._work())
 
     def left(self, key: str) -> None:
-        """Count a population as not running any more; its members wait, until it is said how they ended."""
+        """Count a population as not running any more; its members count as waiting until `ended` reports them."""
         with self._lock:
             training = self._training.pop(key)
             self._without_worker.discard(key)
@@ -191,9 +191,9 @@ class SweepProgress:
                 self._runs(training.task, -training.members)
 
     def wait(self, keys: Collection[str]) -> None:
-        """Note which populations have no worker: they wait, and all others run."""
+        """Note which populations have no worker: these wait, and all others run."""
         with self._lock:
-            # Those alone that change: most of a thousand train on.
+            # Only populations that change are visited: of a thousand, most continue to train.
             for key in self._without_worker.symmetric_difference(keys) & self._training.keys():
                 training = self._training[key]
                 training.waits = not training.waits
@@ -216,7 +216,7 @@ class SweepProgress:
             self._volumes[task] = finite(hypervolume), points
 
     def say(self, text: str) -> None:
-        """Keep a note, once where it is said again."""
+        """Keep a note; a repeated note replaces its earlier copy."""
         text = shortened_note(text)
         if not text:
             return
@@ -225,7 +225,7 @@ class SweepProgress:
             self._notes = [*others, Note(self._now_ms(), text)][-MOST_NOTES:]
 
     def state(self, stage: Stage = Stage.RUNNING) -> LiveState:
-        """Return how the sweep stands; at its end, where nothing has ended here, with the times of the ledger."""
+        """Return the live state; if the sweep is over and no trial ended in this run, with the times of the ledger."""
         with self._lock:
             is_former = stage is not Stage.RUNNING and self._former_ms
             since_ms, written_ms = is_former or (self._since_ms, self._now_ms())
@@ -247,7 +247,7 @@ class SweepProgress:
             )
 
     def _with_front(self, row: TaskState) -> TaskState:
-        """Return a task with its front: before a network is complete, that of those in training."""
+        """Return a task with its front; before any network is complete, with the front of those in training."""
         volume, points = self._volumes.get(row.task, (None, None))
         if self._early is not None and not row.complete and not points:
             if row.task not in self._early_fronts:

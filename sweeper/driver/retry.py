@@ -1,4 +1,4 @@
-"""What to do with a population that failed as a whole: a rule, and no knowledge of who applies it."""
+"""The rule for a population that failed as a whole; it does not know who applies it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from enum import StrEnum
 
 from sweeper.trial import Ended, Outcome
 
-#: What may not be the fault of every member, or of any.
+#: Outcomes of a whole population that may not be the fault of every member, or of any.
 _MAY_BE_RETRIED = (Outcome.LOST, Outcome.OUT_OF_MEMORY, Outcome.FAILED)
 
 
 class Step(StrEnum):
-    """What comes after a failure."""
+    """The next step after a failure."""
 
     AGAIN = "again"
     APART = "apart"
@@ -20,7 +20,7 @@ class Step(StrEnum):
 
 
 def failed_together(ended: Sequence[Ended]) -> Outcome | None:
-    """Return what happened to a whole population that may be tried again; None where each member ended by itself."""
+    """Return the failure of a whole population that may be tried again; None if there is no such failure."""
     if any(member.is_final for member in ended):
         return None
     outcomes = {member.outcome for member in ended}
@@ -29,17 +29,17 @@ def failed_together(ended: Sequence[Ended]) -> Outcome | None:
 
 
 def next_step(kind: Outcome, members: int, tried: int, limits: Mapping[str, int]) -> Step:
-    """Return how to go on after a failure.
+    """Return the next step after a failure.
 
-    A worker that died is taken to be the machine's fault, so its population is tried again as it is, from its
-    checkpoint. Memory that ran out and exceptions are taken to be the training's: smaller populations are tried first,
-    down to single members, so that one bad member does not take the others with it.
+    A dead worker counts as the machine's fault, so its population is tried again unchanged, from its checkpoint. Lack
+    of memory and exceptions count as the training's fault: smaller populations are tried first, down to single members,
+    so that one bad member does not take the others with it.
 
     Args:
-        kind: What happened to all of them.
-        members: How many there are.
-        tried: How often they were tried again after the same before.
-        limits: How often that may be, by kind.
+        kind: Failure of all members.
+        members: Number of members.
+        tried: Number of earlier retries after the same kind of failure.
+        limits: Largest number of retries, by kind of failure.
     """
     has_tries = tried < limits[str(kind)]
     if kind is Outcome.LOST and has_tries:

@@ -1,6 +1,6 @@
-"""Whether a user's own function fails in one place whatever it is called with: then the rest is not tried.
+"""Recognises a user's own function that fails in the same place whatever its arguments, so that the sweep stops.
 
-The rule is a pure function of what is known of the trials, as that of rungs is.
+The rule is a pure function of the trials' records, like the rule of the rungs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sweeper.trial import Outcome, TrialRecord
 
-#: So many trials must have ended, all of them alike.
+#: Number of trials that must have ended, all with the same fault.
 ENOUGH = 3
 
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -18,9 +18,9 @@ _RAISED = re.compile(r"(?P<kind>[A-Za-z_][\w.]*)(?::|$)")
 
 
 def fault_in(reason: str) -> str:
-    """Return what a reason with a traceback says was raised, and where; what has none, whole.
+    """Return the exception type and the line that a traceback in a reason names; the whole reason if it has none.
 
-    Messages are left out: they often hold what a function was called with.
+    Messages are left out, because they often contain the arguments of the call.
     """
     lines = reason.strip().splitlines()
     frames = [found for line in lines if (found := _FRAME.match(line))]
@@ -31,10 +31,10 @@ def fault_in(reason: str) -> str:
 
 
 def same_fault(records: Iterable[TrialRecord]) -> str:
-    """Return the reason of all trials that have ended; empty where there are few, or they ended in different ways.
+    """Return the common reason of all ended trials; empty if there are too few, or they ended in different ways.
 
     Args:
-        records: Every trial, by its newest attempt.
+        records: The newest attempt of every trial.
     """
     ended = [record for record in records if record.state.is_finished]
     if len(ended) < ENOUGH or any(record.outcome is not Outcome.FAILED for record in ended):

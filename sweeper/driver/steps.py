@@ -1,6 +1,6 @@
 """The four steps of a run: agree on the spec, look at everything it needs, plan it into the ledger, drive it.
 
-What can fail fails in the first two steps, before anything is written.
+Mistakes show in the first two steps, before anything is written.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sweeper.spec import LoadedSpec, SweepSpec, check_name, differences, placeme
 from sweeper.tracking.recorder import Recorder
 from sweeper.trial import Outcome
 
-if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
+if TYPE_CHECKING:  # this loads torch, which commands that only look at a sweep do not need
     from sweeper.driver.needs import Needs
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What is run.
+    """The spec to run.
 
     Attributes:
         loaded: The spec.
@@ -50,7 +50,7 @@ class Agreement:
 
     @property
     def changes(self) -> Sequence[str]:
-        """What is other than it was planned, in words."""
+        """Sentences on the differences from the former spec."""
         if self.former is None:
             return ()
         grown = differences(self.former.spec, self.spec)
@@ -62,16 +62,17 @@ class Agreement:
 
 
 def agree(name: str, given: LoadedSpec | None, ledger: Ledger | None) -> Agreement:
-    """Find out which spec to run: the given one, which the planned one must equal or have grown into, or that.
+    """Find out which spec to run: the given one, or without one the planned one.
 
     Args:
         name: Name of the sweep.
-        given: The spec that the user names; None resumes what was planned.
-        ledger: The sweep's ledger; None where it has none yet.
+        given: The spec that the user names, which must equal the planned one or have grown from it; None resumes the
+            planned one.
+        ledger: The sweep's ledger; None if it has none yet.
 
     Raises:
-        UnknownSweepError: If there is neither.
-        SpecMismatchError: If the given spec is another one than what was planned.
+        UnknownSweepError: If there is neither a given nor a planned spec.
+        SpecMismatchError: If the given spec does not continue the planned one.
     """
     planned = ledger.planned_spec if ledger else None
     if planned is None:
@@ -84,16 +85,16 @@ def agree(name: str, given: LoadedSpec | None, ledger: Ledger | None) -> Agreeme
 
 
 def has_had_its_day(name: str, given: LoadedSpec | None, ledger: Ledger | None, repeated: Collection[Outcome]) -> bool:
-    """Tell whether a sweep is of earlier rules, and has nothing left to train.
+    """Return whether a sweep follows earlier rules and has nothing left to train.
 
     Args:
         name: Name of the sweep.
-        given: The spec that the user names; None resumes what was planned.
-        ledger: The sweep's ledger; None where it has none yet.
-        repeated: How trials ended that are tried again.
+        given: The spec that the user names; None resumes the planned one.
+        ledger: The sweep's ledger; None if it has none yet.
+        repeated: Outcomes after which trials are tried again.
 
     Raises:
-        SpecMismatchError: If it is of earlier rules, and something of it would have to be trained by today's.
+        SpecMismatchError: If the sweep follows earlier rules, and some of it would have to be trained by today's.
     """
     earlier = earlier_rules(ledger.rules) if ledger else None
     if ledger is None or earlier is None:
@@ -114,16 +115,16 @@ def has_had_its_day(name: str, given: LoadedSpec | None, ledger: Ledger | None, 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a sweep is run with.
+    """The surroundings that a sweep runs in.
 
     Attributes:
-        home: Where other sweeps are.
-        folder: This sweep's.
-        ledger: Its ledger; None where it has none yet.
-        executor: Where populations are trained.
-        workers: Populations at a time, where the user has said so.
-        connect: Returns where outcomes are mirrored, once that is reached.
-        repeated: How trials ended that are tried again.
+        home: Home of this and other sweeps.
+        folder: Folder of this sweep.
+        ledger: Ledger of this sweep; None if it has none yet.
+        executor: Executor that trains populations.
+        workers: Number of populations at a time, if the user named one.
+        connect: Connects to the mirror, and returns its recorder.
+        repeated: Outcomes after which trials are tried again.
     """
 
     home: Home
@@ -135,30 +136,30 @@ class Surroundings:
     repeated: Collection[Outcome] = ()
 
     def is_planned(self, spec: SweepSpec) -> bool:
-        """Tell whether the ledger holds every trial of a spec."""
+        """Return whether the ledger's newest plan is of this spec."""
         former = self.ledger.revisions[-1] if self.ledger and self.ledger.revisions else None
         return former is not None and former.spec == spec
 
     @cached_property
     def left(self) -> int:
-        """How many trials that are planned have no outcome, or are tried again."""
+        """Number of planned trials that have no outcome or are tried again."""
         ledger = self.ledger
         return ledger.counts().without_driver().waiting + ledger.ended_so(self.repeated) if ledger else 0
 
     def has_all(self, spec: SweepSpec) -> bool:
-        """Tell whether every trial of a spec has an outcome: then nothing is trained, and no images are needed."""
+        """Return whether every trial of a spec has an outcome: then nothing is trained, and no images are needed."""
         return self.is_planned(spec) and not self.left
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was found before the plan is written.
+    """Findings of `look`, before the plan is written.
 
     Attributes:
-        facts: What is noted of what is trained: hashes of data or code, by name.
-        known: What the sampler is to be told of other sweeps, by cell.
-        recorder: Where outcomes are mirrored.
-        needs: What populations need.
+        facts: Facts to note of the subject: hashes of data or code, by name.
+        known: Settings of other sweeps for the sampler, by cell.
+        recorder: Recorder that mirrors outcomes.
+        needs: Needs of the populations.
     """
 
     facts: Mapping[str, str]
@@ -168,12 +169,12 @@ class Prepared:
 
 
 def starting(agreed: Agreement, around: Surroundings, modules: Sequence[str]) -> AbstractContextManager[object]:
-    """Begin to start what populations are trained on, where any is left: it takes seconds, and so does the rest.
+    """Start the executor in the background if there is anything to train, because a start takes seconds.
 
     Args:
-        agreed: What is run.
-        around: What it is run with.
-        modules: What a population's training imports.
+        agreed: The spec to run.
+        around: The surroundings of the run.
+        modules: Modules that a population's training imports.
     """
     jobs = around.left if around.is_planned(agreed.spec) else agreed.spec.planned
     if not jobs:
@@ -182,13 +183,13 @@ def starting(agreed: Agreement, around: Surroundings, modules: Sequence[str]) ->
 
 
 def look(agreed: Agreement, subject: Subject, around: Surroundings, stack: ExitStack) -> Prepared:
-    """Look at storage, what is trained, other sweeps, the mirror and machines: what cannot work is refused now.
+    """Check the storage, the subject, other sweeps, the mirror and the machines before anything is written.
 
     Args:
-        agreed: What is run.
-        subject: What that trains.
-        around: What it is run with.
-        stack: Leaves the machines that are joined here, when the run ends.
+        agreed: The spec to run.
+        subject: The subject that the spec trains.
+        around: The surroundings of the run.
+        stack: Leaves the joined machines when the run ends.
 
     Raises:
         SweepError: If something is missing or does not fit.
@@ -202,7 +203,7 @@ def look(agreed: Agreement, subject: Subject, around: Surroundings, stack: ExitS
 
 
 def _needs(spec: SweepSpec, subject: Subject, around: Surroundings, stack: ExitStack) -> Needs:
-    """Join the machines, where there is anything to train on them, and find out what populations need of them."""
+    """Join the machines if there is anything to train, and find out what populations need of them."""
     from sweeper.driver.needs import Needs
 
     size = around.ledger.revisions[-1].population_size if around.ledger and around.is_planned(spec) else None
@@ -213,10 +214,10 @@ def _needs(spec: SweepSpec, subject: Subject, around: Surroundings, stack: ExitS
 
 
 def knowledge(spec: SweepSpec, home: Home) -> dict[str, list[Known]]:
-    """Return what the sampler is to be told of other sweeps, by cell.
+    """Return the settings of other sweeps that the sampler starts from, by cell.
 
     Raises:
-        SweepError: If there is no such sweep, or it is about something else.
+        SweepError: If there is no such sweep, or it has other rules, objectives, tasks or ranges.
     """
     found: dict[str, list[Known]] = {}
     for name in spec.search.warm_start if spec.search else ():
@@ -246,16 +247,16 @@ def knowledge(spec: SweepSpec, home: Home) -> dict[str, list[Known]]:
 
 
 def drive(driver: Driver, executor: Executor, work: Work, request: Request) -> Summary:
-    """Have every population trained that has no outcome yet; whatever happens, what is known is mirrored.
+    """Train every population that has no outcome yet, and mirror all outcomes, even after an error.
 
     Args:
         driver: Hands out populations and takes outcomes back.
-        executor: Where they are trained.
-        work: What trains a population.
-        request: What each population asks for.
+        executor: Executor that trains the populations.
+        work: Function that trains a population.
+        request: Resources that each population asks for.
 
     Raises:
-        SweepError: If it cannot go on.
+        SweepError: If the run cannot continue.
     """
     try:
         if driver.has_work and not driver.should_stop():

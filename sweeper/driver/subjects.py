@@ -1,4 +1,4 @@
-"""What a sweep trains, as its driver needs it: lattices, or a user's own function. Two kinds, one interface."""
+"""The two kinds of subjects that a sweep trains, lattices or a user's own function, behind one interface."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from sweeper.spec import FunctionSetting, FunctionSweep, LatticeSweep, LoadedSpe
 from sweeper.training.heavy import HEAVY
 from sweeper.training.own_work import CALLED, FunctionWork
 
-if TYPE_CHECKING:  # they load torch: whoever only looks at a sweep does without
+if TYPE_CHECKING:  # this loads torch, which commands that only look at a sweep do not need
     from sweeper.driver.needs import Needs
 
-#: A first epoch that takes longer is not waited for: the sweep begins without knowing what one takes.
+#: Longest wait for a first epoch, in seconds; after that the sweep begins without knowing an epoch's costs.
 FIRST_EPOCH_PATIENCE_S = 120.0
 _IMPORT_PATIENCE_S = 120.0
 
 
 class Subject(Protocol):
-    """What a sweep trains."""
+    """The subject that a sweep trains."""
 
     @property
     def modules(self) -> Sequence[str]:
-        """What its training imports, and takes seconds."""
+        """Modules that the training imports and that take seconds to load."""
 
     def work(self) -> Work:
-        """Return what a job is worked on with."""
+        """Return the function that works on a job."""
 
     def look(self) -> Mapping[str, str]:
-        """Look at what training needs, before anything is written; what cannot work is refused.
+        """Check everything that training needs, before anything is written.
 
         Returns:
-            What is noted of the sweep: hashes of data or code, by name.
+            Facts to note of the sweep: hashes of data or code, by name.
 
         Raises:
             SpecError: If something is missing or does not fit.
@@ -53,25 +53,25 @@ class Subject(Protocol):
 
     @property
     def changes(self) -> Sequence[str]:
-        """What is other than it was planned, and taken as it is now, in words; after `look`."""
+        """Sentences on accepted differences from the plan; call `look` first."""
 
     def shared(self, folder: str) -> Shared:
-        """Return what every machine must find there."""
+        """Return what every machine must find in the shared folder and on itself."""
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
-        """Return what its populations need; after `look`."""
+        """Return the needs of its populations; call `look` first."""
 
     def given(self, job: Job) -> Job:
-        """Return a job with all that its work needs."""
+        """Return a job completed by everything that its work needs."""
 
 
 def subject_of(loaded: LoadedSpec, planned: LedgerReader | None = None, *, takes_new_code: bool = False) -> Subject:
-    """Return what a spec has trained.
+    """Return the subject of a spec.
 
     Args:
         loaded: The spec.
-        planned: The sweep's ledger, where it was planned.
-        takes_new_code: Whether to go on under code of the user's that has changed since.
+        planned: The sweep's ledger, if the sweep was planned.
+        takes_new_code: Whether to continue under code of the user's that has changed since.
     """
     if isinstance(loaded.spec, FunctionSweep):
         facts, code = (planned.facts, planned.code) if planned else (None, None)
@@ -95,22 +95,22 @@ class LatticeSubject:
     ) -> None:
         self._loaded, self._spec = loaded, spec
         self._planned, self._takes_new_code = dict(planned or {}), takes_new_code
-        #: What is known of its tasks, and of the user's own code; nothing before `look`.
+        #: Facts about the tasks, and about the user's own code; empty before `look`.
         self.tasks: Mapping[str, Any] = {}
         self.own = OwnParts()
 
     def work(self) -> Work:
-        """Return the training of networks side by side."""
+        """Return the function that trains networks side by side."""
         from sweeper.training.train import train_population
 
         return train_population
 
     def look(self) -> Mapping[str, str]:
-        """Load every task and build every window once, and try what is the user's own."""
+        """Load every task and build every window once, and try the user's own functions."""
         from sweeper.training import forecast
         from sweeper.training.forecast import TaskFacts
 
-        # Where a user's function makes the images, they are not looked at here.
+        # Images that a user's function makes are checked in the process that runs it, not here.
         self.tasks = {} if self._spec.has_own_images else forecast.check(self._spec.corners())
         self.own = own_parts.look(self._loaded, self._spec, self._refuse_other_code)
         self.tasks = self.tasks or {label: TaskFacts.from_values(one) for label, one in self.own.tasks.items()}
@@ -125,7 +125,7 @@ class LatticeSubject:
 
     @property
     def changes(self) -> Sequence[str]:
-        """Which files of the user's own code are other ones, where that is taken."""
+        """A sentence on changed files of the user's own code, if they are accepted."""
         return _said_of(self._planned, self.own.files)
 
     def shared(self, folder: str) -> Shared:
@@ -137,13 +137,13 @@ class LatticeSubject:
         return Shared(folder, files, software(), (train.__name__,))
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
-        """Return what populations of networks need."""
+        """Return the needs of populations of networks."""
         from sweeper.driver.needs import needs
 
         return needs(self._spec, self.tasks, machines, workers, planned, self._loaded.folder)
 
     def given(self, job: Job) -> Job:
-        """Return a job with where the user's own code is."""
+        """Return a job completed by the places of the user's own code."""
         measures = {name: one.of for name, one in self._spec.measures.items()}
         probes = self._spec.own_probes
         return replace(
@@ -160,10 +160,10 @@ class FunctionSubject:
 
     Args:
         loaded: The spec.
-        spec: The same, known to be of a function.
-        facts: What was noted of the sweep; empty before it is planned.
-        planned: What its code was when that was last accepted; empty before it is planned.
-        takes_new_code: Whether to go on under code that has changed.
+        spec: The same spec, known to be of a function.
+        facts: Facts noted of the sweep; empty before it is planned.
+        planned: Hashes of the code's files when they were last accepted; empty before the sweep is planned.
+        takes_new_code: Whether to continue under code that has changed.
     """
 
     modules = ("torch", "pydantic")
@@ -179,15 +179,15 @@ class FunctionSubject:
         self._spec, self._folder, self._takes_new_code = spec, loaded.folder, takes_new_code
         self._planned = dict(planned or {})
         self._files: Mapping[str, str] = {}
-        #: What the first epoch took; empty where it was not waited for.
+        #: Costs and measurements of the first epoch; empty if it took too long to wait for.
         self.first: Mapping[str, Any] = json.loads((facts or {}).get(own_code.FIRST, "{}"))
 
     def work(self) -> Work:
-        """Return the call of the function."""
+        """Return the work that calls the function."""
         return FunctionWork()
 
     def look(self) -> Mapping[str, str]:
-        """Compare the code with what was planned; where it is new, call the function for one epoch."""
+        """Compare the code with the planned one; if it is new, call the function for one epoch."""
         found = self._asked("function", json.dumps({"source": self._spec.train, "folder": self._folder}))
         if problem := found.get("problem"):
             raise SpecError(f"{problem}. Bring it back, or start a new sweep with --name.")
@@ -196,7 +196,7 @@ class FunctionSubject:
                 f"early_stopping must be left out: {self._spec.train} takes no argument `trial`, so that it can "
                 "neither pause nor go on. Give it one, and call trial.report(state=…) after each epoch."
             )
-        # Files that the function itself imports are known once it has been called: before, they are taken as they were.
+        # Files that the function imports while it runs are known only after a call; until then the planned list counts.
         self._files = {**own_code.still_there(self._planned, Path(self._folder)), **found["files"]}
         self._refuse_other_code()
         if not self._planned or self._files != self._planned:
@@ -212,14 +212,14 @@ class FunctionSubject:
 
     @cached_property
     def _gpus_here(self) -> float:
-        """How many GPUs this machine has that torch can use."""
+        """Number of this machine's GPUs that torch can use."""
         from sweeper.driver.needs import this_machine
 
         return this_machine().has.gpus
 
     @property
     def changes(self) -> Sequence[str]:
-        """Which files of the code are other ones, where that is taken."""
+        """A sentence on changed files of the code, if they are accepted."""
         return _said_of(self._planned, self._files)
 
     def _refuse_other_code(self) -> None:
@@ -230,7 +230,7 @@ class FunctionSubject:
         """Call the function once, with its first setting, and stop it after its first report.
 
         Returns:
-            What that took and measured; empty where it takes long, or wants a GPU that is not here.
+            Costs and measurements of that epoch; empty if it takes too long, or wants a GPU that is not here.
         """
         wanted = self._spec.placement.gpus
         if wanted not in ("auto", 0) and not self._gpus_here:
@@ -279,7 +279,7 @@ class FunctionSubject:
         return Shared(folder, {}, software(), (CALLED,), code)
 
     def needs(self, machines: Machines | None, workers: int | None, planned: int | None) -> Needs:
-        """Return what a call needs."""
+        """Return the needs of a call."""
         from sweeper.driver.needs import Needs, asked_of, this_machine
 
         here = machines or Machines([this_machine()])
@@ -291,7 +291,7 @@ class FunctionSubject:
         return Needs(1, request, here.at_once(request))
 
     def given(self, job: Job) -> Job:
-        """Return a job with where the code is, what it must be, and what it may measure."""
+        """Return a job completed by the folder and hashes of the code, and by the measures it may report."""
         return replace(
             job,
             networks=(),
@@ -303,7 +303,7 @@ class FunctionSubject:
 
 
 def _refuse(planned: Mapping[str, str], files: Mapping[str, str], what: str, folder: str) -> None:
-    """Refuse code that is not what it was when the sweep was planned, where it was."""
+    """Refuse code that has changed since the sweep was planned; do nothing if it was not planned."""
     if told := own_code.changed(planned, files) if planned else []:
         raise SpecMismatchError(
             f"the code of {what} is not what this sweep was planned with: {', '.join(told)} (in {folder}). Bring it "

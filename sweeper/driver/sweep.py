@@ -1,7 +1,7 @@
 """The loop that joins plan, execute and record: short enough to read in a minute.
 
-A sweep is planned into its ledger; an executor asks for populations until none is left; every outcome goes to the
-ledger first and is then mirrored. Running and resuming are the same: what has no outcome yet is run.
+A sweep is planned into its ledger. An executor asks for populations until none is left. Every outcome goes to the
+ledger first and is then mirrored. Running and resuming are the same: both run the trials that have no outcome yet.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Sweep:
     Args:
         name: Name of the sweep.
         home: Folder that holds sweeps.
-        tracking_uri: Where MLflow is. None: where this sweep was last mirrored, or a database in the home.
-        storage: Folder or `pyarrow.fs` URI for checkpoints and trained networks. None: where this sweep's are, or the
+        tracking_uri: Address of MLflow. None: the sweep's last one, or a database in the home.
+        storage: Folder or `pyarrow.fs` URI for checkpoints and trained networks. None: the sweep's present one, or the
             home.
-        ledger: URL of a PostgreSQL database for the ledger. None: where this sweep's is, or SQLite in the home.
+        ledger: URL of a PostgreSQL database for the ledger. None: the sweep's present one, or SQLite in the home.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Sweep:
 
         Args:
             source: Path of a file, or a name such as `quickstart`.
-            name: Takes the place of the name in the file.
+            name: Replaces the name in the file.
             places: `home`, `tracking_uri`, `storage` and `ledger`, as for `Sweep`.
 
         Raises:
-            SpecError: With every problem of the file.
+            SpecError: If the file is wrong; lists every problem.
         """
         loaded = load_spec(source, name=name)
         sweep = cls(loaded.spec.name, **places)
@@ -79,25 +79,25 @@ class Sweep:
         return sweep
 
     def resume(self, **options: Any) -> Summary:
-        """Run what has no outcome yet, from the ledger alone; takes the options of `run`.
+        """Run the trials that have no outcome yet, from the ledger alone; takes the options of `run`.
 
-        With `again=("lost", "failed")` trials that ended so are tried again first.
+        With `again=("lost", "failed")`, trials with these outcomes are tried again first.
         """
         self._loaded = None
         return self.run(**options)
 
     @cached_property
     def tracking_uri(self) -> str:
-        """Where MLflow is; a SQLite file by its absolute path, so that it is the same from every folder.
+        """Address of MLflow; a SQLite file by its absolute path, so that it is the same from every folder.
 
         Raises:
-            TrackingError: If it was an address with a password, which is not kept.
+            TrackingError: If the last address carried a password, which is not kept.
         """
         return self._home.tracking_uri_of(self.name, self._tracking_uri)
 
     @property
     def scratch(self) -> Path:
-        """Folder for what an executor writes beside; nothing in it is ever read again."""
+        """Folder for an executor's temporary files; sweeper never reads them."""
         return self._folder.path / "placement"
 
     def run(
@@ -117,20 +117,21 @@ class Sweep:
         """Run every planned trial that has no outcome yet.
 
         Args:
-            loaded: The spec; None takes the one this sweep was loaded from, or resumes what was planned.
-            executor: Where populations are trained; Ray Tune on this machine by default.
-            workers: How many populations will be trained at a time; shapes the plan when it is first made. None: as
-                many as the executor's machines have room for.
-            recorder: Where outcomes are mirrored; MLflow by default.
+            loaded: The spec; None takes the one that this sweep was loaded from, or resumes the planned one.
+            executor: Executor that trains populations; Ray Tune on this machine by default.
+            workers: Number of populations trained at a time; it shapes the plan when that is first made. None: as many
+                as the executor's machines have room for.
+            recorder: Recorder that mirrors outcomes; MLflow by default.
             observe: Called after every change.
-            should_stop: Asked often; once true, running populations are left at their last checkpoint.
-            work: What works on a job; by default what the spec has trained.
-            takes_on: Whether to go on with a sweep of the same spec that another home has planned in a shared ledger.
-            again: How trials ended that are tried again, such as `lost` and `failed`; never `complete` or `pruned`.
-            takes_new_code: Whether to go on where code of the user's is not what the sweep was planned with.
+            should_stop: Called often; once it returns True, running populations are left at their last checkpoint.
+            work: Function that works on a job; by default the one of the spec's subject.
+            takes_on: Whether to continue a sweep of the same spec that another home has planned in a shared ledger.
+            again: Outcomes after which trials are tried again, such as `lost` and `failed`; never `complete` or
+                `pruned`.
+            takes_new_code: Whether to continue if the user's code is not the one that the sweep was planned with.
 
         Raises:
-            SweepError: For everything a user can mend; no training is started then.
+            SweepError: For everything that a user can correct; no training is started then.
         """
         repeated = repeatable(again)
         loaded = loaded or self._loaded
@@ -143,7 +144,7 @@ class Sweep:
             executor = executor or RayExecutor(workers, scratch=self.scratch)
             connect: Callable[[], Recorder] = self._mlflow if recorder is None else lambda: recorder
             around = Surroundings(self._home, self._folder, planned, executor, workers, connect, repeated)
-            if planned and around.has_all(agreed.spec):  # needs no machines, and no images, which may be gone
+            if planned and around.has_all(agreed.spec):  # this needs no machines, and no images, which may be gone
                 executor.clear()
                 keep_shared_ledger(self._folder, planned.identity)
                 driver = Driver(planned, self._folder, lease, connect(), observe, should_stop)
@@ -171,7 +172,7 @@ class Sweep:
     def _plan(
         self, ledger: Ledger, lease: Drive, agreed: Agreement, seen: Prepared, should_stop: Callable[[], bool]
     ) -> None:
-        """Write every trial into the ledger that it does not hold yet."""
+        """Write every trial that the ledger does not hold yet."""
         facts = sweep_facts(seen.facts)
         facts |= self._kept_at(lease, ledger) | {"population": str(seen.needs.population)}
         keep_shared_ledger(self._folder, facts["identity"])
@@ -183,7 +184,7 @@ class Sweep:
         ledger.plan(agreed.loaded, seen.needs.population, facts, stops, seen.known)
 
     def _open(self, driver: Driver, agreed: Agreement) -> None:
-        """Begin in the mirror, say what is other than it was planned, and keep where everything is."""
+        """Open the mirror, show the spec's changes, and note the storage and the tracking URI."""
         driver.open()
         for change in agreed.changes:
             driver.say(change)
@@ -191,7 +192,7 @@ class Sweep:
         self._folder.keep_tracking_uri(self.tracking_uri)
 
     def _begin_anew(self, population: str) -> None:
-        """Remove the checkpoint of a population that failed, so that it does not fail from there again."""
+        """Remove the checkpoint of a failed population, so that the new attempt does not fail from there again."""
         from sweeper.training.checkpoints import Checkpoints
 
         location = self._folder.checkpoint(population)
@@ -205,7 +206,7 @@ class Sweep:
 
     @contextmanager
     def _driving(self, takes_on: bool = False) -> Iterator[tuple[Drive, Ledger | None]]:
-        """Become the only driver, in the home and in a shared ledger; gives the ledger where there is one."""
+        """Become the only driver, in the home and in a shared ledger; yield the lease, and the ledger if it exists."""
         with self._folder.drive() as lease:
             ledger = drive_ledger(self._folder, this_driver(), takes_on)
             self._folder = with_files_of(self._folder, ledger)
@@ -216,14 +217,14 @@ class Sweep:
                     ledger.close()
 
     def _kept_at(self, lease: Drive, ledger: Ledger) -> dict[str, str]:
-        """Return which sweep this is, and where it is kept, as noted when it is first planned."""
+        """Return the facts that identify the sweep and say where it is kept, to note when it is planned."""
         folder = self._folder
         identity = ledger.identity or folder.shared_ledger.get("identity") or lease.session
         kept = {"storage": storage.without_credentials(folder.storage)} if folder.storage else {}
         return {"identity": identity, "home": str(folder.path.parent), **kept}
 
     def mirror(self, recorder: Recorder | None = None) -> Summary:
-        """Write every outcome and front of the ledger to MLflow; what is there and whole stays as it is."""
+        """Write every outcome and front of the ledger to MLflow, except those that MLflow already holds completely."""
         self._home.known(self.name)
         with self._driving() as (lease, planned):
             if planned is None:
@@ -238,7 +239,7 @@ class Sweep:
         return driver.finish()
 
     def _mlflow(self, *, is_thorough: bool = False) -> Recorder:
-        is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts stand beside the file then
+        is_sqlite = self.tracking_uri.startswith("sqlite")  # artifacts are then beside the file
         root = None if is_sqlite else self._home.artifact_root
         return recorder_of(self.tracking_uri, root, self._network_bytes, self._probe_bytes, is_thorough=is_thorough)
 
@@ -248,8 +249,8 @@ class Sweep:
         try:
             data = storage.read_bytes(self._folder.network(key))
         except OSError:
-            return None  # asked for again with the next front
-        # A damaged one takes the place of none: `sweeper audit` names it.
+            return None  # the next front asks for it again
+        # A damaged network must not replace a mirrored one; `sweeper audit` names it.
         return None if data is None or content_problem(data, key) else data
 
     def _probe_bytes(self, key: str) -> bytes | None:
@@ -259,7 +260,7 @@ class Sweep:
             data = storage.read_bytes(location)
             if data is not None:
                 read_probes(data, key)
-        except OSError as error:  # the trial counts as mirrored with its file alone: it is written once
+        except OSError as error:  # the file is written only once, and a trial counts as mirrored only with its file
             raise TrackingError(f"{where} cannot be read to be mirrored: {error.strerror}") from error
         except QueryError as error:
             raise TrackingError(f"{where} cannot be mirrored: {error} Or restore it from a copy.") from error
@@ -271,22 +272,22 @@ class Sweep:
 
     @property
     def standing(self) -> Standing:
-        """How it stands: counts, who drives it, and by which rules it is measured."""
+        """Summary of the sweep's state: counts, driver, and the rules that it is measured by."""
         return standing_of(self._home.known(self.name))
 
     def counts(self) -> Counts:
-        """Return how many trials stand where. Trials that a dead driver left running are waiting."""
+        """Return how many trials are in which state. Trials that a dead driver left running count as waiting."""
         return self.standing.counts
 
     @property
     def driver(self) -> str | None:
-        """Who drives this sweep now, in words; None if nobody does."""
+        """Description of the process that drives this sweep now; None if nobody does."""
         folder = self._home.known(self.name)
         return self.standing.driver if folder.has_shared_ledger and not folder.driver else folder.driver
 
 
 def _said_again(wanted: Iterable[Outcome], tried: Mapping[Outcome, int]) -> str:
-    """Return in words how many trials are tried again."""
+    """Return a sentence on how many trials are tried again."""
     if not tried:
         return f"no trial ended {' or '.join(wanted)}: none is tried again"
     counted = ", ".join(f"{tried[outcome]} {outcome}" for outcome in wanted if outcome in tried)

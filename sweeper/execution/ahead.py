@@ -1,8 +1,8 @@
-"""What a worker imports before it has a job: it is named to Ray, and is not imported by anything else.
+"""Imports modules in a worker before it has a job; only Ray imports this file, by its name.
 
-Ray ends a worker in which such an import raises anything but an ImportError. What cannot be imported is told when a job
-needs it, so nothing may be raised here but that. It always is, at the end: so that this module, and the `sweeper` that
-it is a part of, are not there when a job brings the folder of its own.
+Ray ends a worker in which such an import raises anything but an ImportError. A missing module is reported when a job
+needs it, so this file raises only ImportError. It always raises one at the end: then this file, and its `sweeper`, are
+not loaded when a job brings its own folder.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from contextlib import suppress
 NAMES = "SWEEPER_IMPORTED_AHEAD"
 
 for _name in filter(None, os.environ.get(NAMES, "").split(",")):
-    with suppress(BaseException):  # a package may also exit
+    with suppress(BaseException):  # a package may even exit
         importlib.import_module(_name)
 for _name in [_name for _name in sys.modules if _name.split(".")[0] == "sweeper"]:
     del sys.modules[_name]

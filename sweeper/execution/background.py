@@ -1,4 +1,4 @@
-"""A context that is entered, held and left in a thread of its own, while its caller does something else."""
+"""Enters, holds and leaves a context in a separate thread, while the caller does something else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _T = TypeVar("_T")
 
 
 class Background(Generic[_T]):
-    """Enters a context when it is entered itself, without waiting for it, and leaves it when it is left.
+    """A context manager that enters another context in a thread without waiting for it, and leaves it at its own end.
 
-    One thread does both and stays between: Linux can bind the life of a process to the thread that started it.
+    The same thread enters and leaves the context and lives in between, because Linux can bind the life of a process to
+    the thread that started it.
 
     Args:
         context: Returns the context; called in the thread.
@@ -25,7 +26,7 @@ class Background(Generic[_T]):
         self._is_entered, self._is_left = threading.Event(), threading.Event()
         self._value: list[_T] = []
         self._error: BaseException | None = None
-        # A daemon: who leaves at once, at a second Ctrl-C, does not wait for it.
+        # A daemon thread, so that a second Ctrl-C ends the process without waiting for it.
         self._thread = threading.Thread(target=self._hold, name="sweeper-background", daemon=True)
 
     def __enter__(self) -> Background[_T]:
@@ -33,10 +34,10 @@ class Background(Generic[_T]):
         return self
 
     def result(self) -> _T:
-        """Wait until the context is entered, and return what it gives.
+        """Wait until the context is entered, and return its value.
 
         Raises:
-            BaseException: What entering it raised.
+            BaseException: Whatever entering the context raised.
         """
         self._is_entered.wait()
         if self._error is not None:
@@ -44,7 +45,7 @@ class Background(Generic[_T]):
         return self._value[0]
 
     def leave(self) -> None:
-        """Leave the context without waiting for that; who leaves this waits."""
+        """Begin to leave the context without waiting; `__exit__` waits."""
         self._is_left.set()
 
     def __exit__(
@@ -52,7 +53,7 @@ class Background(Generic[_T]):
     ) -> None:
         self.leave()
         self._thread.join()
-        if self._error is not None and self._value and error is None:  # of leaving it: nobody was told of it yet
+        if self._error is not None and self._value and error is None:  # leaving failed, and `result` has not raised it
             raise self._error
 
     def _hold(self) -> None:
@@ -61,7 +62,7 @@ class Background(Generic[_T]):
                 self._value.append(value)
                 self._is_entered.set()
                 self._is_left.wait()
-        except BaseException as error:  # raised where somebody waits
+        except BaseException as error:  # `result` or `__exit__` raises it
             self._error = error
         finally:
             self._is_entered.set()

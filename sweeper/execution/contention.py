@@ -1,4 +1,4 @@
-"""How much of this machine's processors a sweep's workers get beside what else wants them."""
+"""Estimates the share of this machine's processors that a sweep's workers get beside other processes."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: By so many steps Ray lowers the priority of its workers, unless its variable says otherwise: a machine that is busy
-#: with anything else leaves them little.
+#: Niceness that Ray adds to its workers unless the variable says otherwise. On a busy machine they then get little.
 WORKER_NICENESS, VARIABLE = 15, "RAY_worker_niceness"
 
-#: How often it is looked who wants a processor, and how long between.
+#: Number of looks at running threads, and the time between two looks, in seconds.
 _LOOKS, _BETWEEN_S = 10, 0.03
 
 
-#: Whether Linux shares processors out among sessions first, and only within each by niceness.
+#: File that says whether Linux divides processors among sessions first, and by niceness only within each session.
 _AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
 @dataclass(frozen=True)
 class Others:
-    """Threads that want a processor now, on average over a moment, without those of this process.
+    """Mean numbers of threads that want a processor now, without those of this process.
 
     Attributes:
-        count: How many that niceness is weighed against.
-        weight: Their weights together; see `weight_of`.
-        sessions: How many want one in each other session, where each session has an equal share.
+        count: Threads that compete with the workers by niceness.
+        weight: Sum of their weights; see `weight_of`.
+        sessions: Threads in each other session, if each session gets an equal share.
     """
 
     count: float
@@ -37,16 +36,16 @@ class Others:
 
     @property
     def load(self) -> float:
-        """How many want a processor, in all sessions."""
+        """Number of threads that want a processor, in all sessions."""
         return self.count + sum(self.sessions)
 
     def slow_down(self, workers: int, processors: int, niceness: int) -> float:
-        """Return how many times longer work takes beside them than with a processor for each worker.
+        """Return the factor by which work beside these threads takes longer than with a processor for each worker.
 
         Args:
-            workers: Processes that work all the time.
-            processors: What all share.
-            niceness: Of the workers.
+            workers: Number of processes that work all the time.
+            processors: Number of processors that all share.
+            niceness: Niceness of the workers.
         """
         share = _equal_shares([workers + self.count, *self.sessions], processors)[0]
         ours = workers * weight_of(niceness)
@@ -55,7 +54,7 @@ class Others:
 
 
 def _equal_shares(wanted: Sequence[float], processors: float) -> list[float]:
-    """Return what each gets where none gets more than it wants, and those that want more get the same."""
+    """Return each one's share: none gets more than it wants, and all that are cut short get the same."""
     shares, left, most = [0.0] * len(wanted), float(processors), len(wanted)
     for place in sorted(range(len(wanted)), key=lambda at: wanted[at]):
         shares[place] = min(wanted[place], left / most)
@@ -64,21 +63,21 @@ def _equal_shares(wanted: Sequence[float], processors: float) -> list[float]:
 
 
 def weight_of(niceness: int) -> float:
-    """Return the weight by which Linux shares processors out: a step of niceness is a quarter more or less."""
+    """Return the weight by which Linux divides processors: each step of niceness changes it by a quarter."""
     return 1024 / 1.25 ** max(-20, min(19, niceness))
 
 
 def worker_niceness() -> int:
-    """Return the niceness of Ray's workers here, as its variable or its default says."""
+    """Return the niceness of Ray's workers here, from Ray's variable or its default."""
     try:
         more = int(os.environ.get(VARIABLE, WORKER_NICENESS))
-    except ValueError:  # Ray refuses it as well, and says so
+    except ValueError:  # Ray refuses such a value itself, with an error
         more = WORKER_NICENESS
     return os.nice(0) + more
 
 
 def others_at_work() -> Others:
-    """Look for a moment who wants a processor. A load average would count what ended a minute ago."""
+    """Count for a moment the threads that want a processor; a load average would include those that ended lately."""
     found = list[tuple[int, int]]()
     for _ in range(_LOOKS):
         time.sleep(_BETWEEN_S)
@@ -95,7 +94,7 @@ def others_at_work() -> Others:
 def _shares_by_session(
     autogroup: Path = _AUTOGROUP, cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> bool:
-    """Tell whether sessions have equal shares here: the kernel does so for whom no control group shares out."""
+    """Return whether sessions get equal shares here: the kernel does so for processes outside of CPU control groups."""
     try:
         if autogroup.read_text(encoding="utf-8").strip() != "1":
             return False
@@ -110,15 +109,15 @@ def _shares_by_session(
 
 
 def _running() -> list[tuple[int, int]]:
-    """Return session and niceness of each thread of other processes that runs, or could."""
+    """Return session and niceness of each thread of other processes that runs or could run."""
     found = []
     for file in Path("/proc").glob("[0-9]*/task/*/stat"):
         if file.parts[2] == str(os.getpid()):
             continue
         try:
-            # Behind the name, which may hold anything: the state first, the session as the 4th, niceness as the 17th.
+            # After the name, which may hold any character: field 1 is the state, 4 the session, 17 the niceness.
             facts = file.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
-        except OSError:  # it has just ended
+        except OSError:  # the thread has just ended
             continue
         if len(facts) > 16 and facts[0] == "R":
             found.append((int(facts[3]), int(facts[16])))

@@ -1,4 +1,4 @@
-"""The contract between what hands out jobs, what runs them and what works on them."""
+"""The contract between the source of jobs, the executor that runs them and the work on them."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ Work = Callable[[Job, Callable[[Progress], None]], Sequence[Ended]]
 
 
 class JobSource(Protocol):
-    """Where jobs come from and where what is known of them goes; called from one thread only."""
+    """The source of jobs, which also receives reports on them; called from one thread only."""
 
     def on_workers(self, workers: int) -> None:
-        """Hear how many jobs can be worked on at a time: before the first job, and again when that changes."""
+        """Receive the number of jobs that can run at a time: before the first job, and again when it changes."""
 
     def on_waiting(self, keys: Sequence[str], reason: str) -> None:
-        """Hear which jobs that were handed out have no worker yet, whenever that changes.
+        """Receive the handed-out jobs that have no worker yet, whenever that changes.
 
         Args:
-            keys: Of all of them.
-            reason: What they wait for, where that takes long; otherwise empty.
+            keys: Keys of all these jobs.
+            reason: What they wait for, if the wait is long; otherwise empty.
         """
 
     def next_job(self) -> Job | None:
-        """Return a job to start now; None when there is none, though one that is running may still lead to another."""
+        """Return a job to start now; None if there is none, although a running job may still lead to another."""
 
     def on_progress(self, job: Job, progress: Progress) -> None:
-        """Hear of an epoch."""
+        """Receive the report of an epoch."""
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
-        """Hear how the wanted members of a job ended, or that they paused; once a job."""
+        """Receive how the wanted members of a job ended, or that they paused; called once per job."""
 
     def should_stop(self) -> bool:
-        """Whether to start nothing more and leave what is running."""
+        """Return whether to start nothing more and to leave running jobs."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a run before anything is looked at.
+    """What is known of a run before anything is checked.
 
     Attributes:
-        jobs: How many there are at most.
-        cpus: What each asks for.
-        modules: What each imports, and takes seconds.
+        jobs: Largest number of jobs.
+        cpus: CPUs that each job asks for.
+        modules: Modules that each job imports and that take seconds to load.
     """
 
     jobs: int
@@ -60,34 +60,34 @@ class Executor(Protocol):
     """Runs every job of a source."""
 
     def starting(self, expected: Expected) -> AbstractContextManager[object]:
-        """Begin to start what takes long, without waiting for it; stop it when this is left.
+        """Begin slow starts without waiting for them; leaving the context stops what was started.
 
         Args:
-            expected: What will be run.
+            expected: The expected run.
         """
 
     def joined(self, shared: Shared) -> AbstractContextManager[Machines | None]:
-        """Join the machines that jobs will run on, and look at them; None where it is this machine alone.
+        """Join the machines that jobs will run on, and check them; yield None if jobs run on this machine alone.
 
         Args:
-            shared: What every machine must find there.
+            shared: Everything that each machine must find.
 
         Raises:
-            ClusterError: If they cannot be joined.
+            ClusterError: If the machines cannot be joined.
         """
 
     def run(self, work: Work, source: JobSource, request: Request) -> None:
-        """Run until the source has no more jobs or wants to stop. What goes wrong in a training, `work` returns.
+        """Run until the source has no more jobs or wants to stop. `work` returns failures of a training as outcomes.
 
         Args:
-            work: What a job is worked on with. A `SpecMismatchError` from it ends the run, and no trial has failed.
-            source: Where jobs come from.
-            request: What each job asks for.
+            work: Function that works on a job. If it raises a `SpecMismatchError`, the run ends and no trial fails.
+            source: Source of the jobs.
+            request: Resources that each job asks for.
         """
 
     def clear(self) -> None:
-        """Remove what killed processes have left of machines that they had started; for who runs nothing."""
+        """Remove leftovers of killed processes; called instead of `run` if there is nothing to run."""
 
 
 class StoppedError(Exception):
-    """Raised inside a job to leave it where it is; its last checkpoint stays."""
+    """Raised inside a job to leave it at its present point; its last checkpoint stays."""

@@ -1,7 +1,7 @@
-"""Runs jobs, in this process or with Ray Tune. Knows nothing of what a job means.
+"""Runs jobs, in this process or with Ray Tune. Does not know what a job means.
 
-An executor asks a source for jobs until there is none, has each worked on, and tells the source what comes back.
-Ray's own state is placement only: nothing is ever restored from it.
+An executor asks a source for jobs until there is none, runs each job, and reports the results to the source. Ray's own
+state is placement only: nothing is ever restored from it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from sweeper.imports import import_problem, way_out
 from sweeper.job import Job, Progress
 from sweeper.limits import read_limits
 
-#: A head is asked so often, and is lost when it has been silent for so long: after 60 s Ray itself ends the process.
+#: Seconds between two checks of a head, and seconds of silence after which it counts as lost: after 60 s Ray itself
+#: would end the process.
 HEAD_EVERY_S, HEAD_PATIENCE_S = 5.0, 40.0
 
 
 class InlineExecutor:
-    """Runs one job after the other in this process: for tests, and for a debugger."""
+    """Runs one job after the other in this process, for tests and debuggers."""
 
     def starting(self, expected: Expected) -> AbstractContextManager[None]:
         """Start nothing."""
@@ -74,12 +75,12 @@ class RayExecutor:
     """Runs jobs side by side on the workers of a Ray cluster, placed by Ray Tune; one job is one Tune trial.
 
     Args:
-        workers: Jobs at a time, at most. None takes all that there is room for: of a cluster also what is added to it
-            later.
-        address: A running cluster, `HOST:PORT`, or `auto` for the one that was started on this machine; None starts
+        workers: Largest number of jobs at a time. None takes all the room there is, including nodes that join a
+            cluster later.
+        address: Address of a running cluster, `HOST:PORT`, or `auto` for the one started on this machine; None starts
             one here, for this run only.
-        scratch: Folder for what Ray Tune writes beside, emptied before and after; None takes a temporary one.
-        at_worst: Ends the process where a Ray that has died keeps it from ending in order, given what has died; None
+        scratch: Folder for Ray Tune's files, emptied before and after; None takes a temporary one.
+        at_worst: Ends the process, given a description of what has died, if a dead Ray prevents an orderly end; None
             leaves that to Ray.
 
     Raises:
@@ -101,12 +102,12 @@ class RayExecutor:
 
     @contextmanager
     def starting(self, expected: Expected) -> Iterator[None]:
-        """Start Ray in the background, with workers that import what they need; a cluster that runs is as it is."""
+        """Start Ray in the background, with workers that import their modules at once; do nothing for a cluster."""
         if self._address is not None:
             yield
             return
         _set_environment(None)
-        # Ray reads its environment when it is imported. Here, since packages are imported by one thread alone.
+        # Ray reads its environment when it is imported. Imported here because only one thread may import packages.
         from sweeper.execution import ray_cluster, ray_tune
 
         ray_cluster.refuse_long_sockets()  # before anything is written
@@ -120,11 +121,11 @@ class RayExecutor:
                 self._started = None
 
     def _cpus(self, each: float, jobs: float) -> int | None:
-        """Return the CPUs of a Ray that is started here: no more than there is work for; None for all.
+        """Return the number of CPUs for a Ray started here: no more than there is work for; None for all.
 
         Args:
             each: CPUs of a job.
-            jobs: How many there are at most.
+            jobs: Largest number of jobs.
         """
         if self._workers:
             return math.ceil(min(self._workers, jobs) * each)
@@ -132,7 +133,7 @@ class RayExecutor:
 
     @contextmanager
     def joined(self, shared: Shared) -> Iterator[Machines | None]:
-        """Join the cluster and look at its nodes; None where there is none yet, or it was stopped meanwhile."""
+        """Join the cluster and check its nodes; yield None if there is no cluster yet, or it was stopped meanwhile."""
         if self._address is None:
             yield None
             return
@@ -161,7 +162,7 @@ class RayExecutor:
             if self._address is None:
                 stack.enter_context(ray_private.actors_as_they_start())
             if self._started is not None:
-                stack.callback(self._started.leave)  # it stops while the source ends what it has to
+                stack.callback(self._started.leave)  # Ray stops while the source finishes its own work
                 is_there = self._started.result()
                 ray_cluster.take_back_signals()
             elif self._is_joined:
@@ -174,20 +175,20 @@ class RayExecutor:
             if source.should_stop():
                 return
             lost = ray_cluster.lost_here if self._address is None else head_of(self._address)
-            if reason := lost():  # before anything is asked of it, which may not return
+            if reason := lost():  # checked first, because calls into a dead Ray may not return
                 raise ClusterLostError(died(reason))
             here = ray_cluster.seen().at_once(request)
             if self._address is None:
-                # The nodes alone: who starts Ray has no autoscaler, and asking for one takes 3 s.
+                # Only the nodes: a Ray started here has no autoscaler, and asking for one takes 3 s.
                 Machines(ray_cluster.nodes()).refuse_what_never_fits(request)
-            # Without a limit a population more than there is room for waits in line, so that a cluster can grow.
+            # Without a limit one population more than there is room for waits in line, so that a cluster can grow.
             is_all = self._address is not None and self._workers is None
             limit = None if is_all else self._workers or here
             source.on_workers(here if limit is None else min(limit, here))
             ray_tune.run_jobs(work, source, request, limit, self._scratch, lost=lost, at_worst=self._end)
 
     def _end(self, reason: str) -> None:
-        """End the process, and what Ray has started for it, where it was said how."""
+        """End Ray's processes, then this process, if `at_worst` was given."""
         if self._at_worst is not None:
             from sweeper.execution import ray_private
 
@@ -195,7 +196,7 @@ class RayExecutor:
             self._at_worst(reason)
 
     def clear(self) -> None:
-        """Remove the sessions of Rays whose drivers were killed, as a start does, and what Tune had written beside."""
+        """Remove the sessions of Rays whose drivers were killed, as a start does, and Tune's files."""
         if self._address is None:
             remove_left(ray_folder(os.environ))
         if self._scratch is not None:
@@ -203,7 +204,7 @@ class RayExecutor:
 
 
 def joined(address: str) -> str:
-    """Return the place of a cluster where something listens: Ray itself would try for many minutes without a word.
+    """Return the address of a cluster after checking that something listens there; Ray would try silently for minutes.
 
     Raises:
         ClusterError: If the address is of another kind, or nothing answers there.
@@ -226,7 +227,12 @@ def joined(address: str) -> str:
 
 
 def head_of(address: str, patience_s: float = HEAD_PATIENCE_S) -> Callable[[], str]:
-    """Return what tells in words that the head of a cluster has not listened for so long; empty while it does."""
+    """Return a function that says that the head of a cluster was silent for too long; it returns "" while all is well.
+
+    Args:
+        address: Address of the head, `HOST:PORT`.
+        patience_s: Silence after which the head counts as lost, in seconds.
+    """
     host, _, port = address.rpartition(":")
     heard_s = asked_s = time.monotonic()
 
@@ -259,26 +265,26 @@ def _address_on_this_machine() -> str:
 
 
 def _set_environment(address: str | None) -> None:
-    """Set what Ray reads when it is imported; a value that the user has set stands."""
+    """Set the variables that Ray reads when it is imported; values that the user has set stand."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger and MLflow hold the results
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the source decides when to stop
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
         "TUNE_WARN_THRESHOLD_S": "60",
-        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher says how many; else workers start one after the other
+        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # the searcher sets the limit; otherwise workers would start one by one
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints a banner whatever `verbose` says
+        "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a banner whatever `verbose` says
     }
     if address is None or address.startswith(("127.", "localhost:")):
-        # Without it Ray listens on every network interface, and looks for a head on the loopback at this machine's
+        # Without it Ray listens on every network interface, and looks for a head on the loopback under this machine's
         # outer address.
         defaults |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     if address is None:
-        defaults |= {"PL_DISABLE_FORK": "1"}  # which Tune's own workers have, see `ray_private.actors_as_they_start`
+        defaults |= {"PL_DISABLE_FORK": "1"}  # Tune sets this for its workers; see `ray_private.actors_as_they_start`
         if os.environ.get("RAY_AUTH_MODE", "token") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            # Who is on this machine, but is somebody else, must not run code through its ports. One that the user has
-            # set stands; without any Ray would write one into the home of the user.
+            # Other users of this machine must not run code through Ray's ports. A token that the user has set stands;
+            # without any, Ray would write one into the user's home folder.
             defaults |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     elif address.startswith(("127.", "localhost:")):
         defaults |= {"RAY_AUTH_MODE": "disabled"}

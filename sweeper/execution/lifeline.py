@@ -1,7 +1,7 @@
-"""Notices that what a Ray stands on has died, before Ray itself gives up and ends this process without a word.
+"""Notices that a process that Ray needs has died, before Ray gives up and ends this process silently.
 
-Without its daemon on this machine Ray's driver waits for ever, and without its head it ends the process after 60 s:
-nothing is raised either way. Knows nothing of Ray.
+Without its daemon on this machine Ray's driver waits for ever. Without its head it ends the process after 60 s. Neither
+raises an exception. This module itself knows nothing of Ray.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: So often is looked.
+#: Time between two looks, in seconds.
 LOOK_EVERY_S = 0.5
 
-#: So long may it take to end in order, once something has died: calls into a Ray that is dead may not return.
+#: Longest orderly end after a death, in seconds: calls into a dead Ray may not return.
 GRACE_S = 20.0
 
 
@@ -24,13 +24,13 @@ def watching(
     at_worst: Callable[[str], None] | None = None,
     grace_s: float = GRACE_S,
 ) -> Iterator[None]:
-    """Look again and again, in a thread of its own, whether something has died, until this is left.
+    """Watch for a death in a separate thread until the context is left.
 
     Args:
-        dead: Returns in words what has died; empty while all of it lives.
-        on_death: Called once with these words: it asks whoever works with it to end.
-        at_worst: Called with them where this was not left within `grace_s` after that; it ends the process.
-        grace_s: Seconds.
+        dead: Returns a description of what has died; empty while everything lives.
+        on_death: Called once with this description; it must make the caller end in order.
+        at_worst: Called with it if the context is not left within `grace_s` after that; it must end the process.
+        grace_s: Longest orderly end, in seconds.
     """
     is_left = threading.Event()
 
@@ -51,5 +51,5 @@ def watching(
 
 
 def died(reason: str) -> str:
-    """Return what there is to say of a Ray of which something has died."""
+    """Return the user's message about a Ray of which something has died."""
     return f"{reason}, so that nothing more can be trained: every outcome so far is safe, what has none waits"

@@ -1,4 +1,4 @@
-"""What each node of a cluster is asked before a sweep starts, and answers: whether it finds what the driver has."""
+"""The check of each node of a cluster before a sweep starts: whether it finds everything that the driver has."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from sweeper.provenance import software
 #: Packages whose versions must be the driver's on every node.
 _SAME = ("python", "torch", "ray", "sweeper")
 
-#: How long a user's module may take to be imported.
+#: Longest import of a user's module, in seconds.
 _CODE_PATIENCE_S = 60.0
 
-#: How long torch may take to start.
+#: Longest start of torch, in seconds.
 _TORCH_PATIENCE_S = 45.0
 
 
 def look(shared: Shared, probe: str, gpus: int) -> dict[str, str]:
-    """Return what is wrong with the node on which this runs; runs on each one.
+    """Return the problems of the node on which this runs.
 
     Args:
-        shared: What it should find.
+        shared: Everything that the node should find.
         probe: A file that the driver wrote, whose content is the end of its name; empty for none.
-        gpus: How many Ray says it has.
+        gpus: Number of GPUs that Ray reports for the node.
 
     Raises:
-        Exception: Whatever an import raises; who asks turns it into a problem.
+        Exception: Whatever an import raises; the caller turns it into a problem.
     """
     problems = list(_other_software(shared.software))
-    for name in () if problems else shared.imports:  # of other versions it is no wonder if they lack something
+    for name in () if problems else shared.imports:  # other versions may well lack a module, so they are not tried
         importlib.import_module(name)
     problems += [*_other_storage(probe), *_other_files(shared.files)]
     if shared.code is not None and not problems:
@@ -52,7 +52,7 @@ def _other_software(expected: Mapping[str, str]) -> Iterator[str]:
 
 
 def _release(name: str, version: str) -> str:
-    """Return the part of a version that must agree: torch is built for several devices, Python mends its errors."""
+    """Return the part of a version that must agree: without torch's build for a device, or Python's bugfix number."""
     return version.rpartition(".")[0] if name == "python" else version.partition("+")[0]
 
 
@@ -94,7 +94,7 @@ def _other_files(files: Mapping[str, int]) -> Iterator[str]:
 
 
 def _other_code(code: SharedCode) -> Iterator[str]:
-    """Say what is other of a user's own code: it is imported in a process of its own, as nobody knows what it does."""
+    """Yield differences of a user's own code, which is imported in a separate process because it may do anything."""
     given = json.dumps({"source": code.source, "folder": code.folder})
     answers = ask(["function"], _CODE_PATIENCE_S, {"CUDA_VISIBLE_DEVICES": ""}, given)
     first = answers[0] if answers else "it said nothing"
@@ -111,7 +111,7 @@ def _other_code(code: SharedCode) -> Iterator[str]:
 
 
 def _gpu_problem(gpus: int) -> str:
-    """Return why torch cannot use the GPUs of this node: asked in a process that is shown all of them."""
+    """Return why torch cannot use this node's GPUs, from a separate process that sees all of them; empty if it can."""
     shown = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
     facts: dict[str, Any] = {}
     for answer in ask(["torch"], _TORCH_PATIENCE_S, shown):

@@ -1,4 +1,4 @@
-"""A Ray cluster: started or joined, what its nodes have, and whether they are fit to train a sweep.
+"""Starts or joins a Ray cluster, and finds out what its nodes have and whether they are fit to train a sweep.
 
 Imported by `executors.py` once Ray's environment is set.
 """
@@ -34,24 +34,24 @@ from sweeper.execution.resources import Machines, Node, Request, Resources, Seen
 from sweeper.execution.worker import asked, packed, travel_by_value
 from sweeper.limits import read_limits
 
-#: A node that has not answered so long after it was asked is sick: a worker starts in seconds.
+#: Longest wait for a node's answer, in seconds. A worker starts in seconds, so a slower node has a problem.
 NODE_PATIENCE_S = 90.0
 
-#: States of a placement group that does not have what it asks for.
+#: States of a placement group that waits for its resources.
 _UNPLACED = ("PENDING", "RESCHEDULING")
 
-#: A head's own watcher, which starts nodes or only looks on, says something after so long at most.
+#: Longest wait for the first report of a head's monitor, which starts nodes or only watches them, in seconds.
 _WATCHER_PATIENCE_S = 20.0
 
-#: How kinds of nodes are named by what only looks on, and starts none.
+#: Names of node kinds from a monitor that only watches nodes and starts none.
 _READ_ONLY = re.compile(r"node_[0-9a-f]+")
 
 
-#: Seconds to wait before Ray is started once more on this machine, where it did not start: a busy one may take longer
+#: Pauses before Ray is started again on this machine after a failed start, in seconds: a busy machine may take longer
 #: than the 30 s after which Ray gives up.
 START_AGAIN_AFTER_S = (2.0, 10.0)
 
-#: How long a start may go on whose head has died: after 30 s Ray gives up by itself, or after 60 s it ends the process.
+#: Longest start whose head has died, in seconds: after 30 s Ray gives up by itself, or after 60 s it ends the process.
 START_GRACE_S = 45.0
 
 
@@ -63,15 +63,15 @@ def connected(
     is_given_up: Callable[[], bool] = lambda: False,
     at_worst: Callable[[str], None] | None = None,
 ) -> Iterator[bool]:
-    """Start or join a Ray cluster, and leave it again; gives whether it is there: not where it was stopped meanwhile.
+    """Start or join a Ray cluster, and leave it again; yield whether it runs, which is False if it was stopped.
 
     Args:
-        address: Of a running one, `HOST:PORT`. None starts one here.
-        cpus: CPUs of the one that is started; None takes all of this machine.
-        modules: What workers of the one that is started import at once, before they have anything to do.
-        is_given_up: Whether nobody waits for it any more: one that did not start is not tried again then.
-        at_worst: Ends the process, given what has died, where one that is started here dies and whoever waits for it
-            does not come back: Ray would end the process itself, without a word.
+        address: Address of a running cluster, `HOST:PORT`. None starts one here.
+        cpus: CPUs of a cluster started here; None takes all of this machine.
+        modules: Modules that workers of a cluster started here import at once, before their first job.
+        is_given_up: Returns whether nobody waits for the cluster any more; then a failed start is not repeated.
+        at_worst: Ends the process, given a description of what has died. Called if a Ray started here dies and calls
+            into it do not return; Ray itself would end the process silently.
 
     Raises:
         ClusterError: If the cluster cannot be started or joined.
@@ -97,7 +97,7 @@ def connected(
         raise ClusterError(
             f"{where}: {first_line(error)} Check the address, and that RAY_AUTH_MODE is the same here as there."
         ) from error
-    except SystemExit:  # Ray's own handler stands in for the caller's while Ray starts
+    except SystemExit:  # raised by Ray's own handler, which replaces the caller's while Ray starts
         caller = handlers.get(signal.SIGTERM)
         if not callable(caller):
             raise
@@ -108,16 +108,16 @@ def connected(
     with stack:
         try:
             with watching(lost_here, lambda _: None, at_worst) if address is None else nullcontext():
-                yield ray.is_initialized()  # stopped while it started; asking for resources would start it again
+                yield ray.is_initialized()  # False if stopped while it started; a later call would start it again
         finally:
             _shut_down()
 
 
 def _shut_down() -> None:
-    """Leave Ray, and let Python collect nothing meanwhile.
+    """Shut Ray down with Python's garbage collector disabled.
 
-    What another thread collects may hold an actor or an object of Ray's. That one lets go of itself through the core of
-    Ray, which ends the process at once, without a word, where it is asked while it shuts down.
+    Another thread's collection may free an actor or an object of Ray's, which then calls Ray's core. During shutdown
+    such a call ends the process at once and silently.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -135,18 +135,18 @@ def _start(
     is_given_up: Callable[[], bool],
     at_worst: Callable[[str], None] | None,
 ) -> None:
-    """Start Ray on this machine; where it does not start, once and once more, a while later.
+    """Start Ray on this machine; repeat a failed start after each pause of `START_AGAIN_AFTER_S`.
 
     Args:
-        folder: For its sessions.
-        cpus: That it has.
-        modules: What its workers import at once.
-        is_given_up: Whether nobody waits for it any more.
-        at_worst: Ends the process where its head dies and Ray's call does not come back. Where its daemon on this
-            machine dies, it does, with an error.
+        folder: Folder of Ray's sessions.
+        cpus: Number of CPUs that Ray hands out.
+        modules: Modules that workers import at once.
+        is_given_up: Returns whether nobody waits for Ray any more.
+        at_worst: Ends the process if Ray's head dies and Ray's call does not return. If Ray's daemon on this machine
+            dies, the call raises an error instead.
 
     Raises:
-        ClusterError: If it does not start.
+        ClusterError: If Ray does not start.
     """
     for wait_s in (*START_AGAIN_AFTER_S, None):
         before = ray_private.children()
@@ -164,11 +164,11 @@ def _start(
                     _temp_dir=folder,
                 )
             return
-        except Exception as error:  # Ray raises plain ones where a daemon of it does not come up in time
+        except Exception as error:  # Ray raises plain exceptions if a daemon does not come up in time
             with suppress(Exception):
                 ray.shutdown()
             ray_private.end_children(before)
-            if is_given_up() or isinstance(error, ValueError):  # of what it was told: it would say so again
+            if is_given_up() or isinstance(error, ValueError):  # a ValueError is about the arguments and would recur
                 raise
             if wait_s is None:
                 raise ClusterError(
@@ -179,16 +179,16 @@ def _start(
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line that ends as a sentence."""
+    """Return the first line of an error's message, ending with a full stop."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     return said if said.endswith(".") else f"{said}."
 
 
 def refuse_long_sockets() -> None:
-    """Check that the sockets of a Ray that is started here fit into its folder.
+    """Check that the socket paths of a Ray started here are not too long.
 
     Raises:
-        ClusterError: If they do not, with the variable that names the folder.
+        ClusterError: If they are; names the variable that sets the folder.
     """
     if found := socket_problem(os.environ):
         raise ClusterError(f"Ray cannot be started here: {'. '.join(found)}")
@@ -202,16 +202,16 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
 
 
 def take_back_signals() -> None:
-    """Have Python's own handlers called again, once a Ray has started in another thread.
+    """Restore Python's signal handlers after Ray has started in another thread.
 
-    The one that Ray puts in their place calls them as well, and has the process aborted some seconds later.
+    Ray's handler calls them as well, but aborts the process some seconds later.
     """
     for number, handler in _signal_handlers().items():
         signal.signal(number, handler)
 
 
 def lost_here() -> str:
-    """Return in words what has died of the Ray that was started here; empty while all of it lives."""
+    """Return a description of the dead daemons of the Ray started here; empty while all of them live."""
     return _said_lost(ray_private.dead_daemons())
 
 
@@ -241,7 +241,7 @@ def seen() -> Seen:
 
 
 def unplaced() -> int:
-    """Return how many requests, of everybody, wait for resources; those that have theirs may still be starting."""
+    """Return how many requests, of all users, wait for resources; requests whose workers are starting do not count."""
     groups = placement_group_table().values()
     return sum(group["state"] in _UNPLACED for group in groups)
 
@@ -251,10 +251,10 @@ def _resources(named: Mapping[str, float]) -> Resources:
 
 
 def machines(shared: Shared | None = None) -> Machines:
-    """Return where populations can be placed.
+    """Return the machines that populations can be placed on.
 
     Args:
-        shared: What nodes are to find there; None looks at none of them.
+        shared: Everything that nodes must find; None checks no node.
     """
     found = nodes()
     startable = _startable()
@@ -271,22 +271,23 @@ def machines(shared: Shared | None = None) -> Machines:
 
 
 def _has_autoscaler() -> bool:
-    """Whether somebody may start nodes: kinds of nodes have names of their own then.
+    """Return whether an autoscaler may start nodes: it gives kinds of nodes their own names.
 
-    Where Ray does not say, somebody may: what fits no node that there is must wait then, and is not refused.
+    If Ray does not say, an autoscaler is assumed, so a request that fits no present node waits instead of being
+    refused.
     """
     return not ray_private.tells_of_autoscalers() or any(not _READ_ONLY.fullmatch(kind) for kind in _kinds())
 
 
 def _await_watcher() -> None:
-    """Wait until a head that has just started knows whether it starts nodes."""
+    """Wait until a head that has just started knows whether it has an autoscaler."""
     limit = time.monotonic() + (_WATCHER_PATIENCE_S if ray_private.tells_of_autoscalers() else 0)
     while not _status() and not ray_private.node_states() and time.monotonic() < limit:
         time.sleep(0.5)
 
 
 def _startable() -> list[Node]:
-    """Return the kinds of nodes that an autoscaler says it may start; most say nothing of it."""
+    """Return the kinds of nodes that an autoscaler says it may start; most autoscalers do not say."""
     return [
         Node(group.name, _resources(dict(group.resources)), count=group.max_count if group.max_count > 0 else 2**31)
         for group in ray_private.node_groups()
@@ -295,14 +296,14 @@ def _startable() -> list[Node]:
 
 
 def _status() -> dict[str, Any]:
-    """Return what an autoscaler last said of itself; empty where there is none."""
+    """Return the last report of an autoscaler; empty if there is none."""
     with suppress(ray.exceptions.RayError):
         return ray_private.autoscaler_report()
     return {}
 
 
 def _kinds() -> set[str]:
-    """Return the names of the kinds of nodes that there are, as far as somebody names them."""
+    """Return the known names of the kinds of nodes in the cluster."""
     status = _status()
     kinds = {kind for part in ("active_nodes", "idle_nodes", "pending_launches") for kind in status.get(part) or {}}
     kinds |= {kind for _, kind, *_ in status.get("pending_nodes") or ()}
@@ -310,7 +311,7 @@ def _kinds() -> set[str]:
 
 
 def autoscaler_says() -> str:
-    """Return in words whether more nodes are to come."""
+    """Return a clause that says whether more nodes will come."""
     if not ray_private.tells_of_autoscalers():
         return f"Ray {ray.__version__} does not say whether more nodes are to come"
     if not _has_autoscaler():
@@ -328,10 +329,10 @@ def autoscaler_says() -> str:
 
 
 def _looked_at(found: Sequence[Node], shared: Shared) -> list[Node]:
-    """Return the nodes with what is wrong with them; nodes without CPUs train nothing, and are not asked.
+    """Return the nodes with their problems; nodes without CPUs train nothing and are not asked.
 
     Raises:
-        ClusterError: If the driver itself cannot write where they are to look.
+        ClusterError: If the driver itself cannot write to the shared storage.
     """
     mark = f"probe-{uuid.uuid4().hex}"
     probe = storage.join(shared.folder, mark) if shared.folder else ""
@@ -371,13 +372,13 @@ def _silent() -> dict[str, str]:
 def _answer(ref: Any) -> dict[str, str]:
     try:
         return dict(ray.get(ref))
-    except Exception as error:  # whatever a node lacks, it says with an exception of its own
+    except Exception as error:  # a node that lacks something may raise any exception
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = lines[-1] if lines else type(error).__name__
         return {"problem": f"could not be asked: {said[:300]}; install the same sweeper on it as here"}
 
 
 def request_of(request: Request) -> dict[str, float]:
-    """Return a request as Ray Tune takes it."""
+    """Return a request in the form that Ray Tune takes."""
     named = {"cpu": request.cpus, "gpu": request.gpus, "memory": request.memory_bytes}
     return {name: amount for name, amount in named.items() if amount}

@@ -1,4 +1,4 @@
-"""Where Ray keeps the sessions that it starts here: nobody else can look into them. Loads nothing of Ray."""
+"""The folder of the Ray sessions started here, which no other user can look into. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What decides, the first that is set; without any it is the last.
+#: Variables that name the folder, of which the first that is set counts, and the default without any.
 _VARIABLES, _DEFAULT = ("RAY_TMPDIR", "TMPDIR"), "/tmp"
 
-#: The longest path of a socket, in bytes: Linux has no room for more.
+#: Longest path of a socket on Linux, in bytes.
 _LONGEST = 107
 
-#: What folders of sessions are called, and the file in each that its process holds a lock on.
+#: Prefix of the folders of sessions, and the file in each that its process locks.
 _PREFIX, _LOCK = "swr-", "driver"
 
-#: Without that file a folder belongs to a process that is making it, unless it is as old as this.
+#: Age from which a folder without that file is left over, in seconds; before, some process may still be making it.
 _MAKING_S = 3600
 
-#: What stands in the command line of each process of Ray that has not been given another title.
+#: Part of the command line of each process of Ray that has no other title.
 _RAYS = b"/ray/"
 
-#: How long a folder is tried to be removed into which somebody writes.
+#: Longest time for repeated attempts to remove a folder that processes still write into, in seconds.
 _REMOVES_S = 5.0
 
-#: What comes below that folder at most, in the session of a process.
+#: Longest path of a socket below that folder, with a place for the process id.
 _BELOW = f"/{_PREFIX}12345678/r/session_2026-01-01_00-00-00_000000_{{}}/sockets/plasma_store"
 
 
 def ray_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder below which the sessions of a Ray are that is started here."""
+    """Return the folder below which a Ray started here keeps its sessions."""
     return Path(environment.get(_variable(environment), _DEFAULT))
 
 
 @contextmanager
 def own_folder(environment: Mapping[str, str]) -> Iterator[str]:
-    """Make a folder for the sessions of a Ray of this process, and remove it again.
+    """Make a folder for the sessions of this process's Ray, and remove it again.
 
-    Its name cannot be guessed, and nobody else can look into it: Ray itself lets everybody. What processes that were
-    killed have left of theirs is removed as well.
+    Its name cannot be guessed, and no other user can look into it; Ray's own default lets everybody. Folders left by
+    killed processes are removed as well.
 
     Args:
         environment: Variables that Ray reads.
 
     Raises:
-        OSError: If none can be made.
+        OSError: If the folder cannot be made.
     """
     base = ray_folder(environment)
     remove_left(base)
@@ -58,33 +58,33 @@ def own_folder(environment: Mapping[str, str]) -> Iterator[str]:
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            yield str(folder / "r")  # Ray gives everybody all rights on this one
+            yield str(folder / "r")  # Ray gives all users all rights on this subfolder
         finally:
             _remove(folder)
 
 
 def remove_left(base: Path) -> None:
-    """Remove the folders of sessions whose processes have ended without removing them, and what still runs there."""
+    """Remove session folders that dead processes have left, and end the daemons that still run there."""
     for folder in base.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, or just being removed
+        with suppress(OSError):  # the folder is another user's, or is just being removed
             if folder.stat().st_uid == os.getuid() and _is_left(folder):
                 _end_processes(folder)
                 _remove(folder)
 
 
 def _end_processes(folder: Path) -> None:
-    """End the daemons of a Ray whose driver was killed; they would notice that within a minute, and write meanwhile."""
+    """End the daemons of a Ray whose driver was killed, which would otherwise write for up to another minute."""
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended since, or is another user's
+        with suppress(OSError):  # the process has ended since, or is another user's
             words = (entry / "cmdline").read_bytes()
-            if os.fsencode(f"{folder}/") in words and _RAYS in words:  # not who only looks into its logs
+            if os.fsencode(f"{folder}/") in words and _RAYS in words:  # not a process that only reads Ray's logs
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of sessions, its lock last: who ends in between leaves one that is known to be left.
+    """Remove a folder of sessions, its lock file last, so that an interrupted removal is recognised later.
 
-    It is tried for a while, since processes of its Ray that are just ending may write meanwhile.
+    The removal is repeated for a while, because ending processes of Ray may still write into the folder.
     """
     until_s = time.monotonic() + _REMOVES_S
     while True:
@@ -107,7 +107,7 @@ def _remove(folder: Path) -> None:
 def _is_left(folder: Path) -> bool:
     try:
         with (folder / _LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its process lives
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError if its process lives
     except BlockingIOError:
         return False
     except FileNotFoundError:
@@ -116,7 +116,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def socket_problem(environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return why Ray's sockets do not fit where it keeps its sessions, and the way out; None where they do.
+    """Return why the paths of Ray's sockets are too long, and the way out; None if they are not.
 
     Args:
         environment: Variables that Ray reads.

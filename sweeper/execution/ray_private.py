@@ -1,8 +1,8 @@
-"""What is used of Ray beside its documented interface: each thing behind one function, which knows what to do without.
+"""Uses of Ray beyond its documented interface, each behind one function that knows what to do without it.
 
-A name that is missing stops nothing that does without it. Where there is no way round, it is one `ClusterError`, at the
-moment when the thing is needed. `tests/execution/test_ray_private.py` says that every name is there in the Ray that the
-tests are made with, and takes each of them away.
+A missing name disables only the features that need it. If there is no way round, it raises one `ClusterError`, at the
+moment when the feature is needed. `tests/execution/test_ray_private.py` checks that every name exists in the tested
+Ray, and what happens without each of them.
 
 Imported once Ray's environment is set.
 """
@@ -36,24 +36,24 @@ def _missing(name: str, what: str) -> ClusterError:
 
 # --- starting ------------------------------------------------------------------------------------------
 
-#: What Ray's daemon reads, when it starts, of what workers import, and of how long those that idle live: by default it
-#: ends all that are more than its free CPUs, and so each one whose CPU Tune has just reserved for it.
+#: Variables that Ray's daemon reads when it starts: modules that workers import, and how long idle workers live, in ms.
+#: By default it ends idle workers beyond its number of free CPUs, and so each worker whose CPU Tune has just reserved.
 _PRELOADED, _IDLE_MS = "RAY_preload_python_modules", "RAY_idle_worker_killing_time_threshold_ms"
 
-#: What `ahead.py` reads; that file cannot be imported here.
+#: The variable that `ahead.py` reads; repeated here because that file cannot be imported.
 _NAMES = "SWEEPER_IMPORTED_AHEAD"
 
-#: How long workers wait for their first job, in ms.
+#: Longest wait of idle workers for their first job, in ms.
 _WAITS_MS = 120_000
 
 
 def start(modules: Iterable[str], **settings: Any) -> None:
-    """Start Ray here with all of the machine's memory to hand out, as nobody else counts here.
+    """Start Ray here with all of the machine's memory to hand out, because nobody else reserves memory here.
 
-    By default, and where Ray takes no such number, it hands out about two thirds.
+    By default, and if Ray takes no such number, it hands out about two thirds.
 
     Args:
-        modules: What its workers import as soon as they are there, where this Ray can do that.
+        modules: Modules that workers import as soon as they start, if this Ray supports that.
         settings: As for `ray.init`.
     """
     named = ",".join(modules)
@@ -64,7 +64,7 @@ def start(modules: Iterable[str], **settings: Any) -> None:
 
 @contextmanager
 def _variable(name: str, value: str) -> Iterator[None]:
-    """Set a variable of the environment for what is started meanwhile; a value that the user has set stands."""
+    """Set an environment variable for processes started meanwhile; a value that the user has set stands."""
     if not value or name in os.environ:
         yield
         return
@@ -84,21 +84,21 @@ def _start(settings: Mapping[str, Any]) -> None:
     try:
         ray.init(**settings, _memory=get_system_memory())
     except (RuntimeError, TypeError) as error:
-        if "_memory" not in str(error):  # an unknown argument is refused before anything is started
+        if "_memory" not in str(error):  # Ray refuses an unknown argument before it starts anything
             raise
         ray.init(**settings)
 
 
 def children() -> set[int]:
-    """Return the numbers of the processes that Ray has started for this one, and of theirs."""
+    """Return the ids of Ray's processes below this one."""
     return {child.pid for child in _children()}
 
 
 def end_children(before: set[int]) -> None:
-    """End what Ray has started for this process and has not ended itself, beside what was there before."""
+    """End Ray's remaining processes below this one, except those whose ids are in `before`."""
     for child in _children():
         if child.pid not in before:
-            with suppress(Exception):  # it has ended by itself
+            with suppress(Exception):  # the process has ended by itself
                 child.kill()
 
 
@@ -108,28 +108,28 @@ def _children() -> list[Any]:
 
         found = psutil.Process().children(recursive=True)
         return [child for child in found if any(f"{os.sep}ray{os.sep}" in word for word in _command(child))]
-    except Exception:  # without it they stay until this process ends
+    except Exception:  # without psutil the processes stay until this one ends
         return []
 
 
 def _command(process: Any) -> list[str]:
     try:
         return list(process.cmdline())
-    except Exception:  # it has ended, or is another user's
+    except Exception:  # the process has ended, or is another user's
         return []
 
 
-#: What Ray calls the daemon of its head.
+#: Ray's name of the daemon of its head.
 HEAD = "gcs_server"
 
 
 def head_to_come(before: set[int]) -> Callable[[], bool]:
-    """Return what tells whether the head has died that this process starts from now on.
+    """Return a function that says whether the head that this process starts from now on has died.
 
-    While Ray starts it names none of its daemons: `dead_daemons` knows them once all are there.
+    Needed while Ray starts, because Ray names its daemons to `dead_daemons` only once all of them run.
 
     Args:
-        before: Numbers of the processes that were there before.
+        before: Ids of the processes that existed before.
     """
     seen: list[Any] = []
 
@@ -144,12 +144,12 @@ def head_to_come(before: set[int]) -> Callable[[], bool]:
 def _is_gone(process: Any) -> bool:
     try:
         return not process.is_running() or process.status() == "zombie"
-    except Exception:  # it has ended while it was asked
+    except Exception:  # the process ended during the call
         return True
 
 
 def dead_daemons() -> list[str]:
-    """Return which daemons of the Ray that was started here have died; empty where this Ray does not name them."""
+    """Return the dead daemons of the Ray started here; empty if this Ray does not name its daemons."""
     try:
         from ray._private import worker
 
@@ -162,10 +162,10 @@ def dead_daemons() -> list[str]:
 
 @contextmanager
 def actors_as_they_start() -> Iterator[None]:
-    """Let Tune's actors take workers that wait: it asks for an environment of its own, which none of them has.
+    """Let Tune's actors take idle workers: Tune asks for its own environment, which no idle worker has.
 
-    For a Ray that was started here, whose workers have the driver's environment anyway. Where Tune does it otherwise,
-    its actors start workers of their own.
+    Only for a Ray started here, whose workers have the driver's environment anyway. If a version of Tune differs here,
+    its actors start new workers.
     """
     try:
         from ray.tune.execution import class_cache
@@ -191,24 +191,24 @@ def _replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
 
 # --- the import path of workers, on which Ray puts the folders of the driver first ------------------------
 
-#: Where a job's configuration keeps the folders; private: where Ray names it otherwise, it does as it is used to, and
-#: workers say what they import wrongly.
+#: Private attribute of a job's configuration that holds the folders. If Ray renames it, Ray adds the folders as usual,
+#: and workers report wrong imports.
 _FOLDERS = "_py_driver_sys_path"
 
 
 class _Ours(list[str]):
-    """A list of folders that takes no other than the one in which sweeper itself is."""
+    """A list of folders that accepts only the folder of sweeper itself."""
 
     def extend(self, more: Iterable[str]) -> None:
-        """Add that folder, if it is among these: a checkout that is not installed is found by nothing else."""
+        """Add sweeper's own folder if it is among these: without it workers do not find a checkout."""
         root = str(PACKAGE.resolve().parent)
         super().extend(folder for folder in more if os.path.realpath(folder) == root)
 
 
 def own_folders_alone() -> JobConfig:
-    """Return the configuration of a job whose workers get no folder of the driver, unless sweeper itself is there.
+    """Return the configuration of a job whose workers get no folder of the driver but sweeper's own.
 
-    A file there that is named as a package (`yaml.py`) would be imported in its place.
+    A file in a folder of the driver could hide a package of the same name (`yaml.py`).
     """
     config = JobConfig()
     if isinstance(getattr(config, _FOLDERS, None), list):
@@ -220,12 +220,12 @@ def own_folders_alone() -> JobConfig:
 
 
 def tells_of_autoscalers() -> bool:
-    """Return whether this Ray has any of the ways in which an autoscaler is heard of."""
+    """Return whether this Ray has any interface that reports an autoscaler."""
     return _key_value_store() is not None or _second_generation() is not None
 
 
 def autoscaler_report() -> dict[str, Any]:
-    """Return what an autoscaler last said of itself; empty where there is none, or where it cannot be heard.
+    """Return the last report of an autoscaler; empty if there is none, or the report cannot be read.
 
     Raises:
         RayError: If the cluster does not answer.
@@ -240,7 +240,7 @@ def autoscaler_report() -> dict[str, Any]:
 
 
 def _key_value_store() -> tuple[Any, str] | None:
-    """Return what reads a key of the cluster's head, and the key of an autoscaler's report."""
+    """Return the function that reads a key of the cluster's head, and the key of an autoscaler's report."""
     try:
         from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
         from ray.experimental.internal_kv import _internal_kv_get
@@ -250,7 +250,7 @@ def _key_value_store() -> tuple[Any, str] | None:
 
 
 def node_states() -> list[tuple[str, str]]:
-    """Return kind and state, `here` or `pending`, of every node that an autoscaler of the second generation watches."""
+    """Return kind and state, `here` or `pending`, of every node of an autoscaler of the second generation."""
     found = _second_generation()
     if found is None:
         return []
@@ -262,7 +262,7 @@ def node_states() -> list[tuple[str, str]]:
         here = [(node.ray_node_type_name, "here") for node in (*status.active_nodes, *status.idle_nodes)]
         pending = [(node.ray_node_type_name, "pending") for node in status.pending_nodes]
         launched = [(one.ray_node_type_name, "pending") for one in status.pending_launches for _ in range(one.count)]
-    except Exception:  # whatever it raises, a cluster without one raises it too
+    except Exception:  # a cluster without such an autoscaler may raise any exception
         return []
     return [*here, *pending, *launched]
 
@@ -277,7 +277,7 @@ def _second_generation() -> tuple[Any, Any] | None:
 
 
 def node_groups() -> list[Any]:
-    """Return the kinds of nodes that an autoscaler says it may start: name, resources, max_count; most say nothing."""
+    """Return the kinds of nodes that an autoscaler may start: name, resources, max_count; most do not say."""
     try:
         from ray._private.state import state
 
@@ -291,10 +291,10 @@ def node_groups() -> list[Any]:
 
 
 def actor_of(trial: Any) -> Any:
-    """Return the actor that works on a running trial of Tune; None while it has none.
+    """Return the actor that works on a running trial of Tune; None while the trial has none.
 
     Raises:
-        ClusterError: If this Ray does not say.
+        ClusterError: If this Ray does not name the actor.
     """
     try:
         return trial.temporary_state.ray_actor
@@ -306,14 +306,14 @@ def actor_of(trial: Any) -> Any:
 
 
 def folders_of(trial: Any) -> tuple[Path | None, Iterable[str]]:
-    """Return the folder that a trial's worker is in, and those that Tune keeps of it; none where Tune does not say."""
+    """Return the working folder of a trial's worker, and Tune's folders of the trial; none if Tune does not say."""
     try:
         storage = trial.storage
         if storage is None:
             return None, ()
         kept = (storage.trial_driver_staging_path, storage.trial_fs_path)
         return Path(storage.trial_working_directory), kept
-    except AttributeError:  # they stay until the run's own folder is removed, and Ray's until its session is
+    except AttributeError:  # the folders then stay until the run's folder, and Ray's session, are removed
         return None, ()
 
 
@@ -321,11 +321,11 @@ def folders_of(trial: Any) -> tuple[Path | None, Iterable[str]]:
 
 
 def head_facts(address: str, timeout_s: float = 5) -> dict[str, Any]:
-    """Return what a head says of itself to who does not join it, `ray_version` and `python_version` among it.
+    """Return facts about a head without joining it, including `ray_version` and `python_version`.
 
     Raises:
-        ClusterError: If this Ray cannot ask.
-        Exception: What Ray raises where no head answers, or where it lets nobody in.
+        ClusterError: If this Ray has no interface for that.
+        Exception: Whatever Ray raises if no head answers, or the head refuses access.
     """
     try:
         from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled: it has no types

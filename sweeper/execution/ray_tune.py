@@ -1,7 +1,7 @@
 """One run of Ray Tune over a source's jobs, on the cluster that `ray_cluster` has joined.
 
-Imported by `executors.py` once Ray's environment is set. Ray Tune writes what it is given into snapshots that are
-never read here: the classes below leave their state out.
+Imported by `executors.py` once Ray's environment is set. Ray Tune writes the objects that it is given into snapshots.
+These are never read, so the classes below leave their state out.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ from sweeper.execution.worker import trainable, travel_by_value, unable_in, unab
 from sweeper.job import Job, Progress
 from sweeper.trial import Ended, Outcome
 
-#: A worker stops what takes too long by itself. One that has not said a word so long after that hangs, and is killed.
+#: Longest silence of a worker after its job's time limit, in seconds. A sound worker stops at the limit by itself; one
+#: that stays silent longer hangs and is killed.
 HANGS_AFTER_S = 60.0
 
-#: Jobs a worker gets from one run of Tune, about, and the least number in all. Tune keeps objects, texts and folders of
-#: every trial to its end, and looks at each of them at every step; at the end of a run its last workers wait for
-#: each other, half a job on average: a hundredth of the time.
+#: Approximate number of jobs per worker in one run of Tune, and the least number of jobs in a run. Runs are limited
+#: because Tune keeps objects, texts and folders of every trial until a run's end, and visits each of them at every
+#: step. At a run's end workers wait for the last one, on average for half a job: a hundredth of the time.
 _JOBS_A_WORKER, _LEAST_JOBS = 50, 250
 
-#: How often a job that failed on a worker that had worked before is tried again on another one, before that counts.
+#: Number of times that a job that failed on a used worker is tried again on another worker before the failure counts.
 _FRESH_TRIES = 2
 
-#: What a worker imports for it.
+#: Modules that a worker imports for Tune.
 MODULES = ("ray.tune",)
 
 _T = TypeVar("_T")
@@ -64,16 +65,16 @@ def run_jobs(
     lost: Callable[[], str] = lambda: "",
     at_worst: Callable[[str], None] | None = None,
 ) -> None:
-    """Run every job of a source; returns when there is none left, or the source wants to stop.
+    """Run every job of a source; return when no job is left, or the source wants to stop.
 
     Args:
-        work: What a job is worked on with.
-        source: Where jobs come from.
-        request: What each job asks for.
-        limit: Jobs at a time, at most. None: as many as the cluster has room for, and one that waits for more.
-        scratch: Folder for what Ray Tune writes beside.
-        lost: Returns in words what has died of Ray; empty while all of it lives.
-        at_worst: Ends the process, given these words, where a dead Ray keeps it from ending in order.
+        work: Function that works on a job.
+        source: Source of the jobs.
+        request: Resources that each job asks for.
+        limit: Largest number of jobs at a time. None: as many as the cluster has room for, and one that waits.
+        scratch: Folder for Ray Tune's files.
+        lost: Returns a description of what has died of Ray; empty while all of it lives.
+        at_worst: Ends the process, given this description, if a dead Ray prevents an orderly end.
 
     Raises:
         ClusterLostError: If Ray has died.
@@ -86,9 +87,9 @@ def run_jobs(
 
 
 def _run_all(work: Work, guarded: _Guarded, request: Request, limit: int | None, scratch: Path | None) -> None:
-    """Run every job, until there is none left, the source wants to stop, or an error ends it."""
-    # Tune logs a traceback of its own inside for every worker that dies, that its trial did not complete though the
-    # source had it tried again and said so, and that its snapshot, which is never read, met a full disk.
+    """Run every job, until no job is left, the source wants to stop, or an error ends the run."""
+    # These loggers would show a traceback of Tune's internals for every worker that dies, an incomplete trial although
+    # the source tries its job again and says so, and a full disk for a snapshot that is never read.
     for name in ("execution.tune_controller", "execution.experiment_state", "tune"):
         logging.getLogger(f"ray.tune.{name}").setLevel(logging.CRITICAL)
     travel_by_value()
@@ -106,14 +107,14 @@ def _run_all(work: Work, guarded: _Guarded, request: Request, limit: int | None,
 
 @dataclass(frozen=True)
 class Placement:
-    """What jobs are placed in: what each asks for, and who knows how many at a time and tells what waits."""
+    """How jobs are placed: the request of each, and the object that limits and reports waiting jobs."""
 
     request: Request
     waiting: Waiting
 
 
 def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placement, scratch: Path | None) -> None:
-    """Run Tune once, until the searcher has nothing more; what it writes beside is removed."""
+    """Run Tune once, until the searcher has no more jobs, and remove Tune's files."""
     above = [(path, path.stat()) for path in list(scratch.parents)[:2] if path.exists()] if scratch else []
     if scratch is not None:
         shutil.rmtree(scratch, ignore_errors=True)  # a killed driver leaves it behind
@@ -125,7 +126,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placem
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=InOrder(),  # type: ignore[no-untyped-call]  # ray has no types here
-                num_samples=-1,  # the searcher says how many at a time: that number may change
+                num_samples=-1,  # the searcher limits the number at a time, which may change
                 reuse_actors=True,
                 trial_dirname_creator=_directory_name,
             ),
@@ -135,7 +136,7 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placem
                 verbose=0,
                 stop=SourceStopper(source),
                 callbacks=[WorkerCallback(searcher, room.waiting, source.fail), folders],
-                failure_config=tune.FailureConfig(max_failures=0),  # the source decides what is tried again
+                failure_config=tune.FailureConfig(max_failures=0),  # the source decides about retries
             ),
         )
         tuner.fit()
@@ -146,22 +147,22 @@ def _run_tune(work: Work, searcher: PlanSearcher, source: _Guarded, room: Placem
 
 
 def _remove_made_again(folders: Sequence[tuple[Path, os.stat_result]]) -> None:
-    """Remove folders that have gone meanwhile, and that Tune has made again for what it writes.
+    """Remove folders that disappeared during the run and that Tune has made again for its files.
 
     Args:
-        folders: As they were before: the one above Tune's, and the one above that, which stays where another disk is
-            seen there now, since it may be the folder that a disk is mounted on.
+        folders: The parent of Tune's folder and the parent's parent, as they were before. The latter stays if another
+            disk is there now, because the folder may be a mount point.
     """
     for index, (path, before) in enumerate(folders):
         with suppress(OSError):
             now = path.stat()
             is_other = not os.path.samestat(now, before)
             if is_other and (index == 0 or now.st_dev == before.st_dev):
-                path.rmdir()  # which takes empty ones alone
+                path.rmdir()  # fails unless the folder is empty
 
 
 class _Guarded:
-    """A source whose first error ends the run in order, instead of in the middle of Tune's own bookkeeping."""
+    """A source whose first error ends the run in order, instead of amid Tune's own bookkeeping."""
 
     def __init__(self, source: JobSource) -> None:
         self._source = source
@@ -186,7 +187,7 @@ class _Guarded:
         return self.error is not None or self._source.should_stop()
 
     def cannot_begin(self, sentence: str) -> None:
-        """End the run, since a worker cannot begin what it is given."""
+        """End the run, because a worker cannot begin its job."""
         self.fail(ClusterError(sentence))
 
     def fail(self, error: Exception) -> None:
@@ -204,18 +205,18 @@ class _Guarded:
 
 
 def _directory_name(trial: Trial) -> str:
-    return str(trial.trial_id)  # by default the whole job's text would be the name of a folder
+    return str(trial.trial_id)  # by default the job's whole text would be the name of a folder
 
 
 class PlanSearcher(Searcher):
-    """Hands out a source's jobs as Tune asks for configurations, and takes back what Tune reports.
+    """Hands out a source's jobs as Tune asks for configurations, and takes Tune's reports back.
 
     Args:
-        source: Where jobs come from.
-        most: How many to hand out.
-        first: A job that was taken from the source already.
-        at_most: Returns how many may be handed out at a time, now.
-        on_unable: Called with what to tell the user where a worker cannot begin: its job is left as it is.
+        source: Source of the jobs.
+        most: Largest number of jobs to hand out.
+        first: A job that was already taken from the source.
+        at_most: Returns how many jobs may now be handed out at a time.
+        on_unable: Called with the user's message if a worker cannot begin; the job is left as it is.
     """
 
     def __init__(
@@ -230,17 +231,17 @@ class PlanSearcher(Searcher):
         self._on_unable = on_unable
         self._source, self._left, self._first, self._at_most = source, most, first, at_most
         self._jobs: dict[str, Job] = {}
-        self._live: set[str] = set()  # trials that Tune has not done with: their workers are not free before
-        self._limits: dict[str, float] = {}  # of the jobs that have one
-        self._heard: dict[str, float] = {}  # when a job with a limit was last heard of
+        self._live: set[str] = set()  # trials that Tune has not finished: their workers are not free yet
+        self._limits: dict[str, float] = {}  # time limits in seconds, by trial
+        self._heard: dict[str, float] = {}  # when a trial with a limit was last heard of
         self._hangs: set[str] = set()
         self._spoiled: set[str] = set()  # trials whose workers are retired
-        self._again: list[Job] = []  # what failed there
+        self._again: list[Job] = []  # jobs that failed on retired workers
         self._tries: Counter[str] = Counter()
 
     @property
     def is_used_up(self) -> bool:
-        """Whether it has handed out all it may: the source may have more."""
+        """Whether all `most` jobs were handed out; the source may have more."""
         return self._left <= 0
 
     @property
@@ -252,9 +253,9 @@ class PlanSearcher(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next job as a configuration; None where one may still come, `FINISHED` where none will."""
+        """Return the next job as a configuration; None if one may come later, `FINISHED` if none will."""
         if self.is_used_up and not self._again:
-            return None if self._jobs else Searcher.FINISHED  # what runs may have to be tried again
+            return None if self._jobs else Searcher.FINISHED  # a running job may have to be tried again
         if len(self._live) >= self._at_most():
             return None
         if self._again:
@@ -272,13 +273,13 @@ class PlanSearcher(Searcher):
         return {"job": json.dumps(asdict(job)), "may_be_spoiled": self._tries[job.key] < _FRESH_TRIES}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Pass on what a worker reports."""
+        """Pass a worker's report to the source."""
         job = self._jobs.get(trial_id)
         if job is None:
             return
         self._heard.pop(trial_id, None)
         if "ended" in result:
-            del self._jobs[trial_id]  # Tune repeats a trial's last result when its function returns
+            del self._jobs[trial_id]  # otherwise it would count twice: Tune repeats the last result of a trial
             self._source.on_ended(job, [_ended_from(member) for member in json.loads(result["ended"])])
         elif "unable" in result:
             del self._jobs[trial_id]
@@ -292,7 +293,7 @@ class PlanSearcher(Searcher):
             self._source.on_progress(job, Progress(**json.loads(result["progress"])))
 
     def on_trial_error(self, trial_id: str, error: Exception | None) -> None:
-        """Pass on that the worker of a job died; what ended in order was passed on with its result."""
+        """Report that the worker of a job died; jobs that ended in order were reported with their results."""
         job = self._jobs.pop(trial_id, None)
         if job is None:
             return
@@ -320,10 +321,10 @@ class PlanSearcher(Searcher):
         self._source.on_ended(job, [Ended(outcome, reason)] * len(job.wanted_keys))
 
     def hanging(self, running: Iterable[str], now: float) -> list[str]:
-        """Return which of the running trials have not said a word for longer than they may take.
+        """Return the running trials that have been silent for longer than allowed.
 
         Args:
-            running: What has a worker now; what waits for one cannot hang.
+            running: Trials that have a worker now; a trial without one cannot hang.
             now: Seconds from any start.
         """
         if not self._limits:
@@ -334,7 +335,7 @@ class PlanSearcher(Searcher):
         return hangs
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Count it no more; results and errors were passed on as they came."""
+        """Stop counting a trial; its results and errors were already reported."""
         self._live.discard(trial_id)
         self._limits.pop(trial_id, None)
 
@@ -343,27 +344,27 @@ class PlanSearcher(Searcher):
 
 
 class InOrder(FIFOScheduler):
-    """Leaves what is started next to Tune's own line of those that wait.
+    """Leaves the choice of the next trial to Tune's own queue.
 
-    The default does the same, but looks through every trial there has been for it, at each step.
+    The default scheduler does the same, but goes through every past trial at each step.
     """
 
     def choose_trial_to_run(self, tune_controller: object) -> None:
-        """Prefer none."""
+        """Choose no trial, so that Tune takes the next one of its queue."""
 
 
 class WorkerCallback(tune.Callback):
-    """Tells the searcher why a worker died, which Tune itself does not, kills those that hang, and sees what waits.
+    """Tells the searcher why a worker died, which Tune does not; kills hanging workers; watches waiting jobs.
 
     Args:
-        searcher: Who is told.
-        waiting: Who sees what waits.
-        fail: Ends the run with an error, where one that hangs cannot be killed.
+        searcher: Searcher that is told.
+        waiting: Watches the jobs that wait.
+        fail: Ends the run with an error if a hanging worker cannot be killed.
     """
 
     def __init__(self, searcher: PlanSearcher, waiting: Waiting, fail: Callable[[Exception], None]) -> None:
         self._searcher, self._waiting, self._fail = searcher, waiting, fail
-        self._running: dict[str, Trial] = {}  # of Tune's own list most have ended, and it only grows
+        self._running: dict[str, Trial] = {}  # Tune's own list only grows, and most of its trials have ended
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -377,12 +378,12 @@ class WorkerCallback(tune.Callback):
         self._running.pop(trial.trial_id, None)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Pass on whose worker died, and of what."""
+        """Report which trial's worker died, and why."""
         self._running.pop(trial.trial_id, None)
         self._searcher.on_trial_error(trial.trial_id, _error_of(trial))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Kill workers that hang; Tune then says that they died."""
+        """Kill hanging workers; Tune then reports them as dead."""
         for trial_id in self._searcher.hanging(self._running, time.monotonic()):
             try:
                 if actor := ray_private.actor_of(self._running[trial_id]):
@@ -393,7 +394,7 @@ class WorkerCallback(tune.Callback):
 
 
 class FolderCallback(tune.Callback):
-    """Removes what Tune writes for its trials, where it is on this machine."""
+    """Removes Tune's files of ended trials on this machine."""
 
     def __init__(self) -> None:
         self._places: set[Path] = set()
@@ -402,7 +403,7 @@ class FolderCallback(tune.Callback):
         return {}
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Remove the folders of a trial; a worker is in its own until it gets another one."""
+        """Remove the folders that Tune keeps of a trial, but not its working folder, which the worker is still in."""
         own, kept = ray_private.folders_of(trial)
         if own is not None:
             self._places.add(own.parent.parent)
@@ -410,11 +411,11 @@ class FolderCallback(tune.Callback):
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove_rest(self) -> None:
-        """Remove what is left of the whole run in Ray's folder, when the workers are gone."""
+        """Remove the rest of the run in Ray's folder, once the workers are gone."""
         for run_jobs in self._places:
             shutil.rmtree(run_jobs, ignore_errors=True)
             with suppress(OSError):
-                run_jobs.parent.rmdir()  # named by the time of the run
+                run_jobs.parent.rmdir()  # the folder that is named by the run's time
 
 
 class SourceStopper(tune.Stopper):
@@ -431,13 +432,13 @@ class SourceStopper(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Tell whether to end the run."""
+        """Return whether to end the run."""
         return self._source.should_stop()
 
 
 def _error_of(trial: Trial) -> Exception | None:
-    """Return what a trial's worker died of: as Tune has just written it here, since it reaches the storage later."""
-    with suppress(Exception):  # of a class that cannot be read here, or written elsewhere
+    """Return what a trial's worker died of, from Tune's local file, which reaches Tune's storage only later."""
+    with suppress(Exception):  # the error's class cannot be loaded here, or the file is on another machine
         error = ray.cloudpickle.loads(Path(str(trial.pickled_error_file)).read_bytes())
         return error if isinstance(error, Exception) else None
     return trial.get_error()

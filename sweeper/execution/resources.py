@@ -1,4 +1,4 @@
-"""What a population asks for, what machines have, and whether that can ever come together. Knows nothing of Ray."""
+"""Resources that a population requests and machines have, and whether a request can ever fit. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 from sweeper.errors import ClusterError
 
-#: Machines that an error names one by one.
+#: Largest number of machines that an error names one by one.
 _MOST_NAMED = 8
 
-#: Shares are counted in ten-thousandths: sums of them are off by less than this.
+#: Tolerance for sums of fractional resources, which Ray counts in ten-thousandths.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a population asks for.
+    """Resources that a population asks for.
 
     Attributes:
-        cpus, gpus: How many; may be fractions.
-        memory_bytes: 0 asks for none, where nobody else counts memory.
+        cpus, gpus: Numbers of CPUs and GPUs; may be fractions.
+        memory_bytes: Memory to reserve; 0 reserves none.
     """
 
     cpus: float = 1.0
@@ -42,13 +42,13 @@ class Request:
         return min(math.floor(there / wanted + _ROUNDING) for wanted, there in pairs if wanted)
 
 
-#: What a population asks for where nothing else is said.
+#: The default request of a population.
 ONE_CPU = Request()
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What is there, in the terms of a request."""
+    """Resources of a machine or cluster, in the terms of a request."""
 
     cpus: float = 0.0
     gpus: float = 0.0
@@ -63,12 +63,12 @@ class Node:
     """A machine, or a kind of machine that an autoscaler could start.
 
     Attributes:
-        name: Its address, or the name of its kind.
-        has: Its resources in all, whoever uses them now.
-        problem: Why no population can be trained there; empty where nothing is wrong, or nobody has looked.
-        gpu_problem: Why torch cannot use its GPUs; empty where it can, or nobody has looked.
-        count: How many of them there are, or could be.
-        id: What tells it from others of the same name.
+        name: Address of the machine, or name of the kind.
+        has: All its resources, including those in use.
+        problem: Why no population can be trained there; empty if nothing is wrong, or it was not checked.
+        gpu_problem: Why torch cannot use its GPUs; empty if it can, or it was not checked.
+        count: Number of such machines that exist or could be started.
+        id: Tells the machine from others of the same name.
     """
 
     name: str
@@ -81,13 +81,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Machines:
-    """Where populations can be placed.
+    """The machines that populations can be placed on.
 
     Attributes:
-        nodes: Those that are there.
-        startable: Kinds of nodes that an autoscaler could start, where that is known.
-        has_autoscaler: Whether there may be other nodes later, also of kinds that are not known.
-        is_cluster: Whether others count what is asked for, memory included.
+        nodes: Nodes that exist.
+        startable: Kinds of nodes that an autoscaler could start, if known.
+        has_autoscaler: Whether other nodes may come later, possibly of unknown kinds.
+        is_cluster: Whether a cluster reserves requested resources, memory included.
     """
 
     nodes: Sequence[Node] = ()
@@ -97,15 +97,15 @@ class Machines:
 
     @property
     def has_usable_gpu(self) -> bool:
-        """Whether any of them has a GPU that torch can use, as far as is known."""
+        """Whether any node or kind of node has a GPU without a known problem."""
         return any(node.has.gpus and not node.gpu_problem for node in (*self.nodes, *self.startable))
 
     def fitting(self, request: Request) -> list[Node]:
-        """Return the nodes, and kinds of nodes, that hold the request when nobody else uses them."""
+        """Return the nodes and kinds of nodes that hold the request if nobody else uses them."""
         return [node for node in (*self.nodes, *self.startable) if request.at_once(node.has)]
 
     def at_once(self, request: Request) -> int:
-        """Return how many populations can be trained at a time, when an autoscaler has done all that it may."""
+        """Return how many populations can be trained at a time once an autoscaler has started all that it may."""
         here, later = (sum(request.at_once(n.has) * n.count for n in them) for them in (self.nodes, self.startable))
         return max(here, later)
 
@@ -114,10 +114,10 @@ class Machines:
         return min(self.fitting(request), key=lambda node: node.has.memory_bytes, default=None)
 
     def refuse_what_never_fits(self, request: Request) -> None:
-        """Check that the request can be satisfied at some time.
+        """Check that the request can ever be satisfied.
 
         Raises:
-            ClusterError: If not; names the request and what there is.
+            ClusterError: If not; names the request and the machines.
         """
         if self.fitting(request) or (self.has_autoscaler and not self.startable):
             return
@@ -145,10 +145,10 @@ class Machines:
         return f"Use a lower {lower},{start}."
 
     def refuse_problems(self, request: Request) -> None:
-        """Check that the nodes which would train can.
+        """Check that the nodes that would train have no problems.
 
         Raises:
-            ClusterError: If one cannot; names each of them, and what is missing.
+            ClusterError: If a node has one; names each such node and its problem.
         """
         problems = [
             (node, node.problem or node.gpu_problem)
@@ -170,9 +170,9 @@ class SharedCode:
     """A user's own function, as every node must find it.
 
     Attributes:
-        source: What names it, such as `exits:train`.
-        folder: Where it is looked for first.
-        files: What its code must be, see `own_code`.
+        source: Name of the function, such as `exits:train`.
+        folder: Folder that is searched for its module first.
+        files: Expected hashes of its code's files; see `own_code`.
     """
 
     source: str
@@ -182,14 +182,14 @@ class SharedCode:
 
 @dataclass(frozen=True)
 class Shared:
-    """What every node must find as the driver does.
+    """Everything that each node must find just as the driver does.
 
     Attributes:
         folder: Location of the folder for checkpoints and networks.
-        files: Sizes of files that training reads, by path.
+        files: Sizes in bytes of files that training reads, by path.
         software: Versions, by name.
         imports: Modules that training begins with.
-        code: The user's own function; None where there is none.
+        code: The user's own function; None if there is none.
     """
 
     folder: str = ""
@@ -204,15 +204,15 @@ class Seen:
     """A cluster at one moment.
 
     Attributes:
-        nodes: Those that are alive.
-        free: What nobody uses, of all of them together.
+        nodes: Nodes that are alive.
+        free: Unused resources of all nodes together.
     """
 
     nodes: Sequence[Node] = ()
     free: Resources = Resources()
 
     def at_once(self, request: Request) -> int:
-        """Return how many populations its nodes hold at a time."""
+        """Return how many populations the nodes hold at a time."""
         return sum(request.at_once(node.has) for node in self.nodes)
 
 

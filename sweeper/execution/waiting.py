@@ -1,4 +1,4 @@
-"""How many workers a cluster has for a sweep, and what a population waits for that has none. Knows nothing of Ray."""
+"""Watches how many workers a cluster has for a sweep, and what waiting populations wait for. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sweeper.execution.contract import JobSource
 from sweeper.execution.resources import Request, Seen
 from sweeper.job import Job
 
-#: A cluster is looked at so often.
+#: Least time between two looks at the cluster, in seconds.
 LOOK_EVERY_S = 2.0
 
-#: A population without a worker is worth a word after so long: starting one takes seconds.
+#: Wait for a worker after which the user is told, in seconds; merely starting a worker takes seconds.
 WAITS_AFTER_S = 15.0
 
 
 class Waiting:
-    """Tells a source how many workers there are, which jobs have none, and, once a change, what these wait for.
+    """Tells a source how many workers there are, which jobs have none, and, once per change, what these wait for.
 
     Args:
-        source: Who is told.
-        request: What each job asks for.
-        limit: Jobs at a time, at most; None where all of the cluster may be taken.
+        source: Source that is told.
+        request: Resources that each job asks for.
+        limit: Largest number of jobs at a time; None if the whole cluster may be taken.
         look: Returns the cluster as it is.
-        unplaced: Returns how many requests wait for resources: not those whose workers are starting.
-        more_to_come: Returns in words whether it will grow.
-        clock: Seconds from any start.
+        unplaced: Returns how many requests wait for resources, without those whose workers are starting.
+        more_to_come: Returns a clause that says whether the cluster will grow.
+        clock: Returns seconds from any start.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class Waiting:
         self._looked_s: float | None = None
         self._places: int | None = None
         self._workers: int | None = None
-        self._since_s: float | None = None  # since when fewer jobs have what they ask for than there is room for
-        self._told: set[str] = set()  # jobs that the source knows to have none
+        self._since_s: float | None = None  # since when fewer jobs have their resources than there is room for
+        self._told: set[str] = set()  # jobs that the source knows to have no worker
         self._said: tuple[object, ...] = ()
 
     @property
     def at_most(self) -> int:
-        """Jobs that may be handed out at a time: one more than there is room for, so that a cluster knows to grow."""
+        """Jobs that may be handed out at a time: one more than there is room for, so that an autoscaler sees demand."""
         if self._places is None:
             self._places = self._look().at_once(self._request)
         return self._places + 1 if self._limit is None else min(self._places + 1, self._limit)
 
     def step(self, handed: Mapping[str, Job], running: Collection[str]) -> None:
-        """Look at what was handed out and at the cluster; cheap enough to be called again and again.
+        """Look at the handed-out jobs and at the cluster; cheap enough to be called often.
 
         Args:
             handed: Jobs that have not ended, by trial.
@@ -74,7 +74,7 @@ class Waiting:
         if workers != self._workers:
             self._workers = workers
             self._source.on_workers(workers)
-        # Where all workers are busy the next population waits for one of them to come free: that is no news.
+        # If all workers are busy, the next population merely waits for one of them, which is no news.
         if not idle or len(running) >= max(workers, 1) or len(handed) - self._unplaced() >= max(workers, 1):
             self._since_s, self._said = None, ()
             return

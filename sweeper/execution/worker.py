@@ -1,7 +1,7 @@
-"""What runs on a worker around a job, and on a node that is looked at: it can say what cannot be imported there.
+"""Code that runs around a job on a worker, and on a node that is checked; it reports modules that are missing there.
 
-All of it travels by value: a worker that lacks sweeper, or finds another file of its name, still says so. Each function
-imports what it needs when it runs.
+All of it is sent by value, so a worker that lacks sweeper, or finds another module of that name, can still report that.
+Each function imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.imports import import_problem, way_out
 
-if TYPE_CHECKING:  # a worker may not find it
+if TYPE_CHECKING:  # a worker may not have sweeper
     from sweeper.execution.contract import Work
     from sweeper.trial import Ended
 
-#: How errors of an import are told.
+#: Matches the names of import errors.
 _IMPORT = re.compile(r"(ModuleNotFound|Import|Syntax)Error\b")
 
 
 def packed(call: Callable[..., Any]) -> bytes:
-    """Return a function as bytes, which whoever unpacks them imports."""
+    """Return a function as bytes; unpacking them imports its module."""
     from ray import cloudpickle
 
     return bytes(cloudpickle.dumps(call))  # type: ignore[no-untyped-call]  # ray has no types here
 
 
 def travel_by_value() -> None:
-    """Have what is here sent whole to workers, and not by its name."""
+    """Make Ray send this module to workers as code, and not by its name."""
     from ray import cloudpickle
 
     for name in ("sweeper.imports", __name__):
@@ -37,9 +37,9 @@ def travel_by_value() -> None:
 
 
 def trainable(work: Work) -> Callable[[dict[str, str]], None]:
-    """Return what a worker runs: one job, from its text in the configuration."""
+    """Return the function that a worker runs: it works on one job, given as text in the configuration."""
     unpacked = packed(work)
-    worked_on: list[str] = []  # by this process: each worker unpacks a list of its own
+    worked_on: list[str] = []  # keys of this process's jobs, because each worker unpacks its own list
 
     def train(config: dict[str, str]) -> None:
         import json
@@ -51,10 +51,10 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
         try:
             from sweeper.job import job_from_json
 
-            # What torch makes of a GPU that Ray has given, the work finds out: it knows torch, and this does not.
+            # The work checks whether torch can use the GPU that Ray has given: this module does not know torch.
             job = replace(job_from_json(config["job"]), device="cuda" if ray.get_gpu_ids() else "cpu")
             call = cloudpickle.loads(unpacked)
-        except (Exception, SystemExit) as error:  # whatever it is, nothing was trained
+        except (Exception, SystemExit) as error:  # nothing was trained yet, so any error is the worker's
             tune.report({"unable": json.dumps(unable(error))})
             return
         try:
@@ -79,7 +79,7 @@ def trainable(work: Work) -> Callable[[dict[str, str]], None]:
 
 
 def failed_as_a_whole(ended: Sequence[Ended]) -> bool:
-    """Tell whether it may be the fault of the process: an earlier job may have left it without memory, for one."""
+    """Return whether all members failed, possibly because an earlier job left the process without memory."""
     from sweeper.trial import Outcome
 
     return bool(ended) and all(
@@ -88,7 +88,7 @@ def failed_as_a_whole(ended: Sequence[Ended]) -> bool:
 
 
 def unable(error: BaseException) -> dict[str, str]:
-    """Return on which node nothing can be trained, and why."""
+    """Return the node on which nothing can be trained, and the reason."""
     import ray
 
     address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]  # ray has no types here
@@ -97,7 +97,7 @@ def unable(error: BaseException) -> dict[str, str]:
 
 
 def unable_sentence(told: Mapping[str, str]) -> str:
-    """Return what a user is told of a worker that could not begin."""
+    """Return the user's message about a worker that could not begin."""
     problem = told["problem"]
     return (
         f"the worker on {told['node']} cannot train: {problem}. {way_out(problem, 'there')}, and resume the sweep: no "
@@ -106,10 +106,10 @@ def unable_sentence(told: Mapping[str, str]) -> str:
 
 
 def unable_in(text: str) -> str:
-    """Return why a worker could not even be set up, from what Ray says of it; empty where that was not for an import.
+    """Return why a worker could not be set up, from Ray's message; empty if the cause was not an import.
 
     Args:
-        text: With a traceback of that worker, and its address, in Ray's own words.
+        text: Ray's message, with a traceback of that worker and its address.
     """
     _, is_ray_sure, said = text.rpartition("failed to import on the worker")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -126,11 +126,11 @@ def unable_in(text: str) -> str:
 
 
 def asked(question: bytes) -> dict[str, str]:
-    """Answer a question on a node, a packed function without arguments; or say what cannot be imported there."""
+    """Call a packed function without arguments on a node and return its answer, or the import that fails there."""
     try:
         from ray import cloudpickle
 
         return dict(cloudpickle.loads(question)())
-    except Exception as error:  # whatever a node lacks, it says with an exception of its own
+    except Exception as error:  # a node that lacks something may raise any exception
         said = import_problem(error) or " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return {"problem": f"{said}. {way_out(said, 'there')}"}

@@ -1,8 +1,8 @@
-"""New attempts of trials that failed: what may be tried again on request, and which rows count.
+"""New attempts of failed trials: which outcomes may be tried again on request, and which rows count.
 
-A finished row never changes. A new attempt is a new row of the same trial key, and its plan names the number of the row
-it takes the place of, under `again`. That row stays as history: nothing counts it, and its population still has it as
-a member, since a checkpoint holds every member that it was begun with.
+A finished row never changes. A new attempt is a new row with the same trial key. The entry `again` of its plan holds
+the number of the row that it replaces. The replaced row stays as history: it is not counted, but it remains a member of
+its population, because a checkpoint holds every member that the population began with.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sweeper.trial import Outcome, State
 
 Trial = TypeVar("Trial", bound=StoredTrial)
 
-#: How trials ended that may be tried again. What is complete, or was stopped early, never runs again.
+#: Outcomes after which a trial may be tried again. Complete and pruned trials never run again.
 REPEATABLE = tuple(outcome for outcome in Outcome if outcome.state is State.FAILED)
 
 
 def repeatable(words: Iterable[str]) -> tuple[Outcome, ...]:
-    """Return the outcomes that words name, in the order of `REPEATABLE`.
+    """Return the outcomes with these names, in the order of `REPEATABLE`.
 
     Raises:
-        QueryError: If one is no outcome after which a trial may be tried again.
+        QueryError: If a word names no outcome after which a trial may be tried again.
     """
     words = list(words)
     known = [str(outcome) for outcome in REPEATABLE]
@@ -38,14 +38,14 @@ def repeatable(words: Iterable[str]) -> tuple[Outcome, ...]:
 
 
 def newest(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the rows of a task without those that others have taken the place of."""
+    """Return the rows of a task without those that a newer attempt has replaced."""
     trials = list(trials)
     former = {trial.user_attrs["plan"].get("again") for trial in trials}
     return [trial for trial in trials if trial.number not in former]
 
 
 def attempts(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    """Divide rows into those that count and those that stay as history: what a row of the same key names."""
+    """Divide rows into those that count and those that a newer row of the same key has replaced."""
     rows = list(rows)
     named = {(row.task, row.plan.get("again"), row.plan.get("key")) for row in rows}
     parts: tuple[list[Row], list[Row]] = ([], [])
@@ -55,5 +55,5 @@ def attempts(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def ended_so(trials: Iterable[Trial], outcomes: Collection[Outcome]) -> list[Trial]:
-    """Return the rows that count and ended in one of these ways."""
+    """Return the newest attempts that ended with one of these outcomes."""
     return [trial for trial in newest(trials) if outcome_of(trial) in outcomes]

@@ -1,4 +1,4 @@
-"""A ledger copied into a file of its own, as it stands at one moment: from a file, or from a shared database."""
+"""Copies the ledger of a sweep, as it stands at one moment, from a file or a shared database into a new file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sweeper.ledger.home import SweepFolder
 
 
 def copy_ledger(folder: SweepFolder, file: Path) -> None:
-    """Copy the ledger of a sweep; the same rows make the same bytes.
+    """Copy the ledger of a sweep; the same rows always give the same bytes.
 
     Args:
-        folder: Of the sweep.
-        file: Must not be there yet.
+        folder: Folder of the sweep.
+        file: File to write, which must not exist yet.
 
     Raises:
-        HomeError: If the ledger cannot be read, or the file not be written.
+        HomeError: If the ledger cannot be read, or the file cannot be written.
     """
     if folder.has_shared_ledger:
         whole = file.with_name(f"{file.name}.whole")
@@ -36,7 +36,7 @@ def copy_ledger(folder: SweepFolder, file: Path) -> None:
 
 
 def _compact(source: Path, file: Path, sweep: str) -> None:
-    """Copy a database without what was removed from it, and without what is written ahead beside it."""
+    """Copy a database into one file, without the space of deleted rows and without a write-ahead log beside it."""
     try:
         with closing(sqlite3.connect(read_only(source), uri=True, timeout=60)) as database:
             database.execute("VACUUM INTO ?", (str(file),))
@@ -47,7 +47,7 @@ def _compact(source: Path, file: Path, sweep: str) -> None:
 
 
 def _copy_studies(folder: SweepFolder, file: Path) -> None:
-    import optuna  # imported late, as all below: a file is copied without
+    import optuna  # imported late, as all below: copying a ledger file does not need it
 
     from sweeper.ledger.database import open_database, opening, shared_url
     from sweeper.ledger.studies import create_ledger

@@ -1,4 +1,4 @@
-"""How many trials of a sweep stand where."""
+"""How many trials of a sweep are in which state."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sweeper.trial import Outcome, State, TrialRecord
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials of a sweep stand where.
+    """How many trials of a sweep are in which state.
 
-    `planned` = `running` + `waiting` + all of `outcomes`. `repeats` counts the proposals of a search that were settings
-    tried already, and so were answered from the ledger.
+    `planned` = `running` + `waiting` + all of `outcomes`. `repeats` counts the proposals of a search that repeated an
+    earlier setting and were answered from the ledger.
     """
 
     planned: int
@@ -31,15 +31,15 @@ class Counts:
 
     @property
     def pruned(self) -> int:
-        """Trials that were stopped early, because others did better."""
+        """Trials that were stopped early because others did better."""
         return self.outcomes[Outcome.PRUNED]
 
     def without_driver(self) -> Counts:
-        """Return the same where no driver lives: what it left running waits to be taken over."""
+        """Return the counts of a sweep without a driver: trials left running count as waiting."""
         return replace(self, running=0, waiting=self.waiting + self.running)
 
     def started(self, trials: int) -> Counts:
-        """Return the counts after so many waiting trials have started."""
+        """Return the counts after this many waiting trials have started."""
         return replace(self, running=self.running + trials, waiting=self.waiting - trials)
 
     def ended(self, record: TrialRecord) -> Counts:
@@ -57,8 +57,8 @@ def count(records: Iterable[TrialRecord], planned: int = 0) -> Counts:
     """Count trials by state, and finished ones by outcome.
 
     Args:
-        records: Every trial that there is so far.
-        planned: How many there will be; those of a search that are not proposed yet wait.
+        records: Every trial so far.
+        planned: How many trials there will be; trials that a search has not proposed yet count as waiting.
     """
     records = list(records)
     states = Counter(record.state for record in records)

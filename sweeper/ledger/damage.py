@@ -1,6 +1,7 @@
-"""Ledgers that were damaged from outside: named, with the file or the row, and never answered from.
+"""Recognises ledgers that were damaged from outside, and names the file or row instead of answering from it.
 
-A file that is empty, cut short, overwritten or replaced, and attributes that hold something else than was written.
+Damage is a file that is empty, cut short, overwritten or replaced, or an attribute that holds something else than was
+written.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from urllib.parse import quote
 from sweeper.errors import HomeError, SpecError, UnknownSweepError
 from sweeper.ledger.home import WAY_OUT
 
-#: What a SQLite file begins with.
+#: First bytes of a SQLite file.
 _HEAD = b"SQLite format 3\0"
 
-#: Optuna's tables that hold what a ledger reads.
+#: Optuna's tables that a ledger reads.
 _TABLES = ("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_values", "version_info")
 
-#: Tables whose rows belong to one of another table, and the column that says to which.
+#: Tables whose rows each belong to a row of another table, that table, and the column that links them.
 _OWNED = (
     ("trials", "studies", "study_id"),
     ("study_user_attributes", "studies", "study_id"),
@@ -30,26 +31,26 @@ _OWNED = (
     ("trial_values", "trials", "trial_id"),
 )
 
-#: What SQLite says of a file that was damaged.
+#: Words in SQLite's error messages about a damaged file.
 _MALFORMED = ("malformed", "not a database", "no such table", "no such column")
 
-#: Asks a ledger's database with SQL; gives no rows where it cannot be asked.
+#: Queries a ledger's database with SQL; returns no rows if the query fails.
 Ask = Callable[[str], Iterable[Sequence[Any]]]
 
-#: What reading attributes that hold something else raises: Optuna's decoder, and whoever takes their parts.
+#: Exceptions of reading a damaged attribute, from Optuna's decoder and from code that takes the attribute apart.
 _MISREAD = (ValueError, LookupError, TypeError, AttributeError, SpecError)
 
 
 def read_only(path: Path) -> str:
-    """Return the URI that SQLite opens a file by without ever writing to it."""
+    """Return the URI by which SQLite opens a file without ever writing to it."""
     return f"file:{quote(str(path))}?mode=ro"
 
 
 def refuse_damaged(path: Path, sweep: str) -> None:
-    """Check that a file is a ledger, before anything is made in it.
+    """Check that a file is the ledger of a sweep, before anything is written into it.
 
     Raises:
-        HomeError: If it is not, with what it is.
+        HomeError: If it is not; says what it is.
     """
     if problem := _problem_of(path, sweep):
         raise HomeError(f"the ledger {path} of sweep {sweep!r} is damaged: {problem}. {WAY_OUT}")
@@ -79,7 +80,7 @@ def _problem_of(path: Path, sweep: str) -> str:
 
 
 def _what_is_not_its_own(database: sqlite3.Connection, sweep: str) -> str:
-    """Return what shows that a ledger is another sweep's, or that rows were taken out of it; empty for nothing."""
+    """Return evidence that a ledger belongs to another sweep or that rows were removed; empty if there is none."""
     studies = [str(name) for (name,) in database.execute("SELECT study_name FROM studies ORDER BY study_id")]
     if studies and not any(name.startswith(f"{sweep}/") for name in studies):
         return f"it is that of sweep {studies[0].partition('/')[0]!r}, perhaps a copy, whose folder must keep its name"
@@ -91,12 +92,12 @@ def _what_is_not_its_own(database: sqlite3.Connection, sweep: str) -> str:
 
 
 def database_problem(sweep: str, what: str, cause: str) -> HomeError:
-    """Return the error of a ledger whose database has refused.
+    """Return the error for a ledger whose database has refused a query.
 
     Args:
         sweep: Name of the sweep.
-        what: What cannot be done: `read` or `written`.
-        cause: What the database said.
+        what: Refused operation: `read` or `written`.
+        cause: Message of the database.
     """
     way_out = (
         f"Trials without an outcome stay waiting. Free the disk or the lock on it, or start its server, then "
@@ -109,20 +110,20 @@ def database_problem(sweep: str, what: str, cause: str) -> HomeError:
 
 @contextmanager
 def understood(sweep: str, where: str, ask: Ask | None = None) -> Iterator[None]:
-    """Turn what reading an attribute raises that holds something else into one sentence.
+    """Turn exceptions of reading a damaged attribute into one sentence.
 
     Args:
         sweep: Name of the sweep.
-        where: What is read, in words, where the database does not tell more.
-        ask: Searches the database for what is torn.
+        where: Description of what is read, used if `ask` finds no torn attribute.
+        ask: Queries the database to find a torn attribute.
 
     Raises:
-        HomeError: With the row and the attribute.
+        HomeError: If the attribute is damaged; names the row and the attribute.
     """
     try:
         yield
     except UnknownSweepError:
-        raise  # a LookupError too, which says already what was wrong
+        raise  # an UnknownSweepError is a LookupError as well, and already says what is wrong
     except _MISREAD as error:
         torn = _torn(ask) if ask is not None else ""
         said = torn or f"{where} holds something else than was written ({_said(error)})"
@@ -135,7 +136,7 @@ def _said(error: BaseException) -> str:
 
 
 def _torn(ask: Ask) -> str:
-    """Return in words which attribute of Optuna's tables is no JSON; empty for none."""
+    """Return a description of the first attribute in Optuna's tables that is not JSON; empty if there is none."""
     queries = (
         "SELECT study_name, '', key, value_json FROM study_user_attributes JOIN studies USING (study_id)",
         "SELECT study_name, number, key, value_json FROM trial_user_attributes "

@@ -1,8 +1,8 @@
 """The databases that ledgers are kept in: a SQLite file with one sweep, or a PostgreSQL database with many.
 
-What is opened here is an Optuna storage. On PostgreSQL a driver's storage has a single connection, which holds a lock
-of the server on the sweep: nothing is ever written over a connection that does not hold it, and the server takes the
-lock back when the connection ends, however it ends.
+This module opens Optuna storages. On PostgreSQL a driver's storage has a single connection, which holds a server lock
+on the sweep. So nothing is ever written over a connection without the lock, and the server releases the lock when the
+connection ends, however it ends.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sweeper.ledger.optuna_tables import newest_tables
 from sweeper.ledger.sqlite_studies import SQLITE_TIMEOUT_S
 from sweeper.provenance import extra
 
-#: What a database raises, as itself or wrapped by Optuna.
+#: Exceptions of a database, raised directly or wrapped by Optuna.
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError)
 
-#: Names of the server's locks, hashed: one for making Optuna's tables, one per sweep.
+#: Names of the server's locks, which are hashed: one lock for making Optuna's tables, one per sweep.
 _TABLES, _SWEEP = "sweeper tables", "sweeper sweep {}"
 
-#: How a server is reached; one that is gone is noticed within a minute or so.
+#: Options of a connection, in seconds and counts: a lost server is noticed within about a minute.
 _CONNECTION: Mapping[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -44,17 +44,17 @@ _CONNECTION: Mapping[str, Any] = {
     "keepalives_count": 3,
 }
 
-#: The same on the server's side: a lock must not outlive its driver's machine.
+#: The same on the server's side, so that a lock does not outlive its driver's machine.
 _KEEPALIVE = "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 3"
 
 _FORM = "postgresql://user@host/database"
 
 
 def shared_url(url: str) -> str:
-    """Return the URL of a database with ledgers, with the driver it is opened with.
+    """Return the URL of a database with ledgers, completed by the Python driver that opens it.
 
     Raises:
-        HomeError: If it is not the URL of a PostgreSQL database.
+        HomeError: If `url` is not the URL of a PostgreSQL database.
     """
     problem, parsed = "", None
     try:
@@ -75,8 +75,8 @@ def shared_url(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return the URL of a database without its password: to be shown and kept."""
-    if ":" in (login := login_of(url)):  # taken out by ourselves: others would end a password at its first @ or /
+    """Return the URL of a database without its password, to be shown and kept."""
+    if ":" in (login := login_of(url)):  # removed here because `make_url` would end a password at its first @ or /
         url = url.replace(f"://{login}@", f"://{login.partition(':')[0]}@", 1)
     try:
         parsed = make_url(url)
@@ -87,17 +87,17 @@ def without_password(url: str) -> str:
 
 
 def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> optuna.storages.RDBStorage:
-    """Open the storage of a ledger; its tables are made where they are missing, but for who only reads a file.
+    """Open the storage of a ledger, and make missing tables unless a file is only read.
 
     Args:
         url: URL of the storage.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words. Empty for all others.
-        only_reads: Whether a file must stay as it is, whatever it is.
+        holder: Description of the driver that opens the storage; empty for readers.
+        only_reads: Whether a file must never be written to.
 
     Raises:
         SweepBusyError: If another driver holds the sweep; names it.
-        Exception: What `opening` translates.
+        Exception: The errors that `opening` translates.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not _is_shared(url):
@@ -111,7 +111,7 @@ def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = 
         "connect_args": dict(_CONNECTION, application_name=f"sweeper {holder}".strip()[:63]),
         "pool_pre_ping": True,
     }
-    with _alone(url):  # two that find no tables would both make them
+    with _alone(url):  # otherwise two processes could both find no tables and make them
         reader = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
     if not holder:
         return reader
@@ -129,13 +129,13 @@ def open_database(url: str, sweep: str, holder: str = "", *, only_reads: bool = 
 def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
     """Open the storage of a file.
 
-    To compare a file's tables with those that it should have, Optuna loads every version there ever was, at each
-    opening: that is ten times the rest of it. Here it does so only with a file that is of another version or has none.
+    At each opening Optuna loads every version of its tables to check those of the file, which takes ten times as long
+    as the rest. Here Optuna does so only for a file whose tables have another version or none.
     """
     file = Path(make_url(url).database or "")
     if not file.exists() or not file.stat().st_size:
         return optuna.storages.RDBStorage(url, engine_kwargs=arguments, skip_compatibility_check=True)
-    with suppress(StorageInternalError, AssertionError):  # no tables, or no version of them
+    with suppress(StorageInternalError, AssertionError):  # the file has no tables, or no version of them
         storage = optuna.storages.RDBStorage(
             url, engine_kwargs=arguments, skip_compatibility_check=True, skip_table_creation=True
         )
@@ -146,7 +146,7 @@ def _opened_file(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStor
 
 
 def _opened_to_read(url: str) -> optuna.storages.RDBStorage:
-    """Open the storage of a file that is not written to; one of another version is refused."""
+    """Open the storage of a file read-only; Optuna refuses tables of another version."""
     file = read_only(Path(make_url(url).database or ""))
 
     def connect() -> sqlite3.Connection:
@@ -162,23 +162,23 @@ def _opened_to_read(url: str) -> optuna.storages.RDBStorage:
 
 
 def _write_ahead(connection: Any, _record: object) -> None:
-    """Let SQLite write ahead while a driver lives: one sync for each transaction, and readers do not hold it up."""
+    """Switch SQLite to its write-ahead log: one sync for each transaction, and readers do not delay the driver."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def close_database(storage: optuna.storages.RDBStorage, holder: str) -> None:
-    """Let go of a storage. A file that was driven becomes a single one again, unless somebody reads it just now."""
+    """Close a storage. A driver also removes the write-ahead log, unless somebody is reading the file."""
     storage.engine.dispose()
     if holder and storage.url.startswith("sqlite"):
-        # One that has gone is not made again.
+        # `mode=rw` does not make a file that is gone.
         address = f"file:{quote(storage.engine.url.database or '')}?mode=rw"
         with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=0, uri=True)) as file:
             file.execute("PRAGMA journal_mode = DELETE")
 
 
 def driver_of(storage: optuna.storages.RDBStorage, sweep: str) -> str | None:
-    """Return who holds a sweep of a shared database, in words; None if nobody does."""
+    """Return the description of the driver that holds a sweep of a shared database; None if nobody does."""
     if not _is_shared(storage.url):
         return None
     with storage.engine.connect() as connection:
@@ -197,11 +197,11 @@ and (classid::bigint << 32) + objid::bigint = :lock
 def _named(rows: Any) -> str | None:
     if not rows:
         return None
-    return str(rows[0][0]).removeprefix("sweeper").strip() or "another process"  # one that has just ended
+    return str(rows[0][0]).removeprefix("sweeper").strip() or "another process"  # a process that has just ended
 
 
 def _hold(connection: Any, sweep: str) -> None:
-    """Take the server's lock on a sweep for a new connection."""
+    """Take the server's lock on a sweep over a new connection."""
     number = _lock_number(_SWEEP.format(sweep))
     with connection.cursor() as cursor:
         cursor.execute(_KEEPALIVE)
@@ -218,7 +218,7 @@ def _hold(connection: Any, sweep: str) -> None:
 
 @contextmanager
 def _alone(url: str) -> Iterator[None]:
-    """Wait for the right to make tables in a shared database."""
+    """Hold the server's lock for making tables in a shared database, after waiting for it."""
     engine = create_engine(url, poolclass=NullPool, connect_args=dict(_CONNECTION))
     with engine.connect() as connection:
         connection.execute(text("set lock_timeout = '60s'"))
@@ -236,7 +236,7 @@ def _is_shared(url: str) -> bool:
 
 @contextmanager
 def opening(url: str, sweep: str) -> Iterator[None]:
-    """Turn what goes wrong while a ledger is opened into one sentence and the way out."""
+    """Turn failures to open a ledger into one sentence with a way out."""
     try:
         yield
     except SweepBusyError:
@@ -255,7 +255,7 @@ def opening(url: str, sweep: str) -> Iterator[None]:
 
 
 def _shared_problem(reason: str, error: BaseException) -> tuple[str, str]:
-    """Return reason and way out of a failure to open a shared database."""
+    """Return the reason of a failure to open a shared database, and the way out."""
     told = reason.lower()
     if isinstance(error, ImportError):
         return "the PostgreSQL driver is not installed", f"Install it: pip install {extra('postgres')!r}"
@@ -279,6 +279,6 @@ def _outdated(reason: str) -> tuple[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what a database says, without the name of the exception."""
+    """Return the first line of a database's error message, without the name of the exception."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return re.sub(r"^\([\w.]+\) ", "", line).rstrip(". ")

@@ -1,4 +1,4 @@
-"""The ledger of a sweep as its driver opens it: to write it, and as the only one."""
+"""How the driver of a sweep opens its ledger: for writing, and as the only writer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sweeper.ledger.reading import LedgerReader
 
 
 def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | None:
-    """Open the ledger of a sweep as its driver; None if there is no file yet.
+    """Open the ledger of a sweep as its driver; return None if there is no file yet.
 
     Args:
         folder: The sweep's folder, locked by this driver.
-        holder: This driver, in words.
-        takes_on: Whether to go on with a sweep that another home has planned in a shared ledger.
+        holder: Description of this driver.
+        takes_on: Whether to continue a sweep that another home has planned in a shared ledger.
 
     Raises:
-        HomeError: If it cannot be opened, or is another sweep's.
+        HomeError: If the ledger cannot be opened, or belongs to another sweep.
         SweepBusyError: If another driver works on this sweep.
     """
     if not folder.has_shared_ledger:
@@ -53,13 +53,13 @@ def drive_ledger(folder: SweepFolder, holder: str, takes_on: bool) -> Ledger | N
 
 
 def keep_shared_ledger(folder: SweepFolder, identity: str) -> None:
-    """Note in its folder which sweep of a shared ledger this is; the password is not kept."""
+    """Note in the sweep's folder which sweep of a shared ledger it is; the password is not kept."""
     if folder.has_shared_ledger:
         folder.keep_shared_ledger(without_password(shared_url(folder.ledger_url)), identity)
 
 
 def with_files_of(folder: SweepFolder, ledger: LedgerReader | None) -> SweepFolder:
-    """Return the folder, with the storage that the sweep was planned with where this home knows of none."""
+    """Return the folder; if this home knows no storage for it, with the storage that the sweep was planned with."""
     known = ledger.facts.get("storage") if ledger else None
     if not known or folder.has_files_elsewhere:
         return folder

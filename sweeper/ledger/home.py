@@ -1,21 +1,21 @@
 """Where a sweep lives on disk, and who may work on it. Only this file knows a file name.
 
-HOME/mlflow.db             the tracking database, where no other is named
-HOME/archived.json         of a home that is an unpacked archive: nothing else is asked
-HOME/NAME/ledger.db        the ledger; or, where it is in a database that several homes share,
+HOME/mlflow.db             the tracking database, if no other is named
+HOME/archived.json         marks a home that is an unpacked archive; no other tracking database is asked
+HOME/NAME/ledger.db        the ledger; or, if several homes share a database,
 HOME/NAME/ledger.json      the address of that database, and which of its sweeps this is
 HOME/NAME/driver.json      who drives the sweep; locked by the operating system while that process lives
 HOME/NAME/tracking.txt     the tracking URI last used
-HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, where it is not this one
+HOME/NAME/storage.txt      the folder or URI below which checkpoints and networks are kept, if it is not this one
 HOME/NAME/checkpoints/     two files per population, which take turns; `checkpoints.py` names the second
-HOME/NAME/leases/          one file per population: to whom it was handed out last
-HOME/NAME/networks/        one file per complete trial; where they are kept elsewhere, those that were asked for
-HOME/NAME/probes/          one file per complete trial of a sweep with probes: what its network does with each image
-HOME/NAME/placement/       what Ray Tune writes beside while it runs; never read
-HOME/NAME/archived.json    that the sweep is of an archive, and is only read; beside it stands what a tracker had of it
-HOME/NAME/upkeep.json      that the sweep is being deleted or renamed, while that is not done
+HOME/NAME/leases/          one file per population, which names its last holder
+HOME/NAME/networks/        one file per complete trial; copies of requested networks if they are kept elsewhere
+HOME/NAME/probes/          one file per complete trial of a sweep with probes: its network's response to each image
+HOME/NAME/placement/       files that Ray Tune writes while it runs; never read
+HOME/NAME/archived.json    marks a read-only sweep of an archive; `mirror` beside it holds the tracker's data
+HOME/NAME/upkeep.json      marks a sweep whose deletion or renaming is not complete
 
-A home may be moved: what lies in it is noted as it is seen from it, see `kept_places.py`.
+A home may be moved, because paths inside it are noted relative to it; see `kept_places.py`.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ from sweeper.ledger import kept_places
 from sweeper.ledger.kept_places import ARTIFACTS, LEDGERS, TRACKING_FILE
 from sweeper.spelling import did_you_mean, names_near
 
-#: What is done with a ledger that cannot be read.
+#: Advice for a ledger that cannot be read.
 WAY_OUT = (
     "Restore it from a copy. What MLflow holds of the sweep can still be asked for with `sweeper pareto` and `sweeper "
     "trials`; a new sweep needs another --name."
 )
 
-#: Stands for a tracking URI that carries a password.
+#: Noted in place of a tracking URI that carries a password.
 NOT_KEPT = "(not kept: it carries a password)"
 
-#: The end of a file's name that was being written aside, and of what SQLite puts beside one: of ours alone, today's and
-#: those of earlier versions; a user may keep other files here.
+#: Endings of temporary files that this and earlier versions write, and of SQLite's files beside them. It matches no
+#: other files, because a user may keep some here.
 _TORN = re.compile(r"\.(\d+|[0-9a-f]{32})\.tmp(-journal|-wal|-shm)?$")
 
-#: Who drives a sweep.
+#: The file that names the driver of a sweep.
 _DRIVER = "driver.json"
 
-#: What a sweep keeps in its folders, and nothing else does.
+#: The files that only a sweep writes, by folder.
 _KEPT = {
     "checkpoints": re.compile(r".+\.pt"),
     "leases": re.compile(r".+\.json"),
@@ -69,16 +69,16 @@ _KEPT = {
 
 _NOTHING = re.compile("(?!)")
 
-#: What stands in the folder of a sweep that was planned to the end, beside its ledger.
+#: Files beside the ledger of a sweep whose planning was completed.
 _LEFT = ("tracking.txt", "networks/*.safetensors", "checkpoints/*.pt")
 
-#: Says in the folder of a sweep what is being done with all of it.
+#: The file that notes an unfinished operation on the whole sweep.
 _UPKEEP = "upkeep.json"
 
-#: What a disk must have free for a population to be begun: for its files, and for pages of the ledger and of MLflow.
+#: Free disk space needed to start a population, in MiB: for its files and for pages of the ledger and of MLflow.
 LEAST_ROOM_MIB = 8
 
-#: Who asks for `driver` holds the lock for a moment: a new driver asks for it so often before it calls it taken.
+#: A reader of `driver` holds the lock for a moment, so a new driver tries this often before it calls the lock taken.
 _LOCK_ATTEMPTS, _LOCK_PAUSE_S = 20, 0.01
 
 
@@ -87,9 +87,9 @@ class Home:
     """A folder that holds sweeps.
 
     Attributes:
-        storage: Folder or URI below which checkpoints and networks are kept; None for where a sweep's are kept already,
-            which is the home unless it was named before.
-        ledger_url: URL of a database with ledgers; None for where a sweep's is already, likewise.
+        storage: Folder or URI below which checkpoints and networks are kept. None means the place noted for the sweep,
+            or the home if none is noted.
+        ledger_url: URL of a database with ledgers. None means the ledger noted for the sweep, or a file in the home.
     """
 
     root: Path
@@ -117,8 +117,8 @@ class Home:
         """Return the folder of a planned sweep.
 
         Raises:
-            UnknownSweepError: If there is none of that name here.
-            HomeError: If there was one, and its ledger is gone.
+            UnknownSweepError: If there is no sweep of that name here.
+            HomeError: If there was such a sweep and its ledger is gone, or an operation on it is incomplete.
         """
         folder = self.sweep(name)
         folder.require_whole()
@@ -133,7 +133,7 @@ class Home:
         return folder
 
     def sweeps(self) -> list[str]:
-        """Return the names of all planned sweeps, sorted; also of those whose ledger is gone, or that are half deleted.
+        """Return the sorted names of all planned sweeps, including half-deleted ones and those without their ledger.
 
         Raises:
             HomeError: If the home cannot be read.
@@ -147,22 +147,22 @@ class Home:
 
     @property
     def artifact_root(self) -> str:
-        """URI of the folder for artifacts, where a tracking database does not say."""
+        """URI of the folder for artifacts, used if the tracking database names none."""
         return (self.root.absolute() / ARTIFACTS).as_uri()
 
     @property
     def tracking_uri(self) -> str:
-        """The tracking database of this home."""
+        """URI of this home's tracking database."""
         return sqlite_uri.uri_of(self.root.absolute() / TRACKING_FILE)
 
     def tracking_uri_of(self, name: str, named: str | None = None) -> str:
-        """Return where a sweep is mirrored: what is named now, or was used last, or the database of this home.
+        """Return the tracking URI of a sweep: the one named now, or used last, or that of this home.
 
-        A SQLite file is given by its absolute path, so that it is the same from every folder. Of a sweep in an archive
-        it is the archive, whatever is named.
+        A SQLite file is given by its absolute path, so that it is the same from every folder. The URI of an archived
+        sweep is always the archive.
 
         Raises:
-            TrackingError: If it was an address with a password, which is not kept.
+            TrackingError: If the last URI carried a password, which is not kept, and none is named.
         """
         folder = self.sweep(name)
         if folder.is_archived or (self.root / archived.MARKER).is_file():
@@ -185,22 +185,22 @@ class Drive(Lease):
     """A driver's lease on a sweep.
 
     Attributes:
-        place: Device and number of the file that is locked: a path may lead to another one later.
+        place: Device and inode of the locked file; its path may lead to another file later.
     """
 
     place: tuple[int, int] = (0, 0)
 
     def require_home(self) -> None:
-        """Check that the home is where it was: what is written after it has gone would begin another one in its place.
+        """Check that the home is still in its place, because writing after its loss would start a new home there.
 
         Raises:
-            HomeError: If it was deleted, moved or unmounted, or another one is there now.
+            HomeError: If the home was deleted, moved or unmounted, or another home is there now.
         """
         file = Path(self.path)
         try:
             found = file.stat()
             is_here = (found.st_dev, found.st_ino) == self.place or (
-                # Some file systems number a file anew; what it says is still the same.
+                # Some file systems renumber a file, but its content is still the same.
                 found.st_dev == self.place[0]
                 and json.loads(file.read_text(encoding="utf-8")).get("session") == self.session
             )
@@ -221,8 +221,8 @@ class SweepFolder:
     """The files of one sweep.
 
     Attributes:
-        storage: Folder or URI that was named now for checkpoints and networks.
-        named_ledger: URL that was named now for the ledger.
+        storage: Folder or URI for checkpoints and networks that this command names.
+        named_ledger: URL for the ledger that this command names.
     """
 
     path: Path
@@ -236,20 +236,20 @@ class SweepFolder:
 
     @property
     def is_planned(self) -> bool:
-        """Whether a ledger is here, or a note of where it is."""
+        """Whether the folder holds a ledger, or a note of where the ledger is."""
         return (self.path / "ledger.db").exists() or "url" in self.shared_ledger
 
     @property
     def has_lost_ledger(self) -> bool:
-        """Whether a sweep was planned here, as what is left of it says, and its ledger is gone."""
+        """Whether the folder has other files of a planned sweep, but no ledger."""
         is_known = self.is_planned or self.has_shared_ledger
         return not is_known and any(any(self.path.glob(name)) for name in _LEFT)
 
     def require_ledger(self) -> None:
-        """Check that the ledger of a sweep that was planned here is not gone.
+        """Check that a sweep planned here still has its ledger.
 
         Raises:
-            HomeError: If it is.
+            HomeError: If the ledger is gone.
         """
         if self.has_lost_ledger:
             raise HomeError(
@@ -258,18 +258,18 @@ class SweepFolder:
 
     @property
     def has_shared_ledger(self) -> bool:
-        """Whether the ledger is in a database, named now or noted before, and not in a file here."""
+        """Whether the ledger is in a database, named now or noted before, and not in a file of this folder."""
         return not (self.path / "ledger.db").exists() and bool(self.named_ledger or self.shared_ledger.get("url"))
 
     @property
     def ledger_url(self) -> str:
-        """URL of the ledger's storage: the file here; if there is none, the one named now or noted before."""
+        """URL of the ledger's storage: the file here if it exists, otherwise the database named now or noted before."""
         shared = (self.named_ledger or self.shared_ledger.get("url")) if self.has_shared_ledger else None
         return shared or sqlite_uri.uri_of(self.path / "ledger.db")
 
     @property
     def shared_ledger(self) -> Mapping[str, str]:
-        """What was noted of a ledger that is not here: `url` and `identity`; empty without one."""
+        """The note about a ledger in a shared database: `url` and `identity`; empty if there is none."""
         try:
             noted = json.loads((self.path / "ledger.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -277,11 +277,11 @@ class SweepFolder:
         return noted if isinstance(noted, dict) else {}
 
     def keep_shared_ledger(self, url: str, identity: str) -> None:
-        """Note where the ledger is; the URL must hold no password."""
+        """Note the URL of the ledger and the sweep's identity; the URL must hold no password."""
         self._keep("ledger.json", json.dumps({"url": url, "identity": identity}))
 
     def make_ledger(self, create: Callable[[str], None]) -> None:
-        """Have a ledger made, so that nobody ever opens a half-made one.
+        """Make a ledger under a temporary name and rename it, so that nobody ever opens a half-made one.
 
         Args:
             create: Called with the URL of the file to make.
@@ -291,7 +291,7 @@ class SweepFolder:
 
     @property
     def files(self) -> str:
-        """Location of the folder with checkpoints and networks: the one named now, or noted before, or this one."""
+        """Folder with checkpoints and networks: below the storage named now or noted before, otherwise this folder."""
         noted = self._kept("storage.txt")
         root = self.storage or (noted and kept_places.storage_as_meant(noted, self.path))
         return storage.join(root, self.name) if root else str(self.path)
@@ -306,7 +306,7 @@ class SweepFolder:
         return kept_places.is_in_home(Path(path), self.path)
 
     def keep_storage(self) -> None:
-        """Note the storage that was named, for later commands; of credentials in it nothing is kept."""
+        """Note the named storage for later commands, without credentials."""
         if self.storage:
             noted = kept_places.storage_as_noted(self.storage, self.path)
             self._keep("storage.txt", storage.without_credentials(noted))
@@ -316,17 +316,17 @@ class SweepFolder:
         return storage.join(self.files, "checkpoints", f"{population}.pt")
 
     def hand_out(self, population: str, holder: str) -> Lease:
-        """Write down to whom a population is handed out now, where its workers can read it, and return that.
+        """Write the current holder of a population where its workers can read it, and return the lease.
 
-        A worker that finds another holder there stops: one that was cut off, with or without its driver, may not know
-        that its population goes on elsewhere.
+        A worker stops if it finds another holder there. Otherwise a worker that was cut off, with or without its
+        driver, would not know that its population continues elsewhere.
 
         Args:
             population: Key of the population.
-            holder: Tells this time from all others.
+            holder: Unique name of this handing out.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the lease cannot be written.
         """
         lease = Lease(storage.join(self.files, "leases", f"{population}.json"), holder)
         storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
@@ -337,27 +337,27 @@ class SweepFolder:
         return storage.join(self.files, "networks", f"{key}.safetensors")
 
     def probes(self, key: str) -> str:
-        """Return where it is kept what the network of a trial does under probes, image by image."""
+        """Return where the responses of a trial's network to probes are kept, image by image."""
         return storage.join(self.files, "probes", f"{key}.parquet")
 
     def network_here(self, key: str) -> Path:
-        """Return the path of a network on this machine, which is a copy where networks are kept elsewhere."""
+        """Return the path of a network on this machine; it is a copy if networks are kept elsewhere."""
         return self.path / "networks" / f"{key}.safetensors"
 
     @property
     def tracking_uri(self) -> str | None:
-        """The tracking URI this sweep last used, if it was kept."""
+        """The tracking URI that this sweep last used, if it was kept."""
         noted = self._kept("tracking.txt")
         return noted and kept_places.tracking_as_meant(noted, self.path)
 
     def keep_tracking_uri(self, uri: str) -> None:
-        """Note the tracking URI for later commands; of one that carries a password only that there was one."""
+        """Note the tracking URI for later commands; for a URI with a password, note only that there was one."""
         if sqlite_uri.file_of(uri) is None and ("@" in uri or secrets_of(uri)):
             uri = NOT_KEPT
         self._keep("tracking.txt", kept_places.tracking_as_noted(uri, self.path))
 
     def keep_tracking_note(self) -> None:
-        """Note the tracking URI as it is noted today: in the words of earlier versions it leads by the sweep's name."""
+        """Note the tracking URI again in today's form; the form of earlier versions depends on the sweep's name."""
         if (uri := self.tracking_uri) and uri != NOT_KEPT:
             self.keep_tracking_uri(uri)
 
@@ -380,7 +380,7 @@ class SweepFolder:
         nobody.
 
         Raises:
-            HomeError: If the folder cannot be made or written, or is one of the home's own.
+            HomeError: If the folder cannot be made or written, or its name is reserved for the home's own files.
             SweepBusyError: If another driver works on this sweep; names it.
         """
         if kept_places.is_reserved(self.name) and not self.is_planned:
@@ -396,23 +396,23 @@ class SweepFolder:
             session = uuid.uuid4().hex
             with self._writing():
                 _sign(file, session)
-            self.require_whole()  # it may have been half deleted while this waited
+            self.require_whole()  # the sweep may have been half deleted while this process waited
             self._remove_leftovers()
             place = os.fstat(file.fileno())
             yield Drive(str(self.path / _DRIVER), session, (place.st_dev, place.st_ino))
-            # Machines and workers may have been lost on the way. Not where this raises: another may drive by then.
+            # Lost machines and workers may have left torn files. Not after an exception: another may drive by then.
             self._remove_leftovers()
         finally:
-            if not self.is_planned:  # what was refused before it was planned leaves no trace
+            if not self.is_planned:  # a sweep that was refused before it was planned leaves no trace
                 with suppress(OSError):
-                    if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # not that of another home
+                    if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # not the file of another home
                         (self.path / _DRIVER).unlink()
                         self.path.rmdir()
             file.close()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every driver out while something is done with the whole sweep; its folder must be there.
+        """Keep every driver out during an operation on the whole sweep; its folder must exist.
 
         Raises:
             HomeError: If the folder cannot be written.
@@ -429,7 +429,7 @@ class SweepFolder:
 
     @property
     def upkeep(self) -> Mapping[str, Any]:
-        """What is being done with the whole sweep and is not done, as `begin_upkeep` noted it; empty for nothing."""
+        """The unfinished operation on the whole sweep, as `begin_upkeep` noted it; empty if there is none."""
         try:
             noted = json.loads((self.path / _UPKEEP).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -437,26 +437,26 @@ class SweepFolder:
         return noted if isinstance(noted, dict) and isinstance(noted.get("command"), str) else {}
 
     def begin_upkeep(self, command: str, **facts: Any) -> None:
-        """Note that something is done with the whole sweep, so that whoever finds half of it knows.
+        """Note that an operation on the whole sweep begins, so that later commands recognise an interrupted one.
 
         Args:
-            command: What finishes it, as it follows `sweeper`.
-            facts: What that needs to know, as plain values.
+            command: Command line, after `sweeper`, that completes the operation.
+            facts: Plain values that this command needs.
         """
         self._keep(_UPKEEP, json.dumps({"command": command, **facts}))
 
     def end_upkeep(self) -> None:
-        """Note that it is done."""
+        """Note that the operation on the whole sweep is complete."""
         with self._writing():
             (self.path / _UPKEEP).unlink(missing_ok=True)
 
     @property
     def is_archived(self) -> bool:
-        """Whether this is a sweep of an archive, which is only read."""
+        """Whether this is a read-only sweep of an archive."""
         return (self.path / archived.MARKER).is_file()
 
     def unarchived(self) -> None:
-        """Make a sweep of an archive one like all others."""
+        """Turn a sweep of an archive into an ordinary sweep."""
         with self._writing():
             (self.path / archived.MARKER).unlink(missing_ok=True)
             shutil.rmtree(self.path / "mirror", ignore_errors=True)
@@ -465,7 +465,7 @@ class SweepFolder:
         """Check that this is no sweep of an archive.
 
         Raises:
-            HomeError: If it is.
+            HomeError: If it is one.
         """
         if self.is_archived:
             raise HomeError(
@@ -474,10 +474,10 @@ class SweepFolder:
             )
 
     def require_whole(self) -> None:
-        """Check that nothing that was done with the whole sweep was interrupted.
+        """Check that no operation on the whole sweep is incomplete.
 
         Raises:
-            HomeError: If it was, with what finishes it.
+            HomeError: If one is incomplete; names the command that completes it.
         """
         if noted := self.upkeep:
             raise HomeError(
@@ -486,16 +486,16 @@ class SweepFolder:
             )
 
     def delete_files(self, *, here_only: bool = False) -> list[str]:
-        """Remove every file of this sweep, here and where its files are kept, the note of what is being done last.
+        """Remove every file of this sweep, here and where its files are kept; the note of the operation goes last.
 
         Args:
-            here_only: Whether what is kept elsewhere stays.
+            here_only: Whether files kept elsewhere stay.
 
         Returns:
-            Locations of what stays in the folders, because a sweep does not write such files.
+            Paths that stay in the sweep's folder, because a sweep writes no such files.
 
         Raises:
-            HomeError: If one cannot be removed; what is left can be removed again.
+            HomeError: If a file cannot be removed; a repeated call removes the rest.
         """
         with self._writing():
             if self.has_files_elsewhere and not here_only:
@@ -513,7 +513,7 @@ class SweepFolder:
         return left
 
     def used_bytes(self) -> int:
-        """Return how much the files of this sweep take on this machine; what MLflow holds is not counted."""
+        """Return the size of this sweep's files on this machine in bytes, without MLflow's data."""
         elsewhere = [Path(self.files)] if storage.is_local(self.files) and self.has_files_elsewhere else []
         return sum(disk_use(folder) for folder in (self.path, *elsewhere))
 
@@ -521,13 +521,13 @@ class SweepFolder:
         """Check that the disks of this folder, and of checkpoints and networks, have room for another population.
 
         Raises:
-            HomeError: If one is full.
+            HomeError: If a disk is full.
         """
         for root in {str(self.path), *([self.files] if storage.is_local(self.files) else [])}:
             try:
                 free_mib = shutil.disk_usage(root).free / 2**20
             except OSError:
-                continue  # one that is not there yet, or does not say: writing to it will tell
+                continue  # a folder that does not exist yet, or an unknown size: writing will fail if there is no room
             if free_mib < LEAST_ROOM_MIB:
                 raise HomeError(
                     f"the disk of {root} is full: {free_mib:.1f} MiB are free, and {LEAST_ROOM_MIB} are needed to go "
@@ -535,9 +535,9 @@ class SweepFolder:
                 )
 
     def leftovers(self) -> list[Path]:
-        """Return the torn files of drivers and workers that were killed while writing; meaningless while one lives.
+        """Return the torn files of drivers and workers that were killed while writing.
 
-        Object stores never show any.
+        The result is meaningless while a driver or worker lives. Object stores never show torn files.
         """
         roots = {str(self.path), *([self.files] if storage.is_local(self.files) else [])}
         folders = [
@@ -561,7 +561,7 @@ class SweepFolder:
                 file = (self.path / _DRIVER).open("a+", encoding="utf-8")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another driver may have removed the file since it was opened: a lock on that keeps nobody out.
+                # Another driver may have removed the file since it was opened; a lock on a removed file is useless.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
                     return file
             except BlockingIOError:
@@ -586,7 +586,7 @@ class SweepFolder:
         try:
             yield
         except HomeError:
-            raise  # an OSError too, which says already what was wrong
+            raise  # a HomeError is an OSError as well, and already says what is wrong
         except OSError as error:
             raise HomeError(
                 f"the sweep's folder {self.path} cannot be written: {error.strerror}. "
@@ -595,13 +595,13 @@ class SweepFolder:
 
     @property
     def driver(self) -> str | None:
-        """Who drives this sweep now, in words; None if nobody does."""
+        """Description of the process that drives this sweep now; None if nobody does."""
         found = self.driving
         return None if found is None else _named(found)
 
     @property
     def driving(self) -> Mapping[str, object] | None:
-        """Who drives this sweep now, as it has noted itself: `pid`, `host`, `since`; None if nobody does."""
+        """The note of the process that drives this sweep now: `pid`, `host`, `since`; None if nobody does."""
         try:
             with (self.path / _DRIVER).open(encoding="utf-8") as file:
                 try:
@@ -614,7 +614,7 @@ class SweepFolder:
 
 
 def _delete_known(folder: str) -> None:
-    """Remove what sweeps keep below a folder: a user may keep other files there."""
+    """Remove the files of sweeps below a folder, and no others, because a user may keep files there."""
     for name in storage.sizes_below(folder):
         above, _, file = name.rpartition("/")
         if _KEPT.get(above, _NOTHING).fullmatch(file) or (above in {"", *_KEPT} and _TORN.search(file)):
@@ -622,22 +622,22 @@ def _delete_known(folder: str) -> None:
                 storage.delete(storage.join(folder, *name.split("/")))
     if storage.is_local(folder):
         for path in (*(Path(folder, name) for name in _KEPT), Path(folder)):
-            with suppress(OSError):  # not empty, or not there
+            with suppress(OSError):  # the folder is not empty or does not exist
                 path.rmdir()
 
 
 def disk_use(folder: Path | str) -> int:
-    """Return how many bytes the files below a folder have; links are not followed."""
+    """Return the size of the files below a folder in bytes; links are not followed."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # it has just gone
+            with suppress(OSError):  # the file has just been removed
                 total += os.lstat(os.path.join(root, name)).st_size
     return total
 
 
 def this_driver() -> str:
-    """Return the name of this process, as another driver would be told it."""
+    """Return the description of this process that another driver would see."""
     return _named(_this_process())
 
 
@@ -647,7 +647,7 @@ def _this_process() -> dict[str, object]:
 
 
 def _sign(file: IO[str], session: str) -> None:
-    """Write this process into the file that it has locked."""
+    """Write the description of this process into the file that it has locked."""
     file.seek(0)
     file.truncate()
     json.dump({**_this_process(), "session": session}, file)

@@ -1,7 +1,7 @@
-"""Where the things of a sweep are, as its folder notes it, so that its home may be moved, copied and mounted elsewhere.
+"""How a sweep's folder notes places, so that its home may be moved, copied and mounted elsewhere.
 
-What lies in the home is noted as it is seen from there, by a relative path; what lies outside by its whole path or URI.
-Homes of earlier versions noted whole paths alone: those that led into the home are told from the others here.
+A place in the home is noted by its path relative to the home, any other place by its absolute path or URI. Earlier
+versions noted only absolute paths; this module recognises which of those lead into the home.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sweeper.archived import MARKER
 #: The file of a home's own tracking database.
 TRACKING_FILE = "mlflow.db"
 
-#: The folder beside it, in which MLflow's artifacts are.
+#: The folder of MLflow's artifacts, beside the tracking database.
 ARTIFACTS = "artifacts"
 
-#: The files that make a folder a planned sweep.
+#: The files of which a planned sweep's folder has one.
 LEDGERS = ("ledger.db", "ledger.json")
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether a home keeps files of its own under a name, or SQLite does beside them."""
+    """Return whether the home itself, or SQLite beside its database, keeps files under this name."""
     return name in (ARTIFACTS, MARKER) or name.startswith(TRACKING_FILE)
 
 
@@ -39,7 +39,7 @@ def tracking_as_noted(uri: str, folder: Path) -> str:
 
 
 def tracking_as_meant(noted: str, folder: Path) -> str:
-    """Return the tracking URI that is meant by a note in the folder of a sweep."""
+    """Return the tracking URI that a note in the folder of a sweep means."""
     file = _plain_file(noted)
     if file is None:
         return noted
@@ -47,7 +47,7 @@ def tracking_as_meant(noted: str, folder: Path) -> str:
     if found is None:
         own = folder.parent / TRACKING_FILE
         is_ours = file.name == TRACKING_FILE and (
-            # Beside it is a sweep of this name: that is the home which this one is a copy of.
+            # A sweep of this name lies beside the file, so this home is a copy of that one.
             any((file.parent / folder.name / name).is_file() for name in LEDGERS)
             or (own.is_file() and (not file.is_file() or _planned_in(folder) is None))
         )
@@ -62,7 +62,7 @@ def storage_as_noted(location: str, folder: Path) -> str:
 
 
 def storage_as_meant(noted: str, folder: Path) -> str:
-    """Return the folder or URI of the storage that is meant by a note in the folder of a sweep."""
+    """Return the folder or URI of the storage that a note in the folder of a sweep means."""
     if not storage.is_local(noted):
         return noted
     return str(_in_home(Path(noted), folder) or noted)
@@ -74,12 +74,12 @@ def is_in_home(path: Path, folder: Path) -> bool:
 
 
 def _plain_file(uri: str) -> Path | None:
-    """Return the SQLite file of a URI that says nothing else; None for others."""
+    """Return the SQLite file of a URI without a query; None for other URIs."""
     return None if "?" in uri else sqlite_uri.file_of(uri)
 
 
 def _in_home(noted: Path, folder: Path) -> Path | None:
-    """Return where a noted path is in the home of a sweep; None if it is elsewhere."""
+    """Return the present place of a noted path in the home of a sweep; None if the path is outside of the home."""
     home = folder.parent
     if not noted.is_absolute():
         return home / noted
@@ -90,7 +90,7 @@ def _in_home(noted: Path, folder: Path) -> Path | None:
 
 
 def _within(path: Path, home: Path) -> Path | None:
-    """Return a path as it is seen from a home, also where links lead there; None if it is not in it."""
+    """Return a path relative to a home, following links if necessary; None if it is not in the home."""
     for one, root in ((path, home), (path.resolve(), home.resolve())):
         if one.is_relative_to(root):
             return one.relative_to(root)
@@ -102,7 +102,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _planned_in(folder: Path) -> Path | None:
-    """Return the home in which a sweep was planned, as its ledger says; None where that is not in the folder."""
+    """Return the home in which a sweep was planned, by its ledger; None if the ledger is not in the folder."""
     address = f"file:{quote(str(folder / 'ledger.db'))}?mode=ro"
     with suppress(sqlite3.Error, ValueError, LookupError, TypeError):
         with closing(sqlite3.connect(address, uri=True)) as database:

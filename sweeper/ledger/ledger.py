@@ -1,15 +1,15 @@
-"""The ledger: which settings exist, in which state, with which outcome; and which comes next.
+"""The ledger: which settings exist, in which state and with which outcome, and which setting comes next.
 
 The ledger is an Optuna storage with one study per sweep and task. It is the only truth about a sweep: Ray's state is
-placement, MLflow is a mirror. One driver writes it. Every trial carries these attributes:
+placement, MLflow is a mirror. One driver writes the ledger. Every trial carries these attributes:
 
-    plan     key, the number of the rules, setting, population, and of a search what the sampler noted: written with
-             the row itself; of a trial that is tried again on request also the row that it takes the place of
-    claim    attempt, owner, heard_ms, retries: who works on it, and how often it was tried again
-    rungs    the measurement at each rung that it has passed
+    plan     key, number of the rules, setting, population, and the sampler's note if there is a search: written with
+             the row itself. A new attempt also notes the row that it replaces.
+    claim    attempt, owner, heard_ms, retries: who works on the trial, and how often it was tried again
+    rungs    the measurement at each rung that the trial has passed
     ended    outcome, reason, measurement, details, curve: written together with the row's last state
 
-What happens to a population is written in one transaction: after a crash it has happened to all of its members or none.
+Each change of a population is one transaction: after a crash it holds for all members or for none.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from sweeper.search.sampling import Known
 from sweeper.spec import LoadedSpec, Setting, SweepSpec, refused_differences, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
-#: A running trial's `heard_ms` is written at most this often.
+#: Least time between two writes of a running trial's `heard_ms`, in milliseconds.
 HEARD_EVERY_MS = 60_000
 
-#: Trials that are planned in one transaction, about: enough to make it cheap, few enough to stop in between.
+#: Approximate number of trials planned in one transaction: enough to be cheap, few enough to stop in between.
 PLANNED_AT_ONCE = 200
 
 
 class Ledger(LedgerReader):
-    """The ledger of one sweep, to be written.
+    """The ledger of one sweep, for writing.
 
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words; empty for all others.
-        only_reads: Whether a file is never written to.
+        holder: Description of the driver that opens the ledger; empty for readers.
+        only_reads: Whether a ledger file must never be written to.
 
     Raises:
         HomeError: If the storage cannot be opened.
@@ -76,10 +76,10 @@ class Ledger(LedgerReader):
     # ---- planning ------------------------------------------------------------------------------------------------
 
     def refuse_other(self, loaded: LoadedSpec) -> None:
-        """Check that this sweep was planned from the same spec, or from one that has grown into this, or not at all.
+        """Check that the sweep is not planned yet, or was planned from this spec or one that has grown into it.
 
         Raises:
-            SpecMismatchError: With what was taken away or changed, key by key.
+            SpecMismatchError: If the spec has changed otherwise; lists the differences key by key.
         """
         planned = self.planned_spec
         differences = refused_differences(planned.spec, loaded.spec) if planned else []
@@ -100,21 +100,21 @@ class Ledger(LedgerReader):
         should_stop: Callable[[], bool] = lambda: False,
         knowledge: Mapping[str, Sequence[Known]] | None = None,
     ) -> None:
-        """Write every setting of a grid as a waiting trial, once; of a search, what is needed to propose settings.
+        """Write every setting of a grid once, as a waiting trial; for a search, write what its proposals need.
 
-        Idempotent: a plan that a crash cut short, or a wish to stop, is completed, with the population sizes and the
-        facts first planned. A spec that has grown adds what is new; code of the user's that is another one counts from
-        now on, whoever has accepted it.
+        Planning is idempotent. It completes a plan that a crash or a stop cut short, with the population sizes and the
+        facts that were planned first. A grown spec adds its new settings. Changed code of the user's counts from now
+        on; the caller has checked that the user accepts it.
 
         Args:
-            loaded: What to plan.
-            population_size: Networks trained side by side, at most.
+            loaded: Spec to plan.
+            population_size: Largest number of networks trained side by side.
             facts: Short texts by name that hold for the whole sweep: its identity, versions, data hashes.
-            should_stop: Asked before each batch of trials is written.
-            knowledge: By key of a cell: settings of other sweeps that the sampler is told; kept when first planned.
+            should_stop: Called before each batch of trials is written; planning ends if it returns True.
+            knowledge: By cell key, settings of other sweeps for the sampler. Only the first plan's are kept.
 
         Raises:
-            SpecMismatchError: If the sweep was planned from another spec, or its images are not the same any more.
+            SpecMismatchError: If the sweep was planned from another spec, or its images have changed.
             HomeError: If the ledger cannot be written.
         """
         self.refuse_other(loaded)
@@ -125,7 +125,7 @@ class Ledger(LedgerReader):
             if not revisions or revisions[-1].spec != loaded.spec or is_other_code:
                 revisions.append(Revision(loaded, population_size, {**facts, FACT: str(RULES)}))
             self._write_revisions(revisions, knowledge or {})
-            self.__dict__.pop("_revision", None)  # it may have grown
+            self.__dict__.pop("_revision", None)  # the spec may have grown
             self.__dict__.pop("_planned_now", None)
             written = {task: {row_key(trial) for trial in self._studies.trials(task)} for task in self._studies.tasks}
             for task, rows in self._batches(loaded.spec, (*self._grid(revisions), *self._missing_replicates())):
@@ -151,12 +151,12 @@ class Ledger(LedgerReader):
             if "knowledge" not in noted:
                 told = {cell: [known.to_values() for known in its] for cell, its in knowledge.items()}
                 self._studies.note(task, "knowledge", told)
-            # The revisions come last: a study that has them has everything a resumed plan needs.
+            # The revisions are written last: a study that has them has everything a resumed plan needs.
             if len(noted.get("revisions", [])) < len(revisions):
                 self._studies.note(task, "revisions", [revision.to_values() for revision in revisions])
 
     def _batches(self, spec: SweepSpec, populations: Iterable[Population]) -> Iterator[tuple[str, list[NewRow]]]:
-        """Yield the rows of populations, so many of one task at a time."""
+        """Yield the rows of populations in batches of one task each."""
         task, rows = "", list[NewRow]()
         for its_task, its_rows in new_rows(spec, populations):
             if rows and (its_task != task or len(rows) >= PLANNED_AT_ONCE):
@@ -168,7 +168,7 @@ class Ledger(LedgerReader):
             yield task, rows
 
     def _grid(self, revisions: Sequence[Revision]) -> Iterator[Population]:
-        """Yield the populations of a grid: each revision forms them from the settings that it added."""
+        """Yield the populations of a grid; each revision forms populations from the settings that it added."""
         if revisions[-1].spec.search:
             return
         seen: set[str] = set()
@@ -178,7 +178,7 @@ class Ledger(LedgerReader):
             yield from form_populations(list(added.values()), revision.population_size)
 
     def _missing_replicates(self) -> Iterator[Population]:
-        """Yield populations of the replicates that settings found by a search lack since there are to be more."""
+        """Yield populations of the replicates that searched settings lack, because seeds were added later."""
         revision = self.revisions[-1]
         if not revision.spec.search:
             return
@@ -200,11 +200,11 @@ class Ledger(LedgerReader):
     # ---- what comes next -----------------------------------------------------------------------------------------
 
     def open_populations(self) -> list[Population]:
-        """Return every population with a member that has no outcome, interrupted ones first, then in plan order."""
+        """Return every population with an unfinished member: interrupted populations first, otherwise in plan order."""
         found: list[Population] = []
         for task in self._studies.tasks:
-            # By population and key: a new attempt stands where the former one stood, in the order of the checkpoint;
-            # one that has left its population is still a member, as it ended there.
+            # By population and key: a new attempt takes the former one's place, so members keep the checkpoint's order.
+            # An attempt that moved to a new population leaves its finished row behind as a member of the old one.
             rows: dict[str, dict[str, StoredTrial]] = {}
             for trial in self._studies.trials(task):
                 rows.setdefault(trial.user_attrs["plan"]["population"], {})[row_key(trial)] = trial
@@ -215,13 +215,13 @@ class Ledger(LedgerReader):
         return sorted(found, key=lambda population: not population.interrupted)
 
     def propose(self, records: Iterable[TrialRecord]) -> list[Population]:
-        """Ask the sampler of the cell whose turn it is for settings, and write them as waiting trials.
+        """Ask the sampler of the next cell for settings, and write them as waiting trials.
 
         Args:
             records: Every trial of the sweep, as it stands now.
 
         Returns:
-            Their populations; none where every cell has all its settings, or nothing is searched.
+            The populations of these trials; empty if every cell has all its settings, or the sweep has no search.
         """
         revision = self._revision
         cell = next_cell(revision.spec, cells_of(revision.spec, records)) if revision.spec.search else None
@@ -236,7 +236,7 @@ class Ledger(LedgerReader):
             notes = {first.setting_key: proposal.to_note() for first, proposal in found}
             populations = form_populations(settings, revision.population_size)
             rows = [row for _, its in new_rows(revision.spec, populations, notes) for row in its]
-            # All or none: a crash leaves no half of a proposal.
+            # All rows or none, so that a crash leaves no partial proposal.
             numbers = {row_key(trial): trial.number for trial in self._studies.add(cell.task, rows)}
         for population in populations:
             population.numbers = tuple(numbers[key] for key in population.keys)
@@ -244,15 +244,15 @@ class Ledger(LedgerReader):
         return populations
 
     def claim(self, population: Population, owner: str, now_ms: int, code: str = "") -> None:
-        """Mark the open members of a population as running, by this owner.
+        """Mark the open members of a population as running under this owner.
 
-        Members that a former driver left running are taken over: their attempt counts up.
+        The owner takes over members that a former driver left running; their attempt number goes up.
 
         Args:
-            population: What is begun, or gone on with.
-            owner: Who does it.
-            now_ms: Unix milliseconds.
-            code: Version of the user's own code that it is trained under from now on; empty where there is none.
+            population: Population that starts or continues.
+            owner: Description of the owner.
+            now_ms: Current time, Unix milliseconds.
+            code: Version of the user's own code that trains the population from now on; empty if there is none.
         """
         population.heard_ms = now_ms
         with self._studies.writing():
@@ -269,7 +269,7 @@ class Ledger(LedgerReader):
             self._studies.change(population.task, changes)
 
     def release(self, populations: Iterable[Population]) -> None:
-        """Let what this driver leaves undone wait again; the next driver takes it up first."""
+        """Set running members of these populations to waiting; the next driver continues them first."""
         with self._studies.writing():
             for population in populations:
                 running = [trial for trial in self._open_rows(population) if not is_waiting(trial)]
@@ -277,7 +277,7 @@ class Ledger(LedgerReader):
                 self._studies.change(population.task, changes)
 
     def hear(self, population: Population, now_ms: int) -> None:
-        """Note that a running population was heard of; written at most every `HEARD_EVERY_MS`."""
+        """Note a sign of life of a running population; written at most every `HEARD_EVERY_MS`."""
         if now_ms - population.heard_ms < HEARD_EVERY_MS:
             return
         population.heard_ms = now_ms
@@ -300,20 +300,21 @@ class Ledger(LedgerReader):
         return self.revisions[-1]
 
     def ended_so(self, outcomes: Collection[Outcome]) -> int:
-        """Return how many trials ended in one of these ways, by their newest attempts."""
+        """Return how many trials have a newest attempt that ended with one of these outcomes."""
         return sum(len(ended_so(self._studies.trials(task), outcomes)) for task in self._studies.tasks)
 
     def try_again(self, outcomes: Collection[Outcome], begin_anew: Callable[[str], None]) -> dict[Outcome, int]:
-        """Plan a new attempt of every trial that ended in one of these ways; the former one stays as its history.
+        """Plan a new attempt of every trial that ended with one of these outcomes; the former attempt stays as history.
 
-        What a crash cuts short is completed when it is asked for again: a trial that waits has not ended so.
+        If a crash cuts this short, a second call completes it: trials that already wait again are left alone.
 
         Args:
             outcomes: Some of `REPEATABLE`.
-            begin_anew: Called with the key of each population that must find no checkpoint, before it is planned.
+            begin_anew: Called with the key of each population that must start without a checkpoint, before the
+                population is planned.
 
         Returns:
-            How many are tried again, by how they ended; without those that none did.
+            How many trials are tried again, by outcome; outcomes without such a trial are left out.
         """
         counted: Counter[Outcome] = Counter()
         with self._studies.writing():
@@ -329,13 +330,14 @@ class Ledger(LedgerReader):
     # ---- outcomes ------------------------------------------------------------------------------------------------
 
     def tell(self, population: Population, key: str, ended: Ended) -> TrialRecord:
-        """Write how one member ended, as `tell_all` does."""
+        """Write how one member ended; see `tell_all`."""
         return self.tell_all(population, {key: ended})[0]
 
     def tell_all(self, population: Population, ended: Mapping[str, Ended]) -> list[TrialRecord]:
         """Write how members ended, all or none. The first outcome of a trial stands; a later one changes nothing.
 
-        A complete outcome that lacks an objective, or has a value that is not finite, is a failure of its own kind.
+        A complete outcome that lacks an objective is written as `missing_objective`, one with an objective that is not
+        finite as `not_finite`.
         """
         task, objectives = population.task, self._revision.spec.objectives
         numbers = [population.number_of(key) for key in ended]
@@ -359,10 +361,16 @@ class Ledger(LedgerReader):
         measured: Mapping[str, Mapping[str, float]],
         stopped: Mapping[str, Ended],
     ) -> list[TrialRecord]:
-        """Note with what measurement members, by key, reached a rung, and how those end that are stopped there.
+        """Note the measurements with which members reached a rung, and the outcomes of those that are stopped there.
 
-        All or none is written: who was there without a verdict would never be judged. What was noted there first
-        stands, and so does the first outcome of a trial.
+        All of it is written or nothing, because a member noted at a rung without its verdict would never be judged.
+        The first measurement of a trial at a rung stands, and so does its first outcome.
+
+        Args:
+            population: Population that reached the rung.
+            epoch: Epoch of the rung.
+            measured: Measurements by trial key.
+            stopped: Outcomes of the stopped members, by trial key.
         """
         task, objectives = population.task, self._revision.spec.objectives
         numbers = {key: population.number_of(key) for key in measured}
@@ -383,12 +391,13 @@ class Ledger(LedgerReader):
         return [self._record(task, after.get(number, before[number])) for number in numbers.values()]
 
     def retry(self, population: Population, kind: Outcome, *, apart: bool) -> list[Population]:
-        """Note that a population failed as a whole, and return how to try its open members again.
+        """Note that a population failed as a whole, and return the populations to try again.
 
         Args:
-            population: What failed.
-            kind: What happened; each kind has a counter of its own, of how often it was tried again as it was.
-            apart: Whether to divide it into two populations, which begin anew; otherwise it goes on together.
+            population: Population that failed.
+            kind: Kind of failure; each kind has a counter of its retries without division.
+            apart: Whether to divide the open members into two populations, which start from the beginning; otherwise
+                the population continues together.
         """
         keys = [key for key in population.keys if key in population.open]
         settings = [s for s in population.settings if s.key in population.open]
@@ -411,12 +420,12 @@ class Ledger(LedgerReader):
         return parts
 
     def rename(self, name: str) -> None:
-        """Give this sweep another name in the storage, and in the specs that it was planned from; all or nothing."""
+        """Rename this sweep in the storage and in the specs that it was planned from, all or nothing."""
         with self._studies.writing():
             self._studies.rename(name)
 
     def delete(self) -> None:
-        """Remove everything that the storage has of this sweep; of one that was half removed, the rest."""
+        """Remove everything that the storage has of this sweep; a repeated call completes an interrupted one."""
         with self._studies.writing():
             self._studies.delete()
 
@@ -427,11 +436,11 @@ class Ledger(LedgerReader):
 
 
 def _end(number: int, ended: Ended, objectives: Sequence[Objective]) -> RowChange:
-    """Return how a row ends: its outcome and its state, which are written together."""
+    """Return the change that ends a row: its outcome and its state, which are written together."""
     outcome = ended.outcome
     if outcome is None:
         raise ValueError(f"trial {number} has no outcome yet")
-    # Values of a pruned trial stay in its attribute: Optuna takes none for several objectives.
+    # A pruned trial's values stay in its attribute: with several objectives Optuna takes no values of pruned trials.
     is_complete = outcome is Outcome.COMPLETE
     values = [ended.measurement[objective.name] for objective in objectives] if is_complete else None
     return RowChange(number, {"ended": content_of(ended), **told_of_end(ended)}, outcome.state, values)

@@ -1,4 +1,4 @@
-"""New rows of the ledger: of planned settings, and of new attempts; and how Optuna's own tools are told what varies."""
+"""Makes new rows of the ledger, for planned settings and for new attempts, and describes parameters to Optuna."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from sweeper.search.distributions import distribution_of
 from sweeper.spec import SweepSpec
 from sweeper.trial import Outcome
 
-#: After these the last checkpoint is as good as any, and training goes on from it; after all others it begins anew:
-#: what failed once would fail from there again.
+#: After these outcomes a new attempt continues from the last checkpoint, which is sound. After all others it starts
+#: from the beginning, because from the checkpoint it would fail again.
 _GOES_ON = (Outcome.LOST, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT)
 
 
 def new_rows(
     spec: SweepSpec, populations: Iterable[Population], notes: Mapping[str, object] | None = None
 ) -> Iterator[tuple[str, list[NewRow]]]:
-    """Yield the task and the rows of each population; a search gives what the sampler noted, by setting key."""
-    known = distributions_of(spec)  # once: it goes through every value of the grid
+    """Yield the task and the rows of each population.
+
+    Args:
+        spec: Spec that the populations were planned from.
+        populations: Populations to make rows of.
+        notes: For a search, the sampler's notes by setting key.
+    """
+    known = distributions_of(spec)  # only once, because it goes through every value of the grid
     for population in populations:
         rows = []
         for key, setting in zip(population.keys, population.settings, strict=True):
@@ -48,10 +54,10 @@ def new_rows(
 
 
 def new_attempts(trials: Sequence[FrozenTrial]) -> tuple[list[NewRow], list[str]]:
-    """Return the rows of new attempts, and the keys of the populations among theirs that begin anew.
+    """Return the rows of new attempts, and the keys of those of their populations that start from the beginning.
 
-    Whoever begins anew leaves its population, together with the others of it that do: those that it trained beside may
-    have a checkpoint to go on from, which it must not share.
+    A trial that starts from the beginning leaves its population, together with the other members that do. The remaining
+    members may have a checkpoint to continue from, which this trial must not share.
     """
     anew: dict[str, list[FrozenTrial]] = {}
     for trial in trials:
@@ -64,7 +70,7 @@ def new_attempts(trials: Sequence[FrozenTrial]) -> tuple[list[NewRow], list[str]
         attributes: dict[str, Any] = {
             **told_of_plan(plan["key"], plan["axes"]),
             "plan": {**plan, "again": trial.number},
-            # Its attempts are counted on; how often it may be retried is counted from the start.
+            # The attempt number continues, but the retries of the new attempt are counted from zero.
             "claim": {"attempt": claim.get("attempt", 0), "owner": claim.get("owner", ""), "is_over": True},
         }
         if outcome_of(trial) in _GOES_ON:
@@ -77,10 +83,10 @@ def new_attempts(trials: Sequence[FrozenTrial]) -> tuple[list[NewRow], list[str]
 
 
 def distributions_of(spec: SweepSpec) -> dict[str, BaseDistribution]:
-    """Describe what is varied to Optuna, so that its own tools show it.
+    """Describe the varied parameters to Optuna, so that its own tools show them.
 
-    Numbers are ranges and not choices: Optuna lets a range grow later, a list of choices it does not. Words are left to
-    the row's attribute for that reason.
+    Numbers are ranges and not choices, because Optuna lets a range grow later but not a list of choices. For the same
+    reason words are left out; a row's attributes hold them.
     """
     found: dict[str, BaseDistribution] = {}
     for name, values in {**spec.axes, "seed": (spec.seeds[0], spec.seeds[-1])}.items():

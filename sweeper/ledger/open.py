@@ -1,7 +1,7 @@
-"""Which ledger a sweep has: the file in its folder, or its part of a database that several homes share.
+"""Opens the ledger of a sweep: the file in its folder, or its part of a database that several homes share.
 
-In a shared database a sweep is known by its name and by an identity, which the home that planned it has noted. So two
-homes that choose the same name never mix; and a home that is told to resume a sweep it does not know, takes it on.
+In a shared database a sweep is known by its name and an identity, which the home that planned it has noted. So two
+homes that choose the same name never mix. A home that is told to resume a sweep it does not know adopts the sweep.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from sweeper.ledger.home import SweepFolder
 from sweeper.ledger.reading import LedgerReader
 from sweeper.ledger.sqlite_studies import SqliteStudies
 
-# Optuna and SQLAlchemy are imported where they are needed: a file is read without them.
+# Optuna and SQLAlchemy are imported inside functions, because a ledger file is read without them.
 
 
 def read_ledger(folder: SweepFolder) -> LedgerReader:
-    """Open the ledger of a planned sweep, to read it.
+    """Open the ledger of a planned sweep for reading.
 
     Raises:
-        HomeError: If it cannot be opened, or is another sweep's.
-        UnknownSweepError: If a shared one has no such sweep.
+        HomeError: If the ledger cannot be opened, or belongs to another sweep.
+        UnknownSweepError: If a shared ledger has no such sweep.
     """
     return _read_shared(folder) if folder.has_shared_ledger else _read_file(folder)
 
@@ -53,10 +53,10 @@ def _read_shared(folder: SweepFolder) -> LedgerReader:
 
 
 def refuse_stranger(folder: SweepFolder, ledger: LedgerReader) -> None:
-    """Check that a sweep of this name is the one that this home has planned or taken on.
+    """Check that the sweep in the ledger is the one that this home has planned or adopted.
 
     Raises:
-        HomeError: If it is another one.
+        HomeError: If it is another sweep of the same name.
     """
     from sweeper.ledger.database import without_password
 

@@ -1,8 +1,9 @@
-"""The same rows as `optuna_tables` writes, through what Optuna documents of its storages: for other tables than those.
+"""Writes the same rows as `optuna_tables`, through Optuna's documented storage interface.
 
-Optuna commits each attribute of each trial by itself, so this takes several times as long. And a crash could leave half
-of a batch. Therefore the whole batch is noted on the study first, in one commit, and the note is taken away last: who
-drives the sweep next finds it, and writes the rest. Each step may be done twice.
+It serves versions of Optuna whose tables `optuna_tables` does not know. Optuna commits each attribute of each trial by
+itself, so this module takes several times as long, and a crash could leave half of a batch. Therefore the whole batch
+is first noted on the study, in one commit, and the note is removed last. The next driver of the sweep finds the note
+and writes the rest. Each step may be done twice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.ledger.optuna_tables import Change, NewRow, refuse_if_finished
 
-#: The attribute of a study that holds what is being written; null once it is.
+#: The attribute of a study that holds the batch being written; null once the batch is written.
 _BEGUN = "begun"
 
 
@@ -37,10 +38,10 @@ def add_trials(storage: optuna.storages.RDBStorage, study_id: int, rows: Sequenc
 
 
 def change_trials(storage: optuna.storages.RDBStorage, study_id: int, changes: Sequence[Change]) -> list[FrozenTrial]:
-    """Write what becomes of trials, and return them as Optuna reads them then.
+    """Write changes of trials, and return the changed trials as Optuna reads them.
 
     Raises:
-        UpdateFinishedTrialError: If one of them is finished, or is to finish and is not running; nothing is written.
+        UpdateFinishedTrialError: If a trial is finished, or is to finish and is not running; nothing is written.
     """
     if not changes:
         return []
@@ -60,7 +61,7 @@ def change_trials(storage: optuna.storages.RDBStorage, study_id: int, changes: S
 
 
 def finish(storage: optuna.storages.RDBStorage, study_id: int) -> None:
-    """Write the rest of what was begun and not finished; for the driver alone."""
+    """Write the rest of a batch that a former driver did not finish; only the driver may call this."""
     if begun := storage.get_study_user_attrs(study_id).get(_BEGUN):
         _go_on(storage, study_id, begun)
 
@@ -71,7 +72,7 @@ def _write(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[st
 
 
 def _go_on(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[str, Any]) -> list[int]:
-    """Write what is not written yet of a batch, and take its note away; returns the trials that were written."""
+    """Write the rest of a batch, remove its note, and return the ids of its trials."""
     ids = _add(storage, study_id, batch) if "rows" in batch else _change(storage, study_id, batch["changes"])
     storage.set_study_user_attr(study_id, _BEGUN, None)
     return ids
@@ -79,7 +80,7 @@ def _go_on(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[st
 
 def _add(storage: optuna.storages.RDBStorage, study_id: int, batch: Mapping[str, Any]) -> list[int]:
     there: list[Mapping[str, Any]] = []
-    if storage.get_n_trials(study_id) != batch["first"]:  # it was begun before
+    if storage.get_n_trials(study_id) != batch["first"]:  # a former driver began this batch
         trials = storage.get_all_trials(study_id, deepcopy=False)
         there = [trial.user_attrs for trial in trials if trial.number >= batch["first"]]
     return [_create(storage, study_id, row) for row in batch["rows"] if row["attributes"] not in there]
@@ -92,8 +93,8 @@ def _create(storage: optuna.storages.RDBStorage, study_id: int, row: Mapping[str
     try:
         return int(storage.create_new_trial(study_id, waiting))
     except ValueError:
-        # A range of whole numbers has grown into one of others, which Optuna refuses. What is varied stands in the
-        # plan as well; Optuna's own tools alone miss it here.
+        # A range of integers has grown into one of floats, which Optuna refuses. The parameters are also in the plan,
+        # so only Optuna's own tools miss them.
         bare = create_trial(state=TrialState.WAITING, user_attrs=attributes)
         return int(storage.create_new_trial(study_id, bare))
 
@@ -102,7 +103,7 @@ def _change(storage: optuna.storages.RDBStorage, study_id: int, changes: Sequenc
     ids = [_id(storage, study_id, change["number"]) for change in changes]
     for trial_id, change in zip(ids, changes, strict=True):
         before = storage.get_trial(trial_id).state
-        if before.is_finished():  # so all of it is written: the state comes last
+        if before.is_finished():  # the state is written last, so this change is complete
             continue
         for name, value in change["attributes"].items():
             storage.set_trial_user_attr(trial_id, name, value)

@@ -1,12 +1,12 @@
-"""Rows of Optuna's tables, written many at a time: all of a batch, or none of it.
+"""Writes many rows of Optuna's tables at a time: all of a batch, or none of it.
 
-Optuna's own storage takes a transaction and several queries for each attribute of each trial. One driver writes a
-ledger, so a population can be written in a single transaction instead. `tests/ledger/test_optuna_tables.py` compares
-what is written here with what Optuna writes itself, as its public interface reads it.
+Optuna's own storage takes a transaction and several queries for each attribute of each trial. Only one driver writes a
+ledger, so this module writes a population in a single transaction instead. `tests/ledger/test_optuna_tables.py`
+compares these rows with those that Optuna writes, as Optuna's public interface reads both.
 
-The tables are Optuna's own affair: only this file and `sqlite_studies`, which reads them, know them. Where the
-installed Optuna has other ones, `are_known` says so, and `optuna_public` writes the same rows more slowly, through what
-Optuna documents.
+The tables are private to Optuna: only this file and `sqlite_studies`, which reads them, know them. If the installed
+Optuna has other tables, `are_known` returns False, and `optuna_public` writes the same rows more slowly, through
+Optuna's documented interface.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sweeper.ledger.sqlite_studies import KNOWN_TABLES
 
 @dataclass(frozen=True)
 class Tables:
-    """Optuna's tables, as far as they are written here, and how it marks a value that is finite."""
+    """Those of Optuna's tables that are written here, and Optuna's mark of a finite value."""
 
     studies: Table
     trials: Table
@@ -46,8 +46,8 @@ class NewRow:
 
     Attributes:
         attributes: Plain values by name.
-        params: What is varied, by name.
-        ranges: Distributions of the same names.
+        params: Values of the varied parameters, by name.
+        ranges: Distributions of these parameters, by name.
     """
 
     attributes: Mapping[str, Any]
@@ -57,13 +57,13 @@ class NewRow:
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a trial that is not finished.
+    """A change of a trial that is not finished.
 
     Attributes:
-        trial: As it stands.
-        attributes: To be written; others stay.
-        state: To go to; None to stay.
-        values: Of the objectives, finite, where it becomes complete.
+        trial: The trial as it stands.
+        attributes: Attributes to write; the trial's other attributes stay.
+        state: New state; None to keep the old one.
+        values: Finite objective values, if the trial becomes complete.
     """
 
     trial: FrozenTrial
@@ -74,11 +74,11 @@ class Change:
 
 @lru_cache(maxsize=1)
 def newest_tables() -> str | None:
-    """Return the version of the tables that the installed Optuna makes, None where it does not say.
+    """Return the version of the tables that the installed Optuna makes; None if Optuna does not say.
 
-    All versions that there ever were are loaded to tell.
+    This loads all versions that Optuna ever had.
     """
-    # Imported late: whoever only counts trials does without, and it takes half a second.
+    # Imported late: alembic takes half a second, and counting trials does not need it.
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
@@ -92,7 +92,7 @@ def newest_tables() -> str | None:
 
 @lru_cache(maxsize=1)
 def _tables() -> Tables | None:
-    """Return Optuna's tables; None where the installed one does not have them, or has others under these names."""
+    """Return Optuna's tables; None if the installed Optuna lacks one of them."""
     try:
         from optuna.storages._rdb import models
 
@@ -126,7 +126,8 @@ def add_trials(storage: optuna.storages.RDBStorage, study_id: int, rows: Sequenc
     its = _known_tables()
     studies, trials = its.studies, its.trials
     with storage.engine.begin() as connection:
-        # As in Optuna's storage: nobody else numbers trials of this study meanwhile (SQLite has one writer anyway).
+        # As in Optuna's storage, the lock keeps others from numbering trials of this study (SQLite has one writer
+        # anyway).
         connection.execute(select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update())
         here = trials.c.study_id == study_id
         first = connection.execute(select(func.count()).select_from(trials).where(here)).scalar_one()
@@ -146,10 +147,10 @@ def add_trials(storage: optuna.storages.RDBStorage, study_id: int, rows: Sequenc
 
 
 def change_trials(storage: optuna.storages.RDBStorage, changes: Sequence[Change]) -> list[FrozenTrial]:
-    """Write what becomes of trials, and return them as Optuna would read them then.
+    """Write changes of trials, and return the changed trials as Optuna would read them.
 
     Raises:
-        UpdateFinishedTrialError: If one of them is finished, or is to finish and is not running; nothing is written.
+        UpdateFinishedTrialError: If a trial is finished, or is to finish and is not running; nothing is written.
     """
     if not changes:
         return []
@@ -166,7 +167,8 @@ def change_trials(storage: optuna.storages.RDBStorage, changes: Sequence[Change]
         ]
         if values:
             connection.execute(insert(tables.values), values)
-        # The state comes last: it is what makes an outcome count, for those who read without this transaction.
+        # The state is written last, because an outcome counts once the state says so, for readers outside of this
+        # transaction.
         for state in {change.state for change in changes if change.state is not None}:
             its = [trial_id for trial_id, change in zip(ids, changes, strict=True) if change.state is state]
             changed = update(tables.trials).where(tables.trials.c.trial_id.in_(its))
@@ -183,14 +185,14 @@ def _check_states(connection: Connection, changes: Sequence[Change]) -> None:
 
 
 def refuse_if_finished(change: Change, found: TrialState | None) -> None:
-    """Check that a trial may become what it is to become.
+    """Check that a change may be applied to a trial.
 
     Args:
-        change: What is to be written.
-        found: Its state in the storage; None where it is gone.
+        change: Change to write.
+        found: State of the trial in the storage; None if the trial is gone.
 
     Raises:
-        UpdateFinishedTrialError: If it is finished, or is to finish and is not running.
+        UpdateFinishedTrialError: If the trial is finished or gone, or is to finish and is not running.
     """
     ends = change.state is not None and change.state.is_finished()
     if found is None or found.is_finished() or (ends and found is not TrialState.RUNNING):
@@ -209,7 +211,7 @@ def _write_attributes(connection: Connection, texts: Iterable[tuple[int, Mapping
 
 @lru_cache
 def _upsert(dialect: str) -> Any:
-    """Return the statement that writes attributes; it takes longer to make than to run."""
+    """Return the statement that writes attributes; cached, because making it takes longer than running it."""
     attributes = _known_tables().attributes
     statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(attributes)
     return statement.on_conflict_do_update(
@@ -231,7 +233,7 @@ def _params(trial_id: int, row: NewRow) -> list[dict[str, Any]]:
 
 
 def _times(state: TrialState, now: datetime) -> dict[str, Any]:
-    """Return the columns that change with a state; Optuna keeps times in UTC, without saying so."""
+    """Return the columns that change with a state; Optuna keeps times in UTC, without a time zone."""
     utc = now.astimezone(UTC).replace(tzinfo=None)
     started = {"datetime_start": utc} if state is TrialState.RUNNING else {}
     ended = {"datetime_complete": utc} if state.is_finished() else {}
@@ -239,7 +241,7 @@ def _times(state: TrialState, now: datetime) -> dict[str, Any]:
 
 
 def _frozen(trial_id: int, number: int, row: NewRow, texts: Mapping[str, str]) -> FrozenTrial:
-    """Return a new trial as it is read."""
+    """Return a new trial as Optuna would read it."""
     ranges = dict(row.ranges)
     return FrozenTrial(
         number=number,
@@ -258,7 +260,7 @@ def _frozen(trial_id: int, number: int, row: NewRow, texts: Mapping[str, str]) -
 
 
 def _changed(change: Change, texts: Mapping[str, str], now: datetime) -> FrozenTrial:
-    """Return a changed trial as it is read."""
+    """Return a changed trial as Optuna would read it."""
     before, state = change.trial, change.trial.state if change.state is None else change.state
     return FrozenTrial(
         number=before.number,

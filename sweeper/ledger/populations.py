@@ -1,4 +1,4 @@
-"""Populations: settings that are trained side by side; and how many trials stand where."""
+"""Populations: settings that are trained side by side."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Population:
     """Settings that are trained side by side, and the rows of the ledger that hold them.
 
     Attributes:
-        key: Hash of the members' trial keys: the same members, the same population.
+        key: Hash of the members' trial keys: the same members always make the same population.
         task: Label of the task cell.
         keys: Trial keys of the members.
         settings: Their settings, in the same order.
         numbers: Their rows in the cell's study.
         open: Keys of the members that have no outcome yet.
-        interrupted: Keys of the members that a former driver began and did not end.
-        stopped: Keys of the members that were stopped early: they are not trained any further.
-        heard_ms: When it was last heard of, as far as written.
+        interrupted: Keys of the members that a former driver began and did not finish.
+        stopped: Keys of the members that were stopped early and are not trained any further.
+        heard_ms: Last sign of life that was written, Unix milliseconds.
     """
 
     key: str
@@ -37,19 +37,19 @@ class Population:
     heard_ms: int = 0
 
     def number_of(self, key: str) -> int:
-        """Return the row of a member."""
+        """Return the row number of a member."""
         return self.numbers[self.keys.index(key)]
 
 
 def population_key(keys: Iterable[str]) -> str:
-    """Return the key of a population by the trial keys of its members."""
+    """Return the key of the population whose members have these trial keys."""
     return hashlib.sha256(",".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
 def form_populations(settings: Sequence[Setting], size: int) -> list[Population]:
     """Divide settings into populations of about equal size, at most `size`.
 
-    Members share the task, the lattice and the training; adjacent settings stay together. The same
+    The members of a population share the task, the lattice and the training. Adjacent settings stay together. The same
     settings and size always give the same populations.
     """
     populations: list[Population] = []

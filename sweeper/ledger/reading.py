@@ -1,4 +1,4 @@
-"""A ledger as whoever looks at a sweep needs it: what was planned, and where every trial stands. Nothing is written."""
+"""The ledger for readers: what was planned, and the state of every trial. Nothing is written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sweeper.trial import TrialRecord
 
 
 class LedgerReader:
-    """The ledger of one sweep, to be read.
+    """The ledger of one sweep, for reading.
 
     Args:
         sweep: Name of the sweep.
-        source: Where its rows are.
+        source: Source of the rows.
     """
 
     def __init__(self, sweep: str, source: Source) -> None:
@@ -30,42 +30,42 @@ class LedgerReader:
         self._studies = source
 
     def close(self) -> None:
-        """Let go of the storage, and of the sweep where this is its driver."""
+        """Close the storage; a driver also releases the sweep."""
         self._studies.close()
 
     @property
     def identity(self) -> str:
-        """Which sweep of this name it is; empty before one is planned."""
+        """Identity that tells this sweep from others of its name; empty before it is planned."""
         return self.facts.get("identity", "")
 
     @property
     def driver(self) -> str | None:
-        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        """Description of this sweep's driver, if its storage knows one; a file never does."""
         return self._studies.driver
 
     @property
     def revisions(self) -> list[Revision]:
-        """Every spec this sweep was planned from, the first one first; empty if no plan was begun."""
-        # All studies carry all of them: where a crash cut the writing short, one has more than another.
+        """Every spec that this sweep was planned from, the first one first; empty if no plan was begun."""
+        # Every study carries all revisions, but after a crash during planning one study may have more than another.
         noted = [self._studies.noted(task).get("revisions", []) for task in self._studies.tasks]
         with understood(self.sweep, "the spec that it was planned from"):
             return [Revision.from_values(values) for values in max(noted, key=len, default=[])]
 
     @property
     def code(self) -> dict[str, str]:
-        """Hashes of the files of the user's own code as it was accepted last, by path; empty where there is none."""
+        """Hashes of the files of the user's own code that was accepted last, by path; empty if there is none."""
         facts = [revision.facts for revision in self.revisions if own_code.FILES in revision.facts]
         return own_code.files_in(facts[-1]) if facts else {}
 
     @property
     def planned_spec(self) -> LoadedSpec | None:
-        """The spec this sweep was last planned from; None if no plan was begun."""
+        """The spec that this sweep was last planned from; None if no plan was begun."""
         revisions = self.revisions
         return revisions[-1].loaded if revisions else None
 
     @property
     def spec(self) -> SweepSpec:
-        """The spec this sweep was last planned from.
+        """The spec that this sweep was last planned from.
 
         Raises:
             UnknownSweepError: If the sweep was never planned.
@@ -79,7 +79,7 @@ class LedgerReader:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What was noted for the whole sweep when each part of it was planned; empty before."""
+        """Facts noted for the whole sweep at each planning; empty before. An earlier revision's fact wins."""
         facts: dict[str, str] = {}
         for revision in self.revisions:
             facts = {**revision.facts, **facts}
@@ -87,11 +87,11 @@ class LedgerReader:
 
     @property
     def rules(self) -> int:
-        """The number of the rules that its trials are trained and measured by; today's where nothing is planned."""
+        """Number of the rules that the trials are trained and measured by; today's if nothing is planned."""
         return rules_in(self.facts) if self.revisions else RULES
 
     def records(self, task: str | None = None) -> list[TrialRecord]:
-        """Return every trial by its newest attempt, in plan order; of one task if asked."""
+        """Return the newest attempt of every trial, in plan order, of all tasks or of one."""
         tasks = self._studies.tasks if task is None else [task]
         return [self._record(name, trial) for name in tasks for trial in self._newest(name)]
 
@@ -106,15 +106,15 @@ class LedgerReader:
 
     @cached_property
     def _planned_now(self) -> SweepSpec | None:
-        """The spec that rows are read by; one with other objectives or units is refused as another sweep."""
+        """The spec that rows are read with. Any revision will do: a spec with other objectives or units is refused."""
         planned = self.planned_spec
         return planned.spec if planned else None
 
     def require_knowledge(self) -> None:
-        """Check what the sampler was told of other sweeps, which only a driver reads.
+        """Check the sampler's settings from other sweeps, which only a driver reads.
 
         Raises:
-            HomeError: If it is something else than was written.
+            HomeError: If they are damaged.
         """
         for task in self._studies.tasks:
             with understood(self.sweep, f"what the sampler of {task!r} was told"):
@@ -123,12 +123,12 @@ class LedgerReader:
                     raise ValueError("it is no list of settings by cell")
 
     def counts(self) -> Counts:
-        """Return how many trials stand where."""
+        """Return how many trials are in which state."""
         planned = self.planned_spec
         return count(self.records(), planned.spec.planned if planned else 0)
 
     def rows(self) -> list[Row]:
-        """Return every row as it stands, also those that nothing else would show, such as former attempts."""
+        """Return every row as it stands, including rows that nothing else shows, such as former attempts."""
         return [
             row_of(self.sweep, task, trial) for task in self._studies.tasks for trial in self._studies.all_trials(task)
         ]

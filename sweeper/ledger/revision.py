@@ -1,4 +1,4 @@
-"""What a sweep was planned from, each time that its spec grew."""
+"""The specs that a sweep was planned from: the first one, and one for each time that the spec grew."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sweeper.spec import LoadedSpec, SweepSpec, spec_from_json
 
 @dataclass(frozen=True)
 class Revision:
-    """A spec as it was planned, and with what.
+    """A spec as it was planned, with the facts of that time.
 
     Attributes:
         loaded: The spec.
-        population_size: Networks trained side by side, at most, of the settings that this revision added.
+        population_size: Largest number of networks trained side by side, for the settings that this revision added.
         facts: Short texts by name: identity, versions, data hashes.
     """
 
@@ -30,7 +30,7 @@ class Revision:
         return self.loaded.spec
 
     def to_values(self) -> dict[str, Any]:
-        """Return it as plain values, which `from_values` reads."""
+        """Return the revision as plain values, which `from_values` reads."""
         return {
             "spec": self.spec.to_json(),
             "text": self.loaded.text,
@@ -42,10 +42,10 @@ class Revision:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_values` wrote.
+        """Return the revision that `to_values` wrote.
 
         Raises:
-            SpecError: If the spec in it is none.
+            SpecError: If its spec is invalid.
         """
         spec = spec_from_json(values["spec"])
         loaded = LoadedSpec(spec, values["text"], Path(values["path"]), values.get("folder", ""))

@@ -1,4 +1,4 @@
-"""Rows of the ledger: what one of Optuna's trials holds, read back. Whoever only reads does without Optuna itself."""
+"""Reads rows of the ledger from Optuna's trials, without importing Optuna."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper.rules import RULES, rules_in
 from sweeper.spec import SweepSpec, keys_of, setting_of
 from sweeper.trial import Ended, Outcome, State, TrialRecord
 
-#: What we call the states of Optuna's trials, by its own names.
+#: Our states by the names of Optuna's.
 STATES = {
     "WAITING": State.WAITING,
     "RUNNING": State.RUNNING,
@@ -34,27 +34,27 @@ class StoredState(Protocol):
 
 
 class StoredTrial(Protocol):
-    """What is read of a stored trial: Optuna's own `FrozenTrial` is one."""
+    """The parts of a stored trial that are read; Optuna's `FrozenTrial` has them."""
 
     @property
     def number(self) -> int:
-        """Its row in the study."""
+        """Number of its row in the study."""
 
     @property
     def state(self) -> StoredState:
-        """Where it stands."""
+        """Its state."""
 
     @property
     def values(self) -> Sequence[float] | None:
-        """Of the objectives; None for none."""
+        """Objective values; None if there are none."""
 
     @property
     def datetime_start(self) -> datetime | None:
-        """When it began to run."""
+        """Time when the trial began to run."""
 
     @property
     def datetime_complete(self) -> datetime | None:
-        """When it was finished."""
+        """Time when the trial finished."""
 
     @property
     def user_attrs(self) -> Mapping[str, Any]:
@@ -62,43 +62,43 @@ class StoredTrial(Protocol):
 
 
 class Source(Protocol):
-    """What a ledger is read from: one study for each task of the sweep."""
+    """The source that a ledger is read from: one study for each task of the sweep."""
 
     @property
     def driver(self) -> str | None:
-        """Who drives the sweep, in words, as far as the storage knows; a file knows nothing."""
+        """Description of the sweep's driver, if the storage knows one; a file never does."""
 
     @property
     def tasks(self) -> list[str]:
-        """Labels of the tasks that have a study, in the order in which they were made."""
+        """Labels of the tasks that have a study, in the order in which the studies were made."""
 
     def noted(self, task: str) -> Mapping[str, Any]:
-        """Return what is noted on a task's study."""
+        """Return the notes on a task's study."""
 
     def trials(self, task: str) -> Sequence[StoredTrial]:
         """Return the rows of a task that the ledger wrote, in order."""
 
     def all_trials(self, task: str) -> Sequence[StoredTrial]:
-        """Return every row of a task, also what the ledger did not write."""
+        """Return every row of a task, including rows that the ledger did not write."""
 
     def close(self) -> None:
-        """Let go of the storage."""
+        """Close the storage."""
 
 
 def state_of(trial: StoredTrial) -> State:
-    """Return where a row stands."""
+    """Return the state of a row."""
     return STATES[trial.state.name]
 
 
-#: What numbers of a measurement are read back as.
+#: Types of the values of a measurement.
 _NUMBERS = frozenset((int, float, bool))
 
 
 def require_shape(trial: StoredTrial) -> None:
-    """Check that the attributes of a row are of the kinds that were written; what they say is another matter.
+    """Check that the attributes of a row have the types that the ledger writes; their content is not checked.
 
     Raises:
-        ValueError: With what is not.
+        ValueError: If an attribute has another type; names it.
     """
     plan, claim, ended = (trial.user_attrs.get(name, {}) for name in ("plan", "claim", "ended"))
     for name, value in {"plan": plan, "claim": claim, "ended": ended}.items():
@@ -123,7 +123,7 @@ def _is_measured(found: object) -> bool:
 
 
 def _require_agreement(trial: StoredTrial, objectives: Sequence[str]) -> None:
-    """Check that a finished row says the same in Optuna's words and in ours: both were written together."""
+    """Check that a finished row's Optuna state and values agree with our attributes, which are written with them."""
     if not state_of(trial).is_finished:
         return
     outcome, measured = outcome_of(trial), trial.user_attrs.get("ended", {}).get("measurement", {})
@@ -135,19 +135,19 @@ def _require_agreement(trial: StoredTrial, objectives: Sequence[str]) -> None:
 
 
 def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None = None) -> TrialRecord:
-    """Return what a row says.
+    """Return the record of a row.
 
     Args:
-        sweep, task: Where it stands.
+        sweep, task: Sweep and task that the row belongs to.
         trial: The row.
-        spec: What the sweep measures: what the row says twice must then be the same. None believes it.
+        spec: Spec of the sweep. With it, facts that the row holds twice must agree; with None they are not compared.
 
     Raises:
-        SpecError, ValueError, KeyError, TypeError, AttributeError: If it says something else than was written.
+        SpecError, ValueError, KeyError, TypeError, AttributeError: If the row holds something else than was written.
     """
     require_shape(trial)
     plan, claim = trial.user_attrs["plan"], trial.user_attrs.get("claim", {})
-    # An outcome counts once the row is finished: both are written together.
+    # An outcome counts only once the row is finished, because both are written together.
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     setting, rules = plan["setting"], rules_in(plan)
     keys = keys_of(setting, rules)
@@ -156,7 +156,7 @@ def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None 
         if keys.key != plan["key"]:
             raise ValueError(f"its key {plan['key']} is not that of its setting")
     if rules == RULES:
-        setting_of(setting)  # refuses what is damaged; what is of other rules is taken at its word
+        setting_of(setting)  # refuses a damaged setting; settings of other rules are not checked
     return TrialRecord(
         key=plan["key"],
         sweep=sweep,
@@ -187,12 +187,12 @@ def record_of(sweep: str, task: str, trial: StoredTrial, spec: SweepSpec | None 
 
 @dataclass(frozen=True)
 class Row:
-    """A row as it stands, with all that could contradict itself.
+    """A row as it stands, with every part that could contradict another.
 
     Attributes:
-        values: Objective values as Optuna keeps them; None for none.
-        plan, claim, ended: The attributes; empty where they are missing.
-        record: The trial that the row says it is; None where it cannot be read.
+        values: Objective values as Optuna keeps them; None if there are none.
+        plan, claim, ended: The attributes; empty if missing.
+        record: The trial record of the row; None if it cannot be read.
     """
 
     task: str
@@ -206,7 +206,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The trial's key, or where the row stands if it has none."""
+        """The trial's key, or the number and task of the row if it has none."""
         return str(self.plan.get("key") or f"row {self.number} of {self.task}")
 
 
@@ -223,7 +223,7 @@ def row_of(sweep: str, task: str, trial: StoredTrial) -> Row:
 
 
 def content_of(ended: Ended) -> dict[str, Any]:
-    """Return what a row keeps of an outcome; numbers that are not finite are left out."""
+    """Return what a row keeps of an outcome; measured values that are not finite are left out."""
     return {
         "outcome": str(ended.outcome),
         "reason": ended.reason,
@@ -234,25 +234,25 @@ def content_of(ended: Ended) -> dict[str, Any]:
 
 
 def told_of_plan(key: str, axes: Mapping[str, Any]) -> dict[str, str]:
-    """Return what tools of Optuna's are told of a planned trial beside its parameters; nothing here reads it again.
+    """Return a planned trial's attributes for Optuna's own tools; sweeper never reads them.
 
-    Parameters that are words are among it: Optuna's own are numbers here (see `distributions_of`).
+    They include parameters that are words, because only numbers are Optuna parameters here (see `distributions_of`).
     """
     words = {name: value for name, value in axes.items() if isinstance(value, str) and name not in _OURS}
     return words | {"key": key}
 
 
 def told_of_end(ended: Ended) -> dict[str, str]:
-    """Return what tools of Optuna's are told of how a trial ended; nothing here reads it again."""
+    """Return an ended trial's attributes for Optuna's own tools; sweeper never reads them."""
     return {"outcome": str(ended.outcome)} | ({"reason": ended.reason} if ended.reason else {})
 
 
-#: Attributes that no parameter's name may take.
+#: Names of our own attributes; a parameter with one of these names is not written as an attribute.
 _OURS = frozenset(("plan", "claim", "ended", "rungs", "key", "outcome", "reason"))
 
 
 def finite(measurement: Mapping[str, float]) -> dict[str, float]:
-    """Return the values that are finite: a row holds no other ones."""
+    """Return the values that are finite, because a row holds no others."""
     return {name: value for name, value in measurement.items() if math.isfinite(value)}
 
 
@@ -262,18 +262,18 @@ def row_key(trial: StoredTrial) -> str:
 
 
 def outcome_of(trial: StoredTrial) -> Outcome | None:
-    """Return how a row ended; None where it has not, or does not say."""
+    """Return the outcome of a row; None if it has not ended or has no outcome."""
     ended = trial.user_attrs.get("ended", {}) if state_of(trial).is_finished else {}
     return Outcome(ended["outcome"]) if ended else None
 
 
 def is_waiting(trial: StoredTrial) -> bool:
-    """Return whether nobody has claimed a row yet."""
+    """Return whether a row waits: no driver runs it."""
     return state_of(trial) is State.WAITING
 
 
 def population_of(key: str, task: str, trials: Sequence[StoredTrial]) -> Population:
-    """Form a population again from its rows."""
+    """Rebuild a population from its rows."""
     keys = tuple(trial.user_attrs["plan"]["key"] for trial in trials)
     return Population(
         key=key,
@@ -290,7 +290,7 @@ def population_of(key: str, task: str, trials: Sequence[StoredTrial]) -> Populat
 
 
 def checked(ended: Ended, objectives: Sequence[Objective]) -> Ended:
-    """Turn a complete outcome without usable objectives into a failure of its own kind."""
+    """Turn a complete outcome with a missing or non-finite objective into a failure of its own kind."""
     if ended.outcome is not Outcome.COMPLETE:
         return ended
     values = {objective.name: ended.measurement.get(objective.name) for objective in objectives}

@@ -1,7 +1,7 @@
-"""Optuna's tables in a SQLite file, read without Optuna: whoever only looks at a sweep does not wait for its import.
+"""Reads Optuna's tables in a SQLite file without Optuna, so that readers of a sweep do not wait for its import.
 
-A file with other tables than those that are known here is left to Optuna. `tests/ledger/test_sqlite_studies.py`
-compares what is read here with what Optuna reads.
+Optuna itself reads a file with tables of another version. `tests/ledger/test_sqlite_studies.py` compares the results
+of this module with Optuna's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from sweeper.ledger.damage import database_problem, read_only, understood
 from sweeper.ledger.rows import STATES, require_shape
 
-#: The version of Optuna's tables that is read here, and written in `optuna_tables`.
+#: The version of Optuna's tables that this module reads and `optuna_tables` writes.
 KNOWN_TABLES = "v3.2.0.a"
 
-#: How long a reader or writer waits for the SQLite file while another one writes.
+#: Longest wait of a reader or writer for the SQLite file while another process writes, in seconds.
 SQLITE_TIMEOUT_S = 60
 
-#: How Optuna stores a value that is not finite.
+#: Values that are not finite, by Optuna's marks for them.
 _NOT_FINITE = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
 
 
@@ -48,7 +48,7 @@ class SqliteTrial:
 
 
 class SqliteStudies:
-    """The studies of one sweep in a SQLite file, to be read.
+    """The studies of one sweep in a SQLite file, for reading.
 
     Args:
         path: The file.
@@ -73,12 +73,12 @@ class SqliteStudies:
         self._ids = {name.removeprefix(of_sweep): i for name, i in known.items() if name.startswith(of_sweep)}
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     @property
     def are_known(self) -> bool:
-        """Whether the tables are those that are read here."""
+        """Whether the file's tables have the version that this class reads."""
         with self._reading("the version of its tables"):
             (found,) = self._database.execute(
                 "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
@@ -89,11 +89,11 @@ class SqliteStudies:
 
     @property
     def tasks(self) -> list[str]:
-        """Labels of the tasks that have a study, in the order in which they were made."""
+        """Labels of the tasks that have a study, in the order in which the studies were made."""
         return list(self._ids)
 
     def noted(self, task: str) -> Mapping[str, Any]:
-        """Return what is noted on a task's study."""
+        """Return the notes on a task's study."""
         query = "SELECT key, value_json FROM study_user_attributes WHERE study_id = ?"
         with self._reading(f"what is noted of task {task!r}"):
             return {name: json.loads(text) for name, text in self._database.execute(query, (self._ids[task],))}
@@ -107,7 +107,7 @@ class SqliteStudies:
         return found
 
     def all_trials(self, task: str) -> list[SqliteTrial]:
-        """Return every row of a task, also what the ledger did not write: all as they stood at one moment."""
+        """Return every row of a task at one moment, including rows that the ledger did not write."""
         here = (self._ids[task],)
         with self._reading(f"a row of task {task!r}"):
             self._database.execute("BEGIN")
@@ -171,9 +171,9 @@ def _state(number: int, name: str) -> SqliteState:
 
 
 def _value(value: float | None, kind: str) -> float:
-    return _NOT_FINITE[kind] if kind in _NOT_FINITE else float(value)  # type: ignore[arg-type]  # None: damaged
+    return _NOT_FINITE[kind] if kind in _NOT_FINITE else float(value)  # type: ignore[arg-type]  # None if damaged
 
 
 def _time(text: str | None) -> datetime | None:
-    """Return a stored time; Optuna keeps them in UTC, without saying so."""
+    """Return a stored time; Optuna keeps times in UTC, without a time zone."""
     return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)

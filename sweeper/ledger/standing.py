@@ -1,4 +1,4 @@
-"""How a sweep stands, by its ledger: read at once, without anything that only a driver needs."""
+"""Summary of a sweep's state from its ledger, without importing anything that only a driver needs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sweeper.rules import RULES, EarlierRules, earlier_rules
 
 @dataclass(frozen=True)
 class Standing:
-    """How a sweep stands.
+    """Summary of a sweep's state.
 
     Attributes:
-        name: Of the sweep.
-        counts: How many trials stand where. Trials that a dead driver left running are waiting.
-        driver: Who drives it now, in words; None if nobody does.
-        earlier: The rules that it is trained and measured by, where they are not today's.
+        name: Name of the sweep.
+        counts: How many trials are in which state. Trials that a dead driver left running count as waiting.
+        driver: Description of the process that drives the sweep now; None if nobody does.
+        earlier: Rules that the sweep is trained and measured by, if they are not today's.
         is_begun: Whether any of its trials was ever begun.
-        rules: The number of these rules.
-        last_ms: When a trial of it last began or ended, Unix milliseconds; None where none has.
-        identity: Tells it from another sweep of its name.
+        rules: Number of the sweep's rules.
+        last_ms: Last time a trial began or ended, Unix milliseconds; None if none has.
+        identity: Tells the sweep from another one of its name.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Standing:
 
     @property
     def state(self) -> str:
-        """In one word: running, finished, interrupted, or idle where nothing of it was begun."""
+        """One of running, finished, interrupted, or idle if no trial was begun."""
         if self.driver:
             return "running"
         if not self.counts.waiting and not self.counts.running:
@@ -46,10 +46,10 @@ class Standing:
 
 
 def standing_of(folder: SweepFolder) -> Standing:
-    """Return how a planned sweep stands.
+    """Return the summary of a planned sweep.
 
     Raises:
-        HomeError: If its ledger cannot be read.
+        HomeError: If the ledger cannot be read.
     """
     with closing(read_ledger(folder)) as ledger:
         records, planned = ledger.records(), ledger.planned_spec

@@ -1,4 +1,4 @@
-"""The ledger's storage: one Optuna study for each task of a sweep, named `<sweep>/<task>`, and its rows."""
+"""The ledger's storage: one Optuna study with rows for each task of a sweep, named `<sweep>/<task>`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _STATES = {ours: TrialState[theirs] for theirs, ours in STATES.items()}
 
 @dataclass(frozen=True)
 class RowChange:
-    """What becomes of a row that is not finished.
+    """A change of a row that is not finished.
 
     Attributes:
-        number: Its number.
-        attributes: To be written; others stay.
-        state: To go to; None to stay.
-        values: Of the objectives, finite, where it becomes complete.
+        number: Number of the row.
+        attributes: Attributes to write; the row's other attributes stay.
+        state: New state; None to keep the old one.
+        values: Finite objective values, if the row becomes complete.
     """
 
     number: int
@@ -49,8 +49,8 @@ class Studies:
     Args:
         url: URL of the Optuna storage, such as `sqlite:////path/ledger.db`.
         sweep: Name of the sweep.
-        holder: Who drives the sweep, in words; empty for all others.
-        only_reads: Whether a file is never written to.
+        holder: Description of the driver that opens the studies; empty for readers.
+        only_reads: Whether a ledger file must never be written to.
 
     Raises:
         HomeError: If the storage cannot be opened.
@@ -60,7 +60,7 @@ class Studies:
     def __init__(self, url: str, sweep: str, holder: str = "", *, only_reads: bool = False) -> None:
         self.sweep, self._holder = sweep, holder
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by task and number, as last read or written
-        self._ids: dict[str, int] = {}  # of the studies, by task
+        self._ids: dict[str, int] = {}  # ids of the studies, by task
         with opening(url, sweep):
             self._storage = open_database(url, sweep, holder, only_reads=only_reads)
             with understood(sweep, "what is noted of its tasks", self._ask):
@@ -70,26 +70,26 @@ class Studies:
                     for name in names
                     if name.startswith(f"{sweep}/")
                 }
-            if holder:  # also where the tables are known: the driver before this one may have had another Optuna
+            if holder:  # even if the tables are known: the former driver may have used another Optuna
                 for task in self._studies:
                     optuna_public.finish(self._storage, self._study_id(task))
 
     def close(self) -> None:
-        """Let go of the storage, and of the sweep where this is its driver."""
+        """Close the storage; a driver also releases the sweep."""
         close_database(self._storage, self._holder)
 
     @property
     def driver(self) -> str | None:
-        """Who drives this sweep, in words, as far as its storage knows; a file knows nothing."""
+        """Description of this sweep's driver, if its storage knows one; a file never does."""
         return driver_of(self._storage, self.sweep)
 
     @property
     def tasks(self) -> list[str]:
-        """Labels of the tasks that have a study, in the order in which they were made."""
+        """Labels of the tasks that have a study, in the order in which the studies were made."""
         return list(self._studies)
 
     def _ask(self, query: str) -> Sequence[Sequence[Any]]:
-        """Ask the database itself; no rows where it cannot be asked."""
+        """Query the database directly; return no rows if the query fails."""
         try:
             with self._storage.engine.connect() as connection:
                 return connection.execute(text(query)).all()
@@ -97,7 +97,7 @@ class Studies:
             return ()
 
     def make(self, task: str, objectives: Sequence[Objective]) -> None:
-        """Make the study of a task, unless it is there; Optuna's own tools read the names of its objectives."""
+        """Make the study of a task unless it exists, and name its objectives for Optuna's own tools."""
         if task not in self._studies:
             self._studies[task] = optuna.create_study(
                 storage=self._storage,
@@ -105,17 +105,15 @@ class Studies:
                 directions=[StudyDirection[objective.goal.name] for objective in objectives],
                 load_if_exists=True,
             )
-        if (study := self._studies[task]).metric_names is None:  # also where a driver was killed before it named them
+        if (study := self._studies[task]).metric_names is None:  # a killed driver may not have named them
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", optuna.exceptions.ExperimentalWarning
-                )  # the user can do nothing about it
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # no user can act on it
                 study.set_metric_names([objective.name for objective in objectives])
 
     def rename(self, name: str) -> None:
-        """Rename the studies of this sweep, in one transaction; none are left under its name then.
+        """Rename the studies of this sweep in one transaction; afterwards no study has the old name.
 
-        Optuna itself can only copy studies: their rows would have other numbers.
+        Optuna itself can only copy studies, and the copied rows would get other numbers.
         """
         with self._storage.engine.begin() as connection:
             for task in self._studies:
@@ -134,12 +132,12 @@ class Studies:
             del self._studies[task]
 
     def noted(self, task: str) -> Mapping[str, Any]:
-        """Return what is noted on a task's study."""
+        """Return the notes on a task's study."""
         with _translated(self.sweep, "read"), understood(self.sweep, f"what is noted of task {task!r}", self._ask):
             return self._studies[task].user_attrs
 
     def note(self, task: str, name: str, value: object) -> None:
-        """Note plain values on a task's study."""
+        """Note a plain value on a task's study."""
         self._studies[task].set_user_attr(name, value)
 
     def trials(self, task: str) -> list[FrozenTrial]:
@@ -152,25 +150,25 @@ class Studies:
         return found
 
     def all_trials(self, task: str) -> list[FrozenTrial]:
-        """Return every row of a task, also what the ledger did not write."""
+        """Return every row of a task, including rows that the ledger did not write."""
         with _translated(self.sweep, "read"), understood(self.sweep, f"a row of task {task!r}", self._ask):
             return self._studies[task].get_trials(deepcopy=False)
 
     def rows(self, task: str, numbers: Iterable[int]) -> list[FrozenTrial]:
-        """Return some rows; for the driver, which alone changes them: an open one is not read again."""
+        """Return some rows, for the driver only: nobody else changes rows, so open ones are not read again."""
         known = self._open.setdefault(task, {})
         return [known.get(number) or self._storage.get_trial(self._id(task, number)) for number in numbers]
 
     def add(self, task: str, rows: Sequence[NewRow]) -> list[FrozenTrial]:
-        """Write waiting rows, all or none; what is planned is written with them, so that no row is ever without."""
+        """Write waiting rows together with their plans, all or none, so that every row has a plan."""
         writer = optuna_tables if optuna_tables.are_known() else optuna_public
         return self._keep(task, writer.add_trials(self._storage, self._study_id(task), rows))
 
     def change(self, task: str, changes: Sequence[RowChange]) -> list[FrozenTrial]:
-        """Write what becomes of rows that are not finished, all or none.
+        """Write changes of rows that are not finished, all or none.
 
         Raises:
-            UpdateFinishedTrialError: If one is finished, or is to finish and does not run.
+            UpdateFinishedTrialError: If a row is finished, or is to finish and does not run.
         """
         rows = self.rows(task, [change.number for change in changes])
         states = [None if change.state is None else _STATES[change.state] for change in changes]
@@ -183,7 +181,7 @@ class Studies:
         return self._keep(task, optuna_public.change_trials(self._storage, self._study_id(task), told))
 
     def _keep(self, task: str, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Remember open rows as they stand now; finished ones, which do not change any more, are forgotten."""
+        """Remember the open rows as they stand now, and forget the finished ones, which do not change any more."""
         known = self._open.setdefault(task, {})
         for trial in trials:
             known.pop(trial.number, None)
@@ -201,7 +199,7 @@ class Studies:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn the storage's failures into one sentence."""
+        """Turn failures of the storage into one-sentence errors."""
         with _translated(self.sweep):
             yield
 
@@ -214,12 +212,15 @@ _SET_REVISIONS = text(
 
 
 def _renamed(revision: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return what is noted of a spec with another name of the sweep; its text stays as its user wrote it."""
+    """Return the note of a revision under a new sweep name; the spec's text stays as its user wrote it."""
     return {**revision, "spec": json.dumps({**json.loads(revision["spec"]), "name": name})}
 
 
 def create_ledger(url: str) -> None:
-    """Make an empty ledger. Done aside and renamed by the caller: two openers of a half-made one would both fail."""
+    """Make an empty ledger.
+
+    The caller makes it under another name and renames it, because opening a half-made ledger fails.
+    """
     with _translated(url):
         open_database(url, "").engine.dispose()
 

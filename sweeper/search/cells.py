@@ -1,4 +1,4 @@
-"""Cells of a sweep: what is searched, stopped and compared together."""
+"""Cells of a sweep: the groups of trials that are searched, stopped and compared together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Cell:
     """One cell of the grid, and the settings tried in it.
 
     Attributes:
-        key: Of the cell.
+        key: Key of the cell.
         task: Label of its task.
-        first: Its setting with everything searched at its lower end.
-        settings: Trials by setting, in the order in which they were proposed.
+        first: Setting of the cell with every searched parameter at its lower end.
+        settings: Trials by setting key, in the order in which the settings were proposed.
     """
 
     key: str
@@ -39,7 +39,7 @@ def cells_of(spec: SweepSpec, records: Iterable[TrialRecord]) -> list[Cell]:
 
 
 def next_cell(spec: SweepSpec, cells: Sequence[Cell]) -> Cell | None:
-    """Return the cell whose turn it is, the one with the fewest settings; None where all have what was asked for."""
+    """Return the cell with the fewest settings, whose turn is next; None if every cell has all its settings."""
     trials = spec.search.trials if spec.search else 0
     unfinished = [cell for cell in cells if len(cell.settings) < trials]
     return min(unfinished, key=lambda cell: len(cell.settings), default=None)
@@ -51,13 +51,13 @@ def proposals_for(
     """Return the next settings to try in a cell, enough to fill a population.
 
     Args:
-        spec: It has a search.
-        cell: What was tried so far.
-        population_size: Networks trained side by side.
+        spec: Spec with a search.
+        cell: The cell, with the settings tried so far.
+        population_size: Number of networks trained side by side.
         warm: Complete settings of other sweeps.
     """
     trials = spec.search.trials if spec.search else 0
-    # Members of a population share all but their pressures: where more is searched every setting is a population.
+    # Members of a population differ only in pressures: if more is searched, every setting is its own population.
     wanted = math.ceil(population_size / spec.replicates) if spec.trains_side_by_side else 1
     known = [known_of(spec, its) for its in cell.settings.values()]
     question = Question(spec, cell.key, known, warm, repeats=sum(one.note.get("repeats", 0) for one in known))
@@ -66,7 +66,7 @@ def proposals_for(
 
 
 def known_of(spec: SweepSpec, trials: Sequence[TrialRecord]) -> Known:
-    """Return what is known of one setting from its replicates."""
+    """Return the knowledge about one setting from its replicates."""
     complete = [record for record in trials if record.state is State.COMPLETE]
     if not all(record.state.is_finished for record in trials):
         state = State.RUNNING
@@ -82,10 +82,10 @@ def known_of(spec: SweepSpec, trials: Sequence[TrialRecord]) -> Known:
 
 
 def knowledge_for(spec: SweepSpec, records: Iterable[TrialRecord]) -> dict[str, list[Known]]:
-    """Return the complete settings of another sweep that say something about this one, by the key of the cell.
+    """Return the complete settings of another sweep that are informative about this one, by cell key.
 
-    They share the cell's task and the values of the grid's axes, and what is searched here lies within the ranges; what
-    else differs, such as the number of epochs, is taken to matter less.
+    They share the cell's task and the values of the grid's axes, and their values of searched parameters lie within the
+    ranges. Other differences, such as the number of epochs, are assumed to matter less.
     """
     groups: dict[str, list[TrialRecord]] = {}
     for record in records:
@@ -104,6 +104,6 @@ def knowledge_for(spec: SweepSpec, records: Iterable[TrialRecord]) -> dict[str, 
 
 
 def means(measurements: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean of every value that all replicates have."""
+    """Return the mean of every measured value that all replicates have."""
     names = [n for n in measurements[0] if all(n in other for other in measurements)] if measurements else []
     return {name: math.fsum(m[name] for m in measurements) / len(measurements) for name in names}

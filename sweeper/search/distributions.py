@@ -1,4 +1,4 @@
-"""How searched parameters are spread, in Optuna's words."""
+"""Distributions of searched parameters in Optuna's terms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sweeper.spec import Distribution, Parameter
 
 
 def distribution_of(given: Parameter) -> BaseDistribution:
-    """Return a searched parameter in Optuna's words."""
+    """Return the distribution of a searched parameter in Optuna's terms."""
     if given.values is not None:
         return CategoricalDistribution(given.values)
     low, high = given.extremes

@@ -1,4 +1,4 @@
-"""Who goes on from a rung: successive halving for several objectives. Knows nothing of trials or ledgers."""
+"""Decides which settings continue from a rung: successive halving for several objectives, without trials or ledgers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ def goes_on(
     bounds: Sequence[Bound],
     factor: int,
 ) -> bool:
-    """Return whether a setting that has reached a rung is among the best of all that have so far.
+    """Return whether a setting that has reached a rung is among the best that have reached it so far.
 
     Settings are ordered by how far they are from meeting the bounds, and then by non-dominated rank. The best one in
-    `factor` goes on, and whoever is no worse than the last of these: what nothing dominates is not stopped for others.
+    `factor` continue, and so do all that are no worse than the last of these. So a non-dominated setting is never
+    stopped in favour of another one.
 
     Args:
-        newcomer: Its measurement at the rung.
-        others: Measurements of the others there, in any order.
-        objectives: What is optimised.
+        newcomer: Measurement of the setting at the rung.
+        others: Measurements of the other settings at the rung, in any order.
+        objectives: Objectives to optimise.
         bounds: Conditions on measurements.
-        factor: About one in so many goes on.
+        factor: About one setting in `factor` continues.
 
     Source: the stopping rule of asynchronous successive halving (Li et al. 2020), with the non-dominated rank of
-    MO-ASHA (Schmucker et al. 2021) in place of one loss; ties go on here.
+    MO-ASHA (Schmucker et al. 2021) in place of one loss; here tied settings continue.
     """
     entries = [newcomer, *others]
     if any(not math.isfinite(newcomer.get(objective.name, math.nan)) for objective in objectives):

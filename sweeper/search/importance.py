@@ -1,8 +1,8 @@
-"""How much each parameter alone explains of an objective: Optuna's fANOVA, repeated to see how sure it is.
+"""How much of an objective each parameter alone explains: Optuna's fANOVA, repeated to see its uncertainty.
 
-fANOVA fits a forest of trees to the settings that were tried, and asks how much of the forest's variance over the whole
-range of the parameters each of them explains alone. With few settings a forest says little, and says it firmly. So
-it is fitted to several draws of the settings with replacement: what differs between them is not known.
+fANOVA fits a forest of trees to the tried settings. It then computes how much of the forest's variance over the whole
+range of the parameters each parameter explains alone. With few settings a forest knows little but looks certain. So it
+is fitted to several bootstrap draws of the settings: differences between the draws show what is uncertain.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import create_trial
 
-#: Trees of a forest.
+#: Number of trees of a forest.
 TREES = 16
 
-#: From this ratio of the largest to the smallest value on, what matters is the order of magnitude.
+#: Ratio of the largest to the smallest value from which a parameter is taken on a logarithmic scale.
 _DECADES = 50
 
 
@@ -32,8 +32,8 @@ class Importance:
     """The share of an objective's variance that a parameter explains alone.
 
     Attributes:
-        share: Of all settings' draws, the mean: 0 to 1. What several parameters explain together is in none of them.
-        low, high: The least and the most of a draw.
+        share: Mean share over the draws of settings, 0 to 1. Joint effects of several parameters are in no share.
+        low, high: Smallest and largest share of a draw.
     """
 
     share: float
@@ -44,17 +44,17 @@ class Importance:
 def importances(
     rows: Sequence[Mapping[str, Any]], parameters: Sequence[str], objective: str, *, draws: int = 8, most: int = 100
 ) -> dict[str, Importance]:
-    """Return the importance of each parameter for an objective; the same rows give the same.
+    """Return the importance of each parameter for an objective; the same rows give the same result.
 
     Args:
-        rows: Settings that were tried, with a value for each of the parameters and the objective.
-        parameters: Names of what was varied.
-        objective: Name of what was measured.
-        draws: Of the settings, with replacement.
-        most: Settings of a draw at most: the time grows with their square.
+        rows: Tried settings, with a value for each of the parameters and the objective.
+        parameters: Names of the varied parameters.
+        objective: Name of the objective.
+        draws: Number of draws of the settings, with replacement.
+        most: Largest number of settings in a draw: the time grows with its square.
 
     Returns:
-        By parameter; empty where all settings have the same value of the objective.
+        Importances by parameter; empty if all settings have the same value of the objective.
     """
     rows = [row for row in rows if math.isfinite(row[objective])]
     ranges = {name: _range([row[name] for row in rows]) for name in parameters}
@@ -64,7 +64,7 @@ def importances(
     found: list[Mapping[str, float]] = []
     for number in range(draws):
         drawn = [rows[int(index)] for index in chance.integers(len(rows), size=min(len(rows), most))]
-        with suppress(RuntimeError, ValueError):  # a draw in which nothing varies
+        with suppress(RuntimeError, ValueError):  # nothing varies in this draw
             found.append(_fanova(drawn, ranges, objective, number))
     if not found:
         return {}
@@ -75,7 +75,7 @@ def importances(
 def _fanova(
     rows: Sequence[Mapping[str, Any]], ranges: Mapping[str, BaseDistribution], objective: str, seed: int
 ) -> Mapping[str, float]:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of each study that is made
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # Optuna would log each study that is made
     study = optuna.create_study()
     study.add_trials([
         create_trial(

@@ -1,4 +1,4 @@
-"""The rungs of a sweep with early stopping: who has reached which, and who goes on."""
+"""The rungs of a sweep with early stopping: which trials have reached a rung, and which of them continue."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sweeper.trial import State, TrialRecord
 
 
 class Rungs:
-    """Decides for one sweep. Without early stopping there is no rung.
+    """Decides which trials of a sweep continue from a rung. Without early stopping there is no rung.
 
     Args:
-        spec: The sweep.
+        spec: Spec of the sweep.
     """
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -26,7 +26,7 @@ class Rungs:
             self._objectives = (Objective(search.single, Goal.MAXIMIZE if search.maximize else Goal.MINIMIZE),)
 
     def next_rung(self, members: Sequence[TrialRecord]) -> int | None:
-        """Return the rounds after which a population pauses next; None where it is trained to the end."""
+        """Return the rounds after which a population pauses next; None if it is trained to the end."""
         going = [record for record in members if not record.state.is_finished]
         if self._rule is None or not going:
             return None
@@ -35,13 +35,13 @@ class Rungs:
         return left[0] if left else None
 
     def going_on(self, newcomers: Sequence[TrialRecord], epoch: int, records: Iterable[TrialRecord]) -> Collection[str]:
-        """Return the keys of those that go on from a rung.
+        """Return the keys of the newcomers that continue from a rung.
 
-        Replicates of a setting are judged together, by their means, and once: who comes later follows.
+        Replicates of a setting are judged once and together, by their means; later replicates follow that verdict.
 
         Args:
-            newcomers: Trials that have just reached it.
-            epoch: The rung.
+            newcomers: Trials that have just reached the rung.
+            epoch: Epoch of the rung.
             records: Every trial of the sweep.
         """
         if self._rule is None or not newcomers:
@@ -66,12 +66,12 @@ class Rungs:
         earlier: Sequence[TrialRecord],
         measured: Mapping[str, Mapping[str, float]],
     ) -> bool:
-        if earlier:  # its other replicates were here before
+        if earlier:  # other replicates of the setting were judged before
             return not any(record.state is State.PRUNED and max(record.rungs) == epoch for record in earlier)
         others = [measurement for key, measurement in measured.items() if key != setting]
         factor = self._rule.factor if self._rule else 1
         return goes_on(measured[setting], others, self._objectives, self._bounds, factor)
 
     def _arena(self, record: TrialRecord) -> str:
-        """Return what a trial is compared within: its cell of a search, its task in a plain grid."""
+        """Return the group within which a trial is compared: its cell in a search, its task in a plain grid."""
         return self._spec.cell_at(record.axes) if self._spec.search else record.task

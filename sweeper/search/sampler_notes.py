@@ -1,9 +1,9 @@
-"""What a sampler notes on a study and on its trials, and must find again: its own affair, carried and never read here.
+"""Carries the notes that a sampler leaves on a study and its trials, and must find again; never interprets them.
 
-A genetic algorithm notes a generation of a trial, a sequence its place in it. Optuna keeps that in system attributes,
-whose names and content belong to each sampler; they are reached through the documented methods of a storage that is
-made here. Where the installed Optuna has no such methods, nothing is noted: a sampler then goes on from settings and
-values alone, with its generations formed anew.
+A genetic algorithm notes the generation of a trial, a sequence the trial's place in it. Optuna keeps such notes in
+system attributes, whose names and content belong to each sampler. They are reached through documented methods of a
+storage that is made here. If the installed Optuna lacks these methods, nothing is noted: a sampler then continues from
+settings and values alone, with its generations formed anew.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.study import StudyDirection
 
-#: Names of what Optuna itself notes of constraints: it is told those with the values.
+#: Prefix of Optuna's own notes on constraints, which are left out because Optuna gets constraints with the values.
 _CONSTRAINTS = "constraints"
 
 
@@ -23,7 +23,7 @@ class NotedStudy:
 
     Args:
         directions: One for each objective.
-        sampler: Who is asked.
+        sampler: Sampler that is asked.
     """
 
     def __init__(self, directions: Sequence[StudyDirection], sampler: optuna.samplers.BaseSampler) -> None:
@@ -31,7 +31,7 @@ class NotedStudy:
         self.study = optuna.create_study(storage=self._storage, directions=directions, sampler=sampler)
 
     def go_on_from(self, note: Mapping[str, Any]) -> None:
-        """Give back what was noted on a study when a trial was proposed."""
+        """Give the study the notes that it had when a trial was proposed."""
         for name, value in note.get("study", {}).items():
             try:
                 self._storage.set_study_system_attr(self._id, name, value)
@@ -39,7 +39,7 @@ class NotedStudy:
                 return
 
     def note_on(self, number: int) -> dict[str, Any]:
-        """Return what was noted when a trial was proposed; plain values, parts that are empty left out."""
+        """Return the notes made when a trial was proposed, as plain values without empty parts."""
         try:
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
             of_trial = self._storage.get_trial_system_attrs(trial_id)
@@ -47,7 +47,7 @@ class NotedStudy:
         except AttributeError:
             return {}
         noted = {name: value for name, value in of_trial.items() if not name.startswith(_CONSTRAINTS)}
-        # What is no number there is a cache that the genetic algorithms fill again.
+        # The study's other notes are caches, which the genetic algorithms fill again.
         position = {name: value for name, value in of_study.items() if isinstance(value, int)}
         return {name: part for name, part in (("trial", noted), ("study", position)) if part}
 
@@ -57,5 +57,5 @@ class NotedStudy:
 
 
 def attributes_of(note: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was noted on a trial, as it is given back with it."""
+    """Return a trial's notes, to be added to the study again with the trial."""
     return dict(note.get("trial", {}))

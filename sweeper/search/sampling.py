@@ -1,8 +1,8 @@
-"""What to try next in a cell: Optuna's samplers, asked on a study that is made anew from what the ledger knows.
+"""Chooses the settings to try next in a cell with Optuna's samplers, on a study made anew from the ledger.
 
-The ledger is the only truth, and a sampler's study is a view of it that lives for one question: it has one trial for
-each setting, not for each replicate, and its values are means. So nothing of a sampler is ever saved but what it notes
-on a trial, which the ledger keeps, and a search that was killed goes on as if nothing had happened.
+The ledger is the only truth. A sampler's study is a view of the ledger that lives for one question: it has one trial
+for each setting, not for each replicate, and its values are means. Of a sampler only its notes on trials are saved, in
+the ledger. So a killed search continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from sweeper.search.sampler_notes import NotedStudy, attributes_of
 from sweeper.spec import Sampler, Scalar, SearchSpec, SweepSpec
 from sweeper.trial import State
 
-#: How often in a row a sampler may propose what was tried already, before one is drawn at random.
+#: Number of repeated proposals in a row after which a setting is drawn at random.
 MOST_REPEATS = 10
 
-#: What Optuna's genetic algorithms call a population has at most so many members, its own default.
+#: Largest population of Optuna's genetic algorithms, which is Optuna's default.
 _LARGEST_GENERATION = 50
 
-#: Corners of the space come first where they are at most one in so many of all trials.
+#: Corners of the space are tried first if at most one in this many trials is a corner.
 _CORNERS_SHARE = 3
 
-#: Others go on from what they have proposed themselves, or from nothing.
+#: Samplers that learn from all trials; others continue from their own proposals, or learn nothing.
 _LEARNS_FROM_ALL = (Sampler.TPE, Sampler.GP)
 
 
@@ -46,10 +46,10 @@ class Known:
     """A setting that was tried, or is being tried.
 
     Attributes:
-        values: Of what is searched.
+        values: Values of the searched parameters.
         state: RUNNING while any of its replicates has no outcome.
         measurement: Means over its complete replicates.
-        note: What the sampler noted when it proposed the setting.
+        note: The sampler's note when it proposed the setting.
     """
 
     values: Mapping[str, Scalar]
@@ -58,12 +58,12 @@ class Known:
     note: Mapping[str, Any] = field(default_factory=dict)
 
     def to_values(self) -> dict[str, Any]:
-        """Return it as plain values, which `from_values` reads; without the note, which means nothing elsewhere."""
+        """Return the setting as plain values for `from_values`, without the note, which is meaningless elsewhere."""
         return {"values": dict(self.values), "state": str(self.state), "measurement": dict(self.measurement)}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `to_values` wrote."""
+        """Return the setting that `to_values` wrote."""
         return cls(values["values"], State(values["state"]), values["measurement"])
 
 
@@ -72,9 +72,9 @@ class Proposal:
     """A setting to try.
 
     Attributes:
-        values: Of what is searched.
-        note: What the sampler noted; plain values, kept by the ledger.
-        repeats: How many proposals before this one were settings that had been tried already.
+        values: Values of the searched parameters.
+        note: The sampler's note as plain values, kept by the ledger.
+        repeats: Number of proposals before this one that repeated earlier settings.
     """
 
     values: Mapping[str, Scalar]
@@ -82,20 +82,20 @@ class Proposal:
     repeats: int = 0
 
     def to_note(self) -> dict[str, Any]:
-        """Return what the ledger keeps of it beside the setting."""
+        """Return the note that the ledger keeps beside the setting."""
         return {**self.note, "repeats": self.repeats} if self.repeats else dict(self.note)
 
 
 @dataclass
 class Question:
-    """What a sampler is asked about.
+    """A question to a sampler.
 
     Attributes:
-        spec: The sweep; it has a search.
+        spec: Spec of the sweep, with a search.
         cell: Key of the cell.
         known: Every setting of the cell, in the order in which they were proposed.
         warm: Complete settings of other sweeps.
-        repeats: Proposals of this cell so far that had been tried already.
+        repeats: Number of proposals in this cell so far that repeated earlier settings.
     """
 
     spec: SweepSpec
@@ -106,23 +106,23 @@ class Question:
 
     @property
     def search(self) -> SearchSpec:
-        """How the cell is searched."""
+        """The search of the spec."""
         if self.spec.search is None:
             raise ValueError(f"sweep {self.spec.name!r} has nothing to search")
         return self.spec.search
 
 
 def propose(question: Question, count: int) -> list[Proposal]:
-    """Return settings to try next, none of which is known.
+    """Return settings to try next, none of which was tried before.
 
-    The answer depends on the question alone. Seeds of the samplers are derived from the sweep's seed, the cell and the
-    number of proposals so far: a sampler that starts with the same seed after every restart would repeat itself.
+    The answer depends only on the question. The samplers' seeds derive from the sweep's seed, the cell and the number
+    of proposals so far, because a sampler that restarts with the same seed would repeat itself.
 
     Args:
-        question: What is known.
-        count: How many; they are asked for one after the other, each while the ones before are being tried.
+        question: Spec, cell and known settings.
+        count: Number of settings. They are proposed one after the other, each as if the earlier ones were running.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of what no user can mend
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # Optuna's warnings are about things that no user can change
     distributions = {name: distribution_of(given) for name, given in question.spec.searched.items()}
     seed = _seed(question, len(question.known) + question.repeats)
     sampler = make_sampler(question.search, seed, _seed(question, "cell"))
@@ -130,7 +130,7 @@ def propose(question: Question, count: int) -> list[Proposal]:
     known, found = list(question.known), list[Proposal]()
     study: NotedStudy | None = None
     while len(found) < count:
-        # Weights are drawn for every proposal, and with them every value changes.
+        # With scalarisation new weights are drawn for every proposal, which changes every value.
         if study is None or question.search.scalarize:
             study = _study(question, known, sampler, distributions, rng)
         proposal = (
@@ -144,17 +144,17 @@ def propose(question: Question, count: int) -> list[Proposal]:
 
 
 def make_sampler(search: SearchSpec, seed: int, cell_seed: int) -> optuna.samplers.BaseSampler:
-    """Return Optuna's sampler of a name.
+    """Return the Optuna sampler of a search.
 
     Args:
-        search: Names it, and says for how many trials.
-        seed: Differs from one question to the next.
-        cell_seed: The same for every question of a cell.
+        search: Search that names the sampler and the number of trials.
+        seed: Seed that differs from one question to the next.
+        cell_seed: Seed that is the same for every question of a cell.
     """
     generation = min(_LARGEST_GENERATION, max(8, search.trials // 8))
     samplers = optuna.samplers
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the user can do nothing about it
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # no user can act on it
         match search.sampler:
             case Sampler.TPE:
                 return samplers.TPESampler(seed=seed)
@@ -167,7 +167,7 @@ def make_sampler(search: SearchSpec, seed: int, cell_seed: int) -> optuna.sample
             case Sampler.RANDOM:
                 return samplers.RandomSampler(seed=seed)
             case Sampler.QMC:
-                # One sequence a cell; its place in it is noted on the trials.
+                # One sequence per cell; the trials note their places in it.
                 return samplers.QMCSampler(scramble=True, seed=cell_seed)
 
 
@@ -183,14 +183,14 @@ def _study(
     distributions: Mapping[str, BaseDistribution],
     rng: np.random.Generator,
 ) -> NotedStudy:
-    """Return what is known as a study of its own, in memory."""
+    """Return a new study in memory with the known settings."""
     search, spec = question.search, question.spec
     goals = {objective.name: objective.goal for objective in spec.objectives}
     if search.single:
         goals = {search.single: Goal.MAXIMIZE if search.maximize else Goal.MINIMIZE}
     directions = [StudyDirection[goal.name] for goal in ([Goal.MINIMIZE] if search.scalarize else goals.values())]
     study = NotedStudy(directions, sampler)
-    if search.sampler is not Sampler.RANDOM:  # it asks nobody
+    if search.sampler is not Sampler.RANDOM:  # random sampling uses no earlier trials
         told = [*question.warm, *known]
         values = _values(told, goals, rng.dirichlet(np.ones(len(goals))) if search.scalarize else None)
         for one, its_values in zip(told, values, strict=True):
@@ -200,7 +200,7 @@ def _study(
 
 
 def _values(told: Sequence[Known], goals: Mapping[str, Goal], weights: np.ndarray | None) -> list[list[float] | None]:
-    """Return what each setting is worth; None where that is not known."""
+    """Return the values of each setting for Optuna; None for settings without complete, finite values."""
     rows = [[one.measurement.get(name, math.nan) for name in goals] for one in told]
     values: list[list[float] | None] = [
         row if one.state is State.COMPLETE and all(map(math.isfinite, row)) else None
@@ -231,11 +231,11 @@ def _trial(
 def _corner(
     question: Question, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]
 ) -> Proposal | None:
-    """Return a corner of the space that is not known; None where it is not to be begun with.
+    """Return an untried corner of the space; None if corners should not come first, or all were tried.
 
-    Each pressure prices one objective, so a front's ends, and much of its hypervolume, lie where pressures have theirs;
-    a sampler that draws from within finds them late. What is searched for one thing alone, or over more than pressures,
-    has its best anywhere.
+    Each pressure prices one objective. So a front's ends, and much of its hypervolume, lie at the ends of the ranges of
+    pressures, and a sampler that draws from within finds them late. A search for one objective, or over more than
+    pressures, may have its best anywhere.
     """
     search = question.search
     if search.sampler not in _LEARNS_FROM_ALL or search.single or not question.spec.trains_side_by_side:
@@ -255,13 +255,13 @@ def _ends(distribution: BaseDistribution) -> Sequence[Scalar]:
 
 
 def _ask(noted: NotedStudy, known: Sequence[Known], distributions: Mapping[str, BaseDistribution]) -> Proposal | None:
-    """Ask a sampler until it proposes what is not known; None if it does not."""
+    """Ask a sampler until it proposes an untried setting; None after `MOST_REPEATS` repeated ones."""
     tried = {tuple(one.values[name] for name in distributions) for one in known}
     for repeats in range(MOST_REPEATS):
         trial = noted.study.ask(dict(distributions))
         if tuple(trial.params[name] for name in distributions) not in tried:
             return Proposal(dict(trial.params), noted.note_on(trial.number), repeats)
-        # It has its answer already, from the trial that it repeats.
+        # The study already has the values of this setting, from the trial that this one repeats.
         noted.study.tell(trial, state=TrialState.FAIL)
     return None
 
@@ -272,17 +272,17 @@ def _unseen(
     distributions: Mapping[str, BaseDistribution],
     rng: np.random.Generator,
 ) -> Proposal:
-    """Draw a setting at random from those that are not known."""
+    """Draw an untried setting at random."""
     tried = {tuple(one.values[name] for name in distributions) for one in known}
     size = question.spec.search_size
-    if size is not None and size <= 4 * len(tried) + 1000:  # of so few that drawing would take long to find one
+    if size is not None and size <= 4 * len(tried) + 1000:  # so few that random draws would rarely hit an untried one
         options = [
             option for option in itertools.product(*map(_choices, distributions.values())) if option not in tried
         ]
         chosen = options[int(rng.integers(len(options)))]
         return Proposal(dict(zip(distributions, chosen, strict=True)), {}, MOST_REPEATS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=int(rng.integers(2**31))))
-    while True:  # some range has no end of values, so this ends
+    while True:  # ends, because the space is infinite or much larger than the number of tried settings
         params = study.ask(dict(distributions)).params
         if tuple(params[name] for name in distributions) not in tried:
             return Proposal(dict(params), {}, MOST_REPEATS)

@@ -1,7 +1,7 @@
 """The last two training states of a population: while one file is written, the other one is whole.
 
-Two files take turns, so that a state is never written over the newest one, and none need be renamed to be kept: object
-stores cannot do that.
+Two files take turns. So a state is never written over the newest one, and no file need be renamed, which object stores
+cannot do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Checkpoints:
     """The checkpoint files of one population.
 
     Args:
-        location: Of the first file; the other one is beside it.
+        location: Location of the first file; the other one is beside it.
     """
 
     def __init__(self, location: str) -> None:
@@ -27,10 +27,10 @@ class Checkpoints:
     def states(self, problems: list[str]) -> Iterator[dict[str, Any]]:
         """Yield the states that can be read, the newest one first.
 
-        The one yielded last is what training goes on from: `save` writes into the other file.
+        Training continues from the state yielded last, so `save` writes into the other file.
 
         Args:
-            problems: Takes a line for each file that is torn or is no training state.
+            problems: List that receives a line for each file that is torn or is no training state.
         """
         found: list[tuple[int, str, dict[str, Any]]] = []
         for location in (self._first, self._second):
@@ -51,16 +51,16 @@ class Checkpoints:
         """Write a state over the older one.
 
         Raises:
-            OSError: If it cannot be written; the newer one is whole all the same.
+            OSError: If the state cannot be written; the newer file stays whole.
         """
         storage.write_bytes(self._next, save_state(state))
         self._next = self._other(self._next)
 
     def remove(self) -> None:
-        """Remove both files, as far as they are there.
+        """Remove both files, if they exist.
 
         Raises:
-            OSError: If one cannot be removed.
+            OSError: If a file cannot be removed.
         """
         for location in (self._first, self._second):
             if storage.read_bytes(location) is not None:
@@ -71,7 +71,7 @@ class Checkpoints:
 
 
 def _restored(location: str) -> dict[str, Any] | None:
-    """Return the training state at a location, or None where there is none."""
+    """Return the training state at a location, or None if there is none."""
     try:
         data = storage.read_bytes(location)
     except OSError as error:
@@ -80,7 +80,7 @@ def _restored(location: str) -> dict[str, Any] | None:
 
 
 def beside(location: str) -> str:
-    """Return where the other file of a population is; what follows a `?` says how it is reached, and stays."""
+    """Return the location of a population's other file; the options after a `?` stay the same."""
     path, reached = storage.parted(location)
     folder, slash, name = path.rpartition("/")
     stem, dot, kind = name.partition(".")
@@ -88,7 +88,7 @@ def beside(location: str) -> str:
 
 
 def checkpoint_problem(location: str) -> str:
-    """Read a population's checkpoints; return what is wrong where none can be used, empty if none was written."""
+    """Read a population's checkpoints; return the problems if none can be used, empty if one can or none exists."""
     problems: list[str] = []
     states = list(Checkpoints(location).states(problems))
     return "" if states else "; ".join(problems)

@@ -1,4 +1,4 @@
-"""What training will need, found out before it starts: what the tasks are, and what a short probe training takes."""
+"""Finds out before training what it will need: facts about the tasks, and the costs of a short probe training."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from sweeper.training.inputs import costs_of, growth_of, load_task, local_files,
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What is known of a task before training.
+    """Facts about a task before training.
 
     Attributes:
-        train_images, validation_images, test_images: How many.
+        train_images, validation_images, test_images: Numbers of images.
         image: Channels, height and width.
-        classes: How many.
+        classes: Number of classes.
         fingerprint: Hash of the data.
-        network_bytes: About what training takes per network, of the largest one.
-        names: What the classes are called, in their order.
+        network_bytes: Approximate memory of training one network, for the largest one.
+        names: Names of the classes, in order.
         brightness: Mean pixel of the training images, 0–1.
-        notes: What was done to images to make them alike, and what is unusual about labels.
-        warnings: What looks wrong.
+        notes: Changes that made images alike, and unusual facts about labels.
+        warnings: Facts that look like mistakes.
     """
 
     train_images: int
@@ -50,7 +50,7 @@ class TaskFacts:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `asdict` made, after JSON."""
+        """Return the facts that `asdict` turned into values, after a passage through JSON."""
         read: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
         return cls(**read)
 
@@ -61,16 +61,16 @@ class TaskFacts:
 
     @property
     def example_bytes(self) -> int:
-        """About what the test images that a network's file shows take of it at most."""
+        """Approximate largest size of the test images in a network's file, in bytes."""
         return model.most_bytes(self.image)
 
 
 def check(settings: Sequence[LatticeSetting], folder: str | None = None) -> dict[str, TaskFacts]:
-    """Load every task and build every window once, so that what cannot work is refused before training starts.
+    """Load every task and build every window once, so that invalid ones are refused before training starts.
 
     Args:
-        settings: What is to be trained.
-        folder: Where the user's own degradations are, which are run here; None for tasks that have none.
+        settings: Settings to be trained.
+        folder: Folder of the user's own degradations, which are run here; None for tasks without any.
 
     Returns:
         Facts by task label.
@@ -106,13 +106,13 @@ def check(settings: Sequence[LatticeSetting], folder: str | None = None) -> dict
 
 
 def _network_bytes(setting: LatticeSetting, task: model.Task) -> int:
-    """Return what training a network takes at most, so far as its window says; refuse a window that cannot be."""
+    """Return the largest memory of training a network, by its window, in bytes; refuse an impossible window."""
     lattice, window = setting.lattice, window_of(setting, task)
     needed = window.training_bytes(min(setting.training.batch_size, len(task.train)))
     growth = growth_of(setting)
     if growth is None:
         return needed
-    # As deep as layers are halved it may grow: what cannot be then is refused now.
+    # The window may grow as deep as layers are halved, so an impossible halving is refused now.
     window.resized((1,) * max((1, *lattice.halve)), 1)
     if needed > growth.memory_bytes:
         raise model.WindowError(
@@ -124,14 +124,14 @@ def _network_bytes(setting: LatticeSetting, task: model.Task) -> int:
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """What decides how many networks can be trained side by side.
+    """The numbers that decide how many networks can be trained side by side.
 
     Attributes:
         pixels: Pixels of the largest image.
-        network_bytes: About what training takes per network.
+        network_bytes: Approximate memory of training one network.
         machine_bytes: Memory of the machine.
-        sharing: Populations that share this memory; 0 for all that are trained at a time.
-        machine: What the machine is called in an error.
+        sharing: Number of populations that share this memory; 0 for all that are trained at a time.
+        machine: Name of the machine in errors.
     """
 
     pixels: int
@@ -142,7 +142,7 @@ class MemoryBudget:
 
 
 def memory_budget(tasks: Mapping[str, TaskFacts]) -> MemoryBudget:
-    """Return what decides how many networks are trained side by side on this machine."""
+    """Return the memory budget of this machine for these tasks."""
     return MemoryBudget(
         pixels=max(task.pixels for task in tasks.values()),
         network_bytes=max(task.network_bytes for task in tasks.values()),
@@ -156,23 +156,23 @@ def usable_gpus() -> int:
 
 
 def files(settings: Sequence[LatticeSetting]) -> dict[str, int]:
-    """Return the sizes of the image files that training reads here, by absolute path; those at URIs are everywhere."""
+    """Return the sizes of the local image files that training reads, by absolute path, without those at URIs."""
     return {file.path: file.size for task in {one.task for one in settings} for file in local_files(task)}
 
 
 def heaviest(settings: Sequence[LatticeSetting]) -> LatticeSetting:
-    """Return the setting whose networks take most to train."""
+    """Return the setting whose networks need most memory to train."""
     groups = {setting.group_key: setting for setting in settings}
     return max(groups.values(), key=lambda setting: _network_bytes(setting, load_task(setting.task)))
 
 
 def seconds(populations: Sequence[Sequence[LatticeSetting]], shown: Callable[[int], int], at_once: int) -> list[float]:
-    """Return about how many seconds of a processor the trainings of populations of one kind take on this machine.
+    """Estimate the processor seconds that trainings of populations of one kind take on this machine.
 
     Args:
-        populations: The members of each: as many, and alike in all but pressures and seeds.
-        shown: How many images a complete network is shown beside, given the number of test images.
-        at_once: Populations that are trained at a time.
+        populations: Members of each population: the same number, differing only in pressures and seeds.
+        shown: Returns how many more images a complete network is shown, given the number of test images.
+        at_once: Number of populations trained at a time.
     """
     use_threads(1)
     first = populations[0][0]
@@ -185,7 +185,7 @@ def seconds(populations: Sequence[Sequence[LatticeSetting]], shown: Callable[[in
 
 @dataclass(frozen=True)
 class Probe:
-    """A short training's measure of a population, on this machine, with one thread."""
+    """Memory and checkpoint size of a population, measured by a short training with one thread."""
 
     memory_bytes: int
     checkpoint_bytes: int
@@ -196,8 +196,8 @@ def probe(settings: Sequence[LatticeSetting], batches: int = 3, folder: str | No
 
     Args:
         settings: Members of one population.
-        batches: How many batches.
-        folder: Where the user's own costs and degradations are, which are run here; None trains without them.
+        batches: Number of batches.
+        folder: Folder of the user's own costs and degradations, which are run here; None trains without them.
     """
     use_threads(1)
     first = settings[0]
@@ -232,13 +232,13 @@ def probe(settings: Sequence[LatticeSetting], batches: int = 3, folder: str | No
 
 
 def _forget_peak() -> None:
-    """Have the system count the most memory of this process from now on: decoding images is no part of a training."""
+    """Reset the system's record of this process's peak memory, because decoding images is no part of a training."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process has had since then."""
+    """Return the peak memory of this process since `_forget_peak`, in bytes."""
     with suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""Whether what was handed out is still this worker's, and whose fault it is where something goes wrong."""
+"""Checks whether a population is still this worker's, and decides whose fault a failure is."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from sweeper.job import Lease
 from sweeper.model.compute import is_out_of_memory
 from sweeper.trial import Outcome
 
-#: What the system says where a disk, or someone's part of it, is full.
+#: Error numbers of a full disk, or a full quota.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class GoneError(RuntimeError):
-    """Where a population's files are kept has gone."""
+    """Raised if the place of a population's files is gone."""
 
 
 class SupersededError(RuntimeError):
-    """The population was handed out again, to somebody else: what this worker does is no longer wanted."""
+    """Raised if the population was handed out again, so that this worker's training is no longer wanted."""
 
 
 def kind_of(error: Exception) -> Outcome:
-    """Return the outcome of a training that raised something."""
+    """Return the outcome of a training that raised an exception."""
     if is_out_of_memory(error):
         return Outcome.OUT_OF_MEMORY
-    # A full disk is the machine's fault, as a death is: there is a checkpoint to go on from when there is room.
+    # A full disk is the machine's fault, like a dead worker: training continues from a checkpoint once there is room.
     return Outcome.LOST if isinstance(error, OSError) and error.errno in DISK_FULL else Outcome.FAILED
 
 
 def unshared(lease: Lease | None) -> str:
-    """Return why what is written here would never be seen by the driver: what it has just written is not here."""
+    """Return why the driver would never see this worker's files: its new lease is not here. Empty if all is well."""
     try:
         if lease is None or storage.read_bytes(lease.path) is not None:
             return ""
     except OSError:
-        return ""  # it cannot be read now; what is written says more
+        return ""  # the lease cannot be read now; a later write will show the problem
     return (
         f"the file {storage.without_credentials(lease.path)}, which the driver has just written, is missing: this "
         "machine does not share its storage. Name one that every node reaches with --storage"
@@ -47,31 +47,36 @@ def unshared(lease: Lease | None) -> str:
 
 
 def refuse_superseded(lease: Lease | None) -> None:
-    """Stop a worker whose population was handed out again, or whose home has gone, before it writes there."""
+    """Stop a worker before it writes, if its population was handed out again, or its home is gone.
+
+    Raises:
+        SupersededError: If the population was handed out again.
+        GoneError: If the lease is gone.
+    """
     if lease is None:
         return
     try:
         content = storage.read_bytes(lease.path)
-        if content is None:  # it was there when the training began
+        if content is None:  # the lease was there when the training began
             where = storage.without_credentials(lease.path)
             raise GoneError(f"the file {where} is not there any more, and nothing is written where it was")
         session = json.loads(content).get("session")
     except (OSError, ValueError, AttributeError):
-        return  # it cannot be read now; asked again after the next epoch
+        return  # the lease cannot be read now; the next epoch checks again
     if session != lease.session:
         raise SupersededError(f"session {lease.session} was taken over by {session}")
 
 
 def refuse_other_code(planned: Mapping[str, str], found: Mapping[str, str], what: str) -> None:
-    """Stop the sweep where a file of the user's own code is not what it was planned with.
+    """Stop the sweep if a file of the user's own code is not the planned one.
 
     Args:
-        planned: Hashes of its files, by path.
-        found: What they are here and now; those that are not known here are taken for what they should be.
-        what: Names the code.
+        planned: Planned hashes of the code's files, by path.
+        found: Hashes of the files here and now; files that are not known here count as unchanged.
+        what: Name of the code in the error.
 
     Raises:
-        SpecMismatchError: Trials of one code are not comparable with those of another.
+        SpecMismatchError: If a file differs, because trials of different code are not comparable.
     """
     now = {name: digest for name, digest in found.items() if name in planned}
     if told := own_code.changed(planned, {**planned, **now}):

@@ -1,4 +1,4 @@
-"""What training imports that takes seconds, by name: a worker can do so before it has a job."""
+"""Names of the packages that training imports and that take seconds to load: a worker can load them before a job."""
 
-#: Third-party packages alone: which `sweeper` it is that a job brings, a worker without one does not know.
+#: Only third-party packages, because a worker without a job does not know which `sweeper` its job will bring.
 HEAVY = ("torch", "pyarrow.parquet", "pydantic", "safetensors.torch", "PIL.Image")

@@ -1,4 +1,4 @@
-"""Settings in the model's own terms: what its training takes."""
+"""Translates settings into the terms of the model's training."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sweeper.model.sources import files_of
 from sweeper.spec import ROUND_UPDATES, LatticeSetting, TaskSpec, WindowKind, colour_of, labels_of, sides_of
 from sweeper.training.own_source import function_of
 
-#: Where pixels are kept in the user's cache.
+#: Subfolder of the user's cache that holds pixels.
 IMAGES = "images"
 
 
 def load_task(task: TaskSpec, folder: str | None = None) -> model.Task:
-    """Load a task; what this process has already is loaded again only if its files have changed.
+    """Load a task; load it again in this process only if its files have changed.
 
     Args:
-        task: What to load.
-        folder: Where the user's own degradation is looked for first. None: none is run, and such a task is loaded as it
-            is without it, which serves to see its size.
+        task: Task to load.
+        folder: Folder that is searched for the user's own degradation first. None loads the task without its own
+            degradation, which suffices to see its size.
 
     Raises:
-        TaskError: Of the model, if images or labels cannot be read, or classes are missing.
+        TaskError: If images or labels cannot be read, or classes are missing; an error of the model.
         SourceError: If there is no such degradation.
     """
     if task.own_degradation is not None and folder is None:
@@ -38,7 +38,7 @@ def load_task(task: TaskSpec, folder: str | None = None) -> model.Task:
 
 
 def _state_of(task: TaskSpec) -> str:
-    """Return what is another text once a file of the images has changed."""
+    """Return a hash that changes when a file of the images changes."""
     files = (file for place in task.files for file in files_of(place, storage.reached))
     return hashlib.sha256("\n".join(f"{file} {file.size} {file.changed}" for file in files).encode()).hexdigest()
 
@@ -47,20 +47,20 @@ def local_files(task: TaskSpec) -> list[File]:
     """Return the files of a task's images that lie on this machine.
 
     Raises:
-        TaskError: If they cannot be listed.
+        TaskError: If the files cannot be listed.
     """
     return [file for place in task.files if not is_uri(place) for file in files_of(place)]
 
 
 @lru_cache(maxsize=2)
 def _load_once(task: TaskSpec, state: str, folder: str | None) -> model.Task:
-    """Load a task, once for each time that its files have changed."""
+    """Load a task, once for each state of its files."""
     root = cache.folder()
     return model.load_task(definition_of(task, folder), root / IMAGES if root else None, storage.reached)
 
 
 def complexity_of(task: TaskSpec, folder: str | None = None) -> Mapping[str, float]:
-    """Return how hard a task is, see `model.complexity`; of a task that was just asked about, at once."""
+    """Return measures of how hard a task is; see `model.complexity`. The last tasks' measures are cached."""
     return _complexity_once(task, _state_of(task), folder if task.own_degradation is not None else None)
 
 
@@ -73,9 +73,9 @@ def own_kinds(sources: Mapping[str, str], folder: str, key: str) -> dict[str, Ki
     """Import degradations that a user has written.
 
     Args:
-        sources: Where each is, by name.
-        folder: Where their modules are looked for first.
-        key: What of the spec names them.
+        sources: Source of each, such as `module:function`, by name.
+        folder: Folder that is searched for their modules first.
+        key: Key of the spec that names them, for errors.
 
     Raises:
         SourceError: If there is no such function.
@@ -84,13 +84,13 @@ def own_kinds(sources: Mapping[str, str], folder: str, key: str) -> dict[str, Ki
 
 
 def definition_of(task: TaskSpec, folder: str | None = None) -> model.TaskDefinition:
-    """Return what to load for a task; how pixels are standardised is up to the network."""
+    """Return the definition of a task for the model, without the standardisation, which is up to the network."""
     given = task.model_dump(mode="json", exclude={"standardize"})
     crop = sides_of(task.crop)
     read: dict[str, Any] = {
         "classes": labels_of(task.classes) if isinstance(task.classes, str) else task.classes,
         "resize": sides_of(task.resize),
-        "crop": crop and (crop[0], crop[-1]),  # one side is a square's
+        "crop": crop and (crop[0], crop[-1]),  # a single side means a square
         "background": colour_of(task.background),
     }
     if (source := task.own_degradation) is not None and folder is not None:
@@ -115,11 +115,11 @@ def members_of(settings: Sequence[LatticeSetting]) -> list[model.Pressures]:
 
 
 def costs_of(setting: LatticeSetting, folder: str) -> list[model.OwnCost]:
-    """Import the costs that a user has written, which are what every member of a population pays.
+    """Import the costs that a user has written; all members of a population have the same ones.
 
     Args:
-        setting: Of any member.
-        folder: Where their modules are looked for first.
+        setting: Setting of any member.
+        folder: Folder that is searched for their modules first.
 
     Raises:
         SourceError: If there is no such function.
@@ -131,7 +131,7 @@ def costs_of(setting: LatticeSetting, folder: str) -> list[model.OwnCost]:
 
 
 def training_of(setting: LatticeSetting) -> model.TrainingSettings:
-    """Return what a population is trained with."""
+    """Return the training settings of a population."""
     given = setting.training.model_dump(mode="json")
     if setting.training.updates is None:
         return model.TrainingSettings(**given)
@@ -139,7 +139,7 @@ def training_of(setting: LatticeSetting) -> model.TrainingSettings:
 
 
 def window_of(setting: LatticeSetting, task: model.Task) -> model.Window:
-    """Return the window that a network begins with."""
+    """Return the initial window of a network."""
     lattice = setting.lattice
     grows = lattice.window is WindowKind.AUTO
     return model.Window(
@@ -157,6 +157,6 @@ def window_of(setting: LatticeSetting, task: model.Task) -> model.Window:
 
 
 def growth_of(setting: LatticeSetting) -> model.Growth | None:
-    """Return how far windows may grow; None where they are given."""
+    """Return how far windows may grow; None if their size is given."""
     lattice = setting.lattice
     return model.Growth(lattice.memory_mib * 2**20) if lattice.window is WindowKind.AUTO else None

@@ -1,7 +1,7 @@
-"""What a network's file says of its network, checked: files may come from strangers. Loads no torch.
+"""Reads and checks the description in a network's file, because files may come from strangers. Loads no torch.
 
-The entries of `model.examples` may be missing, since older files lack them. Ones that cannot be true are refused, not
-passed over: a picture without them would look like one of a network that has none.
+The entries of `model.examples` may be missing, because older files lack them. Impossible entries are refused instead of
+skipped: a picture without them would look like that of a network that has none.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from sweeper.network import ExampleImage, StepHistogram
 from sweeper.rules import EarlierRules, earlier_rules, rules_in
 from sweeper.spec import LatticeSetting
 
-#: Beyond, an integer is no count, and no float holds it exactly.
+#: Largest accepted number; a float may not hold a larger integer exactly.
 _LARGEST = 2**53
 
-#: What is written has at most 60 parts and 8 examples, and an image of 48 × 48 noisy pixels takes 10,000 characters.
+#: Limits of a file's entries: parts of the histogram, examples, characters of an image and of a name. Our own files
+#: have at most 60 parts and 8 examples, and an image of 48 × 48 noisy pixels takes 10,000 characters.
 _MOST_PARTS, _MOST_EXAMPLES, _LONGEST_PNG, _LONGEST_NAME = 1000, 8, 20_000, 200
 
-#: Characters of a wrong value that are said.
+#: Largest number of characters that an error quotes of a wrong value.
 _LONGEST_VALUE = 100
 
 
@@ -36,12 +37,12 @@ class Described:
     """A network from a file.
 
     Attributes:
-        title: Its task and its trial's key, as far as the file tells.
-        measurement: What the file says was measured on it.
-        steps: Histogram over the test images; None in older files.
-        examples: Test images, the fastest and the slowest; empty in older files, and where all take the same steps.
-        earlier: The rules that it was trained and measured by, where they are not today's.
-        setting: What its trial was given, flat, by dotted names; empty where the file does not tell.
+        title: Task and trial key, as far as the file tells them.
+        measurement: The network's measurement by the file.
+        steps: Histogram of steps over the test images; None in older files.
+        examples: The fastest and the slowest test images; empty in older files, and if all take the same steps.
+        earlier: The rules that the network was trained and measured by, if they are not today's.
+        setting: Setting of the trial, flat, by dotted names; empty if the file does not tell it.
     """
 
     graph: model.Graph
@@ -57,7 +58,7 @@ def describe(path: Path) -> Described:
     """Read a network's file.
 
     Raises:
-        QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
+        QueryError: If it holds no network, lacks the probabilities of the network's steps, or holds impossible entries.
     """
     try:
         return _described(model.read_saved(path), path)
@@ -66,16 +67,16 @@ def describe(path: Path) -> Described:
 
 
 def describe_bytes(data: bytes, name: str, key: str | None = None) -> Described:
-    """Read the content of a network's file, wherever it was kept.
+    """Read the content of a network's file, wherever the file was kept.
 
     Args:
-        data: All of it.
-        name: What to call it where something is wrong.
-        key: Of the trial whose network it should be; None for any.
+        data: Whole content of the file.
+        name: Name of the file in errors.
+        key: Key of the trial that the network should be of; None for any.
 
     Raises:
-        DamagedError: If it is no network's file, or another trial's.
-        QueryError: If it holds no network, does not say how probable the network's steps are, or says what cannot be.
+        DamagedError: If the content is no network's file, or another trial's.
+        QueryError: If it holds no network, lacks the probabilities of the network's steps, or holds impossible entries.
     """
     try:
         network = model.decode_saved(data, name)
@@ -100,13 +101,13 @@ def _described(network: model.SavedNetwork, path: Path) -> Described:
         measurement={name: value for name, value in numbers if _is_number(value)},
         steps=_histogram(description.get("steps"), path),
         examples=_named(_examples(description.get("examples"), network.window, path), network, path),
-        earlier=earlier_rules(rules_in(description)) if "key" in description else None,  # else it is of no sweep
+        earlier=earlier_rules(rules_in(description)) if "key" in description else None,  # without a key, of no sweep
         setting=_setting(description.get("setting")),
     )
 
 
 def _setting(told: object) -> dict[str, str | float]:
-    """Return what a file says that its trial was given, as far as it can be shown."""
+    """Return the trial's setting from a file, limited to entries that can be shown."""
     given = told.items() if isinstance(told, dict) else ()
     return {
         name: value
@@ -116,7 +117,7 @@ def _setting(told: object) -> dict[str, str | float]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, float | int) and type(value) is not bool and abs(value) <= _LARGEST  # which NaN is not
+    return isinstance(value, float | int) and type(value) is not bool and abs(value) <= _LARGEST  # False for NaN
 
 
 def _is_count(value: object) -> TypeGuard[int]:
@@ -133,7 +134,7 @@ def _impossible(path: Path, what: str, rule: str, value: object) -> QueryError:
 
 
 def _histogram(entry: object, path: Path) -> StepHistogram | None:
-    """Return the entry `steps`, checked; None where there is none."""
+    """Return the checked entry `steps`; None if there is none."""
     if entry is None:
         return None
     rule = "an object with the lists edges, right and wrong"
@@ -151,7 +152,7 @@ def _histogram(entry: object, path: Path) -> StepHistogram | None:
 
 
 def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleImage, ...]:
-    """Return the entry `examples`, checked; none where there is none."""
+    """Return the checked entry `examples`; empty if there is none."""
     if entry is None:
         return ()
     if not isinstance(entry, list) or len(entry) > _MOST_EXAMPLES:
@@ -160,16 +161,16 @@ def _examples(entry: object, window: model.Window, path: Path) -> tuple[ExampleI
 
 
 def _named(examples: Sequence[ExampleImage], network: model.SavedNetwork, path: Path) -> tuple[ExampleImage, ...]:
-    """Return examples whose classes are called as the data call them; in files of before they are from 0."""
+    """Return examples with the names or labels of the data as classes; in older files classes are numbered from 0."""
     labels: Sequence[int | str] = names_of(network, path) or labels_of(network, path)
     return tuple(replace(one, label=labels[int(one.label)], answer=labels[int(one.answer)]) for one in examples)
 
 
 def labels_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[int, ...]:
-    """Return what the data call the classes of a network; in files of before they are numbered from 0.
+    """Return the data's labels of a network's classes; in older files classes are numbered from 0.
 
     Raises:
-        QueryError: If what the network's file says of it cannot be.
+        QueryError: If the file's entry is impossible.
     """
     labels, classes = network.description.get("labels"), network.window.classes
     if labels is None:
@@ -180,10 +181,10 @@ def labels_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[
 
 
 def names_of(network: model.SavedNetwork | model.Network, path: Path) -> tuple[str, ...]:
-    """Return what people call the classes of a network; empty where its data have no names for them.
+    """Return the data's names of a network's classes; empty if there are none.
 
     Raises:
-        QueryError: If what the network's file says of it cannot be.
+        QueryError: If the file's entry is impossible.
     """
     names, classes = network.description.get("names"), network.window.classes
     if names is None:
@@ -221,12 +222,12 @@ def _is_class(value: object, classes: range) -> bool:
 
 
 def _is_steps(value: object, most: int) -> bool:
-    """Whether it can be expected steps of a window; but for rounding."""
+    """Return whether a value is possible as expected steps of a window, up to rounding."""
     return _is_number(value) and 1 - 1e-3 <= value <= most * (1 + 1e-4)
 
 
 def _png(text: object, what: str, path: Path) -> bytes:
-    """Decode a small PNG; it is looked at, and never run."""
+    """Decode and check a small PNG."""
     if not isinstance(text, str) or len(text) > _LONGEST_PNG:
         raise _impossible(path, what, f"a text of at most {_LONGEST_PNG} characters", text)
     try:
@@ -239,11 +240,11 @@ def _png(text: object, what: str, path: Path) -> bytes:
 
 
 def _title(description: Mapping[str, Any], path: Path) -> str:
-    """Return task and key of a network's trial; of a network that has none, the name of its file."""
+    """Return task and key of a network's trial; without a key, the name of its file in place of it."""
     try:
         task = [LatticeSetting.from_flat(description["setting"]).task_label]
     except (SpecError, KeyError, AttributeError):
-        task = []  # written by hand, or by another version
+        task = []  # the setting was written by hand, or by another version
     key = description.get("key")
     return " · ".join([*task, f"trial {key}" if key else path.name])
 
@@ -252,14 +253,14 @@ def network_problem(path: str | Path, key: str) -> str:
     """Read the file of a trial's network and check all of it.
 
     Returns:
-        What is wrong with it, as it follows the file's name; empty where nothing is.
+        The problem, as a clause that follows the file's name; empty if there is none.
     """
     problem, description = read_network(path)
     return problem or _stranger(description, key)
 
 
 def content_problem(data: bytes, key: str) -> str:
-    """Check the content of the file of a trial's network; return what is wrong with it, empty for nothing."""
+    """Check the content of the file of a trial's network; return its problem, empty if there is none."""
     try:
         return _stranger(model.decode_saved(data, "it").description, key)
     except model.NetworkFileError as error:
@@ -275,7 +276,7 @@ def read_network(location: str | Path) -> tuple[str, Mapping[str, Any]]:
     """Read a network's file, wherever it is kept, and check all of it.
 
     Returns:
-        What is wrong with it, empty where nothing is; and what it says of its trial, empty where it cannot be read.
+        The problem, empty if there is none; and the file's description, empty if it cannot be read.
     """
     try:
         if storage.is_local(str(location)):

@@ -1,4 +1,4 @@
-"""A job of a user's own function: called here, from where it left off, and what it did becomes an outcome."""
+"""Runs a job of a user's own function from where it left off, and turns its result into an outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sweeper.training.own_state import packed, unpacked
 from sweeper.training.own_trial import LeftError, OwnFunctionError, Progressed, Trial, measured, seed_everything
 from sweeper.trial import Ended, Outcome
 
-#: What a setting's arguments begin with, where it is flat.
+#: Prefix of the function's arguments in a flat setting.
 ARGUMENT = "argument."
 
 
@@ -42,17 +42,17 @@ def call_function(
     """Call the function of a job, from its last checkpoint if there is one.
 
     Args:
-        job: What to call; of one trial.
+        job: Job to run, with one trial.
         report: Called after each epoch, when its checkpoint is on disk.
-        clock: Seconds that have passed; what the job's time limit is measured with.
+        clock: Returns seconds from any start; measures the job's time limit.
 
     Returns:
-        How the trial ended, or what it was measured as at the epoch that the job is to pause after. Whatever goes wrong
-        inside the function is an outcome.
+        How the trial ended, or its measurement at the epoch that the job is to pause after. Any failure inside the
+        function is an outcome.
 
     Raises:
         SupersededError: If the trial was handed out again.
-        Exception: Whatever `report` raises, or an import: it is not the function's fault, and must not become its
+        Exception: Whatever `report` or an import raises: it is not the function's fault, and must not become its
             outcome.
     """
     if job.device != "cpu" and (problem := gpu_problem(job.device)):
@@ -64,7 +64,7 @@ def call_function(
 
 
 class _Call:
-    """One call of a function, and what is kept of it."""
+    """One call of a function, and its progress."""
 
     def __init__(self, job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> None:
         self._job, self._report, self._clock, self._started = job, report, clock, clock()
@@ -74,10 +74,10 @@ class _Call:
         self._left: Ended | BaseException | None = None  # why the function was left before its end
 
     def ended(self) -> Ended:
-        """Call the function, and return how that ended."""
+        """Call the function, and return how the call ended."""
         job = self._job
         state = self._restored()
-        if job.until is not None and self._done.epoch >= job.until:  # it has paused already, and nobody heard of it
+        if job.until is not None and self._done.epoch >= job.until:  # paused before, but its report was lost
             return self._measured(None)
         given, seed = _arguments(job), int(job.settings[0]["seed"])
         try:
@@ -102,15 +102,15 @@ class _Call:
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
-        """Turn what the function raises into an outcome, unless it was left."""
+        """Turn the function's exceptions into an outcome, unless it was left on purpose."""
         try:
             yield
         except LeftError:
             return
         except OwnFunctionError as error:
             self._left = self._left or Ended(Outcome.FAILED, str(error), curve=self._done.curve, is_final=True)
-        except (Exception, SystemExit) as error:  # it would end a program, and here ends a trial
-            if self._left is not None:  # it was left, and raised something on its way out
+        except (Exception, SystemExit) as error:  # a SystemExit ends only the trial, not the worker
+            if self._left is not None:  # the function was left, and raised something on its way out
                 return
             if isinstance(error, Exception) and import_problem(error):
                 raise
@@ -119,8 +119,8 @@ class _Call:
             self._left = Ended(kind, reason, curve=self._done.curve)
 
     def _on_report(self, done: Progressed, state: object) -> None:
-        """Keep what was reported, pass it on, and leave the function where that is asked for."""
-        if self._left is not None:  # it was left once, and has gone on all the same
+        """Save and pass on a report, and leave the function at its time limit, at a pause or after a failure."""
+        if self._left is not None:  # the function was left once, and has continued all the same
             raise LeftError
         try:
             self._keep(done, state)
@@ -158,7 +158,7 @@ class _Call:
             self._notes.append(f"the checkpoint {where} could not be written: {error.strerror}; training goes on")
 
     def _restored(self) -> Any:
-        """Return the state to go on from, and remember how far that is; None to begin."""
+        """Return the state to continue from, and remember its progress; None to start from the beginning."""
         refused: list[str] = []
         for kept in self._checkpoints.states(refused) if self._checkpoints else ():
             if kept.get("own") != self._job.keys[0]:
@@ -176,7 +176,7 @@ class _Call:
         return None
 
     def _returned(self, result: object, takes_trial: bool) -> Ended:
-        """Return how a trial ended whose function has returned."""
+        """Return how a trial ended after its function has returned."""
         if result is None and not takes_trial:
             raise OwnFunctionError(
                 f"{self._job.settings[0]['train']} returned nothing. Return measures by name, such as "
@@ -200,7 +200,7 @@ class _Call:
 
 
 def _of_theirs(error: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception from the user's own code on."""
+    """Return the part of an exception's traceback that begins in the user's own code."""
     found = error.__traceback__
     while found is not None and found.tb_next is not None and found.tb_frame.f_code.co_filename == __file__:
         found = found.tb_next

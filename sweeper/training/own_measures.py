@@ -1,4 +1,4 @@
-"""Measures of a user's own: functions of a trained network and its task, (network, task) -> number."""
+"""A user's own measures: functions of a trained network and its task, (network, task) -> number."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sweeper import model
 from sweeper.training.own_source import SourceError, function_of
 from sweeper.training.own_trial import seed_everything
 
-#: Images of each set that a measure is tried on at most.
+#: Largest number of images of each set that a measure is tried on.
 _TRIED_ON = 200
 
 
 class MeasureError(Exception):
-    """A measure cannot be used; says why."""
+    """Raised if a measure cannot be used; says why."""
 
 
 @dataclass(frozen=True)
 class OwnMeasure:
-    """A measure that somebody else has written.
+    """A measure that a user has written.
 
     Attributes:
-        name: What it is called.
+        name: Name of the measure.
         function: Takes a network and its task, and returns a number.
     """
 
@@ -35,13 +35,13 @@ class OwnMeasure:
     function: Callable[[model.Network, model.Task], Any]
 
     def __call__(self, network: model.Lattice, task: model.Task, seed: int) -> float:
-        """Return what a network measures; neither it nor the task is changed.
+        """Return the measure of a network; neither the network nor the task is changed.
 
         Args:
             network: A population of one, as training leaves it.
-            task: Its test images decide nothing, so that the function is not given them.
-            seed: Of the trial: `random`, `numpy` and `torch` are seeded by it, so that a sweep that was interrupted
-                measures the same.
+            task: Task of the network. The function does not get its test images, which must not decide anything.
+            seed: Seed of the trial. It seeds `random`, `numpy` and `torch`, so that an interrupted sweep measures the
+                same.
 
         Raises:
             MeasureError: If the function returns no number.
@@ -62,8 +62,8 @@ def measures_of(sources: Mapping[str, str], folder: str) -> list[OwnMeasure]:
     """Import the measures that a user has written.
 
     Args:
-        sources: Where the function of each is, by name.
-        folder: Where their modules are looked for first.
+        sources: Source of each function, such as `module:function`, by name.
+        folder: Folder that is searched for their modules first.
 
     Raises:
         SourceError: If there is no such function.
@@ -75,7 +75,7 @@ def try_measure(measure: OwnMeasure, window: model.Window, task: model.Task) -> 
     """Try a measure on a new network, and on one that has lost all its channels.
 
     Raises:
-        SourceError: If it raises, or returns no number.
+        SourceError: If the measure raises, or returns no number.
     """
     few = replace(task, train=task.train.some(slice(_TRIED_ON)), validation=task.validation.some(slice(_TRIED_ON)))
     networks = {"a new network": window, "a network without a layer": window.resized((), window.steps)}

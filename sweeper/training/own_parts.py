@@ -1,6 +1,6 @@
-"""What a user's own code adds to trainings of lattices: found, tried and hashed in a process of its own.
+"""Finds, tries and hashes a user's own code for lattices, in a separate process; see `sweeper.isolated`.
 
-So no other process of ours than its workers ever runs a user's code; see `sweeper.isolated`.
+So only such processes and workers ever run a user's code.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from sweeper.training.inputs import costs_of, load_task, own_kinds, training_of,
 from sweeper.training.own_measures import measures_of, try_measure
 from sweeper.training.own_source import SourceError, function_of, signature_of
 
-#: Images that a degradation is tried on.
+#: Number of images that a degradation is tried on.
 _TRIED_ON = 50
 
-#: Training steps that are timed with a user's costs, and without.
+#: Number of training steps that are timed with a user's costs, and without.
 _TIMED = 5
 
 
 def parts() -> None:
-    """Read settings and where a user's functions are, try these, and say what they are.
+    """Read settings and the sources of a user's functions, try the functions, and answer with facts about them.
 
-    Reads `folder`, `sources` (functions by their places in the spec), `measures` (those of measures by name) and
-    `settings` (flat). Says `files`, the hashes of
-    the functions' files; `slower`, how many times as long a training step takes with the costs; or a `problem`.
+    Reads `folder`, `sources` (functions by their places in the spec), `measures` (functions of measures by name),
+    `probes` (functions of degradations by name), `levels` (pairs of a probe and a level), `makes_images` (whether a
+    function makes a task's images) and `settings` (flat). Answers `files`, the hashes of the functions' files; `tasks`,
+    the facts about tasks whose images functions make; `slower`, the factor by which the costs lengthen a training step;
+    or a `problem`.
     """
     given = json.load(sys.stdin)
     use_threads(1)
     found: dict[str, Any] = {}
-    with redirect_stdout(sys.stderr):  # what a user's code prints is no answer
+    with redirect_stdout(sys.stderr):  # output of a user's code is no answer
         try:
             found["files"] = _files(given["sources"], given["folder"])
             settings = [LatticeSetting.from_flat(flat) for flat in given["settings"]]
@@ -66,7 +68,7 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
     """Return the hashes of the files of all functions, by path within their folders.
 
     Raises:
-        SourceError: If one cannot be imported.
+        SourceError: If a function cannot be imported.
     """
     files: dict[str, str] = {}
     for place, source in sources.items():
@@ -74,7 +76,7 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
             files |= signature_of(function_of(source, Path(folder), place), Path(folder)).files
         except SourceError:
             raise
-        except (Exception, SystemExit) as error:  # whatever its module raises
+        except (Exception, SystemExit) as error:  # the module may raise anything
             said = import_problem(error) if isinstance(error, Exception) else ""
             first, *_ = str(error).strip().splitlines() or [""]
             said = said or f"{type(error).__name__}: {first}"
@@ -85,7 +87,7 @@ def _files(sources: Mapping[str, str], folder: str) -> dict[str, str]:
 def _try_degradations(
     settings: Sequence[LatticeSetting], probes: Mapping[str, str], levels: Sequence[tuple[str, float]], folder: str
 ) -> None:
-    """Try degradations of tasks and probes at each of their levels."""
+    """Try a user's own degradations of tasks and probes at each of their levels."""
     kinds = own_kinds(probes, folder, "probes")
     for task in {setting.task: None for setting in settings}:
         few = load_task(task).train
@@ -108,7 +110,7 @@ def _try(setting: LatticeSetting, measures: Mapping[str, str], folder: str) -> N
 
 
 def _slower(setting: LatticeSetting, folder: str) -> float:
-    """Return how many times as long a training step takes with the costs as without."""
+    """Return the factor by which a user's costs lengthen a training step."""
     costs = costs_of(setting, folder)
     if not costs:
         return 1.0

@@ -1,6 +1,6 @@
-"""Answers about a user's own function, each given in a process of its own: see `sweeper.isolated`.
+"""Answers questions about a user's own function, each in a separate process; see `sweeper.isolated`.
 
-So no other process of ours than its workers ever runs a user's code.
+So only such processes and workers ever run a user's code.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from sweeper.imports import import_problem
 from sweeper.isolated import answer, serve
 from sweeper.training.own_source import SourceError, files_of, function_of, signature_of
 
-#: A first epoch that takes longer is enough.
+#: Longest first epoch after which a second one is run, in seconds.
 _QUICK_S = 10.0
 
 
 def signature() -> None:
-    """Say what a function's signature says, and the hashes of its files.
+    """Answer with a function's signature and the hashes of its files.
 
-    What is read: its `source`, its `folder`, and under which `key` the spec names it.
+    Reads from standard input: the function's `source`, its `folder`, and the `key` under which the spec names it.
     """
     given = json.load(sys.stdin)
     folder, key = Path(given["folder"]), given.get("key", "train")
-    with redirect_stdout(sys.stderr):  # what its module prints when it is imported is no answer
+    with redirect_stdout(sys.stderr):  # output of the module's import is no answer
         found: Mapping[str, Any]
         try:
             found = asdict(signature_of(function_of(given["source"], folder, key), folder))
         except SourceError as error:
             found = {"problem": str(error)}
-        except (Exception, SystemExit) as error:  # whatever its module raises
+        except (Exception, SystemExit) as error:  # the module may raise anything
             said = import_problem(error) if isinstance(error, Exception) else ""
             found = {"problem": f"{key} names {given['source']!r}, which cannot be imported: {said or _line_of(error)}"}
     answer(found)
 
 
 def epoch() -> None:
-    """Read a job, call its function for an epoch, and say what that took, what it reported, and what it imports.
+    """Read a job, call its function for an epoch, and answer with its costs, its report, and the files it imports.
 
-    Where that was quick it goes on for a second one: the first has what is loaded once in it.
+    A quick function runs for a second epoch, because the first one includes loading that happens only once.
     """
     from sweeper.job import Progress, job_from_json
     from sweeper.training.own_function import call_function
@@ -62,7 +62,7 @@ def epoch() -> None:
             raise _EnoughError
 
     with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="sweeper-") as folder:
-        with suppress(Exception):  # whatever is wrong with it, the call says
+        with suppress(Exception):  # the call below reports any problem
             function_of(source, own_folder)
         begun, ended = time.perf_counter(), None
         with suppress(_EnoughError):
@@ -87,7 +87,7 @@ def epoch() -> None:
 
 
 class _EnoughError(Exception):
-    """Leaves a function whose epochs are long after the first one."""
+    """Leaves a function with long epochs after the first one."""
 
 
 def _line_of(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Where a user's own function is, and what its signature says: `exits:train` is `train` in exits.py or a package."""
+"""Finds a user's own function and reads its signature: `exits:train` is `train` in exits.py or a package `exits`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any
 
 from sweeper.own_code import SOURCE
 
-#: The argument that a function takes to report, and the one that gets the replicate's seed.
+#: Names of the argument through which a function reports, and of the one that gets the replicate's seed.
 TRIAL, SEED = "trial", "seed"
 
-#: Parts of the paths of what is installed.
+#: Folders in the paths of installed packages.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
-#: What an argument's values may be, by the name of its type.
+#: Types that an argument may have, by name.
 KINDS: Mapping[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 
 
 class SourceError(Exception):
-    """A function cannot be used; says why, and the way out."""
+    """Raised if a function cannot be used; says why, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Argument:
     """An argument of a function.
 
     Attributes:
-        kind: One of `KINDS`, by its annotation or its default; empty where neither says.
-        has_default: Whether it may be left out.
-        default: Its default where that is of one of `KINDS`; else None.
+        kind: One of `KINDS`, from the annotation or the default; empty if neither tells.
+        has_default: Whether the argument may be left out.
+        default: The default if its type is one of `KINDS`; otherwise None.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Signature:
     """What is known of a function without calling it.
 
     Attributes:
-        arguments: All that a spec may give, in order.
-        takes_trial: Whether it reports and goes on.
-        takes_seed: Whether it is given the replicate's seed.
-        files: What its code is, see `files_of`.
-        places: Where its files are, by the same names.
+        arguments: All arguments that a spec may give, in order.
+        takes_trial: Whether it takes a trial, to report and to continue.
+        takes_seed: Whether it takes the replicate's seed.
+        files: Hashes of its code's files; see `files_of`.
+        places: Paths of these files, by the same names.
     """
 
     arguments: tuple[Argument, ...]
@@ -68,12 +68,12 @@ def function_of(source: str, folder: Path, key: str = "train") -> Callable[..., 
     """Import a function.
 
     Args:
-        source: Such as `exits:train`.
-        folder: Where exits.py is looked for first; then among what is installed.
-        key: What of the spec names it.
+        source: Source of the function, such as `exits:train`.
+        folder: Folder that is searched for exits.py first, before installed packages.
+        key: Key of the spec that names the function, for errors.
 
     Raises:
-        SourceError: If there is none.
+        SourceError: If there is no such function.
     """
     module_name, _, name = source.partition(":")
     if not SOURCE.fullmatch(source):
@@ -96,7 +96,7 @@ def function_of(source: str, folder: Path, key: str = "train") -> Callable[..., 
 
 
 def _module(name: str, folder: Path, key: str) -> ModuleType:
-    """Import a module: from the folder where it is there, and else as any import does."""
+    """Import a module from the folder if the folder has it, and otherwise as any import does."""
     top, *_ = name.split(".")
     if any((folder / one).exists() for one in (f"{top}.py", f"{top}/__init__.py")):
         known = sys.modules.get(top)
@@ -111,8 +111,8 @@ def _module(name: str, folder: Path, key: str) -> ModuleType:
             sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
     writes_none = sys.dont_write_bytecode
-    # Python takes what it has compiled before for the file where size and second are the same; and nobody asked for
-    # files beside his own.
+    # No bytecode: Python would mistake stale bytecode for a changed file of the same size and second, and users do not
+    # want additional files beside their own.
     sys.dont_write_bytecode = True
     try:
         return importlib.import_module(name)
@@ -133,16 +133,16 @@ def _is_in(module: ModuleType, folder: Path) -> bool:
 
 
 def signature_of(function: Callable[..., Any], folder: Path) -> Signature:
-    """Return what a function's signature says.
+    """Return a function's signature.
 
     Raises:
-        SourceError: If it cannot be called by names.
+        SourceError: If the function cannot be called with named arguments.
     """
     where = f"{function.__module__}:{getattr(function, '__name__', function)}"
     found, takes = list[Argument](), set[str]()
     try:
         parameters = inspect.signature(function, eval_str=True).parameters
-    except (NameError, TypeError, ValueError):  # annotations that name what is not there at run time
+    except (NameError, TypeError, ValueError):  # an annotation uses a name that does not exist at run time
         parameters = inspect.signature(function).parameters
     for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -170,10 +170,10 @@ def _argument(parameter: inspect.Parameter) -> Argument:
 
 
 def files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
-    """Return what a function's code is, as far as it is loaded, by path within the folder.
+    """Return the hashes of a function's code, as far as it is loaded, by path within the folder.
 
-    That is a hash of each Python file of its module's top package, and of what else of the folder this process has
-    imported; of what is installed, the version.
+    These are the hashes of each Python file of its module's top package, and of other modules of the folder that this
+    process has imported. An installed package has its version in place of hashes.
     """
     found = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in _places_of(function, folder).items()}
     if not found:
@@ -183,7 +183,7 @@ def files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
 
 
 def _places_of(function: Callable[..., Any], folder: Path) -> dict[str, Path]:
-    """Return where the files are that `files_of` tells of."""
+    """Return the paths of the files that `files_of` hashes."""
     folder, found = folder.resolve(), dict[str, Path]()
     for name in dict.fromkeys([function.__module__.partition(".")[0], *_tops_in(folder)]):
         found |= {str(file.relative_to(root)): file for root, file in _files_of_top(name, folder)}
@@ -198,19 +198,19 @@ def _tops_in(folder: Path) -> list[str]:
 
 
 def _is_own_file(module: ModuleType, folder: Path) -> bool:
-    """Tell whether a module is of a folder, and not installed within it."""
+    """Return whether a module lies in a folder, and is not installed within it."""
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return False
-    path = Path(file).absolute()  # a link counts as what it is called
+    path = Path(file).absolute()  # a link counts by its own path, not its target's
     return path.is_relative_to(folder) and not _INSTALLED & set(path.parts)
 
 
 def _files_of_top(name: str, folder: Path) -> list[tuple[Path, Path]]:
-    """Return the Python files of a top module or package, each after the folder that its name is written from."""
+    """Return the Python files of a top module or package, each after the folder that its name is relative to."""
     top = sys.modules.get(name)
     file = getattr(top, "__file__", None)
-    if file is None:  # a package without __init__.py: what is loaded of it
+    if file is None:  # a package without __init__.py: only its loaded modules
         loaded = [one for full, one in list(sys.modules.items()) if full.startswith(f"{name}.")]
         files = sorted(Path(one.__file__ or "").absolute() for one in loaded if _is_own_file(one, folder))
         return [(folder, one) for one in files]

@@ -1,4 +1,4 @@
-"""What a user's own function can go on from: plain values, tensors and arrays, read again without running anything."""
+"""Packs the state of a user's own function: plain values, tensors and arrays, which are read without running code."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 
 from sweeper.training.own_trial import OwnFunctionError
 
-#: Marks an array, which is kept as a tensor: what reads training states knows no others.
+#: Marks an array, which is kept as a tensor, because the reader of training states knows no arrays.
 _ARRAY = "sweeper.array"
 
-#: Deeper than this nobody nests: such a state holds itself.
+#: Deepest nesting of a state; a deeper one probably contains itself.
 _DEEPEST = 100
 
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Tensor, torch.dtype, torch.device)
 
 
 def packed(state: Any, where: str = "state", depth: int = 0) -> Any:
-    """Return a state as it is kept.
+    """Return a state in the form in which it is kept.
 
     Raises:
-        OwnFunctionError: If a part of it cannot be kept; names it, and the way out.
+        OwnFunctionError: If a part of the state cannot be kept; names the part, and the way out.
     """
     if depth > _DEEPEST:
         raise OwnFunctionError(f"{where[:60]}… is nested more than {_DEEPEST} deep, or holds itself. Make it flat.")

@@ -1,4 +1,4 @@
-"""What a user's own training function is given: where it left off, and a place to say what it measured.
+"""The trial object of a user's own training function: it holds the state to continue from, and takes reports.
 
 def train(trial, hidden: int = 64, epochs: int = 30):
     network = build(hidden)
@@ -19,28 +19,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Says that nothing was said: None is a state like any other that a function may have.
+#: Marks a missing argument, because None is a valid state.
 _NOTHING = object()
 
 
 class OwnFunctionError(Exception):
-    """A user's function has done what it must not; says what, and the way out."""
+    """Raised if a user's function does something invalid; says what, and the way out."""
 
 
 class LeftError(BaseException):
-    """Raised within `report` to leave the function where it is. No `Exception`: handlers of its own let it pass."""
+    """Raised within `report` to leave the function. Not an `Exception`, so that the function's handlers ignore it."""
 
 
 @dataclass
 class Progressed:
-    """How far a trial has come.
+    """Progress of a trial.
 
     Attributes:
-        epoch: Reports so far: epochs that are done.
-        epochs: Epochs in all, as far as the function has said.
-        values: What it reported last.
+        epoch: Number of reports so far, which is the number of finished epochs.
+        epochs: Number of all epochs, as far as the function has told it.
+        values: Measures of the last report.
         curve: A point for each epoch.
-        has_state: Whether it reported a state with it, so that it can go on from there.
+        has_state: Whether the last report had a state, from which the trial can continue.
     """
 
     epoch: int = 0
@@ -54,9 +54,9 @@ class Trial:
     """One trial of a user's own function.
 
     Attributes:
-        key: What names it everywhere.
-        device: Where to train, in torch's words: `cpu` or `cuda`.
-        state: What `report` got last, before the trial was interrupted or paused; None where it begins.
+        key: Key of the trial, the same everywhere.
+        device: Torch's name of the device to train on: `cpu` or `cuda`.
+        state: Last state given to `report` before the trial was interrupted or paused; None at the beginning.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Trial:
     ) -> None:
         self.key, self.device, self.state = key, device, state
         self._seed, self._known, self._done, self._on_report = seed, known, done, on_report
-        self._at: int | None = None  # the epoch that `epochs` has given out
+        self._at: int | None = None  # the epoch that `epochs` has yielded
 
     def epochs(self, count: int) -> Iterator[int]:
-        """Yield the numbers of the epochs that are left of so many, from 0; each begins with seeds of its own.
+        """Yield the numbers of the remaining epochs out of `count`, counted from 0; each epoch has its own seed.
 
-        `random`, and `numpy` and `torch` where they are loaded, are seeded from the trial's seed and the epoch's
-        number, so that a training that was interrupted ends as one that was not.
+        Seeds `random`, and `numpy` and `torch` if they are loaded, by the trial's seed and the epoch's number. So an
+        interrupted training ends like an uninterrupted one.
         """
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise OwnFunctionError(
@@ -96,12 +96,13 @@ class Trial:
         self._at = None
 
     def report(self, state: object = _NOTHING, **measures: float) -> None:
-        """Say what was measured, after each epoch.
+        """Report the measures of an epoch; call it after each epoch.
 
         Args:
-            state: What the trial can go on from: numbers, texts, tensors, arrays, and lists and mappings of them; or
-                bytes, such as a checkpoint of another library. Left out, the trial begins anew after an interruption.
-            measures: By the names that the spec lists under `measures`.
+            state: State that the trial can continue from: numbers, texts, tensors, arrays, and lists and mappings of
+                them; or bytes, such as a checkpoint of another library. Without it the trial starts from the beginning
+                after an interruption.
+            measures: Values by the names that the spec lists under `measures`.
 
         Raises:
             OwnFunctionError: If a name is not listed, or a value is no number.
@@ -124,12 +125,12 @@ def measured(given: object, known: Mapping[str, str], where: str) -> dict[str, f
     """Return measures as numbers.
 
     Args:
-        given: As the function gave them.
+        given: Measures as the function gave them.
         known: Units of the measures that the spec lists, by name.
-        where: What gave them.
+        where: Name of the giver in errors.
 
     Raises:
-        OwnFunctionError: If it is no mapping, a name is not listed, or a value is no number.
+        OwnFunctionError: If `given` is no mapping, a name is not listed, or a value is no number.
     """
     if not isinstance(given, Mapping):
         raise OwnFunctionError(
@@ -154,7 +155,7 @@ def measured(given: object, known: Mapping[str, str], where: str) -> dict[str, f
 
 
 def seed_everything(seed: int, *within: object) -> None:
-    """Seed `random`, and `numpy` and `torch` where they are loaded, by a seed and what tells streams of it apart."""
+    """Seed `random`, and `numpy` and `torch` if they are loaded, by a seed and values that tell its streams apart."""
     text = json_like(seed, *within)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     random.seed(number)
@@ -165,5 +166,5 @@ def seed_everything(seed: int, *within: object) -> None:
 
 
 def json_like(*parts: Any) -> str:
-    """Return parts as one text, each apart from the others."""
+    """Return parts joined to one text, with a separator."""
     return "/".join(map(repr, parts))

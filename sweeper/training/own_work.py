@@ -1,4 +1,4 @@
-"""The call of a user's own function, as a driver hands it to workers: it loads torch there, and not in the driver."""
+"""The work of a user's own function, as the driver sends it to workers: torch is loaded there, not in the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CALLED = "sweeper.training.own_function"
 
 
 class FunctionWork:
-    """Stands for `call_function`, and becomes it where it is unpacked: so a worker that cannot import it says so."""
+    """Stands for `call_function` and becomes it when unpacked, so that a worker that cannot import it reports that."""
 
     def __call__(self, job: Job, report: Callable[[Progress], None]) -> list[Ended]:
         """Call the function of a job here; see `call_function`."""
@@ -24,7 +24,7 @@ class FunctionWork:
 
 
 def call_function() -> Callable[[Job, Callable[[Progress], None]], list[Ended]]:
-    """Return what calls a function."""
+    """Return the function that calls a user's function."""
     from sweeper.training import own_function
 
     return own_function.call_function

@@ -1,4 +1,4 @@
-"""Answers about torch and trainings, each given in a process of its own: see `sweeper.isolated`."""
+"""Answers questions about torch and trainings, each in a separate process; see `sweeper.isolated`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sweeper.training.forecast import probe
 
 
 def torch_build() -> None:
-    """Say what torch was built for, which devices it sees, and how fast each thing is that networks can run in."""
+    """Answer with torch's build, the devices that it sees, and the step time of each available recurrence in ms."""
     facts = torch_facts()
     use_threads(1)
     answer({**facts, "step_ms": {name: reference_step_ms(name) for name in facts["recurrences"]}})
 
 
 def population() -> None:
-    """Read settings, train them side by side for a moment, and say what memory this process took at most.
+    """Read settings, train them briefly side by side, and answer with the peak memory of this process in bytes.
 
-    With a `folder` a user's own costs are imported from there, and take part.
+    With a `folder`, a user's own costs are imported from there and take part.
     """
     given = json.load(sys.stdin)
     settings = [LatticeSetting.from_flat(flat) for flat in given["settings"]]
-    with redirect_stdout(sys.stderr):  # what a user's code prints is no answer
+    with redirect_stdout(sys.stderr):  # output of a user's code is no answer
         found = probe(settings, folder=given["folder"] or None)
     answer({"memory_bytes": found.memory_bytes, "checkpoint_bytes": found.checkpoint_bytes})
 

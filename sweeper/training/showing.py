@@ -1,4 +1,4 @@
-"""Networks that are trained, looked at again: shown images of anybody's own, and measured without parts."""
+"""Examines trained networks: shows them a user's own images, and measures them without some of their parts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sweeper.spec import LatticeSetting
 from sweeper.training.inputs import load_task
 from sweeper.training.network_file import labels_of, names_of
 
-#: A network that can be shown images; what other rooms call it, which do not know the model.
+#: A network that can be shown images, named here for other rooms, which do not know the model.
 Network = model.Network
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a network does with the images of a file.
+    """Responses of a network to the images of a file.
 
     Attributes:
         table: An Arrow table; columns as `model.stimuli.shown` returns them.
-        carried: Those of its columns that are the file's own.
-        renamed: By their own names, those of them that are called otherwise.
-        left_out: Columns of the file that are not among them.
-        labels: What the data call the network's classes.
-        lesion: What was taken out of it, joined by commas; empty for nothing.
-        names: What people call these classes; empty where the data have no names.
+        carried: Columns of the table that come from the file.
+        renamed: New names of those that were renamed, by their names in the file.
+        left_out: Columns of the file that the table does not have.
+        labels: Labels of the network's classes in its data.
+        lesion: Parts that were removed, joined by commas; empty for none.
+        names: Names of these classes; empty if the data have none.
     """
 
     table: Any
@@ -49,10 +49,10 @@ class Lesioned:
     """A network measured whole and without parts.
 
     Attributes:
-        images: What it was measured on, in words.
-        count: How many images.
-        values: Mean `accuracy`, `time` (steps) and `confidence`, by what was taken out; the whole network is first,
-            under an empty name.
+        images: Description of the images that it was measured on.
+        count: Number of images.
+        values: Mean `accuracy`, `time` (steps) and `confidence`, by removed parts; the whole network is first, under an
+            empty name.
     """
 
     images: str
@@ -64,11 +64,11 @@ def opened(data: bytes, name: str) -> Network:
     """Return a network from the content of its file.
 
     Args:
-        data: All of it.
-        name: What to call it where something is wrong.
+        data: Whole content of the file.
+        name: Name of the file in errors.
 
     Raises:
-        QueryError: If it holds no network.
+        QueryError: If the content holds no network.
     """
     try:
         return model.decode(data, name)
@@ -80,14 +80,14 @@ def shown(network: Network, name: str, images: Path, lesion: str | None = None, 
     """Show a network the images of a file.
 
     Args:
-        network: As its file has it.
-        name: What to call it where something is wrong.
+        network: Network, as its file has it.
+        name: Name of the network in errors.
         images: A Parquet file with an image column.
-        lesion: Parts to take out before, joined by commas.
+        lesion: Parts to remove first, joined by commas.
         by_step: Whether to return every step of each image.
 
     Raises:
-        QueryError: If the images cannot be shown to it, or it has no such part.
+        QueryError: If the images cannot be shown to the network, or it has no such part.
     """
     labels = labels_of(network, Path(name))
     try:
@@ -106,13 +106,13 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
     """Measure a network whole and without parts, on the test images of its task or on those of a file.
 
     Args:
-        network: As its file has it.
-        name: What to call it where something is wrong.
-        lesions: Parts joined by commas, which are taken out at once; each of these is a lesion by itself.
+        network: Network, as its file has it.
+        name: Name of the network in errors.
+        lesions: Lesions to measure, each given as the parts that it removes together, joined by commas.
         images: A Parquet file with an image column and labels; None for the test images.
 
     Raises:
-        QueryError: If it has no such part, or the images cannot be had.
+        QueryError: If the network has no such part, or the images cannot be loaded.
     """
     try:
         parts = [named_parts(lesion, network.window.layers) for lesion in lesions]
@@ -131,7 +131,7 @@ def measured_without(network: Network, name: str, lesions: Sequence[str], images
 
 
 def _refuse_what_is_not_a_file(setting: LatticeSetting, name: str, way_out: str) -> None:
-    """Refuse to run or to fetch what a network's file names: it may come from a stranger."""
+    """Refuse to run functions or fetch URIs that a network's file names, because it may come from a stranger."""
     if setting.task.own_degradation is not None:
         raise QueryError(
             f"the test images of {name} are degraded by a function, which is not run for a network's file: "
@@ -146,7 +146,7 @@ def _refuse_what_is_not_a_file(setting: LatticeSetting, name: str, way_out: str)
 
 
 def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
-    """Return the test images of a network's task, in words and as they are, loaded as its training did."""
+    """Return a description of the test images of a network's task, and the images, loaded as for its training."""
     way_out = "Name other labelled images with --images FILE."
     try:
         setting = LatticeSetting.from_flat(network.description["setting"])
@@ -166,7 +166,7 @@ def _test_images(network: Network, name: str) -> tuple[str, model.Images]:
             f"them otherwise. {way_out}"
         )
     window = network.window
-    if (task.image, task.classes) != (window.image, window.classes):  # files may come from strangers
+    if (task.image, task.classes) != (window.image, window.classes):  # a stranger's file may contradict itself
         raise QueryError(
             f"{name} names the task {setting.task.label}, but takes images of {window.image} (channels, height, "
             f"width) and tells {window.classes} classes apart, and the task has {task.image} and {task.classes}. "

@@ -1,4 +1,4 @@
-"""Settings in, measurements out: a job is trained here, and what is left of its networks is written and read."""
+"""Trains a job: turns settings into measurements, and writes the networks that training leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper import model, own_code, storage
 from sweeper.imports import import_problem
 from sweeper.job import Job, Progress
 
-# By name, so that its files are loaded, and what a machine lacks is known, before anything is trained.
+# Imported by name, so that the model's files are loaded, and missing packages are noticed, before any training.
 from sweeper.lesion import lesion_column
 from sweeper.measurements import complexity_name, lesion_name, probe_name
 from sweeper.model import encode, probing, thinking_entries
@@ -39,7 +39,7 @@ from sweeper.training.inputs import (
     window_of,
 )
 from sweeper.training.network_file import (
-    Described as Described,  # under their own names again: other rooms take them from here
+    Described as Described,  # exported again, because other rooms import these names from here
 )
 from sweeper.training.network_file import describe as describe
 from sweeper.training.network_file import describe_bytes as describe_bytes
@@ -53,19 +53,19 @@ def train_population(
     """Train the networks of a job side by side, from their last checkpoint if there is one.
 
     Args:
-        job: What to train.
+        job: Job to train.
         report: Called after each epoch, when its checkpoint is on disk.
-        clock: Seconds that have passed; what the job's time limit is measured with.
+        clock: Returns seconds from any start; measures the job's time limit.
 
     Returns:
-        How each wanted member ended, in order, or what it was measured as at the epoch that the job is to pause after;
-        what is left of the complete ones is on disk then. Whatever goes wrong inside the training is an outcome, and so
-        is a training that takes longer than its limit.
+        How each wanted member ended, in order, or its measurement at the epoch that the job is to pause after. The
+        networks of complete members are then on disk. Any failure inside the training is an outcome, and so is a
+        training that takes longer than its limit.
 
     Raises:
         ValueError: If a member is wanted and stopped.
         SupersededError: If the population was handed out again.
-        Exception: Whatever `report` raises, or an import: it is not the training's fault, and must not become its
+        Exception: Whatever `report` or an import raises: it is not the training's fault, and must not become its
             outcome.
     """
     stopped = job.stopped or (False,) * len(job.keys)
@@ -103,10 +103,10 @@ def train_population(
 
 def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], float]) -> list[Ended]:
     started = clock()
-    use_threads(1)  # one network population a core; a reused worker would keep what it had
+    use_threads(1)  # one population per core; set each time because a reused worker keeps its last number
     checkpoints = Checkpoints(job.checkpoint) if job.checkpoint else None
     notes: list[str] = []
-    # All members take part, also those that have an outcome already: rounding depends on who trains beside whom.
+    # All members take part, even those with an outcome, because rounding depends on who trains beside whom.
     settings = [LatticeSetting.from_flat(setting) for setting in job.settings]
     wanted = [member for member, is_wanted in enumerate(job.wanted) if is_wanted]
 
@@ -148,7 +148,7 @@ def _train(job: Job, report: Callable[[Progress], None], clock: Callable[[], flo
     trained, failed = _measured(wanted, trained, task, settings, measures)
     rounds = settings[0].training.rounds
     last = rounds if job.until is None else min(job.until, rounds)
-    if last == rounds:  # what has only paused is no network yet
+    if last == rounds:  # a paused training has no finished networks
         trained = _beside(job, wanted, _probed(job, wanted, trained, task, notes), task, settings[0])
     if job.networks and last == rounds:
         refuse_superseded(job.lease)
@@ -171,11 +171,11 @@ def _measured(
     settings: Sequence[LatticeSetting],
     measures: Sequence[OwnMeasure],
 ) -> tuple[list[model.Trained], dict[int, Ended]]:
-    """Measure what is left of each wanted member by a user's own functions, also where the training only pauses.
+    """Measure the remaining network of each wanted member by a user's own functions, even if the training only pauses.
 
     Returns:
-        The members, with these among their measurements; and how those have ended that could not be measured, which
-        then have no network. Where the function raised something, trying them again would end the same.
+        The members, with these values among their measurements; and the outcomes of members that could not be measured,
+        which then have no network. A `FAILED` outcome is final, because a retry would end the same.
     """
     found, failed = list(trained), dict[int, Ended]()
     for member in wanted if measures else ():
@@ -202,7 +202,7 @@ def _trained_from_newest(
     population: str,
     notes: list[str],
 ) -> list[model.Trained]:
-    """Train from the newest checkpoint that can be used; what cannot is said."""
+    """Train from the newest usable checkpoint, and note those that cannot be used."""
     refused: list[str] = []
 
     def say(how: str) -> None:
@@ -221,7 +221,7 @@ def _trained_from_newest(
 
 
 def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: list[str]) -> None:
-    """Write a checkpoint; where that fails the training goes on, since it is not the training's fault."""
+    """Write a checkpoint; if that fails the training continues, because it is not the training's fault."""
     try:
         checkpoints.save(epoch.state())
     except OSError as error:
@@ -232,13 +232,13 @@ def _save(epoch: model.Epoch, checkpoints: Checkpoints, location: str, notes: li
 def _probed(
     job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
 ) -> list[model.Trained]:
-    """Show probes to what is left of each wanted member, and write what it does with each image.
+    """Show probes to the remaining network of each wanted member, and write its response to each image.
 
     Returns:
         The members, with the means under each probe among their measurements.
 
     Raises:
-        OSError: If a disk is full: that passes, and a trial that is complete should have its file.
+        OSError: If a disk is full. That is temporary, and a complete trial should have its file.
     """
     own = own_kinds(job.own_probes, job.own_folder, "probes")
     found, failed = list(trained), []
@@ -271,7 +271,7 @@ def _probed(
 def _beside(
     job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, setting: LatticeSetting
 ) -> list[model.Trained]:
-    """Return the members with what else was asked for among their measurements: lesions, and how hard the task is."""
+    """Return the members with the requested additions to their measurements: lesions, and the task's complexity."""
     found = list(trained)
     hard = complexity_of(setting.task, job.own_folder) if job.complexity else {}
     for member in wanted:
@@ -290,10 +290,10 @@ def _beside(
 def _save_networks(
     job: Job, wanted: Sequence[int], trained: Sequence[model.Trained], task: model.Task, notes: list[str]
 ) -> None:
-    """Write what is left of each wanted member; where that fails it is said, and the outcomes stand.
+    """Write the remaining network of each wanted member; if that fails it is noted, and the outcomes stand.
 
     Raises:
-        OSError: If a disk is full: that passes, and a trial that is complete should have its network.
+        OSError: If a disk is full. That is temporary, and a complete trial should have its network.
     """
     known = {
         FACT: RULES,

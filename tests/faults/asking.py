@@ -1,4 +1,4 @@
-"""A small stored home, every command that reads it, and how an answer is judged after something in it was damaged."""
+"""A small stored home, the commands that read it, and the judgement of their answers after damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.reader import MlflowReader
 from sweeper.training.train import train_population
 
-#: Eight networks of two tasks: with fronts over a part of the objectives, replicates, and a file of each under probes.
+#: Sixteen networks of two tasks, with replicates, fronts over some of the objectives, and a file of probes of each.
 SPEC = """
 name: {name}
 task: {{data: digits, train_images: 200, validation_images: 60, test_images: 30}}
@@ -40,13 +40,13 @@ reference_point: {{accuracy: 0, time: 4, breadth: 5}}
 fronts: [[accuracy, time]]
 """
 
-#: The sweep that is damaged, and one beside it that is not: files of it take the place of others.
+#: The sweep that is damaged, and an undamaged one, whose files replace files of the other.
 SMALL, OTHER = "small", "other"
 
-#: Labels of the tasks of both.
+#: Labels of the tasks of both sweeps.
 TASKS = ("digits-2-train200-validation60-test30", "digits-3-train200-validation60-test30")
 
-#: Commands that read nothing stored, each with the reason. Those that are neither here nor asked below fail a test.
+#: Commands that are not asked here, each with the reason. A test fails for a command that is neither here nor below.
 ELSEWHERE = {
     "init": "writes a spec",
     "validate": "reads a spec",
@@ -61,10 +61,10 @@ ELSEWHERE = {
     "delete": "removes whole sweeps, damaged ones too, see tests/upkeep",
 }
 
-#: What writes into a home when it is asked: what is damaged may be mended by it, but never made worse without a word.
+#: Commands that write into a home: they may repair damage, but never silently make it worse.
 WRITING = ("run", "resume", "mirror")
 
-#: How a command is asked, by its name. KEY is a network on a front, WEAK one that is on none.
+#: Questions by command. KEY is a network on a front, WEAK one that is on no front.
 QUESTIONS = {
     "list": ["list --json"],
     "status": ["status", "status small"],
@@ -97,7 +97,8 @@ QUESTIONS = {
     "run": ["run small.yaml --workers 1"],
 }  # fmt: skip
 
-#: What is another one each time, and says nothing of the sweep: times, and names that a drawing library draws by lot.
+#: Matches parts of answers that differ each time and say nothing about the sweep: times, and a drawing library's random
+#: names.
 _FLEETING = re.compile(
     rb'"(age|last_heard)_s": [\d.e+-]+|'
     rb"\d+(\.\d+)? (s|min|h|ms) ago|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}"
@@ -106,7 +107,7 @@ _FLEETING = re.compile(
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command ended with, said, and wrote."""
+    """A command's exit code, outputs, and written file."""
 
     code: int
     out: bytes
@@ -114,13 +115,13 @@ class Answer:
     file: bytes | None = None
 
     def same(self, other: Answer) -> bool:
-        """Whether it answers the same."""
+        """Return whether code, output and file are the same."""
         return (self.code, self.out, self.file) == (other.code, other.out, other.file)
 
 
 @dataclass
 class Ground:
-    """A folder with a home that is damaged again and again, and restored from a copy each time."""
+    """A folder with a home that tests damage repeatedly, and restore from a copy each time."""
 
     folder: Path
     keys: dict[str, str] = field(default_factory=dict)
@@ -152,12 +153,12 @@ class Ground:
         return found
 
     def ask(self, question):
-        """Ask in this process, as `sweeper` would be asked in this folder."""
+        """Run a question's command in this process, as `sweeper` would run it in this folder."""
         words = [self.keys.get(word, word) for word in question.split()]
         return self.ask_words(*[word.replace("TRACKING", str(self.home / "mlflow.db")) for word in words])
 
     def ask_words(self, *words):
-        """Ask with these words as they are."""
+        """Run a command with exactly these words."""
         written = [self.folder / words[words.index("-o") + 1]] if "-o" in words else []
         for file in written:
             file.unlink(missing_ok=True)
@@ -171,15 +172,15 @@ class Ground:
         forget_databases()
         said = _FLEETING.sub(b"...", out.buffer.getvalue())
         if words[0] == "list":
-            said = re.sub(rb'"size": \d+', b"...", said)  # that of what is there, damaged or not
+            said = re.sub(rb'"size": \d+', b"...", said)  # the size changes with damage, which is right
         if words[0] == "doctor":
-            said = re.sub(rb"\d+(\.\d+)?", b"...", said)  # how much is free, and how fast
+            said = re.sub(rb"\d+(\.\d+)?", b"...", said)  # free resources and speeds
         files = [_FLEETING.sub(b"...", file.read_bytes()) if file.exists() else None for file in written]
         return Answer(int(code or 0), said, err.buffer.getvalue().decode(), next(iter(files), None))
 
 
 def forget_databases():
-    """Have MLflow open its databases anew: in one process it goes on with what it has opened, whatever took its place."""
+    """Make MLflow open its databases anew: otherwise it keeps using an open file that has been replaced."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking._tracking_service.utils import _tracking_store_registry
 
@@ -195,7 +196,7 @@ def commands():
 
 
 def make_ground(folder, empty_database):
-    """Run both sweeps in a folder, and keep a copy of the home."""
+    """Run both sweeps in a folder, and return it with the keys that stand for words of questions."""
     ground = Ground(folder)
     ground.home.mkdir(parents=True)
     shutil.copy(empty_database, ground.home / "mlflow.db")
@@ -206,7 +207,7 @@ def make_ground(folder, empty_database):
     reader = MlflowReader(f"sqlite:///{ground.home / 'mlflow.db'}", SMALL)
     stored, trials = reader.networks().keys, reader.trials().table["key"].to_pylist()
     ground.keys = {
-        "KEY": stored[0],  # whose files are damaged
+        "KEY": stored[0],  # the trial whose files are damaged
         "WEAK": min(key for key in trials if key not in stored),
         "TASK": TASKS[0],
         "AWAY": str(folder / "away"),
@@ -216,20 +217,20 @@ def make_ground(folder, empty_database):
 
 
 def _is_said_beside(answer, right):
-    """Whether an answer to a part says what is missing: in a report's page, in findings, or beside a list of pictures."""
+    """Return whether a partial answer says what is missing: in a report, in findings, or beside a list of pictures."""
     if "note: not all that there is can be drawn: " in answer.err:
         return True
     if answer.out.count(b"warning  ") > right.out.count(b"warning  "):
-        return True  # of `doctor`
+        return True  # an additional warning of `doctor`
     words = (b"no network can be shown", b"cannot be read", b"cannot be used", b"is not stored")
     contents = [(answer.out, right.out), (answer.file or b"", right.file or b"")]
     return any(found.count(word) > wanted.count(word) for found, wanted in contents for word in words)
 
 
 def judged(answer, right):
-    """Return how an answer is, given that of the undamaged home: `right`, `refused`, or what is wrong with it.
+    """Return the judgement of an answer, given that of the undamaged home: `right`, `refused`, or the kind of mistake.
 
-    Refused means one sentence on the error output, and an exit code that says so.
+    Refused means one sentence on the error output, and the exit code of a mistake.
     """
     if "Traceback" in answer.err + answer.out.decode(errors="replace"):
         return "traceback"
@@ -240,10 +241,10 @@ def judged(answer, right):
     if answer.code == right.code and _is_said_beside(answer, right):
         return "refused"
     if answer.code == ExitCode.FOUND_WRONG:
-        return "refused"  # by `audit` and `doctor`, whose lines name it
+        return "refused"  # `audit` and `doctor` name the damage in their lines
     if answer.code == ExitCode.MISTAKE and answer.file in (None, right.file):
         if not answer.err and b"unknown" in answer.out:
-            return "refused"  # by `audit`, which names what cannot be known
+            return "refused"  # `audit` names promises that it cannot check
         lines = [line for line in answer.err.splitlines() if not line.startswith("note: ")]
         said = len(lines) == 1 and lines[0].startswith("sweeper: ") and len(lines[0]) < 1500
         return "refused" if said else "no sentence"

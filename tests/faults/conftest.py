@@ -1,4 +1,4 @@
-"""What the tests of faults share. They start real drivers, workers and servers, and kill them."""
+"""Fixtures of the tests of faults, which start real drivers, workers and servers, and kill them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.faults.rig import GRID, Cli
 
 
 def pytest_addoption(parser):
-    """Let what was tried and found be kept, as the documentation shows it."""
+    """Add the options that name files for the records that the documentation shows."""
     for what in ("damage", "input"):
         parser.addoption(
             f"--{what}-record", metavar="FILE", help=f"where tests/faults/test_{what}.py writes what it tried, as JSON"
@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def new_cli(tmp_path, empty_database):
-    """Make a command line with a sweep of its own; its MLflow database is there already, which saves seconds."""
+    """Make a command line with its own sweep, and with an MLflow database ready, which saves seconds."""
 
     def make(spec=GRID, **options):
         cli = Cli(tmp_path, spec, **options)
@@ -38,7 +38,7 @@ def new_cli(tmp_path, empty_database):
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """The grid, run to the end in this process: its records by key, and its fronts by task."""
+    """The records by key and the fronts by task of the grid, run to its end in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "fragile.yaml").write_text(GRID)
     recorder = MemoryRecorder()
@@ -50,7 +50,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def assert_undisturbed(undisturbed):
-    """Compare a sweep's results with those of the one that nothing happened to."""
+    """Compare a sweep's results with those of the undisturbed sweep."""
 
     def check(cli):
         records, expected = cli.records(), undisturbed[0]

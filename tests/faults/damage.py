@@ -1,6 +1,6 @@
-"""Kinds of damage to a stored home: each one changes a copy of it, and says how one hears of it.
+"""Kinds of damage to a stored home: each one changes a copy of the home, and says which commands must notice.
 
-What is damaged is the sweep `small`; beside it stands `other`, which is whole, and whose files take the place of others.
+The sweep `small` is damaged; the sweep `other` beside it is whole, and its files replace files of `small`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sweeper.sealed import sealed
 NEEDED = ("studies", "study_user_attributes", "trials", "trial_user_attributes", "trial_values", "version_info")
 
 
-# --- what may happen to a file ---------------------------------------------------------------------
+# --- damage to a file ------------------------------------------------------------------------------
 
 
 def cut(size):
@@ -58,7 +58,7 @@ def removed(file):
 
 
 def flipped(seed):
-    """Flip one bit of a file, another one for each seed."""
+    """Return a function that flips one bit of a file; the seed chooses the bit."""
 
     def damage(file):
         content = bytearray(file.read_bytes())
@@ -75,14 +75,14 @@ def link_to_nowhere(file):
 
 
 def without_a_column(file):
-    """Have a Parquet file of ours lack what all of ours have, with a digest that is right."""
+    """Remove a column that all of our Parquet files have, and seal the file with a right digest."""
     table = pq.read_table(io.BytesIO(file.read_bytes()))
     name = "key" if "key" in table.column_names else table.column_names[0]
     file.write_bytes(sealed(table.drop_columns([name]).replace_schema_metadata(_own(table))))
 
 
 def words_for_numbers(file):
-    """Have every column of a Parquet file of ours hold words, with a digest that is right."""
+    """Fill every column of one of our Parquet files with words, and seal the file with a right digest."""
     table = pq.read_table(io.BytesIO(file.read_bytes()))
     words = pa.table({name: ["x"] * table.num_rows for name in table.column_names})
     file.write_bytes(sealed(words.replace_schema_metadata(_own(table))))
@@ -99,7 +99,7 @@ def table_of_something_else(file):
     file.write_bytes(sink.getvalue())
 
 
-# --- what may happen to a database -----------------------------------------------------------------
+# --- damage to a database --------------------------------------------------------------------------
 
 
 def sql(statement, *values):
@@ -119,7 +119,7 @@ def without_table(name):
 
 
 def attribute(name, value):
-    """Have an attribute of the first row that has one hold something else."""
+    """Return a function that replaces an attribute of the first row that has it."""
     return sql(
         "UPDATE trial_user_attributes SET value_json = ? WHERE trial_user_attribute_id = "
         "(SELECT min(trial_user_attribute_id) FROM trial_user_attributes WHERE key = ?)",
@@ -133,7 +133,7 @@ def noted(name, value):
 
 
 def part_of(attribute_name, change):
-    """Change a part of an attribute of the first row that has one."""
+    """Return a function that changes a part of an attribute of the first row that has it."""
 
     def damage(file):
         with closing(sqlite3.connect(file)) as database, database:
@@ -155,7 +155,7 @@ def part_of_plan(change):
     return part_of("plan", change)
 
 
-#: What makes the ledger unreadable as a whole.
+#: Damage that makes the whole ledger unreadable.
 OF_THE_FILE = {
     "empty": cut(0),
     "one byte": cut(1),
@@ -172,7 +172,7 @@ OF_THE_FILE = {
     **{f"without {name}": without_table(name) for name in NEEDED},
 }
 
-#: What makes one row, or what is noted of the sweep, unreadable.
+#: Damage that makes one row, or the sweep's notes, unreadable.
 OF_A_ROW = {
     "torn plan": attribute("plan", '{"key": "0123'),
     "plan of another kind": attribute("plan", "5"),
@@ -199,7 +199,7 @@ OF_A_ROW = {
     ),
 }
 
-#: What else a row may say that nobody has written.
+#: Further damage to rows.
 OF_A_ROW_TOO = {
     "measurement with a word for a number": part_of("ended", lambda ended: ended["measurement"].update(accuracy="x")),
     "measurement of another kind": part_of("ended", lambda ended: ended.update(measurement=[1])),
@@ -225,11 +225,11 @@ class Damage:
     """One kind of damage.
 
     Attributes:
-        store: What is damaged, in a word: kinds are counted by it.
-        name: The kind, in words.
+        store: Name of the damaged store; kinds are counted by store.
+        name: Description of the kind.
         do: Damages a home.
-        is_audited: Whether `sweeper audit` has to say so.
-        forgets: Whether nothing is left that says that there was a sweep.
+        is_audited: Whether `sweeper audit` must report it.
+        forgets: Whether nothing is left that shows that there was a sweep.
     """
 
     store: str
@@ -243,19 +243,19 @@ class Damage:
 
 
 def run_of(home, name="small"):
-    """Return the folder of the artifacts of a sweep's run."""
+    """Return the artifacts' folder of a sweep's run."""
     (folder,) = (home / "artifacts" / name).glob("*/artifacts")
     return folder
 
 
 def one_of(home, name, below, pattern, number=0):
-    """Return a file of a sweep: of its artifacts, or of its own folder; of trials those that are stored come first."""
+    """Return a file of a sweep, from its artifacts or its folder; files of trials with a stored network come first."""
     root = run_of(home, name) if below == "artifacts" else home / name
     stored = {file.stem for file in run_of(home, name).glob("networks/*")}
     return sorted(root.glob(pattern), key=lambda file: (file.stem not in stored, file))[number]
 
 
-#: What may happen to any file.
+#: Damage to any file.
 TO_A_FILE = {
     "missing": removed,
     "empty": cut(0),
@@ -269,7 +269,7 @@ TO_A_FILE = {
     "a link to nowhere": link_to_nowhere,
 }
 
-#: What may happen to a table of ours beyond.
+#: Further damage to one of our tables.
 TO_A_TABLE = {
     "without a column": without_a_column,
     "of words for numbers": words_for_numbers,
@@ -282,7 +282,7 @@ def _at(below, pattern, change, number=0):
 
 
 def _another(below, pattern, name="other", number=0):
-    """Have a file of another sweep, or another one of the same, in the place of the first."""
+    """Return a function that replaces the first file by one of another sweep, or by another one of the same sweep."""
     return lambda home: shutil.copyfile(
         one_of(home, name, below, pattern, number), one_of(home, "small", below, pattern)
     )
@@ -322,7 +322,7 @@ _MARK = "sweeper.front.digits-2-train200-validation60-test30"
 
 
 def _other_mark(home):
-    """Have one front's mark name the file of another one."""
+    """Make one front's mark name the file of another front."""
     other = _MARK.replace("-2-", "-3-")
     with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
         text = f"SELECT value FROM tags WHERE key = '{other}' AND run_uuid = {_SWEEPS_RUN}"
@@ -406,8 +406,8 @@ IN_MLFLOW = {
     ),
 }  # fmt: skip
 
-#: What the database may say or lack without a promise being broken: how a sweep stood while it ran, what MLflow calls its
-#: tables, points of curves, and what nobody reads.
+#: Damage to the database that breaks no promise: to the live state of a running sweep, to MLflow's own names and
+#: version, and to parts that nobody reads.
 _UNPROMISED = (
     "sweeper.live", "sweeper.closed", "experiment renamed", "database without its last byte", "database of another version",
 )  # fmt: skip
@@ -417,10 +417,10 @@ def _swept(home):
     shutil.rmtree(home / "artifacts")
 
 
-#: What a search alone reads, and the sweep here is a grid.
+#: Damage to parts that only a search reads; the sweep here is a grid.
 _UNREAD = ("knowledge of another kind",)
 
-#: Every kind of damage, by what is damaged.
+#: Every kind of damage, grouped by store.
 KINDS = [
     *(Damage("ledger", name, lambda home, do=do: do(home / "small/ledger.db")) for name, do in OF_THE_FILE.items()),
     Damage("ledger", "missing", lambda home: (home / "small/ledger.db").unlink()),

@@ -1,4 +1,4 @@
-"""Hostile input: specs, network files and conditions, drawn by a grammar together with what is right to say of them."""
+"""Hostile input: specs, network files and conditions, drawn by a grammar together with their right interpretation."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PRESSURES = ("breadth_pressure", "depth_pressure", "time_pressure")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a valid spec says, as its grammar knows it.
+    """The meaning of a valid spec, as its grammar knows it.
 
     Attributes:
-        values: By axis: its values, in order.
+        values: Values of each axis, in order.
         fixed: Fields of every setting, by their flat names.
-        replicates: Settings that differ by their seed alone.
+        replicates: Number of settings that differ only in the seed.
     """
 
     values: dict[str, list]
@@ -46,7 +46,7 @@ class Wanted:
 
 @st.composite
 def valid_specs(draw):
-    """Draw a spec as plain values, and what it says."""
+    """Draw a spec as plain values, and its meaning."""
     values = {}
     if draw(st.booleans()):
         values["classes"] = draw(st.lists(st.integers(2, 10), unique=True, min_size=1, max_size=3))
@@ -80,7 +80,7 @@ def valid_specs(draw):
 
 @st.composite
 def written(draw, spec):
-    """Write a spec in one of YAML's ways."""
+    """Write a spec in one of YAML's notations."""
     kind = draw(st.sampled_from(["block", "flow", "json", "anchors", "shuffled", "commented"]))
     items = list(spec.items())
     if kind == "shuffled":
@@ -97,7 +97,7 @@ def written(draw, spec):
     return text
 
 
-#: What may stand where something else should.
+#: Texts to put in the place of values.
 WRONG_VALUES = [
     "null", "true", "[]", "{}", "[[[[]]]]", "-1", "0", "1e300", "-1e300", "1e400", ".nan", ".inf", "-.inf", "1e-320", "0x10",
     "1_000", "0,001", "'1'", "\"\\u0000\"", "''", "nan", "~", "!!python/object/apply:os.system ['touch CANARY']",
@@ -110,7 +110,7 @@ WRONG_VALUES = [
 
 @st.composite
 def mutated_texts(draw, text):
-    """Change a text at a few places, as people and strangers do; it may come to nothing."""
+    """Change a text at a few places, as mistakes and attacks do; the result may equal the original."""
     for _ in range(draw(st.integers(1, 4))):
         lines = text.split("\n")
         at = draw(st.integers(0, max(len(lines) - 1, 0)))
@@ -168,7 +168,7 @@ def mutated_texts(draw, text):
 
 
 class Evil:
-    """Leaves a file behind where it is unpickled."""
+    """Leaves a file behind when it is unpickled."""
 
     def __init__(self, canary):
         self.canary = str(canary)
@@ -179,10 +179,10 @@ class Evil:
 
 @st.composite
 def hostile_files(draw, whole, canary):
-    """Draw what may be given as a network's file.
+    """Draw a file that may be given as a network's file.
 
     Returns:
-        The kind, the bytes, and whether they are those of the whole file.
+        The kind and the bytes of the file.
     """
     kind = draw(st.sampled_from([
         "whole", "bytes", "bytes", "cut", "longer", "inserted", "header", "size", "pickle", "torch", "zip", "tensors", "tensors",
@@ -258,7 +258,7 @@ def hostile_files(draw, whole, canary):
             place[name] = draw(_JSON | st.sampled_from([2**62, -1, 1e308, "9" * 999, [1] * 999, True, [[[]]]]))
     try:
         sealed = digest(content, {name: tensor.numpy() for name, tensor in tensors.items()})
-    except (TypeError, ValueError, AttributeError):  # of a kind that has no digest
+    except (TypeError, ValueError, AttributeError):  # this kind of content has no digest
         sealed = "0" * 64
     return kind, safetensors_bytes(tensors, {"sweeper": json.dumps({**content, "sha256": sealed})})
 
@@ -296,8 +296,8 @@ class Joined:
 
 
 def conditions(rows):
-    """Return a strategy of conditions on rows: about what is in them, and what nearly is."""
-    names = sorted({name for row in rows for name in row} - {"sweep"})  # which conditions are asked of already
+    """Return a strategy of conditions on rows, with values that are in the rows and values close to them."""
+    names = sorted({name for row in rows for name in row} - {"sweep"})  # the command already selects the sweep
     numbers = [n for n in names if all(isinstance(row.get(n), int | float | None) and not isinstance(row.get(n), bool)
                                        for row in rows) and any(row.get(n) is not None for row in rows)]  # fmt: skip
     words = [n for n in names if any(isinstance(row.get(n), str) for row in rows)]
@@ -323,7 +323,7 @@ def conditions(rows):
 
 
 def meant(condition, row):
-    """Return whether a row meets a condition, the slow and obvious way."""
+    """Return whether a row meets a condition, computed in the slow and obvious way."""
     if isinstance(condition, Joined):
         return (all if condition.word == "and" else any)(meant(part, row) for part in condition.parts)
     value = row.get(condition.name)
@@ -334,7 +334,7 @@ def meant(condition, row):
 
 
 def typed(condition, draw):
-    """Write a condition with any spaces, letters' case and parentheses that leave its meaning."""
+    """Write a condition with random spaces, upper and lower case, and parentheses that keep its meaning."""
     space = draw(st.sampled_from(["", " ", "  "]))
     if isinstance(condition, Leaf):
         is_number = _is_number(condition.word)
@@ -358,7 +358,7 @@ def _is_number(word):
     return True
 
 
-#: What nobody means by a condition.
+#: Texts that are no conditions.
 NO_CONDITION = ["(", ")", "((", "and", "or", "not", ">=", "=<", "=!", "<>", "~", ";", "--", "__import__('os').system('touch CANARY')",
                 "1/0", "'", '"', "\\", "\0", "\n", "nan", "inf", "1e999", "999999999999999999999999", "accuracy", "acuracy > 1",
                 "accuracy > x", "task > 1", "key", "ü", "[0]", "{}", "`", "$(id)", "%s", "{0}", "accuracy >= 0.9 accuracy"]  # fmt: skip

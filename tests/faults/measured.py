@@ -1,4 +1,4 @@
-"""When, where and on what a record of faults was made."""
+"""The date, processor and versions with which a record of faults was made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.limits import read_limits
 
 
 def measured_on(packages: Iterable[str]) -> dict[str, object]:
-    """Return the day, the processors, and the versions of Python and of some packages."""
+    """Return the date, the processors, and the versions of Python and of some packages."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "processor": _processor(),
@@ -23,7 +23,7 @@ def measured_on(packages: Iterable[str]) -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Return the name of the processor, with what tells apart those of one name."""
+    """Return the name of the processor, with its family and widest vector instructions, since names are not unique."""
     lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     its = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     flags = its.get("flags", "").split()

@@ -1,4 +1,4 @@
-"""A sweep that is struck again and again, and resumed as its own words say, until it is complete."""
+"""Strikes a sweep again and again, and resumes it as its own messages say, until it is complete."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.faults import own_sql, schedule
 from tests.faults.rig import PATIENCE_S, descendants, workers
 from tests.faults.schedule import BACKEND, CLOSING, DRIVER, MLFLOW, POSTGRES, RAY, WORKER, Strike, Tale
 
-#: What a driver may end with while things die around it: done; a server that is away; Ray that is; a signal.
+#: Allowed exit codes of a driver besides signals: done; a server is away; Ray is lost.
 _KNOWN_ENDS = {ExitCode.DONE, ExitCode.MISTAKE, ExitCode.NOT_YET}
 
-#: The commands that a driver names to go on.
+#: The commands that a driver names to continue.
 _GOES_ON = re.compile(r"\bsweeper (resume|mirror|run)\b")
 
-#: So long may what a driver has started outlive it.
+#: Longest time that a driver's descendants may outlive it, in seconds.
 _LEAVES_S = 90
 
 
@@ -33,11 +33,11 @@ class Ordeal:
     Args:
         cli: The sweep's command line.
         start: The words that start it.
-        ledger: Asks its database.
-        trials: How many it has when it is complete.
-        strikes: What is left to be struck; those that met a process are taken away.
-        tale: Where it is written down.
-        mlflow, postgres: The servers that it uses; None for none.
+        ledger: Queries the ledger's database.
+        trials: Number of trials of the complete sweep.
+        strikes: Remaining strikes; a strike that meets a process is removed.
+        tale: Receives the results.
+        mlflow, postgres: The servers that the sweep uses; None for none.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Ordeal:
         self.strikes, self.tale, self._mlflow, self._postgres = strikes, tale, mlflow, postgres
         self._process = None
         self._count = 0
-        self._sent = {}  # signals that have ended the driver, if it has ended, by its number
-        self._later: list[tuple[float, Callable[[], None]]] = []  # what is started, or goes on, again
-        self._seen: dict[tuple[int, str], str] = {}  # every process that any driver had started
-        self._ends: dict[str, tuple] = {}  # of the trials that have ended
+        self._sent = {}  # signals that were sent to each driver, by its process id
+        self._later: list[tuple[float, Callable[[], None]]] = []  # when to start or continue something again, and how
+        self._seen: dict[tuple[int, str], str] = {}  # titles of all processes that any driver has started
+        self._ends: dict[str, tuple] = {}  # facts of finished trials, by key
         self._signs = self._armed_signs = (0, 0)
         self._due_s = None
         self._open: int | None = None
@@ -83,7 +83,7 @@ class Ordeal:
     # --- one driver -----------------------------------------------------------------------------------
 
     def _driven(self, command: Sequence[str]) -> tuple[Sequence[str], int, str]:
-        """Run a driver until it ends, and strike meanwhile; returns it, with what it ended with and all that it said."""
+        """Run a driver until it ends, and strike meanwhile; return its command, exit code and output."""
         self._count += 1
         file = self.cli.folder / f"driver-{self._count:02}.txt"
         with file.open("w") as out:
@@ -105,7 +105,7 @@ class Ordeal:
         return command, self._process.returncode, file.read_text(errors="replace")
 
     def _next(self, ended: tuple[Sequence[str], int, str]) -> Sequence[str] | None:
-        """Return the command that a driver's end asks for; None where there is nothing left to do."""
+        """Return the command that a driver's end asks for; None if nothing is left to do."""
         command, code, said = ended
         sent = self._sent.get(self._process.pid, set())
         named = signal.Signals(-code).name if code < 0 else str(code)
@@ -122,10 +122,10 @@ class Ordeal:
                 self.tale.wrong.append(f"{where}, though {self._open} trials were left")
             return ["resume", "fragile", *self._workers] if self._open else None
         if code == ExitCode.MISTAKE:
-            self._restore()  # a server that is away is what a user brings back before going on
+            self._restore()  # a user would bring a missing server back before continuing
         words = _GOES_ON.findall(said)
-        # Who was killed could say nothing: `sweeper resume` is what the documentation says. Before there is a plan, that
-        # says what to do instead.
+        # A killed driver could say nothing; the documentation then says `sweeper resume`. Before there is a plan, that
+        # command says what to do instead.
         if not words and code not in {-number for number in sent} and code != ExitCode.MISTAKE:
             self.tale.wrong.append(f"{where} did not say how to go on: {said[-1500:]}")
         match words[-1] if words else "":
@@ -145,14 +145,14 @@ class Ordeal:
         return file.read_text(errors="replace")[-500:]
 
     def _log(self, what: str) -> None:
-        """Write down what happens, for who looks into what was found."""
+        """Log an event, for the study of findings."""
         with (self.cli.folder / "ordeal.txt").open("a") as file:
             file.write(f"{datetime.now():%H:%M:%S.%f} {what}; {self._signs[1]} outcomes\n")
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     def _note(self, *, thoroughly: bool = False) -> None:
-        """Look at processes, checkpoints and outcomes; thoroughly, also at what had ended before."""
+        """Look at processes, checkpoints and outcomes; `thoroughly` also compares outcomes if none is new."""
         for pid, title in descendants(self._process.pid).items():
             with suppress(OSError):
                 self._seen.setdefault((pid, _born(pid)), title)
@@ -163,7 +163,7 @@ class Ordeal:
                 self._signs = newest, ended
                 return
             rows = own_sql.rows_of(self._ask)
-        except Exception:  # there is none yet, or its server is away
+        except Exception:  # there is no ledger yet, or its server is away
             self._open, self._signs = None, (newest, self._signs[1])
             return
         ends = {row.key: row.end for row in rows if row.state in own_sql.FINISHED}
@@ -191,7 +191,7 @@ class Ordeal:
         self._armed_signs, self._due_s = self._signs, None
 
     def _strike(self) -> None:
-        """Strike, if it is time to."""
+        """Strike if the next strike is due."""
         if not self.strikes:
             return
         strike = self.strikes[0]
@@ -216,7 +216,7 @@ class Ordeal:
             case schedule.SOON:
                 return bool(self._targets(strike.target))
             case schedule.TRAINING:
-                # What a killed driver's worker has still written is not this one's.
+                # Requires a worker of this driver, because a killed driver's worker may have written the checkpoint.
                 return self._signs[0] > self._armed_signs[0] and bool(workers(self._process.pid))
             case schedule.OUTCOME:
                 return self._signs[1] > self._armed_signs[1]
@@ -224,7 +224,7 @@ class Ordeal:
                 return self._is_closing()
 
     def _targets(self, target: str) -> list[int]:
-        """Return the processes of a kind that are there; of a server all of its own at once."""
+        """Return the ids of the existing processes of a kind; for a server, only its main process."""
         if target == DRIVER:
             return [self._process.pid]
         if target == WORKER:
@@ -258,7 +258,7 @@ class Ordeal:
                 self._later.append((time.monotonic() + strike.away_s, lambda: _go_on(pid)))
 
     def _resume_others(self, *, at_once: bool = False) -> None:
-        """Start what has been away for long enough."""
+        """Start or continue everything whose time away is over."""
         due = [one for one in self._later if at_once or time.monotonic() >= one[0]]
         self._later = [one for one in self._later if one not in due]
         for _, do in due:
@@ -268,7 +268,7 @@ class Ordeal:
             self._start_of_mlflow = None
 
     def _start_mlflow(self) -> None:
-        """Start MLflow beside everything else: it takes seconds."""
+        """Start MLflow in another thread, because it takes seconds."""
         self._start_of_mlflow = self._beside.submit(self._mlflow.start)
 
     def _restore(self) -> None:
@@ -287,7 +287,7 @@ class Ordeal:
         below = self.cli.home / "fragile"
         left = [path for path in below.rglob("*") if path.name == "placement" or path.suffix == ".tmp"]
         self.tale.stuck += [f"{path.relative_to(below)} was left behind" for path in left]
-        for pid, _ in self._alive():  # they must not disturb what comes after
+        for pid, _ in self._alive():  # leftovers must not disturb later tests
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -301,7 +301,7 @@ class Ordeal:
 
 
 def _born(pid: int) -> str:
-    """Return when a process was started: its number alone is used again."""
+    """Return the start time of a process, because process ids are reused."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if fields[0] in "ZX":
         raise ProcessLookupError(pid)

@@ -1,4 +1,4 @@
-"""What a sweep has stored, by SQL of its own: nothing of sweeper reads here, so that nothing of it hides anything."""
+"""Reads a stored sweep by separate SQL, without sweeper's own code, so that a bug of sweeper cannot hide a fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pyarrow.parquet as pq
 
-#: Returns the rows of a statement.
+#: Runs an SQL statement and returns its rows.
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
@@ -31,7 +31,7 @@ def ask_sqlite(file: Path) -> Ask:
 
 
 def ask_postgres(url: str) -> Ask:
-    """Read a PostgreSQL database, by a connection for each statement: the server may be killed in between."""
+    """Read a PostgreSQL database, with a new connection for each statement, because the server may be killed."""
     import psycopg
 
     def ask(statement: str) -> list[tuple[Any, ...]]:
@@ -71,7 +71,7 @@ class Row:
 
     @property
     def end(self) -> tuple[Any, ...]:
-        """What must never change again once it is there."""
+        """The facts of a finished trial, which must never change again."""
         return self.state, self.ended_at, self.attempt, json.dumps(self.ended, sort_keys=True)
 
 
@@ -132,15 +132,15 @@ def runs_of(ask: Ask) -> list[Run]:
 
 @dataclass
 class Stored:
-    """All that a sweep has stored.
+    """Everything that a sweep has stored.
 
     Attributes:
-        rows: Of the ledger.
-        runs: Of MLflow, by trial key.
-        sweeps: The runs of sweeps themselves.
-        fronts: By task, each with its hypervolume.
-        table: Trial key and attempt of each row of the table of trials in MLflow.
-        networks: Digest of each file of a network, by trial key.
+        rows: Rows of the ledger.
+        runs: MLflow's runs of trials, by trial key.
+        sweeps: MLflow's runs of sweeps.
+        fronts: Fronts with their hypervolumes, by task.
+        table: Number of rows in MLflow's table of trials, by trial key and attempt.
+        networks: Digests of the networks' files, by trial key.
     """
 
     rows: list[Row]
@@ -159,9 +159,9 @@ def stored(ledger: Ask, tracker: Ask, artifacts: Path, networks: Path) -> Stored
     """Read a sweep.
 
     Args:
-        ledger: Asks its database.
-        tracker: Asks MLflow's.
-        artifacts: Folder somewhere below which each run has its own.
+        ledger: Queries the ledger's database.
+        tracker: Queries MLflow's database.
+        artifacts: Folder that contains the folders of all runs, at any depth.
         networks: Folder of networks.
     """
     runs: defaultdict[str, list[Run]] = defaultdict(list)
@@ -185,21 +185,21 @@ def stored(ledger: Ask, tracker: Ask, artifacts: Path, networks: Path) -> Stored
     return Stored(rows_of(ledger), dict(runs), sweeps, fronts, table, files)
 
 
-# --- what may be found -----------------------------------------------------------------------------------
+# --- findings --------------------------------------------------------------------------------------------
 
-#: What is found, by `lost`, `repeated`, `stuck` and `wrong`.
+#: Findings by kind: `lost`, `repeated`, `stuck` and `wrong`.
 Found = dict[str, list[str]]
 
 
 def compared(held: Stored, calm: Stored, spec: dict[str, Any], *, is_ordered: bool) -> Found:
-    """Compare a sweep with an undisturbed one of the same spec, and with itself.
+    """Compare a sweep with an undisturbed one of the same spec, and check that it agrees with itself.
 
     Args:
         held: The sweep.
-        calm: The other one.
-        spec: As it was written.
-        is_ordered: Whether all outcomes are the same. Otherwise which trials are stopped early depends on the order
-            in which populations reach a rung, so that trials are compared as far as both have trained them.
+        calm: The undisturbed sweep.
+        spec: Spec as it was written.
+        is_ordered: Whether all outcomes must be the same. Otherwise the order in which populations reach a rung decides
+            which trials are stopped early, so trials are compared only as far as both sweeps have trained them.
     """
     found: Found = {"lost": [], "repeated": [], "stuck": [], "wrong": []}
     _whole(held, found)
@@ -235,7 +235,7 @@ def _whole(held: Stored, found: Found) -> None:
             found["lost"].append(f"{row.key} has no network")
 
 
-#: What the run of a trial ends as in MLflow, by its state.
+#: MLflow's status of a finished trial's run, by the trial's state.
 _STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -267,7 +267,7 @@ def _mirrored(held: Stored, found: Found) -> None:
 
 
 def _same_mirror(held: Stored, calm: Stored, found: Found) -> None:
-    """Compare what MLflow holds of two sweeps; times, attempts and the numbers of runs are each one's own."""
+    """Compare MLflow's data of two sweeps, except for times, attempts and run ids, which differ."""
     same = ("sweeper.state", "sweeper.outcome", "sweeper.setting_key", "sweeper.population", "sweeper.front")
     for key, others in calm.runs.items():
         for run in held.runs.get(key, []):
@@ -287,7 +287,7 @@ def _same_mirror(held: Stored, calm: Stored, found: Found) -> None:
 
 
 def _unlike(row: Row, other: Row, is_ordered: bool) -> Iterable[str]:
-    """Return what differs of one trial, bit for bit."""
+    """Yield the parts of one trial that differ in any bit."""
     plan, planned = row.attributes["plan"], other.attributes["plan"]
     yield from (name for name in ("setting", "axes", "population") if plan[name] != planned[name])
     if plan.get("former"):
@@ -319,7 +319,7 @@ def _means(rows: Iterable[dict[str, float]], goals: dict[str, str]) -> dict[str,
 
 
 def _settings(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the replicates of each setting: what is equal but for the seed."""
+    """Return the replicates of each setting: trials that differ only in the seed."""
     found = defaultdict(list)
     for row in rows:
         setting = {name: value for name, value in row.attributes["plan"]["setting"].items() if name != "seed"}
@@ -340,14 +340,14 @@ def _right_fronts(held: Stored, goals: dict[str, str], found: Found) -> None:
         stored_points = {
             frozenset(keys): {name: table[name][index] for name in goals} for index, keys in enumerate(table["keys"])
         }
-        # Of points that are equal in everything one is enough.
+        # Of several equal points the front needs only one.
         values = {tuple(point.values()) for point in best.values()}
         if not stored_points.keys() <= best.keys() or {tuple(p.values()) for p in stored_points.values()} != values:
             found["wrong"].append(f"the front of {task} is not that of the ledger")
 
 
 def _stopped_rightly(held: Stored, goals: dict[str, str], found: Found) -> None:
-    """Look for settings that were stopped, though nothing dominates them where they were: that is never done."""
+    """Look for settings that were stopped although nothing dominated them at that rung, which must never happen."""
     for rung in {rung for row in held.rows for rung in row.rungs}:
         there = _settings(row for row in held.rows if rung in row.rungs)
         means = {name: (its[0].task, _means((row.rungs[rung] for row in its), goals)) for name, its in there.items()}

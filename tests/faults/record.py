@@ -1,4 +1,4 @@
-"""What the schedule of kills came to, as a file that the documentation's figures are made of."""
+"""Records the results of the schedule of kills in a file, from which the documentation's figures are made."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from tests.faults.measured import measured_on
 from tests.faults.schedule import PLANS, SEED, Tale
 
-#: What is counted, beside what was tried.
+#: Kinds of findings that are counted.
 COUNTED = ("lost", "repeated", "stuck", "tracebacks", "wrong")
 
-#: Whose versions matter to what a fault does.
+#: Packages whose versions matter to the effect of a fault.
 _PACKAGES = ("pareto-sweeper", "ray", "optuna", "mlflow", "torch", "sqlalchemy", "psycopg")
 
 
 class Record:
-    """Collects the tales of all sweeps of one seed."""
+    """Collects the results of all sweeps of one seed."""
 
     def __init__(self, seed: int = SEED) -> None:
         self.seed, self._tales = seed, dict[str, dict[str, Any]]()
 
     def add(self, name: str, tale: Tale, seconds: float) -> None:
-        """Note what came of one sweep's strikes."""
+        """Note the results of one sweep's strikes."""
         plan = PLANS[name]
         self._tales[name] = {
             "what": plan.what,
@@ -41,16 +41,16 @@ class Record:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every sweep of the schedule is in it."""
+        """Whether the record has every sweep of the schedule."""
         return self._tales.keys() == PLANS.keys()
 
     def text(self) -> str:
-        """Return it as JSON."""
+        """Return the record as JSON."""
         found = {
             "seed": self.seed,
             **measured_on(_PACKAGES),
             "sweeps": self._tales,
         }
-        # A strike a line: who compares two runs sees which one came to what.
+        # One strike per line, so that two records are easy to compare.
         text = json.dumps(found, indent=1, ensure_ascii=False)
         return re.sub(r"\{\n +\"target\".*?\}", lambda one: re.sub(r"\s*\n\s*", " ", one[0]), text, flags=re.S) + "\n"

@@ -1,4 +1,4 @@
-"""A sweep at the command line, in a folder of its own, and the processes that it consists of."""
+"""A sweep at the command line, in a separate folder, and access to its processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ objectives:
 reference_point: {accuracy: 0, breadth: 7, time: 5}
 """
 
-#: The half of it: the same four networks as the grid's first task has, with the same keys and populations.
+#: Half of the grid: the four networks of its first task, with the same keys and populations.
 HALF = GRID.replace("[4, 2]", "[4]")
 
 #: Three settings with two replicates each, in both of two cells, most of them stopped early.
@@ -57,12 +57,12 @@ objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 5}
 """
 
-#: How long a fact is waited for: long, since the machine may be busy. Nothing is concluded from how long it took.
+#: Longest wait for a fact, in seconds; long, because the machine may be busy. No test depends on the actual time.
 PATIENCE_S = 600
 
 
 def eventually(fact, process=None):
-    """Wait until something is true and return it; give up early where the process that should bring it about ended."""
+    """Wait until `fact` returns something true, and return that; fail early if the process that causes it has ended."""
     limit = time.monotonic() + PATIENCE_S
     while not (found := fact()):
         assert process is None or process.poll() is None, process.communicate()
@@ -72,7 +72,7 @@ def eventually(fact, process=None):
 
 
 def descendants(pid):
-    """Return the processes that a process has started, and those that they have, by what is written on them."""
+    """Return the titles of all descendants of a process, by process id."""
     children: dict[int, list[int]] = {}
     titles = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -80,7 +80,7 @@ def descendants(pid):
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             titles[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it has ended since
+            continue  # the process has ended since
         children.setdefault(parent, []).append(int(entry.name))
     found, todo = {}, [pid]
     while todo:
@@ -91,26 +91,26 @@ def descendants(pid):
 
 
 def workers(pid):
-    """Return the Ray workers among a process's descendants that train."""
+    """Return the ids of the training Ray workers among a process's descendants."""
     return [child for child, title in descendants(pid).items() if title.startswith("ray::ImplicitFunc")]
 
 
 def assert_audited(home, name, promises=9):
-    """Check all promises of a sweep; all must be kept. One of a user's own function has one less: no networks."""
+    """Check that a sweep keeps all promises. A user's own function has one promise less, because it has no networks."""
     found = audit(Home(home).known(name), Home(home).tracking_uri_of(name))
     assert {promise.text: promise.said for promise in found if promise.holds is not True} == {}
     assert len(found) == promises
 
 
 class Cli:
-    """The command line in a folder of its own.
+    """The command line in a separate folder.
 
     Args:
-        folder: Where commands are typed.
-        spec: Of the sweep named fragile.
+        folder: Current folder of the commands.
+        spec: Spec of the sweep named fragile.
         home: The home of sweeps; `sweeps` in that folder by default.
         before: Words before each command, such as those that enter a namespace.
-        more: Variables for the environment of each command.
+        more: Environment variables of each command.
     """
 
     def __init__(self, folder, spec=GRID, home=None, before=(), **more):
@@ -122,7 +122,7 @@ class Cli:
         (folder / "fragile.yaml").write_text(spec)
 
     def start(self, command, *words, to=subprocess.PIPE):
-        """Start a command in a process group of its own, as a terminal would; `to` is where all that it says goes."""
+        """Start a command in its own process group, as a terminal would; `to` receives all of its output."""
         return subprocess.Popen(
             [*self._before, sys.executable, "-m", "sweeper", command, *words, *self.options],
             cwd=self.folder,
@@ -139,7 +139,7 @@ class Cli:
         return process.returncode, out, err
 
     def end(self, process):
-        """Let a driver come to its end, which must be a good one; returns all that it said."""
+        """Wait for a driver's end, which must be successful; return all of its output."""
         out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, out + err
         return out + err
@@ -158,7 +158,7 @@ class Cli:
         return Home(self.home).tracking_uri
 
     def records(self):
-        """Return what the ledger holds, by key."""
+        """Return the ledger's records, by key."""
         with closing(Ledger(self.sweep.ledger_url, "fragile")) as ledger:
             return {record.key: record for record in ledger.records()}
 
@@ -175,17 +175,17 @@ class Cli:
         return {path.name: path.stat().st_mtime_ns for path in found}
 
     def wait_for_training(self, process):
-        """Wait until a checkpoint was written since now: then at least one worker is in the middle of something."""
+        """Wait for a new checkpoint: then at least one worker is in the middle of a training."""
         before = self.checkpoints()
         eventually(lambda: self.checkpoints() != before, process)
 
     def wait_for_outcome(self, process, more=1):
-        """Wait until so many more trials have an outcome than now."""
+        """Wait until `more` additional trials have an outcome."""
         before = self._outcomes()
         eventually(lambda: self._outcomes() >= before + more, process)
 
     def _outcomes(self):
-        """Count outcomes without opening the ledger in full, which takes what the sweep needs on a busy machine."""
+        """Count outcomes by SQL, because opening the whole ledger takes processor time that the sweep needs."""
         if not self.sweep.is_planned:
             return 0
         with closing(sqlite3.connect(self.sweep.path / "ledger.db", timeout=60)) as database:
@@ -193,5 +193,5 @@ class Cli:
             return database.execute(counted).fetchone()[0]
 
     def audit(self, promises=9):
-        """Check all promises; all must be kept. In this process, since a command spends seconds on its imports."""
+        """Check all promises, in this process, because a command spends seconds on its imports."""
         assert_audited(self.home, "fragile", promises)

@@ -1,4 +1,4 @@
-"""What is struck, in which sweep, when and how: drawn from a seed, and from nothing else."""
+"""The schedule of strikes on processes, by sweep: target, moment and signal are drawn from nothing but a seed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from tests.faults.rig import GRID, SEARCH
 
-#: What `make faults` draws from, unless another one is given: `--kills-seed`.
+#: Seed of `make faults`, unless `--kills-seed` gives another one.
 SEED = 20261130
 
-#: Ray's processes on one machine, and what is written on each of them.
+#: Ray's processes on one machine, and a part of each one's title.
 RAY = {
     "raylet": "raylet/raylet ",
     "GCS": "gcs/gcs_server ",
@@ -24,11 +24,11 @@ RAY = {
 
 DRIVER, WORKER, MLFLOW, POSTGRES, BACKEND = "driver", "worker", "MLflow", "PostgreSQL", "PostgreSQL backend"
 
-#: When a strike is due: as soon as its target is there, once something more was trained, once one more trial has
-#: ended, and once all have and only the end of the sweep is left to be written.
+#: Moments when a strike is due: as soon as its target exists, after more training, after one more outcome, and once all
+#: trials have ended and only the end of the sweep is left to be written.
 SOON, TRAINING, OUTCOME, CLOSING = "soon", "training", "outcome", "closing"
 
-#: The longest that is waited after each, in seconds. A start takes some seconds, so `soon` means anywhere in it.
+#: Longest delay after each moment, in seconds. A start takes some seconds, so `soon` means anywhere in it.
 _LATEST_S = {SOON: 6.0, TRAINING: 1.0, OUTCOME: 0.5, CLOSING: 0.3}
 
 
@@ -37,12 +37,12 @@ class Strike:
     """One signal to one process, or to one server as a whole.
 
     Attributes:
-        target: What is struck.
-        signal: Its name.
-        moment: What is waited for before.
-        delay_s: How long is waited after that.
-        away_s: How long a server stays away, and what was made to pause pauses.
-        which: Share, from 0 to 1, that says which of several processes of the kind it is.
+        target: Kind of the process or server.
+        signal: Name of the signal.
+        moment: Moment to wait for.
+        delay_s: Delay after the moment, in seconds.
+        away_s: Time that a server stays away or a paused process pauses, in seconds.
+        which: Number from 0 to 1 that selects one of several processes of the kind.
     """
 
     target: str
@@ -59,19 +59,19 @@ class Strike:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is struck.
+    """A sweep whose processes are struck.
 
     Attributes:
-        what: It, in words.
-        spec: As YAML.
-        workers: Populations at a time.
+        what: Description of the sweep.
+        spec: Spec as YAML.
+        workers: Number of populations at a time.
         ledger: `SQLite` or `PostgreSQL`.
         tracker: `SQLite` or `server`.
-        kills: How often each target is killed, beside once at the sweep's closing.
-        closing: What is killed then.
-        others: Pairs of a target and another signal.
-        is_ordered: Whether outcomes come in the same order whatever happens, as they do with one worker or where
-            nothing depends on it: then all results are the same. Otherwise what is stopped early may be others.
+        kills: Number of kills of each target, without the one at the sweep's closing.
+        closing: Target that is killed at the closing.
+        others: Pairs of a target and a signal other than SIGKILL.
+        is_ordered: Whether results do not depend on the order of outcomes, or the order is always the same, as with one
+            worker: then all results must be the same. Otherwise other trials may be stopped early.
     """
 
     what: str
@@ -93,10 +93,11 @@ def _with(text: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-#: A population may meet more deaths of its worker than it is forgiven by default, which would rightly be its outcome.
+#: Raises the limit of retries: a population's worker may die more often than the default allows, and the population
+#: would rightly end as lost.
 _FORGIVEN = ("{population: 2}", "{population: 2, retries: {lost: 50}}")
 
-#: Populations are one setting with its replicates, so that who is judged together trains together.
+#: Each population is one setting with its replicates, so that trials that are judged together train together.
 _SEARCH = _with(SEARCH, ("min_epochs: 4", "min_epochs: 32"), ("epochs: 12", "epochs: 96"), _FORGIVEN)
 
 GROWING = """
@@ -130,7 +131,7 @@ PLANS: Mapping[str, Plan] = {
         others=[(DRIVER, "SIGTERM"), (DRIVER, "SIGSTOP"), (WORKER, "SIGSTOP")],
     ),
     "search in order": Plan(
-        # TPE draws at random until ten settings are known: here are more, in one cell.
+        # TPE draws at random until ten settings are known, so one cell has more than ten here.
         what="TPE over two pressures with two replicates, stopped early, one population at a time",
         spec=_with(_SEARCH, ("[4, 2]", "[4]"), ("{trials: 3}", "{trials: 14}")),
         workers=1,
@@ -163,7 +164,7 @@ PLANS: Mapping[str, Plan] = {
     ),
 }
 
-#: What is waited for before a target is struck: servers are where something is written, workers where one trains.
+#: Moments to choose from for each target: servers matter while something is written, workers while one trains.
 _MOMENTS = {
     WORKER: (TRAINING, TRAINING, OUTCOME),
     MLFLOW: (SOON, TRAINING, OUTCOME, OUTCOME),
@@ -195,14 +196,14 @@ def _drawn(target: str, signal: str, moment: str, dice: random.Random) -> Strike
 
 @dataclass
 class Tale:
-    """What came of the strikes of one sweep.
+    """Results of the strikes on one sweep.
 
     Attributes:
-        strikes: Those that met a process, in order.
-        sweeps: How many it took to use all of them up; each is compared.
-        trials: How many have been planned, in all of them.
-        ends: How often drivers ended with which code, by `0`, `4`, `SIGKILL`.
-        lost, repeated, stuck, tracebacks, wrong: What was found, in words.
+        strikes: Strikes that met a process, in order.
+        sweeps: Number of sweeps that it took to use up all strikes; each of them is compared.
+        trials: Number of trials planned in all of these sweeps.
+        ends: Number of drivers by exit code or signal, such as `0`, `4`, `SIGKILL`.
+        lost, repeated, stuck, tracebacks, wrong: Findings of each kind, as texts.
     """
 
     strikes: list[Strike] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Clocks that are set back by hours, for the Python of a driver and its workers, without touching the machine's own."""
+"""Clocks that are set back by hours for a driver and its workers, without touching the machine's clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOUR_S = 3600
 
 
 class Clock:
-    """The wall clock of processes that are started with its variables."""
+    """The wall clock of processes that are started with its environment variables."""
 
     def __init__(self, folder, compiler):
         self._shift, library = folder / "shift", folder / "shifted_clock.so"
@@ -64,7 +64,7 @@ def test_clock_set_back_in_the_middle_and_again_before_a_resume_changes_nothing(
     cli.wait_for_outcome(driver, 2)
     started = descendants(driver.pid)
     cli.kill(driver)
-    for pid in started:  # Ray's own agents, whose clock is wrong as well, may not notice that they are alone
+    for pid in started:  # Ray's agents, whose clock is wrong as well, may not notice that the driver is dead
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     known = cli.finished()

@@ -1,4 +1,4 @@
-"""Ray's own processes are killed under a driver, which ends in a sentence and can be resumed, or notices nothing."""
+"""Ray's own processes are killed under a driver, which then ends with a sentence and can be resumed, or goes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.rig import HALF, PATIENCE_S, descendants, eventually
 
 pytestmark = pytest.mark.slow
 
-#: What is written on each of Ray's processes that a driver starts.
+#: A part of the title of each process of Ray that a driver starts.
 DAEMONS = (
     "raylet/raylet",
     "gcs/gcs_server",
@@ -76,7 +76,7 @@ def test_head_that_dies_before_the_first_job_ends_in_a_sentence_and_not_in_rays_
     os.kill(found(process, "gcs/gcs_server")[0], signal.SIGKILL)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert "The program will terminate" not in out + err
-    # In the moment when a driver registers with a daemon that dies of it, Ray's core ends the process at once.
+    # If the daemon dies while the driver registers with it, Ray's core ends the driver at once.
     if not (process.returncode == 1 and "Failed to register worker to Raylet" in err):
         assert process.returncode in (ExitCode.DONE, ExitCode.NOT_YET), (process.returncode, out, err)
     if process.returncode == ExitCode.NOT_YET:
@@ -97,7 +97,7 @@ def test_ray_that_never_starts_is_one_sentence_and_leaves_nothing_behind(new_cli
     assert (err.count("sweeper: "), "Traceback" in out + err) == (1, False), err
 
 
-#: Asks a head for its version without a token.
+#: Program that asks a head for its version.
 ASKS = """
 import sys
 from sweeper.execution.ray_private import head_facts
@@ -107,7 +107,7 @@ print(head_facts(sys.argv[1]).get("ray_version"))
 
 @pytest.mark.rare
 def test_ray_of_a_run_lets_nobody_in_and_leaves_no_folder(new_cli):
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # short: sockets lie in it
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # a short path, because sockets lie in it
     cli = new_cli(HALF, RAY_TMPDIR=str(folder))
     process = cli.start("run", "fragile.yaml", "--workers", "1")
     cli.wait_for_training(process)
@@ -129,4 +129,4 @@ def test_ray_of_a_run_lets_nobody_in_and_leaves_no_folder(new_cli):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 143, (process.returncode, out, err)
-    folder.rmdir()  # empty
+    folder.rmdir()  # fails unless the folder is empty

@@ -1,8 +1,8 @@
-"""A home that was damaged from outside, in many ways: every command says so in a sentence, or is not concerned.
+"""A home that was damaged from outside, in many ways: every command says so in a sentence, or is not affected.
 
-Nothing is answered from what is damaged, and looking at it changes nothing in it. Kinds of damage are in
-`tests/faults/damage.py`, commands and the judgement of their answers in `tests/faults/asking.py`. A few kinds are tried with
-every command here, all of them by `make faults`, which writes what came of it where `--damage-record` names a file:
+No command answers from damaged data, and reading changes nothing. `tests/faults/damage.py` has the kinds of damage,
+`tests/faults/asking.py` the commands and the judgement of their answers. The tests of every day try a few kinds with
+every command; `make faults` tries all kinds and writes the results to the file that `--damage-record` names,
 `docs/faults/damage.json`.
 """
 
@@ -32,7 +32,7 @@ from tests.model.test_examples import a_png
 
 pytestmark = pytest.mark.slow
 
-#: Commands that read the ledger; those that go on with the sweep come last.
+#: Commands that read the ledger; those that continue the sweep come last.
 READING = (
     ["status", "smoke"],
     ["status"],
@@ -78,7 +78,7 @@ def rows(file):
 
 
 def assert_said(home, sweeper, words, content=content):
-    """Ask a damaged sweep; what is wrong must be said, and nothing of it be changed."""
+    """Ask a damaged sweep; the command must report the damage and change nothing."""
     file = Home(home).sweep("smoke").path / "ledger.db"
     before = content(file)
     code, out, err = sweeper(*words, "--home", home)
@@ -94,7 +94,7 @@ def test_damaged_file_is_said_by_every_command_and_stays_as_it_is(home, sweeper,
     OF_THE_FILE[name](Home(home).sweep("smoke").path / "ledger.db")
     for words in READING:
         assert_said(home, sweeper, words)
-    for words in (["pareto", "smoke"], ["trials", "smoke"]):  # of MLflow alone
+    for words in (["pareto", "smoke"], ["trials", "smoke"]):  # these read only MLflow
         code, _, err = sweeper(*words, "--home", home)
         assert code == ExitCode.DONE, err
 
@@ -107,7 +107,7 @@ def test_damaged_row_is_said_and_stays_as_it_is(home, sweeper, name):
     code, out, err = sweeper("audit", "smoke", "--home", home)
     assert code in (ExitCode.FOUND_WRONG, ExitCode.MISTAKE), (out, err)
     assert "Traceback" not in out + err
-    assert_said(home, sweeper, READING[-1], content=rows)  # whoever drives notes in its head that it is open
+    assert_said(home, sweeper, READING[-1], content=rows)  # a driver changes the file's header, so rows are compared
 
 
 # --- the whole home, and every command ---------------------------------------------------------------
@@ -124,13 +124,13 @@ def test_there_are_enough_kinds_of_damage_and_no_two_of_a_name():
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory, empty_database):
-    """A home that can be damaged and restored, and what an undamaged one answers to every question."""
+    """A home that can be damaged and restored, with the undamaged home's answer to every question."""
     ground = make_ground(tmp_path_factory.mktemp("damaged"), empty_database)
     images = pa.table({"image": [a_png(8, 8)] * 3, "label": [0, 1, 0]})
     pq.write_table(images, ground.folder / "images.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ground.folder)
-        ground.ask("report small -o report.html")  # which stores itself
+        ground.ask("report small -o report.html")  # this also stores the report
         ground.ask("mirror small")
         shutil.copytree(ground.home, ground.pristine)
         for command, questions in QUESTIONS.items():
@@ -144,7 +144,7 @@ def ground(tmp_path_factory, empty_database):
 
 @pytest.fixture(scope="module")
 def tried(request):
-    """Counts what the rare test tries; written at the end where a file is named."""
+    """Counts the answers in the rare tests, and writes them at the end if a file is named."""
     found = Tried()
     yield found
     if file := request.config.getoption("--damage-record", None):
@@ -168,14 +168,14 @@ def ask_all(ground, kind, tried=None, with_doctor=True):
             answer, right = ground.ask(question), ground.right[question]
             found = judged(answer, right)
             if found == "wrong" and command in WRITING and _unnumbered(answer).same(_unnumbered(right)):
-                found = "right"  # mended
+                found = "right"  # the command has repaired the damage
             if (
                 found == "wrong"
                 and kind.forgets
                 and question in ("status", "list --json", "doctor")
                 and b"small" not in answer.out
             ):
-                found = "right"  # of what is not there any more nobody knows
+                found = "right"  # nothing is left that could tell of the sweep
             if found == "right" and question == "audit small" and kind.is_audited:
                 found = "not audited"
             if ground.stored() != before:
@@ -192,11 +192,11 @@ def ask_all(ground, kind, tried=None, with_doctor=True):
 
 
 def is_examined(kind):
-    """Whether `sweeper doctor`, which takes seconds, may meet this: it opens no sweep."""
+    """Return whether `sweeper doctor`, which takes seconds, can meet this damage: it opens no sweep."""
     return kind.store == "home" or (kind.store == "MLflow" and kind.name.startswith("database"))
 
 
-#: One of each store, for the tests of every day.
+#: One kind of damage to each of some stores, for the tests of every day.
 SOME = [
     next(kind for kind in KINDS if (kind.store, kind.name) == wanted)
     for wanted in (
@@ -220,14 +220,14 @@ def test_every_command_is_right_or_says_what_is_damaged_in_every_way(ground, kin
     assert ask_all(ground, kind, tried, with_doctor=is_examined(kind)) == []
 
 
-#: What is mended by writing it again from the ledger, which is whole.
+#: Damage that is repaired by writing again from the ledger, which is whole.
 MIRRORED = [
     kind for kind in KINDS if kind.store == "MLflow" or kind.store.startswith(("stored", "chosen", "artifacts"))
 ]
 
 
 def _unnumbered(answer):
-    """Return an answer without the number of the front, which is another one where a front was stored again."""
+    """Return an answer without the front's number, which changes if the front is stored again."""
     without = re.compile(rb"[Ff]ront version \d+|v000\d|\"version\": ?\d+")
     return replace(answer, out=without.sub(b"", answer.out), file=answer.file and without.sub(b"", answer.file))
 
@@ -238,14 +238,14 @@ def test_mirror_mends_what_is_made_from_the_ledger_or_says_why_it_cannot(ground,
     ground.restore()
     kind.do(ground.home)
     mended = ground.ask("mirror small")
-    ground.ask("mirror other")  # where a whole database has gone, it has lost both
+    ground.ask("mirror other")  # a lost database has lost both sweeps
     if mended.code != ExitCode.DONE:
         assert judged(mended, ground.right["mirror small"]) == "refused", mended
         tried.note("mending by `sweeper mirror`", "refused")
         return
     wrong = []
     for command, questions in QUESTIONS.items():
-        if command not in (*WRITING, "doctor", "watch", "audit"):  # it was mirrored at another time
+        if command not in (*WRITING, "doctor", "watch", "audit"):  # their answers depend on the time of mirroring
             for question in questions:
                 answer = ground.ask(question)
                 if "csv" not in question and not _unnumbered(answer).same(_unnumbered(ground.right[question])):

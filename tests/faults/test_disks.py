@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and checkpoints that are torn: real file systems, real files."""
+"""Full and read-only disks, and torn checkpoints, with real file systems and files."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_read_only_home_is_read_and_refused_in_one_sentence_where_it_must_be_wri
 
 @pytest.fixture
 def interrupted(new_cli):
-    """A sweep whose driver was killed while both populations were in the middle, with two checkpoints each."""
+    """A sweep whose driver was killed in the middle of both populations, with two checkpoints each."""
     cli = new_cli(HALF)
     driver = cli.start("run", "fragile.yaml", "--workers", "2")
     eventually(lambda: len(cli.checkpoints()) == 4, driver)
     its = workers(driver.pid)
     cli.kill(driver)
-    for pid in its:  # they would outlive it for a moment, and write over what the test writes
+    for pid in its:  # workers briefly outlive the driver, and would overwrite the test's files
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in its))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def kill_three_times(cli, dice, latest_s):
-    """Start a sweep and kill its driver three times while it trains; returns what was finished by then."""
+    """Start a sweep and kill its driver three times while it trains; return the trials finished by then."""
     known = {}
     for words in (["run", "fragile.yaml"], ["resume", "fragile"], ["resume", "fragile"]):
         process = cli.start(*words, "--workers", "2")
@@ -54,7 +54,7 @@ def test_driver_of_a_grid_killed_three_times_ends_with_the_sweep_of_one_that_was
 
 @pytest.mark.rare
 def test_driver_of_a_search_killed_three_times_tries_every_setting_of_every_cell_once(new_cli):
-    """What is proposed depends on the order of outcomes, so nothing is compared with an undisturbed search."""
+    """Proposals depend on the order of outcomes, so nothing is compared with an undisturbed search."""
     cli = new_cli(SEARCH)
     known = kill_three_times(cli, random.Random(20261125), 1.5)
     assert len(known) < 12, "the kills came too late to test anything"

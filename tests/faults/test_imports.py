@@ -1,4 +1,4 @@
-"""Packages that are shadowed, broken or missing, where a sweep is started and on its workers, with the real Ray."""
+"""Packages that are hidden, broken or missing, in the driver and on its workers, with the real Ray."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.rig import GRID
 
 pytestmark = pytest.mark.slow
 
-#: Two networks, an epoch each.
+#: Two networks, one epoch each.
 TINY = (
     GRID
     .replace("[4, 2]", "[2]")
@@ -20,7 +20,7 @@ TINY = (
     .replace("epochs: 24", "epochs: 1")
 )
 
-#: Names that files of a project have, and packages that we or Ray import.
+#: Common names of a project's files, and names of packages that sweeper or Ray import.
 TAKEN = [
     "model",
     "search_spaces",
@@ -48,14 +48,14 @@ TAKEN = [
     "msgpack",
 ]
 
-#: Puts a folder first on the path of Ray's workers, and of no other process.
+#: Code that puts a folder first on the import path of Ray's workers, and of no other process.
 ON_WORKERS = """
 import sys
 if any(word.endswith("default_worker.py") for word in sys.orig_argv):
     sys.path.insert(0, {folder!r})
 """
 
-#: Hides where scikit-learn is.
+#: Code that hides the place of scikit-learn.
 WITHOUT_DIGITS = """
 from importlib import metadata
 of = metadata.distribution
@@ -69,7 +69,7 @@ metadata.distribution = distribution
 
 @pytest.fixture
 def shadows(tmp_path):
-    """A folder that comes first on the path of workers alone, and what is to be on the path of every process for it."""
+    """A folder that is first on the path of workers only, and the folder on every process's path that causes this."""
     folder, site = tmp_path / "shadows", tmp_path / "site"
     folder.mkdir()
     site.mkdir()
@@ -121,7 +121,7 @@ def test_what_workers_import_wrongly_ends_the_run_with_its_file_and_the_trials_w
     assert {record.state for record in cli.records().values()} == {State.WAITING}
     assert {tuple(record.retries.values()) for record in cli.records().values()} == {()}
     file.unlink()
-    if name == "safetensors":  # for one of them all: starting takes long
+    if name == "safetensors":  # only for one of the cases, because starting takes long
         cli.end(cli.start("resume", "fragile", "--workers", "1"))
         assert {record.state for record in cli.records().values()} == {State.COMPLETE}
         cli.audit()
@@ -133,7 +133,7 @@ def test_file_that_is_imported_first_when_a_training_has_begun_is_no_outcome_eit
     cli = new_cli(TINY)
     cli.environment["PYTHONPATH"] += f":{site}"
     (folder / "sklearn.py").write_text("")
-    # Where the file of the digits is not found, they are loaded with it, after everything else is imported.
+    # If the file of the digits is not found, sklearn itself loads them, after everything else is imported.
     with (site / "sitecustomize.py").open("a") as file:
         file.write(WITHOUT_DIGITS)
     code, out, err = cli.run("run", "fragile.yaml", "--workers", "1")

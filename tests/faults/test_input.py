@@ -1,8 +1,8 @@
-"""Specs, network files and conditions from strangers: valid ones mean what they say, all others are one sentence.
+"""Specs, network files and conditions from strangers: valid ones are understood, all others give one sentence.
 
-Examples come from a grammar (`tests/faults/hostile.py`) that knows what is right. The fast tests take a few of each; the
-rare ones take hundreds of the same, with the time that each takes of a processor, and write what came of them where
-`--input-record` names a file: `docs/faults/input.json`.
+Examples come from a grammar (`tests/faults/hostile.py`) that knows the right result. The fast tests take a few of each.
+The rare tests take hundreds, limit the processor time of each, and write the results to the file that `--input-record`
+names, `docs/faults/input.json`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.faults import hostile
 from tests.faults.asking import Ground, make_ground
 from tests.faults.tried import Tried
 
-#: Seconds of a processor that an answer may take; told of in the rare tests alone.
+#: Longest processor time of an answer, in seconds; checked only in the rare tests.
 PATIENCE_S = 2.0
 
 FEW = settings(max_examples=30, suppress_health_check=list(HealthCheck))
@@ -33,7 +33,7 @@ MANY = settings(FEW, max_examples=700, phases=(Phase.explicit, Phase.generate, P
 
 @pytest.fixture(scope="module")
 def tried(request):
-    """Counts what the rare tests of this file try; written at the end where a file is named."""
+    """Counts the answers in this file's rare tests, and writes them at the end if a file is named."""
     found = Tried()
     yield found
     if file := request.config.getoption("--input-record", None):
@@ -49,7 +49,7 @@ def ground(tmp_path_factory, empty_database):
 
 @contextmanager
 def untouched(folder):
-    """Check that nothing comes into a folder, goes from it, or changes there."""
+    """Check that no file of a folder is added, removed or changed."""
 
     def content():
         return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -60,7 +60,7 @@ def untouched(folder):
 
 
 def one_sentence(answer):
-    """Check how a command refused: one message, which may list several problems a line each, and nothing else."""
+    """Check that a command refused with one message and nothing else; it may list several problems, one per line."""
     assert answer.code == ExitCode.MISTAKE, answer
     assert answer.out == b""
     assert answer.err.startswith(("sweeper: ", "Usage: ")), answer.err
@@ -69,7 +69,7 @@ def one_sentence(answer):
 
 
 class Clock:
-    """How much of a processor answers take."""
+    """Measures the processor time of answers."""
 
     def __init__(self, limit_s=None):
         self.limit_s, self.longest_s = limit_s, 0.0
@@ -87,7 +87,7 @@ class Clock:
 
 
 def check_valid_spec(folder, data, tried=None, clock=None):
-    """Write a valid spec, and compare what is read with what its grammar means."""
+    """Write a valid spec, and compare the loaded spec with the grammar's meaning."""
     spec, wanted = data.draw(hostile.valid_specs())
     file = folder / "spec.yaml"
     file.write_text(data.draw(hostile.written(spec)), encoding="utf-8")
@@ -105,7 +105,7 @@ def check_valid_spec(folder, data, tried=None, clock=None):
 
 
 def check_mutated_spec(ground, folder, data, tried=None, clock=None):
-    """Change a spec, and have it read: it is one, or refused in words; nothing is run or written."""
+    """Change a spec and load it: it must be valid or refused in words; nothing may be run or written."""
     spec, _ = data.draw(hostile.valid_specs())
     text = data.draw(hostile.mutated_texts(data.draw(hostile.written(spec))))
     file = folder / "spec.yaml"
@@ -115,7 +115,7 @@ def check_mutated_spec(ground, folder, data, tried=None, clock=None):
             found = load_spec(file).spec
         except SpecError as error:
             found, said = None, str(error)
-    if found is not None:  # what is read means something, and the same when it is read again
+    if found is not None:  # the loaded spec must be valid, and the same when it is loaded again
         assert spec_from_json(found.to_json()) == found
         assert found.planned >= 1
     else:
@@ -146,7 +146,7 @@ def test_changed_spec_is_read_or_refused_in_words(tmp_path_factory, data):
 
 
 def check_file(ground, data, tried=None, clock=None):
-    """Give something as a network's file: it is shown as the network that it holds, or refused in words."""
+    """Show a drawn file as a network's file: its network must be shown, or the file refused in words."""
     whole = next((ground.home / "small/networks").glob(f"{ground.keys['KEY']}*")).read_bytes()
     folder = ground.folder / "given"
     folder.mkdir(exist_ok=True)
@@ -165,7 +165,7 @@ def check_file(ground, data, tried=None, clock=None):
         assert str(file) in said
         assert "\n" not in said
         one_sentence(answer)
-    elif answer.code != 0:  # a network all right, of which the file says something that cannot be
+    elif answer.code != 0:  # a valid network whose file has an impossible description
         one_sentence(answer)
     if kind in ("bytes", "cut", "longer", "inserted", "size") and found is not None:
         same = decode(whole, "whole")
@@ -195,7 +195,7 @@ def rows(ground):
 
 
 def check_condition(ground, rows, data, tried=None, clock=None):
-    """Ask for the trials that meet a condition, and compare them with those that plain Python chooses."""
+    """Ask for the trials that meet a condition, and compare them with the choice of plain Python."""
     condition = data.draw(hostile.conditions(rows))
     text = hostile.typed(condition, data.draw)
     with (clock or Clock()).running():
@@ -208,7 +208,7 @@ def check_condition(ground, rows, data, tried=None, clock=None):
 
 
 def check_changed_condition(ground, rows, data, tried=None, clock=None):
-    """Ask with a condition that was changed: some trials are chosen, or it is refused in words."""
+    """Ask with a changed condition: it must choose some trials, or be refused in words."""
     text = data.draw(hostile.mutated_conditions(hostile.conditions(rows)))
     with (clock or Clock()).running():
         answer = ground.ask_words("trials", "small", "--json", "--home", str(ground.home), "--where", text)

@@ -1,7 +1,7 @@
 """A seeded schedule of kills over four sweeps: whatever dies, they end as the undisturbed ones did.
 
-`tests/faults/schedule.py` draws what is struck and when, `ordeal.py` strikes and resumes, `own_sql.py` compares. The
-figures go into `docs/faults/kills.json` where `--kills-record` names it.
+`tests/faults/schedule.py` draws targets and moments, `ordeal.py` strikes and resumes, `own_sql.py` compares. The
+results go to the file that `--kills-record` names, `docs/faults/kills.json`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.faults.rig import ROOT, Cli
 from tests.faults.schedule import BACKEND, DRIVER, MLFLOW, PLANS, POSTGRES, RAY, SEED, WORKER, Tale, schedule
 from tests.support.servers import tracking
 
-#: So many sweeps of a kind may it take until its strikes are used up: a fast machine ends one before.
+#: Most sweeps of a kind until its strikes are used up: on a fast machine a sweep may end before all strikes.
 MOST_SWEEPS = 6
 
 
@@ -46,7 +46,7 @@ def test_schedule_follows_from_its_seed_and_changes_with_it():
 
 
 def test_record_in_the_documentation_is_of_this_schedule_and_found_nothing():
-    """Whoever changes the schedule has it run again: `pytest tests/faults/test_kills.py --kills-record FILE`."""
+    """A changed schedule must be run again: `pytest tests/faults/test_kills.py --kills-record FILE`."""
     kept = json.loads((ROOT / "docs" / "faults" / "kills.json").read_text())
     assert kept["sweeps"].keys() == PLANS.keys()
     for name, strikes in schedule(kept["seed"]).items():
@@ -64,7 +64,7 @@ def test_record_in_the_documentation_is_of_this_schedule_and_found_nothing():
 
 @pytest.fixture(scope="module")
 def record(pytestconfig):
-    """What is written down of all sweeps; on disk where that is asked for, once it has all of them."""
+    """The record of all sweeps; it is written to the named file, if any, once it has all of them."""
     made = Record(pytestconfig.getoption("kills_seed"))
     yield made
     file = pytestconfig.getoption("kills_record")
@@ -75,14 +75,14 @@ def record(pytestconfig):
 
 @pytest.fixture
 def ray_folder():
-    """A short path, since sockets lie below it, that nothing else uses."""
+    """An unused folder with a short path, because sockets lie below it."""
     folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def stored_in(cli, ledger, tracker=None):
-    """Read a sweep by SQL; from MLflow in its home unless a server has it."""
+    """Read a sweep by SQL, with MLflow's part from the server if there is one, otherwise from the home."""
     folder = tracker.folder if tracker else cli.home
     asks = ledger, own_sql.ask_sqlite(folder / "mlflow.db")
     return own_sql.stored(*asks, folder / "artifacts", cli.home / "fragile" / "networks")
@@ -90,7 +90,7 @@ def stored_in(cli, ledger, tracker=None):
 
 @pytest.mark.slow
 @pytest.mark.rare
-@pytest.mark.timeout(5400)  # of all tests: the machine may be busy, and a driver that hangs is waited for
+@pytest.mark.timeout(5400)  # the longest of all tests: the machine may be busy, and the test waits for a hanging driver
 @pytest.mark.parametrize("name", PLANS)
 def test_sweep_that_is_struck_again_and_again_ends_as_an_undisturbed_one(
     name, record, ray_folder, tmp_path, empty_database, request

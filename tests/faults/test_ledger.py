@@ -1,4 +1,4 @@
-"""A ledger that a foreign process has locked: a real SQLite lock."""
+"""A ledger that another process has locked, with a real SQLite lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 @contextmanager
 def locked(cli):
-    """Hold the ledger's file so that nobody else can read or write it."""
+    """Lock the ledger's file so that nobody else can read or write it."""
     with closing(sqlite3.connect(cli.sweep.path / "ledger.db", timeout=60, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         yield
@@ -26,7 +26,7 @@ def test_ledger_locked_by_a_foreign_process_is_waited_for(new_cli, assert_undist
     cli = new_cli(HALF)
     driver = cli.start("run", "fragile.yaml", "--workers", "2")
     cli.wait_for_training(driver)
-    with locked(cli):  # until a population has ended, whose outcomes cannot be written meanwhile
+    with locked(cli):  # until a population has ended; its outcomes cannot be written meanwhile
         networks = cli.sweep.path / "networks"
         eventually(lambda: len(list(networks.glob("*.safetensors"))) >= 2, driver)
         time.sleep(2)

@@ -1,4 +1,4 @@
-"""Sweeps on real Ray clusters of several nodes: what is refused before the start, and nodes that come and go."""
+"""Sweeps on real Ray clusters of several nodes: refusals before the start, and nodes that come and go."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import clusters
 
 pytestmark = pytest.mark.slow
 
-#: Asks for little memory, without measuring it: that takes a training.
+#: Asks for a fixed small amount of memory, because measuring the need would take a training.
 SMALL = HALF.replace("{population: 2}", "{population: 2, memory_mib: 700}")
 
 
@@ -38,7 +38,7 @@ def node(ray_cluster):
 
 
 def wait_for_nodes(cluster, count):
-    """Wait until the head counts so many nodes as alive."""
+    """Wait until the head counts this many nodes as alive."""
     code = (
         "import sys, time, ray\n"
         f"ray.init('{cluster.address}', logging_level='ERROR')\n"
@@ -53,7 +53,7 @@ def run(cli, cluster, *words):
 
 @pytest.fixture
 def start():
-    """Start a driver, which does not outlive its test."""
+    """Start drivers that do not outlive their test."""
     started = []
 
     def begin(cli, cluster, *words):
@@ -173,13 +173,13 @@ def test_gpu_that_torch_cannot_use_is_refused_where_it_is_asked_for_and_left_alo
 def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(
     new_cli, ray_cluster, node, start, assert_undisturbed
 ):
-    """No node is left for a while: the sweep waits, says so, and goes on when one comes."""
+    """For a while no node is left: the sweep waits, says so, and continues when a node comes."""
     cli = new_cli(GRID, before=ray_cluster.words)
     driver = start(cli, ray_cluster)
     eventually(lambda: workers(node.pid), driver)
     more = ray_cluster.add_node()
-    eventually(lambda: workers(more.pid), driver)  # the sweep has grown into it
-    eventually(lambda: len(cli.checkpoints()) >= 3, driver)  # both populations are in the middle of something
+    eventually(lambda: workers(more.pid), driver)  # the sweep uses the new node
+    eventually(lambda: len(cli.checkpoints()) >= 3, driver)  # both populations are in the middle of their training
     for lost in (node, more):
         ray_cluster.kill_node(lost)
     gone = "1 node, none of which can hold it, and nothing starts nodes there by itself"
@@ -189,7 +189,7 @@ def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(
         said = cli.end(driver)
     finally:
         ray_cluster.kill_node(last)
-    assert 1 <= said.count(" waits for ") <= 4  # a word for each change, not for each second
+    assert 1 <= said.count(" waits for ") <= 4  # one note per change, not per second
     assert "8 trials: 8 complete" in said
     assert {tuple(record.retries.items()) for record in cli.records().values()} <= {(), (("lost", 1),)}
     assert_undisturbed(cli)
@@ -197,7 +197,7 @@ def test_nodes_that_come_are_used_and_what_ran_on_lost_ones_goes_on(
 
 
 def live_notes(cli):
-    """Return the notes of the sweep's live state, as whoever watches it reads them in MLflow."""
+    """Return the notes of the sweep's live state, as a watcher reads them in MLflow."""
     with closing(sqlite3.connect(cli.home / "mlflow.db", timeout=60)) as database:
         rows = database.execute("SELECT value FROM tags WHERE key = 'sweeper.live'").fetchall()
     return [text for (value,) in rows for _, text in json.loads(value)["notes"]]
@@ -214,9 +214,9 @@ def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(
     ray_cluster.pause_node(node)
     other = ray_cluster.add_node()
     try:
-        eventually(lambda: times_handed_out(cli) == 3, driver)  # both populations, and the one that was cut off again
+        eventually(lambda: times_handed_out(cli) == 3, driver)  # both populations, and again the one that was cut off
         cli.wait_for_training(driver)
-        ray_cluster.resume_node(node)  # its worker is in the middle of what goes on elsewhere
+        ray_cluster.resume_node(node)  # its worker is in the middle of a training that continues elsewhere
         said = cli.end(driver)
         assert "died; it goes on from its last checkpoint (try 1 of " in said
         assert "4 trials: 4 complete" in said
@@ -226,7 +226,7 @@ def test_node_that_was_cut_off_writes_nothing_more_when_it_is_back(
 
 
 def times_handed_out(cli):
-    """Return how often the driver has handed out a population: it numbers them."""
+    """Return how often the driver has handed out a population, from the numbers in the leases."""
     leases = [json.loads(path.read_text()) for path in Path(cli.sweep.files, "leases").glob("*.json")]
     return max(int(lease["session"].rpartition("/")[2]) for lease in leases)
 

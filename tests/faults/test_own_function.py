@@ -1,4 +1,4 @@
-"""A sweep of a user's own function whose workers and driver are killed, or whose function hangs."""
+"""A sweep of a user's own function when its workers and driver are killed, or its function hangs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ replicates: 2
 early_stopping: {min_epochs: 6, factor: 2}
 """
 
-#: What it ends as depends on every random number of every epoch.
+#: A function whose result depends on every random number of every epoch.
 WALKS = """
 import random
 import time

@@ -1,4 +1,4 @@
-"""The comparison by SQL finds what it is there to find: each kind of damage to a good sweep, and nothing in a good one."""
+"""The comparison by SQL finds each kind of damage to a good sweep, and nothing in an undamaged one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.own_sql import Row, Run, Stored, compared
 
 SPEC = {"objectives": [{"name": "accuracy", "goal": "maximize"}, {"name": "time", "goal": "minimize"}]}
 
-#: Accuracy and time of each setting; the last one is worse than the first in both, and was stopped.
+#: Accuracy and time of each setting; the last setting is worse than the first in both, and was stopped.
 POINTS = {"a": (0.9, 2.0), "b": (0.8, 1.0), "c": (0.5, 3.0)}
 
 
@@ -117,7 +117,7 @@ def stop_the_best(held):
 
 def test_other_trials_may_be_stopped_where_their_order_is_free_but_not_what_nothing_beats():
     held = a_sweep()
-    for row in held.rows[4:]:  # the ones that were stopped, trained to the end
+    for row in held.rows[4:]:  # trials that were stopped in the undisturbed sweep, trained to the end
         row.state, row.ended["outcome"] = "COMPLETE", "complete"
         row.ended["curve"] = [{"epoch": epoch} for epoch in range(1, 5)]
         held.runs[row.key][0].status, held.networks[row.key] = "FINISHED", "its own"

@@ -1,4 +1,4 @@
-"""A tracking server that dies, hangs and comes back, and a tracking database that is deleted: the real MLflow."""
+"""A tracking server that dies, hangs and comes back, and a deleted tracking database, with the real MLflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def server(tmp_path, empty_database):
     folder = tmp_path / "tracking"
     folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")  # which saves seconds
+    shutil.copy(empty_database, folder / "mlflow.db")  # saves seconds
     with tracking(folder) as found:
         yield found
 
@@ -66,7 +66,7 @@ def test_server_that_stays_away_ends_a_complete_sweep_with_2_and_is_caught_up_la
     assert "Traceback" not in err
     assert_undisturbed(cli)
     if number == signal.SIGSTOP:
-        server.send(signal.SIGCONT)  # what was sent to it meanwhile arrives now
+        server.send(signal.SIGCONT)  # requests that were sent meanwhile arrive now
     else:
         server.start()
     code, out, err = cli.run("mirror", "fragile")

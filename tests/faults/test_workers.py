@@ -42,7 +42,7 @@ def test_killed_node_of_two_loses_nothing_and_the_other_one_goes_on(new_cli, ray
     cli = new_cli(HALF, before=ray_cluster.words)
     driver = cli.start("run", "fragile.yaml", "--address", ray_cluster.address, "--workers", "2")
     eventually(lambda: workers(node.pid), driver)
-    eventually(lambda: len(cli.checkpoints()) >= 3, driver)  # so both populations are in the middle of something
+    eventually(lambda: len(cli.checkpoints()) >= 3, driver)  # so both populations are in the middle of their training
     ray_cluster.kill_node(node)
     said = cli.end(driver)
     assert said.count("the worker that trained population") == 1

@@ -1,4 +1,4 @@
-"""What fault tests tried and found, as a file that the documentation's figures are made of."""
+"""Records the tries and findings of fault tests in a file, from which the documentation's figures are made."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 
 from tests.faults.measured import measured_on
 
-#: Whose versions matter to what is read.
+#: Packages whose versions matter to reading stored data.
 _PACKAGES = ("pareto-sweeper", "mlflow", "optuna", "pyarrow", "safetensors", "torch", "hypothesis")
 
 
 class Tried:
-    """Counts answers by what was tried, and keeps those that are wrong in words."""
+    """Counts answers by the kind of try, and keeps descriptions of wrong ones."""
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
         self.wrong: list[str] = []
 
     def note(self, what: str, answer: str, said: str = "") -> None:
-        """Count one answer; `said` is what is wrong with it, where something is."""
+        """Count one answer; `said` describes what is wrong with it, if anything is."""
         self.counts[what][answer] += 1
         if said:
             self.wrong.append(f"{what}: {answer}: {said}")
 
     def write(self, file: str | Path, **more: object) -> None:
-        """Write it as JSON, with when, where and on what it was found."""
+        """Write the counts as JSON, with the date, the processor and the versions."""
         found = {
             **measured_on(_PACKAGES),
             **more,

@@ -19,7 +19,7 @@ def browser_path():
 
 @contextmanager
 def browser():
-    """Start a browser; skips where there is none."""
+    """Start a browser; skip the test if there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
     path = browser_path()
     if path is None:
@@ -34,7 +34,7 @@ def browser():
 
 
 def violations(page):
-    """Return what axe-core has against a page as it is, as text; no rule is left out. Skips where there is no axe."""
+    """Return axe-core's violations on a page as texts, by all of its rules; skip the test without axe."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here: pip install '.[dev]'")
     found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response
     assert found["testEngine"]["name"] == "axe-core"

@@ -1,8 +1,8 @@
-"""Ray clusters of several nodes on one machine, that come and go as a test wants.
+"""Ray clusters of several nodes on one machine, which tests start and end as they need.
 
-Ray lets nodes of one machine meet on open interfaces only: with its switch for the loopback alone, `ray start` takes no
-second node. So a cluster has a network namespace of its own, in which there is nothing but a loopback, and whoever talks
-to it enters that namespace first, with the words of `Cluster.words` before a command.
+Ray lets nodes of one machine meet only on open interfaces: with its switch for the loopback, `ray start` takes no
+second node. So each cluster has its own network namespace with nothing but a loopback. A process that talks to the
+cluster must first enter that namespace, with the words of `Cluster.words` before its command.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from tests.faults.rig import PATIENCE_S, ROOT, descendants, eventually
 
 
 def kill_all(process):
-    """Kill a process and everything that it started, as a machine that loses its power would."""
-    os.kill(process.pid, signal.SIGSTOP)  # it must not start anything meanwhile
+    """Kill a process and everything that it started, as a power failure would."""
+    os.kill(process.pid, signal.SIGSTOP)  # so that it starts nothing meanwhile
     for pid in [process.pid, *descendants(process.pid)]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=60)
 
 
-#: How often a node is started where it takes longer than Ray allows.
+#: Most attempts to start a node that takes longer than Ray allows.
 STARTS = 4
 
 
 def started(command, environment, said, is_there):
-    """Start a node, and return its process when `is_there` says so; what it prints goes to the file `said`.
+    """Start a node, and return its process once `is_there` returns True; the node's output goes to the file `said`.
 
-    Ray gives a node 30 s to start, whatever the machine has to do beside: it is tried again where that was too short.
+    Ray gives a node 30 s to start, however busy the machine is; a node that was too slow is started again.
     """
     for _ in range(STARTS):
-        with said.open("w") as log:  # no pipe: nobody would read it
+        with said.open("w") as log:  # no pipe, because nobody would read it
             node = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         eventually(lambda node=node: is_there() or node.poll() is not None)
         if node.poll() is None:
@@ -50,7 +50,7 @@ def started(command, environment, said, is_there):
     raise AssertionError(f"started {STARTS} times in vain: {said.read_text()}")
 
 
-#: What the autoscaler's settings must name, and what nodes on this machine need nothing of.
+#: Settings that the autoscaler requires, but that nodes on this machine do not need.
 _NOTHING_TO_DO = (
     *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
     *("head_start_ray_commands", "worker_start_ray_commands"),
@@ -64,9 +64,9 @@ class Cluster:
     """A Ray cluster in a network namespace.
 
     Args:
-        words: What enters the namespace, before a command.
-        folder: For what Ray writes; short, since it names sockets there.
-        more: Variables for the environment of every node.
+        words: Words before a command that enter the namespace.
+        folder: Folder for Ray's files; its path must be short, because sockets lie in it.
+        more: Environment variables of every node.
     """
 
     address = "127.0.0.1:6379"
@@ -80,15 +80,15 @@ class Cluster:
         self._environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
     def start_head(self, cpus=1, gpus=0, memory_mib=2048, **more):
-        """Start the node that the others meet at, on port 6379."""
+        """Start the head, on port 6379."""
         return self._start([*HEAD], cpus, gpus, memory_mib, more)
 
     def start_autoscaling_head(self, cpus=1, most=2):
-        """Start a head without CPUs whose autoscaler starts nodes of one kind, `worker`, where there is demand.
+        """Start a head without CPUs whose autoscaler starts nodes of one kind, `worker`, on demand.
 
         Args:
-            cpus: What such a node says it has; what starts nodes in tests can give them no memory to count.
-            most: How many there may be.
+            cpus: CPUs that such a node reports; this test provider cannot give nodes memory to reserve.
+            most: Largest number of such nodes.
         """
         size = {"CPU": cpus, "object_store_memory": 100_000_000}
         kinds = {
@@ -107,19 +107,19 @@ class Cluster:
             **{name: {} for name in ("auth", "docker", "file_mounts")},
             **{name: [] for name in _NOTHING_TO_DO},
         }
-        file = self._folder / "autoscaling.json"  # JSON is YAML
+        file = self._folder / "autoscaling.json"  # JSON is valid YAML
         file.write_text(json.dumps(config))
         more = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         return self._start([*HEAD, f"--autoscaling-config={file}"], 0, 0, 512, more)
 
     def add_node(self, cpus=1, gpus=0, memory_mib=2048, before=(), **more):
-        """Start a further node; returns its process, for `kill_node`, when it has begun to run.
+        """Start a further node; return its process, for `kill_node`, once the node runs.
 
         Args:
-            cpus, gpus: How many it says it has.
-            memory_mib: How much memory it says it has.
+            cpus, gpus: Numbers of CPUs and GPUs that the node reports.
+            memory_mib: Memory that the node reports.
             before: Words before its command, such as those of `hiding`.
-            more: Variables for its environment.
+            more: Environment variables of the node.
         """
         return self._start([f"--address={self.address}"], cpus, gpus, memory_mib, more, before)
 
@@ -130,18 +130,18 @@ class Cluster:
         said = self._folder / f"node-{len(self._nodes)}.log"
         node = started(command, {**self._environment, **more}, said, lambda: "Ray runtime started" in said.read_text())
         self._nodes.append(node)
-        return node  # the head knows of it by now
+        return node  # the head knows the node by now
 
     def kill_node(self, node):
-        """Let a node vanish without a word."""
+        """Kill a node without a farewell to the others."""
         kill_all(node)
 
     def pause_node(self, node):
-        """Cut a node off from the others, as far as they can see: all of it stands still until `resume_node`."""
+        """Make a node look cut off to the others: all its processes are stopped until `resume_node`."""
         self._signal(node, signal.SIGSTOP)
 
     def resume_node(self, node):
-        """Let a node that stood still go on."""
+        """Continue a paused node."""
         self._signal(node, signal.SIGCONT)
 
     def _signal(self, node, number):
@@ -162,7 +162,7 @@ class Cluster:
         return done.stdout
 
     def close(self):
-        """End every node that is left."""
+        """End all remaining nodes."""
         for node in reversed(self._nodes):
             if node.poll() is None:
                 kill_all(node)
@@ -170,15 +170,15 @@ class Cluster:
 
 @contextmanager
 def head(cpus):
-    """Give the address of a Ray head on the loopback, for drivers in this process; it is ended afterwards."""
+    """Yield the address of a Ray head on the loopback, for drivers in this process; end the head afterwards."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
-    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # then Ray keeps to the loopback
+    environment |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # makes Ray use only the loopback
     environment |= {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     program = str(Path(sys.executable).with_name("ray"))
     command = [program, "start", "--head", "--block", "--port=0", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}"]
     command += ["--include-dashboard=false", "--object-store-memory=104857600"]
-    with tempfile.TemporaryDirectory(prefix="r-") as folder:  # a short path: Ray puts sockets into it
+    with tempfile.TemporaryDirectory(prefix="r-") as folder:  # a short path, because Ray puts sockets into it
         environment["RAY_TMPDIR"] = folder
         said, note = Path(folder, "said"), Path(folder, "ray/ray_current_cluster")
         process = started(command, environment, said, lambda: note.exists() and note.read_text())
@@ -190,18 +190,18 @@ def head(cpus):
 
 
 def hiding(folder):
-    """Return words that hide what a folder holds from a command, as on a machine that does not share it."""
+    """Return words that hide a folder's content from a command, as on a machine that does not share the folder."""
     return ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
 
 
 def can_have_namespaces():
-    """Whether this user may make a network namespace, and has what it takes."""
+    """Return whether this user may make a network namespace and has the programs for it."""
     return os.getuid() == 0 and all(map(shutil.which, ("unshare", "nsenter", "ip")))
 
 
 @contextmanager
 def loopback():
-    """Give words that enter a network of its own, with nothing but a loopback; skip a test where there is none."""
+    """Yield words that enter a new network with nothing but a loopback; skip the test if none can be made."""
     if not can_have_namespaces():
         pytest.skip("a cluster of several nodes needs a network namespace: root, unshare, nsenter and ip")
     holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], stderr=subprocess.DEVNULL)
@@ -218,9 +218,9 @@ def loopback():
 
 @contextmanager
 def cluster(**more):
-    """Give a cluster without nodes yet; at the end all that it has are killed."""
+    """Yield a cluster that has no nodes yet; kill all its nodes at the end."""
     with loopback() as words:
-        folder = Path(tempfile.mkdtemp(prefix="r-"))  # pytest's folders have names too long for sockets
+        folder = Path(tempfile.mkdtemp(prefix="r-"))  # the names of pytest's folders are too long for sockets
         made = Cluster(words, folder, **more)
         try:
             yield made

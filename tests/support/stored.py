@@ -1,4 +1,4 @@
-"""Small sweeps, as MLflow holds them: fed to a real recorder, without any training."""
+"""Small sweeps stored in MLflow by a real recorder, without any training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _timed(trial):
 
 
 def in_memory(trials, name="small", objectives=OBJECTIVES, reference_point=REFERENCE):
-    """Return a sweep that is kept in this process, and its front over all objectives for each task."""
+    """Return a sweep kept in this process's memory, and its front over all objectives for each task."""
     recorder = MemoryRecorder()
     recorder.open(replace(FACTS, name=name, aims=aims(objectives, reference_point)))
     trials = [replace(trial, sweep=name) for trial in trials]

@@ -25,7 +25,7 @@ Sweep(name, home).run(load_spec("smoke", name=name), executor=InlineExecutor(), 
 
 @contextmanager
 def a_stuck_driver(home, name):
-    """Have a real process drive a sweep up to the middle of its first population; then kill it."""
+    """Let a real process drive a sweep up to the middle of its first population, then kill it."""
     command = [sys.executable, "-c", STUCK, str(home), name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

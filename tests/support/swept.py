@@ -1,4 +1,4 @@
-"""A tiny sweep that was really trained, and what people might have done with its images: what findings are made from."""
+"""A tiny, really trained sweep, and made-up answers of people to its images: the material of findings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 from sweeper.training.train import train_population
 
-#: Four settings, five seeds, and all that the claims F3 to F5 ask for.
+#: Four settings, five seeds, and everything that the claims F3 to F5 need.
 ASKED = """
 name: asked
 task: {data: digits, classes: [0, 1, 4], train_images: 200, validation_images: 60, test_images: 90}
@@ -35,7 +35,7 @@ objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 5}
 """
 
-#: A sweep that can answer nothing.
+#: A sweep that cannot support any claim.
 SILENT = """
 name: silent
 task: {data: digits, classes: [0, 1], train_images: 60, validation_images: 30, test_images: 30}
@@ -61,7 +61,7 @@ def swept(folder, empty_database, *specs):
 
 
 def answers(labels, path, classes=10, seed=0):
-    """Write how many of 50 people chose which class of each image, as CIFAR-10H has it."""
+    """Write how many of 50 people chose each class for each image, in the form of CIFAR-10H."""
     rng = np.random.default_rng(seed)
     counts = []
     for label in labels:
@@ -74,7 +74,7 @@ def answers(labels, path, classes=10, seed=0):
 
 
 def reactions(path, experiment="noise", conditions=("0", "0.05", "0.1", "0.2", "0.3", "0.4"), people=6, seed=0):
-    """Write how long people took under each level of a degradation, a row a trial."""
+    """Write people's reaction times under each level of a degradation, one row per trial."""
     rng = np.random.default_rng(seed)
     rows = [
         {

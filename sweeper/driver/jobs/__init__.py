@@ -1,1 +1,1 @@
-"""A sweep as a job of a Ray cluster: what travels, the job server, and how both are joined."""
+"""A sweep as a job of a Ray cluster: the files sent with it, the job server, and the submission that joins both."""

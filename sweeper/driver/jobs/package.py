@@ -1,6 +1,6 @@
-"""What travels to a cluster with a sweep: this project, the spec, and the command that drives it there.
+"""What is sent to a cluster with a sweep: this project, the spec, and the command that drives the sweep there.
 
-Ray shows commands, metadata and runtime environments of jobs to everyone who may see its jobs: nothing secret travels.
+Ray shows commands, metadata and runtime environments to everyone who may see its jobs, so no secrets are sent.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sweeper.own_code import version_of
 from sweeper.provenance import PACKAGE, write_note
 from sweeper.spec import DIGITS, LatticeSweep, LoadedSpec, read_yaml
 
-#: Where sweeps are kept on a head, where nothing else is said: in the home folder of whoever Ray runs as there.
+#: Default home of sweeps on a head: in the home folder of the user that Ray runs as.
 DEFAULT_HOME = "~/sweeps"
 
-#: More of a user's own code does not travel: it is data, or should be installed.
+#: Largest size of a user's own code that is sent, in bytes; anything larger is data, or should be installed.
 _MOST_CODE_BYTES = 20 * 2**20
 
 #: Name of the spec's file in a driver's working directory.
@@ -34,12 +34,12 @@ _SPEC = "spec.yaml"
 
 @dataclass(frozen=True)
 class Locations:
-    """Where a sweep is kept, seen from the head of a cluster; what is None is decided there.
+    """Where a sweep is kept, seen from the head of a cluster; the head decides what is None.
 
     Attributes:
         home: Folder that holds sweeps: an absolute path, or one that begins with `~/`.
         tracking_uri, storage, ledger: As for `sweeper run`.
-        workers: Populations at a time.
+        workers: Number of populations trained at a time.
     """
 
     home: str = DEFAULT_HOME
@@ -74,7 +74,7 @@ class Locations:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What is noted of them with a job."""
+        """Metadata of a job that note these locations."""
         values = {"home": self.home, "tracking_uri": self.tracking_uri, "storage": self.storage, "ledger": self.ledger}
         return {f"sweeper.{name}": value for name, value in values.items() if value}
 
@@ -89,12 +89,12 @@ def _refuse_secret(option: str, uri: str | None, instead: str) -> None:
 
 
 def spec_digest(loaded: LoadedSpec) -> str:
-    """Return what tells one spec from another, whatever its file looks like."""
+    """Return a digest of a spec's content, independent of its file's formatting."""
     return hashlib.sha256(loaded.spec.to_json().encode()).hexdigest()[:16]
 
 
 def code_digest(loaded: LoadedSpec) -> str:
-    """Return what tells the user's own code from other code; empty where there is none, or it is installed."""
+    """Return a digest of the user's own code; empty if there is none, or it is installed."""
     files = {name: hashlib.sha256(Path(place).read_bytes()).hexdigest() for name, place in loaded.code.items()}
     return version_of(files)
 
@@ -104,13 +104,13 @@ def driver_command(
 ) -> str:
     """Return the command line that drives a sweep in a job; it finds the cluster by RAY_ADDRESS, which Ray sets.
 
-    A home that begins with ~/ is the shell's to find.
+    The shell on the head expands a home that begins with ~/.
 
     Args:
-        loaded: Its spec.
-        locations: Where it is kept.
-        again: How trials ended that are tried again first.
-        takes_new_code: Whether to go on under code of the user's that has changed.
+        loaded: Spec of the sweep.
+        locations: Where the sweep is kept.
+        again: Outcomes after which trials are tried again first.
+        takes_new_code: Whether to continue under code of the user's that has changed.
     """
     spec = loaded.spec
     has_files = isinstance(spec, LatticeSweep) and any(setting.task.data != DIGITS for setting in spec.corners())
@@ -131,10 +131,10 @@ def driver_command(
 
 
 def _take_code(loaded: LoadedSpec, folder: Path) -> None:
-    """Copy the user's own code beside the spec: Python files alone.
+    """Copy the Python files of the user's own code beside the spec.
 
     Raises:
-        ClusterError: If it is too large, or leads out of its folder.
+        ClusterError: If they are too large, or a link leads out of their folder.
     """
     size = 0
     for name, place in loaded.code.items():
@@ -158,8 +158,8 @@ def runtime_environment(file: Path | None) -> Mapping[str, Any]:
     """Return Ray's runtime environment from a YAML file; empty without one.
 
     Raises:
-        SpecError: If it cannot be read, or is no mapping.
-        ClusterError: If it holds what is not to travel.
+        SpecError: If the file cannot be read, or holds no mapping.
+        ClusterError: If it sets a working directory or a secret, or its `env_vars` are no mapping.
     """
     if file is None:
         return {}
@@ -179,10 +179,10 @@ def runtime_environment(file: Path | None) -> Mapping[str, Any]:
 
 @contextmanager
 def packed(loaded: LoadedSpec) -> Iterator[Path]:
-    """Give a folder with this project and the spec, as a driver finds it in its working directory."""
+    """Yield a temporary folder with this project, the spec and the user's code: the driver's working directory."""
     with tempfile.TemporaryDirectory(prefix="sweeper-job-") as name:
         folder = Path(name)
-        # In a checkout `sweeper/model` and `sweeper/search_spaces` are links: what they lead to is copied.
+        # In a checkout `sweeper/model` and `sweeper/search_spaces` are links; `copytree` copies their targets.
         shutil.copytree(PACKAGE, folder / "sweeper", ignore=shutil.ignore_patterns("__pycache__"))
         write_note(folder / "sweeper")
         (folder / _SPEC).write_text(loaded.text, encoding="utf-8")

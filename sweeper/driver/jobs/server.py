@@ -1,7 +1,7 @@
-"""Sweeps as jobs of a Ray cluster, through Ray's job server. Knows jobs and their names, not what a sweep means.
+"""Sweeps as jobs of a Ray cluster, through Ray's job server. Knows jobs and their names, but not what a sweep is.
 
-A sweep's jobs are numbered: `sweeper-NAME-1`, `sweeper-NAME-2`, … Ray refuses a number that is taken, so of two that
-submit one sweep at the same time one wins, and the other one is told which job that is.
+A sweep's jobs are numbered: `sweeper-NAME-1`, `sweeper-NAME-2`, … Ray refuses a number that is taken. So if two users
+submit the same sweep at once, one wins, and the other one gets the winner's job.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sweeper.credentials import redacted
 from sweeper.errors import ClusterError, UnknownSweepError
 from sweeper.provenance import extra
 
-if TYPE_CHECKING:  # Ray reads its environment when it is imported
+if TYPE_CHECKING:  # Ray reads its environment when it is imported, which must not happen yet
     from ray.job_submission import JobDetails, JobSubmissionClient
 
-#: What marks a job as a sweep's, in its metadata.
+#: Metadata key that marks a job as a sweep's.
 _SWEEP = "sweeper.sweep"
 
-#: How long a driver may take to end in order before Ray kills it: an outcome that is being written, and the mirror.
+#: Longest orderly end of a driver before Ray kills it, in seconds: it may be writing an outcome, or the mirror.
 _STOP_WAIT_S = 60
 
-#: How often a job is looked at, and how long a job server may be away before that is an error.
+#: Seconds between two looks at a job, and seconds that a job server may be away before that is an error.
 _LOOK_EVERY_S, _PATIENCE_S = 1.0, 60.0
 
 
@@ -42,12 +42,12 @@ class SweepJob:
 
     Attributes:
         sweep: Name of the sweep.
-        number: Which of its jobs this is, from 1.
-        status: Ray's word: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
-        facts: What was noted when it was submitted, by name.
-        started_ms, ended_ms: Unix milliseconds; None where not yet.
-        exit_code: Of its driver; None while there is none, and where Ray does not know it.
-        message: Why it stands where it stands, in Ray's words.
+        number: Number among the sweep's jobs, from 1.
+        status: Ray's status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
+        facts: Metadata that was noted at submission, by name.
+        started_ms, ended_ms: Unix milliseconds; None if not yet.
+        exit_code: Exit code of the driver; None before it ends, or if Ray does not know it.
+        message: Ray's explanation of the status.
     """
 
     sweep: str
@@ -61,22 +61,22 @@ class SweepJob:
 
     @property
     def id(self) -> str:
-        """Ray's name of it."""
+        """Ray's name of the job."""
         return f"sweeper-{self.sweep}-{self.number}"
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """Whether the job has ended."""
         return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
 
     @property
     def was_refused(self) -> bool:
-        """Whether its driver ended before it did anything, of a mistake in what it was told."""
+        """Whether the driver ended with exit code 2, which is taken to mean that it was refused and planned nothing."""
         return self.exit_code == 2
 
     @property
     def code(self) -> int:
-        """Exit code of whoever waited for it: its driver's, that of a process ended by SIGTERM, or 1."""
+        """Exit code for a command that waited for the job: the driver's, or 143 as after SIGTERM, or 1 if unknown."""
         if self.status == "STOPPED":
             return 143
         return self.exit_code if self.exit_code is not None else int(self.status != "SUCCEEDED")
@@ -86,11 +86,11 @@ class JobServer:
     """The job server of a Ray cluster.
 
     Args:
-        address: Such as `http://head:8265`.
+        address: Address of the job server, such as `http://head:8265`.
 
     Raises:
-        ClusterError: If the address is of another kind, nothing answers there, it is not let in, or what talks to job
-            servers is not installed.
+        ClusterError: If the address is of another kind, nothing answers there, the server refuses access, or Ray's
+            client of job servers is not installed.
     """
 
     def __init__(self, address: str) -> None:
@@ -98,13 +98,13 @@ class JobServer:
         _refuse_silence(self.address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if urlsplit(self.address).hostname in {"127.0.0.1", "localhost"}:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # as `executors.py` has it for clusters on this machine
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # as in `executors.py`, for clusters on this machine
         with self._asking("ask for its jobs"):
             self._client = _client(self.address)
             self._client.list_jobs()
 
     def jobs(self, sweep: str | None = None) -> list[SweepJob]:
-        """Return the jobs of a sweep, or of all, the newest last."""
+        """Return the jobs of a sweep, or of all sweeps, the newest last."""
         with self._asking("ask for its jobs"):
             found = [job for details in self._client.list_jobs() if (job := _job(details)) is not None]
         return sorted((job for job in found if sweep in {None, job.sweep}), key=lambda job: (job.sweep, job.number))
@@ -113,7 +113,7 @@ class JobServer:
         """Return the newest job of a sweep.
 
         Raises:
-            UnknownSweepError: If it has none.
+            UnknownSweepError: If the sweep has no job.
         """
         if jobs := self.jobs(sweep):
             return jobs[-1]
@@ -127,14 +127,14 @@ class JobServer:
         """Submit a job of a sweep.
 
         Args:
-            job: Its number is the next after those that were known when it was decided that one is needed. Its facts
-                are noted with it; Ray shows them to everyone who may see its jobs.
-            command: What its driver is started with.
-            folder: What it finds in its working directory.
-            environment: Ray's runtime environment, beside the working directory.
+            job: The job to submit. Its number follows those that were known when the need for a job was decided. Its
+                facts become metadata, which Ray shows to everyone who may see its jobs.
+            command: Command line that starts the driver.
+            folder: Content of the driver's working directory.
+            environment: Ray's runtime environment, without the working directory.
 
         Returns:
-            The job; or the sweep's newest one, where somebody else was faster.
+            The job, or the sweep's newest job if somebody else was faster.
         """
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_WAIT_S), **environment.get("env_vars", {})}
         environment = {**environment, "working_dir": str(folder), "env_vars": variables}
@@ -154,16 +154,16 @@ class JobServer:
                         return now[-1]
                     if "No available agent" not in str(error) or time.monotonic() > limit:
                         raise
-                time.sleep(_LOOK_EVERY_S)  # a head that has just started
+                time.sleep(_LOOK_EVERY_S)  # the head has just started and has no agent yet
 
     def stop(self, job: SweepJob) -> SweepJob:
-        """Have a job end in order, and return it when it has."""
+        """End a job in order, and return it once it has ended."""
         with self._asking(f"stop sweep {job.sweep!r}"):
             self._client.stop_job(job.id)
         return self.wait(job)
 
     def wait(self, job: SweepJob) -> SweepJob:
-        """Return a job when it is over. A server that is away for a while is asked again."""
+        """Return a job when it is over; tolerate a server that is away for a while."""
         while not (now := self._patiently(lambda: self.job_now(job))).is_over:
             time.sleep(_LOOK_EVERY_S)
         return now
@@ -172,7 +172,7 @@ class JobServer:
         """Return a job as it is now.
 
         Raises:
-            UnknownSweepError: If the server does not know it any more.
+            UnknownSweepError: If the server does not know the job any more.
         """
         for now in self.jobs(job.sweep):
             if now.number == job.number:
@@ -183,12 +183,12 @@ class JobServer:
         )
 
     def log(self, job: SweepJob) -> str:
-        """Return all that a job has written so far."""
+        """Return everything that a job has written so far."""
         with self._asking(f"read the log of {job.id}"):
             return readable(self._client.get_job_logs(job.id))
 
     def follow(self, job: SweepJob, write: Callable[[str], None]) -> SweepJob:
-        """Pass on what a job has written and writes, until it is over; return it then."""
+        """Pass a job's output to `write` until the job is over, and return the job."""
         written, rest = 0, ""
 
         async def tail(skip: int) -> None:
@@ -202,7 +202,7 @@ class JobServer:
         while not self._patiently(lambda: self.job_now(job)).is_over:
             try:
                 asyncio.run(tail(written))
-            except (OSError, RuntimeError) as error:  # the connection broke; the job need not have
+            except (OSError, RuntimeError) as error:  # the connection broke, but the job may go on
                 logging.getLogger(__name__).debug("the log of %s broke off: %s", job.id, error)
             time.sleep(_LOOK_EVERY_S)
         with self._asking(f"read the log of {job.id}"):
@@ -221,7 +221,7 @@ class JobServer:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Turn what Ray's client raises into one sentence."""
+        """Turn exceptions of Ray's client into one-sentence errors."""
         try:
             yield
         except ImportError as error:
@@ -240,21 +240,21 @@ class JobServer:
 
 
 def readable(log: str) -> str:
-    """Return a log without what Ray says of its own insides when a node dies."""
+    """Return a log without the internal state that Ray dumps when a node dies."""
     return re.sub(r"(?m)^[ \t]+\[state-dump\].*\n?", "", log)
 
 
 def _client(address: str) -> JobSubmissionClient:
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("dashboard_sdk", "job.sdk"):  # they tell of each upload
+    for name in ("dashboard_sdk", "job.sdk"):  # these loggers report each upload
         logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
     return JobSubmissionClient(address)
 
 
 def _refuse_silence(address: str) -> None:
-    """Refuse what is no address of a job server, or where nothing listens: Ray's client would wait without a word."""
+    """Refuse an invalid address, or one where nothing listens, because Ray's client would wait silently."""
     try:
         parts = urlsplit(address)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
@@ -288,14 +288,14 @@ def _not_let_in(address: str, said: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says in its last line that says something, without a stack."""
+    """Return the last line of an error's message that is not indented, so that a stack is left out."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line[:1].strip()]
     reason = (lines[-1] if lines else type(error).__name__).rstrip(". ")
     return reason if len(reason) <= 300 else f"{reason[:300]}…"
 
 
 def _job(details: JobDetails) -> SweepJob | None:
-    """Return a job of Ray's as a sweep's; None if it is none."""
+    """Return the sweep job of one of Ray's jobs; None if the job is no sweep's."""
     facts = details.metadata or {}
     found = re.fullmatch(r"sweeper-(.+)-(\d+)", details.submission_id or "")
     if not found or facts.get(_SWEEP) != found[1]:

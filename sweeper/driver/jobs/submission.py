@@ -1,4 +1,4 @@
-"""A sweep that is a job of a cluster, as it is seen from elsewhere: Ray knows its job, MLflow its trials."""
+"""Submits a sweep as a job of a cluster and follows it from elsewhere: Ray knows its job, MLflow its trials."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage
 from sweeper.tracking.trackers import reader_of
 
-#: What a job ended with some of whose trials had failed, before version 0.2.
+#: Exit code of a job with failed trials before version 0.2.
 _FORMERLY_FAILED = 1
 
-#: A driver that has said nothing to MLflow so long after its job has started says it where it cannot be seen from here.
+#: Longest time from a job's start until its driver writes to MLflow, in seconds; after that, MLflow is taken to be
+#: unreadable from here.
 _BEGINS_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of a submission.
+    """Result of a submission.
 
     Attributes:
         job: The sweep's newest job.
-        is_new: Whether this submission has made it.
-        is_complete: Whether there was nothing to submit, since every trial has an outcome.
+        is_new: Whether this submission made the job.
+        is_complete: Whether there was nothing to submit, because every trial has an outcome.
     """
 
     job: SweepJob
@@ -58,23 +59,23 @@ def submit(
     takes_new_code: bool = False,
     look_at_tracking: Callable[[str], None] = lambda _: None,
 ) -> Submitted:
-    """Submit a sweep, unless it runs or is complete: one that was interrupted goes on.
+    """Submit a sweep unless it runs or is complete; an interrupted sweep continues.
 
     Args:
-        server: Of the cluster.
+        server: Job server of the cluster.
         loaded: The spec.
-        named: Where it is kept, by the names of `Locations`. What is None or missing is as it was when the sweep was
-            last submitted, or as it is by default.
+        named: Locations by the names of `Locations`. A location that is None or missing is that of the last
+            submission, or the default.
         runtime_env: YAML file of Ray's runtime environment for driver and workers.
-        again: How trials ended that are tried again first.
-        takes_new_code: Whether to go on under code of the user's that has changed.
-        look_at_tracking: Called with where MLflow is, before a job is submitted that mirrors to it; may raise.
+        again: Outcomes after which trials are tried again first.
+        takes_new_code: Whether to continue under code of the user's that has changed.
+        look_at_tracking: Called with MLflow's address before a job is submitted that mirrors to it; may raise.
 
     Raises:
-        SweepBusyError: If the sweep runs with another spec.
-        ClusterError: If it cannot be submitted, or is kept elsewhere.
+        SweepBusyError: If the sweep runs with another spec or other code.
+        ClusterError: If the sweep cannot be submitted, or is kept elsewhere.
     """
-    Locations(**_given(named))  # what cannot be meant, or holds a secret, is refused whatever the sweep does just now
+    Locations(**_given(named))  # refuses invalid locations and secrets even if the sweep needs no new job
     name, digest = loaded.spec.name, {"sweeper.spec": spec_digest(loaded), "sweeper.code": code_digest(loaded)}
     environment = runtime_environment(runtime_env)
     jobs = server.jobs(name)
@@ -114,7 +115,7 @@ def _agreed(job: SweepJob, digest: Mapping[str, str]) -> SweepJob:
 
 
 def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Locations:
-    """Return where a sweep is kept: where it was, since elsewhere it would begin anew."""
+    """Return the locations of a sweep; other ones than before are refused, because there the sweep would start anew."""
     given = _given(named)
     if not jobs:
         return Locations(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
@@ -124,7 +125,7 @@ def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> L
     places = Locations(**{**kept, **given})
     if former.was_refused:  # nothing was planned yet
         return places
-    # With its ledger in a database a sweep is found again from any home.
+    # A sweep whose ledger is in a database is found from any home.
     fixed = {"ledger": places.ledger} if places.ledger else {"ledger": None, "home": places.home}
     for name, value in fixed.items():
         if value != noted[name]:
@@ -136,12 +137,12 @@ def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> L
 
 
 def _mirrored_places(sweep: str, tracking_uri: str | None) -> dict[str, str]:
-    """Return where a sweep is kept as MLflow knows it: a head that was restarted has forgotten its jobs."""
+    """Return the locations of a sweep that MLflow knows, because a restarted head has forgotten its jobs."""
     if tracking_uri is None:
         return {}
     try:
         facts = reader_of(tracking_uri, sweep).facts()
-    except SweepError:  # there is none yet; or the driver will say what is wrong
+    except SweepError:  # no such sweep is mirrored yet; or the driver will report the problem
         return {}
     return {name: facts[name] for name in ("home", "storage") if facts.get(name)}
 
@@ -151,7 +152,7 @@ def _with(option: str, value: str | None) -> str:
 
 
 def _is_complete(job: SweepJob, tracking_uri: str | None) -> bool:
-    """Whether every trial has an outcome: its driver said so by its exit code, or MLflow says it."""
+    """Return whether every trial has an outcome, by the driver's exit code or by MLflow."""
     if job.status == "SUCCEEDED":
         return True
     live = live_state(job, tracking_uri)
@@ -159,13 +160,13 @@ def _is_complete(job: SweepJob, tracking_uri: str | None) -> bool:
 
 
 def tracking_uri_of(job: SweepJob, named: str | None = None) -> str:
-    """Return where a sweep is mirrored: what is named, or was submitted, or the database in its home on the head."""
+    """Return the tracking URI of a sweep: the one named or submitted, or the database in its home on the head."""
     home = Path(job.facts.get("sweeper.home", DEFAULT_HOME)).expanduser()
     return named or job.facts.get("sweeper.tracking_uri") or Home(home).tracking_uri
 
 
 def live_state(job: SweepJob, tracking_uri: str | None = None) -> LiveState | None:
-    """Return how a sweep's trials stand; None where that cannot be read here."""
+    """Return the live state of a sweep; None if it cannot be read here."""
     try:
         return _seen(reader_of(tracking_uri_of(job, tracking_uri), job.sweep).live(), job)
     except SweepError:
@@ -173,7 +174,7 @@ def live_state(job: SweepJob, tracking_uri: str | None = None) -> LiveState | No
 
 
 def _seen(state: LiveState, job: SweepJob) -> LiveState:
-    """Return a state as it is now: MLflow does not know of a driver that was killed, nor of one that only starts."""
+    """Return a live state corrected by the job: MLflow knows neither of a killed driver nor of one that just starts."""
     if job.is_over and not state.is_ended:
         return replace(state, stage=Stage.INTERRUPTED)
     is_former = not job.is_over and state.is_ended and state.written_ms < (job.started_ms or state.written_ms + 1)
@@ -181,12 +182,12 @@ def _seen(state: LiveState, job: SweepJob) -> LiveState:
 
 
 class JobReader:
-    """Reads how a sweep stands again and again.
+    """Reads the live state of a sweep repeatedly.
 
     Args:
-        server: Of the cluster.
+        server: Job server of the cluster.
         job: The sweep's newest job.
-        tracking_uri: Where MLflow is; None for where the job was told to mirror to.
+        tracking_uri: Address of MLflow; None for the one that the job mirrors to.
     """
 
     def __init__(self, server: JobServer, job: SweepJob, tracking_uri: str | None) -> None:
@@ -194,19 +195,19 @@ class JobReader:
         self._uri = tracking_uri_of(job, tracking_uri)
 
     def __call__(self) -> LiveState:
-        """Return it now.
+        """Return the live state now.
 
         Raises:
             TrackingError: If MLflow cannot be read from here.
-            UnknownSweepError: If MLflow does not know it.
-            QueryError: If it does not say how it stands.
+            UnknownSweepError: If MLflow does not know the sweep.
+            QueryError: If MLflow holds no live state of the sweep.
         """
-        with suppress(ClusterError, UnknownSweepError):  # a head that is restarted: MLflow knows all the same
+        with suppress(ClusterError, UnknownSweepError):  # the head may be restarting; MLflow answers all the same
             self._job = self._server.newest(self._job.sweep)
         return _seen(reader_of(self._uri, self._job.sweep).live(), self._job)
 
     def is_too_early(self) -> bool:
-        """Whether MLflow does not know the sweep yet, though it was submitted: a driver takes a while to begin."""
+        """Whether MLflow does not know the submitted sweep yet, because its driver takes a while to begin."""
         try:
             self()
         except (TrackingError, UnknownSweepError, QueryError) as error:
