@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sweeper.analysis.pareto import checked_corner, checked_points, maximised, non_dominated
 from sweeper.measurements import Goal
 
-#: At most so many clipped boxes go to moocore without a first pass that drops covered ones.
+#: Most clipped boxes that go to moocore directly. Of more boxes, those inside the largest ones are dropped first.
 _FEW = 64
 
 

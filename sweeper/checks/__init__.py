@@ -1,5 +1,5 @@
 """Checks: `doctor` checks machines and software, `audit` a stored sweep.
 
-May import: every package except `results` and `cli`. Owns packaging; shares kaleido, in `probe.py` alone.
+May import: every room but `results` and `cli`. Owns packaging; shares kaleido, in `probe.py` alone.
 Must not know: how findings are printed.
 """

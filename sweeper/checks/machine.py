@@ -1,4 +1,4 @@
-"""Checks of this machine: processors, memory, the home and its file system. Their arguments are what they inspect."""
+"""Checks of this machine: processors, memory, the home and its file system. Each gets its subject as arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of services: a Ray cluster, a tracking server or database. Their arguments are what they inspect."""
+"""Checks of services: a Ray cluster, a tracking server or database. Each gets its subject as arguments."""
 
 from __future__ import annotations
 

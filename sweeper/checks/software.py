@@ -1,4 +1,4 @@
-"""Checks of installed software: Python, packages, imports, torch. Their arguments are what they inspect."""
+"""Checks of installed software: Python, packages, imports, torch. Each gets its subject as arguments."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The command line: parses, calls, prints, exits. Only this package prints and reads the environment.
 
-May import: every package except `search`. Owns typer and rich.
+May import: every room but `search`. Owns typer and rich.
 Must not know: mathematics. Other packages compute what this one prints.
 """

@@ -161,7 +161,7 @@ def _shown(rows: Sequence[TaskState]) -> dict[str, list[str]]:
 
 
 def _names(state: LiveState, rows: Sequence[TaskState], room: int) -> list[str]:
-    """Return the whole names of tasks, wrapped to the room that there is."""
+    """Return the whole names of tasks, wrapped to a number of characters."""
     names = [f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task for row in state.tasks]
     if state.folded:
         names.append(f"and {_tasks(state.folded)} more")

@@ -149,7 +149,7 @@ def _print_next_steps(
 
 
 def _waited(server: JobServer, job: SweepJob, follow: bool, *, leaves: bool = False) -> SweepJob:
-    """Wait for a job's end and return it; a signal ends the wait alone, and so does a lost reader if `leaves`."""
+    """Wait until a job is over and return it; a signal ends only the wait, and so does a lost reader if `leaves`."""
     from sweeper.cli.live import handled
 
     def leave(number: int, _frame: object) -> None:

@@ -25,7 +25,7 @@ def pareto(
     """Return the stored fronts of a sweep, reduced to the points that meet all conditions.
 
     Args:
-        tracking_uri: Where MLflow is; the sweep may have run on another machine.
+        tracking_uri: Address of MLflow; the sweep may have run on another machine.
         sweep: Name of the sweep.
         task: Label of one task cell; None for all, sorted by label.
         where: Conditions such as `accuracy >= 0.95`; see `sweeper.analysis.conditions`.

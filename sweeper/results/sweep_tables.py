@@ -206,7 +206,7 @@ class SweepTables:
             task: Label of a task that both have.
             other: Another sweep; None for this one alone.
             objectives: Names of the objectives to compare by; none for all of the sweep's.
-            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
+            reference_point: Bounds both hypervolumes; None if both sweeps have the same one.
 
         Returns:
             One row for each sweep; columns as in `sweeper.analysis.comparison.compare_fronts`, and `measured`, which

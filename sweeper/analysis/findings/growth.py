@@ -286,7 +286,7 @@ def _intervals(table_BL: Floats, back: Callable[[Floats], Floats]) -> list[tuple
 
 
 def at_fixed_pressures(networks: Networks, ladder: Ladder, resource: str) -> Floats:
-    """Return a resource by block and task: the geometric mean over settings that no wall bounds on any task.
+    """Return a resource by block and task: the geometric mean over settings that are censored on no task of the block.
 
     Returns:
         Shape (blocks, tasks); NaN for a block without such a setting.

@@ -23,7 +23,7 @@ RESOURCES = ("breadth", "depth", "time")
 #: the next.
 _ROUND = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
-#: If `_ROUND` does not tell settings apart, so many candidates are examined for each accuracy to choose.
+#: Candidates to examine for each accuracy to choose, if `_ROUND` does not tell settings apart.
 _CANDIDATES = 3
 
 

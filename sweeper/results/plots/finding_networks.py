@@ -135,7 +135,7 @@ def _resource_axis(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def diversity(parts: Sequence[Part]) -> Page:
-    """Draw networks as far apart as they are different, with a row for each halting rule.
+    """Draw a map of networks whose distances show how different they are, with a row for each halting rule.
 
     Raises:
         NotDrawnError: If there is nothing to draw; says why.

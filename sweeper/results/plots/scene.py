@@ -23,7 +23,7 @@ TOLD_BELOW = 0.005
 # Sizes in inches on paper. A scene larger than `_LARGEST` is shrunk as a whole.
 _CHANNEL = (0.115, 0.07)  # from one channel of a layer to the next: breadth runs at an angle
 _LAYER = 0.85
-_STEP = (1.05, 2.2)  # from one step to the next: the least, and the most where layers are wide
+_STEP = (1.05, 2.2)  # from one step to the next: the least, and the most, for wide layers
 _BETWEEN_STEPS = 0.6
 _LARGEST = (18.0, 9.0)
 
