@@ -75,7 +75,7 @@ def connect(tracking_uri: str, *, is_reading: bool = False, sweep: str = "NAME")
         TrackingError: If the URI is of another kind, or nothing answers there.
     """
     scheme = _checked_scheme(tracking_uri)
-    # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
+    # Any Exception, because database drivers and SQLAlchemy raise their own kinds; sweeper's errors pass through.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
             _check_sqlite(tracking_uri, is_reading, sweep)
