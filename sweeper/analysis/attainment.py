@@ -1,4 +1,4 @@
-"""What repeated sweeps attain: surfaces over the replicates of one task, as an Arrow table."""
+"""Computes attainment surfaces over the replicates of one task, as an Arrow table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.errors import QueryError
 from sweeper.measurements import Objective
 from sweeper.trial import State, TrialRecord
 
-#: The surfaces that are asked for most: attained by one replicate, by half of them, by all.
+#: The usual surfaces: attained by one replicate, by half of them, and by all.
 SHARES: Mapping[str, float] = {"best": 0.0, "median": 0.5, "worst": 1.0}
 
 
@@ -21,20 +21,20 @@ def attainment_table(
 ) -> pa.Table:
     """Return the surfaces that a share of the replicates attain.
 
-    All complete trials with one seed are one replicate: the sweep as it would have been with that seed alone, nothing
-    averaged. A replicate *attains* a point when one of its trials is no worse in every objective.
+    All complete trials with one seed are one replicate: the sweep with that seed alone, without averages. A replicate
+    *attains* a point if one of its trials is no worse in every objective.
 
     Args:
-        records: Trials of one task, in any order; those that are not complete are left out, and so are those without a
-            finite value of an objective.
-        objectives: Two or three.
+        records: Trials of one task, in any order. Trials that are not complete, or lack a finite value of an
+            objective, are left out.
+        objectives: Two or three objectives.
         shares: Name of each surface, and the share of replicates that attain it, from 0 (one replicate) to 1 (all);
             rounded up to whole replicates.
 
     Returns:
         One row for each corner of a surface, by surface in the order of the shares, then by the first objective,
-        ascending. Columns `surface`, `share`, `attained_by` (replicates, a whole number), `replicates` (how many there
-        are), and each objective in its own unit.
+        ascending. Columns `surface`, `share`, `attained_by` (number of replicates), `replicates` (number of all
+        replicates), and each objective in its own unit.
 
     Raises:
         QueryError: If there are not two or three objectives, fewer than two seeds, or a share is not from 0 to 1.

@@ -1,6 +1,6 @@
-"""What the columns of fronts and trials mean, and in which units: written once, here and in `sweeper.measurements`.
+"""Defines meanings and units of the columns of fronts and trials; `sweeper.measurements` defines the measured ones.
 
-Tables, pictures, files for other programs and docs/reference/columns.md take it from here.
+Tables, pictures, exported files and docs/reference/columns.md take them from here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class Column:
     """One column.
 
     Attributes:
-        name: What programs call it.
-        unit: Of its values; empty where there is none.
-        meaning: What it says, as a sentence goes on after its name.
-        title: What people call it.
+        name: Its name in files and conditions.
+        unit: Unit of its values; empty if they have none.
+        meaning: Its meaning, as a phrase that follows its name.
+        title: Its name in tables for people; empty if it is the same.
     """
 
     name: str
@@ -43,7 +43,7 @@ ORIGIN: Mapping[str, Column] = _columns(
     ),
 )
 
-#: Columns that say which setting a row of a front is.
+#: Columns that identify the setting in a row of a front.
 POINT: Mapping[str, Column] = _columns(
     Column("key", "", "the trial with the lowest seed; its network is exported and shown by this key"),
     Column("keys", "", "the trials of the setting, by seed"),
@@ -62,7 +62,7 @@ POINT: Mapping[str, Column] = _columns(
     ),
 )
 
-#: Columns that say which trial a row is, and how it ended.
+#: Columns that identify the trial in a row, and say how it ended.
 TRIAL: Mapping[str, Column] = _columns(
     Column("key", "", "what names the trial everywhere: a hash of its setting"),
     Column("task", "", "what was learned: data, classes and difficulty"),
@@ -84,7 +84,7 @@ TRIAL: Mapping[str, Column] = _columns(
     ),
 )
 
-#: Columns at the end of both.
+#: Columns at the end of fronts and of trials.
 WALL_COLUMNS: Mapping[str, Column] = _columns(
     *(Column(wall.name, "", wall.meaning) for wall in WALLS.values()),
     Column(
@@ -95,7 +95,7 @@ WALL_COLUMNS: Mapping[str, Column] = _columns(
     ),
 )
 
-#: Columns of answers to questions, beside those of fronts.
+#: Further columns of answers to questions, beside those of fronts.
 ANSWER: Mapping[str, Column] = _columns(
     Column("role", "", "what the row is in the answer, such as best, next, gained or dominated"),
     Column("on_front", "", "whether the setting is on the front", title="front"),
@@ -103,7 +103,7 @@ ANSWER: Mapping[str, Column] = _columns(
     Column("seeds", "", "the seeds of the replicates"),
 )
 
-#: Columns that say what a network does with images of a file.
+#: Columns of a network's answers to the images of a file.
 SEEN: Mapping[str, Column] = _columns(
     Column("image", "", "number of the row in the file, from 0"),
     Column("path", "", "what the file says under `path` in its image column; only where it does"),
@@ -124,7 +124,7 @@ SEEN: Mapping[str, Column] = _columns(
     Column("edges", "share", "of its pairs of neighbouring pixels those that differ by more than 0.1"),
 )
 
-#: Columns beside these where every step of an image has a row.
+#: Further columns if every step of an image has a row.
 SEEN_BY_STEP: Mapping[str, Column] = _columns(
     Column("step", "steps", "number of the step, from 1"),
     Column("step_probability", "share", "that the network answers after exactly this step"),
@@ -135,7 +135,7 @@ SEEN_BY_STEP: Mapping[str, Column] = _columns(
     Column("probability.LABEL", "share", "probability of the class of each label that the network learned"),
 )
 
-#: Parameters that say what is learned.
+#: Parameters of the task.
 TASK_AXES: Mapping[str, Column] = _columns(
     Column("data", "", "`digits`, or where the images are"),
     Column("validation", "", "where the images are that decide"),
@@ -157,8 +157,8 @@ TASK_AXES: Mapping[str, Column] = _columns(
     Column("test_images", "count", "images that are reported and decide nothing"),
 )
 
-#: Parameters that a sweep can vary; a column has the name of the parameter, or `setting.` and the name where that is
-#: taken by a column above.
+#: Parameters that a sweep can vary. A column has the parameter's name, with `setting.` before it if a column above has
+#: that name already.
 AXES: Mapping[str, Column] = _columns(
     *TASK_AXES.values(),
     Column("window", "", "whether the window is fixed or grows"),
@@ -186,14 +186,14 @@ AXES: Mapping[str, Column] = _columns(
     Column("time_pressure", "nats", "price of a step"),
 )
 
-#: What is measured, as columns.
+#: Columns of measurements.
 MEASURED: Mapping[str, Column] = _columns(*(Column(m.name, m.unit, m.meaning) for m in MEASUREMENTS.values()))
 
 _FIXED = {**TRIAL, **POINT, **ORIGIN, **ANSWER, **WALL_COLUMNS}
 
 
 def unit(column: str) -> str:
-    """Return the unit of a column; empty where it has none, or is not known."""
+    """Return the unit of a column; empty if it has none or the column is unknown."""
     if column in MEASUREMENTS:
         return MEASUREMENTS[column].unit
     if is_probe(column):
@@ -204,20 +204,20 @@ def unit(column: str) -> str:
         return MEASUREMENTS[column.removesuffix("_sd")].unit
     if (axis := AXES.get(column.removeprefix("setting."))) is not None:
         return axis.unit
-    # Costs of a user's own, and their pressures, are in the units of the built-in ones.
+    # A user's own costs and their pressures have the units of the built-in ones.
     if column.removesuffix("_sd").startswith("cost_"):
         return MEASUREMENTS["cost_time"].unit
     return AXES["time_pressure"].unit if column.endswith("_pressure") else ""
 
 
 def seen_unit(column: str) -> str:
-    """Return the unit of a column that says what a network does with an image; empty where it has none."""
+    """Return the unit of a column of a network's answers; empty if it has none."""
     named = "probability.LABEL" if column.startswith("probability.") else column
     found = SEEN.get(named) or SEEN_BY_STEP.get(named)
     return found.unit if found else ""
 
 
 def title(column: str) -> str:
-    """Return what people call a column."""
+    """Return a column's name in tables for people."""
     known = None if column in MEASUREMENTS else _FIXED.get(column)
     return known.title or column if known else column

@@ -1,4 +1,4 @@
-"""Two fronts of one task compared: indicators as an Arrow table, with every point that they are computed from."""
+"""Compares two fronts of one task: indicators as an Arrow table, with the corner points that they depend on."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from sweeper.measurements import Goal, Objective
 def compare_fronts(
     front: Front, other: Front | None = None, reference_point: Mapping[str, float] | None = None
 ) -> pa.Table:
-    """Return the indicators of a front, and of another one beside it.
+    """Return the indicators of a front, or of two fronts compared with each other.
 
-    The points of both that no other one beats are the reference set. Epsilon and IGD+ compare objectives with each
-    other, so every objective is scaled before: 0 at the ideal point of the two fronts, the best value in either, and 1
-    at their nadir point, the worst value in either.
+    The non-dominated points of both fronts together are the reference set. Epsilon and IGD+ mix objectives, so every
+    objective is scaled first: to 0 at the fronts' ideal point (the best value in either front) and to 1 at their nadir
+    point (the worst value in either).
 
     Args:
         front: A front with at least one point.
         other: Another front of the same task, over the same objectives.
-        reference_point: Bounds the hypervolumes: a value for each objective's name, in its unit. None where both
-            fronts have the same one.
+        reference_point: Bounds the hypervolumes: a value for each objective's name, in its unit. None if both fronts
+            have the same one.
 
     Returns:
-        One row a front. Columns: `sweep`, `task`, `version`, `points`; `hypervolume` (product of the objectives'
-        units); `additive_epsilon` (by how much, in parts of the range from ideal to nadir, all its points must improve
-        to weakly dominate the reference set; 0 at best); `igd_plus` (mean distance from the reference set, in the same
-        parts; 0 at best); `coverage` (share of the *other* front's points that it weakly dominates). The last three are
-        null without another front. Then for each objective `reference_<name>`, `ideal_<name>` and `nadir_<name>`, in
-        its own unit, alike in both rows.
+        One row for each front. Columns: `sweep`, `task`, `version`, `points`; `hypervolume` (product of the objectives'
+        units); `additive_epsilon` (by how much all its points must improve to weakly dominate the reference set, as a
+        share of the range from ideal to nadir; 0 at best); `igd_plus` (mean distance from the reference set, in the
+        same unit; 0 at best); `coverage` (share of the *other* front's points that it weakly dominates). The last three
+        are null without another front. Then for each objective `reference_<name>`, `ideal_<name>` and `nadir_<name>`,
+        in its own unit, the same in both rows.
 
     Raises:
-        QueryError: If a front has no point, the two are of other tasks, objectives or reference points, or the
-            reference point that is given lacks an objective or a finite value.
+        QueryError: If a front has no point, the fronts have different tasks, objectives or reference points, or the
+            given reference point lacks an objective or a finite value.
     """
     fronts = [front] if other is None else [front, other]
     _require_comparable(fronts)
@@ -110,7 +110,7 @@ def _require_comparable(fronts: Sequence[Front]) -> None:
 
 
 def _corner(fronts: Sequence[Front], given: Mapping[str, float] | None) -> list[float]:
-    """Return the reference point that was given, or else the one that all fronts have."""
+    """Return the given reference point, or else the one that all fronts share."""
     one, other = fronts[0], fronts[-1]
     names = [objective.name for objective in one.objectives]
     if given is None:

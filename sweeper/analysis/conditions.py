@@ -1,10 +1,10 @@
-"""Conditions as a user writes them, such as `accuracy >= 0.95 and (time < 3 or breadth < 2)`, and the rows they choose.
+"""Reads a user's conditions, such as `accuracy >= 0.95 and (time < 3 or breadth < 2)`, and chooses the rows they fit.
 
     condition  = and-part {"or" and-part}
     and-part   = one {"and" one}
     one        = "(" condition ")"  |  name operator value
 
-`and` binds stronger than `or`. A value is a number, a word, or anything in quotes.
+`and` binds more tightly than `or`. A value is a number, a word, or anything in quotes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COMPARE: Mapping[str, Callable[..., Any]] = {
 }
 _EXAMPLE = 'Write it as in "accuracy >= 0.95 and (time < 3 or breadth < 2)" or "task = digits-10".'
 
-#: Parentheses inside parentheses: more is no question that anybody asks.
+#: Most parentheses inside each other; no sensible condition has more.
 _DEEPEST = 50
 
 
@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def number(self) -> float | None:
-        """The value, where it is a number."""
+        """The value if it is a number, else None."""
         return float(self.word) if _NUMBER.fullmatch(self.word) else None
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Joined:
-    """Conditions of which all (`and`) or at least one (`or`) must hold; two or more of them."""
+    """Two or more conditions, of which all (`and`) or at least one (`or`) must hold."""
 
     word: str
     parts: tuple[Condition, ...]
@@ -74,10 +74,10 @@ Condition = Comparison | Joined
 
 
 def parsed(text: str) -> Condition:
-    """Return a condition as its parts.
+    """Parse a condition.
 
     Raises:
-        QueryError: If it cannot be read.
+        QueryError: If the text cannot be read.
     """
     return _Reader(text).whole()
 
@@ -95,11 +95,11 @@ def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
     Args:
         table: Any table, such as a front's.
         conditions: Texts such as `accuracy >= 0.95`, `task = digits-10 or limited_depth = false`, joined by `and`, `or`
-            and parentheses. Operators are >= <= > < = == !=; quotes make a word of a number, or of text that holds
-            `and`, `or` or a parenthesis. Rows without a value meet no comparison with it.
+            and parentheses. Operators are >= <= > < = == !=; quotes turn a number into a word, and can hold `and`,
+            `or` and parentheses. Rows without a value in a column meet no comparison with that column.
 
     Raises:
-        QueryError: If a condition cannot be read, names no column, or compares unlike things.
+        QueryError: If a condition cannot be read, names no column, or compares values of different kinds.
     """
     for text in conditions:
         table = table.filter(holds(table, parsed(text), text))
@@ -107,15 +107,15 @@ def where(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
 
 
 def holds(table: pa.Table, condition: Condition, text: str = "") -> Any:
-    """Return which rows of a table meet a condition: one true or false a row.
+    """Return whether each row of a table meets a condition, as a boolean array.
 
     Args:
         table: Any table.
-        condition: What must hold.
-        text: What the user wrote, for messages; by default the condition itself.
+        condition: The condition.
+        text: The user's own text, for messages; by default the condition itself.
 
     Raises:
-        QueryError: If the condition names no column, or compares unlike things.
+        QueryError: If the condition names no column, or compares values of different kinds.
     """
     text = text or str(condition)
     if isinstance(condition, Comparison):
@@ -129,12 +129,12 @@ def holds(table: pa.Table, condition: Condition, text: str = "") -> Any:
 
 
 def known_column(table: pa.Table, name: str, context: str) -> pa.ChunkedArray:
-    """Return a column, or refuse its name with the nearest known ones.
+    """Return a column; refuse an unknown name with the nearest known ones.
 
     Args:
         table: Any table.
         name: Name of a column.
-        context: Where the name was met, as a message goes on after it.
+        context: Place of the name, as a phrase that follows it in the message.
     """
     if name in table.column_names:
         return table[name]
@@ -143,7 +143,7 @@ def known_column(table: pa.Table, name: str, context: str) -> pa.ChunkedArray:
 
 
 class _Reader:
-    """Reads one condition from left to right: a method a rule of the grammar."""
+    """Reads one condition from left to right, with a method for each rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.depth = text, 0, 0
@@ -155,7 +155,7 @@ class _Reader:
         return found
 
     def joined(self, word: str) -> Condition:
-        """Read parts that `word` joins; those of `or` are joined by `and` in turn."""
+        """Read parts that `word` joins; each part of an `or` may itself be joined by `and`."""
         parts = [self.joined("and") if word == "or" else self.one()]
         while (match := _JOIN.match(self.text, self.at)) and match[1].lower() == word:
             self.go(match.end())
@@ -208,7 +208,7 @@ class _Reader:
         return word
 
     def go(self, to: int) -> None:
-        """Go on at a place, or where the next word after it begins."""
+        """Move to a position, and past spaces there."""
         while to < len(self.text) and self.text[to].isspace():
             to += 1
         self.at = to
@@ -219,7 +219,7 @@ class _Reader:
 
 
 def _value_for(kind: pa.DataType, condition: Comparison, text: str) -> float | int | bool | str:
-    """Return a comparison's value as the column's kind needs it, or refuse the comparison."""
+    """Return a comparison's value in the column's type, or refuse the comparison."""
     word = condition.word
     is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in "'\""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):

@@ -1,4 +1,4 @@
-"""Tables as files for other programs: JSON, CSV and Parquet, every number as exactly as it is known."""
+"""Encodes tables as files for other programs: JSON, CSV and Parquet, with every number in full precision."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sweeper.analysis.points import added_units_of, own_units_of
 from sweeper.errors import DamagedError, QueryError
 from sweeper.sealed import unsealed
 
-#: What queries return, under a name that other rooms can use without pyarrow.
+#: The type that queries return, under a name that other packages can use without pyarrow.
 ArrowTable: TypeAlias = pa.Table
 
-#: Where the schema of a stored Parquet file keeps the facts that its rows do not say.
+#: Key in the schema's metadata of a stored Parquet file, for the facts that are not in its rows.
 METADATA_KEY = b"sweeper"
 
-#: What every file has in which a network's answers under probes are.
+#: Columns that every file of a network's answers under probes has.
 _PROBE_NUMBERS = ("level", "image", "steps", "expected_steps", "confidence")
 _PROBE_WORDS = ("probe", "label", "answer", "right")
 
@@ -36,7 +36,7 @@ def encode(table: pa.Table, format: str) -> bytes:
             `parquet` (each column's unit is metadata of its field).
 
     Raises:
-        QueryError: If the format is another one.
+        QueryError: If the format is unknown.
     """
     if format == "json":
         return json_bytes(table.to_pylist())
@@ -48,7 +48,7 @@ def encode(table: pa.Table, format: str) -> bytes:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return a value as JSON. What is not finite is null there: JSON has no word for it."""
+    """Return a value as JSON; numbers that are not finite become null, because JSON cannot express them."""
     return (json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -61,7 +61,10 @@ def _finite(value: Any) -> Any:
 
 
 class _Lines(io.StringIO):
-    """Text of rows that end with a newline alone; a writer that is told so would leave a carriage return unquoted."""
+    r"""Text whose rows end with a newline alone.
+
+    With `lineterminator="\n"` a csv writer would leave a carriage return in a cell unquoted.
+    """
 
     def write(self, row: str) -> int:
         return super().write(row.removesuffix("\r\n") + "\n")
@@ -97,14 +100,14 @@ def with_units(table: pa.Table) -> pa.Table:
 
 
 def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Return a table that sweeper stored, and the facts in its metadata, a whole number `format` among them.
+    """Return a table that sweeper stored, and the facts in its metadata, with a whole number `format` among them.
 
     Args:
         data: Content of a Parquet file.
-        what: What it should be, in one word.
+        what: The expected content in one word, for messages.
 
     Raises:
-        DamagedError: If it is something else, or damaged.
+        DamagedError: If the file holds something else or is damaged.
     """
     try:
         table = unsealed(data)
@@ -120,10 +123,10 @@ def read_parquet(data: bytes, what: str) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def read_probes(data: bytes, key: str) -> pa.Table:
-    """Return what a trial's network does under probes, image by image.
+    """Return the answers of a trial's network under probes, image by image.
 
     Raises:
-        DamagedError: If it is something else, damaged, or another trial's.
+        DamagedError: If the file holds something else, is damaged, or belongs to another trial.
     """
     table, facts = read_parquet(data, "probes")
     if facts.get("key") != key:

@@ -1,4 +1,4 @@
-"""Points become fronts: Arrow tables, and how they are stored."""
+"""Computes fronts from points, as Arrow tables, and encodes them for storage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sweeper.measurements import WALLS, Goal, Objective
 from sweeper.sealed import sealed
 from sweeper.trial import TrialRecord
 
-#: Written into every stored front; raise it when an older sweeper could misread a newer file.
+#: Format number in every stored front; raise it when an older version of sweeper could misread a newer file.
 FRONT_FORMAT = 1
 
 
@@ -34,13 +34,13 @@ class Front:
     """The non-dominated points of one task cell, with everything needed to read them again.
 
     Attributes:
-        version: Counts the stored fronts of this task from 1; 0 when not stored yet.
+        version: Counts the stored fronts of this task from 1; 0 if the front is not stored.
         reference_point: Value per objective name, in the objective's unit, bounding `hypervolume`.
         hypervolume: Volume between the front and the reference point, product of the units.
         table: The front's rows of `points_table`, sorted by the first objective, ascending.
         is_chosen: Whether the objectives were chosen for this front, and are not those of the sweep.
-        varied: Columns of the axes in which the task's complete trials differ; None where an earlier version of sweeper
-            stored the front, which did not say.
+        varied: Columns of the axes in which the task's complete trials differ; None if an earlier version of sweeper
+            stored the front, without this fact.
     """
 
     sweep: str
@@ -55,26 +55,26 @@ class Front:
 
     @property
     def key(self) -> str:
-        """What this front is stored under: its task, and its objectives where they are not all of the sweep's."""
+        """Key that this front is stored under: its task, with its objectives if they are not all of the sweep's."""
         return front_key(self.task, [o.name for o in self.objectives] if self.is_chosen else ())
 
     @property
     def own_units(self) -> dict[str, str] | None:
-        """Units of what a user's own function measured, by name; None for a front of lattices."""
+        """Units of the measurements of a user's own function, by name; None for a front of lattices."""
         return own_units_of(self.table)
 
     @property
     def codes(self) -> list[str]:
-        """Of each row the version of the user's code, or versions; empty where it is ours alone."""
+        """For each row the version or versions of the user's code; empty if no trial ran a user's code."""
         return code_versions(self.table)
 
     @property
     def added_units(self) -> dict[str, str]:
-        """Units of what a user's code adds to what is measured of lattices, by name."""
+        """Units of the measurements that a user's code adds to those of lattices, by name."""
         return added_units_of(self.table)
 
     def example_condition(self) -> str:
-        """Return a condition on the first two objectives that the middle of this front meets; empty for no front."""
+        """Return a condition on the first two objectives that this front's middle row meets; empty without rows."""
         if not self.table.num_rows:
             return ""
         row = self.table.slice(self.table.num_rows // 2, 1).to_pylist()[0]
@@ -84,9 +84,9 @@ class Front:
         )
 
     def same_content(self, other: Front) -> bool:
-        """Return whether both fronts say the same, whatever their versions.
+        """Return whether both fronts have the same content, whatever their versions.
 
-        What one of them has no column for is not compared: a later version of sweeper measured it.
+        Only columns that both have are compared: a later version of sweeper may have measured more.
         """
         common = [name for name in self.table.column_names if name in other.table.column_names]
         return (
@@ -96,7 +96,7 @@ class Front:
         )
 
     def to_parquet_bytes(self) -> bytes:
-        """Return the front as one Parquet file, its facts as JSON in the schema's metadata."""
+        """Return the front as one Parquet file, with its facts as JSON in the schema's metadata."""
         facts = {
             "format": FRONT_FORMAT,
             "sweep": self.sweep,
@@ -114,10 +114,10 @@ class Front:
     def from_parquet_bytes(data: bytes) -> Front:
         """Return the front that `to_parquet_bytes` wrote.
 
-        What is measured now and was not when it was stored is null; what this version does not know is kept.
+        Measurements that are newer than the file are null. Columns that this version does not know are kept.
 
         Raises:
-            QueryError: If the bytes are damaged, are no front, or come from a newer sweeper.
+            QueryError: If the bytes are damaged, are not a front, or come from a newer version of sweeper.
         """
         table, facts = read_parquet(data, "front")
         found = int(facts["format"])
@@ -146,7 +146,7 @@ class Front:
 
 
 def _comparable(table: pa.Table) -> pa.Table:
-    # Of walls that were not measured, former versions stored that they did not touch.
+    # Earlier versions stored false, not null, for walls that were not measured.
     for wall in set(WALLS).intersection(table.column_names):
         at = table.column_names.index(wall)
         table = table.set_column(at, wall, pc.fill_null(table[wall], False).combine_chunks())
@@ -167,13 +167,13 @@ def compute_front(
 
     Args:
         records: Trials of any sweep and task; only those of `sweep` and `task` count.
-        objectives: What to optimise; the first one orders the rows.
+        objectives: The objectives; the first one orders the rows.
         reference_point: The worst value that still counts, for each objective's name.
-        version: Number of the front where it is already known.
-        is_chosen: Whether the objectives are others than the sweep's.
+        version: Number of the front, if it is already known.
+        is_chosen: Whether the objectives differ from the sweep's.
 
     Returns:
-        The front; an empty table and hypervolume 0.0 when no trial is complete.
+        The front; with an empty table and hypervolume 0.0 if no trial is complete.
 
     Raises:
         ValueError: If the reference point lacks an objective, or holds a value that is not finite.
@@ -217,11 +217,11 @@ def compute_fronts(
     reference_point: Mapping[str, float],
     chosen: Sequence[Sequence[str]] = (),
 ) -> list[Front]:
-    """Return the front of one task cell over all objectives, and those over some of them that were chosen.
+    """Return the front of one task cell over all objectives, and the wanted fronts over some of them.
 
     Args:
         records, sweep, task, objectives, reference_point: As for `compute_front`.
-        chosen: Names of objectives, for each front that is wanted beside the first.
+        chosen: Names of the objectives of each further front.
     """
     own = [record for record in records if (record.sweep, record.task) == (sweep, task)]
     by_name = {objective.name: objective for objective in objectives}
@@ -235,16 +235,16 @@ def compute_fronts(
 
 
 def front_key(task: str, objectives: Sequence[str] = ()) -> str:
-    """Return what the front of a task is stored under, over some of the objectives if they are named."""
+    """Return the key that a task's front is stored under; with objectives, that of the front over these alone."""
     return "/".join([task, *objectives])
 
 
 def _reached(value: float, goal: Goal) -> str:
-    """Return a value in three digits, rounded to where this one still reaches it."""
+    """Return a value in three digits, rounded such that the value still meets it as a bound."""
     if not value:
         return "0"
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
-    if not step:  # of the smallest floats there are no three digits
+    if not step:  # the smallest floats have no three digits
         return f"{value:.10g}"
     steps = math.floor(value / step) if goal is Goal.MAXIMIZE else math.ceil(value / step)
     return f"{steps * step:.10g}"

@@ -1,4 +1,4 @@
-"""How the front of one task grew while its trials ended, as an Arrow table."""
+"""Computes how the front of one task grew as its trials ended, as an Arrow table."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from sweeper.trial import State, TrialRecord
 def history_table(
     records: Sequence[TrialRecord], objectives: Sequence[Objective], reference_point: Mapping[str, float]
 ) -> pa.Table:
-    """Return one row for each finished trial, in order of ending: the hypervolume as it stood after it.
+    """Return one row for each finished trial, in order of ending, with the hypervolume after it.
 
     A trial counts when it ends. The front after it is that of the settings that have a complete trial by then, each
-    being the mean over its replicates that are complete *by then*: what `sweeper pareto` would have shown. So the
-    volume may fall, when another seed of a setting does worse than the first, and the last one is that of the front
-    over all trials. Trials that failed or were stopped change no front, but they have a row: they took their time.
+    averaged over its replicates that are complete *by then*, as `sweeper pareto` would have shown it. So the volume may
+    fall if another seed of a setting does worse than the first. The last volume is that of the front over all trials.
+    Trials that failed or were stopped change no front, but have a row because they took time.
 
     Args:
         records: Trials of one task, in any order; those that are not finished are left out.
-        objectives: What to optimise.
+        objectives: The objectives.
         reference_point: The worst value that still counts, for each objective's name.
 
     Returns:
         Columns `trial` (1, 2, …), `key`, `ended_ms` (Unix milliseconds), `elapsed_s` (seconds since the first of these
-        trials started, pauses of the sweep included; null where the ledger knew no time), `hypervolume` (product of the
-        objectives' units). Trials that ended in the same millisecond stand by their number.
+        trials started, pauses of the sweep included; null if the ledger has no time), `hypervolume` (product of the
+        objectives' units). Trials that ended in the same millisecond are ordered by their number.
     """
     ended = sorted((record for record in records if record.state.is_finished), key=_order)
     began_ms = min((record.started_ms for record in records if record.started_ms is not None), default=None)
@@ -59,7 +59,7 @@ def _volumes(
     points = []
     for record in complete:
         groups.setdefault(record.setting_key, []).append(record)
-        # Without a finite value in every replicate a setting is on no front; at the corner it has no volume.
+        # A setting without a finite value in every replicate is on no front. At the corner it adds no volume.
         points.append(_mean(groups[record.setting_key], objectives) or corner)
     goals = [objective.goal for objective in objectives]
     volumes = iter(hypervolume_history(points, goals, corner, names=[record.setting_key for record in complete]))

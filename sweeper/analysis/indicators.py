@@ -1,8 +1,8 @@
-"""Mathematics of fronts compared: distances, coverage, attainment over replicates, and hypervolume over time.
+"""Mathematics of comparing fronts: distances, coverage, attainment over replicates, and hypervolume over time.
 
 Nothing is inferred: reference points and reference sets are arguments. Shapes: N points, M objectives, R replicates.
-Equal and dominated points change no result. The algorithms are moocore's, where it has them; tests compare them with
-slow, obvious twins.
+Equal and dominated points change no result. Algorithms are moocore's if it has them; tests compare them with slow,
+obvious twins.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from numpy.typing import ArrayLike, NDArray
 from sweeper.analysis.pareto import checked_corner, checked_points, maximised, non_dominated
 from sweeper.measurements import Goal
 
-#: So many clipped points are compared one by one before moocore sorts what is left.
+#: Most clipped boxes that go to moocore directly. Of more boxes, those inside the largest ones are dropped first.
 _FEW = 64
 
 
 def additive_epsilon(values_NM: ArrayLike, reference_set_KM: ArrayLike, goals: Sequence[Goal], /) -> float:
-    """Return by how much the points must all be improved to weakly dominate the reference set.
+    """Return by how much all points must improve to weakly dominate the reference set.
 
-    max_k min_n max_m (a_nm - r_km), objectives taken as losses. It compares objectives with each other, so give it
-    values of one unit, such as those of `normalised`.
+    max_k min_n max_m (a_nm - r_km), with objectives taken as losses. The formula mixes objectives, so their values need
+    one unit, such as those of `normalised`.
 
     Args:
         values_NM: Objective values, shape (N, M). Not written to.
-        reference_set_KM: What they are measured against, shape (K, M), in the same units.
+        reference_set_KM: The reference set, shape (K, M), in the same units.
         goals: Direction of each objective, length M.
 
     Returns:
-        In the objectives' common unit; 0 or less exactly where the points weakly dominate the whole reference set.
+        In the objectives' common unit; 0 or less exactly if the points weakly dominate the whole reference set.
 
     Raises:
         ValueError: If either is empty, a shape does not fit the goals, or a value is NaN or infinite.
@@ -49,19 +49,19 @@ def additive_epsilon(values_NM: ArrayLike, reference_set_KM: ArrayLike, goals: S
 
 
 def igd_plus(values_NM: ArrayLike, reference_set_KM: ArrayLike, goals: Sequence[Goal], /) -> float:
-    """Return the mean distance from the reference set to what the points dominate (IGD+).
+    """Return the mean distance from the reference set to the region that the points dominate (IGD+).
 
-    The mean over k of min_n |max(a_n - r_k, 0)|, objectives taken as losses. The distance is Euclidean, so give it
-    values of one unit, such as those of `normalised`.
+    The mean over k of min_n |max(a_n - r_k, 0)|, with objectives taken as losses. The distance is Euclidean, so values
+    need one unit, such as those of `normalised`.
 
     Args:
         values_NM: Objective values, shape (N, M). Not written to.
-        reference_set_KM: What they are measured against, shape (K, M), in the same units. Each of its points weighs
-            alike, equal ones too.
+        reference_set_KM: The reference set, shape (K, M), in the same units. All of its points weigh the same,
+            duplicates too.
         goals: Direction of each objective, length M.
 
     Returns:
-        In the objectives' common unit; 0 exactly where the points weakly dominate the whole reference set.
+        In the objectives' common unit; 0 exactly if the points weakly dominate the whole reference set.
 
     Raises:
         ValueError: If either is empty, a shape does not fit the goals, or a value is NaN or infinite.
@@ -77,15 +77,15 @@ def igd_plus(values_NM: ArrayLike, reference_set_KM: ArrayLike, goals: Sequence[
 
 
 def coverage(a_NM: ArrayLike, b_KM: ArrayLike, goals: Sequence[Goal], /) -> float:
-    """Return the share of b that is weakly dominated by some point of a: C(a, b). It is not 1 - C(b, a).
+    """Return the share of b that some point of a weakly dominates: C(a, b). It is not 1 - C(b, a).
 
     Args:
-        a_NM: Objective values, shape (N, M); may be empty, which covers nothing.
-        b_KM: Objective values, shape (K, M). Each of its points weighs alike, equal ones too.
+        a_NM: Objective values, shape (N, M); an empty set covers nothing.
+        b_KM: Objective values, shape (K, M). All points weigh the same, duplicates too.
         goals: Direction of each objective, length M.
 
     Returns:
-        From 0 to 1; 1 where a equals b.
+        From 0 to 1; 1 if a equals b.
 
     Raises:
         ValueError: If b is empty, a shape does not fit the goals, or a value is NaN or infinite.
@@ -125,7 +125,7 @@ def nadir_point(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.fl
 def normalised(
     values_NM: ArrayLike, goals: Sequence[Goal], ideal_M: ArrayLike, nadir_M: ArrayLike, /
 ) -> NDArray[np.float64]:
-    """Return the points scaled so that the ideal point is 0 and the nadir point 1: losses without a unit.
+    """Return the points as losses without a unit, scaled so that the ideal point is 0 and the nadir point 1.
 
     An objective whose ideal and nadir are equal is only shifted.
 
@@ -136,7 +136,7 @@ def normalised(
         nadir_M: Worst values, shape (M,), such as `nadir_point` gives.
 
     Returns:
-        Shape (N, M), all to be minimised.
+        Losses, shape (N, M).
 
     Raises:
         ValueError: If a shape does not fit the goals, or a value is NaN or infinite.
@@ -150,18 +150,19 @@ def normalised(
 def attainment_surface(fronts_RNM: Sequence[ArrayLike], goals: Sequence[Goal], share: float, /) -> NDArray[np.float64]:
     """Return the best points that at least a share of the replicates attain.
 
-    A replicate *attains* a point when one of its own points weakly dominates it. The surface of the share 0.5 is the
-    median front; with R replicates, 1/R or less gives the best, which one attains, and 1 the worst, which all do.
+    A replicate *attains* a point if one of its own points weakly dominates it. The surface of the share 0.5 is the
+    median front. With R replicates, a share of 1/R or less gives the best surface, which one replicate attains, and 1
+    gives the worst, which all attain.
 
     Args:
-        fronts_RNM: The points of each replicate, R arrays of shape (N, M), N of any size. One without points attains
-            nothing. Not written to.
+        fronts_RNM: The points of each replicate, R arrays of shape (N, M), N of any size. A replicate without points
+            attains nothing. Not written to.
         goals: Direction of each objective, length M; two or three.
-        share: Above 0 to 1, or 0 for one replicate; rounded up to whole replicates.
+        share: From 0 (one replicate) to 1; rounded up to whole replicates.
 
     Returns:
-        The corners of the surface, shape (K, M), each once, by the first objective, ascending; empty where no point is
-        attained by that many.
+        The corners of the surface, shape (K, M), each once, by the first objective, ascending; empty if so many
+        replicates attain no common point.
 
     Raises:
         ValueError: If there is no replicate, the share is not from 0 to 1, there are not two or three objectives, a
@@ -187,15 +188,15 @@ def attainment_surface(fronts_RNM: Sequence[ArrayLike], goals: Sequence[Goal], s
     if wanted > len(filled):
         return np.empty((0, len(goals)))
     replicates = np.repeat(np.arange(len(filled)), [len(front) for front in filled])
-    # moocore minimises here, and counts in percent of the replicates that have points.
+    # This function of moocore minimises, and counts in percent of the replicates that have points.
     surface = moocore.eaf(np.vstack(filled), replicates, percentiles=[100 * wanted / len(filled)])
     corners_KM = np.unique(_losses(surface[:, :-1], goals), axis=0)
-    return np.asarray(corners_KM + 0.0, dtype=float)  # no -0.0, which a maximised objective would show
+    return np.asarray(corners_KM + 0.0, dtype=float)  # + 0.0 removes the -0.0 of maximised objectives
 
 
 def whole_replicates(share: float, replicates: int, /) -> int:
-    """Return how many replicates a share of them is, rounded up; at least 1."""
-    # A share such as 2/3 may be a little more than it, and means the whole number.
+    """Return how many replicates a share of them is, rounded up, and at least 1."""
+    # A float share such as 2/3 may lie a little above it, and must not round up to one more replicate.
     return max(1, math.ceil(share * replicates - 1e-9))
 
 
@@ -212,28 +213,28 @@ def hypervolume_history(
         values_NM: Objective values, shape (N, M), in order of time. Not written to.
         goals: Direction of each objective, length M.
         reference_M: The worst corner that still counts, shape (M,), in the objectives' units.
-        names: Whose value each row is, length N. A later value of a name takes the place of its former one, so that
-            the volume may fall. None where every row is another's: then it never does.
+        names: Name of each row, length N. A later row replaces an earlier one of the same name, so the volume may fall.
+            None if all names differ; then the volume never falls.
 
     Returns:
         Shape (N,), the product of the objectives' units; equal to `pareto.hypervolume` up to rounding.
 
     Raises:
-        ValueError: If a shape does not fit the goals, names are not as many as points, or a value is NaN or infinite.
+        ValueError: If a shape does not fit the goals, there is not one name per point, or a value is NaN or infinite.
 
     Example:
         >>> hypervolume_history([[2.0, 2.0], [9.0, 9.0], [1.0, 2.0]], [Goal.MINIMIZE, Goal.MINIMIZE], [3.0, 3.0])
         array([1., 1., 2.])
 
-    A point that does not enter the front costs one comparison with it. One that does adds the volume of its box less
-    what the front covers of it, and one that leaves it for a worse value takes as much away.
+    A point that does not enter the front costs one comparison with the front. A point that enters adds the part of its
+    box that the front does not cover yet. A point that is replaced by a worse value takes such a part away.
     """
     points_NM = checked_points(values_NM, goals)
     corner_M = checked_corner(reference_M, goals)
     whose = list(range(len(points_NM))) if names is None else list(names)
     if len(whose) != len(points_NM):
         raise ValueError(f"each point needs one name, but {len(points_NM)} points have {len(whose)} names.")
-    # The sides of each point's box; one without a volume is nowhere, and counts for nothing.
+    # The sides of each point's box. A box without volume is set to zeros and counts for nothing.
     boxes_NM = np.maximum(_losses(corner_M - points_NM, goals), 0.0)
     boxes_NM[~(boxes_NM > 0).all(axis=1)] = 0.0
     columns = {name: column for column, name in enumerate(dict.fromkeys(whose))}
@@ -243,18 +244,18 @@ def hypervolume_history(
 
 
 class _Union:
-    """The volume that boxes cover together, all from one corner, as one after the other is put or replaced.
+    """The volume of the union of boxes with one common corner, while boxes are added or replaced one by one.
 
-    Boxes lie in columns here, and `compress` keeps their rows contiguous: along those numpy compares fast.
+    Boxes are columns of an array, and `compress` keeps the rows contiguous, along which numpy compares fast.
     """
 
     def __init__(self, names: int, objectives: int) -> None:
         self._now_MK = np.zeros((objectives, names))  # the box of each name; zeros for none
-        self._front_MN = np.empty((objectives, 0))  # the boxes that are in no other one, each once
+        self._front_MN = np.empty((objectives, 0))  # the boxes that no other box contains, each once
         self._volume = 0.0
 
     def put(self, column: int, box_M: NDArray[np.float64]) -> float:
-        """Put a box in the place of that column's former one; return the volume."""
+        """Replace the box of a column; return the volume."""
         former_M = self._now_MK[:, column].copy()
         self._now_MK[:, column] = 0.0
         if former_M[0] > 0 and not (box_M >= former_M).all():
@@ -267,7 +268,7 @@ class _Union:
         return self._volume
 
     def _remove(self, box_M: NDArray[np.float64]) -> None:
-        """Take a box away, unless another one hides it anyway; what it alone has hidden comes to the front."""
+        """Remove a box from the front, if it is there, and add the boxes that only it contained."""
         is_it_N = (self._front_MN == box_M[:, None]).all(axis=0)
         if not is_it_N.any():
             return
@@ -279,7 +280,7 @@ class _Union:
             shown = [hidden_M[:, None] for hidden_M in hidden_MK.T[best_K] if not _is_inside(hidden_M, front_MN)]
             front_MN = np.hstack([front_MN, *shown])
         rest = self._volume - float(np.prod(box_M)) + _covered(np.minimum(front_MN, box_M[:, None]))
-        # What is left of a far larger number is mostly what was rounded there: computed from the boxes instead.
+        # The small difference of large numbers is mostly rounding error, so it is computed from the boxes instead.
         self._volume = rest if rest > self._volume / 2 else _covered(front_MN)
         self._front_MN = front_MN
 
@@ -289,10 +290,10 @@ def _is_inside(box_M: NDArray[np.float64], boxes_MN: NDArray[np.float64]) -> boo
 
 
 def _covered(boxes_MN: NDArray[np.float64]) -> float:
-    """Return the volume that boxes from the origin cover together."""
+    """Return the volume of the union of boxes that have one corner at the origin."""
     kept = []
     while boxes_MN.shape[1] > _FEW:
-        # Clipped boxes are mostly inside one of them: a pass or two leave few, for less than sorting all takes.
+        # The largest clipped box contains most others. So a pass or two leave few boxes, and cost less than sorting.
         largest_M1 = boxes_MN[:, [int(np.argmax(np.prod(boxes_MN, axis=0)))]]
         rest_MN = np.compress(~(boxes_MN <= largest_M1).all(axis=0), boxes_MN, axis=1)
         if rest_MN.shape[1] > 0.9 * boxes_MN.shape[1]:
@@ -304,7 +305,7 @@ def _covered(boxes_MN: NDArray[np.float64]) -> float:
 
 
 def _losses(values_NM: NDArray[np.float64], goals: Sequence[Goal]) -> NDArray[np.float64]:
-    """Return values so that less is better; twice is as they were."""
+    """Return values with signs such that less is better; applied twice, it returns the original values."""
     return values_NM * np.where(maximised(goals), -1.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""A sheet as a table for a paper, in LaTeX with booktabs. Any text is escaped, so that it compiles."""
+"""Writes sheets as LaTeX tables for a paper, with booktabs. All text is escaped, so that it compiles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 from sweeper.analysis.sheet import Field, Sheet
 
-#: Rows up to which a table stands on one page; longer ones go on on the next.
+#: Most rows of a table on one page; longer tables continue on the next page.
 _PAGE_ROWS = 40
 
 _ESCAPED = {
@@ -19,7 +19,7 @@ _ESCAPED = {
     "|": r"\textbar{}",
     '"': "{''}",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
-    **{letter: f"{{{letter}}}" for letter in "[]*"},  # after the end of a row they would be options
+    **{letter: f"{{{letter}}}" for letter in "[]*"},  # after the end of a row LaTeX would read them as options
     "±": r"$\pm$",
     "·": r"$\cdot$",
     "×": r"$\times$",
@@ -27,7 +27,7 @@ _ESCAPED = {
     "↓": r"$\downarrow$",
 }
 
-#: Between these LaTeX would make one sign of two, such as a dash of hyphens.
+#: Places between two characters that LaTeX would join into one, such as two hyphens into a dash.
 _LIGATURE = re.compile(r"(?<=[-`',?!])(?=[-`',])")
 
 _NUMBER = re.compile(r"([-+]?[\d,]+(?:\.\d+)?)(?:e([-+]?\d+))?(?: ±([\d,]+(?:\.\d+)?))?")
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"([-+]?[\d,]+(?:\.\d+)?)(?:e([-+]?\d+))?(?: ±([\d,]+(?:\.
 def latex(sheets: list[Sheet]) -> bytes:
     """Return sheets as tables, one after another.
 
-    The document needs `booktabs`, and `longtable` where a sheet has more than forty rows.
+    The document needs `booktabs`, and `longtable` if a sheet has more than forty rows.
     """
     packages = ["booktabs", *(["longtable"] if any(len(sheet.rows) > _PAGE_ROWS for sheet in sheets) else [])]
     head = "% " + " ".join(f"\\usepackage{{{name}}}" for name in packages) + "\n"
@@ -44,7 +44,7 @@ def latex(sheets: list[Sheet]) -> bytes:
 
 
 def escaped(text: str) -> str:
-    """Return text as LaTeX sets it: nothing in it is a command, and letters beyond accents stand as their numbers."""
+    """Escape text for LaTeX, so that nothing in it is a command; letters beyond accented ones become `U+` numbers."""
     words = " ".join(unicodedata.normalize("NFC", text).split())
     return "{}".join("".join(map(_letter, part)) for part in _LIGATURE.split(words))
 
@@ -55,7 +55,7 @@ def _letter(letter: str) -> str:
     if " " <= letter <= "~":
         return letter
     apart = unicodedata.normalize("NFD", letter)
-    if "À" <= letter <= "ÿ" and len(apart) > 1 and apart[0].isascii():  # an accent on a letter, which every LaTeX knows
+    if "À" <= letter <= "ÿ" and len(apart) > 1 and apart[0].isascii():  # an accented letter, which every LaTeX knows
         return letter
     return f"U+{ord(letter):04X}"
 

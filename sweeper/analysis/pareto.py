@@ -1,6 +1,6 @@
 """Mathematics of fronts: the non-dominated set and its hypervolume. Knows nothing of trials.
 
-A point *dominates* another when it is no worse in every objective and better in one. Shapes:
+A point *dominates* another if it is no worse in every objective and better in one. Shapes:
 N points, M objectives. The algorithms are moocore's; tests compare them with slow, obvious twins.
 """
 
@@ -37,7 +37,7 @@ def non_dominated(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.
     points_NM = checked_points(values_NM, goals)
     if len(points_NM) == 0:
         return np.zeros(0, dtype=bool)
-    # keep_weakly: two seeds of one setting, or two settings that tie, are both worth showing.
+    # keep_weakly, because two seeds of one setting, or two settings that tie, are both worth showing.
     kept_N = moocore.is_nondominated(points_NM, maximise=maximised(goals), keep_weakly=True)
     return np.asarray(kept_N, dtype=bool)
 
@@ -51,8 +51,7 @@ def hypervolume(values_NM: ArrayLike, goals: Sequence[Goal], reference_M: ArrayL
         reference_M: The worst corner that still counts, shape (M,), in the objectives' units.
 
     Returns:
-        The product of the objectives' units; 0.0 when no point is better than the reference
-        in every objective.
+        The product of the objectives' units; 0.0 if no point is better than the reference in every objective.
 
     Raises:
         ValueError: If a shape does not fit the goals, or a value is NaN or infinite.
@@ -73,7 +72,7 @@ def hypervolume(values_NM: ArrayLike, goals: Sequence[Goal], reference_M: ArrayL
 
 
 def ranks(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.int64]:
-    """Return each point's non-dominated rank: 0 on the front, 1 on the front of what is left without it, and so on.
+    """Return each point's non-dominated rank: 0 on the front, 1 on the front of the remaining points, and so on.
 
     Args:
         values_NM: Objective values, shape (N, M).
@@ -94,10 +93,10 @@ def ranks(values_NM: ArrayLike, goals: Sequence[Goal], /) -> NDArray[np.int64]:
 
 
 def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike, /) -> NDArray[np.float64]:
-    """Return the augmented Chebyshev value of each point: max_i w_i q_i + 0.05 Σ w_i q_i, q being quantiles.
+    """Return the augmented Chebyshev value of each point: max_i w_i q_i + 0.05 Σ w_i q_i, with quantiles q.
 
-    Quantiles make objectives of any unit and spread alike: q is 0 for the best value of an objective among the points,
-    1 for the worst, and ties share their mean rank.
+    Quantiles make objectives of any unit and spread comparable: q is 0 for the best value of an objective among the
+    points, 1 for the worst, and ties share their mean rank.
 
     Args:
         values_NM: Objective values, shape (N, M).
@@ -110,7 +109,7 @@ def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike
     Raises:
         ValueError: If a shape does not fit the goals, or a value is NaN or infinite.
 
-    Source: Knowles 2006 (ParEGO), equation 2; its range scaling replaced by quantiles.
+    Source: Knowles 2006 (ParEGO), equation 2, with quantiles in place of its range scaling.
     """
     points_NM = checked_points(values_NM, goals)
     losses_NM = points_NM * np.where(maximised(goals), -1.0, 1.0)
@@ -122,7 +121,7 @@ def scalarized(values_NM: ArrayLike, goals: Sequence[Goal], weights_M: ArrayLike
 
 
 def maximised(goals: Sequence[Goal]) -> list[bool]:
-    """Return which objectives are to be as large as possible, as moocore's argument `maximise` wants it."""
+    """Return which objectives to maximise, as moocore's argument `maximise` takes it."""
     return [Goal(goal) is Goal.MAXIMIZE for goal in goals]
 
 

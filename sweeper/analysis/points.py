@@ -1,4 +1,4 @@
-"""Trials become points: Arrow tables with one row a setting.
+"""Turns trials into points: Arrow tables with one row for each setting.
 
 One *point* is one setting: its replicates (the same setting with other seeds) are averaged,
 and their spread is kept beside the mean.
@@ -19,20 +19,20 @@ from sweeper.trial import State, TrialRecord
 _FIXED_COLUMNS = ("key", "keys", "task", "replicates", "channels_per_layer")
 
 
-#: Marks the column of what a user's own function measures, and of what a user's code adds to what is measured of
-#: lattices, and holds its unit.
+#: Keys in a column's metadata that hold its unit: in a measurement of a user's own function, and in one that a user's
+#: code adds to those of lattices.
 _OWN_UNIT, _ADDED_UNIT = b"own_unit", b"added_unit"
 
 
 def axis_column(name: str, own_units: Mapping[str, str] | None = None) -> str:
     """Return the column, and the MLflow metric, that holds an axis.
 
-    An axis named like a measurement or a fixed column is written as `setting.<name>`, so that
-    what was chosen is never mistaken for what was measured.
+    An axis named like a measurement or a fixed column is written as `setting.<name>`, so that a parameter is never
+    mistaken for a measurement.
 
     Args:
-        name: Of the axis.
-        own_units: Of a user's own function: units of what it measures, by name.
+        name: Name of the axis.
+        own_units: Units of the measurements of a user's own function, by name; None for lattices.
     """
     if own_units is None:
         is_taken = name in MEASUREMENTS or name in WALLS or name in _FIXED_COLUMNS
@@ -42,29 +42,29 @@ def axis_column(name: str, own_units: Mapping[str, str] | None = None) -> str:
 
 
 def own_units_of(table: pa.Table) -> dict[str, str] | None:
-    """Return the units of what a user's own function measured, of a table of its points or trials; None of others."""
+    """Return the units in a table of a user's own function, by measurement; None for a table of lattices."""
     marked = [field for field in table.schema if _OWN_UNIT in (field.metadata or {})]
     return {field.name: field.metadata[_OWN_UNIT].decode() for field in marked} or None
 
 
 def own_field(name: str, unit: str) -> pa.Field:
-    """Return the column of what a user's own function measures."""
+    """Return the field of a measurement of a user's own function."""
     return pa.field(name, pa.float64(), metadata={_OWN_UNIT: unit.encode()})
 
 
 def added_units_of(table: pa.Table) -> dict[str, str]:
-    """Return the units of what a user's code adds to what is measured of lattices, of a table of points or trials."""
+    """Return the units of the measurements that a user's code adds to a table of lattices, by name."""
     marked = [field for field in table.schema if _ADDED_UNIT in (field.metadata or {})]
     return {field.name: field.metadata[_ADDED_UNIT].decode() for field in marked}
 
 
 def added_units_in(records: Iterable[TrialRecord]) -> dict[str, str]:
-    """Return the same of trials."""
+    """Return the units of the measurements that a user's code adds to trials of lattices, by name."""
     return {name: unit for record in records for name, unit in record.added_units.items()}
 
 
 def with_added_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
-    """Return a table of points or trials of lattices with marks at what a user's code adds to what is measured."""
+    """Mark the measurements that a user's code adds to a table of lattices with their units."""
     if not units:
         return table
     fields = [
@@ -75,7 +75,7 @@ def with_added_units(table: pa.Table, units: Mapping[str, str]) -> pa.Table:
 
 
 def own_units_in(records: Iterable[TrialRecord]) -> Mapping[str, str] | None:
-    """Return the units of what a user's own function measured, where trials are of one."""
+    """Return the units of the measurements of a user's own function, by name; None for trials of lattices."""
     return next((record.own_units for record in records if record.own_units is not None), None)
 
 
@@ -94,13 +94,13 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
 
     Args:
         records: Trials in any order; those that are not complete are left out.
-        objectives: Objectives whose spread is wanted.
+        objectives: Objectives whose spread to include.
 
     Returns:
         Columns `key` (the trial with the lowest seed), `keys`, `task`, `replicates`; the axes; each
-        name in `MEASUREMENTS`, and what a user's code adds to these (mean, in its own unit, null unless
-        every replicate has a finite value); `<objective>_sd` (sample standard deviation, null for one
-        replicate); each name in `WALLS` (true if any replicate touched it, null where none says);
+        name in `MEASUREMENTS`, and the measurements that a user's code adds (mean, in its own unit, null
+        unless every replicate has a finite value); `<objective>_sd` (sample standard deviation, null for one
+        replicate); each name in `WALLS` (true if any replicate touched it, null if none was measured);
         `channels_per_layer`. Sorted by task, then by the number of the setting's first trial.
     """
     groups: dict[tuple[str, str], list[TrialRecord]] = {}
@@ -124,7 +124,7 @@ def points_table(records: Sequence[TrialRecord], objectives: Sequence[Objective]
         columns["code"] = pa.array([_codes(group) for group in points], pa.string())
     if own_units is not None:
         return _with_own(columns, points, own_units, objectives)
-    # An objective that this version does not measure is one of a later version: what that measured is kept.
+    # An objective that this version does not measure comes from a later version, whose values are kept.
     added = added_units_in(record for group in points for record in group)
     others = [*added, *probe_names(records), *(objective.name for objective in objectives)]
     for name in dict.fromkeys([*MEASUREMENTS, *others]):
@@ -147,7 +147,7 @@ def _with_own(
     own_units: Mapping[str, str],
     objectives: Sequence[Objective],
 ) -> pa.Table:
-    """Return points with what a user's own function measured, and the spread of the objectives."""
+    """Return points with the measurements of a user's own function, and the spread of the objectives."""
     fields = [pa.field(name, values.type) for name, values in columns.items()]
     fields += [own_field(name, unit) for name, unit in own_units.items()]
     arrays = [
@@ -161,23 +161,23 @@ def _with_own(
 
 
 def _codes(group: Sequence[TrialRecord]) -> str:
-    """Return the versions of the user's code that trials were trained under."""
+    """Return the versions of the user's code under which trials were trained, joined."""
     return own_code.JOIN.join(dict.fromkeys(version for record in group for version in record.codes))
 
 
 def code_versions(table: pa.Table) -> list[str]:
-    """Return the version of the user's code, or versions, of each row of a table; empty where it is ours alone."""
+    """Return the version or versions of the user's code of each row; empty if the table has none."""
     return [one or "" for one in table["code"].to_pylist()] if "code" in table.column_names else []
 
 
 def probe_names(records: Iterable[TrialRecord]) -> list[str]:
-    """Return what else trials were measured by: under probes, with lesions, and of their tasks; sorted."""
+    """Return the names of the trials' further measurements: under probes, with lesions, and of tasks; sorted."""
     found = {name for record in records for name in record.measurement if is_probe(name)}
     return sorted(found, key=probe_order)
 
 
 def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:
-    """Return an axis as a column: yes or no, whole numbers, fractions, or else words."""
+    """Return an axis as a column of booleans, whole numbers, fractions, or else words."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
@@ -189,7 +189,7 @@ def axis_values(values: Sequence[str | int | float | bool | None]) -> pa.Array:
 
 
 def _values(group: Sequence[TrialRecord], name: str) -> list[float] | None:
-    # A mean over some of the replicates would be compared with means over all of them: all or null.
+    # A mean over some replicates is not comparable with means over all, so it is null.
     values = [float(record.measurement.get(name, math.nan)) for record in group]
     return values if all(math.isfinite(value) for value in values) else None
 
@@ -210,10 +210,10 @@ def _touched(group: Sequence[TrialRecord], wall: str) -> bool | None:
 
 
 def completed(table: pa.Table) -> pa.Table:
-    """Return a stored table of points or trials with every column that this version knows of what is measured.
+    """Return a stored table of points or trials with a column for each measurement that this version knows.
 
-    What was not measured when it was stored is null. What this version does not know stays where it is: a later one
-    measured it. What a user's own function measured is complete as it is.
+    Columns that were not measured when the table was stored are null. Columns of a later version stay in place. A table
+    of a user's own function is complete as it is.
     """
     if own_units_of(table) is not None:
         return table
@@ -231,10 +231,10 @@ def completed(table: pa.Table) -> pa.Table:
 
 
 def concatenated(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return tables one below the other. Columns that one of them lacks are null there.
+    """Return tables one below the other. A column that one table lacks is null in its rows.
 
-    Where one holds words and another numbers in one column, the numbers become words; whole numbers and fractions
-    become fractions.
+    If a column holds words in one table and numbers in another, the numbers become words. Whole numbers become
+    fractions if the column also holds fractions.
     """
     fields = [field for table in tables for field in table.schema]
     words = {field.name for field in fields if pa.types.is_string(field.type)}

@@ -1,6 +1,6 @@
-"""What people read of a table: few columns, rounded numbers, a caption; the same on paper as in a terminal.
+"""Tables for people: few columns, rounded numbers, a caption; the same on paper as in a terminal.
 
-Programs read the whole table, see `formats`.
+`formats` writes whole tables for programs.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective, Wall, tou
 if TYPE_CHECKING:
     from sweeper.analysis.fronts import Front
 
-#: Decimals of a number that is no measurement of ours.
+#: Decimals of a number that is not in `MEASUREMENTS`.
 _DIGITS = 2
 
-#: Columns that are shown of every network, besides the objectives.
+#: Columns to show of every network, besides the objectives.
 USUAL = ("accuracy", "breadth", "depth", "time")
 
-#: And what is told of it beside: measured on the test images, and nothing that it was chosen by.
+#: Further columns to show: measured on the test images, so no network is chosen by them.
 TESTED = ("test_accuracy",)
 
 
@@ -39,7 +39,7 @@ def _walls() -> str:
     )
 
 
-#: What columns of a front mean, a line each.
+#: Explanations of a front's columns, a line each.
 LEGEND = (
     "measured on validation images; test_accuracy ± its standard error on test images · layers: living channels",
     _walls(),
@@ -47,29 +47,29 @@ LEGEND = (
 
 
 def legend(own_units: Mapping[str, str] | None, codes: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return how a front is read: what our columns mean, and of which versions of the user's code its trials are.
+    """Return notes on how to read a front: its columns' meanings, and a note if versions of the user's code differ.
 
     Args:
-        own_units: Of a user's own function: units of what it measures.
-        codes: Versions of the user's code, a row each.
+        own_units: Units of the measurements of a user's own function; None for lattices.
+        codes: Versions of the user's code, one for each row.
     """
     mixed = own_code.mixed(codes)
     return (*(LEGEND if own_units is None else ()), *((f"{mixed[0].upper()}{mixed[1:]}.",) if mixed else ()))
 
 
 def noun(own_units: Mapping[str, str] | None) -> str:
-    """Return what a row of a front is: a network, or a setting of a user's own function, which trains what it likes."""
+    """Return the noun for a row of a front: `network`, or `setting` for a user's own function."""
     return "network" if own_units is None else "setting"
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column of a sheet: the title, its unit, and a text a row.
+    """One column of a sheet: its title, its unit, and a text for each row.
 
     Attributes:
-        goal: Direction, where the column is an objective.
-        is_number: Whether cells stand to the right.
-        is_spare: Whether a terminal that is too narrow does without the column.
+        goal: Direction, if the column is an objective.
+        is_number: Whether cells are aligned to the right.
+        is_spare: Whether a terminal that is too narrow may drop the column.
     """
 
     title: str
@@ -81,28 +81,28 @@ class Field:
 
     @property
     def head(self) -> str:
-        """The title, and for an objective where better values lie."""
+        """The title, with an arrow to better values for an objective."""
         return f"{self.title} {self.goal.arrow}" if self.goal else self.title
 
     @property
     def is_prose(self) -> bool:
-        """Whether cells are sentences, which may go on in the next line."""
+        """Whether cells are sentences, which may be wrapped."""
         return self.title == "reason"
 
     @property
     def is_list(self) -> bool:
-        """Whether cells are numbers in a row, which may go on in the next line after each."""
+        """Whether cells are lists of numbers, which may be wrapped between numbers."""
         return self.title == "layers"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as people read it.
+    """A table for people.
 
     Attributes:
-        headline: What it shows, in one sentence.
-        notes: What it was made from, and how it is read; a line each.
-        label: What names it in a document.
+        headline: Says what it shows, in one sentence.
+        notes: Say what it was made from and how to read it, a line each.
+        label: Its label in a document.
     """
 
     headline: str
@@ -117,7 +117,7 @@ class Sheet:
 
 
 def number(name: str, value: float | None, sd: float | None = None) -> str:
-    """Return a measurement as people read it, with its spread where there is one."""
+    """Return a measurement as text, with its spread if there is one."""
     if value is None:
         return "-"
     digits = MEASUREMENTS[name].digits if name in MEASUREMENTS else _DIGITS
@@ -132,15 +132,15 @@ def fields(
     added: Mapping[str, str] | None = None,
     spare: Collection[str] = (),
 ) -> tuple[Field, ...]:
-    """Return columns as people read them.
+    """Return the columns of a sheet.
 
     Args:
         rows: Rows of a table.
-        names: Names of columns, or `wall`; those that no row has are left out. Without any row all stay.
-        objectives: Whose directions are shown.
-        own_units: Of a user's own function: units of what it measures.
-        added: Of lattices: units of what the user's code adds to what is measured.
-        spare: Those of the names that a narrow terminal does without.
+        names: Names of columns, or `wall`. Columns that no row has are left out, unless there are no rows.
+        objectives: Objectives, whose columns show their directions.
+        own_units: Units of the measurements of a user's own function; None for lattices.
+        added: For lattices: units of the measurements that a user's code adds.
+        spare: Those of the names that a narrow terminal may drop.
     """
     own = own_units or added or {}
     goals = {objective.name: objective.goal for objective in objectives}
@@ -160,14 +160,14 @@ def fields(
 
 
 def front_fields(front: Front) -> tuple[Field, ...]:
-    """Return the columns of a front that people read: what each network reaches and needs, and what made it."""
+    """Return the columns of a front's sheet: measurements of each network, and the parameters that made it."""
     rows = front.table.to_pylist()
     own = front.own_units
     seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
     seeds += ["code"] if own_code.mixed(str(row.get("code") or "") for row in rows) else []
     made = made_by(front)
     if own is not None:
-        names = [*own, *made, *seeds, "key"]  # what made it is all there is to say of it
+        names = [*own, *made, *seeds, "key"]  # parameters identify the setting, so they are not spare
         return fields(rows, names, front.objectives, own)
     tested = [name for name in TESTED if any(row.get(name) is not None for row in rows)]
     more = [*(o.name for o in front.objectives), *front.added_units, *tested]
@@ -176,9 +176,10 @@ def front_fields(front: Front) -> tuple[Field, ...]:
 
 
 def made_by(front: Front) -> list[str]:
-    """Return the columns of what made the rows of a front: the axes in which its task's trials differ.
+    """Return the columns of the parameters that made a front's rows: the axes in which the task's trials differ.
 
-    Of a front that does not say, those in which its rows differ; of a single row all pressures, or all arguments.
+    An older front may not hold this fact. Then they are the axes in which its rows differ, or for a single row all
+    pressures (or all arguments of a user's own function).
     """
     if front.varied is not None:
         return list(front.varied)
@@ -192,23 +193,23 @@ def made_by(front: Front) -> list[str]:
 
 
 def _made(rows: Sequence[Mapping[str, Any]], own_units: Mapping[str, str]) -> list[str]:
-    """Return the columns of what a user's own function was called with."""
+    """Return the columns of the arguments of a user's own function."""
     others = {*("key", "keys", "task", "replicates", "code"), *own_units, *(f"{name}_sd" for name in own_units)}
     return [name for name in rows[0] if name not in others]
 
 
 def _is_axis(name: str) -> bool:
-    # A cost of the user's own has a pressure too.
+    # A user's own cost has a pressure too.
     return name not in MEASUREMENTS and (name in AXES or name.endswith("_pressure"))
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many there are of something, such as `3 networks`."""
+    """Return a number with its noun, such as `3 networks`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def version_text(version: int) -> str:
-    """Return which front of its task a front is, in words."""
+    """Return the version of a front in words."""
     return f"front version {version}" if version else "front computed from the trials, not stored"
 
 
@@ -218,19 +219,19 @@ def point_text(values: Mapping[str, float]) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a reason that says something: of a traceback, the error."""
+    """Return the last line of a reason that is not blank: for a traceback, the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
 def value_text(name: str, value: object) -> str:
-    """Return one value of a column as people read it. What would move a terminal's cursor is left out."""
+    """Return one value of a column as text, without characters that would move a terminal's cursor."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return number(name, value) if name in MEASUREMENTS else f"{value:.4g}"  # programs read the rest
+        return number(name, value) if name in MEASUREMENTS else f"{value:.4g}"  # files for programs hold all digits
     if isinstance(value, list):
         return " ".join(map(str, value))
     text = "".join(letter if letter.isprintable() else " " for letter in str(value))
@@ -247,7 +248,7 @@ def _cell(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _own_cell(name: str, row: Mapping[str, Any], *, is_measured: bool = True) -> str:
-    """Return a value of a user's own function: what it measured in four digits, what it was called with as it is."""
+    """Return a value of a user's own function: measurements in four digits, arguments as they are."""
     value, sd = row.get(name), row.get(f"{name}_sd")
     if value is None:
         return "-"

@@ -1,6 +1,6 @@
-"""Trials as an Arrow table, one row a trial, and back: what MLflow keeps of a sweep beside its fronts.
+"""Turns trials into an Arrow table with one row for each, and back; MLflow keeps it beside a sweep's fronts.
 
-A finished trial never changes, so tables are only ever added to: what is stored is a list of parts.
+A finished trial never changes, so rows are only ever added: the table is stored as a list of parts.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from sweeper.measurements import MEASUREMENTS, WALLS, Goal, Objective
 from sweeper.sealed import sealed
 from sweeper.trial import Outcome, State, TrialRecord
 
-#: Written into every stored table; raise it when an older sweeper could misread a newer file.
+#: Format number in every stored table; raise it when an older version of sweeper could misread a newer file.
 TRIALS_FORMAT = 1
 
-#: Characters of a reason that are kept: the ledger has all of it.
+#: Most characters of a reason in the table; the ledger holds the whole reason.
 _LONGEST_REASON = 1000
 
 _WORDS = ("key", "task", "state", "outcome", "reason", "setting_key", "population")
@@ -43,7 +43,7 @@ _NUMBERS = ("number", "seed", "attempt", "started_ms", "ended_ms")
 
 @dataclass(frozen=True)
 class StoredTrials:
-    """The finished trials of a sweep, and what they were optimised for.
+    """The finished trials of a sweep, with its objectives and reference point.
 
     Attributes:
         table: As `trials_table` returns it, sorted by task and number.
@@ -58,7 +58,7 @@ class StoredTrials:
 
     @property
     def records(self) -> list[TrialRecord]:
-        """The trials again, without setting, curve and notes."""
+        """The trials as records, without setting, curve and notes."""
         return records_of(self.table, self.sweep)
 
 
@@ -67,11 +67,10 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
 
     Returns:
         Columns `key`, `task`, `state`, `outcome`, `reason` (shortened), `setting_key`, `population`; `number`, `seed`,
-        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null where not yet); `code`, where some of it is the
-        user's own: its version, or those that it was trained under; the axes, under `points.axis_column`; each name in
-        `MEASUREMENTS`, what a user's code adds to these, and of each probe that there was (in its own unit, null where
-        not measured); each name in `WALLS` (null where not measured); `channels_per_layer`. The schema's metadata say
-        which columns are axes.
+        `attempt`; `started_ms`, `ended_ms` (Unix milliseconds, null if not yet known); `code`, only if the sweep ran
+        a user's code: its version or versions; the axes, named by `points.axis_column`; each name in `MEASUREMENTS`,
+        the measurements that a user's code adds, and those under probes (in its own unit, null if not measured); each
+        name in `WALLS` (null if not measured); `channels_per_layer`. The schema's metadata say which columns are axes.
     """
     rows = sorted(records, key=lambda record: (record.task, record.number, record.key))
     columns: dict[str, pa.Array] = {}
@@ -105,7 +104,7 @@ def trials_table(records: Iterable[TrialRecord]) -> pa.Table:
 
 
 def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
-    """Return the trials of a table, without setting, curve and notes, which it does not hold."""
+    """Return the trials of a table as records, without setting, curve and notes, which a table does not hold."""
     axes, measured, own_units = axes_of(table), measured_columns(table), own_units_of(table)
     added_units = added_units_of(table)
     return [
@@ -136,12 +135,12 @@ def records_of(table: pa.Table, sweep: str) -> list[TrialRecord]:
 
 
 def axes_of(table: pa.Table) -> dict[str, str]:
-    """Return which columns of a trials' table are axes: column -> name of the axis."""
+    """Return the columns of a trials' table that are axes: column -> name of the axis."""
     return dict(json.loads((table.schema.metadata or {})[b"sweeper"])["axes"])
 
 
 def measured_columns(table: pa.Table) -> list[str]:
-    """Return which columns of a trials' table were measured; one that this version does not know is of a later one."""
+    """Return the columns of measurements of a trials' table, also those of a later version."""
     if (own_units := own_units_of(table)) is not None:
         return list(own_units)
     others = {*_WORDS, *_NUMBERS, *axes_of(table)}
@@ -156,7 +155,8 @@ def measured_columns(table: pa.Table) -> list[str]:
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """Return tables of trials as one, sorted by task and number.
 
-    An axis that is numbers in one and words in another becomes words; whole numbers and fractions become fractions.
+    An axis that holds numbers in one table and words in another becomes words. Whole numbers become fractions if the
+    axis also holds fractions.
     """
     axes = {column: axis for table in tables for column, axis in axes_of(table).items()}
     facts = json.dumps({"format": TRIALS_FORMAT, "axes": axes})
@@ -173,10 +173,10 @@ def to_parquet_bytes(table: pa.Table) -> bytes:
 def from_parquet_bytes(data: bytes) -> pa.Table:
     """Return the table that `to_parquet_bytes` wrote.
 
-    What is measured now and was not when it was stored is null; what this version does not know is kept.
+    Measurements that are newer than the file are null. Columns that this version does not know are kept.
 
     Raises:
-        QueryError: If the bytes are damaged, are no trials, or come from a newer sweeper.
+        QueryError: If the bytes are damaged, are not trials, or come from a newer version of sweeper.
     """
     table, facts = read_parquet(data, "trials")
     if int(facts["format"]) > TRIALS_FORMAT:
@@ -193,16 +193,16 @@ def from_parquet_bytes(data: bytes) -> pa.Table:
 
 
 def aims(objectives: Sequence[Objective], reference_point: Mapping[str, float]) -> str:
-    """Return objectives and reference point as one text, for a tag."""
+    """Encode objectives and reference point as one text, for a tag."""
     goals = [[objective.name, objective.goal.value] for objective in objectives]
     return json.dumps({"objectives": goals, "reference_point": dict(reference_point)})
 
 
 def read_aims(text: str) -> tuple[tuple[Objective, ...], dict[str, float]]:
-    """Return what `aims` wrote.
+    """Decode the text that `aims` wrote.
 
     Raises:
-        QueryError: If it is something else.
+        QueryError: If the text is something else.
     """
     try:
         facts = json.loads(text)

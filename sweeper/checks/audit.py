@@ -1,7 +1,7 @@
-"""`sweeper audit`: what is promised of a sweep, checked against its ledger, its files and MLflow. Writes nothing.
+"""`sweeper audit`: checks the promises about a sweep against its ledger, its files and MLflow. Writes nothing.
 
-Each store is read once. MLflow is read before the ledger: what it holds, the ledger must know, also while a driver
-works.
+Each store is read once. MLflow is read before the ledger, so that the ledger must know everything in MLflow even while
+a driver works.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _Broken = defaultdict[str, list[str]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of a sweep, read once.
+    """Everything known about a sweep, read once.
 
     Attributes:
-        rows: Those that count.
-        former: Rows of trials that were tried again on request: their history.
-        driver: Who drives the sweep, in words; None for nobody.
-        mirror: What MLflow holds; the reason where it cannot be read.
+        rows: The ledger's rows that count.
+        former: Rows of former attempts of trials that were tried again on request.
+        driver: The running driver in words; None if there is none.
+        mirror: MLflow's content; a text with the reason if it cannot be read.
     """
 
     folder: SweepFolder
@@ -66,16 +66,16 @@ class Evidence:
         return {row.record.key: row.record for row in self.rows if row.record and row.record.state.is_finished}
 
     def is_former(self, key: str, run: Run) -> bool:
-        """Whether a run mirrors an attempt of a trial that was tried again since."""
+        """Return whether a run mirrors a former attempt of a trial that was tried again."""
         return any(r.record is not None and r.name == key and not differences(run, r.record) for r in self.former)
 
 
 def audit(folder: SweepFolder, tracking_uri: str) -> list[Guarantee]:
-    """Check every promise of a sweep.
+    """Check every promise about a sweep.
 
     Args:
-        folder: Of a planned sweep.
-        tracking_uri: Where it is mirrored.
+        folder: Folder of a planned sweep.
+        tracking_uri: Its tracking URI.
 
     Raises:
         SweepError: If the ledger cannot be read.
@@ -106,7 +106,7 @@ def audit(folder: SweepFolder, tracking_uri: str) -> list[Guarantee]:
 
 
 def _of_networks(evidence: Evidence) -> list[Guarantee]:
-    """Return the promise about networks; a user's own function leaves none."""
+    """Return the promise about networks; none for a user's own function, which stores no networks."""
     if evidence.spec.own_units is not None:
         return []
     return [judged("every complete trial has its network, readable and its own", networks(evidence))]
@@ -115,7 +115,7 @@ def _of_networks(evidence: Evidence) -> list[Guarantee]:
 def _of_mirror(
     text: str, check: Callable[[Evidence, Mirror], _Broken], evidence: Evidence, is_settled: bool = False
 ) -> Guarantee:
-    """Return a promise about MLflow, unknown where it cannot be read, or where it must be settled and is not."""
+    """Judge a promise about MLflow; unknown if MLflow cannot be read, or if a driver runs and `is_settled` is set."""
     if isinstance(evidence.mirror, str):
         return Guarantee(text, None, reason=evidence.mirror)
     if is_settled and evidence.driver:
@@ -128,7 +128,7 @@ def _of_mirror(
 
 
 def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = ()) -> _Broken:
-    """Compare the keys in the ledger with those that the spec plans; former attempts of a trial are no second one."""
+    """Compare the keys in the ledger with those that the spec plans; a former attempt is not a second trial."""
     broken = _Broken(list)
     found = Counter(row.plan["key"] for row in rows if "key" in row.plan)
     if spec.search is None and any(rules_in(row.plan) != RULES for row in rows if "key" in row.plan):
@@ -155,7 +155,7 @@ def planned_once(spec: SweepSpec, rows: Sequence[Row], former: Sequence[Row] = (
 
 
 def _planned_by_earlier_rules(spec: SweepSpec, rows: Sequence[Row], broken: _Broken) -> None:
-    """Compare what a grid varies with what was planned: today's settings have other names, and so other keys."""
+    """Compare a grid with the ledger by axes and seeds: by today's rules the settings have other names and keys."""
     axes, tasks = list(spec.axes), len(spec.tasks)
     planned = {json.dumps([*values, seed]) for values in itertools.product(*spec.axes.values()) for seed in spec.seeds}
     found = {
@@ -168,7 +168,7 @@ def _planned_by_earlier_rules(spec: SweepSpec, rows: Sequence[Row], broken: _Bro
 
 
 def _searched_once(spec: SweepSpec, records: Sequence[TrialRecord], broken: _Broken) -> None:
-    """Compare what a search has proposed with how many settings, replicates and cells there are to be."""
+    """Compare a search's proposals with the planned numbers of settings, replicates and cells."""
     cells = cells_of(spec, records)
     known = {record.key for cell in cells for its in cell.settings.values() for record in its}
     broken["in the ledger, but in no cell of the sweep"] = sorted({record.key for record in records} - known)
@@ -184,7 +184,7 @@ def _searched_once(spec: SweepSpec, records: Sequence[TrialRecord], broken: _Bro
 
 
 def driven(evidence: Evidence) -> _Broken:
-    """Look for trials that nobody works on, and that nobody will."""
+    """Look for running trials without a driver, and for waiting trials of a sweep that has ended."""
     broken = _Broken(list)
     if evidence.driver:
         return broken
@@ -199,7 +199,7 @@ def driven(evidence: Evidence) -> _Broken:
 
 
 def outcomes(evidence: Evidence) -> _Broken:
-    """Compare what every finished row says of its end with what Optuna keeps of it."""
+    """Compare each finished row's outcome with the state and values that Optuna stores."""
     broken = _Broken(list)
     names = [one.name for one in evidence.spec.objectives]
     for row in (*evidence.rows, *evidence.former):
@@ -229,7 +229,7 @@ def outcomes(evidence: Evidence) -> _Broken:
 
 
 def populations(rows: Sequence[Row], former: Sequence[Row] = ()) -> _Broken:
-    """Compare the key of every population with those of the trials that name it, now or by a former attempt."""
+    """Compare each population's key with the keys of the trials that name it, now or in a former attempt."""
     broken = _Broken(list)
     members: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -248,7 +248,7 @@ def populations(rows: Sequence[Row], former: Sequence[Row] = ()) -> _Broken:
 
 
 def _populations_of(row: Row) -> set[str]:
-    # A population that failed was divided: those that left it were formed with the others all the same.
+    # A population that failed was divided. Trials that left it still count among its original members.
     return {str(row.plan.get("population", "")), *map(str, row.plan.get("former", []))}
 
 
@@ -263,7 +263,7 @@ def _kind(row: Row) -> tuple[str, str]:
 
 
 def once(evidence: Evidence, mirror: Mirror) -> _Broken:
-    """Look for trials that MLflow has twice, does not know from the ledger, or has with other results."""
+    """Look for trials that MLflow has twice, that are not in the ledger, or whose results differ from it."""
     broken = _Broken(list)
     known = {row.name for row in evidence.rows}
     finished = evidence.finished
@@ -273,7 +273,7 @@ def once(evidence: Evidence, mirror: Mirror) -> _Broken:
         elif len(runs) > 1:
             broken["several runs of one trial"].append(key)
     for key, run in sorted(mirror.committed.items()):
-        if evidence.is_former(key, run):  # it is replaced when the new attempt has ended, see `mirrored`
+        if evidence.is_former(key, run):  # the new attempt will replace the run when it ends, see `mirrored`
             continue
         if key in finished:
             wrong = differences(run, finished[key])
@@ -285,14 +285,14 @@ def once(evidence: Evidence, mirror: Mirror) -> _Broken:
 
 
 def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
-    """Look for what MLflow should hold and does not."""
+    """Look for content that MLflow lacks."""
     broken = _Broken(list)
     name = evidence.folder.name
     if len(mirror.statuses) != 1:
         broken[f"{len(mirror.statuses)} runs of the sweep itself, not one"].append(name)
     elif mirror.identity != evidence.identity:
         broken[f"another sweep of this name, from the home {mirror.home}"].append(name)
-    if evidence.driver:  # its mirror may be behind
+    if evidence.driver:  # the driver may not have mirrored the latest trials yet
         return broken
     finished, again = evidence.finished, f"`sweeper mirror {name}`"
     broken[f"not as it was written ({again})"] = list(mirror.damaged)
@@ -315,11 +315,11 @@ def mirrored(evidence: Evidence, mirror: Mirror) -> _Broken:
 
 
 def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
-    """Return the stored files of trials that are not those of the home, where that has them whole."""
+    """Return the files of trials in MLflow that differ from sound files of the home."""
     from sweeper.training.network_file import network_problem
 
     found: list[str] = []
-    if "RUNNING" in mirror.statuses:  # its driver was killed, perhaps before the last of them
+    if "RUNNING" in mirror.statuses:  # a killed driver may not have stored the last files
         return found
     has_networks = any(path.startswith("networks/") for path in mirror.files)
     drawn = {
@@ -345,7 +345,7 @@ def _other_files(evidence: Evidence, mirror: Mirror) -> list[str]:
 
 
 def _digest(location: str) -> str:
-    """Return the digest of a file; empty where there is none, or it cannot be read."""
+    """Return the digest of a file; empty if the file is missing or cannot be read."""
     try:
         data = storage.read_bytes(location)
     except OSError:
@@ -363,7 +363,7 @@ def _is_same_aim(text: str, spec: SweepSpec) -> bool:
 
 
 def fronts(evidence: Evidence, mirror: Mirror) -> _Broken:
-    """Compare every stored front with the one of the ledger."""
+    """Compare each stored front with the front computed from the ledger."""
     broken = _Broken(list)
     records = list(evidence.finished.values())
     with_outcome = {record.task for record in records}
@@ -404,7 +404,7 @@ def _other(stored: Front, computed: Front, mark: Mapping[str, object]) -> list[s
 
 
 def networks(evidence: Evidence) -> _Broken:
-    """Read the network of every complete trial."""
+    """Read the network of each complete trial, and look for torn files."""
     from sweeper.training.network_file import read_network
 
     broken = _Broken(list)
@@ -428,7 +428,7 @@ def networks(evidence: Evidence) -> _Broken:
 
 
 def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
-    """Read what a network does with each image under probes."""
+    """Read a network's answers to each image under probes."""
     try:
         data = storage.read_bytes(location)
         if data is None:
@@ -442,7 +442,7 @@ def _look_at_probes(location: str, key: str, broken: _Broken) -> None:
 
 
 def checkpoints(evidence: Evidence) -> _Broken:
-    """Read the checkpoint of every population with a member that has no outcome; one that has not begun has none."""
+    """Read the checkpoint, if there is one, of each population with an unfinished trial."""
     from sweeper.training.checkpoints import checkpoint_problem
 
     broken = _Broken(list)

@@ -1,4 +1,4 @@
-"""`sweeper doctor`: every check in one order, each guarded, so that a broken one does not hide the others."""
+"""`sweeper doctor`: runs all checks in order, each guarded, so that one that fails does not hide the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeper.ledger.home import Home
 from sweeper.limits import read_limits
 from sweeper.provenance import DISTRIBUTION, namesake
 
-if TYPE_CHECKING:  # loaded where it is used: it needs what may be broken
+if TYPE_CHECKING:  # imported in a function, because it needs packages that may be broken
     from sweeper.spec import LoadedSpec
 
 _TORCH_TIMEOUT_S = 120
@@ -28,17 +28,17 @@ _BROWSER_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Subject:
-    """What to examine.
+    """The subject of an examination.
 
     Attributes:
         home: Folder that holds sweeps, or will.
-        tracking_uri: None for the database in the home.
-        address: Of a Ray cluster; None for none.
-        space: A search space whose needs are to be compared; None for none.
-        workers: Populations trained at a time; None for one per processor that may be used.
-        auth_mode: RAY_AUTH_MODE, None where it is not set.
-        run_id: MLFLOW_RUN_ID, None where it is not set.
-        environment: The variables that a Ray reads which is started here.
+        tracking_uri: Address of MLflow; None for the database in the home.
+        address: Address of a Ray cluster; None for none.
+        space: A search space whose needs to compare with this machine; None for none.
+        workers: Populations trained at a time; None for one per usable processor.
+        auth_mode: RAY_AUTH_MODE; None if it is not set.
+        run_id: MLFLOW_RUN_ID; None if it is not set.
+        environment: The environment variables of a Ray that is started here.
     """
 
     home: Path
@@ -52,10 +52,10 @@ class Subject:
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
-    """Yield what every check finds, as soon as it is known. Nothing is left behind.
+    """Yield the findings of all checks as soon as they are known, and leave nothing behind.
 
     Raises:
-        SpecError: If the search space is wrong: that is the user's mistake, and no finding.
+        SpecError: If the search space is wrong, which is the user's mistake and not a finding.
     """
     loaded = _loaded(subject.space) if subject.space else None
     asked = software.asked(software.requirements_of(DISTRIBUTION))
@@ -83,7 +83,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
 
 
 def _guarded(check: str, run: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Turn whatever a check raises into a finding of its own."""
+    """Turn an exception of a check into a finding."""
     try:
         yield from run()
     except SweepError as error:
@@ -160,7 +160,7 @@ def _tracking(subject: Subject, versions: SpecifierSet) -> Iterator[Finding]:
 
 
 def _outside(subject: Subject) -> Iterator[Finding]:
-    from sweeper.checks.outside import outside  # pyarrow, which may be broken
+    from sweeper.checks.outside import outside  # loads pyarrow, which may be broken
 
     yield outside(Home(subject.home))
 

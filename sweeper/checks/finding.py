@@ -1,4 +1,4 @@
-"""What one check of `sweeper doctor` has found."""
+"""The result of one check of `sweeper doctor`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.errors import SweepError
 
 
 class Verdict(StrEnum):
-    """How bad it is; a problem keeps sweeps from running, a warning does not."""
+    """Severity of a finding; a problem keeps sweeps from running, a warning does not."""
 
     OK = "ok"
     WARNING = "warning"
@@ -19,13 +19,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check has found.
+    """The result of one check.
 
     Attributes:
-        check: What was looked at, in a word or two.
-        verdict: How bad it is.
-        found: What was found.
-        way_out: What to do about it; empty where it is ok.
+        check: Name of the check, in a word or two.
+        verdict: Its severity.
+        found: What the check found.
+        way_out: What the user can do about it; empty if it is ok.
     """
 
     check: str
@@ -40,7 +40,7 @@ def fine(check: str, found: str) -> Finding:
 
 
 def warning(check: str, found: str, way_out: str) -> Finding:
-    """Return a finding that a user should know of."""
+    """Return a finding that a user should know about, but that keeps no sweep from running."""
     return Finding(check, Verdict.WARNING, found, way_out)
 
 
@@ -50,6 +50,6 @@ def problem(check: str, found: str, way_out: str) -> Finding:
 
 
 def problem_of(check: str, error: SweepError) -> Finding:
-    """Return an error as a finding: every message says first what is wrong and then what to do."""
+    """Turn an error into a finding: the first sentence of a message says what is wrong, the rest what to do."""
     found, _, way_out = re.sub(r"\. (?=[A-Z])", "\0", str(error), count=1).partition("\0")
     return problem(check, found, way_out or "See the manual.")

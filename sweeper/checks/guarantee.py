@@ -1,11 +1,11 @@
-"""What `sweeper audit` has found out about one promise."""
+"""The result of `sweeper audit` for one promise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: So many of what is broken are named; the rest is counted.
+#: Most trials, tasks or files that a breach names; the others are only counted.
 MOST_NAMED = 5
 
 
@@ -15,8 +15,8 @@ class Breach:
 
     Attributes:
         what: What is wrong.
-        count: How often.
-        named: Where: keys of trials, tasks or files; some of them where there are many.
+        count: Number of trials, tasks or files concerned.
+        named: Keys of trials, tasks or files; only some of them if there are many.
     """
 
     what: str
@@ -29,11 +29,11 @@ class Guarantee:
     """A promise, and whether it holds.
 
     Attributes:
-        text: The promise, as a user would say it.
-        holds: None where it cannot be known.
-        breaches: In which ways it is broken.
-        reason: Why it cannot be known.
-        is_early: Whether it will be known once the sweep has ended.
+        text: The promise in words.
+        holds: Whether it holds; None if unknown.
+        breaches: The ways in which it is broken.
+        reason: Why it is unknown.
+        is_early: Whether it can be known once the sweep has ended.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Guarantee:
 
     @property
     def said(self) -> list[str]:
-        """What there is to say beside yes and no, in lines."""
+        """Lines about the reason and the breaches."""
         lines = [self.reason] if self.reason else []
         for breach in self.breaches:
             named = ", ".join(breach.named)
@@ -54,11 +54,11 @@ class Guarantee:
 
 
 def judged(text: str, broken: Mapping[str, Sequence[str]]) -> Guarantee:
-    """Return a promise that holds where nothing is broken.
+    """Return a promise, which holds if nothing breaks it.
 
     Args:
         text: The promise.
-        broken: Where it is broken, by what is wrong.
+        broken: Trials, tasks or files that break it, by what is wrong.
     """
     breaches = tuple(Breach(what, len(where), tuple(where[:MOST_NAMED])) for what, where in broken.items() if where)
     return Guarantee(text, not breaches, breaches)

@@ -1,4 +1,4 @@
-"""Checks of this machine: processors, memory, the home and its file system. Each takes what it inspects."""
+"""Checks of this machine: processors, memory, the home and its file system. Each gets its subject as arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper.errors import HomeError
 from sweeper.ledger.home import Home
 from sweeper.limits import Limits
 
-#: File systems that other machines write to as well; any `fuse.…` but the local ones counts too.
+#: Network file systems; every `fuse.…` type except the local ones counts as one too.
 _NETWORK = frozenset((
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "9p"),
     *("pvfs2", "orangefs", "panfs", "virtiofs", "davfs"),
@@ -23,13 +23,13 @@ _NETWORK = frozenset((
 _LOCAL_FUSE = ("fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.ext4")
 _VOLATILE = ("tmpfs", "ramfs")
 
-#: What a sweep needs besides its trainings: the driver, Ray and MLflow.
+#: Memory of driver, Ray and MLflow, besides trainings, in bytes; then thresholds of little and of no free disk.
 DRIVER_BYTES = 2**30
 _LITTLE_DISK_BYTES, _NO_DISK_BYTES = 2**30, 2**26
 
 
 def processors(limits: Limits) -> Finding:
-    """Say how many processors this process may use: so many workers there are by default."""
+    """Report how many processors this process may use, which is the default number of workers."""
     if limits.usable_cpus >= limits.cpus:
         return fine("processors", f"{limits.cpus}, so that many workers by default")
     return fine(
@@ -40,7 +40,7 @@ def processors(limits: Limits) -> Finding:
 
 
 def memory(limits: Limits) -> Finding:
-    """Say how much memory there is; whether it is enough depends on the spec."""
+    """Report the memory of this machine; whether it suffices depends on the spec."""
     by = f", as {limits.memory_by} says" if limits.memory_by else ""
     found = f"{_gib(limits.available_bytes)} free of {_gib(limits.memory_bytes)}{by}"
     if limits.memory_bytes < 2 * DRIVER_BYTES:
@@ -57,7 +57,7 @@ def existing(path: Path) -> Path:
 
 
 def home(root: Path) -> Finding:
-    """Write, lock and remove a file in the home, or where it would be made."""
+    """Check that files in the home, or where it would be made, can be written, locked and used by SQLite."""
     another = "Make it writable, or name another folder with --home."
     try:
         Home(root)
@@ -85,10 +85,10 @@ def home(root: Path) -> Finding:
 
 
 def file_system(path: Path, mountinfo: str) -> Finding:
-    """Say on which file system a path is: SQLite cannot be trusted on one of a network.
+    """Check the file system of a path: SQLite is not safe on a network file system.
 
     Args:
-        path: Where the home is, or will be.
+        path: The home, or its future place.
         mountinfo: The text of `/proc/self/mountinfo`.
     """
     kind, point = _mount(str(path.absolute()), mountinfo)
@@ -124,19 +124,19 @@ def _mount(path: str, mountinfo: str) -> tuple[str, str]:
 
 
 def _unescaped(text: str) -> str:
-    """Return a mount point as it is: the kernel writes blanks and backslashes as octal numbers."""
+    """Decode a mount point, in which the kernel writes whitespace and backslashes as octal numbers."""
     for number in (0o40, 0o11, 0o12, 0o134):
         text = text.replace(f"\\{number:03o}", chr(number))
     return text
 
 
 def free_bytes(path: Path) -> int:
-    """Return how much disk is free where a path is, or would be made."""
+    """Return the free bytes of the disk on which a path is, or would be made."""
     return shutil.disk_usage(existing(path)).free
 
 
 def disk(free: int) -> Finding:
-    """Say how much disk is free; whether it is enough depends on the spec."""
+    """Report the free disk space; whether it suffices depends on the spec."""
     found = f"{_gib(free)} free for the home"
     if free < _NO_DISK_BYTES:
         return problem("disk", found, "Free some, or name a folder on another disk with --home.")
@@ -146,13 +146,13 @@ def disk(free: int) -> Finding:
 
 
 def needs(memory_bytes: int, disk_bytes: int, limits: Limits, free: int) -> Iterator[Finding]:
-    """Compare what a sweep is estimated to need with what there is.
+    """Compare the estimated needs of a sweep with this machine.
 
     Args:
-        memory_bytes: Of all workers together.
-        disk_bytes: In the home.
-        limits: What this process may use.
-        free: Free disk.
+        memory_bytes: Memory that all workers together need.
+        disk_bytes: Disk space that the sweep needs in the home.
+        limits: Processors and memory that this process may use.
+        free: Free disk space, in bytes.
     """
     wanted = memory_bytes + DRIVER_BYTES
     found = f"the sweep needs about {_gib(wanted)} of {_gib(limits.memory_bytes)}"

@@ -1,4 +1,4 @@
-"""What of a sweep lies outside of its home, and so stays where it is when the home is moved or copied."""
+"""Finds the parts of a sweep outside of its home, which stay in place when the home is moved or copied."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sweeper.tracking.mlflow.reader import artifact_place
 
 
 def parts_outside(folder: SweepFolder, tracking_uri: str) -> list[str]:
-    """Return in words what of a sweep lies outside of its home; empty where all of it moves with the home.
+    """Return descriptions of the parts of a sweep outside of its home; empty if all parts are inside.
 
     Args:
-        folder: Of a planned sweep.
-        tracking_uri: Where it is mirrored.
+        folder: Folder of a planned sweep.
+        tracking_uri: Its tracking URI.
     """
     found = []
     if folder.has_shared_ledger:
@@ -30,8 +30,8 @@ def parts_outside(folder: SweepFolder, tracking_uri: str) -> list[str]:
     if file is None or not folder.is_in_home(str(file)):
         found.append(f"what MLflow holds, at {redacted(tracking_uri)}")
     if urlsplit(tracking_uri).scheme in ("http", "https"):
-        return found  # a server has its artifacts where it likes
-    with suppress(SweepError):  # what cannot be read is said elsewhere
+        return found  # a server decides where its artifacts are
+    with suppress(SweepError):  # other checks report an unreadable MLflow
         place = artifact_place(tracking_uri, folder.name)
         here = folder_of(place) if place else None
         is_here = here is not None and (
@@ -43,13 +43,13 @@ def parts_outside(folder: SweepFolder, tracking_uri: str) -> list[str]:
 
 
 def outside(home: Home) -> Finding:
-    """Say what would stay where it is if this home were moved."""
+    """Report the parts of sweeps that would stay in place if this home were moved."""
     said = []
     names = home.sweeps()
     for name in names:
         try:
             parts = parts_outside(home.sweep(name), home.tracking_uri_of(name))
-        except SweepError as error:  # its address was not kept
+        except SweepError as error:  # the home does not keep an address with a password
             parts = [str(error)]
         said += [f"{name}: {'; '.join(parts)}"] if parts else []
     if said:

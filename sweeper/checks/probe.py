@@ -1,4 +1,4 @@
-"""Answers about packages, browsers and clusters, each given in a process of its own: see `sweeper.isolated`."""
+"""Answers questions about packages, browsers and clusters in a separate process; see `sweeper.isolated`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.isolated import PENDING, answer, serve
 
 
 def imports(*names: str) -> None:
-    """Import packages one after the other; what is raised is the true reason, whatever others make of it."""
+    """Import packages one by one, and answer with the true error of each."""
     for name in names:
         answer({"package": name, "error": PENDING})
         try:
@@ -22,7 +22,7 @@ def imports(*names: str) -> None:
 
 
 def browser() -> None:
-    """Say whether what draws pictures finds a browser; it starts none."""
+    """Answer whether kaleido, which draws pictures, finds a browser; start none."""
     import kaleido
     from kaleido.errors import ChromeNotFoundError
 
@@ -35,14 +35,14 @@ def browser() -> None:
 
 
 def cluster(address: str) -> None:
-    """Ask a Ray head who it is, with the authentication that this process was started with."""
+    """Ask a Ray head for its versions, with the authentication of this process's environment."""
     from sweeper.execution.ray_private import head_facts
 
     try:
         found = head_facts(address)
     except ClusterError as error:
         answer({"unasked": str(error)})
-    except Exception as error:  # whatever Ray raises, the head does not answer
+    except Exception as error:  # any error of Ray means that the head does not answer
         if type(error).__name__ == "AuthenticationError":
             answer({"refused": getattr(error, "message", str(error))})
         else:

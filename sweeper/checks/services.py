@@ -1,4 +1,4 @@
-"""Checks of what answers elsewhere: a Ray cluster, a tracking server. Each takes what it inspects."""
+"""Checks of services: a Ray cluster, a tracking server or database. Each gets its subject as arguments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MODES = ("disabled", "token", "k8s")
 
 
 def authentication(mode: str | None) -> Finding:
-    """Say what RAY_AUTH_MODE means for a Ray that is started here."""
+    """Report what RAY_AUTH_MODE means for a Ray that is started here."""
     if mode is None:
         return fine("ray auth", "RAY_AUTH_MODE is not set: a Ray started for a run asks for a token of its own")
     if mode.lower() not in _MODES:
@@ -45,18 +45,18 @@ def authentication(mode: str | None) -> Finding:
 
 
 def sockets(environment: Mapping[str, str]) -> Finding:
-    """Say whether the sockets of a Ray that is started here fit into its folder for temporary files."""
+    """Check that the socket paths of a Ray that is started here are not too long for its temporary folder."""
     if found := socket_problem(environment):
         return problem("ray sockets", *found)
     return fine("ray sockets", f"they fit below {ray_folder(environment)}")
 
 
 def cluster(address: str, mode: str | None) -> Iterator[Finding]:
-    """Ask a Ray cluster, first without a token: whether it wants one is then known.
+    """Ask a Ray cluster for its versions, first without a token, to find out whether it wants one.
 
     Args:
-        address: `HOST:PORT` or `auto`; or of its job server, `http://HOST:PORT`.
-        mode: RAY_AUTH_MODE here; None where it is not set.
+        address: `HOST:PORT` or `auto`; or the address of its job server, `http://HOST:PORT`.
+        mode: RAY_AUTH_MODE here; None if it is not set.
     """
     if address.startswith(("http://", "https://")):
         yield _job_server(address)
@@ -70,7 +70,7 @@ def cluster(address: str, mode: str | None) -> Iterator[Finding]:
     wants_token = isinstance(answer, dict) and "refused" in answer
     if wants_token:
         is_local = head.startswith(("127.", "localhost:"))
-        # On the loopback sweeper switches authentication off where nothing is said; elsewhere Ray looks for a token.
+        # Without RAY_AUTH_MODE, sweeper switches authentication off on the loopback; elsewhere Ray looks for a token.
         here = (mode or ("disabled" if is_local else "token")).lower()
         answer = _asked(head, "token")
         yield _token(head, mode, here, answer)
@@ -95,7 +95,7 @@ def _asked(head: str, mode: str) -> dict[str, str] | str:
 
 
 def _token(head: str, mode: str | None, here: str, answer: dict[str, str] | str) -> Finding:
-    """Judge the token of this machine, for a cluster that wants one."""
+    """Judge this machine's token for a cluster that wants one."""
     same = "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token."
     if here != "token":
         said = "is not set, which means disabled on the loopback" if mode is None else f"is {mode}"
@@ -120,7 +120,7 @@ def _no_token(head: str, mode: str | None) -> Finding:
 
 
 def _versions(head: str, answer: dict[str, str] | str) -> Finding:
-    """Compare a cluster's versions of Ray and Python with those here: both must be the same to join."""
+    """Compare a cluster's versions of Ray and Python with those here; both must be equal to join."""
     if isinstance(answer, dict) and "unasked" in answer:
         why, _, way_out = answer["unasked"].partition(". ")
         return warning("ray cluster", f"something listens at {head}, but {why}", way_out)
@@ -147,7 +147,7 @@ def _versions(head: str, answer: dict[str, str] | str) -> Finding:
 
 
 def run_variable(run_id: str | None) -> Finding | None:
-    """Warn of a variable that makes other programs write into one run."""
+    """Warn about MLFLOW_RUN_ID, with which other programs would write into one run."""
     if not run_id:
         return None
     return warning(
@@ -158,11 +158,11 @@ def run_variable(run_id: str | None) -> Finding | None:
 
 
 def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
-    """Ask a tracking server or database, without changing anything.
+    """Check a tracking server or database without changing it.
 
     Args:
-        uri: Where MLflow is.
-        versions: Of MLflow, that a server may have.
+        uri: Address of MLflow.
+        versions: Versions of MLflow that a server may have.
     """
     from sweeper.credentials import redacted
     from sweeper.tracking.mlflow.client import connect, schema_problem
@@ -178,7 +178,7 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
         yield fine("tracking", f"{file} is not there yet: the first run makes it")
         return
     try:
-        # Before anything else: MLflow would upgrade some old databases when it is pointed at them.
+        # The first check, because MLflow would upgrade some old databases when it opens them.
         if scheme not in ("http", "https") and (outdated := schema_problem(uri)):
             yield problem("tracking", outdated, f"Make a copy of it, then run: mlflow db upgrade {redacted(uri)}")
             return
@@ -190,7 +190,7 @@ def tracking(uri: str, versions: SpecifierSet) -> Iterator[Finding]:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite tracking URI; None for every other one."""
+    """Return the file of a SQLite tracking URI; None for other URIs."""
     file = sqlite_uri.file_of(uri)
     return file.absolute() if file else None
 
@@ -230,7 +230,7 @@ def server(uri: str, versions: SpecifierSet) -> Finding:
 
 
 def _version_said(uri: str) -> str:
-    """Return what a server says when asked for its version; where it wants a login, it is told MLflow's own."""
+    """Return a server's answer to a question for its version; if it wants a login, send MLflow's own."""
     from sweeper.tracking.mlflow.client import login
 
     known = None
@@ -244,7 +244,7 @@ def _version_said(uri: str) -> str:
 
 
 def _version_request(uri: str, known: tuple[str, str] | None = None) -> Request:
-    """Return the request for a server's version; who is named in the address is named to the server alone."""
+    """Return the request for a server's version, with a login in the address moved into a header."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
     request = Request(urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/version", "", "")))
@@ -257,7 +257,7 @@ def _version_request(uri: str, known: tuple[str, str] | None = None) -> Request:
 
 def _http_problem(shown: str, error: HTTPError) -> Finding:
     check = "tracking server"
-    if error.code == 401:  # whether the login fits is known when it is used
+    if error.code == 401:  # the next check uses the login and reports a wrong one
         return fine(check, f"{shown} asks for a login before it tells its version")
     body = error.read(200).decode("utf-8", "replace").strip()
     if error.code == 403:

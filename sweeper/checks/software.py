@@ -1,4 +1,4 @@
-"""Checks of what is installed: Python, packages, imports, torch. Each takes what it inspects."""
+"""Checks of installed software: Python, packages, imports, torch. Each gets its subject as arguments."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sweeper.checks.finding import Finding, fine, problem, warning
 from sweeper.isolated import PENDING, ask
 from sweeper.provenance import DISTRIBUTION
 
-#: Where a package is imported under another name than it is installed by, and what else of it is needed.
+#: Modules to import of packages whose import name differs from the installed name, or that need more than one.
 _MODULES = {
     "pyyaml": ["yaml"],
     "scikit-learn": ["sklearn"],
     "pillow": ["PIL"],
     "ray": ["ray", "ray.tune"],
 }
-_IMPORT_TIMEOUT_S = 180  # the first import on a slow disk
+_IMPORT_TIMEOUT_S = 180  # long enough for a first import from a slow disk
 
-#: Versions that are named even where everything fits.
+#: Packages whose versions are reported even if everything fits.
 _NAMED = ("torch", "ray", "optuna", "mlflow", "pyarrow", "numpy")
 
-#: Where the drivers of NVIDIA's and AMD's devices show up.
+#: Files that exist if a driver of NVIDIA's or AMD's devices is loaded.
 GPU_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 
 
 def requirements_of(distribution: str) -> list[Requirement]:
-    """Return what an installed distribution asks for; nothing where it is not installed."""
+    """Return the requirements of an installed distribution; none if it is not installed."""
     try:
         return [Requirement(text) for text in importlib.metadata.requires(distribution) or ()]
     except (importlib.metadata.PackageNotFoundError, InvalidRequirement):
@@ -40,7 +40,7 @@ def requirements_of(distribution: str) -> list[Requirement]:
 
 
 def version_of(distribution: str) -> str | None:
-    """Return the installed version of a distribution."""
+    """Return the installed version of a distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -48,7 +48,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def asked(requirements: Sequence[Requirement], extra: str = "") -> list[Requirement]:
-    """Return those requirements that hold on this machine, for an extra if named, and without any if not."""
+    """Return the requirements that apply on this machine: those of an extra alone, or without one those of no extra."""
     found = []
     for one in requirements:
         always = one.marker is None or one.marker.evaluate({"extra": ""})
@@ -58,7 +58,7 @@ def asked(requirements: Sequence[Requirement], extra: str = "") -> list[Requirem
 
 
 def unmet(requirements: Sequence[Requirement]) -> list[str]:
-    """Return one text for each requirement that what is installed does not meet, extras included."""
+    """Return a text for each requirement that the installed packages do not meet, extras included."""
     found = []
     for one in requirements:
         version = version_of(one.name)
@@ -73,7 +73,7 @@ def unmet(requirements: Sequence[Requirement]) -> list[str]:
 
 
 def python(version: str, requires: str) -> Finding:
-    """Compare the version of Python with the one asked for, such as `>=3.11`."""
+    """Compare the version of Python with the required one, such as `>=3.11`."""
     if SpecifierSet(requires).contains(version, prereleases=True):
         return fine("python", version)
     return problem(
@@ -84,7 +84,7 @@ def python(version: str, requires: str) -> Finding:
 
 
 def names(namesake: str | None) -> Iterator[Finding]:
-    """Find another package of the same import name, whose files lie among ours."""
+    """Report another installed package of the same import name, whose files lie among ours."""
     if namesake:
         yield problem(
             "name",
@@ -95,7 +95,7 @@ def names(namesake: str | None) -> Iterator[Finding]:
 
 
 def packages(requirements: Sequence[Requirement]) -> Iterator[Finding]:
-    """Compare installed versions with those asked for."""
+    """Compare installed versions with the required ones."""
     if not requirements:
         yield problem(
             "packages",
@@ -113,7 +113,7 @@ def packages(requirements: Sequence[Requirement]) -> Iterator[Finding]:
 
 
 def job_submission(requirements: Sequence[Requirement]) -> Finding:
-    """Say whether Ray's extra for submitting jobs is there; `requirements` are those of its extra `default`."""
+    """Check Ray's extra for submitting jobs; `requirements` are those of its extra `default`."""
     missing = unmet(requirements)
     if not missing:
         return fine("ray jobs", "ray[default] is complete: sweeps can be submitted as jobs")
@@ -126,13 +126,13 @@ def job_submission(requirements: Sequence[Requirement]) -> Finding:
 
 
 def modules_of(requirements: Sequence[Requirement]) -> list[str]:
-    """Return what is imported of the required packages."""
-    names = dict.fromkeys(one.name.lower() for one in requirements)  # a requirement may be said twice
+    """Return the modules to import of the required packages."""
+    names = dict.fromkeys(one.name.lower() for one in requirements)  # a package may be required twice
     return [module for name in names for module in _MODULES.get(name, [name.replace("-", "_")])]
 
 
 def imports(modules: Sequence[str]) -> Iterator[Finding]:
-    """Import each module in another process, and name the true error of one that fails."""
+    """Import each module in another process, and report the true error of each one that fails."""
     errors: dict[str, str] = {}
     left = list(modules)
     while left:
@@ -142,7 +142,7 @@ def imports(modules: Sequence[str]) -> Iterator[Finding]:
                 ended = answer
             else:
                 errors[answer["package"]] = answer["error"]
-        stuck = [name for name in left if errors.get(name) == PENDING]  # it took the process down
+        stuck = [name for name in left if errors.get(name) == PENDING]  # this import ended the process
         if not stuck:
             break
         errors[stuck[0]] = ended or "the process ended"
@@ -150,7 +150,7 @@ def imports(modules: Sequence[str]) -> Iterator[Finding]:
     broken = {name: errors.get(name, ended) for name in modules if errors.get(name, ended)}
     for name, error in broken.items():
         if name.split(".")[0] in broken.keys() - {name}:
-            continue  # part of a package that is named already
+            continue  # its package is reported already
         yield problem(
             "imports",
             f"`import {name}` fails: {' '.join(error.split())[:600]}",
@@ -161,11 +161,11 @@ def imports(modules: Sequence[str]) -> Iterator[Finding]:
 
 
 def torch_build(facts: Mapping[str, Any] | str, gpu_files: Sequence[Path] = GPU_FILES) -> Finding:
-    """Say what torch was built for, and whether a GPU is here that it cannot use.
+    """Report what torch was built for, and warn about a GPU that it cannot use.
 
     Args:
-        facts: As `model.compute.torch_facts` gives them; why not, where torch could not be asked.
-        gpu_files: Files that show that a GPU's driver is here.
+        facts: The facts of `model.compute.torch_facts`; a text with the reason if torch could not be asked.
+        gpu_files: Files that exist if a GPU's driver is loaded.
     """
     if isinstance(facts, str):
         return problem("torch", f"torch could not be asked for its devices: {facts}", "Mend what it names.")
@@ -182,10 +182,10 @@ def torch_build(facts: Mapping[str, Any] | str, gpu_files: Sequence[Path] = GPU_
 
 
 def recurrence(facts: Mapping[str, Any] | str) -> Finding:
-    """Say what networks run in on CPUs, and how fast that is here.
+    """Report which code runs networks on CPUs, and how fast it is here.
 
     Args:
-        facts: As `training.probe` answers about torch; why not, where torch could not be asked.
+        facts: The answer of `training.probe` about torch; a text with the reason if torch could not be asked.
     """
     if isinstance(facts, str):
         return warning("recurrence", "not known, since torch could not be asked", "Mend what is said of torch.")
@@ -204,10 +204,10 @@ def recurrence(facts: Mapping[str, Any] | str) -> Finding:
 
 
 def browser(facts: Mapping[str, Any] | str) -> Finding:
-    """Say whether there is a browser that draws pictures as SVG, PNG and PDF.
+    """Report whether there is a browser to draw pictures as SVG, PNG and PDF.
 
     Args:
-        facts: As `sweeper.checks.probe.browser` answers; why not, where it could not be asked.
+        facts: The answer of `sweeper.checks.probe.browser`; a text with the reason if it could not be asked.
     """
     way_out = (
         "Needed only for pictures as .svg, .png and .pdf: install Chrome or Chromium, or set BROWSER_PATH to the "
@@ -222,7 +222,7 @@ def browser(facts: Mapping[str, Any] | str) -> Finding:
 
 
 def newer(version: str, specifier: SpecifierSet) -> bool | None:
-    """Return whether a version lies above what is asked for; False below, None where it fits or is no version."""
+    """Return True if a version is above the allowed ones, False if below, None if it fits or is not a version."""
     try:
         found = Version(version)
     except InvalidVersion:

@@ -1,5 +1,5 @@
-"""The command line: parse, call, print, exit code. The only room that prints and that reads the environment.
+"""The command line: parses, calls, prints, exits. Only this package prints and reads the environment.
 
 May import: every room but `search`. Owns typer and rich.
-Must not know: mathematics. What is printed was computed elsewhere.
+Must not know: mathematics. Other packages compute what this one prints.
 """

@@ -1,4 +1,4 @@
-"""What `doctor` and `audit` print, as rich renderables. Loads nothing that a broken package could break."""
+"""Formats the output of `doctor` and `audit` as rich renderables. Imports nothing that may be broken itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bol
 
 
 def finding_lines(finding: Finding) -> Text:
-    """Return one line for a finding, and a second one with the way out where it is not ok."""
+    """Return one line for a finding, and a second one with the way out if it has one."""
     text = Text(f"{finding.verdict:8} ", _STYLES[finding.verdict])
     text.append(f"{finding.check}: {finding.found}", style="default")
     if finding.way_out:
@@ -20,7 +20,7 @@ def finding_lines(finding: Finding) -> Text:
 
 
 def guarantee_lines(promise: Guarantee) -> Text:
-    """Return one line for a promise, and one more for each way in which it is broken."""
+    """Return one line for a promise, and one more for each remark about it."""
     verdict, style = {True: ("yes", "green"), False: ("no", "bold red"), None: ("unknown", "yellow")}[promise.holds]
     text = Text(f"{verdict:8} ", style)
     text.append(promise.text, style="default")

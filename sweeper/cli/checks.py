@@ -1,4 +1,4 @@
-"""Commands that check: promises about a sweep, and what keeps sweeps from running here."""
+"""Commands that check: `audit` checks promises about a sweep, and `doctor` looks for problems of this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sweeper.cli.options import (
 from sweeper.errors import HomeError
 from sweeper.exit_codes import ExitCode
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.checks.guarantee import Guarantee
 
 
@@ -75,7 +75,7 @@ def audit(
         count = sum(promise.holds is True for promise in promises)
         try:
             counted = status_tables.outcome_line(sweep.counts())
-        except HomeError:  # which rows cannot be read is said above
+        except HomeError:  # a promise above names the unreadable rows
             counted = "not all of its trials can be counted"
         print(f"{counted}; {count} of {len(promises)} promises hold")
         if code == ExitCode.NOT_YET:

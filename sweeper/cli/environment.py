@@ -1,4 +1,4 @@
-"""The variables that say where everything is: they mean the same in a shell and in Python."""
+"""Environment variables with the places of homes, MLflow, storage and clusters, for the command line and Python."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LEDGER = "SWEEPER_LEDGER"
 ADDRESS = "RAY_ADDRESS"
 JOBS_ADDRESS = "RAY_API_SERVER_ADDRESS"
 
-#: The home where neither an option nor a variable names one.
+#: The home if neither an option nor a variable names one.
 DEFAULT_HOME = "sweeps"
 
 
 def named(value: str | None, variable: str) -> str | None:
-    """Return what was named: by the caller, or else by a variable; an empty variable names nothing."""
+    """Return the caller's value, or else the variable's; an empty variable counts as unset."""
     return os.environ.get(variable) or None if value is None else value

@@ -1,4 +1,4 @@
-"""The command that decides what a stored sweep says about breadth, depth and time, from MLflow alone."""
+"""The command `findings`, which decides claims about breadth, depth and time for a stored sweep, from MLflow alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.cli.groups import command
 from sweeper.cli.options import JsonOption, Name, ReadHomeOption, TrackingOption, checked, tracking_of
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_beside, say_earlier
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from rich.console import RenderableType
 
     from sweeper.analysis.findings.verdicts import Finding, Part
@@ -92,7 +92,7 @@ def _claim(finding: Finding) -> RenderableType:
         said = Text.assemble(f"{task}, {rule}: ", (str(verdict), _STYLES[str(verdict)]))
         lines.append(Padding(said, (0, 0, 0, 4)))
         own = [part for part in finding.parts if (part.task, part.rule) == (task, rule)]
-        if len({part.lacks for part in own}) == 1 and own[0].lacks:  # what all of them lack is said once
+        if len({part.lacks for part in own}) == 1 and own[0].lacks:  # state a common lack once
             lines.append(Padding(Text(f"because {own[0].lacks}"), (0, 0, 0, 6)))
             continue
         for part in own:
@@ -123,7 +123,7 @@ def _part(part: Part) -> list[RenderableType]:
 
 
 def _conditions(described: object) -> list[str]:
-    """Return what is said over levels of degradations, a line each."""
+    """Return a line for each kind of degradation, about correlations over its levels."""
     if not isinstance(described, dict):
         return []
     return [

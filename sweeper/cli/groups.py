@@ -1,4 +1,4 @@
-"""The help of the whole program: commands in groups, each with its whole first sentence; version and completion."""
+"""The program's help, with commands in groups and each command's whole first sentence, and its option --version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from sweeper import exit_codes
 
-#: What commands are for, in the order in which they are needed.
+#: Commands by purpose, in the order in which users need them.
 GROUPS = {
     "Write a sweep": ("init", "validate"),
     "Run a sweep": ("plan", "run", "resume", "mirror"),
@@ -28,24 +28,24 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def command(app: typer.Typer, *examples: str, name: str | None = None) -> Callable[[_Function], _Function]:
-    """Return what makes a command of a function, with examples of how it is called at the end of its help."""
+    """Return a decorator that makes a function a command, with usage examples at the end of its help."""
     title = "Example" if len(examples) == 1 else "Examples"
-    # Click leaves a paragraph that begins so as it is.
+    # Click does not rewrap a paragraph that begins with \b.
     return app.command(
         name, cls=Command, epilog="\n".join(["\b", f"{title}:", *(f"  {example}" for example in examples)])
     )
 
 
 def examples_of(epilog: str | None) -> list[str]:
-    """Return the examples that a command was given, see `command`."""
+    """Return the examples of a command from its epilog; see `command`."""
     return [line.strip() for line in (epilog or "").splitlines()[2:]]
 
 
 class Command(TyperCommand):
-    """Names in its help what is to be written, without the types of Python and without braces."""
+    """A command whose help shows placeholders without Python's types and without braces."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what follows the command's name in its usage."""
+        """Return the words that follow the command's name in its usage line."""
         return [piece[1:-1] if piece.startswith("{") else piece for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -59,7 +59,7 @@ class Command(TyperCommand):
         """Return names and meanings of arguments, and of options."""
         found: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for one in self.get_params(ctx):
-            if record := one.get_help_record(ctx):  # None: hidden
+            if record := one.get_help_record(ctx):  # None for a hidden parameter
                 is_argument = isinstance(one, TyperArgument)
                 name = re.sub(r" <[^>]+>$", "", record[0]) if is_argument else record[0]
                 found["Arguments" if is_argument else "Options"].append((name, record[1]))
@@ -67,11 +67,11 @@ class Command(TyperCommand):
 
 
 class Groups(TyperGroup):
-    """Lists commands by what they are for."""
+    """Lists commands by purpose."""
 
-    # The types are click's, which some versions of typer have under a name of their own.
+    # Any stands for types of click, which some versions of typer bundle under another name.
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write one section for each group; a command that is in none comes last."""
+        """Write a section for each group, then one for commands without a group, then the exit codes."""
         left = [name for name in self.list_commands(ctx) if not any(name in names for names in GROUPS.values())]
         for title, names in {**GROUPS, "More": tuple(left)}.items():
             rows = [(name, _first_sentence(self.commands[name])) for name in names if name in self.commands]
@@ -83,7 +83,7 @@ class Groups(TyperGroup):
 
 
 def _first_sentence(command: Any) -> str:
-    """Return what a command does; click itself would cut it."""
+    """Return the first sentence of a command's help, which click would cut short."""
     text = " ".join((command.help or "").split("\n\n")[0].split())
     return text.partition(". ")[0].rstrip(".")
 

@@ -1,4 +1,4 @@
-"""While a sweep runs: the signals that stop it, and how it goes. The other half of the room that prints."""
+"""Handles signals while a sweep runs, and shows its progress."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sweeper.cli.live_view import live_line, live_table
 from sweeper.cli.status_tables import duration
 from sweeper.tracking.live import View, plain
 
-if TYPE_CHECKING:  # who watches a sweep does not drive it
+if TYPE_CHECKING:  # a watcher does not need the driver's modules
     from sweeper.driver.driver import Observer, Snapshot
 
-#: Seconds for which a tracking server is waited for that is being started.
+#: Longest wait for a tracking server that is still starting, in seconds.
 _SERVER_PATIENCE_S = 60.0
 
-#: Seconds from which on a wait is one, and how long it has lasted is told.
+#: Duration from which a wait is shown with its length, in seconds.
 _WAIT_S = 2.0
 
-#: Seconds between plain lines, at least.
+#: Least time between two plain lines, in seconds.
 LINES_EVERY_S = 10.0
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP: the first asks the sweep to stop, a second SIGINT ends it at once."""
+    """Collect SIGINT, SIGTERM and SIGHUP: the first one asks the sweep to stop; a SIGINT after it ends it at once."""
     stopped: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
@@ -48,7 +48,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def leaving_signals() -> Iterator[None]:
-    """Leave at once on SIGINT, SIGTERM and SIGHUP, in order: a terminal gets its cursor back."""
+    """Exit on SIGINT, SIGTERM and SIGHUP by SystemExit, so that cleanups run and a terminal gets its cursor back."""
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -58,7 +58,7 @@ def leaving_signals() -> Iterator[None]:
 
 
 def handled() -> list[signal.Signals]:
-    """Return the signals that end a command in order; that of a closed terminal not where `nohup` has it ignored."""
+    """Return the signals that end a command in order; without SIGHUP (a closed terminal) if `nohup` ignores it."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
@@ -74,22 +74,22 @@ def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
 
 
 def show_cursor() -> None:
-    """Give a terminal its cursor back that a table has hidden."""
+    """Show a terminal's cursor again, which a live table hides."""
     Console(stderr=True).show_cursor()
 
 
 class Screen(Protocol):
-    """Where a sweep is shown while it runs."""
+    """Shows a sweep while it runs."""
 
     def show(self, look: Callable[[], View]) -> None:
-        """Show what `look` returns; it may be asked later, again, and from another thread."""
+        """Show the view that `look` returns; it may be called later, repeatedly, and from another thread."""
 
     def note(self, text: str) -> None:
-        """Write a note, once, above or between what is shown."""
+        """Write a note once, above the table or between the lines."""
 
 
 class Lines:
-    """Shows a sweep in plain lines, now and then: no colour, and nothing that a terminal would obey.
+    """Shows a sweep in plain lines from time to time, without colours or control characters.
 
     Args:
         write: Takes a line.
@@ -103,7 +103,7 @@ class Lines:
         self._noted: set[str] = set()
 
     def show(self, look: Callable[[], View]) -> None:
-        """Write a line, unless there was one just now."""
+        """Write a line, unless the last one is too recent."""
         self._look = look
         if self._next_s is None or self._clock() >= self._next_s:
             self._next_s = self._clock() + LINES_EVERY_S
@@ -117,14 +117,14 @@ class Lines:
             self._write(f"note: {text}")
 
     def finish(self) -> None:
-        """Write what was not written yet."""
+        """Write the last view if it was not written yet."""
         if self._look is not None:
             self._write(plain(live_line(self._look())))
             self._look = None
 
 
 class Panel:
-    """Shows a sweep as a table at the end of a terminal, drawn again four times a second."""
+    """Shows a sweep as a table at the bottom of a terminal."""
 
     def __init__(self, console: Console, before: str) -> None:
         self._console, self._wait = console, Wait(before)
@@ -132,29 +132,29 @@ class Panel:
         self._noted: set[str] = set()
 
     def show(self, look: Callable[[], View]) -> None:
-        """Draw this from now on."""
+        """Draw the view of `look` from now on."""
         self._look = look
 
     def note(self, text: str) -> None:
-        """Write a note above the table, where it stays."""
+        """Write a permanent note above the table."""
         text = plain(text)
         if text and text not in self._noted:
             self._noted.add(text)
             self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def draw(self) -> RenderableType:
-        """Return the table as it looks now."""
+        """Return the current table, or a spinner if there is no view yet."""
         if self._look is None:
             return self._wait.draw()
         return live_table(self._look(), self._console.width, self._console.height)
 
 
 class Wait:
-    """Says what is being waited for, and from two seconds on for how long.
+    """Shows a spinner that names the reason of a wait, and after two seconds its length.
 
     Args:
-        what: In words, such as `starting Ray`.
-        after_s: Until then nothing is drawn: what takes no longer is no wait.
+        what: The reason in words, such as `starting Ray`.
+        after_s: Seconds before the spinner appears, so that short waits show nothing.
         clock: Seconds from any start.
     """
 
@@ -163,7 +163,7 @@ class Wait:
         self._spinner = Spinner("dots")
 
     def draw(self) -> RenderableType:
-        """Return how it looks now."""
+        """Return the current spinner, or nothing yet."""
         waited_s = self._clock() - self._since_s
         if waited_s < self._after_s:
             return Text()
@@ -174,10 +174,10 @@ class Wait:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on a terminal's error output what is waited for, where that takes over two seconds; nothing elsewhere.
+    """Show a spinner on standard error if a wait takes over two seconds; show nothing outside a terminal.
 
     Args:
-        what: In words, such as `drawing`.
+        what: The reason of the wait in words, such as `drawing`.
     """
     console = Console(stderr=True)
     if not is_animated(console):
@@ -189,10 +189,10 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def wait_for_tracking(uri: str) -> bool:
-    """Wait a minute for a tracking server at whose address nothing listens yet, and say so; Ctrl-C ends the wait.
+    """Wait up to a minute for a tracking server that does not listen yet, and say so; Ctrl-C ends the wait.
 
     Returns:
-        False where nothing listens even then.
+        Whether the server listens at the end, or this cannot be told.
     """
     from sweeper.credentials import redacted
     from sweeper.tracking.mlflow.waiting import wait_for_server
@@ -210,11 +210,11 @@ def wait_for_tracking(uri: str) -> bool:
 
 @contextmanager
 def screen(console: Console, before: str = "starting") -> Iterator[Screen]:
-    """Give a table on a terminal, and plain lines elsewhere, or where no colour is wanted.
+    """Yield a live table on a terminal, or plain lines elsewhere and for users who want no colour.
 
     Args:
-        console: Where to show.
-        before: What a terminal shows until there is something to see.
+        console: The console to show it on.
+        before: Words that a terminal shows until there is a view.
     """
     if is_animated(console):
         panel = Panel(console, before)
@@ -223,7 +223,7 @@ def screen(console: Console, before: str = "starting") -> Iterator[Screen]:
         return
 
     def write(line: str) -> None:
-        with suppress(OSError):  # in Python the stream is the user's own: what it does not take ends no sweep
+        with suppress(OSError):  # in Python the stream is the user's own, and its failure must not end the sweep
             print(line, file=console.file, flush=True)
 
     lines = Lines(write)
@@ -232,7 +232,7 @@ def screen(console: Console, before: str = "starting") -> Iterator[Screen]:
 
 
 def show(shown: Screen, view: View) -> None:
-    """Show a view, its notes once each above what is drawn anew."""
+    """Show a view, and each of its notes once."""
     for note in view.state.notes:
         shown.note(note.text)
     without = replace(view, state=replace(view.state, notes=()))
@@ -240,17 +240,17 @@ def show(shown: Screen, view: View) -> None:
 
 
 def is_animated(console: Console) -> bool:
-    """Whether a console takes colours and moves its cursor, and its user has not asked for plain text."""
+    """Return whether a console is a terminal with colours and cursor control, whose user did not ask for plain text."""
     return console.is_interactive and console.file.isatty() and not console.no_color and not console.is_dumb_terminal
 
 
 @contextmanager
 def progress() -> Iterator[Observer]:
-    """Show on the error output how the sweep goes that is run here."""
+    """Yield an observer that shows the progress of a sweep driven by this process, on standard error."""
     with screen(Console(stderr=True), "starting Ray") as shown:
 
         def update(snapshot: Snapshot) -> None:
             shown.note(snapshot.note)
-            shown.show(lambda: View(replace(snapshot.live(), notes=())))  # they stand above
+            shown.show(lambda: View(replace(snapshot.live(), notes=())))  # notes are written above
 
         yield update

@@ -1,4 +1,4 @@
-"""How a running sweep looks: a table for a terminal, a line for everything else. Prints nothing itself."""
+"""Formats a running sweep: as a table for a terminal, or as a line for everything else. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from rich.text import Text
 from sweeper.cli.status_tables import duration
 from sweeper.tracking.live import LiveState, Stage, TaskState, View
 
-#: Lines of a table beside its rows: its head and the empty ones around it.
+#: Lines of a table besides its rows: its head and the empty lines around it.
 _HEAD_LINES = 4
 
-#: Tasks that a line says something of.
+#: Most tasks that a line describes.
 _TASKS_IN_A_LINE = 4
 
-#: Columns of the bar that shows how much is done, at most.
+#: Largest width of the progress bar, in columns of the terminal.
 _WIDEST_BAR = 60
 
-#: What is left for the names of tasks, at least.
+#: Least width of the column of task names, in columns of the terminal.
 _NARROWEST_NAME = 8
 
 
 def live_table(view: View, width: int = 80, height: int | None = None) -> RenderableType:
-    """Return a view as a table, a row a task; where there is no room for all, the less active ones are folded.
+    """Return a view as a table with a row for each task; if there is no room for all, less active ones are folded.
 
     Args:
-        view: What to show.
+        view: The view.
         width: Columns of the terminal.
-        height: Lines of the terminal; None where there is room for everything.
+        height: Lines of the terminal; None for no limit.
     """
     above = [headline(view.state), Text(" · ".join(_facts(view)))]
     bar = [] if view.state.is_ended else [_bar(view.state, width)]
@@ -49,7 +49,7 @@ def live_table(view: View, width: int = 80, height: int | None = None) -> Render
 
 
 def live_line(view: View) -> str:
-    """Return a view as a line without any colour."""
+    """Return a view as a line without colours."""
     state = view.state.at_most(_TASKS_IN_A_LINE)
     more = [f"and {_tasks(state.folded)} more, {state.rest.ended}/{state.rest.planned}"] if state.folded else []
     parts = [_done(state.total), *_facts(view), *(_said_of(row) for row in state.tasks), *more]
@@ -58,9 +58,9 @@ def live_line(view: View) -> str:
 
 
 def _bar(state: LiveState, width: int) -> RenderableType:
-    """Return how much of the work is done; trials that are being trained count in part."""
+    """Return a progress bar of the work; trials in training count in part."""
     bar = ProgressBar(total=max(state.total.planned, 1), completed=state.work, width=min(width, _WIDEST_BAR))
-    return Padding(bar, 0)  # a bar alone does not end its line
+    return Padding(bar, 0)  # without Padding a bar does not end its line
 
 
 def headline(state: LiveState) -> Text:
@@ -79,7 +79,7 @@ def _done(total: TaskState) -> str:
 
 
 def _facts(view: View) -> list[str]:
-    """Return throughput, time left, and workers; of a sweep that has ended how long it took."""
+    """Return time left, pace, busy workers and driving time; for a sweep that has ended the driving time alone."""
     state = view.state
     took = duration((state.written_ms - state.since_ms) / 1000)
     if state.is_ended:
@@ -110,7 +110,7 @@ def _said_of(row: TaskState) -> str:
 
 
 def _warning(view: View) -> str:
-    """Return what whoever watches should know of the driver or of MLflow; empty where nothing is wrong."""
+    """Return a sentence on trouble with MLflow, a silent driver, or the sweep's end; empty if there is none."""
     state, ago = view.state, duration(view.age_s)
     if view.trouble:
         return f"nothing heard for {ago}, trying again: {view.trouble}"
@@ -133,7 +133,7 @@ def _tasks(number: int) -> str:
 
 # --- the table ------------------------------------------------------------------------------------
 
-#: Title and text of every column but the first, and whether it is left out where no row has anything in it.
+#: Title and text of every column but the first, and whether the column is left out if it is empty in all rows.
 _COLUMNS: Sequence[tuple[str, Callable[[TaskState], str], bool]] = (
     ("done", lambda row: f"{row.ended}/{row.planned}", False),
     ("running", lambda row: _count(row.running), False),
@@ -146,7 +146,7 @@ _COLUMNS: Sequence[tuple[str, Callable[[TaskState], str], bool]] = (
 
 
 def _early(row: TaskState) -> str:
-    """Return what stands before the front of networks that are still in training."""
+    """Return a mark for a front of networks that are still in training, else nothing."""
     return "~" if row.is_early else ""
 
 
@@ -161,7 +161,7 @@ def _shown(rows: Sequence[TaskState]) -> dict[str, list[str]]:
 
 
 def _names(state: LiveState, rows: Sequence[TaskState], room: int) -> list[str]:
-    """Return the names of tasks, whole; what is longer than there is room for goes on in the next line."""
+    """Return the whole names of tasks, wrapped to a number of characters."""
     names = [f"{row.task} ({row.cells} cells)" if row.cells > 1 else row.task for row in state.tasks]
     if state.folded:
         names.append(f"and {_tasks(state.folded)} more")
@@ -169,7 +169,7 @@ def _names(state: LiveState, rows: Sequence[TaskState], room: int) -> list[str]:
 
 
 def _room(columns: Mapping[str, Sequence[str]], width: int) -> int:
-    """Return how many characters of a line are left for names."""
+    """Return how many columns of the terminal are left for names."""
     taken = sum(max(map(len, [title, *texts])) for title, texts in columns.items())
     return max(width - taken - 2 * len(columns) - 2, _NARROWEST_NAME)  # two between columns, one at each edge
 
@@ -187,8 +187,8 @@ def _table(state: LiveState, width: int) -> Table:
 
 
 def _fitting(state: LiveState, width: int, lines: int) -> LiveState:
-    """Return a state with as many tasks as so many lines hold; long names take several."""
-    # No count is longer than their sum, which is shown where some are folded; other values are as long as they are.
+    """Return a state with as many tasks as fit into some lines; long names take several lines."""
+    # The sum over folded tasks is at least as wide as each count, so the widths are safe with and without folding.
     room = _room(_shown([*state.tasks, state.at_most(0).rest]), width)
     fitting = state if len(state.tasks) <= lines else state.at_most(max(lines - 1, 1))
     while len(fitting.tasks) > 1:

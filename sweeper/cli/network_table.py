@@ -1,4 +1,4 @@
-"""A network in a terminal, in words, as rich renderables. Prints nothing itself."""
+"""Describes a network in words for a terminal, as rich renderables. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sweeper.results.plots import scene
 if TYPE_CHECKING:
     from sweeper.analysis.formats import ArrowTable
 
-#: The extent of a window that is fixed.
+#: Settings with the size of a fixed window.
 _WINDOW = ("lattice.channels", "lattice.layers", "lattice.steps")
 
-#: How long a training is.
+#: Settings with the length of a training.
 _BUDGET = ("training.updates", "training.epochs")
 
-#: Cells of the bar of a step that is certain.
+#: Characters in the bar of a step with probability 1.
 _BAR_CELLS = 30
 
-#: Images of a file whose answers are printed, and what is printed of each.
+#: Most images of a file whose answers are printed, and the printed columns.
 _SHOWN_IMAGES = 10
 _SHOWN_COLUMNS = ("image", "label", "answer", "right", "steps", "expected_steps", "confidence")
 
@@ -38,11 +38,14 @@ def network_summary(
     thought: StepHistogram | None = None,
     setting: Mapping[str, str | float] | None = None,
 ) -> Group:
-    """Return a network in words: what made it, its counts, its layers from the deepest to the image, and its steps.
+    """Describe a network: parameters that made it, counts, layers from the deepest to the image, and steps.
 
     Args:
-        thought: Steps by test image, where they are known.
-        setting: What its trial was given, flat; None or empty where that is not known.
+        graph: The network.
+        title: Its headline.
+        measurement: Its measurements by name.
+        thought: Histogram of steps over test images, if it is known.
+        setting: Its trial's setting with dotted names; None or empty if it is not known.
     """
     figures = Table(box=None, pad_edge=False, show_header=False)
     for label, value in scene.counts(graph, measurement).items():
@@ -68,7 +71,7 @@ def network_summary(
 
 
 def _made_by(setting: Mapping[str, str | float]) -> list[str]:
-    """Return what made a network, in a line or two: its pressures and seed, its window and its training."""
+    """Return one or two lines on the parameters of a network: pressures and seed, window and training."""
     numbers = {name: value for name, value in setting.items() if not isinstance(value, str)}
     pressures = [f"{name} {value:g}" for name, value in numbers.items() if name.endswith("_pressure") and value]
     seed = [f"seed {numbers['seed']:g}"] if "seed" in numbers else []
@@ -83,12 +86,12 @@ def _made_by(setting: Mapping[str, str | float]) -> list[str]:
 
 
 def lesion_table(values: Mapping[str, Mapping[str, float]], images: str, count: int) -> Group:
-    """Return a network beside itself without parts, a row each.
+    """Return a table of a network and its lesions, with a row for each.
 
     Args:
-        values: Means by what was taken out, joined by commas; of the whole network under an empty name.
-        images: What it was measured on, in words.
-        count: How many images.
+        values: Means by the names of the removed parts, joined by commas; the whole network has an empty name.
+        images: The images of the measurement, in words.
+        count: Number of images.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("network")
@@ -101,7 +104,7 @@ def lesion_table(values: Mapping[str, Mapping[str, float]], images: str, count: 
 
 
 def answers_summary(table: ArrowTable, title: str) -> Group:
-    """Return what a network does with images in short: means, and the first few images."""
+    """Summarise a network's answers to images: means, and the first few images."""
     columns = {name: table[name].to_pylist() for name in _SHOWN_COLUMNS if name in table.column_names}
     told = [right for right in columns.get("right", ()) if right is not None]
     figures = [f"{table.num_rows} images", f"{_mean(columns['steps']):.3f} steps in the mean"]

@@ -1,4 +1,4 @@
-"""Commands about the network that a trial left: drawn, measured without parts, shown images, written to a file."""
+"""Commands on the network of a trial: draw it, measure it with lesions, show it images, write it to a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeper.cli.output import say_earlier
 from sweeper.errors import QueryError
 from sweeper.lesion import RULE, parts_of
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.ledger.home import Home
     from sweeper.results.find_network import NetworkContent
 
@@ -81,7 +81,7 @@ def show(
     from sweeper.cli.network_table import network_summary
     from sweeper.training.network_file import describe, describe_bytes
 
-    # What cannot be is refused before anything is looked for.
+    # Impossible options are refused before the network is looked for.
     lesions = [_parts(one) for one in lesion or ()]
     if images is not None and not lesions:
         raise QueryError(f"--images {images} says what lesions are measured on. Name parts with --lesion.")
@@ -171,7 +171,7 @@ def steps(
     else:
         from sweeper.analysis.formats import encode, parquet_bytes
 
-        # Its fields have their units already: a column of the file may be called as one of sweeper's is.
+        # Not `encode` for Parquet: the fields have units already, and a user's column may have the name of one of ours.
         is_csv = kind == "csv"
         write_aside(output, encode(answers.table, "csv") if is_csv else parquet_bytes(answers.table))
         print(f"{output} says what {_called(found)} does with {images}, in {answers.table.num_rows} rows")
@@ -201,7 +201,7 @@ def export(
 
 
 def found_network(network: str, home: Home, sweep: str | None, tracking_uri: str | None) -> NetworkContent:
-    """Return a network that is named by its trial's key, or by its file."""
+    """Return a network by its trial's key, or by its file."""
     if network.endswith(".safetensors"):
         from sweeper.results.answers import network_in_file
 
@@ -218,12 +218,12 @@ def _home(home: Path, storage: str | None, ledger: str | None) -> Home:
 
 
 def _called(found: NetworkContent) -> str:
-    """Return what people call a network: its trial, or its file where it was named by that."""
+    """Return the name of a network in messages: its trial, or the file that the user named."""
     return f"trial {found.key} of sweep {found.sweep}" if found.sweep else found.name
 
 
 def _parts(text: str) -> str:
-    """Return the parts that an option names, joined by commas, or refuse them."""
+    """Return the parts that an option names, joined by commas; refuse unknown ones."""
     parts = parts_of(text)
     if parts is None:
         raise QueryError(f"--lesion must be {RULE}, but got {text!r}. Write it as in --lesion lateral,layer:2.")
@@ -231,7 +231,7 @@ def _parts(text: str) -> str:
 
 
 def _table_format(output: Path | None, images: Path, all_steps: bool) -> str | None:
-    """Return as what a table is written, None for a summary; refuse a file that it cannot be written to."""
+    """Return the format of the output table, None for a summary; refuse an impossible output file."""
     if output is None:
         if all_steps:
             raise QueryError("--all-steps is for a file: every image has several rows. Name it with -o FILE.")

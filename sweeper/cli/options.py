@@ -1,4 +1,4 @@
-"""What the files of the command line share: arguments, options, and how sweeps are named and answers written."""
+"""Arguments, options and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sweeper.cli import environment
 from sweeper.errors import HomeError, QueryError
 from sweeper.storage import write_local
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.driver.jobs.server import JobServer
     from sweeper.driver.sweep import Sweep
     from sweeper.ledger.home import Home
 
 
 def _spaces(incomplete: str) -> list[str]:
-    """Return what a shell may complete a space to: shipped ones, and YAML files."""
+    """Return completions for a search space: shipped ones, YAML files and folders."""
     from sweeper.spec import shipped_spaces
 
     patterns = [f"{incomplete}{ending}" for ending in ("*.yaml", "*.yml", "*/")]
@@ -33,7 +33,7 @@ def _spaces(incomplete: str) -> list[str]:
 
 
 def _sweeps(incomplete: str) -> list[str]:
-    """Return what a shell may complete the name of a sweep to: those of the home that its variable names."""
+    """Return completions for the name of a sweep: the sweeps of the home that the environment variable names."""
     from sweeper.ledger.home import Home
 
     home = environment.named(None, environment.HOME) or environment.DEFAULT_HOME
@@ -51,10 +51,10 @@ HomeOption = Annotated[
 
 
 def home_to_read(home: str | Path) -> Path:
-    """Return the folder of a home; of an archive one with its sweep, which is only read.
+    """Return the folder of a home; for an archive, a read-only folder with its unpacked sweep.
 
     Raises:
-        HomeError: If the archive is none, or is damaged.
+        HomeError: If a file is not an archive, or is damaged.
     """
     if not os.path.isfile(home):
         return Path(home)
@@ -118,7 +118,7 @@ LedgerOption = Annotated[
     ),
 ]
 
-#: How a wrong number of workers is refused.
+#: Message about a wrong number of workers.
 WRONG_WORKERS = "workers must be a whole number of at least 1, but got {}. Use 1 or more."
 
 
@@ -197,7 +197,7 @@ def accuracies_in(text: str | None) -> tuple[float, ...]:
 
 
 def outcomes_in(again: str) -> list[str]:
-    """Return the outcomes that `--again` names; a wrong word is said before anything is looked up."""
+    """Return the outcomes that `--again` names; refuse a wrong word early."""
     from sweeper.ledger.again import repeatable
 
     words = [word.strip() for word in again.split(",") if word.strip()]
@@ -214,36 +214,36 @@ def known_sweep(name: str, home: Home, tracking_uri: str | None = None) -> Sweep
 
 
 def job_server(address: str | None) -> JobServer | None:
-    """Return the job server that is named; None where this machine is meant."""
+    """Return the named job server; None for this machine."""
     from sweeper.driver.jobs.server import JobServer
 
     return None if address in {None, "", "here"} else JobServer(str(address))
 
 
 def checked(name: str) -> str:
-    """Return the name of a sweep, or refuse it."""
+    """Return the name of a sweep; refuse a bad one."""
     from sweeper.spec import check_name
 
-    check_name(name)  # a name is a folder's name: it must not lead anywhere else
+    check_name(name)  # the name becomes a folder's name, so it must not lead elsewhere
     return name
 
 
 def tracking_of(name: str, home: Path, tracking_uri: str | None) -> str:
-    """Return where a sweep is mirrored, as far as its home knows; what drives sweeps is not loaded for it."""
+    """Return the tracking URI of a sweep, as far as its home knows it, without loading the driver's modules."""
     from sweeper.ledger.home import Home
 
     return Home(home).tracking_uri_of(checked(name), tracking_uri)
 
 
 def write_aside(output: Path, data: bytes) -> None:
-    """Write a file so that no reader ever meets half of it, and no other file is touched."""
+    """Write a file atomically, so that no reader ever finds half of it; keep links, pipes and devices."""
     if output.is_dir():
         raise QueryError(f"cannot write {output}: it is a folder. Name a file with -o.")
     try:
-        if output.exists() and not output.is_file():  # a pipe or a device, which nothing may take the place of
+        if output.exists() and not output.is_file():  # a pipe or a device, which must not be replaced
             output.write_bytes(data)
         else:
-            write_local(Path(os.path.realpath(output)), data)  # a link stays one
+            write_local(Path(os.path.realpath(output)), data)  # replace the target, not the link
     except OSError as error:
         raise QueryError(f"cannot write {output}: {error.strerror}. Name another file with -o.") from error
 
@@ -254,12 +254,12 @@ def print_json(value: object) -> None:
 
 
 def option_of(home: Path) -> str:
-    """Return what names a home in a command to type; empty for the usual one."""
+    """Return the option that names a home in a suggested command; empty for the default home."""
     return "" if home == Path(environment.DEFAULT_HOME) else f" --home {shlex.quote(str(home))}"
 
 
 def print_commands(title: str, commands: list[str]) -> None:
-    """Print commands to type next; where this program is not on the path, first how to put it there."""
+    """Print commands to type next, after the one that puts this program on the path, if it is not there."""
     print(title)
     if shutil.which("sweeper") is None:
         print(f"  source {os.path.relpath(sys.prefix)}/bin/activate")

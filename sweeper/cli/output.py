@@ -1,4 +1,4 @@
-"""Where an answer of the command line goes, and as what: a terminal's table, or a file for programs or papers."""
+"""Prints answers as tables for a terminal, or writes them in formats for programs or papers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from sweeper.cli.options import write_aside
 from sweeper.errors import QueryError
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.analysis.formats import ArrowTable
     from sweeper.analysis.sheet import Sheet
     from sweeper.rules import EarlierRules
@@ -34,25 +34,25 @@ OutputOption = Annotated[Path | None, typer.Option("-o", "--output", metavar="FI
 
 
 def say_earlier(earlier: EarlierRules | None) -> None:
-    """Say by which rules a sweep is measured where they are not today's."""
+    """Print a note if a sweep is measured by earlier rules than today's."""
     say_beside(str(earlier or ""))
 
 
 def say_beside(note: str) -> None:
-    """Say something beside the answer, which programs may read; nothing where there is nothing to say."""
+    """Print a note on standard error, because programs may read the answer on standard output; ignore an empty one."""
     if note:
         print(f"note: {note}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer in every shape that it can be given in; each is made only where it is wanted.
+    """An answer in every form; a form is made only on demand.
 
     Attributes:
-        table: All of it, for programs.
-        sheets: What people read, for a paper.
-        shown: What people read, for a terminal of so many columns.
-        document: What is written as JSON; by default the table's rows.
+        table: Returns the whole answer for programs.
+        sheets: Returns sheets for a paper.
+        shown: Returns renderables for a terminal with this number of columns.
+        document: The JSON document; None for the table's rows.
     """
 
     table: Callable[[], ArrowTable]
@@ -63,7 +63,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Target:
-    """Where an answer goes.
+    """The format and destination of an answer.
 
     Attributes:
         kind: One of table, json, csv, parquet, latex.
@@ -75,13 +75,13 @@ class Target:
 
     @staticmethod
     def of(format: str, as_json: bool, output: Path | None, what: str) -> Target:
-        """Return what the options ask for, or refuse it before anything is read.
+        """Return the target that the options ask for; refuse contradictions before anything is read.
 
         Args:
             format: The option `--format`.
             as_json: The option `--json`.
             output: The option `-o`.
-            what: What is printed, and its verb.
+            what: The noun and verb of the answer, for messages, such as `a front is`.
         """
         if as_json and format not in {"table", "json"}:
             raise QueryError(f"--json and --format {format} ask for two formats. Leave one of them out.")

@@ -1,4 +1,4 @@
-"""The command that draws pictures of a stored sweep, from MLflow alone."""
+"""The command `plot`, which draws pictures of a stored sweep from MLflow alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sweeper.cli.output import say_beside, say_earlier
 from sweeper.errors import QueryError
 from sweeper.trial import State
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.results.plots.sizes import PictureFormat
     from sweeper.results.plots.style import Picture
@@ -155,7 +155,7 @@ def plot(
         raise QueryError("--format names the files of --all; the end of -o names that of one picture. Leave it out.")
     if not output:
         raise QueryError(f"{picture} is drawn into a file. Name one with -o, such as -o {picture}.svg.")
-    # What cannot be is refused before anything is read.
+    # Impossible options are refused before anything is read.
     sheets = look.sheets([_kind_of(path) for path in output])
     _require_fitting(picture, key, human, accuracies)
     sweep, *others = (load(one, tracking_of(one, home, tracking_uri)) for one in (name, *(beside or ())))
@@ -166,7 +166,7 @@ def plot(
 
 
 def _write(drawn: Picture, output: Sequence[Path], sheets: Sequence[PictureFormat]) -> None:
-    """Write one picture to each of some files, and say what they show."""
+    """Write one picture to each of some files, and print what they show."""
     from sweeper.cli.live import waiting
     from sweeper.results.plots import files
 
@@ -181,12 +181,12 @@ def _write(drawn: Picture, output: Sequence[Path], sheets: Sequence[PictureForma
             print(f"{path} shows {drawn.title[0].lower()}{drawn.title[1:]}. {caption}")
 
 
-# --- what is asked for ----------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Look:
-    """How pictures are to look, as it was asked for."""
+    """The requested look of pictures, as the options give it."""
 
     width: str | None
     height: str | None
@@ -197,10 +197,10 @@ class _Look:
     is_dark: bool
 
     def sheets(self, kinds: Sequence[str]) -> list[PictureFormat]:
-        """Return how each of some files is written.
+        """Return the format of each of some files.
 
         Raises:
-            QueryError: If something is asked for that none of them has, or that cannot be.
+            QueryError: If an option fits none of the formats, or its value is impossible.
         """
         from sweeper.results.plots.sizes import DRAWN, WIDTH, Length, PictureFormat, length_in
 
@@ -230,7 +230,7 @@ class _Look:
 
 
 def _kind_of(path: Path) -> str:
-    """Return the format that a file's name asks for."""
+    """Return the format of a file by the ending of its name."""
     from sweeper.results.plots.sizes import FORMATS
 
     kind = path.suffix.lower().removeprefix(".")
@@ -243,7 +243,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _require_fitting(picture: str, key: str | None, human: Sequence[Path] | None, accuracies: str | None) -> None:
-    """Refuse an option that says nothing of a picture."""
+    """Refuse an option that does not apply to a picture."""
     if key is not None and picture != "steps":
         raise QueryError(f"--key names the network of the picture steps, but got the picture {picture}. Leave it out.")
     if human and picture != "finding-reaction-time":
@@ -263,7 +263,7 @@ def _folder(
     formats: str | None,
     asked: Mapping[str, object],
 ) -> tuple[Path, list[str]]:
-    """Return into which folder all pictures are drawn, and in which formats."""
+    """Return the folder and the formats for all pictures."""
     from sweeper.results.plots.sizes import FORMATS
 
     if picture is not None:
@@ -293,7 +293,7 @@ def _draw_all(
     human: Sequence[Path],
     accuracies: Sequence[float],
 ) -> None:
-    """Draw all pictures of a sweep, each task's into a folder of its own where it has several."""
+    """Draw all pictures of a sweep; if it has several tasks, each task's pictures go into a folder of their own."""
     from sweeper.cli.live import waiting
     from sweeper.results.plots import files
 
@@ -319,7 +319,7 @@ def _draw_all(
 
 
 def _fits(picture: Picture, sheet: PictureFormat) -> bool:
-    """Return whether a picture fits into the size that was asked for; why not is said."""
+    """Return whether a picture fits into the requested size; print a note if it does not."""
     from sweeper.results.plots.files import room_of
 
     try:
@@ -331,7 +331,7 @@ def _fits(picture: Picture, sheet: PictureFormat) -> bool:
 
 
 def _nothing_of(sweep: LoadedSweep) -> QueryError:
-    """Return why no picture of a sweep can be drawn."""
+    """Return an error that says why no picture of a sweep can be drawn."""
     is_empty = not any(record.state is State.COMPLETE for record in sweep.records)
     why = "no trial is complete" if is_empty else "its complete trials are too few, or all alike"
     return QueryError(f"nothing of sweep {sweep.name!r} can be drawn yet: {why}.")
@@ -347,7 +347,10 @@ def _make_folder(folder: Path) -> None:
 def _all_pictures(
     sweep: LoadedSweep, task: str | None, human: Sequence[Path], accuracies: Sequence[float]
 ) -> list[tuple[str, Picture]]:
-    """Return all pictures that can be drawn, each with its folder; those of all tasks once. What cannot be is said."""
+    """Return all pictures that can be drawn, each with its folder, and print notes about the others.
+
+    A picture about all tasks comes once.
+    """
     from sweeper.results.loaded_sweep import is_of_all_tasks
     from sweeper.results.plots import catalogue
     from sweeper.results.plots.findings import WITH_PEOPLE
@@ -378,7 +381,7 @@ def _first(values: Sequence[object] | None) -> object:
 
 
 def _list(sweep: LoadedSweep, task: str | None, as_json: bool) -> None:
-    """Print what can be drawn, by task."""
+    """Print the pictures that can be drawn, by task."""
     from sweeper.results.plots import catalogue
     from sweeper.results.sweep_tables import known_task
 

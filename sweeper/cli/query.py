@@ -1,4 +1,4 @@
-"""Commands that ask stored sweeps, from MLflow alone: fronts, questions about them, and trials."""
+"""Commands that query stored sweeps from MLflow alone: fronts, questions about them, and trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.cli.options import JsonOption, Name, ReadHomeOption, TrackingOption
 from sweeper.cli.output import Answered, FormatOption, OutputOption, Target, say_earlier
 from sweeper.errors import QueryError, UnknownSweepError
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.results.loaded_sweep import LoadedSweep
     from sweeper.results.questions import Answer
 
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked beyond the front itself: at most one of these."""
+    """The options of `pareto` that ask a question about the front; at most one question is allowed."""
 
     at: str | None
     minimize: str | None
@@ -55,7 +55,7 @@ class _Question:
 
     @property
     def asked(self) -> list[str]:
-        """The options that ask something of their own."""
+        """The given options that each ask a question of their own."""
         options = {
             "--at": self.at,
             "--compare": self.compare,
@@ -211,7 +211,7 @@ def trials(
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a question is asked of."""
+    """The subject of a question: a sweep, its task, conditions and objectives."""
 
     uri: str
     name: str
@@ -221,7 +221,7 @@ class _Stored:
 
 
 def _answer(question: _Question, stored: _Stored, target: Target) -> None:
-    """Answer a question for each task, or refuse it where no task has an answer."""
+    """Answer a question for each task; refuse it if no task has an answer."""
     from sweeper.cli.sheet_table import listing
     from sweeper.results import questions
     from sweeper.results.loaded_sweep import load

@@ -1,4 +1,4 @@
-"""The command that makes a report of a stored sweep."""
+"""The command `report`, which writes a report of a stored sweep."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def report(
     print(
         f"{path} is the report of sweep {name} ({len(page) / 1e6:.1f} MB); it opens in any browser, without a network"
     )
-    if log and not uri.startswith(SCHEME):  # an archive stays as it is
+    if log and not uri.startswith(SCHEME):  # an archive is never changed
         try:
             store_report(uri, name, page)
         except SweepError as error:

@@ -1,9 +1,8 @@
-"""The command line: the program, its exit codes, and the commands that run sweeps.
+"""The program, and the commands that run sweeps.
 
-Every other command is in the file of its group: `spec_files`, `submit`, `status` and `watch`, `ui`, `query`, `plot`,
-`report`, `networks`, `checks`, `upkeep`. What all share is in `options`.
-
-What they end with is in `sweeper.exit_codes`.
+Every other command is in the file of its group: `spec_files`, `submit`, `status` and `watch`, `ui`, `query`,
+`findings`, `plot`, `report`, `networks`, `checks`, `upkeep`. Shared options are in `options`, and exit codes in
+`sweeper.exit_codes`.
 """
 
 from __future__ import annotations
@@ -58,12 +57,12 @@ from sweeper.exit_codes import STOPPED, ExitCode
 from sweeper.imports import import_problem
 from sweeper.limits import read_limits
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.driver.driver import Summary
     from sweeper.driver.sweep import Sweep
     from sweeper.spec import LoadedSpec
 
-#: So much of a traceback is told: its last lines say where, and what.
+#: Most lines of a traceback to print; the last ones name the place and the error.
 _FAULT_LINES = 8
 
 app = typer.Typer(
@@ -77,7 +76,7 @@ def plan(space: Space, workers: WorkersOption = None, as_json: JsonOption = Fals
     """Say what a sweep would need: cells, trials, populations, time, memory, disk. Starts nothing."""
     from sweeper.spec import load_spec
 
-    loaded = load_spec(space)  # before what is heavy: a mistake is said at once
+    loaded = load_spec(space)  # before heavy imports, so that a mistake is reported at once
     from sweeper.cli import tables
     from sweeper.cli.live import waiting
     from sweeper.driver.estimate import estimate as estimated
@@ -132,7 +131,7 @@ def run(
     from sweeper.spec import load_spec
 
     words = outcomes_in(again)
-    loaded = load_spec(space, name=name, folder=relative_to)  # before what is heavy: a mistake is said at once
+    loaded = load_spec(space, name=name, folder=relative_to)  # before heavy imports, to report a mistake at once
     from sweeper.driver.sweep import Sweep
 
     sweep = Sweep(loaded.spec.name, home, tracking_uri, storage, ledger)
@@ -191,7 +190,7 @@ def _drive(
     address: str | None,
     **options: Any,
 ) -> None:
-    """Run or resume a sweep, show how it goes, print its fronts, and exit."""
+    """Run or resume a sweep, show its progress, print its fronts, and exit."""
     from sweeper.cli import status_tables, tables
     from sweeper.cli.live import wait_for_tracking
     from sweeper.cli.session import run_session
@@ -229,7 +228,7 @@ def _drive(
 
 
 def _tell_fault(summary: Summary) -> None:
-    """Say that all trials so far failed in one place, with the end of the traceback."""
+    """Print that all trials so far failed in one place, with the end of the traceback."""
     lines = summary.fault.splitlines()
     told = "\n".join(f"  {line}" for line in lines[-_FAULT_LINES:])
     failed = summary.counts.failed
@@ -241,7 +240,7 @@ def _tell_fault(summary: Summary) -> None:
 
 
 def _end_at_once(again: list[str], reason: str) -> None:
-    """End the process with what there is to say: a Ray that has died keeps it from ending in order."""
+    """Print the reason and end the process at once, because a dead Ray keeps it from ending in order."""
     from sweeper.cli.live import show_cursor
     from sweeper.execution.lifeline import died
 
@@ -258,14 +257,14 @@ def _leave_lost(message: str, again: list[str]) -> None:
 
 
 def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
-    """Print how to look at what came out: as a page, the best network, a question that has an answer, and MLflow."""
+    """Print commands to look at the results: the report, a good network, a query that has an answer, and MLflow."""
     from sweeper.tracking.mlflow.reader import page_of_run
 
     is_own = any(front.own_units is not None for front in summary.fronts)
     keys = [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]
     commands = [f"sweeper report {summary.name}{elsewhere}"]
-    if keys and not is_own:  # a user's own function leaves no network of ours
-        # A front is sorted: its last network is the best one in the first objective.
+    if keys and not is_own:  # a user's own function trains no lattice
+        # A front is sorted by its first objective, so its last network is the best if that is to be maximised.
         commands.append(f"sweeper show {keys[0]} -o {keys[0]}.svg{elsewhere}")
     if example := next((condition for front in summary.fronts if (condition := front.example_condition())), ""):
         commands.append(f'sweeper pareto {summary.name} --where "{example}"{elsewhere}')
@@ -294,8 +293,8 @@ upkeep.register(app)
 
 
 def main() -> None:
-    """Run the command line; whatever happens is one message on the error output, and an exit code of its own."""
-    # Until a sweep runs, see `live.stop_signals`.
+    """Run the command line; every error becomes one message on standard error, and an exit code of its own."""
+    # This handler holds until a sweep runs; see `live.stop_signals`.
     before = signal.signal(signal.SIGINT, lambda *_: sys.exit(STOPPED["SIGINT"]))
     try:
         refuse_secrets(sys.argv[1:])
@@ -304,9 +303,9 @@ def main() -> None:
         print(f"sweeper: {error}", file=sys.stderr)
         sys.exit(ExitCode.MISTAKE)
     except Exception as error:
-        if import_problem(error):  # said by who has started the program
+        if import_problem(error):  # the caller of `main` reports it
             raise
         sys.exit(unforeseen.tell(error))
     finally:
         signal.signal(signal.SIGINT, before)
-        gc.freeze()  # as it ends, Python would look through all that torch, Ray and MLflow have made, for 1.5 s
+        gc.freeze()  # else Python scans all objects of torch, Ray and MLflow at exit, which takes 1.5 s

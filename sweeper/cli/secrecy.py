@@ -1,4 +1,4 @@
-"""No secret on a command line: everybody on a machine can list the processes of all, with their words."""
+"""Refuses secrets on the command line, because every user of a machine can list all processes with their arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sweeper.cli import environment
 from sweeper.credentials import redacted, secrets_of
 from sweeper.errors import QueryError
 
-#: Where a login belongs, by the option whose address it is for.
+#: The right place for a login, by the option whose address needs it.
 _INSTEAD = {
     "--tracking-uri": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address in "
     + environment.TRACKING_URI,
@@ -20,13 +20,13 @@ _INSTEAD = {
 
 
 def refuse_secrets(words: Sequence[str]) -> None:
-    """Refuse an address with a password or key in it, whichever command and option it is for.
+    """Refuse an address with a password or key, for any command and option.
 
     Args:
         words: The command line.
 
     Raises:
-        QueryError: With the option, the address without what is secret, and where a login belongs.
+        QueryError: If a word holds a secret; names the option, the redacted address, and the right place for a login.
     """
     option = ""
     for word in words:

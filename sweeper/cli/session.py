@@ -1,4 +1,4 @@
-"""One run of a sweep with its signals and its progress: what `sweeper run` and `sweeper.run` share."""
+"""Runs a sweep once, with signals and progress; `sweeper run` and the Python function `sweeper.run` share it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeper.cli.live import progress, stop_signals
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used
+if TYPE_CHECKING:  # functions import heavy packages themselves
     from sweeper.driver.driver import Summary
     from sweeper.driver.sweep import Sweep
     from sweeper.execution.contract import Executor
@@ -22,8 +22,8 @@ class Session:
     """How a run ended.
 
     Attributes:
-        summary: What there is of the sweep.
-        signal: Number of the signal that stopped it; None where none did.
+        summary: Summary of the sweep.
+        signal: Number of the signal that stopped the run; None if none did.
     """
 
     summary: Summary
@@ -41,21 +41,21 @@ def run_session(
     shows_progress: bool = True,
     **options: Any,
 ) -> Session:
-    """Run or resume a sweep and show on the error output how it goes; the first signal stops it in order.
+    """Run or resume a sweep, and show its progress on standard error; the first signal stops it in order.
 
     Args:
         sweep: The sweep.
-        loaded: Its spec; None resumes what was planned.
+        loaded: Its spec; None resumes the planned sweep.
         workers: Populations trained at a time; None for as many as there is room for.
         address: A running Ray cluster; None starts one here.
-        executor: Where populations are trained, in place of Ray.
-        at_worst: Ends the process where a Ray that has died keeps it from ending in order.
-        shows_progress: Whether to show anything.
+        executor: Trains populations in place of Ray.
+        at_worst: Ends the process if a dead Ray keeps it from ending in order.
+        shows_progress: Whether to show progress.
         options: As for `Sweep.run`.
 
     Raises:
         KeyboardInterrupt: If a second signal asked to end at once.
-        SweepError: As `Sweep.run` does.
+        SweepError: As for `Sweep.run`.
     """
     from sweeper.execution.executors import RayExecutor
 
@@ -73,7 +73,7 @@ def run_session(
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect signals where this thread may: Python lets the main thread alone."""
+    """Collect signals if this is the main thread, because Python allows handlers in no other."""
     if threading.current_thread() is threading.main_thread():
         with stop_signals() as stopped:
             yield stopped

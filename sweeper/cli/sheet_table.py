@@ -1,4 +1,4 @@
-"""A sheet in a terminal, as a rich renderable. Prints nothing itself."""
+"""Lays out a sheet for a terminal, as a rich renderable. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rich.text import Text
 
 from sweeper.analysis.sheet import Field, Sheet
 
-#: The narrowest column in which a sentence, such as a reason, is still read.
+#: Least width of a column of sentences, such as reasons, in columns of the terminal.
 _LEAST_PROSE = 24
 
 
 def listing(sheet: Sheet, width: int = 80, headline: Text | None = None) -> Group:
-    """Return a sheet as a table. Nothing in it is cut, the key above all, which other commands take.
+    """Return a sheet as a table. No cell is cut, because other commands take keys.
 
-    Where the width is too small, layers and spreads go on in the next line; if need be, columns stand closer, and then
-    titles go on too; then columns to spare are left out, the last one first, and reasons go below the table, by their
-    keys. What is wider even then must be printed without cropping.
+    If the terminal is too narrow, these steps follow until the table fits: layers and spreads are wrapped; columns move
+    closer; titles are wrapped; spare columns are left out, the last one first; reasons move below the table, after
+    their keys. A table that is still too wide must be printed without cropping.
 
     Args:
-        sheet: What to show.
+        sheet: The sheet.
         width: Columns of the terminal.
-        headline: Takes the place of the sheet's.
+        headline: Replaces the sheet's headline.
     """
     fields, below = list(sheet.fields), []
     while True:
@@ -45,7 +45,7 @@ def listing(sheet: Sheet, width: int = 80, headline: Text | None = None) -> Grou
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as it is laid out: its title and cells may have several lines."""
+    """A column in its layout: title and cells may have several lines."""
 
     field: Field
     title: str
@@ -53,7 +53,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal that it needs at least."""
+        """Its least width, in columns of the terminal."""
         cells = [" ".join(self.cells).replace(" ", "\n")] if self.field.is_list else self.cells
         longest = max((len(line) for text in (self.title, *cells) for line in text.splitlines()), default=0)
         return min(longest, _LEAST_PROSE) if self.field.is_prose else longest
@@ -68,7 +68,7 @@ class _Column:
 
 
 def _laid_out(fields: Sequence[Field], width: int) -> tuple[list[_Column], int]:
-    """Return columns and the gap between them: as wide as fits, or as narrow as they get."""
+    """Return the widest layout that fits (columns and the gap between them), or else the narrowest."""
     whole = [_Column(field, field.head, field.cells) for field in fields]
     below = [column.with_spreads_below() for column in whole]
     broken = [column.with_title_broken() for column in below]
@@ -89,7 +89,7 @@ def _table(shown: Sequence[_Column], gap: int, width: int) -> Table:
 
 
 def _width(shown: Sequence[_Column], gap: int) -> int:
-    return sum(column.width + gap for column in shown) + 2 - gap  # the edges take one each, whatever the gap
+    return sum(column.width + gap for column in shown) + 2 - gap  # each edge takes one column, whatever the gap
 
 
 def _prose(fields: Sequence[Field]) -> list[str]:

@@ -14,7 +14,7 @@ from sweeper.cli.groups import command
 from sweeper.cli.options import JsonOption, Space, print_commands, print_json, write_aside
 from sweeper.errors import SpecError
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.spec import SweepSpec
     from sweeper.spec.draft import Aim
 
@@ -169,7 +169,7 @@ def init(
         updates=updates,
     )
     text = draft.text(_schema())
-    # A wrong answer is said before anything is written.
+    # A wrong answer is reported before anything is written.
     try:
         load_spec(parse_yaml(text, str(file)).data, folder=file.absolute().parent)
     except SpecError as error:
@@ -188,7 +188,7 @@ class _Questions:
         while True:
             try:
                 answer = typer.prompt(question, default=default, show_default=bool(default))
-            except typer.Abort:  # the end of the input
+            except typer.Abort:  # the input ended
                 raise SpecError(
                     "not all was answered, so nothing is written. Options answer too: see `sweeper init --help`."
                 ) from None
@@ -201,7 +201,7 @@ class _Questions:
 
 
 def _schema() -> str:
-    """Return where the schema for editors lies."""
+    """Return the path of the schema for editors."""
     return str(importlib.resources.files("sweeper.search_spaces") / "spec.schema.json")
 
 

@@ -1,4 +1,4 @@
-"""The commands that say how sweeps stand: `status` counts once, `watch` goes on."""
+"""The command `status`, which counts a sweep's trials once, and the registration of `watch`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def status(
     for one in names:
         try:
             found.append(standing_of(place.known(one)))
-        except HomeError as error:  # said at the end: the others can be counted all the same
+        except HomeError as error:  # reported at the end, after the sweeps that can be counted
             damaged.append(error)
     if name is not None and damaged:
         raise damaged[0]

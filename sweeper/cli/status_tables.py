@@ -1,4 +1,4 @@
-"""How counted sweeps look in a terminal, as rich renderables, without what fronts need. Prints nothing itself."""
+"""Formats counts of sweeps for a terminal, as rich renderables. Loads nothing of fronts, and prints nothing itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeper.trial import Outcome
 
 
 def outcome_line(counts: Counts) -> str:
-    """Return how many trials ended in which way, in one line."""
+    """Return the numbers of trials by outcome or state, in one line."""
     ended = [f"{n} {kind.replace('_', ' ')}" for kind, n in counts.outcomes.items() if n]
     going = [f"{n} {word}" for n, word in ((counts.running, "running"), (counts.waiting, "waiting")) if n]
     repeats = f"; {counts.repeats} more proposals had been tried already" if counts.repeats else ""
@@ -25,7 +25,7 @@ def outcome_line(counts: Counts) -> str:
 
 
 def sweeps_table(standings: Sequence[Standing]) -> Table:
-    """Return one row a sweep: how it stands, and where its trials stand. No name is cut or broken."""
+    """Return a row for each sweep, with its state and the counts of its trials. No name is cut or broken."""
     counted = [{title: getattr(one.counts, title) for title in _COUNTED} for one in standings]
     shown = [title for title in _COUNTED if title in _ALWAYS or any(row[title] for row in counted)]
     rows = [
@@ -34,26 +34,26 @@ def sweeps_table(standings: Sequence[Standing]) -> Table:
     ]
     titles = ("sweep", "state", *shown)
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    # As wide as it must be: a terminal that is narrower breaks lines, and cuts nothing.
+    # A fixed width, so that rich cuts nothing; a narrower terminal breaks the lines.
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), width=sum(widths) + 2 * len(widths))
     for title in titles:
         table.add_column(title, justify="right" if title in shown else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))  # a name may be like markup
+        table.add_row(*map(Text, row))  # a name may look like markup
     return table
 
 
-#: What is counted of each sweep, and what of it is shown where it is 0 for all of them.
+#: The counts of a sweep, and those that are shown even if they are 0 for all sweeps.
 _COUNTED = ("planned", "complete", "pruned", "running", "waiting", "failed")
 _ALWAYS = frozenset(("planned", "complete"))
 
 
 def status_table(standing: Standing, home: str | None = "") -> Group:
-    """Return how one sweep stands, in a line, and where its trials stand, every kind of failure included.
+    """Return the state of one sweep in a line, and the counts of its trials, with every kind of failure.
 
     Args:
-        standing: Of the sweep.
-        home: What names its home in a command, see `options.option_of`; None where it cannot be driven.
+        standing: The sweep's standing.
+        home: The option that names its home in a command, see `options.option_of`; None if it cannot be driven.
     """
     counts = standing.counts
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -79,7 +79,7 @@ def _headline(standing: Standing, home: str | None) -> Text:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it."""
+    """Return a time span in words, rounded."""
     if seconds < 59.5:
         return f"{max(seconds, 0):.0f} s"
     if seconds < 59.5 * 60:
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people say it."""
+    """Return a number of bytes in words, rounded."""
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:
@@ -98,7 +98,7 @@ def size(count: int) -> str:
 
 
 def jobs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the sweeps of a cluster: a row for the newest job of each."""
+    """Return the sweeps of a cluster, with a row for the newest job of each."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("sweep", "job", "status", "since", "trials"):
         table.add_column(title, no_wrap=title != "trials")

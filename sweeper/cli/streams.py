@@ -1,7 +1,7 @@
-"""The standard streams as they are: of any encoding, closed, full, or with nobody who reads them any more.
+"""Makes the standard streams safe: they may have any encoding, be closed or full, or have lost their reader.
 
-What is said must never end what is done. So a character that a stream cannot hold becomes the nearest one that it can,
-and what cannot be written is dropped and remembered. Loads nothing but the standard library.
+A failing message must never end the work. So a character that a stream cannot encode becomes the nearest one that it
+can, and text that cannot be written is dropped and the failure remembered. Loads only the standard library.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-#: What a program that writes to a pipe is ended with when nobody reads it any more.
+#: Exit code of a program whose pipe nobody reads any more (as if ended by SIGPIPE).
 NO_READER = 128 + 13
 
-#: Commands whose work is another than their answer: it is done, whatever can be said of it.
+#: Commands whose work is more than their output; it is done even if the output cannot be written.
 _DOING = ("run", "resume", "mirror", "submit", "stop", "export")
 
-#: Nearest plain texts of characters whose names do not say them.
+#: ASCII replacements of characters that cannot be derived from their Unicode names.
 _PLAIN = {
     **{
         "±": "+-",
@@ -47,7 +47,7 @@ _PLAIN = {
     **{"✓": "ok", "✔": "ok", "✗": "x", "✘": "x", "\u200b": "", "\ufeff": "", "€": "EUR", "©": "(c)", "®": "(R)"},
 }
 
-#: The same by names, as Unicode gives them.
+#: ASCII replacements by patterns of Unicode names.
 _BY_NAME = (
     (r"BOX DRAWINGS (?!.* AND ).*DOUBLE HORIZONTAL", "="),
     (r"BOX DRAWINGS (?!.* AND ).*HORIZONTAL", "-"),
@@ -66,12 +66,12 @@ _BY_NAME = (
     (r"LEFTWARDS .*ARROW", "<-"),
 )
 
-#: Under which Python knows how we write what an encoding lacks.
+#: Name of this module's error handler for characters that an encoding lacks.
 _NEAREST = "sweeper.nearest"
 
 
 def nearest(text: str) -> str:
-    """Return a text in ASCII: each other character as the nearest plain ones, or else as a question mark."""
+    """Return a text in ASCII, with other characters replaced by the nearest plain ones or a question mark."""
     return "".join(one if one.isascii() else _plain(one) for one in text)
 
 
@@ -91,21 +91,21 @@ def _plain(one: str) -> str:
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Return what is written in place of what cannot be, as Python asks for it."""
+    """Return the replacement for a character that cannot be encoded, as an error handler of Python's codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     one = error.object[error.start]
-    if 0xDC80 <= ord(one) <= 0xDCFF:  # a byte of a file's name that is no text: it is written as it was read
+    if 0xDC80 <= ord(one) <= 0xDCFF:  # an undecodable byte of a file's name: write it as it was read
         return bytes([ord(one) - 0xDC00]), error.start + 1
     return _plain(one), error.start + 1
 
 
 class _Kept(io.RawIOBase):
-    """Bytes for a descriptor; what it does not take is dropped.
+    """A raw stream for a descriptor that drops bytes if they cannot be written.
 
     Attributes:
-        trouble: Why something was dropped; None where nothing was.
-        owner: The stream that would close the descriptor if nobody held it.
+        trouble: Why bytes were dropped; None if none were.
+        owner: The original stream, which would close the descriptor if it were garbage-collected.
     """
 
     def __init__(self, descriptor: int, owner: TextIO | None = None) -> None:
@@ -115,7 +115,7 @@ class _Kept(io.RawIOBase):
         self.trouble: OSError | None = None
 
     def writable(self) -> bool:
-        """Whether it can be written to: always."""
+        """Return True: it can always be written to."""
         return True
 
     def fileno(self) -> int:
@@ -123,17 +123,17 @@ class _Kept(io.RawIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: Any, /) -> int:
-        """Write all of it, or as much as is taken."""
+        """Write the bytes, and drop the rest after an error; return the number of all bytes."""
         left = memoryview(data).cast("B")
         size = len(left)
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:  # a pipe that another program has told not to wait
+            except BlockingIOError:  # another program made the pipe non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.trouble = self.trouble or error
@@ -142,15 +142,15 @@ class _Kept(io.RawIOBase):
 
 
 def keep_streams() -> None:
-    """Make both output streams such that writing to them never fails; those that are closed lead nowhere.
+    """Replace both output streams such that writing never fails; closed ones lead to the null device.
 
-    A stream that is no descriptor's, or was told by its user how to write what its encoding lacks, is left so.
+    A stream without a descriptor stays as it is, and so does a user's own choice of an error handler.
     """
     codecs.register_error(_NEAREST, _replaced)
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # or the next file that is opened would take its place, and be written to by others
+        except OSError:  # closed: the next opened file would take its number and receive the output
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != descriptor:
                 os.dup2(opened, descriptor)
@@ -159,7 +159,7 @@ def keep_streams() -> None:
 
 
 def _kept(stream: TextIO | None, descriptor: int) -> TextIO:
-    if stream is None:  # it was closed when Python began
+    if stream is None:  # it was closed when Python started
         return io.TextIOWrapper(io.BufferedWriter(_Kept(descriptor)), "utf-8", _NEAREST, newline="\n")
     if type(stream) is not io.TextIOWrapper or _raw(stream) is not None:
         return stream
@@ -186,7 +186,7 @@ def _raw(stream: TextIO) -> _Kept | None:
 
 
 def trouble() -> OSError | None:
-    """Return why something of the standard output was dropped; None where nothing was."""
+    """Return why part of the standard output was dropped; None if nothing was."""
     raw = _raw(sys.stdout)
     if raw is not None and not sys.stdout.closed:
         sys.stdout.flush()
@@ -194,10 +194,10 @@ def trouble() -> OSError | None:
 
 
 def leave_without_reader() -> None:
-    """End a command that does nothing but say how something goes, where nobody reads that any more.
+    """End a command that only reports progress, if nobody reads its output any more.
 
     Raises:
-        SystemExit: As a program in a shell ends then.
+        SystemExit: With `NO_READER`, as a program in a shell ends then.
     """
     if (lost := trouble()) is not None and lost.errno in (errno.EPIPE, errno.EBADF, errno.EIO):
         sys.exit(NO_READER)
@@ -205,22 +205,22 @@ def leave_without_reader() -> None:
 
 @contextmanager
 def kept_streams(words: Sequence[str]) -> Iterator[None]:
-    """Keep the streams while a command runs, and say at its end what could not be written.
+    """Make the streams safe while a command runs, and report at its end if output could not be written.
 
-    Its exit code stays, but for a command whose whole work was an answer that a full disk did not take.
+    The exit code stays, except for a command whose only work was an answer that could not be written.
 
     Args:
         words: The command and its arguments.
 
     Raises:
-        SystemExit: As the command does; with 2 where its answer was lost.
+        SystemExit: With the command's exit code, or with 2 if its answer was lost.
     """
     keep_streams()
     try:
         yield
     except SystemExit as ended:
         lost = trouble()
-        if lost is None or lost.errno in (errno.EPIPE, errno.EBADF):  # who reads no more has read what they wanted
+        if lost is None or lost.errno in (errno.EPIPE, errno.EBADF):  # the reader stopped by choice
             raise
         is_done = (words[:1] and words[0] in _DOING) or any(word.startswith(("-o", "--output")) for word in words)
         what = "what there was to say" if is_done else "the answer"

@@ -1,4 +1,4 @@
-"""Commands for sweeps that are jobs of a Ray cluster; `stop` ends those of this machine too."""
+"""Commands for sweeps that are jobs of a Ray cluster; `stop` also stops sweeps of this machine."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from sweeper.cli.options import (
 from sweeper.cli.streams import leave_without_reader
 from sweeper.errors import ClusterError, QueryError, SweepBusyError, TrackingError
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.driver.jobs.server import JobServer, SweepJob
 
-#: How long `stop` waits for a driver of this machine: it writes an outcome, and waits for MLflow a while.
+#: Longest wait of `stop` for a driver of this machine, in seconds: it still writes an outcome, and waits for MLflow.
 _STOP_PATIENCE_S = 120
 
 
@@ -77,7 +77,7 @@ def submit(
     """Run a sweep as a job of a Ray cluster. Submitting it again resumes it, or says that it runs or is complete."""
     from sweeper.spec import load_spec
 
-    loaded = load_spec(space, name=name, is_elsewhere=True)  # before what is heavy: a mistake is said at once
+    loaded = load_spec(space, name=name, is_elsewhere=True)  # before heavy imports, to report a mistake at once
     from sweeper.driver.jobs import submission
 
     words = outcomes_in(again)
@@ -109,7 +109,7 @@ def submit(
 
 
 def _require_tracking(uri: str) -> None:
-    """See that something listens where a job is to mirror to, as far as that can be told from here."""
+    """Check that a server listens at the address that a job will mirror to, as far as this machine can tell."""
     from sweeper.cli.live import wait_for_tracking
     from sweeper.credentials import redacted
 
@@ -121,7 +121,7 @@ def _require_tracking(uri: str) -> None:
 
 
 def _required(address: str | None) -> JobServer:
-    ray_address = os.environ.get("RAY_ADDRESS", "")  # Ray's own commands for jobs take it where it is one of a server
+    ray_address = os.environ.get("RAY_ADDRESS", "")  # Ray's own job commands accept a server's address here
     server = job_server(address or (ray_address if ray_address.startswith("http") else None))
     if server is None:
         raise ClusterError(
@@ -149,7 +149,7 @@ def _print_next_steps(
 
 
 def _waited(server: JobServer, job: SweepJob, follow: bool, *, leaves: bool = False) -> SweepJob:
-    """Return a job when it is over; whoever stops waiting leaves it running, as do those whose output nobody reads."""
+    """Wait until a job is over and return it; a signal ends only the wait, and so does a lost reader if `leaves`."""
     from sweeper.cli.live import handled
 
     def leave(number: int, _frame: object) -> None:
@@ -189,7 +189,7 @@ def stop(
 
 
 def _stop_here(name: str, home: Path) -> None:
-    """Ask the driver of a sweep in this home to end, and wait until it has."""
+    """Ask the driver of a sweep in this home to end, and wait for its end."""
     import socket
 
     from sweeper.ledger.home import Home
@@ -203,7 +203,7 @@ def _stop_here(name: str, home: Path) -> None:
     if driving.get("host") != socket.gethostname() or not isinstance(pid := driving.get("pid"), int):
         raise SweepBusyError(f"sweep {name!r} is driven by {folder.driver}, which is not this machine. Stop it there.")
     limit = time.monotonic() + _STOP_PATIENCE_S
-    os.kill(pid, signal.SIGTERM)  # it holds the lock of its file, so it is this process
+    os.kill(pid, signal.SIGTERM)  # the driver holds its file's lock, so the pid in the file is still its own
     while folder.driving == driving:
         if time.monotonic() > limit:
             raise SweepBusyError(
@@ -236,12 +236,12 @@ def logs(
 
 
 def jobs_as_values(server: JobServer, name: str | None, tracking_uri: str | None) -> list[dict[str, Any]]:
-    """Return how the sweeps of a cluster stand, for programs: the newest job of each."""
+    """Return the newest job of each sweep of a cluster as values for programs, with its trials."""
     from sweeper.driver.jobs.submission import live_state
 
     newest = {job.sweep: job for job in server.jobs(name)}
     if name is not None and not newest:
-        server.newest(name)  # says what is known
+        server.newest(name)  # raises an error that names the known sweeps
     rows = []
     for job in newest.values():
         live = live_state(job, tracking_uri)

@@ -1,4 +1,4 @@
-"""How things look in a terminal: tables and fronts, as rich renderables. Prints nothing itself."""
+"""Formats fronts and estimates for a terminal, as rich renderables. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sweeper.analysis.fronts import Front
 from sweeper.cli.sheet_table import listing
 from sweeper.cli.status_tables import duration
 
-if TYPE_CHECKING:  # it loads torch, which commands that only look do without
+if TYPE_CHECKING:  # these modules load torch, which commands that only show results do not need
     from sweeper.driver.estimate import Estimate
     from sweeper.training.forecast import TaskFacts
 
-#: So many classes of a task are named, and the last one; and characters of a name.
+#: Most classes of a task to name, besides the last one; and most characters of a name.
 _MOST_NAMES, _LONGEST_NAME = 12, 24
 
 
 def front_table(front: Front, width: int = 80, conditions: Sequence[str] = ()) -> Group:
-    """Return a front as a table: a row a network, from the worst to the best in the first objective.
+    """Return a front as a table with a row for each network, ascending in the first objective.
 
-    It is laid out as any sheet is, see `listing`.
+    The layout is that of any sheet; see `listing`.
 
     Args:
         front: The front, or the part of it that meets `conditions`.
         width: Columns of the terminal.
-        conditions: What the shown part was chosen by.
+        conditions: The conditions by which the shown part was chosen.
     """
     origin = f"{sheet.version_text(front.version)} · reference point: {sheet.point_text(front.reference_point)}"
     notes = (origin, *sheet.legend(front.own_units, front.codes))
@@ -50,7 +50,7 @@ def _headline(front: Front, conditions: Sequence[str]) -> Text:
 
 
 def estimate_table(estimate: Estimate, workers: int) -> Table:
-    """Return what a sweep will need."""
+    """Return a table of a sweep's estimated needs."""
     table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(overflow="fold")
     for cell, trials in estimate.cells.items():
@@ -80,7 +80,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
 
 
 def _add_first_epoch(table: Table, first: Mapping[str, Any]) -> None:
-    """Add what a call of the user's own function for one epoch took and gave."""
+    """Add time, memory and results of a probe call of the user's own function for one epoch."""
     if not first:
         table.add_row("first epoch", "not known: it took too long to wait for, or needs a GPU that is not here")
         return
@@ -94,7 +94,7 @@ def _add_first_epoch(table: Table, first: Mapping[str, Any]) -> None:
 
 
 def _add_images(table: Table, images: Mapping[str, TaskFacts]) -> None:
-    """Add what is known of the images of tasks; of tasks that differ in nothing of it, once."""
+    """Add facts about the images of tasks, once for all tasks that share them."""
     alike: dict[tuple[object, ...], list[str]] = {}
     for task, facts in images.items():
         sets = (facts.train_images, facts.validation_images, facts.test_images)
@@ -112,7 +112,7 @@ def _add_images(table: Table, images: Mapping[str, TaskFacts]) -> None:
         )
         more = f", … {_cut(facts.names[-1])}" if len(facts.names) > _MOST_NAMES else ""
         names = ", ".join(_cut(name) for name in facts.names[:_MOST_NAMES])
-        table.add_row(Text(f"classes{of}"), Text(f"{facts.classes}: {names}{more}"))  # names may be like markup
+        table.add_row(Text(f"classes{of}"), Text(f"{facts.classes}: {names}{more}"))  # names may look like markup
         for note in facts.notes:
             table.add_row("note", Text(note))
         for warning in facts.warnings:

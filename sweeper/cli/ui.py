@@ -1,4 +1,4 @@
-"""The command that shows a sweep in a browser: a page that refreshes itself, and MLflow's own."""
+"""The command `ui`, which shows a sweep in a browser: a page that refreshes itself, and MLflow's own page."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ui(
     elsewhere = option_of(home)
     is_server = urlsplit(uri).scheme in ("http", "https")
     with leaving_signals(), ExitStack() as until_the_end:
-        page_in_mlflow = _page_in_mlflow(uri, checked(name), home)  # a mistake ends here
+        page_in_mlflow = _page_in_mlflow(uri, checked(name), home)  # a wrong name ends here
         served = ReportServer(port or 0)
         until_the_end.callback(served.close)
         own_port = free_port(mlflow_port) if mlflow and not is_server else 0
@@ -84,7 +84,7 @@ def ui(
 
 
 def _page_in_mlflow(uri: str, name: str, home: Path) -> str:
-    """Return the sweep's page in MLflow; of a sweep that is driven here and has only just begun it is waited for.
+    """Return the sweep's page in MLflow; wait for it if a driver of this home has only just begun the sweep.
 
     Raises:
         SweepError: If MLflow holds no such sweep, or cannot be reached.

@@ -1,4 +1,4 @@
-"""Unexpected errors: one sentence for the user, and a report for whoever mends the error."""
+"""Reports unexpected errors: one sentence for the user, and a file for a maintainer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sweeper.exit_codes import ExitCode
 
 
 def tell(error: BaseException) -> int:
-    """Write a report of an error to a file, say so in one sentence, and return what to exit with."""
+    """Write a report of an error to a file, print one sentence about it, and return the exit code."""
     from sweeper.provenance import own_version
 
     kind = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
     report = "".join(traceback.format_exception(error))
     head = f"sweeper {own_version()}, Python {platform.python_version()} on {platform.platform()}\n"
     try:
-        # Its name cannot be guessed, and nobody else reads it: a message may hold what is secret.
+        # The file's name cannot be guessed and only its owner can read it, because a message may hold secrets.
         handle, name = tempfile.mkstemp(prefix="sweeper-report-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(head + report)

@@ -32,7 +32,7 @@ from sweeper.cli.options import (
 )
 from sweeper.errors import HomeError, QueryError, TrackingError
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.upkeep.listing import Listed
 
 
@@ -67,7 +67,7 @@ def list_sweeps(
     if tracking_uri:
         try:
             found += sweeps_in_mlflow(tracking_uri, identities, time.time_ns() // 1_000_000)
-        except TrackingError as error:  # said at the end: the home's own are listed all the same
+        except TrackingError as error:  # reported at the end, after the home's own sweeps
             problems.append(str(error))
     if as_json:
         print_json([asdict(one) for one in found])
@@ -157,7 +157,7 @@ def archive(
 
         try:
             return page(load(name, uri), ()).encode() if with_report else None
-        except QueryError as error:  # such as a sweep in which nothing is complete yet
+        except QueryError as error:  # for example, no trial has finished yet
             print(f"note: the archive has no report: {error}", file=sys.stderr)
             return None
 
@@ -234,16 +234,16 @@ def rename(
     from sweeper.upkeep.renaming import rename as renamed
 
     is_mirrored = renamed(Home(home, storage, ledger), checked(name), checked(new_name), tracking_uri)
-    if is_mirrored:  # the words on its page
+    if is_mirrored:  # update the words on MLflow's page
         Sweep(new_name, home, tracking_uri, storage, ledger).mirror().require_mirrored()
     print(f"sweep {name} is called {new_name} now")
 
 
 def agreed(question: str, yes: bool) -> bool:
-    """Return whether the user wishes it: by `--yes`, or by an answer to the question.
+    """Return whether the user agrees, by `--yes` or by an answer to the question.
 
     Raises:
-        QueryError: If nobody can be asked.
+        QueryError: If the standard input is not a terminal, so that nobody can be asked.
     """
     if yes:
         return True
@@ -252,7 +252,7 @@ def agreed(question: str, yes: bool) -> bool:
             "nothing was done: this asks first, and the standard input is no terminal, so nobody can answer. Add --yes "
             "to do it without being asked."
         )
-    with suppress(typer.Abort):  # the input has ended
+    with suppress(typer.Abort):  # the input ended
         if typer.confirm(question):
             return True
     print("nothing was done")
@@ -260,7 +260,7 @@ def agreed(question: str, yes: bool) -> bool:
 
 
 def _list_table(rows: Sequence[Listed]) -> Table:
-    """Return one row a sweep: state, trials, when something last happened, size, rules."""
+    """Return a table with a row for each sweep: state, trials, last activity, size, rules."""
     from sweeper.cli.status_tables import size
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -278,5 +278,5 @@ def _list_table(rows: Sequence[Listed]) -> Table:
             "" if row.rules is None else str(row.rules),
             *([row.place] if are_elsewhere else []),
         ]
-        table.add_row(Text(row.name), *cells)  # a folder may be named like markup
+        table.add_row(Text(row.name), *cells)  # a folder's name may look like markup
     return table

@@ -1,4 +1,4 @@
-"""The command that watches a sweep which runs elsewhere."""
+"""The command `watch`, which watches a sweep that runs elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sweeper.cli.options import (
 from sweeper.cli.streams import leave_without_reader
 from sweeper.exit_codes import ExitCode
 
-if TYPE_CHECKING:  # heavy rooms are imported where they are used: --help must not load them
+if TYPE_CHECKING:  # functions import heavy packages themselves, so that --help stays fast
     from sweeper.driver.jobs.server import JobServer
     from sweeper.results.watcher import Watcher
     from sweeper.tracking.live import LiveState, View
@@ -74,7 +74,7 @@ def watch(
         elsewhere = option_of(home)
         watcher = Watcher(reader_of(uri, name).live, f"sweeper resume {name}{elsewhere}")
     with leaving_signals():
-        view = watcher.look()  # a mistake ends here
+        view = watcher.look()  # a wrong name ends here
         if not once:
             view = _follow_as_json(watcher, view, interval) if as_json else _follow(watcher, view, interval)
         if as_json and once:
@@ -85,7 +85,7 @@ def watch(
 
 
 def _submitted(server: JobServer, name: str, tracking_uri: str | None) -> Callable[[], LiveState]:
-    """Return what reads how a submitted sweep stands, once its driver has begun to say it."""
+    """Return a function that reads the state of a submitted sweep, after waiting until its driver has written one."""
     from sweeper.cli.live import leaving_signals
     from sweeper.driver.jobs.submission import JobReader
 
@@ -108,7 +108,7 @@ def _exit_code(view: View) -> int:
 
 
 def _follow(watcher: Watcher, first: View, interval_s: float) -> View:
-    """Show a sweep until it has ended, and return what there is to see then."""
+    """Show a sweep until it has ended, and return the last view."""
     from sweeper.cli.live import screen, show
 
     view = first
@@ -120,7 +120,7 @@ def _follow(watcher: Watcher, first: View, interval_s: float) -> View:
 
 
 def _follow_as_json(watcher: Watcher, first: View, interval_s: float) -> View:
-    """Print a line of JSON for every new state until the sweep has ended; one for trouble, and one for silence."""
+    """Print a line of JSON for each new state, for trouble and for silence, until the sweep has ended."""
     view, said = first, None
     for view in _views(watcher, first, interval_s):
         if (news := (view.state.written_ms, view.is_stale, bool(view.trouble))) != said:
@@ -139,7 +139,7 @@ def _views(watcher: Watcher, view: View, interval_s: float) -> Iterator[View]:
 
 
 def _print_once(view: View) -> None:
-    """Print how a sweep stands, with all tasks that are known one by one; in plain text where that is wanted."""
+    """Print a sweep's state with all known tasks, in plain text outside a terminal and for users who want it."""
     from sweeper.cli.live import is_animated
     from sweeper.cli.live_view import live_table
 

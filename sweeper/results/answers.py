@@ -1,4 +1,4 @@
-"""What a stored network does with images of anybody's own, as a table that joins to an experiment."""
+"""Shows a stored network a user's own images; its answers form a table that can be joined to an experiment's data."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sweeper.analysis.columns import seen_unit
 from sweeper.analysis.formats import METADATA_KEY
 from sweeper.analysis.formats import (
     ArrowTable as ArrowTable,
-)  # under its own name again: `sweeper.api` takes it from here
+)  # `as ArrowTable` re-exports it for `sweeper.api`
 from sweeper.errors import QueryError
 from sweeper.results.find_network import NetworkContent
 from sweeper.training import network_file
 from sweeper.training.showing import Network, opened, shown
 
-#: Written into every table; raise it when an older sweeper could misread a newer one.
+#: Format number in every table; raise it when an older version of sweeper could misread a newer table.
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network does with the images of a file.
+    """A network's answers to the images of a file.
 
     Attributes:
-        table: A row for each image, or for each image and step. Its fields hold their units; its metadata say under
-            `sweeper`, in JSON, which network it was and what was taken out of it.
-        notes: What became of columns of the file that are not in it under their own names.
+        table: A row for each image, or for each image and step. Its fields hold their units. Its metadata hold, in JSON
+            under `sweeper`, which network answered and which parts were removed from it.
+        notes: Says which columns of the file were renamed or left out.
     """
 
     table: pa.Table
@@ -42,11 +42,11 @@ def answers_of(found: NetworkContent, images: Path, lesion: str | None = None, *
     Args:
         found: The network.
         images: A Parquet file with an image column; other columns are carried through.
-        lesion: Parts to take out before, joined by commas.
+        lesion: Parts to remove from the network first, joined by commas.
         by_step: Whether to return every step of each image.
 
     Raises:
-        QueryError: If the images cannot be shown to it, or it has no such part.
+        QueryError: If the network cannot take the images, or has no such part.
     """
     return answers_by(opened(found.data, found.name), found.name, images, lesion, by_step=by_step, sweep=found.sweep)
 
@@ -54,7 +54,7 @@ def answers_of(found: NetworkContent, images: Path, lesion: str | None = None, *
 def answers_by(
     network: Network, name: str, images: Path, lesion: str | None = None, *, by_step: bool = False, sweep: str = ""
 ) -> Answers:
-    """Show a network that is loaded the images of a file; see `answers_of`."""
+    """Show the images of a file to a network that is already loaded; see `answers_of`."""
     seen = shown(network, name, images, lesion, by_step=by_step)
     facts = {
         "format": FORMAT,
@@ -81,7 +81,7 @@ def _with_unit(field: pa.Field) -> pa.Field:
 
 
 def network_in_file(path: Path) -> NetworkContent:
-    """Read a network's file, wherever it came from.
+    """Read a network from a file, which may come from anywhere.
 
     Raises:
         QueryError: If there is no such file, or it holds no network.

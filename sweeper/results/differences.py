@@ -1,6 +1,6 @@
-"""Two sweeps compared, task by task: which settings came to the front and left it, and by how much it is better.
+"""Compares two sweeps task by task: which settings only one front has, and by how much one front is better.
 
-The indicators of two fronts by themselves are in `comparison`.
+`sweeper.analysis.comparison` computes the indicators of two fronts.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from sweeper.trial import State
 def compared(
     own: SweepTables, other: SweepTables, task: str | None = None, objectives: Sequence[str] = ()
 ) -> list[Answer]:
-    """Return how the fronts of one sweep differ from those of another, an answer for each task that both have.
+    """Return how the fronts of one sweep differ from those of another.
 
     Args:
-        own: The sweep that is asked about.
-        other: What it is compared with.
+        own: The sweep in question.
+        other: The sweep to compare it with.
         task: Label of one task; None for all that both have.
         objectives: Names of objectives to compare by; none for all of them.
 
     Returns:
-        Rows: settings on the front of `own` and not of `other` (`gained`), and the other way round (`lost`); `why` says
-        what the other sweep has of them. A setting is the same where all but its seed is.
+        An answer for each task that both sweeps have. Its rows are settings on the front of `own` alone (`gained`) and
+        on the front of `other` alone (`lost`). `why` says how the setting stands in the other sweep. Two trials have
+        the same setting if they differ in nothing but the seed.
 
     Raises:
-        QueryError: If they have no task in common, or compare by other objectives or reference points.
-        UnknownSweepError: If one of them, or the task in one of them, is not there.
+        QueryError: If the sweeps have no task in common, or have different objectives or reference points.
+        UnknownSweepError: If a sweep does not exist or lacks the task.
     """
     _check_same_aims(own, other, objectives)
     common = [one for one in own.tasks if one in other.tasks] if task is None else [task]
@@ -62,7 +63,7 @@ def _front(sweep: SweepTables, task: str, objectives: Sequence[str]) -> Front:
 
 
 def _check_same_aims(own: SweepTables, other: SweepTables, objectives: Sequence[str]) -> None:
-    """Refuse to compare volumes that are not bounded alike."""
+    """Refuse to compare hypervolumes over different objectives or reference points."""
     mine, theirs = _aims(own, objectives), _aims(other, objectives)
     if mine == theirs:
         return
@@ -92,8 +93,8 @@ def answered(own: SweepTables, other: SweepTables, mine: Front, theirs: Front) -
     """Return how one front differs from another of the same task, objectives and reference point.
 
     Args:
-        own: The sweep that is asked about.
-        other: What it is compared with.
+        own: The sweep in question.
+        other: The sweep to compare it with.
         mine: A front of `own`.
         theirs: The front of `other` in the same task, over the same objectives.
     """
@@ -127,7 +128,7 @@ def answered(own: SweepTables, other: SweepTables, mine: Front, theirs: Front) -
 
 
 def _scaled(mine: Front, theirs: Front) -> dict[str, float | None]:
-    """Return the indicators that compare objectives with each other, scaled; see `compare_fronts`."""
+    """Return the indicators that put objectives on a common scale; see `compare_fronts`."""
     names = ("additive_epsilon", "igd_plus")
     if not mine.table.num_rows or not theirs.table.num_rows:
         return {f"{name}{whose}": None for name in names for whose in ("", "_of_other")}
@@ -150,13 +151,13 @@ def _values(front: Front, objectives: Sequence[Objective]) -> list[tuple[float, 
 
 
 def _setting_keys(sweep: SweepTables, front: Front) -> list[str]:
-    """Return what names the setting of each point, whatever its seeds; the key where its trials are not there yet."""
+    """Return for each point a key of its setting without the seed, or the point's own key if its trial is not there."""
     settings = {record.key: record.setting_key for record in sweep.records}
     return [settings.get(key, key) for key in front.table["key"].to_pylist()]
 
 
 def _why(sweep: SweepTables, setting: str) -> str:
-    """Return what a sweep has of a setting that is not on its front."""
+    """Return in words how a setting that is not on a sweep's front stands in that sweep."""
     states = {record.state for record in sweep.records if record.setting_key == setting}
     if State.COMPLETE in states:
         return f"not on the front of {sweep.name}"

@@ -1,4 +1,4 @@
-"""Finds the network that a trial left: in its home, or in MLflow where the trial ran on another machine."""
+"""Finds the network of a trial: in the home, or in MLflow if the trial ran on another machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sweeper.tracking.trackers import reader_of
 from sweeper.training import network_file
 from sweeper.trial import State, TrialRecord
 
-#: Said where no MLflow is named.
+#: Added to an error if the user named no MLflow.
 _ELSEWHERE = "Where the sweep ran on another machine, name MLflow with --tracking-uri and the sweep with --sweep."
 
-#: So many characters of a key must be given at least: fewer may soon fit another trial too.
+#: Least number of characters of a key that a user must give; fewer may soon fit another trial too.
 SHORTEST_KEY = 6
 
 
@@ -28,7 +28,7 @@ class StoredNetwork:
     """The network of a complete trial.
 
     Attributes:
-        path: Its file, read and checked.
+        path: Its file, which was read and checked.
     """
 
     key: str
@@ -38,11 +38,11 @@ class StoredNetwork:
 
 @dataclass(frozen=True)
 class NetworkContent:
-    """The network of a complete trial, wherever it was found.
+    """The content of a complete trial's network, from a home, MLflow or a file.
 
     Attributes:
-        name: What to call it where something is wrong.
-        data: All of its file, read and checked.
+        name: Its name in error messages.
+        data: The whole content of its file, which was read and checked.
     """
 
     key: str
@@ -52,15 +52,16 @@ class NetworkContent:
 
 
 def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri: str | None = None) -> NetworkContent:
-    """Find the network of a complete trial in a home, and else among those of fronts, which MLflow has.
+    """Find the network of a complete trial in a home, or else in MLflow, which stores the networks of fronts.
 
     Args:
         home, key, sweep: As for `find_network`.
-        tracking_uri: Where MLflow is; it is asked where the home has no such network. None asks nobody.
+        tracking_uri: Address of the MLflow to ask if the home has no such network; None asks the home alone.
 
     Raises:
-        SweepError: As `find_network` does; of what the home says where MLflow has no such network either.
-        TrackingError: If MLflow cannot be reached, or what it has is damaged.
+        SweepError: As for `find_network`. If MLflow has no such network either, the error is of the class that the
+            home raised.
+        TrackingError: If MLflow cannot be reached, or its copy is damaged.
     """
     try:
         found = find_network(home, key, sweep)
@@ -77,7 +78,7 @@ def network_content(home: Home, key: str, sweep: str | None = None, tracking_uri
 
 
 def _mirrored(key: str, sweep: str, tracking_uri: str, missing: SweepError) -> NetworkContent:
-    """Find the network of a trial that is or was on a front in MLflow; say what else is missing where it has none."""
+    """Find in MLflow the network of a trial that is or was on a front; else raise `missing` with more words."""
     searched = f"MLflow at {redacted(tracking_uri)}"
     stored = reader_of(tracking_uri, sweep).networks()
     chosen = [one for one in stored.keys if one.startswith(key)]
@@ -101,9 +102,9 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
     """Find the network of a complete trial.
 
     Args:
-        home: Where sweeps are kept.
+        home: The home that holds the sweeps.
         key: The trial's key, or its beginning.
-        sweep: Name of its sweep. None looks in every sweep of the home.
+        sweep: Name of its sweep; None for every sweep of the home.
 
     Raises:
         QueryError: If the key is too short, is the name of a sweep, or fits several trials.
@@ -140,7 +141,7 @@ def find_network(home: Home, key: str, sweep: str | None = None) -> StoredNetwor
 
 
 def _is_fetched(location: str, path: Path, trial: str) -> bool:
-    """Copy a network from where it is kept to this machine: a finished trial never changes. False if there is none."""
+    """Copy a network from its storage to this machine, for good: a finished trial never changes. False if none."""
     try:
         data = storage.read_bytes(location)
         if data is not None:
@@ -161,7 +162,7 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
             with closing(read_ledger(home.sweep(name))) as ledger:
                 records = ledger.records()
         except HomeError as error:
-            unread.append(error)  # the trial may well be in another sweep
+            unread.append(error)  # the trial may be in another sweep
         else:
             found.extend(record for record in records if record.key.startswith(key))
     if unread and not found:
@@ -170,7 +171,7 @@ def _matches(home: Home, key: str, names: Sequence[str]) -> list[TrialRecord]:
 
 
 def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Sequence[str]) -> TrialRecord:
-    """Return the one trial that is meant; of a setting in several sweeps the one that is complete."""
+    """Return the trial that a key means; if several sweeps have it, the one that is complete."""
     keys = sorted({record.key for record in matches})
     if not keys:
         _refuse_sweep(key, sweeps)
@@ -188,7 +189,7 @@ def _chosen(matches: Sequence[TrialRecord], key: str, searched: str, sweeps: Seq
 
 
 def _refuse_sweep(key: str, sweeps: Sequence[str]) -> None:
-    """Refuse what is no beginning of a key, but the name of a sweep."""
+    """Refuse the name of a sweep in place of a key."""
     if key in sweeps:
         raise QueryError(
             f"{key!r} is a sweep, and what is wanted is the key of one of its trials. "

@@ -1,4 +1,4 @@
-"""What a stored sweep says about the five claims, from its tracker alone, as plain values and in words."""
+"""Decides the five claims for a stored sweep, from its tracker alone; gives findings as plain values and in words."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sweeper.errors import DamagedError, QueryError
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.spelling import did_you_mean
 
-if TYPE_CHECKING:  # scipy is loaded by whoever asks for findings
+if TYPE_CHECKING:  # these modules load scipy, so only functions that need it import them
     from sweeper.analysis.findings.verdicts import Finding, Part
 
-#: Pixels of the side of `digits`, where no trial says what images it saw.
+#: Side of the images of `digits`, in pixels; assumed if no stored network says the size of its images.
 _DIGITS_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a sweep says about claims.
+    """The findings of a sweep.
 
     Attributes:
         sweep: Its name.
-        findings: One for each claim that was asked about.
-        unfinished: Trials of the sweep that have not ended: with them its verdicts may be others.
+        findings: One for each claim that the user asked about.
+        unfinished: Number of trials that have not ended; their results may change the verdicts.
     """
 
     sweep: str
@@ -39,7 +39,7 @@ class Findings:
     unfinished: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return them as JSON holds them; numbers that are not finite are still NaN."""
+        """Return the findings as JSON holds them; numbers that are not finite are still NaN."""
         claims = [claim_values(one) for one in self.findings]
         return {"sweep": self.sweep, "unfinished": self.unfinished, "claims": claims}
 
@@ -49,7 +49,7 @@ class Findings:
         return pa.Table.from_pylist(rows, SCHEMA)
 
 
-#: A row for each effect.
+#: Columns of the table of effects, which has a row for each effect.
 SCHEMA = pa.schema([
     ("claim", pa.string()),
     ("task", pa.string()),
@@ -71,7 +71,7 @@ SCHEMA = pa.schema([
 
 
 def row_of(part: Part) -> dict[str, Any]:
-    """Return an effect as a row of `SCHEMA`; what is not known is null."""
+    """Return an effect as a row of `SCHEMA`; unknown numbers are null."""
     row = {
         "claim": part.claim,
         "task": part.task,
@@ -94,7 +94,7 @@ def row_of(part: Part) -> dict[str, Any]:
 
 
 def claim_values(finding: Finding) -> dict[str, Any]:
-    """Return what is said about one claim as plain values."""
+    """Return the finding about one claim as plain values."""
     from sweeper.analysis.findings.decide import SHIPPED
 
     return {
@@ -121,7 +121,7 @@ def claim_values(finding: Finding) -> dict[str, Any]:
 
 
 def said_of_unfinished(trials: int) -> str:
-    """Return in words that so many trials have not ended; empty for none."""
+    """Return a sentence that says how many trials have not ended; empty if all have."""
     if not trials:
         return ""
     number = "1 trial has" if trials == 1 else f"{trials} trials have"
@@ -129,7 +129,7 @@ def said_of_unfinished(trials: int) -> str:
 
 
 def lacks(finding: Finding) -> str:
-    """Return in words what a sweep lacks to answer a claim, and which shipped sweep has it."""
+    """Return in words what a sweep lacks to decide a claim, and which shipped sweep has it."""
     from sweeper.analysis.findings.decide import SHIPPED
 
     return (
@@ -139,7 +139,7 @@ def lacks(finding: Finding) -> str:
 
 
 def effect_text(part: Part) -> str:
-    """Return an effect with its interval, its p and what it was counted on, in words."""
+    """Return an effect in words: value, interval, unit, smallest effect that matters, p, networks and seeds."""
     if not math.isfinite(part.effect.value):
         return "not known"
     interval = f" ({part.effect.low:.3g} to {part.effect.high:.3g})" if part.effect.is_known else ""
@@ -158,14 +158,14 @@ def findings_of(
     """Decide claims for a stored sweep.
 
     Args:
-        sweep: Read from its tracker alone.
+        sweep: The sweep.
         claims: Which of F1 to F5; none for all.
-        human: Files with what people did, in the columns of docs/reference/human-data.md.
-        are_alone: Whether the others are not decided either: p-values are corrected over these alone then, which is no
-            verdict, and takes less time.
+        human: Files of human data, with the columns of docs/reference/human-data.md.
+        are_alone: Whether to skip the other claims. This takes less time, but then p-values are corrected over these
+            claims alone, so the verdicts do not count.
 
     Raises:
-        QueryError: If there is no such claim, a file cannot be read, or its images are others.
+        QueryError: If there is no such claim, a file cannot be read, or it is about other images.
     """
     from sweeper.analysis.findings.decide import CLAIMS, Evidence, decide
     from sweeper.analysis.findings.looks import looks_of
@@ -177,14 +177,14 @@ def findings_of(
             "and time. Ask a sweep of lattices."
         )
     wanted = [_known(claim, CLAIMS) for claim in claims] or list(CLAIMS)
-    # What cannot be is refused before anything is asked.
+    # Unreadable files are refused before the tracker is asked.
     read = [(Path(file).name, _read(Path(file))) for file in human]
     networks = networks_of(sweep.trials(), sweep.spec)
     try:
         looks = looks_of(sweep.probes())
     except DamagedError:
         raise
-    except QueryError:  # none was kept: each claim says what it lacks
+    except QueryError:  # the sweep has no probes; each claim says what it lacks
         looks = {}
     people = _joined(read, sweep)
     found = decide(Evidence(sweep.spec, networks, looks, people), wanted if are_alone else CLAIMS)
@@ -211,7 +211,7 @@ def _read(file: Path) -> pa.Table:
 
 
 def _joined(read: Sequence[tuple[str, pa.Table]], sweep: SweepTables) -> Any:
-    """Return what all files say of people; None for no file."""
+    """Return the human data of all files together; None for no file."""
     from sweeper.analysis.findings.human import Human, human_of
 
     if not read:
@@ -227,7 +227,7 @@ def _joined(read: Sequence[tuple[str, pa.Table]], sweep: SweepTables) -> Any:
 
 
 def _side_of(sweep: SweepTables) -> int:
-    """Return the pixels of the shorter side of a sweep's images, as a stored network says it."""
+    """Return the shorter side of a sweep's images, in pixels, from one of its stored networks."""
     from sweeper.training.network_file import describe_bytes
 
     for key in sweep.network_keys:

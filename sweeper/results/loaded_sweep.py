@@ -1,4 +1,4 @@
-"""A stored sweep in Python: its tables, its pictures and its report, from its tracker alone."""
+"""A stored sweep in Python: its tables, pictures, findings and report, read from its tracker alone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sweeper.results.objectives import listed
 from sweeper.results.sweep_tables import SweepTables, known_task
 from sweeper.tracking.trackers import reader_of
 
-if TYPE_CHECKING:  # plotly is loaded by whoever draws
+if TYPE_CHECKING:  # plotly and scipy load only when a picture or a finding is asked for
     from sweeper.results.findings import Findings
     from sweeper.results.plots.style import Picture
 
 
 class LoadedSweep(SweepTables):
-    """One sweep as its tracker holds it at the time it is first asked; load it again to see what has come since.
+    """One sweep as its tracker held it when it was first asked; load the sweep again to see newer trials.
 
     Example:
         >>> from sweeper import load_sweep
@@ -53,20 +53,20 @@ class LoadedSweep(SweepTables):
         accuracies: Sequence[float] = (),
         beside: Sequence[SweepTables] = (),
     ) -> Any:
-        """Return a picture of the sweep as a plotly figure, which a notebook shows and `write_image` writes.
+        """Return a picture as a plotly figure, which a notebook shows and `write_image` writes to a file.
 
         Args:
             picture: Name of a picture; `sweeper plot NAME` lists those that can be drawn.
-            task: Label of its task; None where the sweep has one task, or the picture is about all of them.
-            key: With the picture `steps`: of which trial; None for the best of the front.
-            human: With the picture `finding-reaction-time`: Parquet or CSV files with what people did.
-            accuracies: With trade-offs and growth: up to four at which they compare; none to have them chosen, by one
-                rule from all tasks of the sweep.
-            beside: With fronts in two objectives and hypervolumes: up to three other sweeps of the same task and
+            task: Label of its task; None if the sweep has one task, or the picture is about all tasks.
+            key: For the picture `steps`: key of the trial to draw; None for the best of the front.
+            human: For the picture `finding-reaction-time`: Parquet or CSV files of human data.
+            accuracies: For trade-offs and growth: up to four accuracies at which they compare; by default one rule
+                chooses them from all tasks of the sweep.
+            beside: For fronts in two objectives and hypervolumes: up to three other sweeps of the same task and
                 objectives, drawn into the same picture.
 
         Raises:
-            QueryError: If there is no such picture, its task is not clear, or the trials do not allow it.
+            QueryError: If there is no such picture, its task is not clear, or the trials do not suffice to draw it.
             UnknownSweepError: If there is no such sweep, or no finished trial of that task.
             TrackingError: If the tracker cannot be reached.
         """
@@ -81,13 +81,13 @@ class LoadedSweep(SweepTables):
 
         Args:
             claims: Which of them; none for all.
-            human: Parquet or CSV files with what people did; columns as in docs/reference/human-data.md.
+            human: Parquet or CSV files of human data; columns as in docs/reference/human-data.md.
 
         Returns:
             A finding for each claim: its effects, with intervals, controls and a verdict; or what the sweep lacks.
 
         Raises:
-            QueryError: If there is no such claim, or human data cannot be read or are of other images.
+            QueryError: If there is no such claim, or human data cannot be read or are about other images.
             TrackingError: If the tracker cannot be reached.
         """
         from sweeper.results.findings import findings_of
@@ -107,16 +107,16 @@ class LoadedSweep(SweepTables):
 
         Args:
             path: The file; None for the sweep's name, `.html`, in the current folder.
-            human: Parquet or CSV files with what people did, for the claim F4.
-            compare: Other loaded sweeps to set beside it.
-            accuracies: At which trade-offs and growth compare, as for `plot`.
+            human: Parquet or CSV files of human data, for the claim F4.
+            compare: Other loaded sweeps to compare with this one.
+            accuracies: Accuracies at which trade-offs and growth compare, as for `plot`.
 
         Returns:
             The file.
 
         Raises:
-            QueryError: If no trial has finished, the path ends in something else than `.html`, human data cannot be
-                read or are of other images, or another sweep cannot be compared with it.
+            QueryError: If no trial has finished, the path does not end in `.html`, human data cannot be read or are
+                about other images, or another sweep cannot be compared with this one.
             TrackingError: If the tracker cannot be reached.
         """
         from sweeper.results.report.page import report
@@ -130,23 +130,23 @@ class LoadedSweep(SweepTables):
 
 
 def _files(human: Sequence[str | Path]) -> Sequence[str | Path]:
-    """Return the files, where they are a list of such."""
+    """Return the files; refuse a single path in place of a list."""
     if isinstance(human, str | Path):
         raise QueryError(f"human must be a list of files, but got {str(human)!r}. Write human=[{str(human)!r}].")
     return human
 
 
 def is_of_all_tasks(picture: str) -> bool:
-    """Return whether a picture is about all tasks of a sweep at once, by its name."""
+    """Return whether the picture of this name is about all tasks of a sweep at once."""
     return picture.startswith(("growth-", "finding-growth"))
 
 
 def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
-    """Return the task that a picture is drawn of; pictures of growth are about all of them.
+    """Return the label of the task to draw; pictures of growth are about all tasks.
 
     Raises:
-        QueryError: If the sweep has several tasks, and none is named.
-        UnknownSweepError: If it has no finished trial, or none of the one that is named.
+        QueryError: If the sweep has several tasks and the user named none.
+        UnknownSweepError: If the sweep has no finished trial, or none of the named task.
     """
     known_task(sweep, task)
     if task is not None:
@@ -164,5 +164,5 @@ def _task_of(sweep: SweepTables, picture: str, task: str | None) -> str:
 
 
 def load(name: str, address: str) -> LoadedSweep:
-    """Return a stored sweep by its name and its tracker's address; nothing is asked yet."""
+    """Return a stored sweep by its name and its tracker's address; the tracker is not asked yet."""
     return LoadedSweep(reader_of(address, name))

@@ -1,4 +1,4 @@
-"""Which of a sweep's objectives are meant by names that a user gives: one rule for Python and the command line."""
+"""Finds a sweep's objectives by the names that a user gives: one rule for Python and the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.spelling import did_you_mean
 
 
 def chosen_objectives(known: Sequence[Objective], names: Sequence[str], sweep: str) -> tuple[Objective, ...]:
-    """Return the objectives of these names, in their order; all of the sweep's for no name.
+    """Return the objectives of these names, in the order of the names; without names, all of the sweep's.
 
     Args:
         known: The sweep's objectives.
@@ -18,7 +18,7 @@ def chosen_objectives(known: Sequence[Objective], names: Sequence[str], sweep: s
         sweep: Name of the sweep, for messages.
 
     Raises:
-        QueryError: If one is named twice, or is none of the sweep's, or the names are one text.
+        QueryError: If an objective is named twice, the sweep has no such objective, or `names` is a single text.
     """
     by_name = {objective.name: objective for objective in known}
     for name in listed("objectives", names):
@@ -33,10 +33,10 @@ def chosen_objectives(known: Sequence[Objective], names: Sequence[str], sweep: s
 
 
 def front_objectives(known: Sequence[Objective], names: Sequence[str], sweep: str) -> tuple[str, ...]:
-    """Return the names of the objectives that a front is wanted for; none where that is all of the sweep's.
+    """Return the names of the objectives of a wanted front; none if they are all of the sweep's.
 
     Raises:
-        QueryError: As for `chosen_objectives`, and if there is only one: that is no front.
+        QueryError: As for `chosen_objectives`, and if only one is named: a front needs two.
     """
     chosen = tuple(objective.name for objective in chosen_objectives(known, names, sweep))
     if len(names) == 1:
@@ -48,7 +48,7 @@ def front_objectives(known: Sequence[Objective], names: Sequence[str], sweep: st
 
 
 def listed(argument: str, texts: Sequence[str]) -> Sequence[str]:
-    """Return texts, or refuse a single one: that is a sequence of texts as well, as far as types can tell."""
+    """Return texts; refuse a single text, which a type checker accepts as a sequence of texts."""
     if isinstance(texts, str):
         raise QueryError(
             f"{argument} must be a list of texts, but got the text {texts!r}. Write {argument}=[{texts!r}]."

@@ -1,4 +1,4 @@
-"""Questions to stored sweeps, answered from MLflow alone. Nothing is ever written."""
+"""Answers questions about stored sweeps from MLflow alone. Writes nothing."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def pareto(
     """Return the stored fronts of a sweep, reduced to the points that meet all conditions.
 
     Args:
-        tracking_uri: Where MLflow is; the sweep may have run on another machine.
+        tracking_uri: Address of MLflow; the sweep may have run on another machine.
         sweep: Name of the sweep.
         task: Label of one task cell; None for all, sorted by label.
         where: Conditions such as `accuracy >= 0.95`; see `sweeper.analysis.conditions`.
-        objectives: Names of those of the sweep's objectives to compare by; none for all. A front over some of them that
-            was not stored is computed from the sweep's trials.
+        objectives: Names of some of the sweep's objectives to compare by; none for all. If no front over these
+            objectives is stored, it is computed from the sweep's trials.
 
     Returns:
         One front for each task. The version and the hypervolume stay those of the whole front.
 
     Raises:
         UnknownSweepError: If there is no such sweep, or no front of that task.
-        QueryError: If a condition cannot be read or names no column, or an objective is none of the sweep's.
+        QueryError: If a condition cannot be read or names no column, or the sweep has no such objective.
         TrackingError: If MLflow cannot be reached.
     """
     if objectives:
@@ -45,15 +45,15 @@ def pareto(
         fronts = loaded.fronts(task, front_objectives(loaded.objectives, objectives, sweep))
     else:
         fronts = reader_of(tracking_uri, sweep).fronts(task)
-    # An empty front knows no axis columns, so a condition on one would be refused for no reason.
+    # An empty front has no axis columns, so a condition on an axis would be refused for no reason.
     return [replace(front, table=rows_where(front.table, where)) if front.table.num_rows else front for front in fronts]
 
 
 def as_table(fronts: Sequence[Front]) -> pa.Table:
     """Return the points of all fronts in one table, told apart by the column `task`.
 
-    Columns that one front lacks are null there. Where one front holds words and another numbers
-    in one column, the numbers become words; whole numbers and fractions become fractions.
+    A column that one front lacks is null in its rows. If a column holds words in one front and numbers in another, the
+    numbers become words. Whole numbers become fractions if the column also holds fractions.
 
     Args:
         fronts: Fronts of one sweep, or of sweeps that are compared.
@@ -62,12 +62,12 @@ def as_table(fronts: Sequence[Front]) -> pa.Table:
 
 
 def exported(fronts: Sequence[Front]) -> pa.Table:
-    """Return the table of `as_table` with the columns `sweep`, `front_version` and `reference_point` before it."""
+    """Return the table of `as_table` with the columns `sweep`, `front_version` and `reference_point` in front."""
     return concatenated([with_origin(front.table, front) for front in fronts]) if fronts else pa.table({})
 
 
 def with_origin(table: pa.Table, front: Front) -> pa.Table:
-    """Return rows with sweep, version and reference point of the front that they belong to, where they lack them."""
+    """Return rows with the sweep, version and reference point of their front, unless they have these columns."""
     count = table.num_rows
     corner = pa.struct([(name, pa.float64()) for name in front.reference_point])
     origin = {
@@ -80,7 +80,7 @@ def with_origin(table: pa.Table, front: Front) -> pa.Table:
 
 
 def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
-    """Return a front as people read it, for a document."""
+    """Return a front as a sheet, for a document."""
     met = f" that meet {' and '.join(conditions)}" if conditions else ""
     chosen = f" in {' and '.join(o.name for o in front.objectives)}" if front.is_chosen else ""
     noun = f"non-dominated {sheet.noun(front.own_units)}"
@@ -97,18 +97,18 @@ def front_sheet(front: Front, conditions: Sequence[str] = ()) -> Sheet:
 
 
 def origin_notes(front: Front) -> tuple[str, ...]:
-    """Return what an answer was made from, for the end of a sheet."""
+    """Return the version and the reference point behind an answer, for the end of a sheet."""
     version = sheet.version_text(front.version)
     return (f"{version[0].upper()}{version[1:]} · reference point: {sheet.point_text(front.reference_point)}",)
 
 
 def trial_sheets(sweep: SweepTables, table: pa.Table, conditions: Sequence[str] = ()) -> list[Sheet]:
-    """Return finished trials as people read them, a sheet a task.
+    """Return finished trials as sheets, one for each task.
 
     Args:
         sweep: Their sweep.
         table: As `SweepTables.trials` returns it, or some of its rows.
-        conditions: What these rows were chosen by.
+        conditions: The conditions by which these rows were chosen.
     """
     tasks: dict[str, list[dict[str, object]]] = {}
     for row in table.to_pylist():

@@ -1,4 +1,4 @@
-"""Questions about all settings of a sweep: the cheapest that will do, what dominates what, spreads over seeds."""
+"""Answers questions about all settings of a sweep: the cheapest that suffices, dominance, and spreads over seeds."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from sweeper.results.query import origin_notes, with_origin
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State, TrialRecord
 
-#: Characters of a key that name a trial.
+#: Least number of characters of a key that name a trial.
 SHORTEST_KEY = 6
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question to one task is answered with.
+    """The answer to a question about one task.
 
     Attributes:
-        front: The whole front it refers to: sweep, task, version, objectives, reference point.
+        front: The whole front behind the answer: sweep, task, version, objectives, reference point.
         says: The answer in a sentence.
-        points: Rows of `points_table`, and a column `role` that says what each row is in the answer.
-        shown: Columns that people read, the key apart.
+        points: Rows of `points_table`, with a column `role` that says what each row is in the answer.
+        shown: Columns to show, without the key.
         facts: The numbers of the answer by name.
-        is_found: Whether there is anything to show.
+        is_found: Whether any setting answers the question.
     """
 
     front: Front
@@ -59,7 +59,7 @@ class Answer:
         }
 
     def as_sheet(self) -> Sheet:
-        """Return the answer as people read it."""
+        """Return the answer as a sheet."""
         rows = self.points.to_pylist()
         names = [*self.shown, *(objective.name for objective in self.front.objectives)]
         seeds = ["replicates"] if any(row["replicates"] > 1 for row in rows) else []
@@ -93,7 +93,7 @@ class Best:
 
     Attributes:
         at: The condition, such as `accuracy >= 0.95`.
-        name: A measurement, or an axis of numbers.
+        name: The column: a measurement, or an axis of numbers.
         goal: Whether the least or the most of it is best.
     """
 
@@ -103,16 +103,16 @@ class Best:
 
 
 def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str] = ()) -> Answer:
-    """Return the settings of a front's task that fulfil a wish best, all ties, and the next best with the gap.
+    """Return the settings that fulfil a wish best, with all ties, and the next best with the gap.
 
     Args:
         sweep: A sweep.
-        front: The front of one of its tasks; its points are marked.
-        wish: What is looked for, over all complete settings, not the front alone.
-        conditions: What else a setting must meet.
+        front: The front of one of its tasks; the answer marks its points.
+        wish: The wish; all complete settings of the task compete, not the front alone.
+        conditions: Further conditions that a setting must meet.
 
     Raises:
-        QueryError: If no trial is complete, or the wish names what is no column, or no number.
+        QueryError: If no trial is complete, or the wish names no column or a column without numbers.
     """
     points = where(_marked(complete_points(sweep, front.task), front), conditions)
     wanted = known_column(points, wish.name, f"named by --{wish.goal}")
@@ -140,7 +140,7 @@ def best(sweep: SweepTables, front: Front, wish: Best, conditions: Sequence[str]
 
 
 def _check_decides(names: Sequence[str]) -> None:
-    """Refuse to choose a network by what it was measured as on the test images."""
+    """Refuse to choose a network by a measurement on test images or probes."""
     for name in names:
         if is_probe(name) or (name in MEASUREMENTS and not MEASUREMENTS[name].decides):
             fix = "Use accuracy or time." if is_probe(name) else f"Use {deciding_twin(name)}."
@@ -161,11 +161,11 @@ def nearest(points: pa.Table, condition: Condition) -> list[dict[str, Any]]:
 
     Args:
         points: Rows of settings.
-        condition: What none of them meets.
+        condition: The condition that none of them meets.
 
     Returns:
-        For each comparison with a number that keeps settings, which meet all the rest (`given`), from meeting the
-        whole: its column, the nearest value, and the keys of those that have it.
+        An entry for each comparison with a number that fails although settings meet the rest of the condition
+        (`given`): its column, the nearest value among these settings, and the keys of those that have it.
     """
     parts = condition.parts if isinstance(condition, Joined) and condition.word == "and" else (condition,)
     found = []
@@ -191,7 +191,7 @@ def _nearest(able: pa.Table, one: Comparison, given: str) -> dict[str, Any] | No
 
 
 def unmet(fronts: Sequence[Front], conditions: Sequence[str]) -> str:
-    """Return that no network of some fronts meets conditions, and how near they come."""
+    """Say that no network of some fronts meets the conditions, and how near the nearest come."""
     kind = sheet.noun(fronts[0].own_units)
     condition = parsed(" and ".join(f"({one})" for one in conditions) if conditions[1:] else conditions[0])
     near = _near_text(nearest(concatenated([front.table for front in fronts]), condition))
@@ -221,13 +221,13 @@ def dominated(
 
     Args:
         sweep: A sweep.
-        front: The front of the network's task, over the objectives that are compared.
-        record: A complete trial; its setting is compared, by the means over replicates.
-        is_by: Whether those that it dominates are asked for.
-        conditions: What the others must meet to be listed.
+        front: The front of the network's task, over the objectives to compare by.
+        record: A complete trial; its setting is compared by the means over replicates.
+        is_by: True for the settings that it dominates, False for those that dominate it.
+        conditions: Conditions that the listed settings must meet.
 
     Raises:
-        QueryError: If it was not measured in every objective.
+        QueryError: If the trial was not measured in every objective.
     """
     points = _marked(complete_points(sweep, front.task), front)
     is_own = pa.array([record.key in keys for keys in points["keys"].to_pylist()], pa.bool_())
@@ -251,12 +251,12 @@ def dominated(
 
 
 def spreads(sweep: SweepTables, front: Front, conditions: Sequence[str] = ()) -> Answer:
-    """Return mean and sample standard deviation over replicates, of every objective of the sweep, on a front's points.
+    """Return each objective's mean and sample standard deviation over replicates, for the points of a front.
 
     Args:
-        sweep: A sweep.
-        front: The front of one of its tasks, also over some of the objectives.
-        conditions: What a setting must meet.
+        sweep: A sweep; all of its objectives are returned.
+        front: The front of one of its tasks, over all or some of the objectives.
+        conditions: Conditions that a setting must meet.
     """
     members = {key for keys in front.table["keys"].to_pylist() for key in keys}
     records = [record for record in sweep.records if record.key in members]
@@ -275,7 +275,7 @@ def spreads(sweep: SweepTables, front: Front, conditions: Sequence[str] = ()) ->
 
 
 def complete_points(sweep: SweepTables, task: str) -> pa.Table:
-    """Return the points of a task.
+    """Return the settings of a task that have a complete trial.
 
     Raises:
         QueryError: If there is none.
@@ -287,7 +287,7 @@ def complete_points(sweep: SweepTables, task: str) -> pa.Table:
 
 
 def nothing_complete(sweep: SweepTables, task: str) -> str:
-    """Return in words that a task has no complete trial, and how many ended otherwise."""
+    """Say that a task has no complete trial, and how many of its trials ended otherwise."""
     count = sum(record.task == task for record in sweep.records)
     ended = f"all {count} finished trials ended in another way" if count else "none has finished"
     return (
@@ -297,11 +297,11 @@ def nothing_complete(sweep: SweepTables, task: str) -> str:
 
 
 def known_trial(sweep: SweepTables, key: str) -> TrialRecord:
-    """Return the complete trial of a sweep whose key begins so.
+    """Return the complete trial of a sweep whose key begins with `key`.
 
     Raises:
-        QueryError: If the beginning is too short, fits several trials, or one that is not complete.
-        UnknownSweepError: If it fits none.
+        QueryError: If `key` is too short, fits several trials, or fits a trial that is not complete.
+        UnknownSweepError: If `key` fits no trial.
     """
     if len(key) < SHORTEST_KEY:
         raise QueryError(f"a trial is named by at least {SHORTEST_KEY} characters of its key, but got {key!r}.")
@@ -323,7 +323,7 @@ def known_trial(sweep: SweepTables, key: str) -> TrialRecord:
 
 
 def _marked(points: pa.Table, front: Front) -> pa.Table:
-    """Return points with a column that says which are on a front."""
+    """Return points with a column `on_front`."""
     members = {key for keys in front.table["keys"].to_pylist() for key in keys}
     marks = [not members.isdisjoint(keys) for keys in points["keys"].to_pylist()]
     return points.append_column("on_front", pa.array(marks, pa.bool_()))
@@ -338,7 +338,7 @@ def _order(objectives: Sequence[Objective]) -> list[tuple[str, str]]:
 
 
 def _losses(points: pa.Table, objectives: Sequence[Objective]) -> list[tuple[float, ...]]:
-    """Return a row a point: its objectives, all of them to be minimised."""
+    """Return a row for each point: its objectives, with signs such that less is better in all of them."""
     signs = [-1 if objective.goal is Goal.MAXIMIZE else 1 for objective in objectives]
     columns = [
         [sign * value for value in points[o.name].to_pylist()] for sign, o in zip(signs, objectives, strict=True)

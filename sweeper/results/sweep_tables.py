@@ -1,4 +1,4 @@
-"""A stored sweep as Arrow tables: fronts, points and trials, from its tracker alone. Nothing is written."""
+"""Reads a stored sweep as Arrow tables: fronts, points and trials, from its tracker alone. Writes nothing."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from sweeper.trial import State, TrialRecord
 
 
 class SweepTables:
-    """One sweep as its tracker holds it at the time it is first asked; load it again to see what has come since.
+    """One sweep as its tracker held it when it was first asked; load the sweep again to see newer trials.
 
     Args:
-        reader: Reads it back from its tracker; it may have run on another machine.
+        reader: Reads the sweep from its tracker; the sweep may have run on another machine.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -45,7 +45,7 @@ class SweepTables:
 
     @property
     def address(self) -> str:
-        """Where its tracker is, without a password."""
+        """Address of its tracker, without a password."""
         return self._reader.address
 
     @cached_property
@@ -59,12 +59,12 @@ class SweepTables:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What the sweep optimises, in the order of its spec."""
+        """The objectives of the sweep, in the order of its spec."""
         return self._stored.objectives
 
     @property
     def reference_point(self) -> dict[str, float]:
-        """The fixed corner that bounds every hypervolume: a value per objective, in its unit."""
+        """The fixed corner that bounds every hypervolume: a value for each objective, in the objective's unit."""
         return dict(self._stored.reference_point)
 
     @property
@@ -74,20 +74,20 @@ class SweepTables:
 
     @cached_property
     def spec_text(self) -> str:
-        """The spec as its user wrote it; empty where it is not stored."""
+        """The spec as its user wrote it; empty if the tracker does not store it."""
         return (self._reader.artifact("spec.yaml") or b"").decode()
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        """The spec with every default written out, as JSON holds it; empty where it is not stored."""
+        """The spec with every default written out, as JSON holds it; empty if the tracker does not store it."""
         found = json.loads(self._reader.artifact("spec_resolved.json") or b"{}")
         return found if isinstance(found, dict) else {}
 
     @cached_property
     def facts(self) -> dict[str, str]:
-        """What is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name.
+        """Short texts about the sweep by name: versions, data hashes, seeds and the like.
 
-        Where its numbers do not mean what they mean today, `measured` says what they mean.
+        If the sweep was measured by earlier rules than today's, `measured` says by which.
         """
         facts = self._reader.facts()
         earlier = earlier_rules(rules_in(facts))
@@ -95,12 +95,12 @@ class SweepTables:
 
     @property
     def earlier(self) -> EarlierRules | None:
-        """The rules that it was trained and measured by, where they are not today's."""
+        """The rules that it was trained and measured by, if they are not today's; else None."""
         return earlier_rules(rules_in(self.facts))
 
     @cached_property
     def unfinished(self) -> int:
-        """How many of its trials have not ended yet; 0 where its tracker does not say."""
+        """How many of its trials have not ended yet; 0 if its tracker does not say."""
         try:
             live = self._reader.live()
         except DamagedError:
@@ -119,22 +119,22 @@ class SweepTables:
         return _chosen(self._stored.table, known_task(self, task), where)
 
     def points(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return the settings with a complete trial, averaged over replicates; columns as in `points_table`."""
+        """Return the settings that have a complete trial, averaged over replicates; columns as in `points_table`."""
         return _chosen(points_table(self.records, self.objectives), known_task(self, task), where)
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-        """Return the fronts, one a task, sorted by label.
+        """Return the fronts, one for each task, sorted by label.
 
         Args:
             task: Label of one task; None for all.
-            objectives: Names of those of the sweep's objectives to compare by; none for all of them. A front that is
-                stored for them is read, with its version; else it is computed, and its version is 0.
+            objectives: Names of some of the sweep's objectives to compare by; none for all of them. A stored front over
+                these objectives is read with its version. Otherwise the front is computed, with version 0.
         """
         listed("objectives", objectives)
         try:
             if stored := self._reader.fronts(task, objectives):
                 return stored
-        except UnknownSweepError:  # of a task without a front: that may have finished trials, none of them complete
+        except UnknownSweepError:  # a task without a front may still have finished trials, none of them complete
             known_task(self, task)
         return [
             compute_front(
@@ -166,7 +166,7 @@ class SweepTables:
 
         Args:
             task: Label of the task.
-            objectives: Names of those of the sweep's objectives to compare by; none for all of them.
+            objectives: Names of some of the sweep's objectives to compare by; none for all of them.
             reference_point: Bounds the volumes; None for the sweep's own.
 
         Returns:
@@ -200,17 +200,17 @@ class SweepTables:
         objectives: Sequence[str] = (),
         reference_point: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """Return indicators of a task's front, compared with another sweep's front of the same task.
+        """Return the indicators of a task's front, also against another sweep's front of the same task.
 
         Args:
             task: Label of a task that both have.
             other: Another sweep; None for this one alone.
             objectives: Names of the objectives to compare by; none for all of the sweep's.
-            reference_point: Bounds both hypervolumes; None where both sweeps have the same one.
+            reference_point: Bounds both hypervolumes; None if both sweeps have the same one.
 
         Returns:
-            One row a sweep; columns as in `sweeper.analysis.comparison.compare_fronts`, and `measured`, which says by
-            which rules its numbers came about: those of different rules are not comparable.
+            One row for each sweep; columns as in `sweeper.analysis.comparison.compare_fronts`, and `measured`, which
+            names the rules of measurement: numbers by different rules are not comparable.
         """
         (own,) = self.fronts(task, objectives)
         (others,) = other.fronts(task, objectives) if other else [None]
@@ -219,19 +219,19 @@ class SweepTables:
         return table.append_column("measured", pa.array(measured, pa.string()))
 
     def probes(self, task: str | None = None, *, where: Sequence[str] = ()) -> pa.Table:
-        """Return what complete networks do with each test image, as it is and under each probe.
+        """Return the answers of complete networks to each test image, unchanged and under each probe.
 
         Args:
             task: Label of one task; None for all.
             where: Conditions that a row must meet, such as `probe = debris and level >= 0.25`.
 
         Returns:
-            A row for each trial, probe and image: `key`, `task`, `seed` of the trial; `probe` (`whole` for the images
-            as they are), `level`; `image`, its number in the test set, `label`, `answer`, `right`; `steps` until the
+            A row for each trial, probe and image: `key`, `task`, `seed` of the trial; `probe` (`whole` for unchanged
+            images), `level`; `image`, its number in the test set, `label`, `answer`, `right`; `steps` until the
             network halts by its own rule, `expected_steps`, and `confidence`, the probability of its answer.
 
         Raises:
-            QueryError: If no complete trial has been shown probes, or what is stored is damaged.
+            QueryError: If no complete trial has probes, or the stored file is damaged.
         """
         known_task(self, task)
         tables = []
@@ -273,10 +273,10 @@ class SweepTables:
 
 
 def known_task(sweep: SweepTables, task: str | None) -> str | None:
-    """Return the label of a task, or refuse one that has no finished trial.
+    """Return the label of a task; refuse a task that has no finished trial.
 
     Raises:
-        UnknownSweepError: With the tasks that there are.
+        UnknownSweepError: If the sweep has no finished trial of the task; names the tasks that have one.
     """
     if task is not None and task not in sweep.tasks:
         raise UnknownSweepError(
@@ -289,6 +289,6 @@ def known_task(sweep: SweepTables, task: str | None) -> str | None:
 def _chosen(table: pa.Table, task: str | None, conditions: Sequence[str]) -> pa.Table:
     if task is not None:
         table = table.filter(pc.equal(table["task"], task))
-    # An empty table knows no axes, so a condition on one would be refused for no reason.
+    # An empty table has no axis columns, so a condition on an axis would be refused for no reason.
     conditions = listed("where", conditions)
     return where(table, conditions) if table.num_rows else table

@@ -1,4 +1,4 @@
-"""Looks at a sweep again and again that runs elsewhere, and tells what that says of its driver. Prints nothing."""
+"""Polls a sweep that runs elsewhere and says how long ago its driver last wrote. Prints nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sweeper.tracking.live import LiveState, View, plain
 
 
 class Watcher:
-    """Looks at a sweep.
+    """Polls the state of one sweep.
 
     Args:
-        read: Returns its state as it is stored.
-        resume: The command that goes on with it.
+        read: Returns the sweep's stored state.
+        resume: The command that continues the sweep.
         clock: Seconds from any start.
         now_ms: Unix milliseconds, by a clock that need not agree with the driver's.
     """
@@ -28,16 +28,16 @@ class Watcher:
     ) -> None:
         self._read, self._resume, self._clock, self._now_ms = read, resume, clock, now_ms
         self._state: LiveState | None = None
-        self._heard_s = 0.0  # when it was first seen as it is, by this clock
+        self._heard_s = 0.0  # when this watcher first saw the current state, by `clock`
         self._has_changed = False
 
     def look(self) -> View:
-        """Return what there is to see now.
+        """Read the state and return the view of it.
 
         Raises:
-            TrackingError: If MLflow cannot be reached the first time; later that is said in the view.
+            TrackingError: If MLflow cannot be reached the first time; later the view says so.
             UnknownSweepError: If there is no such sweep, or no longer.
-            QueryError: If it does not say how it stands.
+            QueryError: If the tracker does not hold the sweep's state.
         """
         trouble = ""
         try:
@@ -52,7 +52,7 @@ class Watcher:
         return View(state, self._age_s(state), trouble, self._resume)
 
     def _age_s(self, state: LiveState) -> float:
-        """Return how old a state is. What changes while it is watched needs no clock but this one."""
+        """Return the age of a state in seconds; the driver's clock matters only until the state first changes."""
         since_s = self._clock() - self._heard_s
         if self._has_changed and not state.is_ended:
             return since_s

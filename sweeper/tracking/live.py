@@ -1,4 +1,4 @@
-"""How a running sweep stands, as its driver says it to others: plain values, and text that fits a tag of MLflow."""
+"""The state of a running sweep that its driver publishes: plain values, and text that fits a tag of MLflow."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any
 
 from sweeper.errors import DamagedError, QueryError
 
-#: Written into every state; raise it when an older sweeper could misread a newer one. 2: early fronts.
+#: Format number in every state; raise it when an older version of sweeper could misread a newer state. 2: early fronts.
 LIVE_FORMAT = 2
 
-#: Bytes of a state as text: every MLflow store keeps 5000 characters in a tag.
+#: Most bytes of a state as text: every MLflow store keeps 5000 characters in a tag.
 LONGEST_TEXT = 4500
 
-#: Notes that a state holds, and the characters of each.
+#: Most notes in a state, and most characters of each.
 MOST_NOTES, LONGEST_NOTE = 3, 200
 
-#: A driver writes its state at most so often, and about so often at least, also where nothing happens.
+#: Least time between two states that a driver writes, and the usual longest time even if nothing happens, in seconds.
 WRITTEN_EVERY_S, WRITTEN_AFTER_S = 5.0, 30.0
 
-#: A driver that was not heard of for so long may be gone: two of its states are missing.
+#: Age of a state after which its driver may be gone, in seconds: two states are missing by then.
 STALE_AFTER_S = 90.0
 
 
 class Stage(StrEnum):
-    """Whether a sweep is driven: `interrupted` was let go of before every trial had an outcome."""
+    """Whether a driver runs the sweep; `interrupted`: it stopped before every trial had an outcome."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -38,18 +38,18 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class TaskState:
-    """How the trials of a task stand.
+    """The state of a task's trials.
 
     Attributes:
         task: Label of the task.
-        planned: Trials that there will be.
-        complete, pruned, failed: Trials by how they ended.
-        running: Trials that are trained now.
-        cells: Cells of the grid that are searched in this task; 0 where nothing is searched.
-        best_accuracy: The best one measured so far, in any epoch.
-        hypervolume: Of the front over all objectives, when it was last computed.
-        points: Networks on that front.
-        is_early: Whether no network is complete yet, so that this front is of those in training, as they are.
+        planned: Number of trials that the task will have.
+        complete, pruned, failed: Numbers of trials that ended in these ways.
+        running: Number of trials in training.
+        cells: Cells of the grid that are searched in this task; 0 if nothing is searched.
+        best_accuracy: The best accuracy measured so far, in any epoch.
+        hypervolume: Hypervolume of the front over all objectives, when it was last computed.
+        points: Number of networks on that front.
+        is_early: Whether no network is complete yet, so that the front consists of networks still in training.
     """
 
     task: str
@@ -66,18 +66,18 @@ class TaskState:
 
     @property
     def ended(self) -> int:
-        """Trials with an outcome."""
+        """Number of trials with an outcome."""
         return self.complete + self.pruned + self.failed
 
     @property
     def waiting(self) -> int:
-        """Trials that nobody has begun, or that wait to go on."""
+        """Number of trials that have not begun, or wait to continue."""
         return self.planned - self.ended - self.running
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the user should know, and when it was said, Unix milliseconds."""
+    """A message to the user, with its time in Unix milliseconds."""
 
     said_ms: int
     text: str
@@ -85,22 +85,22 @@ class Note:
 
 @dataclass(frozen=True)
 class LiveState:
-    """How a sweep stands.
+    """The state of a sweep.
 
     Attributes:
         sweep: Its name.
-        tasks: In the order of the spec; of very many the most active ones.
-        folded: Tasks that are not in `tasks`.
-        rest: What these add up to.
-        stage: Whether it is driven.
-        work: Trials done, with the share of its epochs that each running one has done.
-        trials_per_minute: In the last minutes, counted like `work`; None before there is anything to count.
-        seconds_left: At the mean pace since its driver's start; None before there is one.
-        busy: Populations that are trained now, each by one worker.
-        workers: Populations that can be trained at a time; 0 where that is not known.
-        since_ms: When its driver has started, Unix milliseconds.
-        written_ms: When its driver has said all this, Unix milliseconds.
-        notes: The last few, the newest last.
+        tasks: Its tasks in the order of the spec; of very many only the most active ones.
+        folded: Number of tasks that are not in `tasks`.
+        rest: Sums over those tasks.
+        stage: Whether a driver runs it.
+        work: Trials done; a running trial counts by the share of its epochs that is done.
+        trials_per_minute: Pace over the last minutes, counted like `work`; None before there is anything to count.
+        seconds_left: Estimate at the mean pace since the driver's start; None before there is a pace.
+        busy: Number of populations in training, each on one worker.
+        workers: Number of populations that can be trained at a time; 0 if unknown.
+        since_ms: Start of its driver, Unix milliseconds.
+        written_ms: Time at which the driver wrote this state, Unix milliseconds.
+        notes: The last few notes, newest last.
     """
 
     sweep: str
@@ -119,16 +119,16 @@ class LiveState:
 
     @property
     def total(self) -> TaskState:
-        """What all tasks add up to."""
+        """Sums over all tasks."""
         return together([*self.tasks, self.rest])
 
     @property
     def is_ended(self) -> bool:
-        """Whether nobody drives it any more, by its driver's own word."""
+        """Whether its driver said that it stopped."""
         return self.stage is not Stage.RUNNING
 
     def at_most(self, tasks: int) -> LiveState:
-        """Return the same with so many tasks at most, the most active ones; the others are only counted."""
+        """Return the state with at most so many tasks, the most active ones; the others are only summed."""
         if len(self.tasks) <= tasks:
             return self
         kept = set(sorted(range(len(self.tasks)), key=lambda at: (*_activity(self.tasks[at]), at))[: max(tasks, 0)])
@@ -141,7 +141,7 @@ class LiveState:
         )
 
     def to_json(self) -> str:
-        """Return the state as text of at most `LONGEST_TEXT` bytes; where there are too many tasks, some are folded."""
+        """Return the state as text of at most `LONGEST_TEXT` bytes; if there are too many tasks, some are folded."""
         state = self
         while True:
             text = state._text()
@@ -195,7 +195,7 @@ class LiveState:
             ) from error
 
     def to_values(self) -> dict[str, Any]:
-        """Return the state for programs: every value under its name."""
+        """Return the state for programs: every value by name."""
         rows = [{**asdict(row), "waiting": row.waiting} for row in (*self.tasks, self.rest, self.total)]
         for row in rows[-2:]:
             del row["task"]
@@ -204,13 +204,13 @@ class LiveState:
 
 @dataclass(frozen=True)
 class View:
-    """A state as somebody sees it who may be elsewhere.
+    """A state as a watcher sees it, who may be on another machine.
 
     Attributes:
-        state: The last one that was heard.
-        age_s: How long ago that was, in seconds.
-        trouble: Why nothing newer can be heard; empty where it can.
-        resume: The command that goes on with the sweep.
+        state: The last state that was read.
+        age_s: Its age in seconds.
+        trouble: Why no newer state can be read; empty if it can.
+        resume: The command that continues the sweep.
     """
 
     state: LiveState
@@ -220,7 +220,7 @@ class View:
 
     @property
     def is_stale(self) -> bool:
-        """Whether its driver, which has not said that it ended, may be gone."""
+        """Whether the driver has been silent for so long that it may be gone without having said so."""
         return not self.state.is_ended and not self.trouble and self.age_s > STALE_AFTER_S
 
     def to_values(self) -> dict[str, Any]:
@@ -233,7 +233,7 @@ _COLUMNS = tuple(column.name for column in fields(TaskState))
 
 
 def together(rows: Iterable[TaskState]) -> TaskState:
-    """Return what tasks add up to; hypervolumes of different tasks do not."""
+    """Return sums over tasks, without hypervolumes, which cannot be added across tasks."""
     rows = list(rows)
     counted = ("planned", "complete", "pruned", "failed", "running", "cells")
     sums = {name: sum(getattr(row, name) for row in rows) for name in counted}
@@ -242,24 +242,24 @@ def together(rows: Iterable[TaskState]) -> TaskState:
 
 
 def _activity(row: TaskState) -> tuple[int, int]:
-    """Return where a task stands among others that there is no room for: what is trained, begun, waits, has ended."""
+    """Return a key that sorts tasks by activity: first those in training, then begun, waiting, and ended ones."""
     begun = 2 if row.waiting <= 0 else 0 if row.ended else 1
     return -row.running, begun
 
 
 def finite(value: float | None) -> float | None:
-    """Return a number, or None for what is none."""
+    """Return a finite number, or else None."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def plain(text: str) -> str:
-    """Return a text in one line, without what a terminal would obey instead of show."""
+    """Return a text in one line, without terminal control sequences."""
     text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?)?", "", text)
     text = text.encode("utf-8", "replace").decode()
     return " ".join("".join(" " if c.isspace() else c for c in text if c.isspace() or c.isprintable()).split())
 
 
 def shortened_note(text: str) -> str:
-    """Return a text as a note of a state holds it."""
+    """Return a text in one line, shortened to the length of a note."""
     text = plain(text)
     return text if len(text) <= LONGEST_NOTE else f"{text[: LONGEST_NOTE - 1]}…"

@@ -1,4 +1,4 @@
-"""Keeps a sweep in this process: for tests, and for sweeps that nobody tracks."""
+"""Keeps a sweep in this process, for tests and for sweeps without a tracker."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MemoryRecorder:
     """Keeps one sweep in this process; a `MemoryReader` reads it back.
 
     Args:
-        network: Returns the file of a complete trial's network by its key, None where there is none.
-        probes: Returns the file of what that network does under probes, likewise.
+        network: Returns the file of a complete trial's network by the trial's key; None if there is none.
+        probes: Returns the file of that network's answers under probes in the same way.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class MemoryRecorder:
         self._live: LiveState | None = None
 
     def open(self, sweep: SweepFacts) -> None:
-        """Begin or go on with a sweep."""
+        """Begin or continue a sweep."""
         self.sweep, self.status = sweep, "RUNNING"
 
     def record(self, trial: TrialRecord) -> None:
@@ -50,7 +50,7 @@ class MemoryRecorder:
                 self.probes[probes_path(trial.key)] = data
 
     def record_front(self, front: Front) -> Front:
-        """Keep a front under the next version, unless it says the same as the last."""
+        """Keep a front under the next version, unless its content is that of the last one."""
         stored = self.fronts.get(front.key)
         if stored is None or not stored.same_content(front):
             stored = replace(front, version=1 if stored is None else stored.version + 1)
@@ -62,11 +62,11 @@ class MemoryRecorder:
         return stored
 
     def record_live(self, state: LiveState) -> None:
-        """Keep how the sweep stands."""
+        """Keep the sweep's state."""
         self._live = state
 
     def live(self) -> LiveState | None:
-        """Return how the sweep last stood."""
+        """Return the sweep's last state."""
         return self._live
 
     def close(self, state: str) -> None:
@@ -94,7 +94,7 @@ class MemoryReader:
     """Reads back what a recorder of this process keeps.
 
     Args:
-        recorder: Keeps the sweep.
+        recorder: The recorder that keeps the sweep.
         sweep: Its name.
     """
 
@@ -109,7 +109,7 @@ class MemoryReader:
         return self._sweep
 
     def facts(self) -> dict[str, str]:
-        """Return what is kept of the sweep in short texts, by name."""
+        """Return short texts about the sweep, by name."""
         return dict(self._known().facts)
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
@@ -124,19 +124,19 @@ class MemoryReader:
         return StoredTrials(self._sweep, trials_table(self._recorder.trials.values()), *aims)
 
     def live(self) -> LiveState:
-        """Return how the sweep last stood; see `Reader.live`."""
+        """Return the sweep's last state; see `Reader.live`."""
         self._known()
         if (state := self._recorder.live()) is None:
             raise QueryError(f"sweep {self._sweep!r} does not say how it stands: it has only just begun.")
         return state
 
     def networks(self) -> MemoryNetworks:
-        """Return the networks that are kept."""
+        """Return the kept networks."""
         self._known()
         return MemoryNetworks(self._recorder.networks)
 
     def artifact(self, path: str) -> bytes | None:
-        """Return the spec, as written or as JSON, or what a network does under probes; None for any other path."""
+        """Return the spec, as written or as JSON, or a network's answers under probes; None for any other path."""
         known = self._known()
         spec = {"spec.yaml": known.spec_text.encode(), "spec_resolved.json": known.spec_json.encode()}
         return {**self._recorder.probes, **spec}.get(path)

@@ -1,4 +1,4 @@
-"""What every reader promises: one sweep as a tracker holds it, read back. Nothing is ever written."""
+"""The interface of readers, which read one sweep from a tracker and never write."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 from sweeper.errors import UnknownSweepError
 from sweeper.spelling import did_you_mean, names_near
 
-if TYPE_CHECKING:  # who asks for a network reads no table
+if TYPE_CHECKING:  # these modules load pyarrow, which a reader of networks does not need
     from sweeper.analysis.fronts import Front
     from sweeper.analysis.trials import StoredTrials
     from sweeper.tracking.live import LiveState
 
 
 def require_task(sweep: str, task: str | None, tasks: Collection[str]) -> None:
-    """Refuse a task that no stored front is of.
+    """Refuse a task without a stored front.
 
     Raises:
-        UnknownSweepError: With the tasks that there are.
+        UnknownSweepError: If no stored front is of the task; names the tasks that have one.
     """
     if task is not None and task not in tasks:
         raise UnknownSweepError(
@@ -28,7 +28,7 @@ def require_task(sweep: str, task: str | None, tasks: Collection[str]) -> None:
 
 
 def chosen_fronts(fronts: Iterable[Front], sweep: str, task: str | None, objectives: Sequence[str]) -> list[Front]:
-    """Return those of all stored fronts that `Reader.fronts` is asked for.
+    """Select from all stored fronts those that `Reader.fronts` returns.
 
     Raises:
         UnknownSweepError: If no front is of the task.
@@ -45,7 +45,7 @@ def chosen_fronts(fronts: Iterable[Front], sweep: str, task: str | None, objecti
 
 
 class Networks(Protocol):
-    """The networks that a tracker holds of one sweep: those of trials that are or were on a front."""
+    """The networks of one sweep that a tracker holds: those of trials that are or were on a front."""
 
     @property
     def keys(self) -> list[str]:
@@ -55,15 +55,15 @@ class Networks(Protocol):
         """Return the file of the network of a trial; None if none is stored.
 
         Raises:
-            TrackingError: If it cannot be read.
+            TrackingError: If the file cannot be read.
         """
 
 
 class Reader(Protocol):
-    """One sweep as a tracker holds it, whoever wrote it and wherever.
+    """Reads one sweep from a tracker, wherever the sweep ran.
 
-    Nothing is asked before a method is called. Every method raises `UnknownSweepError` if the tracker holds no such
-    sweep, and `TrackingError` if it cannot be reached.
+    The tracker is not asked before a method is called. Every method raises `UnknownSweepError` if the tracker holds no
+    such sweep, and `TrackingError` if it cannot be reached.
     """
 
     @property
@@ -72,20 +72,20 @@ class Reader(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the tracker is, for people: without a password."""
+        """Address of the tracker for people, without a password."""
 
     def facts(self) -> dict[str, str]:
-        """Return what is kept of the sweep in short texts: versions, data hashes, seeds and the like, by name."""
+        """Return short texts about the sweep by name: versions, data hashes, seeds and the like."""
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-        """Return the fronts that are stored.
+        """Return the stored fronts.
 
         Args:
             task: Label of one task; None for all, sorted by label.
-            objectives: Names of those a front was chosen for in the spec; none for the fronts over all of them.
+            objectives: Names of the objectives of a front that the spec asks for; none for the fronts over all.
 
         Returns:
-            One front a task; none where objectives are named that no front was chosen for.
+            One front for each task; none if the spec asks for no front over these objectives.
 
         Raises:
             UnknownSweepError: Also if there is no front of that task.
@@ -93,23 +93,23 @@ class Reader(Protocol):
         """
 
     def trials(self) -> StoredTrials:
-        """Return all finished trials as one table, and what they were optimised for.
+        """Return all finished trials as one table, with objectives and reference point.
 
         Raises:
-            QueryError: If what is stored is damaged, or of another version of sweeper.
+            QueryError: If the stored trials are damaged, or of another version of sweeper.
         """
 
     def live(self) -> LiveState:
-        """Return how the sweep stands, or last stood, by its driver's word.
+        """Return the last state that the sweep's driver wrote.
 
-        Hypervolumes that its driver has not computed anew are those of the stored fronts.
+        Hypervolumes that the driver has not computed since its start are those of the stored fronts.
 
         Raises:
-            QueryError: If it does not say how it stands, or in a way that cannot be read.
+            QueryError: If no state is stored, or it cannot be read.
         """
 
     def networks(self) -> Networks:
-        """Return the networks that are stored; which there are is asked once."""
+        """Return the stored networks; their list is read once."""
 
     def artifact(self, path: str) -> bytes | None:
-        """Return a file that is kept of the sweep itself, such as `spec.yaml`; None if there is none."""
+        """Return a stored file of the sweep, such as `spec.yaml`; None if there is none."""

@@ -1,4 +1,4 @@
-"""What every recorder promises, what it is given, and the rules that all of them keep."""
+"""The interface of recorders, their input, and the rules that all of them keep."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LONGEST_TEXT = 5000  # every MLflow store keeps this much in a tag; some cut lo
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """What is kept of a sweep beside its trials.
+    """Facts about a sweep, without its trials.
 
     Attributes:
         name: The sweep's name, and exactly the name of its experiment in MLflow.
         spec_text: The YAML file as written.
         spec_json: The resolved spec as JSON.
         facts: Short texts by name: git revision, versions, data hashes, seeds, home folder.
-        identity: Tells this sweep from another of the same name in another home.
-        aims: What it optimises, as `sweeper.analysis.trials.aims` writes it.
+        identity: Distinguishes this sweep from another of the same name in another home.
+        aims: Objectives and reference point, as `sweeper.analysis.trials.aims` writes them.
     """
 
     name: str
@@ -41,11 +41,11 @@ class StoredSweep:
     """One sweep that MLflow holds.
 
     Attributes:
-        status: Of its run there.
+        status: Status of its run there.
         points: The stored front's size for each task.
-        live: How it stands, or last stood; None where it does not say, or in a way that cannot be read.
-        rules: The number of the rules that it is measured by.
-        identity: Tells it from another sweep of its name.
+        live: Its last state; None if none is stored or it cannot be read.
+        rules: Number of the rules of its measurements.
+        identity: Distinguishes it from another sweep of the same name.
     """
 
     name: str
@@ -58,13 +58,13 @@ class StoredSweep:
 
 
 class Recorder(Protocol):
-    """Where outcomes and fronts are mirrored. Every method may be called twice with the same effect."""
+    """Mirrors outcomes and fronts. Every method is idempotent."""
 
     def open(self, sweep: SweepFacts) -> None:
-        """Begin or go on with a sweep."""
+        """Begin or continue a sweep."""
 
     def record(self, trial: TrialRecord) -> None:
-        """Mirror a finished trial; the first finished record of a key stands, until a later attempt takes its place.
+        """Mirror a finished trial; the first finished record of a key stays until a later attempt replaces it.
 
         Raises:
             ValueError: If the trial is not finished.
@@ -74,16 +74,16 @@ class Recorder(Protocol):
         """Store a front and return it with its version; an unchanged front keeps the stored one."""
 
     def record_live(self, state: LiveState) -> None:
-        """Keep how the sweep stands now, in place of what was kept before."""
+        """Keep the sweep's state in place of the former one."""
 
     def close(self, state: str) -> None:
-        """End the sweep as FINISHED, KILLED or FAILED; `open` goes on with it again."""
+        """End the sweep as FINISHED, KILLED or FAILED; `open` continues it."""
 
     def live(self) -> LiveState | None:
-        """Return how the sweep last stood; None where that was never kept.
+        """Return the sweep's last state; None if there is none.
 
         Raises:
-            QueryError: If it is damaged or of a newer format.
+            QueryError: If the state is damaged or of a newer format.
         """
 
 
@@ -100,7 +100,7 @@ def require_finished(trial: TrialRecord) -> None:
 
 
 def checked_closing(state: str) -> str:
-    """Return how a sweep ends, or refuse the word."""
+    """Return the state in which a sweep ends; refuse an unknown one."""
     if state not in _CLOSING:
         raise ValueError(f"a sweep closes as {', '.join(_CLOSING)}, but got {state!r}. Choose one of them.")
     return state
@@ -112,12 +112,12 @@ def member_keys(front: Front) -> list[str]:
 
 
 def probes_path(key: str) -> str:
-    """Return where it is kept among the artifacts of a sweep what the network of a trial does under probes."""
+    """Return the path, among a sweep's artifacts, of the file of a network's answers under probes."""
     return f"probes/{key}.parquet"
 
 
 def shortened(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """Return the text, or its first and last parts where it is too long: tracebacks end with the cause."""
+    """Return the text; if it is too long, its beginning and more of its end, where a traceback names the cause."""
     if len(text) <= longest:
         return text
     note = f"\n[... {len(text)} characters in all, the middle is left out here; the ledger has them ...]\n"

@@ -1,4 +1,4 @@
-"""What is said where a server of MLflow refuses whoever asks, with the way in. Loads nothing."""
+"""Messages for failed requests to an MLflow server, with a way out. Loads nothing."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 from sweeper.credentials import redacted
 
-#: What a server says to a name that it was not told to answer to.
+#: Answer of a server to a host name that it does not allow.
 _OTHER_HOST = "Invalid Host header"
 
 
 def reason_of(error: Exception) -> str:
-    """Return why something could not be reached, in a line: what the network says, without what passed it on."""
+    """Return why something could not be reached, in a line: the network's error, without the HTTP library's words."""
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (connection refused)"
     text = str(error).strip()
-    if "ConnectionPool(" not in text:  # not passed on by what asks over HTTP
+    if "ConnectionPool(" not in text:  # not wrapped by an HTTP library
         return (text.splitlines() or [type(error).__name__])[0]
     if "Connection refused" in text:
         return "nothing listens there (connection refused)"
@@ -31,8 +31,8 @@ def reason_of(error: Exception) -> str:
 
 
 def refusal(uri: str, doing: str, error: Exception) -> str:
-    """Return what to say where a server refuses whoever asks; empty where something else is wrong."""
-    response = getattr(error, "response", None)  # of a request for an artifact
+    """Return the message if a server refused a request (HTTP 401 or 403); empty if something else is wrong."""
+    response = getattr(error, "response", None)  # set if an artifact was requested
     status = getattr(response, "status_code", None)
     if status is None and hasattr(error, "get_http_status_code"):
         status = error.get_http_status_code()

@@ -1,4 +1,4 @@
-"""Which tracker an address means: the one place that a new tracker is named in, beside its own folder."""
+"""Chooses the tracker for an address. A new tracker needs an entry here and a folder of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from sweeper.archived import SCHEME
 
-if TYPE_CHECKING:  # who asks for a network reads no table
+if TYPE_CHECKING:  # these modules load pyarrow, which a reader of networks does not need
     from sweeper.tracking.reader import Reader
     from sweeper.tracking.recorder import Recorder
 
 
 def reader_of(address: str, sweep: str) -> Reader:
-    """Return what reads a sweep back; nothing is asked yet.
+    """Return the reader of a sweep; the tracker is not asked yet.
 
     Args:
-        address: An MLflow tracking URI, or that of a sweep in an archive.
+        address: An MLflow tracking URI, or the address of a sweep in an archive.
         sweep: Name of the sweep.
     """
     if address.startswith(SCHEME):
@@ -50,14 +50,14 @@ def recorder_of(
     *,
     is_thorough: bool = False,
 ) -> Recorder:
-    """Return what mirrors a sweep.
+    """Return the recorder that mirrors a sweep.
 
     Args:
         address: An MLflow tracking URI.
-        artifacts: URI of the folder for artifacts where the address is a database; None for beside a SQLite file.
-        network: Returns the file of a complete trial's network by its key, None where there is none.
-        probes: Returns the file of what that network does under probes, likewise.
-        is_thorough: Whether files that are stored already are compared, and stored again where they are others.
+        artifacts: URI of the folder for artifacts if the address is a database; None for beside a SQLite file.
+        network: Returns the file of a complete trial's network by the trial's key; None if there is none.
+        probes: Returns the file of that network's answers under probes in the same way.
+        is_thorough: Whether to compare files that are stored already, and store them again if they differ.
 
     Raises:
         TrackingError: If the tracker cannot be reached.

@@ -1,12 +1,12 @@
-"""The file of an archive: a ZIP with a list of what is in it, written the same every time and checked when it is read.
+"""Writes archives as reproducible ZIP files with a list of their content, and checks them when reading.
 
 archive.json               the format, the sweep, and size and digest of every other file; the last entry
-report.html                the report, for whoever has no sweeper
-fronts/TASK.csv            the fronts, likewise
-sweeps/archived.json, sweeps/NAME/…    the sweep: a home with this one in it, see `sweeper.tracking.archived.reader`
+report.html                the report, for readers without sweeper
+fronts/TASK.csv            the fronts, for the same readers
+sweeps/archived.json, sweeps/NAME/…    a home with this one sweep, see `sweeper.tracking.archived.reader`
 
-Archives come from strangers. So nothing is unpacked whose name is not one that a sweep's archive has, nothing that is a
-link, nothing larger than the list says, and not more in all than an archive of this size can hold.
+Archives may come from strangers. So no file is unpacked whose name is unknown in archives, that is a link, or that is
+larger than the list says, and all files together may not be larger than is plausible for the archive's size.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from sweeper.archived import MARKER
 from sweeper.errors import HomeError, QueryError
 from sweeper.spec import check_name
 
-#: Written into every archive; raise it when an older sweeper could misread a newer one.
+#: Format number in every archive; raise it when an older version of sweeper could misread a newer archive.
 FORMAT = 1
 
 _LIST = "archive.json"
 
-#: The folder that is a home.
+#: The folder of an archive that is a home.
 HOME = "sweeps"
 
-#: What may lie in the folder of the sweep.
+#: Files that the folder of the sweep may have.
 _OF_A_SWEEP = re.compile(
     r"ledger\.db|archived\.json|networks/[\w.-]+\.safetensors|probes/[\w.-]+\.parquet"
     r"|mirror/(facts\.json|live\.json|trials\.parquet|spec\.yaml|spec_resolved\.json|fronts/\d+\.parquet)",
     re.ASCII,
 )
 
-#: What may lie beside it, for people.
+#: Further files of an archive, for people.
 _FOR_PEOPLE = re.compile(r"report\.html|fronts/[\w.,=+@-]+\.csv", re.ASCII)
 
-#: A list that is longer than this is none; what is smaller than this may be packed as tightly as it likes; and so
-#: much may the rest be packed: ledgers and networks are packed ten times at most.
+#: Most bytes of a list; most unpacked bytes at any compression; and largest compression ratio of larger archives. Real
+#: ledgers and networks compress at most tenfold.
 _LONGEST_LIST, _SMALL, _TIGHTEST = 2**26, 2**26, 100
 
 _CHUNK = 2**20
@@ -56,11 +56,11 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class Listed:
-    """What the list of an archive says.
+    """The list in an archive.
 
     Attributes:
         sweep: Name of the sweep.
-        identity: Tells it from another one of its name.
+        identity: Distinguishes the sweep from another of the same name.
         files: Size and digest of each file, by path.
     """
 
@@ -70,25 +70,25 @@ class Listed:
 
 
 def write(output: Path, sweep: str, identity: str, files: Iterable[tuple[str, bytes | Path]]) -> int:
-    """Write an archive, whole or not at all; the same files make the same bytes.
+    """Write an archive, whole or not at all; the same files give the same bytes.
 
     Args:
         output: The file.
         sweep: Name of the sweep.
-        identity: Tells it from another one of its name.
-        files: Path in the archive and content, or the file with it, of each.
+        identity: Distinguishes the sweep from another of the same name.
+        files: For each file its path in the archive, and its content or a file with it.
 
     Returns:
-        How many bytes it has.
+        The archive's size in bytes.
 
     Raises:
-        QueryError: If it cannot be written.
+        QueryError: If the archive cannot be written.
     """
     if output.is_dir() or (output.exists() and not output.is_file()):
         raise QueryError(f"cannot write {output}: it is no file. Name a file with -o.")
     try:
         with storage.replaced(Path(os.path.realpath(output))) as aside, zipfile.ZipFile(aside, "w") as packed:
-            # The list is written last, when all digests are known, and is found by its name.
+            # The list is written last, because it needs all digests; readers find it by its name.
             listed = {path: _added(packed, path, content) for path, content in files}
             facts = {
                 "format": FORMAT,
@@ -103,7 +103,7 @@ def write(output: Path, sweep: str, identity: str, files: Iterable[tuple[str, by
 
 
 def _added(packed: zipfile.ZipFile, path: str, content: bytes | Path) -> tuple[int, str]:
-    entry = zipfile.ZipInfo(path)  # of 1980, as every entry that names no time
+    entry = zipfile.ZipInfo(path)  # dated 1980, the default, so that bytes are reproducible
     entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o100644 << 16
     digest, size = hashlib.sha256(), 0
     entry.file_size = content.stat().st_size if isinstance(content, Path) else len(content)
@@ -120,10 +120,10 @@ def _added(packed: zipfile.ZipFile, path: str, content: bytes | Path) -> tuple[i
 
 
 def read_list(file: Path) -> Listed:
-    """Return what an archive says that it holds.
+    """Return the list of an archive.
 
     Raises:
-        HomeError: If it is no archive, is damaged, or holds what none holds.
+        HomeError: If the file is not an archive, is damaged, or holds unknown files.
     """
     with _Reading(file) as reading:
         return reading.listed
@@ -134,10 +134,10 @@ def unpack(file: Path, folder: Path) -> Listed:
 
     Args:
         file: The archive.
-        folder: Must not be there yet; the folder above it must.
+        folder: The new folder, which must not exist; the folder above it must.
 
     Raises:
-        HomeError: If it is no archive, is damaged, or holds what none holds; then nothing is left.
+        HomeError: If the file is not an archive, is damaged, or holds unknown files; then nothing is left behind.
     """
     with _Reading(file) as reading:
         try:
@@ -157,7 +157,7 @@ def unpack(file: Path, folder: Path) -> Listed:
 
 
 class _Reading:
-    """An archive that is open, with its list read and compared with what is there."""
+    """An open archive, whose list was read and compared with its entries."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -238,7 +238,7 @@ class _Reading:
         return data
 
     def require_room(self, folder: Path) -> None:
-        """Check that a disk has room for all of it."""
+        """Check that a folder's disk has room for the whole archive."""
         total, free = sum(size for size, _ in self.listed.files.values()), shutil.disk_usage(folder).free
         if total > free:
             raise HomeError(
@@ -264,6 +264,6 @@ class _Reading:
             raise self._refused(f"{path} is not what was written")
 
 
-#: What reading a damaged entry raises, and what a list that is none does as well.
+#: Exceptions from reading a damaged entry, and those from a malformed list as well.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _MISREAD = (*_DAMAGED, ValueError, LookupError, TypeError, AttributeError, OverflowError)

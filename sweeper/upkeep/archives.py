@@ -1,4 +1,4 @@
-"""Makes archives of sweeps, reads them, and makes sweeps of them again."""
+"""Makes archives of sweeps, opens them for reading, and turns them into sweeps again."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from sweeper.tracking.trackers import reader_of
 from sweeper.trial import State
 from sweeper.upkeep import archive_file
 
-#: Where archives are unpacked to be read, in the user's cache.
+#: Folder in the user's cache where archives are unpacked for reading.
 CACHE = "archives"
 
 
 @dataclass(frozen=True)
 class Archived:
-    """What an archive was made of.
+    """Facts about a new archive.
 
     Attributes:
-        size: Bytes that it has.
-        networks, probes: How many files of each it holds.
-        missing: Networks and per-image files of complete trials that are missing or damaged, and why, a line each.
+        size: Its size in bytes.
+        networks, probes: Numbers of files of each kind that it holds.
+        missing: A line for each network or per-image file of a complete trial that is left out, with the reason.
     """
 
     size: int
@@ -62,25 +62,25 @@ def archive(
     """Put a sweep into one file: its ledger, networks, per-image files, fronts, trials, spec and report.
 
     Args:
-        home: Where it is.
-        name: Of the sweep.
-        output: The file.
-        tracking_uri: Where it is mirrored, where that is not to be taken from its home.
-        report: Returns its report, given where it is mirrored; None for none.
-        as_it_is: Whether what is missing or damaged of networks and per-image files, and how the sweep stands, is left
-            out, instead of refused.
+        home: The sweep's home.
+        name: Name of the sweep.
+        output: The file to write.
+        tracking_uri: Its tracking URI; None for the one that its home knows.
+        report: Returns the sweep's report, given its tracking URI; None for no report.
+        as_it_is: Whether to leave out networks and per-image files that are missing or damaged, and a missing state,
+            instead of refusing.
 
     Raises:
-        SweepBusyError: If it is being driven.
-        UnknownSweepError: If there is no such sweep, or MLflow has none.
-        SweepError: If something of it cannot be read, or the file not be written.
+        SweepBusyError: If a driver runs the sweep.
+        UnknownSweepError: If the home or MLflow has no such sweep.
+        SweepError: If part of the sweep cannot be read, or the file cannot be written.
     """
     folder = home.known(name)
     folder.require_own()
     _refuse_driven(folder)
     uri = home.tracking_uri_of(name, tracking_uri)
     reader = reader_of(uri, name)
-    from sweeper.ledger.drive import with_files_of  # imported late: it brings Optuna along, which readers do without
+    from sweeper.ledger.drive import with_files_of  # imported late, because it loads Optuna, which readers do not need
 
     with closing(read_ledger(folder)) as ledger, tempfile.TemporaryDirectory(prefix="sweeper-archive-") as scratch:
         contents = _Contents(with_files_of(folder, ledger), ledger, reader, Path(scratch), as_it_is)
@@ -94,7 +94,7 @@ def archive(
         copy_ledger(folder, contents.ledger_file)
         size = archive_file.write(output, name, ledger.identity, contents.files(report(uri)))
     try:
-        _refuse_driven(folder)  # what was written while somebody drove it may be torn between two moments
+        _refuse_driven(folder)  # if a driver started meanwhile, the archive may mix two states
     except SweepBusyError:
         output.unlink(missing_ok=True)
         raise
@@ -110,7 +110,7 @@ def _refuse_driven(folder: SweepFolder) -> None:
 
 
 class _Contents:
-    """What goes into an archive, in the same order every time."""
+    """Yields the content of an archive, in the same order every time."""
 
     def __init__(
         self, folder: SweepFolder, ledger: LedgerReader, reader: Reader, scratch: Path, as_it_is: bool
@@ -122,7 +122,7 @@ class _Contents:
 
     def files(self, report: bytes | None) -> Iterator[tuple[str, bytes | Path]]:
 
-        from sweeper.training.network_file import content_problem  # imported late: readers do without
+        from sweeper.training.network_file import content_problem  # imported late, because readers do not need it
 
         own = f"{archive_file.HOME}/{self._folder.name}"
         if report is not None:
@@ -149,7 +149,7 @@ class _Contents:
                 yield f"{own}/probes/{key}.parquet", probes
 
     def _whole(self, what: str, key: str, data: bytes | None, problem_of: Callable[[bytes, str], str]) -> bytes | None:
-        """Return a file if nothing is wrong with it; what is wrong is noted where that may be, else refused."""
+        """Return a sound file; for a missing or damaged one, note the problem if that is allowed, else refuse it."""
         problem = "is missing" if data is None else problem_of(data, key)
         if not problem:
             return data
@@ -164,7 +164,7 @@ class _Contents:
 
     @staticmethod
     def _read(location: str, here: Path | None = None) -> bytes | None:
-        if here is not None and here.is_file():  # a copy of what is kept elsewhere
+        if here is not None and here.is_file():  # a local copy of a file in a remote storage
             return here.read_bytes()
         try:
             return storage.read_bytes(location)
@@ -183,18 +183,20 @@ def _problem_of_probes(data: bytes, key: str) -> str:
 
 
 def _table_of(front: Front, path: str) -> tuple[str, bytes]:
-    """Return a front as a table that any program reads, and its path in the archive."""
+    """Return the path in the archive and the content of a front as a CSV table, which any program can read."""
     number = Path(path).stem
     return f"fronts/{number}-{re.sub(r'[^A-Za-z0-9_.-]', '-', front.key)}.csv", encode(front.table, "csv")
 
 
 def unpacked(file: Path) -> Path:
-    """Return a home with the sweep of an archive, to be read: unpacked into the user's cache, or once more each time.
+    """Return a home with an archive's sweep, for reading.
+
+    The archive is unpacked into the user's cache, or into a temporary folder if the cache cannot be written.
 
     Raises:
-        HomeError: If it is no archive, is damaged, or cannot be unpacked.
+        HomeError: If the file is not an archive, is damaged, or cannot be unpacked.
     """
-    archive_file.read_list(file)  # what is no archive is said before anything is made
+    archive_file.read_list(file)  # refuse other files before making a folder
     root = cache.folder()
     if root is not None:
         try:
@@ -202,7 +204,7 @@ def unpacked(file: Path) -> Path:
         except HomeError:
             raise
         except OSError:
-            pass  # a cache that cannot be written
+            pass  # the cache cannot be written
     scratch = Path(tempfile.mkdtemp(prefix="sweeper-archive-"))
     at_exit(shutil.rmtree, scratch, ignore_errors=True)
     archive_file.unpack(file, scratch / "unpacked")
@@ -219,32 +221,32 @@ def _cached(file: Path, root: Path) -> Path:
         archive_file.unpack(file, aside)
         try:
             aside.rename(folder)
-        except OSError:  # somebody else has unpacked it meanwhile
+        except OSError:  # another process has unpacked it meanwhile
             shutil.rmtree(aside, ignore_errors=True)
             if not folder.is_dir():
                 raise
-    os.utime(folder)  # when it was used last
+    os.utime(folder)  # `clean` keeps recently used archives
     return folder / archive_file.HOME
 
 
 def unarchive(file: Path, home: Home, tracking_uri: str | None = None) -> str:
-    """Make a sweep of a home of an archive; its fronts are in MLflow then, and the rest is for `sweeper mirror`.
+    """Turn an archive into a sweep of a home, and store its fronts in MLflow; `sweeper mirror` stores the rest.
 
-    What was interrupted is gone on with.
+    An interrupted call is continued.
 
     Args:
         file: The archive.
-        home: Where it goes.
-        tracking_uri: Where MLflow is, where that is not to be the home's own.
+        home: The home that gets the sweep.
+        tracking_uri: Address of MLflow; None for the home's own.
 
     Returns:
         The name of the sweep.
 
     Raises:
-        HomeError: If the archive is none, is damaged, or the home has a sweep of that name.
+        HomeError: If the file is not an archive, is damaged, or the home has a sweep of that name.
         TrackingError: If MLflow has another sweep of that name, or cannot be reached.
     """
-    from sweeper.tracking.mlflow.removal import held  # imported late: who only reads archives does without
+    from sweeper.tracking.mlflow.removal import held  # imported late, because readers of archives do not need it
 
     listed = archive_file.read_list(file)
     folder = home.sweep(listed.sweep)
@@ -293,7 +295,7 @@ def _refuse_other(home: Home, folder: SweepFolder, listed: archive_file.Listed) 
 
 
 def _put_there(file: Path, home: Home, folder: SweepFolder) -> None:
-    """Unpack an archive beside the sweeps of a home, and give its sweep its place at once."""
+    """Unpack an archive into a temporary folder of a home, and move its sweep into place atomically."""
     aside = home.root.absolute() / f".{uuid.uuid4().hex}.tmp"
     try:
         home.root.mkdir(parents=True, exist_ok=True)
@@ -310,7 +312,7 @@ def _put_there(file: Path, home: Home, folder: SweepFolder) -> None:
 
 
 def _bring_fronts(folder: SweepFolder, uri: str, identity: str) -> None:
-    """Store the fronts as they were, with their versions: computed anew they would be version 1."""
+    """Store the fronts with their old versions; computed anew, they would be version 1."""
     from sweeper.analysis.trials import aims
     from sweeper.tracking.mlflow.recorder import MlflowRecorder
     from sweeper.tracking.recorder import SweepFacts

@@ -1,7 +1,7 @@
-"""Frees what nobody needs any more: checkpoints of finished sweeps, and what is made again when it is missing.
+"""Frees files that are no longer needed: checkpoints of finished sweeps, and caches.
 
-A sweep that has trials left, or runs, keeps everything. One that is finished keeps the checkpoints of populations in
-which a trial has failed, since it may be tried again from there.
+A sweep that runs or has trials left keeps everything. A finished sweep keeps the checkpoints of populations with a
+failed trial, because the trial may be tried again from there.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from sweeper.ledger.standing import standing_of
 from sweeper.trial import State
 from sweeper.upkeep.archives import CACHE as ARCHIVES
 
-#: How long what is unpacked or mapped stays at least after it was used: somebody may read it just now.
+#: Least time that an unpacked archive stays after its last use, in seconds, because a process may still read it.
 _IN_USE_S = 3600
 
-#: What sweeper keeps in a cache: tables of MLflow, pixels of images, archives that were read.
+#: Files of sweeper in its cache: MLflow's empty tables, pixels of images, unpacked archives.
 _CACHED = re.compile(r"mlflow-[0-9a-f]+\.db|images/[^/]+\.pixels|archives/[0-9a-f]+(\.tmp)?")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something that is freed.
+    """Something to free.
 
     Attributes:
-        what: In words, with its place.
-        size: Bytes.
-        sweep: Whose it is; None for a cache.
+        what: Description with its place.
+        size: Size in bytes.
+        sweep: The sweep that it belongs to; None for the cache.
         files: Locations of files.
-        folders: Folders that go as a whole.
+        folders: Folders to remove as a whole.
     """
 
     what: str
@@ -50,11 +50,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What can be freed; nothing is done yet.
+    """A plan of what to free.
 
     Attributes:
-        pieces: What it is.
-        kept: Why sweeps keep what they have, a sentence each.
+        pieces: The things to free.
+        kept: A sentence for each sweep that keeps something, with the reason.
     """
 
     pieces: Sequence[Piece]
@@ -62,20 +62,20 @@ class Cleaning:
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Size of all pieces in bytes."""
         return sum(piece.size for piece in self.pieces)
 
 
 def cleaning_of(home: Home, name: str | None = None, *, outside: bool = False) -> Cleaning:
-    """Look for what can be freed.
+    """Find out what can be freed.
 
     Args:
-        home: Where sweeps are.
-        name: Of one sweep; None for all of the home, and the user's cache.
-        outside: Whether checkpoints outside of the home go too: a copy of the home may go on from the same ones.
+        home: The home.
+        name: Name of one sweep; None for all of the home, and the user's cache.
+        outside: Whether to free checkpoints outside of the home too, which a copy of the home may still need.
 
     Raises:
-        SweepError: If the home, or the sweep that is named, cannot be read.
+        SweepError: If the home or the named sweep cannot be read.
     """
     pieces, kept = list[Piece](), list[str]()
     for one in home.sweeps() if name is None else [name]:
@@ -95,7 +95,7 @@ def cleaning_of(home: Home, name: str | None = None, *, outside: bool = False) -
 
 
 def _of_sweep(folder: SweepFolder, outside: bool) -> tuple[str, list[Piece]]:
-    """Return why a sweep keeps something, empty where it does not, and what it does not need."""
+    """Return why a sweep keeps something (empty if it does not), and the pieces that it does not need."""
     standing = standing_of(folder)
     if standing.state != "finished":
         return f"it is {standing.state}, and needs all that it has", []
@@ -124,13 +124,13 @@ def _of_sweep(folder: SweepFolder, outside: bool) -> tuple[str, list[Piece]]:
 
 
 def _needed(folder: SweepFolder) -> set[str]:
-    """Return the populations of a finished sweep that may be gone on with: a failed trial is tried again on request."""
+    """Return a finished sweep's populations with failed trials, which a user may want to try again."""
     with closing(read_ledger(folder)) as ledger:
         return {record.population for record in ledger.records() if record.state is State.FAILED}
 
 
 def _checkpoints(folder: SweepFolder, needed: set[str]) -> Mapping[str, int]:
-    """Return the locations and sizes of checkpoints that nobody needs."""
+    """Return the locations and sizes of checkpoints of all other populations than the needed ones."""
     found = {}
     for path, size in storage.sizes_below(folder.files).items():
         above, _, name = path.rpartition("/")
@@ -162,13 +162,13 @@ def _of_cache(now_s: float) -> list[Piece]:
 
 
 def clean(cleaning: Cleaning) -> list[str]:
-    """Free what a cleaning names.
+    """Free the pieces of a cleaning.
 
     Returns:
-        What stays, a sentence each: somebody has begun to need it.
+        A sentence for each piece that stays, because its sweep has begun to need it.
 
     Raises:
-        HomeError: If something cannot be removed.
+        HomeError: If a piece cannot be removed.
     """
     stays = []
     for piece in cleaning.pieces:
@@ -188,8 +188,8 @@ def clean(cleaning: Cleaning) -> list[str]:
 
 
 def _still(piece: Piece, folder: SweepFolder) -> Piece:
-    """Return what is still not needed: the sweep may have grown since, or failed trials be tried again."""
-    counts = standing_of(folder).counts  # nobody drives it: this process keeps drivers out
+    """Return the part of a piece that is still not needed: the sweep may have new trials or retried ones by now."""
+    counts = standing_of(folder).counts  # no driver can run, because this process holds the lock
     if counts.waiting or counts.running:
         raise SweepBusyError(f"sweep {folder.name!r} is to go on by now.")
     needed = _needed(folder)

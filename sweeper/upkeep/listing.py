@@ -1,4 +1,4 @@
-"""All sweeps of a home, and those that MLflow alone has: how each one stands, and what it takes."""
+"""Lists the sweeps of a home, and those that only MLflow has, with their states and sizes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Listed:
     """A sweep in a list.
 
     Attributes:
-        name: Of the sweep.
-        state: running, finished, interrupted or idle; damaged or unfinished of one that cannot be read; silent of one
-            that only MLflow has, and whose driver was not heard of for a while.
-        done: Trials that have ended, whichever way; None where that is not known.
-        planned: Trials that there will be.
-        failed: Trials that have ended neither complete nor stopped early.
-        last_ms: When something last happened, Unix milliseconds; None where nothing has.
-        size: Bytes that its files take on this machine; None of one that only MLflow has.
-        rules: The number of the rules that it is measured by.
+        name: Name of the sweep.
+        state: running, finished, interrupted or idle; damaged or unfinished if it cannot be read; silent if only MLflow
+            has it and its driver has not written for a while.
+        done: Trials that have ended in any way; None if unknown.
+        planned: Number of trials that the sweep will have; None if unknown.
+        failed: Trials that have ended neither complete nor stopped early; None if unknown.
+        last_ms: Time of the last activity, Unix milliseconds; None if there was none.
+        size: Bytes of its files on this machine; None if only MLflow has it.
+        rules: Number of the rules of its measurements.
         place: Where it was found: `home` or `mlflow`.
-        problem: Why it cannot be read; empty where it can.
+        problem: Why it cannot be read; empty if it can.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Listed:
 
 
 def sweeps_here(home: Home) -> tuple[list[Listed], set[str]]:
-    """Return the sweeps of a home by name, and their identities.
+    """Return the sweeps of a home, sorted by name, and their identities.
 
     Raises:
-        HomeError: If the home cannot be read; of a single sweep that cannot, the list says so.
+        HomeError: If the home cannot be read; a single unreadable sweep is listed with its problem.
     """
     found, identities = [], set()
     for name in home.sweeps():
@@ -70,17 +70,17 @@ def _here(standing: Standing, size: int) -> Listed:
 
 
 def sweeps_in_mlflow(tracking_uri: str, identities: set[str], now_ms: int) -> list[Listed]:
-    """Return the sweeps that MLflow holds and the home does not, by name.
+    """Return the sweeps that MLflow holds and the home does not, sorted by name.
 
     Args:
-        tracking_uri: Where MLflow is.
-        identities: Of the sweeps of the home.
-        now_ms: Unix milliseconds.
+        tracking_uri: Address of MLflow.
+        identities: Identities of the home's sweeps.
+        now_ms: The current time, Unix milliseconds.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
     """
-    from sweeper.tracking.mlflow.reader import read_sweeps  # imported late: a home's own sweeps do without
+    from sweeper.tracking.mlflow.reader import read_sweeps  # imported late, because a home's own sweeps do not need it
 
     return [_stored(one, now_ms) for one in read_sweeps(tracking_uri) if one.identity not in identities - {""}]
 

@@ -1,6 +1,6 @@
-"""Deletes a sweep: what MLflow has, its part of a shared ledger, its files in a storage, and its folder, in this order.
+"""Deletes a sweep: from MLflow, from a shared ledger, its files in a storage, and its folder, in this order.
 
-Where a sweep's things are, its folder says. So that goes last, and a deletion that was interrupted can be given again.
+The folder says where the other parts are. So it goes last, and an interrupted deletion can be repeated.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _COMMAND = "delete"
 
 @dataclass(frozen=True)
 class Part:
-    """One thing of a sweep.
+    """One part of a sweep.
 
     Attributes:
-        what: In words, with its place.
-        size: Bytes; None where that is not known.
-        is_outside: Whether it lies outside of the home: a copy of the home uses the same one.
+        what: Description with its place.
+        size: Size in bytes; None if unknown.
+        is_outside: Whether it lies outside of the home, where a copy of the home would use it too.
     """
 
     what: str
@@ -37,15 +37,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Removal:
-    """What a deletion is about to do; nothing is done yet.
+    """A plan of a deletion.
 
     Attributes:
-        folder: Of the sweep.
-        tracking_uri: Where it is mirrored; empty where MLflow is not asked.
-        experiments: Ids of its experiments in MLflow that are removed.
-        parts: What is removed.
-        stays: What stays, a sentence each.
-        done, planned: Trials that have ended, of how many; None where the ledger cannot be read.
+        folder: Folder of the sweep.
+        tracking_uri: Its tracking URI; empty if MLflow is left alone.
+        experiments: Ids of its experiments in MLflow to remove.
+        parts: The parts to remove.
+        stays: A sentence for each part that stays.
+        done, planned: Numbers of ended and of all trials; None if the ledger cannot be read.
         here_only: Whether everything outside of the home stays.
     """
 
@@ -60,18 +60,18 @@ class Removal:
 
 
 def removal_of(home: Home, name: str, tracking_uri: str | None = None, *, here_only: bool = False) -> Removal:
-    """Look for everything that there is of a sweep; also of one whose ledger is damaged, or that is half deleted.
+    """Find all parts of a sweep, even of one with a damaged ledger, or of one that is half deleted.
 
     Args:
-        home: Where it is.
-        name: Of the sweep.
-        tracking_uri: Where it is mirrored, where that is not to be taken from its home.
-        here_only: Whether everything outside of the home is left as it is.
+        home: The sweep's home.
+        name: Name of the sweep.
+        tracking_uri: Its tracking URI; None for the one that its home knows.
+        here_only: Whether to leave everything outside of the home.
 
     Raises:
         UnknownSweepError: If the home has no such sweep.
-        SweepBusyError: If it is being driven.
-        HomeError: If something else that was done with it was interrupted.
+        SweepBusyError: If a driver runs the sweep.
+        HomeError: If another operation on the sweep, such as a renaming, was interrupted.
         TrackingError: If MLflow cannot be reached.
     """
     folder = home.sweep(name)
@@ -113,15 +113,15 @@ def removal_of(home: Home, name: str, tracking_uri: str | None = None, *, here_o
 def _standing(folder: SweepFolder) -> Standing | None:
     try:
         return standing_of(folder)
-    except SweepError:  # damaged, or its part of a shared ledger is removed already
+    except SweepError:  # the ledger is damaged, or an interrupted deletion has already removed it from a shared one
         return None
 
 
 def with_noted_files(folder: SweepFolder) -> SweepFolder:
-    """Return the folder with the storage that the sweep was planned with, where this home does not know it."""
+    """Return the folder, with the storage noted in a shared ledger if this home does not know the storage."""
     if not folder.has_shared_ledger:
         return folder
-    from sweeper.ledger.drive import with_files_of  # imported late: it brings Optuna along
+    from sweeper.ledger.drive import with_files_of  # imported late, because it loads Optuna
 
     try:
         with closing(read_ledger(folder)) as ledger:
@@ -142,10 +142,10 @@ def _files(folder: SweepFolder) -> list[Part]:
 
 
 def _tracking(home: Home, folder: SweepFolder, named: str | None, here_only: bool) -> tuple[str, bool]:
-    """Return where MLflow is asked, empty for nowhere, and whether that is outside of the home."""
+    """Return the tracking URI to ask, empty for none, and whether it is outside of the home."""
     try:
         uri = home.tracking_uri_of(folder.name, named)
-    except TrackingError:  # its address has a password, which is not kept
+    except TrackingError:  # its address has a password, which the home does not keep
         if not here_only:
             raise
         return "", True
@@ -155,7 +155,7 @@ def _tracking(home: Home, folder: SweepFolder, named: str | None, here_only: boo
 
 
 def not_its_own(holding: Holding, folder: SweepFolder, standing: Standing | None, tracking_uri: str) -> str:
-    """Return why what MLflow holds under the name of a sweep is not taken for its own; empty where it is."""
+    """Return why MLflow's content under the name of a sweep may belong to another; empty if it is the sweep's own."""
     identity = standing.identity if standing else folder.shared_ledger.get("identity", "")
     if identity:
         if not holding.identities or identity in holding.identities:
@@ -169,26 +169,26 @@ def not_its_own(holding: Holding, folder: SweepFolder, standing: Standing | None
 
 
 def delete(removal: Removal) -> list[str]:
-    """Do what a removal says.
+    """Delete the parts of a removal.
 
     Returns:
-        What stays, a sentence each.
+        A sentence for each part that stays.
 
     Raises:
-        SweepBusyError: If somebody drives the sweep by now.
-        HomeError, TrackingError: If something cannot be removed; what is left is removed when it is asked for again.
+        SweepBusyError: If a driver runs the sweep by now.
+        HomeError, TrackingError: If a part cannot be removed; the deletion can be repeated.
     """
     folder, stays = removal.folder, list(removal.stays)
     with ExitStack() as stack:
         stack.enter_context(folder.alone())
         ledger = None
         if folder.has_shared_ledger and not removal.here_only:
-            # Imported late: a ledger in a file does without.
+            # Imported late, because a ledger in a file does not need these modules.
             from sweeper.ledger.database import shared_url
             from sweeper.ledger.ledger import Ledger
             from sweeper.ledger.open import refuse_stranger
 
-            ledger = Ledger(shared_url(folder.ledger_url), folder.name, this_driver())  # held against all others
+            ledger = Ledger(shared_url(folder.ledger_url), folder.name, this_driver())  # locks out all others
             stack.callback(ledger.close)
             refuse_stranger(folder, ledger)
         folder.begin_upkeep(f"{_COMMAND} {folder.name}", experiments=list(removal.experiments))

@@ -1,7 +1,7 @@
-"""Gives a sweep another name: its files in a storage, its ledger, its folder, and MLflow, in this order.
+"""Renames a sweep: its files in a storage, its ledger, its folder, and in MLflow, in this order.
 
-No key of a trial holds the name, so all stay as they are. What is being done is noted in the folder, which is found
-under one of the two names whatever is interrupted.
+Keys of trials do not contain the name, so they stay. The folder notes the renaming, and it has one of the two names at
+any time, so an interrupted renaming can be found and continued.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from sweeper.upkeep.removing import not_its_own, with_noted_files
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a renaming does outside of the folder; the folder notes it.
+    """The part of a renaming outside of the folder, which notes it.
 
     Attributes:
         experiments: Ids of the sweep's experiments in MLflow.
-        files, new_files: Where checkpoints and networks are kept, and will be; the same where the folder has them.
+        files, new_files: Old and new location of checkpoints and networks; the same if they are in the folder.
     """
 
     experiments: Sequence[str]
@@ -38,21 +38,21 @@ class _Plan:
 
 
 def rename(home: Home, name: str, new_name: str, tracking_uri: str | None = None) -> bool:
-    """Give a sweep another name, or go on with a renaming that was interrupted.
+    """Rename a sweep, or continue an interrupted renaming.
 
     Args:
-        home: Where it is.
-        name: The name that it has.
-        new_name: The one that it gets.
-        tracking_uri: Where it is mirrored, where that is not to be taken from its home.
+        home: The sweep's home.
+        name: Its name.
+        new_name: Its new name.
+        tracking_uri: Its tracking URI; None for the one that its home knows.
 
     Returns:
-        Whether MLflow has it; the words on its page there are renewed by `sweeper mirror`.
+        Whether MLflow has the sweep; then `sweeper mirror` has to renew the words on its page there.
 
     Raises:
         UnknownSweepError: If the home has no such sweep.
-        SweepBusyError: If it is being driven.
-        HomeError: If the name is taken, or something cannot be written.
+        SweepBusyError: If a driver runs the sweep.
+        HomeError: If the new name is taken, or a file cannot be written.
         TrackingError: If MLflow has a sweep of the new name, or cannot be reached.
     """
     command = f"rename {name} {new_name}"
@@ -66,12 +66,12 @@ def rename(home: Home, name: str, new_name: str, tracking_uri: str | None = None
     plan = _noted(home, folder, target, here) if is_begun else _planned(with_noted_files(folder), target, uri)
     with ExitStack() as stack:
         stack.enter_context(here.alone())
-        # Imported late: what is refused needs no database.
+        # Imported late, because a refused renaming needs no database.
         from sweeper.ledger.database import shared_url
         from sweeper.ledger.ledger import Ledger
 
         url = shared_url(here.ledger_url) if here.has_shared_ledger else here.ledger_url
-        ledger = Ledger(url, here.name, this_driver())  # a shared one is held against all others until the end
+        ledger = Ledger(url, here.name, this_driver())  # a shared one stays locked until the end
         if here.has_shared_ledger:
             stack.callback(ledger.close)
         try:
@@ -87,7 +87,7 @@ def rename(home: Home, name: str, new_name: str, tracking_uri: str | None = None
                 ledger.rename(new_name)
         finally:
             if not here.has_shared_ledger:
-                ledger.close()  # before its folder moves
+                ledger.close()  # before the folder with its file moves
         if not is_moved:
             _move_folder(folder, target)
         if plan.experiments:
@@ -100,7 +100,7 @@ def _noted(home: Home, folder: SweepFolder, target: SweepFolder, here: SweepFold
     noted = here.upkeep
     try:
         files, new_files = str(noted["files"]), str(noted["new_files"])
-        if home.storage and files != new_files:  # named with what is needed to reach it, which is not noted
+        if home.storage and files != new_files:  # the option may hold credentials, which are never noted
             files, new_files = folder.files, target.files
         return _Plan([str(one) for one in noted["experiments"]], files, new_files)
     except (KeyError, TypeError) as error:
@@ -108,7 +108,7 @@ def _noted(home: Home, folder: SweepFolder, target: SweepFolder, here: SweepFold
 
 
 def _planned(folder: SweepFolder, target: SweepFolder, uri: str) -> _Plan:
-    """Return what is to be done, once nothing stands in its way."""
+    """Check that nothing prevents the renaming, and return its plan."""
     name, new_name = folder.name, target.name
     standing = standing_of(folder)
     if standing.driver:

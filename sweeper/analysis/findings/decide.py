@@ -1,4 +1,4 @@
-"""All five claims, for one sweep: what it can answer, what it says, and what it lacks."""
+"""Decides all five claims for one sweep, or says what the sweep lacks to decide them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sweeper.analysis.findings.looks import WHOLE, Looks, Probe
 from sweeper.analysis.findings.networks import Networks
 from sweeper.analysis.findings.verdicts import Finding, Part, corrected
 
-#: What can be priced, and how it is called in a spec.
+#: Names of the pressures in a spec.
 PRESSURES = ("breadth_pressure", "depth_pressure", "time_pressure")
 
-#: The sweep of those that are shipped which has what a claim needs.
+#: For each claim, the shipped sweep that suffices to decide it.
 SHIPPED: Mapping[str, str] = {
     tradeoffs.CLAIM: "tradeoff",
     growth.CLAIM: "growth",
@@ -35,14 +35,14 @@ ADAPTIVE = ("confidence", "state")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a finished sweep.
+    """The evidence of a finished sweep.
 
     Attributes:
-        spec: With every default written out, as JSON holds it.
+        spec: Its spec with every default written out, as JSON holds it.
         networks: Its complete trials.
-        looks: What these do with each image; empty where no probe was shown.
-        human: What people did; None where no file was named.
-        shown: Kinds and levels of probes, where `looks` were not read; None where they were.
+        looks: The networks' answers to each image; empty if no probe was shown.
+        human: The human data; None if no file was named.
+        shown: Kinds and levels of the probes, if `looks` were not read; None if they were.
     """
 
     spec: Mapping[str, Any]
@@ -53,21 +53,21 @@ class Evidence:
 
     @cached_property
     def probes(self) -> frozenset[Probe]:
-        """What its networks were shown."""
+        """Kinds and levels of the probes that its networks were shown."""
         return frozenset(probe for of in self.looks.values() for probe in of) if self.shown is None else self.shown
 
     @property
     def unseen(self) -> list[str]:
-        """Say of how many networks it is not known what they do with each image, though it is of others."""
+        """A sentence on how many networks lack stored answers, if others have them; empty if none or all lack them."""
         lost = sum(key not in self.looks for key in self.networks.key) if self.looks else 0
         return [f"what {lost} of its {len(self.networks)} networks do with each image is not stored"] if lost else []
 
 
 def decide(evidence: Evidence, claims: Iterable[str] = tuple(CLAIMS)) -> list[Finding]:
-    """Return what a sweep says about claims, with all primary tests corrected together.
+    """Decide claims for a sweep, with all primary tests corrected together.
 
     Args:
-        evidence: Of the sweep.
+        evidence: The sweep's evidence.
         claims: Which of `CLAIMS`, in any order.
     """
     asked = {
@@ -88,7 +88,7 @@ def _finding(claim: str, parts: Sequence[Part] = (), missing: Sequence[str] = ()
 def _each(
     evidence: Evidence, parts: Callable[[Networks, str, str], list[Part]], rules: Sequence[str] | None = None
 ) -> list[Part]:
-    """Return the parts of each task and halting rule; networks without recurrence are baselines, not evidence."""
+    """Return the parts of each task and halting rule, without feed-forward networks: these are baselines only."""
     return [part for task, rule, own in _groups(evidence, rules) for part in parts(own, task, rule)]
 
 
@@ -242,25 +242,25 @@ _LACKS: Mapping[str, Callable[[Evidence], list[str]]] = {
 
 
 def lacking(networks: Networks, spec: Mapping[str, Any], claim: str) -> list[str]:
-    """Return what a sweep lacks to be asked about a claim, in sentences; human data are not asked for.
+    """Return in sentences what a sweep lacks to decide a claim, human data aside.
 
-    Nothing is decided, and what networks do with each image is not read: their values say what they were shown.
+    Decides nothing and reads no answers to images: the networks' values tell which probes they were shown.
     """
     return _LACKS[claim](Evidence(spec, networks, {}, shown=networks.probes))
 
 
-#: Networks that a picture of them shows at least.
+#: Least number of networks in a picture.
 LEAST_DRAWN = 3
 
 
 def lacking_to_draw(networks: Networks, spec: Mapping[str, Any], claim: str, task: str) -> list[str]:
-    """Return what a sweep lacks for the figure of a claim, in sentences; human data are not asked for.
+    """Return in sentences what a sweep lacks for the picture of a claim, human data aside.
 
     Args:
-        networks: Of the whole sweep.
-        spec: Of the sweep.
+        networks: The networks of the whole sweep.
+        spec: The sweep's spec.
         claim: One of `CLAIMS`.
-        task: Which task is drawn; growth is of all of them.
+        task: The task to draw; growth is about all tasks.
     """
     own = networks if claim == growth.CLAIM else networks.take(networks.task == task)
     if missing := lacking(own, spec, claim):

@@ -25,21 +25,21 @@ from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
 CLAIM = "F5"
 TITLE = "different pressures leave different computational graphs"
 
-#: Settings that must be complete.
+#: Least number of complete settings.
 LEAST_SETTINGS = 4
 
 #: The smallest share of the variance that matters.
 LEAST = 0.25
 
-#: Permutations of settings.
+#: Number of permutations of settings.
 PERMUTATIONS = 9_999
 
-#: What lesions are needed, as they are called among a trial's values.
+#: The lesions that the claim needs, by their names among a trial's values.
 LESIONS = ("lateral", "top_down", "deepest")
 
 
 def missing(networks: Networks) -> list[str]:
-    """Return what the claim needs and no network has, in a sentence."""
+    """Return a sentence about the lesions that no network was measured with; empty if none is missing."""
     lacks = [name for name in LESIONS if not np.isfinite(_lesion(networks, name)).any()]
     return (
         [f"networks were not measured without {', '.join(name.replace('_', '-') for name in lacks)}"] if lacks else []
@@ -52,12 +52,12 @@ def _lesion(networks: Networks, name: str) -> Floats:
 
 
 def parts(networks: Networks, whole: Sequence[Look], task: str, rule: str) -> list[Part]:
-    """Return how much of the distances between networks lies between the settings that made them.
+    """Decide how much of the variance of distances between networks lies between their settings.
 
     Args:
         networks: Complete trials, of one task and rule.
-        whole: What each does with whole images, in the same order.
-        task, rule: What they are called.
+        whole: Each network's answers to whole images, in the same order.
+        task, rule: Names of the task and the halting rule.
     """
     rng = np.random.default_rng(0)
     settings, seeds = len(np.unique(networks.setting)), len(np.unique(networks.seed))
@@ -109,7 +109,7 @@ def parts(networks: Networks, whole: Sequence[Look], task: str, rule: str) -> li
 
 
 def _map(networks: Networks, distance: Floats) -> dict[str, Any]:
-    """Return where each network lies in two dimensions, and how much of their variance these hold."""
+    """Return a map of the networks in two dimensions, and the share of the variance that it holds."""
     points, share = classical_scaling(distance)
     if not len(points):
         return {"map": [], "map_share": None}
@@ -121,10 +121,10 @@ def _map(networks: Networks, distance: Floats) -> dict[str, Any]:
 
 
 def distances(networks: Networks, whole: Sequence[Look]) -> Floats:
-    """Return how different networks are, N × N: the mean of four distances, each divided by its median over pairs.
+    """Return the distances between networks, N × N: the mean of four, each divided by its median over pairs.
 
-    They are channels by layer (half the sum of differences, layers that are missing as 0), depth, step distributions
-    (Wasserstein, in steps), and what lesions cost (Euclidean, of the losses of accuracy).
+    The four distances are of channels by layer (half the sum of differences; a missing layer counts as 0), of depth, of
+    step distributions (Wasserstein, in steps), and of the losses of accuracy by lesions (Euclidean).
     """
     count = len(networks)
     most = max((len(layers) for layers in networks.layers), default=0)
@@ -135,7 +135,7 @@ def distances(networks: Networks, whole: Sequence[Look]) -> Floats:
     depth = np.abs(networks.depth[:, None] - networks.depth[None])
     last = int(max((look.steps.max() for look in whole), default=1))
     shares = np.array([np.bincount(look.steps.astype(int), minlength=last + 1)[1:] / len(look.steps) for look in whole])
-    reached = shares.cumsum(1)  # in one dimension Wasserstein's distance is the area between the cumulated shares
+    reached = shares.cumsum(1)  # in one dimension the Wasserstein distance is the area between cumulative distributions
     steps = np.abs(reached[:, None] - reached[None]).sum(2)
     costs = np.column_stack([networks.accuracy - _lesion(networks, name) for name in LESIONS])
     lesions = np.sqrt(np.square(costs[:, None] - costs[None]).sum(2))
@@ -145,14 +145,14 @@ def distances(networks: Networks, whole: Sequence[Look]) -> Floats:
 
 
 def _scaled(distance: Floats) -> Floats:
-    """Return a distance divided by its median over pairs, or by its mean where half of the pairs are equal."""
+    """Return a distance divided by its median over pairs, or by its mean if the median is 0."""
     pairs = distance[np.triu_indices(len(distance), 1)]
     size = float(np.median(pairs)) or float(pairs.mean())
     return distance / size if size else distance
 
 
 def _within_equal_channels(networks: Networks, distance: Floats) -> float:
-    """Return the share that lies between settings within each third of the networks by total channels, averaged."""
+    """Return the share between settings within each third of the networks by total channels, averaged."""
     order = np.argsort(networks.channels, kind="stable")
     shares = []
     for rows in np.array_split(order, 3):
@@ -163,13 +163,13 @@ def _within_equal_channels(networks: Networks, distance: Floats) -> float:
 
 
 def _furthest(networks: Networks, distance: Floats) -> list[dict[str, Any]]:
-    """Return the two networks that are most different."""
+    """Return the two networks that are furthest apart."""
     a, b = np.unravel_index(int(distance.argmax()), distance.shape)
     return [_described(networks, int(at)) for at in (a, b)]
 
 
 def _centres(networks: Networks, distance: Floats) -> list[dict[str, Any]]:
-    """Return the network of each setting that is nearest to all others of it."""
+    """Return each setting's medoid: the network that is nearest to all others of the setting."""
     found = []
     for rows in grouped(networks.setting):
         centre = rows[int(distance[np.ix_(rows, rows)].sum(1).argmin())]

@@ -27,16 +27,16 @@ from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
 CLAIM = "F2"
 TITLE = "networks grow in breadth, depth and time with the complexity of the task"
 
-#: Steps that a ladder of tasks must have, and blocks that must have climbed it.
+#: Least number of tasks on a ladder.
 LEAST_LEVELS = 4
 
-#: The smallest ratio between the hardest task and the easiest that matters.
+#: The smallest ratio between the needs of the hardest and the easiest task that matters.
 LEAST = 1.1
 
-#: The two measures of complexity must order a ladder as alike as this.
+#: Least agreement of the two measures of complexity on the ladder's order, as Kendall's τ.
 LEAST_AGREEMENT = 0.6
 
-#: By how much accuracy may rise along a ladder before its tasks were no harder.
+#: Largest rise of accuracy along a ladder at which its tasks still count as harder.
 MOST_RISE = 0.02
 
 
@@ -45,9 +45,9 @@ class Ladder:
     """Tasks from the easiest to the hardest.
 
     Attributes:
-        levels: What they are called.
+        levels: The tasks, without their class sets.
         regression, neighbour: Mean error of each measure of complexity.
-        agreement: Kendall's τ between the orders of the two.
+        agreement: Kendall's τ between the orders by the two measures.
     """
 
     levels: tuple[str, ...]
@@ -57,7 +57,7 @@ class Ladder:
 
 
 def ladder_of(networks: Networks) -> Ladder | None:
-    """Return the tasks of a sweep in the order of their complexity; None where it was not measured."""
+    """Return the tasks of a sweep in the order of their complexity; None if complexity was not measured."""
     levels = np.unique(networks.level)
     measured = [networks.values.get(f"complexity.{name}") for name in ("regression", "neighbour")]
     if any(values is None for values in measured) or not len(levels):
@@ -81,12 +81,12 @@ def ladder_of(networks: Networks) -> Ladder | None:
 
 
 def parts(networks: Networks, ladder: Ladder, rule: str) -> list[Part]:
-    """Return what the networks of one halting rule say about each resource along a ladder of tasks.
+    """Decide how much of each resource the networks of one halting rule need along a ladder of tasks.
 
     Args:
         networks: Complete trials of that rule, of all tasks of the ladder.
         ladder: The tasks in order.
-        rule: What it is called.
+        rule: Name of the halting rule.
     """
     rng = np.random.default_rng(0)
     task = " < ".join(ladder.levels)
@@ -126,7 +126,7 @@ def _part(
         "at fixed pressures": _way(pressures, rng),
         "at fixed accuracy": _way(at_accuracy.values, rng),
     }
-    # Both must hold: so the one that says less decides, and one that is refuted does whatever the other lacks.
+    # Both ways must show growth, so the weaker one decides. A refuted way decides even if the other lacks data.
     enough = {name: way for name, way in ways.items() if way.blocks >= LEAST_SEEDS and way.effect.is_known}
     is_refuted = any(way.effect.high < LEAST for way in enough.values())
     if not lacks and not is_refuted:
@@ -175,7 +175,7 @@ def _numbers(
     pressures: Floats,
     at_accuracy: AtAccuracy,
 ) -> dict[str, Any]:
-    """Return what else is said of a resource: both ways, each task of the ladder, and each block."""
+    """Return the numbers behind a resource's effect: both ways, each task of the ladder, and each block."""
     spreads = {
         "at fixed pressures": _intervals(np.log(_whole(pressures)), np.exp),
         "at fixed accuracy": _intervals(np.log(_whole(at_accuracy.values)), np.exp),
@@ -225,7 +225,7 @@ def _numbers(
 
 @dataclass(frozen=True)
 class _Way:
-    """One of the two ways in which growth is taken: its ratio, the p of its trend, and how many blocks it has."""
+    """One of the two ways to measure growth: its ratio, the p of its trend, and its number of blocks."""
 
     effect: Estimate
     p: float
@@ -233,7 +233,7 @@ class _Way:
 
 
 def _way(table_BL: Floats, rng: np.random.Generator) -> _Way:
-    """Return what a table of a resource says, a row for each block, a column for each task; NaN where censored."""
+    """Return the growth in a table of a resource: a row for each block, a column for each task, NaN if censored."""
     whole = _whole(table_BL)
     if len(whole) < 2:
         return _Way(Estimate(math.nan), math.nan, len(whole))
@@ -252,7 +252,7 @@ def _mean(table_BL: Floats, at: int) -> float | None:
 
 
 def _whole(table_BL: Floats) -> Floats:
-    """Return the blocks that no task is censored in."""
+    """Return the blocks in which no task is censored."""
     found: Floats = table_BL[np.isfinite(table_BL).all(1)]
     return found
 
@@ -268,13 +268,14 @@ def _by_block(networks: Networks, ladder: Ladder) -> Floats:
 
 
 def _intervals(table_BL: Floats, back: Callable[[Floats], Floats]) -> list[tuple[float | None, float | None]]:
-    """Return between what the mean over blocks lies on each task, by a bootstrap of blocks; None for too few of them.
+    """Return the interval of the mean over blocks on each task, by a bootstrap of blocks; None for fewer than two.
 
-    It is described only, and draws from a generator of its own: what decides is drawn as if it were not there.
+    The intervals are described only. They draw from a generator of their own, so that the draws that decide stay the
+    same with and without them.
 
     Args:
         table_BL: A row for each block.
-        back: From the scale that means are taken on to that of the values.
+        back: Transforms means from the scale of the table to that of the values.
     """
     blocks, levels = table_BL.shape
     if blocks < 2:
@@ -285,7 +286,7 @@ def _intervals(table_BL: Floats, back: Callable[[Floats], Floats]) -> list[tuple
 
 
 def at_fixed_pressures(networks: Networks, ladder: Ladder, resource: str) -> Floats:
-    """Return a resource by block and task: the geometric mean over settings that no task of the block is censored in.
+    """Return a resource by block and task: the geometric mean over settings that are censored on no task of the block.
 
     Returns:
         Shape (blocks, tasks); NaN for a block without such a setting.
@@ -311,12 +312,12 @@ def _by_level(networks: Networks, ladder: Ladder, values: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class AtAccuracy:
-    """How much of a resource blocks need for one accuracy.
+    """The least of a resource that each block needs to reach one accuracy.
 
     Attributes:
-        values: Shape (blocks, tasks); NaN where censored.
-        is_above: No network of the block reaches the accuracy: it takes more than was tried.
-        is_below: The smallest network that was tried is above it: it takes at most so much.
+        values: Shape (blocks, tasks); NaN if censored.
+        is_above: Whether no network of the block reaches the accuracy, so that the need exceeds all that was tried.
+        is_below: Whether the smallest network of the block already reaches it, so that the need may be less.
         target: The accuracy.
     """
 
@@ -327,7 +328,7 @@ class AtAccuracy:
 
 
 def at_fixed_accuracy(networks: Networks, ladder: Ladder, resource: str) -> AtAccuracy:
-    """Return the least of a resource with which each block reaches the accuracy that the hardest task is judged at."""
+    """Return the least of a resource with which each block reaches the primary target accuracy of the hardest task."""
     blocks, levels = np.unique(networks.block), ladder.levels
     hardest = networks.accuracy[networks.level == levels[-1]]
     target = float(np.percentile(hardest, PRIMARY)) if len(hardest) else math.nan
@@ -342,15 +343,15 @@ def at_fixed_accuracy(networks: Networks, ladder: Ladder, resource: str) -> AtAc
 
 
 def least_for(resource: Floats, accuracy: Floats, target: float) -> tuple[float, bool, bool]:
-    """Return the least of a resource that reaches an accuracy, between the two networks around it on the frontier.
+    """Return the least of a resource that reaches an accuracy, interpolated between the frontier's networks around it.
 
     Args:
-        resource, accuracy: Of N networks.
+        resource, accuracy: Values of N networks.
         target: The accuracy.
 
     Returns:
-        The value; whether no network reaches the target; whether the one with least of the resource is above it. NaN
-        where either is so.
+        The value; whether no network reaches the target; whether the network with the least of the resource already
+        reaches it. The value is NaN in both cases.
     """
     order = np.lexsort((-accuracy, resource))
     amounts, best = resource[order], np.maximum.accumulate(accuracy[order])
@@ -359,7 +360,7 @@ def least_for(resource: Floats, accuracy: Floats, target: float) -> tuple[float,
     at = int(np.argmax(best >= target))
     if amounts[at] == amounts[0]:
         return math.nan, False, True
-    # The frontier before it: the best of all that have less.
+    # The frontier's point before: the best of all networks with less of the resource.
     less = amounts < amounts[at]
     low, reached = float(best[less][-1]), float(best[at])
     first = float(amounts[less][np.argmax(best[less] >= low)])

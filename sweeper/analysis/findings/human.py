@@ -1,12 +1,12 @@
-"""What people did with the same images, or with the same kinds and levels of degradation.
+"""Reads human data: people's answers and reaction times to the same images, or to the same kinds of degradation.
 
-Two kinds of tables are known, by their columns (`docs/reference/human-data.md`):
+Two kinds of tables are known by their columns (`docs/reference/human-data.md`):
 
     answers   `test_index`, `counts`: how many people chose which class; difficulty is the entropy of their answers
-    trials    `rt_seconds`, `subject`, and `correct` where it is known: one row a trial, with `test_index` where images
-              are those of the test set, or with `experiment` and `condition` where pictures were degraded
+    trials    `rt_seconds`, `subject`, and `correct` if it is known: one row for each trial, with `test_index` if images
+              are those of the test set, or with `experiment` and `condition` if pictures were degraded
 
-Nothing of these is part of the package.
+The package contains no such data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sweeper.analysis.findings.statistics import Floats, Indices
 from sweeper.errors import QueryError
 
-#: Trials are no reaction where they took longer, or less than nothing; seconds.
+#: Longest time that counts as a reaction, in seconds; times of zero or less do not count either.
 LONGEST_S = 60.0
 
 
@@ -33,10 +33,10 @@ class Difficulty:
 
     Attributes:
         image: Numbers in the test set, ascending.
-        value: Difficulty of each: entropy in bits, or log seconds without each person's own mean.
-        meaning: What it is, in words.
-        halves: Splits people at random, and returns the difficulty by either half; NaN where a half says nothing.
-        label: Class of each image, where the file has it: images that are others are noticed by it.
+        value: Difficulty of each image: entropy in bits, or log seconds less each person's own mean.
+        meaning: The meaning of `value` in words.
+        halves: Splits people at random, and returns the difficulty by either half; NaN if a half has no trial.
+        label: Class of each image, if the file has it; it reveals data about other images.
     """
 
     image: Indices
@@ -51,9 +51,9 @@ class Condition:
     """How long people took with one kind of degradation at one level.
 
     Attributes:
-        kind, level: Of the degradation, in this project's words; level 0 are pictures as they are.
-        seconds: Median reaction time of right answers.
-        trials: How many those are.
+        kind, level: Kind and level of the degradation by this project's names; level 0 means unchanged pictures.
+        seconds: Median reaction time of right answers, in seconds.
+        trials: Number of right answers.
         halves: Splits people at random, and returns the median of either half.
     """
 
@@ -66,30 +66,30 @@ class Condition:
 
 @dataclass(frozen=True)
 class Human:
-    """What a file says of people: by image, by condition, or both."""
+    """The human data of a file: by image, by condition, or both."""
 
     difficulty: Difficulty | None = None
     conditions: tuple[Condition, ...] = ()
 
 
-#: Pixels of the side of the pictures that people saw, where levels depend on it (Geirhos et al. 2018, 2021).
+#: Side of the pictures that people saw, in pixels; some levels depend on it (Geirhos et al. 2018, 2021).
 _PICTURE_SIDE = 224
 
 
 def level_of(experiment: str, condition: str, side: int) -> tuple[str, float] | None:
-    """Return kind and level of a condition in this project's words; None where there is no such degradation.
+    """Return kind and level of a condition by this project's names; None if the project has no such degradation.
 
     Args:
         experiment: Name of the experiment, or one of this project's degradations.
         condition: Its level as text.
-        side: Pixels of the side of the images that networks see.
+        side: Side of the images that networks see, in pixels.
     """
     number = re.search(r"\d+(?:\.\d+)?", condition)
     if number is None:
         return None
     value = float(number.group())
     known: Mapping[str, tuple[str, float]] = {
-        "uniform-noise": ("noise", value / math.sqrt(3)),  # drawn evenly from −width to width
+        "uniform-noise": ("noise", value / math.sqrt(3)),  # standard deviation of ±width, uniform
         "contrast": ("contrast", 1 - value / 100) if condition.startswith("c") else ("contrast", value),
         "low-pass": ("blur", value * side / _PICTURE_SIDE),
         "phase-scrambling": ("phase_scramble", value / 180),
@@ -100,15 +100,15 @@ def level_of(experiment: str, condition: str, side: int) -> tuple[str, float] | 
 
 
 def human_of(table: pa.Table, name: str, side: int) -> Human:
-    """Return what a table says of people.
+    """Return the human data in a table.
 
     Args:
-        table: Of one of the two kinds.
-        name: What to call it where something is wrong.
-        side: Pixels of the side of the images that networks see.
+        table: A table of one of the two kinds.
+        name: The file's name, for messages.
+        side: Side of the images that networks see, in pixels.
 
     Raises:
-        QueryError: If it is of neither kind, or its columns hold something else.
+        QueryError: If the table is of neither kind, or a column holds unexpected values.
     """
     columns = set(table.column_names)
     try:
@@ -162,7 +162,7 @@ def _refuse_repeated(image: Indices, name: str) -> None:
 
 @dataclass(frozen=True)
 class _Trials:
-    """Trials that were answered right, in time: log seconds, without the mean of each person."""
+    """Trials with right answers in time: seconds, log seconds less each person's mean, and what they were about."""
 
     seconds: Floats
     centred: Floats
@@ -211,7 +211,7 @@ def _by_reactions(trials: _Trials, name: str) -> Difficulty:
 
 
 def _half_of(subject: Indices, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which trials are of a random half of people."""
+    """Return which trials belong to a random half of the people."""
     people = np.unique(subject)
     first = rng.permutation(people)[: len(people) // 2]
     found: NDArray[np.bool_] = np.isin(subject, first)

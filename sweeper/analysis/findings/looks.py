@@ -1,4 +1,4 @@
-"""What networks do with each image, as arrays: steps, answers and confidence, by trial and probe."""
+"""Holds networks' answers to each image as arrays: steps, correctness and confidence, by trial and probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sweeper.analysis.findings.statistics import Floats
 
-#: The probe that shows images as they are.
+#: The probe that shows unchanged images.
 WHOLE = ("whole", 0.0)
 
 #: A kind of probe and its level.
@@ -20,17 +20,17 @@ Probe = tuple[str, float]
 
 @dataclass(frozen=True)
 class Look:
-    """What one network does with N images, in the order of the test set.
+    """One network's answers to N images under one probe, in the order of the test set; NaN if not measured.
 
     Attributes:
         image: Numbers in the test set, ascending.
-        label: Class of each.
-        is_right: Whether it was answered right.
-        steps: Until the network halted.
-        confidence: Probability of its answer then.
-        first_confidence, last_confidence: Of the likeliest class after the first and after the last step.
-        uncertainty: Summed over steps.
-        brightness, edges: Of the pictures; NaN but for whole ones. What was not measured is NaN.
+        label: Class of each image.
+        is_right: Whether the network's answer was right.
+        steps: Steps until the network halted.
+        confidence: Probability of its answer when it halted.
+        first_confidence, last_confidence: Probability of the likeliest class after the first and after the last step.
+        uncertainty: Uncertainty, summed over steps.
+        brightness, edges: Measures of the pictures; NaN except for whole ones.
     """
 
     image: NDArray[np.int64]
@@ -45,10 +45,10 @@ class Look:
     edges: Floats
 
 
-#: Fields of a look that are no fractions.
+#: Fields of a look that are not floats.
 _OTHERS = ("image", "label", "is_right")
 
-#: By trial's key, then by probe.
+#: Looks by the trial's key, then by probe.
 Looks = Mapping[str, Mapping[Probe, Look]]
 
 
@@ -88,13 +88,13 @@ def _floats(table: pa.Table, name: str) -> Floats:
 
 
 def difference(shown: Look, control: Look) -> Floats:
-    """Return by how many steps each image differs under two probes, of the images that both were shown."""
+    """Return by how many steps each image differs between two probes, for the images that both have."""
     a, b = np.isin(shown.image, control.image), np.isin(control.image, shown.image)
     found: Floats = shown.steps[a] - control.steps[b]
     return found
 
 
 def nearest_level(looks: Mapping[Probe, Look], kind: str, level: float) -> float | None:
-    """Return the level of a kind of probe that is nearest to one; None where that kind was not shown."""
+    """Return the shown level of a kind of probe that is nearest to `level`; None if that kind was not shown."""
     levels = [known for name, known in looks if name == kind]
     return min(levels, key=lambda known: (abs(known - level), known)) if levels else None

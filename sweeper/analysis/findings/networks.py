@@ -1,4 +1,4 @@
-"""The complete trials of a sweep as columns that findings are computed from."""
+"""Holds the complete trials of a sweep as columns, from which findings are computed."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from sweeper.analysis.findings.statistics import Floats, Indices
 from sweeper.analysis.trials import axes_of
 from sweeper.measurements import is_probe
 
-#: The resources, in the order in which they are named.
+#: The resources, in their usual order.
 RESOURCES = ("breadth", "depth", "time")
 
 
 @dataclass(frozen=True)
 class Networks:
-    """N complete trials. Every field holds N values, in the same order, or such columns by name, but for the window.
+    """N complete trials. Every field except `window` holds N values in the same order, or such columns by name.
 
     Attributes:
-        key: Of the trial.
-        task: Its label.
-        rule: How the network decides when to answer.
+        key: Key of the trial.
+        task: Label of its task.
+        rule: Halting rule: how the network decides when to answer.
         is_feed_forward: Whether it has neither lateral nor top-down connections.
-        seed: Of its random numbers.
-        block: What its class set and its seed make together: networks of one block are compared on a ladder.
+        seed: Seed of its random numbers.
+        block: Its class set and seed together; a ladder compares networks of one block.
         level: Its task without the class set: a step of a ladder.
-        setting: What it shares with the same setting on other tasks and with other seeds: pressures and the like.
+        setting: Its pressures and the like, the same for other tasks and seeds.
         accuracy: Share of test images answered right.
         breadth: Channels of the widest layer.
-        depth: Layers.
+        depth: Number of layers.
         time: Mean steps over test images.
-        channels: In all layers.
+        channels: Channels in all layers together.
         macs: Multiply-accumulates per image.
         parameters: Living weights.
         limited: By resource, whether the window bounded it.
         layers: Channels of each layer from the image upwards.
-        values: Everything else that was measured, by name; NaN where it was not.
-        window: Channels of each layer and layers that the window has, at most; None where it grows.
+        values: Other measurements by name; NaN if not measured.
+        window: Channels per layer, and layers, of the window; None if the window grows or differs between networks.
     """
 
     key: NDArray[np.str_]
@@ -82,9 +82,9 @@ class Networks:
 
     @property
     def probes(self) -> frozenset[tuple[str, float]]:
-        """Kinds and levels of the probes that a network was shown, by what was measured under them."""
+        """Kinds and levels of the probes that some network was shown, from the names of its measurements."""
         names = [name.split(".") for name, values in self.values.items() if np.isfinite(values).any()]
-        # Such as probe.debris.0.25.time: the level may hold a point.
+        # A name such as probe.debris.0.25.time; the level may contain a point.
         return frozenset((one[1], float(".".join(one[2:-1]))) for one in names if one[0] == "probe" and len(one) > 3)
 
     def take(self, which: ArrayLike) -> Networks:
@@ -103,7 +103,7 @@ class Networks:
 
 
 def grouped(values: ArrayLike) -> list[Indices]:
-    """Return the indices of each value's members, by value in order."""
+    """Return the indices of each distinct value, in the order of values."""
     of = np.asarray(values)
     return [np.flatnonzero(of == value) for value in np.unique(of)]
 
@@ -166,7 +166,7 @@ def networks_of(trials: pa.Table, spec: Mapping[str, Any]) -> Networks:
     )
 
 
-#: Axes that networks are told apart by before anything else.
+#: Axes with fields of their own, which are not part of a setting.
 _RULES = ("time_selection", "connections")
 
 
@@ -175,9 +175,9 @@ def _text(value: object) -> str:
 
 
 def _window_of(lattice: Mapping[str, Any], axes: Mapping[str, object]) -> tuple[int, int] | None:
-    """Return what every network's window has; None where it grows, or is not the same for all."""
+    """Return the channels per layer, and the layers, of all windows; None if they grow or differ between networks."""
     if lattice.get("window") == "auto" or axes.keys() & {"window", "channels", "layers"}:
         return None
-    if not {"channels", "layers"} <= lattice.keys():  # a sweep whose spec is not stored
+    if not {"channels", "layers"} <= lattice.keys():  # the sweep's spec is not stored
         return None
     return int(lattice["channels"]), int(lattice["layers"])

@@ -16,37 +16,37 @@ from sweeper.analysis.findings.verdicts import LEAST_SEEDS, Control, Part
 CLAIM = "F3"
 TITLE = "occluded images take more recurrent steps, though the network was not trained on them"
 
-#: What the effect is of, and its unit.
+#: Name of the effect, and its unit.
 EFFECT, UNIT = "steps under occlusion", "of the steps of whole images"
 
-#: What hides parts of an image; the first that was shown is primary.
+#: Probes that hide parts of an image; the first one shown is primary.
 OCCLUDERS = ("debris", "occlude_grey")
 
-#: The same where it hides nothing.
+#: The control: an occluder beside the object, where it hides nothing.
 BESIDE = "occlude_beside"
 
-#: The share that is hidden, as near as levels come to it.
+#: Share of an image to hide; the nearest level shown is used.
 LEVEL = 0.25
 
 #: The smallest rise that matters, as a share of the steps of whole images.
 LEAST = 0.02
 
-#: Bins of confidence that images are matched in, and the images that each must have on both sides.
+#: Bins of confidence for matching images, and the least number of images in a bin on both sides.
 BINS = np.linspace(0, 1, 11)
 LEAST_IN_BIN = 5
 
-#: Contrast that is taken away, as near as levels come to it.
+#: Share of contrast to take away; the nearest level shown is used.
 CONTRAST = 0.5
 
-#: Probes that the claim needs, beside an occluder.
+#: Probes that the claim needs besides an occluder.
 NEEDED = (BESIDE, "contrast", "noise", "blank")
 
-#: Levels of an occluder that were shown.
+#: Least number of shown levels of an occluder.
 LEAST_LEVELS = 3
 
 
 def lacking(probes: Collection[Probe]) -> list[str]:
-    """Return which probes the claim needs beside these, in sentences."""
+    """Return in sentences which probes are missing for the claim."""
     kinds: dict[str, set[float]] = {}
     for kind, level in probes:
         kinds.setdefault(kind, set()).add(level)
@@ -61,15 +61,15 @@ def lacking(probes: Collection[Probe]) -> list[str]:
 
 
 def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
-    """Return what the networks of one task and one halting rule say, which no occluded image was shown in training.
+    """Decide whether occlusion raises the steps of networks of one task and rule that were not trained on it.
 
-    Those that take as many steps for most whole images as they ever take are left out: with parts hidden they could not
-    take more.
+    Networks that take their largest number of steps already for most whole images are left out, because they could not
+    take more for occluded ones.
 
     Args:
         networks: Complete trials, of that task and rule.
-        looks: What they do with each image; nothing is missing in them.
-        task, rule: What they are called.
+        looks: The networks' answers to each image, complete for all of them.
+        task, rule: Names of the task and the halting rule.
     """
     rng = np.random.default_rng(0)
     every, networks = len(networks), networks.take([not _is_bounded(looks[key]) for key in networks.key])
@@ -122,18 +122,18 @@ def parts(networks: Networks, looks: Looks, task: str, rule: str) -> list[Part]:
 
 
 def _is_bounded(of: Mapping[Probe, Look]) -> bool:
-    """Tell whether a network takes as many steps for most whole images as it ever takes."""
+    """Return whether a network takes its largest number of steps already for most whole images."""
     return bool(np.median(of[WHOLE].steps) >= max(look.steps.max() for look in of.values()))
 
 
 def _at(of: Mapping[Probe, Look], kind: str, level: float) -> Probe:
-    """Return the probe of a kind at the level nearest to one."""
+    """Return the probe of a kind at the shown level nearest to `level`."""
     nearest = nearest_level(of, kind, level)
     return kind, math.nan if nearest is None else nearest
 
 
 def _rise(of: Mapping[Probe, Look], shown: Probe, control: Probe) -> float:
-    """Return by how much the same images' steps rise from a control to a probe, as a share of those of whole images."""
+    """Return the mean rise of steps from a control to a probe on the same images, as a share of whole images' steps."""
     return float(difference(of[shown], of[control]).mean() / of[WHOLE].steps.mean())
 
 
@@ -143,7 +143,7 @@ def _per_network(
     groups: Sequence[Indices],
     rng: np.random.Generator,
 ) -> Estimate:
-    """Return the median over networks of a value of each, with its interval; networks that have none are left out."""
+    """Return the median of a value over networks, with its interval; networks without the value are left out."""
     values = np.array([value(of) for of in seen])
     return bootstrapped(lambda rows: _median(values[rows]), groups, rng)
 
@@ -154,10 +154,10 @@ def _median(values: Floats) -> float:
 
 
 def matched_rise(shown: Look, control: Look) -> float:
-    """Return by how many steps images differ under a probe and a control that the network is as sure of.
+    """Return by how many steps a probe's images differ from a control's images of equal confidence.
 
-    Confidence is divided into tenths; within each the mean steps are compared, and tenths count by the fewer of the two
-    numbers of images. NaN where no tenth has enough of both.
+    Mean steps are compared within each tenth of confidence. A tenth weighs as much as the smaller of its two numbers of
+    images. NaN if no tenth has enough images of both.
     """
     bins = [np.clip(np.digitize(look.confidence, BINS) - 1, 0, len(BINS) - 2) for look in (shown, control)]
     total, weight = 0.0, 0
@@ -208,7 +208,7 @@ def _any_change(found: Estimate) -> Control:
 
 
 def as_wrong(of: Mapping[Probe, Look], kind: str, accuracy: float) -> Probe:
-    """Return the probe of a kind under which a network is as often right as a share says, as near as levels come."""
+    """Return the probe of a kind under which a network's accuracy is nearest to the given one."""
     probes = [probe for probe in of if probe[0] == kind]
     return min(probes, key=lambda probe: (abs(float(of[probe].is_right.mean()) - accuracy), probe[1]))
 
@@ -216,7 +216,7 @@ def as_wrong(of: Mapping[Probe, Look], kind: str, accuracy: float) -> Probe:
 def _table(
     seen: Sequence[Mapping[Probe, Look]], networks: Networks, groups: Sequence[Indices], rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Return accuracy, steps and their rise over whole images under each probe."""
+    """Return for each probe the accuracy, confidence, steps, and the rise of steps over whole images."""
     found = []
     for probe in sorted(seen[0], key=lambda one: (one != WHOLE, one)):
         rise = _per_network(seen, lambda of, probe=probe: _rise(of, probe, WHOLE), groups, rng)  # type: ignore[misc]
@@ -235,7 +235,7 @@ def _table(
 
 
 def _slope(seen: Sequence[Mapping[Probe, Look]], kind: str) -> float:
-    """Return the median over networks of the slope of steps over levels, whole images at level 0: steps a share."""
+    """Return the slope of steps over levels (steps per share), median over networks; whole images are level 0."""
     found = []
     for of in seen:
         probes = [WHOLE, *sorted(probe for probe in of if probe[0] == kind)]
@@ -244,7 +244,7 @@ def _slope(seen: Sequence[Mapping[Probe, Look]], kind: str) -> float:
 
 
 def _right_and_wrong(seen: Sequence[Mapping[Probe, Look]], at: Probe) -> dict[str, float]:
-    """Return mean steps of right and of wrong answers, of whole images and of occluded ones."""
+    """Return the mean steps of right and of wrong answers, for whole and for occluded images."""
     found = {}
     for name, probe in (("whole", WHOLE), ("occluded", at)):
         for word, is_right in (("right", True), ("wrong", False)):

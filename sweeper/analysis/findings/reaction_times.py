@@ -33,31 +33,32 @@ from sweeper.errors import QueryError
 CLAIM = "F4"
 TITLE = "the time that a network takes goes with the time that people take"
 
-#: Share right that makes a network worth asking.
+#: Least accuracy of a network that counts.
 LEAST_ACCURACY = 0.65
 
 #: The smallest correlation over images that matters.
 LEAST = 0.05
 
-#: Human data with a lower ceiling decide nothing.
+#: Least ceiling of human data that decide anything.
 LEAST_CEILING = 0.2
 
-#: Random splits of people in halves.
+#: Number of random splits of people into halves.
 SPLITS = 100
 
-#: Levels of a kind of degradation that people must have seen, and networks too.
+#: Least number of levels of a kind of degradation that both people and networks saw.
 LEAST_LEVELS = 5
 
-#: Images of a class that a correlation within it needs.
+#: Least number of images of a class for a correlation within it.
 LEAST_IMAGES = 10
 
-#: Levels are the same where they differ by less than this share.
+#: Largest relative difference of two levels that count as the same.
 SAME_LEVEL = 0.05
 
-#: How often observations count.
+#: Numbers of times that observations count.
 Counts = NDArray[np.uint16]
 
-#: What a network does with an image that may go with difficulty, each signed so that harder images have more of it.
+#: Measures of an image, or of a network's answer to it, that may correlate with difficulty; signed such that harder
+#: images are expected to have higher values.
 PREDICTORS: Mapping[str, Callable[[Look], Floats]] = {
     "steps": lambda look: look.steps,
     "confidence of the first step": lambda look: -look.first_confidence,
@@ -68,7 +69,7 @@ PREDICTORS: Mapping[str, Callable[[Look], Floats]] = {
     "edges in the picture": lambda look: look.edges,
 }
 
-#: Those that steps must go beyond; of pictures either sign counts.
+#: The predictors that steps must exceed; for measures of pictures either sign counts.
 BASELINES = (
     "confidence of the first step",
     "confidence of the last step",
@@ -77,13 +78,13 @@ BASELINES = (
 )
 EITHER_SIGN = ("brightness of the picture", "edges in the picture")
 
-#: What the steps of networks without lateral and top-down connections are called.
+#: Name of the steps of networks without lateral and top-down connections.
 FEED_FORWARD = "steps of feed-forward networks"
 
 
 @dataclass(frozen=True)
 class _Matched:
-    """Difficulty and what networks do, of the same images: (networks, images) by predictor."""
+    """Difficulty and networks' answers for the same images; predictors have the shape (networks, images)."""
 
     difficulty: Floats
     label: NDArray[np.int64]
@@ -95,14 +96,14 @@ class _Matched:
 def by_image(
     networks: Networks, looks: Looks, difficulty: Difficulty, task: str, rule: str, draws: int = DRAWS
 ) -> list[Part]:
-    """Return whether steps go with how hard people found each image.
+    """Decide whether steps correlate with how hard people found each image.
 
     Args:
-        networks: Complete trials, of one task and rule, those without recurrence too.
-        looks: What they do with each image.
-        difficulty: How hard people found them; images are rows of the whole test set.
-        task, rule: What they are called.
-        draws: Of the bootstrap and the permutation test.
+        networks: Complete trials, of one task and rule, also those without recurrence.
+        looks: The networks' answers to each image.
+        difficulty: How hard people found the images; images are rows of the whole test set.
+        task, rule: Names of the task and the halting rule.
+        draws: Number of draws of the bootstrap and of the permutation test.
 
     Raises:
         QueryError: If the images are not those of the test set.
@@ -189,7 +190,7 @@ def _matched(networks: Networks, looks: Looks, difficulty: Difficulty) -> _Match
 
 @dataclass(frozen=True)
 class _Correlation:
-    """A correlation with the draws that its interval comes from, so that two can be compared draw by draw."""
+    """A correlation with the bootstrap draws of its interval, so that two can be compared draw by draw."""
 
     estimate: Estimate
     draws: Floats
@@ -198,7 +199,7 @@ class _Correlation:
 def _correlations(
     matched: _Matched, others: _Matched | None, rng: np.random.Generator, draws: int
 ) -> dict[str, _Correlation]:
-    """Return the correlation of each predictor with difficulty, intervals over seeds and images drawn together."""
+    """Return the correlation of each predictor with difficulty, with intervals by drawing seeds and images together."""
     of = {False: matched, True: others}
     names = {False: tuple(matched.predictors), True: ("steps",) if others else ()}
     called = [*names[False], *([FEED_FORWARD] if others else [])]
@@ -209,7 +210,7 @@ def _correlations(
     for draw in range(draws):
         for members, drawn_images in zip(classes, counts, strict=True):
             drawn_images[draw] = np.bincount(rng.integers(0, len(members), len(members)), minlength=len(members))
-        at = rng.random(max(len(one.groups) for one in of.values() if one))  # the same seeds of both kinds of networks
+        at = rng.random(max(len(one.groups) for one in of.values() if one))  # the same seeds for both kinds of networks
         for plain, one in of.items():
             for group in [one.groups[int(x * len(one.groups))] for x in at[: len(one.groups)]] if one else ():
                 times[plain][draw][group] += 1
@@ -240,17 +241,17 @@ def _of_networks(
     images: Sequence[Counts],
     times: Counts,
 ) -> Floats:
-    """Return of each predictor the mean over networks of its correlation within classes, among right answers.
+    """Return each predictor's correlation within classes, among right answers, as the mean over networks.
 
     Args:
-        matched: What networks do.
-        names: Of P predictors.
+        matched: Difficulty and the networks' answers.
+        names: Names of P predictors.
         classes: The images of each class.
         images: How often each image of a class counts, in each of D draws: (draws, images) by class.
         times: How often each network counts: (draws, networks).
 
     Returns:
-        Shape (D, P); NaN where no network says anything.
+        Shape (D, P); NaN if no network has a correlation.
     """
     total = np.zeros((len(times), len(names)))
     weight = np.zeros_like(total)
@@ -268,7 +269,7 @@ def _of_networks(
 def _within_classes(
     matched: _Matched, names: Sequence[str], classes: Sequence[Indices], images: Sequence[Counts], network: int
 ) -> Floats:
-    """Return of each predictor the correlation within classes of one network, averaged by Fisher's z: (draws, P)."""
+    """Return one network's correlation within classes for each predictor, averaged by Fisher's z: (draws, P)."""
     found = []
     for members, counted in zip(classes, images, strict=True):
         is_right = matched.is_right[network, members]
@@ -283,14 +284,14 @@ def _within_classes(
 
 
 def _correlated(x: Floats, y: Floats, weight: Floats) -> Floats:
-    """Return the correlation of two variables that are centred, observations counting by weights: one for each row."""
+    """Return the weighted correlation of two centred variables, for each row."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = (weight * x * y).sum(1) / np.sqrt((weight * x * x).sum(1) * (weight * y * y).sum(1))
     return found
 
 
 def _averaged(correlations: Sequence[Floats], shape: tuple[int, ...]) -> Floats:
-    """Return the mean of correlations by Fisher's z, one for each place; NaN where none is known."""
+    """Return the elementwise mean of correlations by Fisher's z; NaN if none is known."""
     total, count = np.zeros(shape), np.zeros(shape)
     for one in correlations:
         is_known = np.isfinite(one)
@@ -302,7 +303,7 @@ def _averaged(correlations: Sequence[Floats], shape: tuple[int, ...]) -> Floats:
 
 
 def _permuted(matched: _Matched, found: float, rng: np.random.Generator, draws: int) -> float:
-    """Return the p-value of a correlation of steps: difficulty is exchanged among the images of each class."""
+    """Return the p-value of the correlation of steps, by permuting difficulty among the images of each class."""
     classes, every = grouped(matched.label), np.concatenate(matched.groups)
     orders = [np.empty((draws, len(members)), np.int32) for members in classes]
     for draw in range(draws):
@@ -325,17 +326,17 @@ def _permuted(matched: _Matched, found: float, rng: np.random.Generator, draws: 
 
 
 def _exchanged(matched: _Matched, members: Indices, order: NDArray[np.int32], network: int) -> Floats:
-    """Return the correlation of a network's steps within a class whose images have exchanged their difficulty.
+    """Return the correlation of a network's steps within a class, with difficulty permuted among its images.
 
     Args:
-        matched: What networks do.
+        matched: Difficulty and the networks' answers.
         members: The images of the class.
-        order: Whose difficulty each of them has, in each of D draws: (draws, images).
-        network: Which network.
+        order: In each of D draws, the image whose difficulty each image takes: (draws, images).
+        network: Index of the network.
     """
     is_right = matched.is_right[network, members]
     right = np.flatnonzero(is_right)
-    # How often each difficulty is that of an image which is answered right, in each draw: once, or never.
+    # In each draw, weight 1 for a difficulty that goes to an image answered right, else 0.
     weight = np.zeros(order.shape)
     np.put_along_axis(weight, order[:, right], 1, axis=1)
     hard = np.take_along_axis(weighted_ranks(matched.difficulty[members], weight), order[:, right], axis=1)
@@ -345,7 +346,7 @@ def _exchanged(matched: _Matched, members: Indices, order: NDArray[np.int32], ne
 
 
 def _ceiling(difficulty: Difficulty, matched: _Matched) -> float:
-    """Return the highest correlation that could be expected: the root of the reliability between halves of people."""
+    """Return the highest correlation to expect: the square root of the reliability between halves of people."""
     rng = np.random.default_rng(1)
     is_known = np.isfinite(difficulty.value) & (difficulty.image >= 0)
     label = np.full(len(difficulty.image), -1)
@@ -359,7 +360,7 @@ def _ceiling(difficulty: Difficulty, matched: _Matched) -> float:
 
 
 def _beyond(steps: _Correlation, name: str, other: _Correlation) -> Control:
-    """Return whether steps go with difficulty more than something else does, by the interval of the difference."""
+    """Return whether steps correlate with difficulty more than another predictor, by the interval of the difference."""
     difference = steps.draws - other.draws
     known = difference[np.isfinite(difference)]
     low, high = np.percentile(known, INTERVAL) if len(known) else (math.nan, math.nan)
@@ -373,7 +374,7 @@ def _beyond(steps: _Correlation, name: str, other: _Correlation) -> Control:
 
 
 def _beyond_confidence(matched: _Matched) -> float:
-    """Return the mean over networks of the correlation of steps with confidence at halting held fixed."""
+    """Return the correlation of steps with difficulty at fixed confidence at halting, as the mean over networks."""
     found = []
     for network, is_right in enumerate(matched.is_right):
         steps, confidence = (matched.predictors[name][network] for name in ("steps", "confidence at halting"))
@@ -391,17 +392,17 @@ def _beyond_confidence(matched: _Matched) -> float:
 
 
 def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Condition]) -> list[dict[str, Any]]:
-    """Return how mean steps go with people's median reaction time over the levels of each kind; described only.
+    """Describe how mean steps correlate with people's median reaction time over the levels of each degradation.
 
     Args:
-        networks: Complete trials, of one task and rule, those without recurrence too.
-        looks: What they do with each image under each probe.
-        conditions: What people did.
+        networks: Complete trials, of one task and rule, also those without recurrence.
+        looks: The networks' answers to each image under each probe.
+        conditions: The human data.
 
     Returns:
-        A row for each kind of at least 5 levels that both saw: the correlation of steps and of confidence, averaged
-        over networks, and of the steps of feed-forward networks where there are any, with their intervals over seeds;
-        the human data's ceiling, and the levels themselves.
+        A row for each kind with at least 5 levels that both saw: the correlations of steps and of confidence, averaged
+        over networks, and of the steps of feed-forward networks if there are any, with intervals over seeds; the human
+        data's ceiling, and the levels themselves.
     """
     found, plain, networks = [], networks.take(networks.is_feed_forward), networks.take(~networks.is_feed_forward)
     rng = np.random.default_rng(0)
@@ -448,7 +449,7 @@ def by_condition(networks: Networks, looks: Looks, conditions: Sequence[Conditio
 
 
 def _probe_of(of: Mapping[Probe, Look], kind: str, level: float) -> Probe | None:
-    """Return the probe of a kind at a level, as whole images at level 0; None where it was not shown."""
+    """Return the probe of a kind at a level, or of whole images at level 0; None if it was not shown."""
     if level == 0:
         return WHOLE
     known = [probe for probe in of if probe[0] == kind and abs(probe[1] - level) <= SAME_LEVEL * level]
@@ -457,7 +458,7 @@ def _probe_of(of: Mapping[Probe, Look], kind: str, level: float) -> Probe | None
 
 def _ceiling_over_levels(conditions: Sequence[Condition]) -> float:
     found = []
-    for split in range(SPLITS):  # the same people are in either half for all levels
+    for split in range(SPLITS):  # one seed per split puts the same people into a half at all levels
         halves = [one.halves(np.random.default_rng(split)) for one in conditions]
         found.append(spearman([a for a, _ in halves], [b for _, b in halves]))
     return math.sqrt(spearman_brown(float(np.nanmean(found)))) if np.isfinite(found).any() else 0.0

@@ -1,7 +1,7 @@
-"""The statistics that findings are decided by. Nothing here knows of networks.
+"""The statistics that decide findings. Nothing here knows of networks.
 
-Whatever is drawn is drawn from a generator that the caller gives, so that the same sweep says the same thing again.
-scipy is loaded where it is used: who lists the pictures of a sweep asks only what it has, and does without.
+All random numbers come from a generator of the caller, so that the same sweep gives the same result again. Functions
+import scipy themselves, so that a list of a sweep's pictures does not load it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-#: Draws of a bootstrap and of a permutation test.
+#: Number of draws of a bootstrap and of a permutation test.
 DRAWS = 2_000
 
-#: Between which percentiles of the draws an interval lies.
+#: Percentiles of the draws at the ends of an interval.
 INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect, and between what it is known to lie.
+    """An effect with its interval.
 
     Attributes:
-        value: What was found; NaN where there is too little to say.
-        low, high: The interval; NaN where there is none.
+        value: The effect; NaN if data do not suffice.
+        low, high: The interval; NaN if there is none.
     """
 
     value: float
@@ -38,26 +38,26 @@ class Estimate:
 
     @property
     def is_known(self) -> bool:
-        """Whether there are a value and an interval."""
+        """Whether value and interval are known."""
         return all(map(math.isfinite, (self.value, self.low, self.high)))
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Return Spearman's rank correlation; NaN where one of the two does not vary."""
+    """Return Spearman's rank correlation; NaN if one variable does not vary."""
     return partial_spearman(x, y, [])
 
 
 def partial_spearman(x: ArrayLike, y: ArrayLike, fixed: Sequence[ArrayLike]) -> float:
     """Return the rank correlation of two variables with others held fixed.
 
-    The ranks of both are taken without what the ranks of the others explain linearly, and what is left is correlated.
+    The ranks of both are regressed on the ranks of the others, and the residuals are correlated.
 
     Args:
         x, y: N values each.
-        fixed: What is held fixed, N values each.
+        fixed: The variables held fixed, N values each.
 
     Returns:
-        From −1 to 1; NaN where nothing is left of one of the two.
+        From −1 to 1; NaN if one of the two has no residual.
     """
     from scipy import stats
 
@@ -67,22 +67,22 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, fixed: Sequence[ArrayLike]) -> 
     given = np.column_stack([np.ones(len(of)), *(stats.rankdata(one) for one in fixed)])
     left = of - given @ np.linalg.lstsq(given, of, rcond=None)[0]
     sizes = np.linalg.norm(left, axis=0)
-    if (sizes < 1e-9 * len(of) ** 1.5).any():  # nothing but what rounding leaves
+    if (sizes < 1e-9 * len(of) ** 1.5).any():  # residuals are mere rounding errors
         return math.nan
     return float(left[:, 0] @ left[:, 1] / sizes.prod())
 
 
 def weighted_ranks(values: ArrayLike, weight: Floats) -> Floats:
-    """Return the ranks of values that count so many times, less the mean rank: as if each stood there so often.
+    """Return the centred ranks of weighted values, as if each value occurred as often as its weight says.
 
-    So a bootstrap ranks all its draws at once, and sorts once.
+    So a bootstrap ranks all its draws at once, with one sort.
 
     Args:
-        values: N of them; equal ones share their ranks.
-        weight: How often each counts, in each of D draws: (D, N).
+        values: N values; equal ones share their ranks.
+        weight: How often each value counts, in each of D draws: (D, N).
 
     Returns:
-        Shape (D, N). Ranks of what counts 0 times mean nothing.
+        Shape (D, N). Ranks of values of weight 0 mean nothing.
     """
     _, group = np.unique(np.asarray(values), return_inverse=True)
     order = np.argsort(group, kind="stable")
@@ -99,17 +99,17 @@ def bootstrapped(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Estimate:
-    """Return a statistic with its interval: groups are drawn first, and members within them.
+    """Return a statistic with its interval, by a bootstrap that draws groups first, and then members within them.
 
     Args:
         statistic: Takes indices of observations, some of them several times.
         groups: Indices of the members of each group, such as the networks of each seed.
-        rng: What is drawn from.
-        draws: How often.
+        rng: The random generator.
+        draws: Number of draws.
 
     Returns:
-        The statistic of all, and the percentiles of its draws; no interval where fewer than two groups are given or
-        where a tenth of the draws say nothing.
+        The statistic of all observations, and the percentiles of its draws. There is no interval for fewer than two
+        groups, or if more than a tenth of the draws are not finite.
     """
     members = [np.asarray(group, np.int64) for group in groups]
     value = statistic(np.concatenate(members)) if members else math.nan
@@ -129,9 +129,10 @@ def bootstrapped(
 
 
 def jackknifed(statistic: Callable[[Indices], float], groups: Sequence[ArrayLike]) -> Estimate:
-    """Return a statistic with the interval that leaving out one group at a time gives, by Student's t.
+    """Return a statistic with its interval, by leaving out one group at a time (jackknife) and Student's t.
 
-    For statistics of distances, which a bootstrap would spoil: a member that is drawn twice is at distance 0 to itself.
+    It suits statistics of distances. A bootstrap would spoil these, because a member drawn twice has distance 0 to
+    itself.
     """
     from scipy import stats
 
@@ -150,16 +151,16 @@ def jackknifed(statistic: Callable[[Indices], float], groups: Sequence[ArrayLike
 
 
 def share_beyond(found: float, drawn: Floats) -> float:
-    """Return the p-value of what was found among what chance drew: the share of draws at least as large.
+    """Return the p-value of a value under draws by chance: the share of draws at least as large.
 
-    What was found counts as one of the draws, so that p is never 0 (Phipson and Smyth 2010).
+    The value itself counts as one of the draws, so that p is never 0 (Phipson and Smyth 2010).
     """
     drawn = drawn[np.isfinite(drawn)]
     return float((1 + np.count_nonzero(drawn >= found - 1e-12)) / (1 + len(drawn)))
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Return p-values that are corrected together by Holm's method (1979), by name."""
+    """Return p-values, corrected together by Holm's method (1979), by name."""
     ordered, corrected, most = sorted(p, key=lambda name: p[name]), dict[str, float](), 0.0
     for rank, name in enumerate(ordered):
         most = max(most, min(1.0, (len(ordered) - rank) * p[name]))
@@ -168,24 +169,24 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def trend(values: ArrayLike) -> float:
-    """Return the p-value of Page's test (1963) that values rise along the columns, one-sided.
+    """Return the one-sided p-value of Page's test (1963) that values rise along the columns.
 
     Args:
-        values: A row for each block, a column for each step of the ladder, from the easiest.
+        values: A row for each block, a column for each step of the ladder, easiest first.
     """
     from scipy import stats
 
     table = np.asarray(values, float)
     if len(table) < 2 or table.shape[1] < 3:
         return math.nan
-    # The exact distribution counts rankings one by one, and knows no ties.
+    # The exact distribution enumerates rankings, which takes long for large tables, and allows no ties.
     has_ties = any(len(np.unique(row)) < len(row) for row in table)
     method = "asymptotic" if has_ties or len(table) > 12 or table.shape[1] > 8 else "exact"
     return float(stats.page_trend_test(table, method=method).pvalue)
 
 
 def rises(values: ArrayLike) -> float:
-    """Return the p-value of Wilcoxon's signed-rank test that values lie above zero, one-sided; 1 where all are 0."""
+    """Return the one-sided p-value of Wilcoxon's signed-rank test that values lie above zero; 1 if all are 0."""
     from scipy import stats
 
     given = np.asarray(values, float)
@@ -213,7 +214,7 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def fisher_mean(correlations: ArrayLike) -> float:
-    """Return the mean of correlations by Fisher's z; NaN where none is known."""
+    """Return the mean of correlations by Fisher's z; NaN if none is known."""
     known = np.asarray(correlations, float)
     known = known[np.isfinite(known)]
     return float(np.tanh(np.arctanh(np.clip(known, -0.999999, 0.999999)).mean())) if len(known) else math.nan
@@ -224,9 +225,9 @@ def within(x: ArrayLike, y: ArrayLike, groups: ArrayLike, fixed: Sequence[ArrayL
 
     Args:
         x, y: N values each.
-        groups: The group of each.
-        fixed: What is held fixed, N values each.
-        least: Groups with fewer members say nothing.
+        groups: The group of each value.
+        fixed: The variables held fixed, N values each.
+        least: Groups with fewer members are left out.
     """
     x, y, of = np.asarray(x, float), np.asarray(y, float), np.asarray(groups)
     held = [np.asarray(one, float) for one in fixed]
@@ -240,11 +241,11 @@ def within(x: ArrayLike, y: ArrayLike, groups: ArrayLike, fixed: Sequence[ArrayL
 
 @dataclass(frozen=True)
 class Split:
-    """How a distance matrix divides between groups and within them.
+    """The share of a distance matrix's variance that lies between groups.
 
     Attributes:
         share: R², the share of the sum of squares that lies between groups.
-        adjusted: The same without what groups of chance would have: 0 where they differ as chance does.
+        adjusted: R² adjusted for chance: 0 on average for random groups.
     """
 
     share: float
@@ -252,11 +253,11 @@ class Split:
 
 
 def permanova(distance: Floats, groups: ArrayLike) -> Split:
-    """Divide the variance of distances between groups and within them, after Anderson (2001).
+    """Split the variance of distances into parts between and within groups, after Anderson (2001).
 
     Args:
         distance: N × N, symmetric, zero on the diagonal.
-        groups: The group of each.
+        groups: The group of each observation.
     """
     of = np.asarray(groups)
     names, index, counts = np.unique(of, return_inverse=True, return_counts=True)
@@ -275,16 +276,16 @@ def permanova(distance: Floats, groups: ArrayLike) -> Split:
 
 
 def classical_scaling(distance: Floats, dimensions: int = 2) -> tuple[Floats, float]:
-    """Return points whose distances are as near to given ones as a plane allows: classical scaling (Torgerson 1952).
+    """Return points in few dimensions that approximate given distances: classical scaling (Torgerson 1952).
 
     Args:
         distance: N × N, symmetric, zero on the diagonal.
-        dimensions: Of the points.
+        dimensions: Number of dimensions of the points.
 
     Returns:
-        N points, and the share of the variance of distances that they hold: of the sum of all positive eigenvalues.
-        Signs are such that the coordinate that is furthest from zero is positive. No points for fewer than three
-        observations, or where distances are unknown or all zero.
+        N points, and the share of the variance that they hold: their share of the sum of all positive eigenvalues. In
+        each dimension the coordinate furthest from zero is positive. There are no points for fewer than three
+        observations, or if distances are not finite or all zero.
     """
     count, nothing = len(distance), (np.zeros((0, dimensions)), math.nan)
     if count < 3 or not np.isfinite(distance).all() or not distance.any():
@@ -307,5 +308,5 @@ def shuffled_within(values: NDArray[np.generic], strata: ArrayLike, rng: np.rand
 
 
 def spearman_brown(correlation: float) -> float:
-    """Return the reliability of the whole from the correlation of its halves."""
+    """Return the reliability of the whole from the correlation of its halves, and at least 0."""
     return math.nan if not math.isfinite(correlation) else max(0.0, 2 * correlation / (1 + correlation))

@@ -28,22 +28,22 @@ TITLE = "breadth, depth and time can be traded off against each other at a given
 TARGETS = (50, 70, 85)
 PRIMARY = 70
 
-#: How far from a target an accuracy may be.
+#: Largest distance of an accuracy from a target.
 BAND = 0.05
 
-#: Networks that a band must hold.
+#: Least number of networks near a target.
 LEAST_NETWORKS = 40
 
 #: The smallest correlation that matters.
 LEAST = 0.2
 
-#: Networks of equal cost: those whose multiply-accumulates are within this share of the median.
+#: Largest relative distance from the median multiply-accumulates of networks that count as of equal cost.
 EQUAL_COST = 0.25
 
-#: Fewer networks of equal cost say nothing.
+#: Least number of networks of equal cost.
 LEAST_EQUAL = 10
 
-#: How often a resource is doubled at most in an exchange rate.
+#: Most doublings of a resource in an exchange rate.
 _MOST_DOUBLINGS = 30.0
 
 #: Each pair of resources, and the third.
@@ -51,11 +51,11 @@ PAIRS = (("breadth", "depth", "time"), ("breadth", "time", "depth"), ("depth", "
 
 
 def parts(networks: Networks, task: str, rule: str) -> list[Part]:
-    """Return what the networks of one task and one halting rule say about each pair of resources.
+    """Decide for each pair of resources whether networks of one task and halting rule trade them off.
 
     Args:
         networks: Complete trials, of that task and rule.
-        task, rule: What they are called.
+        task, rule: Names of the task and the halting rule.
     """
     rng = np.random.default_rng(0)
     free = networks.take(~networks.is_limited)
@@ -70,7 +70,7 @@ def parts(networks: Networks, task: str, rule: str) -> list[Part]:
 
 
 def near_target(networks: Networks) -> Networks:
-    """Return the networks, free of walls, whose accuracy is near the target that decides."""
+    """Return the networks that no wall bounds and whose accuracy is near the primary target."""
     free = networks.take(~networks.is_limited)
     if not len(networks):
         return free
@@ -138,28 +138,28 @@ def _part(
 
 
 def _near(band: Networks, pair: tuple[str, str, str]) -> list[dict[str, Any]]:
-    """Return the networks that a pair is judged by: its two resources, the third, and accuracy."""
+    """Return the networks that decide a pair: key, seed, the pair's two resources, the third, and accuracy."""
     columns = [band.key.tolist(), band.seed.tolist(), *(band.resource(name).tolist() for name in pair)]
     names = ("key", "seed", *pair, "accuracy")
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, band.accuracy.tolist(), strict=True)]
 
 
 def traded(networks: Networks, pair: tuple[str, str, str]) -> float:
-    """Return how strongly two resources stand in for each other: their partial rank correlation with the sign turned.
+    """Return how strongly two resources stand in for each other: their negated partial rank correlation.
 
     Args:
-        networks: Any.
-        pair: Names of the two, and of the third, which is held fixed as accuracy is.
+        networks: Any networks.
+        pair: Names of the two resources, and of the third, which is held fixed like accuracy.
     """
     one, other, third = (networks.resource(name) for name in pair)
     return -partial_spearman(one, other, [third, networks.accuracy])
 
 
 def null_of(band: Networks, pair: tuple[str, str, str], rng: np.random.Generator, draws: int = DRAWS) -> Floats:
-    """Return how strongly chance would trade two resources, keeping what arithmetic forces.
+    """Return draws of how strongly chance would trade two resources, given what arithmetic forces.
 
-    For breadth and depth each network's total of channels is spread anew over layers, in any way that its window
-    allows, all of them as likely. For a pair with time, times are exchanged among the networks.
+    For breadth and depth, each network's total of channels is spread anew over layers, with all ways that the window
+    allows equally likely. For a pair with time, times are permuted among the networks.
     """
     one, other, third = pair
     found = np.empty(draws)
@@ -179,16 +179,16 @@ def null_of(band: Networks, pair: tuple[str, str, str], rng: np.random.Generator
 def spread(
     totals: Indices, most_channels: int, most_layers: int, rng: np.random.Generator, draws: int
 ) -> tuple[Indices, Indices]:
-    """Spread totals of channels over layers at random, every way that a window allows as likely as any other.
+    """Spread totals of channels over layers at random, with all ways that a window allows equally likely.
 
     Args:
         totals: Channels of N networks.
-        most_channels, most_layers: What the window has of each; every layer in use has at least one channel.
-        rng: What is drawn from.
-        draws: How often.
+        most_channels, most_layers: Size of the window; every layer in use has at least one channel.
+        rng: The random generator.
+        draws: Number of draws.
 
     Returns:
-        Breadth and depth, each (draws, N). A total that no window of the size can hold is left in one layer.
+        Breadth and depth, each (draws, N). A total that the window cannot hold is left in one layer.
     """
     ways = _ways(most_channels, most_layers, int(totals.max(initial=0)))
     breadth, depth = (np.zeros((draws, len(totals)), np.int64) for _ in range(2))
@@ -201,7 +201,7 @@ def spread(
         likely = ways[:, total] / ways[:, total].sum()
         layers = rng.choice(len(ways), count, p=likely)
         left, widest = np.full(count, total), np.zeros(count, np.int64)
-        for above in range(most_layers - 1, -1, -1):  # layers that remain after this one
+        for above in range(most_layers - 1, -1, -1):  # layers that remain above this one
             for rest in np.unique(left[layers > above]):
                 rows = np.flatnonzero((layers > above) & (left == rest))
                 sizes = np.arange(1, min(most_channels, rest) + 1)
@@ -215,7 +215,7 @@ def spread(
 
 
 def _ways(most_channels: int, most_layers: int, most_total: int) -> Floats:
-    """Return in how many ways so many layers share a total: shape (layers + 1, total + 1)."""
+    """Return the number of ways to split each total over each number of layers: shape (layers + 1, total + 1)."""
     ways = np.zeros((most_layers + 1, most_total + 1))
     ways[0, 0] = 1
     for layers, total in itertools.product(range(1, most_layers + 1), range(1, most_total + 1)):
@@ -224,7 +224,7 @@ def _ways(most_channels: int, most_layers: int, most_total: int) -> Floats:
 
 
 def _targets(free: Networks, targets: Mapping[int, float], pair: tuple[str, str, str]) -> list[dict[str, Any]]:
-    """Return the correlation at each target."""
+    """Return the correlation near each target accuracy."""
     found = []
     for which, target in targets.items():
         band = free.take(np.abs(free.accuracy - target) <= BAND)
@@ -238,10 +238,10 @@ def _targets(free: Networks, targets: Mapping[int, float], pair: tuple[str, str,
 
 
 def exchange_rates(free: Networks, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Return how many times as much of one resource half of another costs at equal accuracy.
+    """Return by what factor one resource must grow at equal accuracy if another is halved, for all pairs.
 
-    The log-odds of accuracy are fitted linearly on the logarithms of the three resources. A rate is given only where
-    both slopes are above zero, also at the low end of their intervals.
+    A linear fit predicts the log-odds of accuracy from the logarithms of the three resources. A rate is given only if
+    the intervals of both slopes lie above zero.
     """
     usable = free.take((free.breadth > 0) & (free.depth > 0) & (free.time > 0))
     if len(usable) < LEAST_NETWORKS or len(np.unique(usable.seed)) < LEAST_SEEDS:
@@ -279,5 +279,5 @@ def _rate(networks: Networks, halved: int, paid: int) -> float:
     slopes = _slopes(networks)
     if slopes[paid] <= 0:
         return math.nan
-    # A resource that gains nearly nothing would have to be multiplied without end.
+    # A resource that gains almost no accuracy would need a nearly infinite factor.
     return float(2 ** min(slopes[halved] / slopes[paid], _MOST_DOUBLINGS))

@@ -1,4 +1,4 @@
-"""How a claim is decided once its numbers are there: one rule for all of them, as `docs/findings-method.md` says it."""
+"""Decides claims from their numbers, by the one rule for all claims in `docs/findings-method.md`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 from sweeper.analysis.findings.statistics import Estimate, holm
 
-#: A corrected p-value below this is small.
+#: A corrected p-value below this level is significant.
 SIGNIFICANT = 0.05
 
-#: Seeds that every claim needs.
+#: Least number of seeds for every claim.
 LEAST_SEEDS = 5
 
 
 class Verdict(StrEnum):
-    """What a sweep says about a claim."""
+    """The verdict on a claim."""
 
     SHOWN = "shown"
     NOT_SHOWN = "not shown"
@@ -28,15 +28,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Control:
-    """Something else that would look the same, and what it says.
+    """A check of another explanation of an effect, with its result.
 
     Attributes:
-        name: What is controlled for.
-        is_passed: Whether the claim stands beside it; None where it decides nothing.
-        says: What was found, in a sentence's words.
-        qualifier: What is added to `shown` where it is not passed; empty where the claim is not shown then.
-        is_blind: Whether a control that is not passed means that the data could not have shown the claim.
-        is_void: Whether it means that there was nothing to be shown or refuted.
+        name: Name of the other explanation.
+        is_passed: Whether the claim stands despite it; None if the control only describes.
+        says: The result in words.
+        qualifier: Words added to `shown` if the control is not passed; if empty, the claim is then not shown.
+        is_blind: Whether failing means that the data could not have shown the claim.
+        is_void: Whether failing means that there was nothing to show or refute.
     """
 
     name: str
@@ -49,21 +49,21 @@ class Control:
 
 @dataclass(frozen=True)
 class Part:
-    """One effect that a claim stands on, under one halting rule on one task.
+    """One effect behind a claim, under one halting rule on one task.
 
     Attributes:
         claim: F1 to F5.
-        name: What the effect is of, such as `breadth for depth`.
-        rule: How the networks decide when to answer.
+        name: Name of the effect, such as `breadth for depth`.
+        rule: Halting rule: how the networks decide when to answer.
         task: Label of the task, or of the ladder.
-        effect: Signed so that the claimed direction is positive.
-        unit: Of the effect, in words.
+        effect: The effect, signed so that the claimed direction is positive.
+        unit: Unit of the effect, in words.
         least: The smallest effect that matters.
-        p: Of the primary test; NaN where there is none.
-        networks, seeds: How many were counted.
-        lacks: Why there is too little data; empty where there is enough.
-        controls: Beside it.
-        numbers: What else is said of it, by name: plain values and lists of mappings, as JSON holds them.
+        p: p-value of the primary test; NaN if there is none.
+        networks, seeds: Numbers of networks and seeds behind the effect.
+        lacks: Why there is too little data; empty if there is enough.
+        controls: Its controls.
+        numbers: Further numbers by name: plain values and lists of mappings, as JSON holds them.
         corrected: p after Holm's correction over all primary tests of the sweep.
     """
 
@@ -84,17 +84,17 @@ class Part:
 
     @property
     def verdict(self) -> Verdict:
-        """What is said of it."""
+        """The verdict on the effect."""
         return self._decided[0]
 
     @property
     def why(self) -> str:
-        """Why it is not simply shown; empty where it is."""
+        """Why the verdict is not `shown`; empty if it is."""
         return self._decided[1]
 
     @property
     def qualifier(self) -> str:
-        """What has to be added to `shown`; empty where nothing has to."""
+        """Words to add to `shown`; empty if there are none."""
         failed = [c.qualifier for c in self.controls if c.is_passed is False and c.qualifier]
         return "; ".join(failed) if self.verdict is Verdict.SHOWN else ""
 
@@ -122,14 +122,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a sweep says about one claim.
+    """The finding of a sweep about one claim.
 
     Attributes:
         claim: F1 to F5.
         title: The claim in words.
-        parts: Its effects, for each task and halting rule; empty where the sweep cannot answer.
-        missing: What a sweep needs to answer, and this one lacks, in sentences.
-        described: What is said beside, and decides nothing: plain values, with `task` and `rule`.
+        parts: Its effects, for each task and halting rule; empty if the sweep cannot answer.
+        missing: What this sweep lacks to answer, in sentences.
+        described: Further descriptions, which decide nothing: plain values, with `task` and `rule`.
     """
 
     claim: str
@@ -140,13 +140,13 @@ class Finding:
 
     @property
     def verdicts(self) -> dict[tuple[str, str], Verdict]:
-        """What is said of it, by task and halting rule."""
+        """The verdict on the claim, by task and halting rule."""
         keys = dict.fromkeys((part.task, part.rule) for part in self.parts)
         return {key: _joined([p.verdict for p in self.parts if (p.task, p.rule) == key]) for key in keys}
 
 
 def _joined(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return what a claim's parts say together: all of them must be shown, and one that is refuted refutes it."""
+    """Return the joint verdict of a claim's parts: shown if all are shown, and refuted if one is refuted."""
     if Verdict.REFUTED in verdicts:
         return Verdict.REFUTED
     if all(one is Verdict.SHOWN for one in verdicts):
@@ -155,7 +155,7 @@ def _joined(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def corrected(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings whose primary p-values are corrected together, over everything that a sweep was asked."""
+    """Return findings whose primary p-values are corrected together, over all claims that were asked."""
     listed = list(findings)
     tests = {
         f"{at}/{number}": part.p

@@ -1,1 +1,1 @@
-"""Pictures of stored sweeps and of trained networks; `catalogue` lists them, `files` writes them."""
+"""Draws stored sweeps and trained networks; `catalogue` lists the pictures, `files` writes them."""

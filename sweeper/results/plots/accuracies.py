@@ -1,4 +1,4 @@
-"""The accuracies at which all pictures of a sweep compare: asked for, or chosen once from all its tasks."""
+"""Chooses the accuracies at which all pictures of a sweep compare: the user's, or some chosen from all its tasks."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from sweeper.measurements import MEASUREMENTS, Goal
 Row = Mapping[str, Any]
 Item = TypeVar("Item")
 
-#: Accuracies in one picture; each has a colour, a marker and dashes of its own.
+#: Most accuracies in one picture; each has a colour, a marker and dashes of its own.
 MOST_ACCURACIES = 4
 
-#: What a network needs to reach an accuracy.
+#: The resources that a network needs to reach an accuracy.
 RESOURCES = ("breadth", "depth", "time")
 
-#: The accuracies that are chosen from, where they tell the settings apart: from each to the next errors become half as
-#: many, about, where networks are good.
+#: Round accuracies to choose from, if they tell the settings apart. For good networks, errors about halve from each to
+#: the next.
 _ROUND = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
-#: Candidates that are looked at for each accuracy that is chosen, where none of those tells settings apart.
+#: Candidates to examine for each accuracy to choose, if `_ROUND` does not tell settings apart.
 _CANDIDATES = 3
 
 
 def checked_accuracies(asked: Sequence[float]) -> tuple[float, ...]:
-    """Return accuracies that were asked for, from the lowest up, each once.
+    """Return the accuracies that a user asked for, each once, lowest first.
 
     Raises:
-        QueryError: If there are too many, or one is no proportion.
+        QueryError: If there are too many, or one is not a proportion.
     """
     for accuracy in asked:
         if not 0 < accuracy <= 1:
@@ -47,10 +47,10 @@ def checked_accuracies(asked: Sequence[float]) -> tuple[float, ...]:
 
 
 def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
-    """Return the accuracies at which a sweep is compared, from the lowest up: round numbers, by one rule.
+    """Choose round accuracies at which to compare the tasks of a sweep, lowest first.
 
-    Up to half of them are reached by two tasks or more, but not by all; the others are the highest ones that all tasks
-    reach. None needs the same networks as the next one.
+    Two or more tasks, but not all, reach up to half of the accuracies. The others are the highest that all tasks reach.
+    No accuracy needs the same networks as the next one.
 
     Args:
         rows: The settings of all tasks of a sweep that were measured in accuracy.
@@ -64,7 +64,7 @@ def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
     least, common, shared = min(row["accuracy"] for row in rows), tops[-1], tops[min(1, len(tops) - 1)]
     below = _telling(by_task, [level for level in _ROUND if least < level <= common])
     above = _telling(by_task, [level for level in _ROUND if common < level <= shared])
-    if not below or len(below) + len(above) < 2:  # accuracies are too much alike for these
+    if not below or len(below) + len(above) < 2:  # the accuracies lie too close together for `_ROUND`
         values = sorted({row["accuracy"] for row in rows if row["accuracy"] <= shared})
         levels = [_shortest(before, value) for before, value in zip([-math.inf, *values], values, strict=False)]
         first = sum(level <= common for level in levels)
@@ -75,7 +75,7 @@ def chosen_accuracies(rows: Sequence[Row]) -> tuple[float, ...]:
 
 
 def _telling(by_task: Mapping[str, Sequence[Row]], levels: Sequence[float]) -> list[float]:
-    """Return some accuracies, sorted, without those that need the networks of the next one; the last is among them."""
+    """Return sorted accuracies without those that need the same networks as the next one; the last always stays."""
     found: list[float] = []
     needed: object = None
     for level in reversed(levels):
@@ -87,7 +87,7 @@ def _telling(by_task: Mapping[str, Sequence[Row]], levels: Sequence[float]) -> l
 
 
 def _needed(rows: Sequence[Row], accuracy: float) -> list[str]:
-    """Return the keys of the settings of least resources that reach an accuracy."""
+    """Return the keys of the settings that reach an accuracy and that no other one beats in resources."""
     reaching = [row for row in rows if row["accuracy"] >= accuracy]
     whole = [row for row in reaching if all(row.get(name) is not None for name in RESOURCES)]
     if not whole:
@@ -97,20 +97,20 @@ def _needed(rows: Sequence[Row], accuracy: float) -> list[str]:
 
 
 def is_bound(row: Row, resource: str, smallest: float) -> bool:
-    """Return whether a setting that reaches an accuracy bounds its need, instead of telling it.
+    """Return whether a setting only gives an upper bound on the resource that its accuracy needs.
 
-    It does where nothing smaller was tried, though there could be something smaller.
+    It does if no smaller setting was tried, though a smaller one is possible.
 
     Args:
-        row: Of the setting.
+        row: The setting's row.
         resource: One of `RESOURCES`.
-        smallest: The least of it among all settings of the task.
+        smallest: The least of the resource among all settings of the task.
     """
     return bool(MEASUREMENTS[resource].least < row[resource] <= smallest)
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most so many of some items, evenly: the last and, for more than one, the first among them."""
+    """Return at most `most` evenly spaced items, with the last and, if `most` is above one, the first among them."""
     if len(items) <= most:
         return list(items)
     last = len(items) - 1
@@ -118,7 +118,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _shortest(low: float, high: float) -> float:
-    """Return the number of fewest decimals above `low` and up to `high`, the largest of those."""
+    """Return the number above `low` and up to `high` with the fewest decimals; the largest if there are several."""
     for decimals in range(1, 9):
         rounded: float = math.floor(high * 10**decimals + 1e-9) / 10**decimals
         if low < rounded <= high:

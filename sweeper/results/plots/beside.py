@@ -1,4 +1,4 @@
-"""Which sweeps may be drawn into one picture: those whose numbers mean the same."""
+"""Checks which sweeps may share one picture: those with the same task, objectives and units."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sweeper.results.sweep_tables import SweepTables
 
 
 def comparable(sweep: SweepTables, task: str, others: Sequence[SweepTables]) -> Sequence[SweepTables]:
-    """Return other sweeps that can be drawn beside one.
+    """Return the other sweeps if each can be drawn beside a sweep.
 
     Raises:
-        QueryError: If there are too many, one is named twice, lacks the task, or has other objectives.
+        QueryError: If there are too many, or one is named twice, lacks the task, or has other objectives.
     """
     if len(others) >= len(LINES):
         raise QueryError(f"a picture tells {len(LINES)} sweeps apart at most, but got {len(others) + 1}. Name fewer.")
@@ -39,6 +39,6 @@ def comparable(sweep: SweepTables, task: str, others: Sequence[SweepTables]) -> 
 
 
 def _unit(sweep: SweepTables, name: str) -> str:
-    """Return the unit that a user's own function gave a measurement; ours are the same everywhere."""
+    """Return the unit that a user's own function gave a measurement; empty for lattices, whose units never differ."""
     units = own_units_in(sweep.records)
     return "" if units is None else units.get(name, "none")

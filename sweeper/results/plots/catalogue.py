@@ -1,4 +1,4 @@
-"""Pictures of a stored sweep, as plotly figures: which there are, and the door to the rooms that draw them."""
+"""Lists the pictures of a stored sweep and draws them as plotly figures, by the other modules of this package."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def pictures_of(
     *,
     has_importance: bool = False,
 ) -> list[Picture]:
-    """Return the pictures of one task of a sweep; those that its trials do not allow are left out.
+    """Return the pictures of one task of a sweep, without those that its trials do not suffice for.
 
-    Pictures of findings are not among them: to draw one, its claim is decided.
+    Pictures of findings are left out, because drawing one takes a decision on its claim.
 
     Args:
-        sweep, task: What to draw.
-        damaged: Takes what keeps others from being drawn, though the trials allow it; None has it raised.
-        accuracies: At which pictures compare; none to have them chosen.
-        has_importance: Whether the importance of parameters is among them, which takes seconds.
+        sweep, task: The sweep, and the label of the task.
+        damaged: Collects the errors about damaged files that prevent a picture; None raises such an error.
+        accuracies: Accuracies at which pictures compare; none to have them chosen.
+        has_importance: Whether to draw the importance of parameters too, which takes seconds.
     """
     found = []
     for name, draw in _drawn(Points(sweep, task, checked_accuracies(accuracies))).items():
@@ -52,13 +52,13 @@ def pictures_of(
             if damaged is None:
                 raise
             damaged += [str(error)] if str(error) not in damaged else []
-        except QueryError:  # too little to draw, or a file of a network that says nothing of what is drawn
+        except QueryError:  # too little to draw, or the network's file lacks what the picture shows
             continue
     return found
 
 
 def titles_of(sweep: SweepTables, task: str, damaged: list[str] | None = None) -> dict[str, str]:
-    """Return name and title of each picture of a task that can be drawn; no claim is decided to know it.
+    """Return name and title of each picture of a task that can be drawn, without deciding a claim.
 
     Args:
         sweep, task, damaged: As for `pictures_of`.
@@ -77,7 +77,7 @@ def findings_of_task(sweep: SweepTables, task: str, *, has_people: bool) -> list
 
     Args:
         sweep, task: As for `pictures_of`.
-        has_people: Whether there are data of what people did.
+        has_people: Whether there are human data.
     """
     return [name for name in drawable(sweep, task) if has_people or name != WITH_PEOPLE]
 
@@ -94,15 +94,15 @@ def picture_of(
     """Return one picture of a task.
 
     Args:
-        sweep: Read from its tracker alone.
+        sweep: The sweep.
         task: Label of the task.
-        name: Of the picture.
-        human: Files with what people did, for the picture that shows these.
-        accuracies: At which pictures compare; none to have them chosen from all tasks.
+        name: Name of the picture.
+        human: Files of human data, for the one picture that shows them.
+        accuracies: Accuracies at which pictures compare; none to have them chosen from all tasks.
         beside: Other sweeps, drawn into the same picture.
 
     Raises:
-        QueryError: If there is none of that name, or the trials do not allow it, and why; or the sweeps cannot be
+        QueryError: If there is no picture of that name, the trials do not suffice for it, or the sweeps cannot be
             compared.
     """
     if human and name != WITH_PEOPLE:
@@ -128,10 +128,10 @@ def picture_of(
 
 
 def _beside(points: Points, beside: Sequence[SweepTables], name: str) -> dict[str, Callable[[], Picture]]:
-    """Return what draws the pictures that hold several sweeps.
+    """Return the drawing functions of the pictures that can show several sweeps.
 
     Raises:
-        QueryError: If a picture holds one alone, or the sweeps cannot be compared.
+        QueryError: If the picture of this name shows one sweep only, or the sweeps cannot be compared.
     """
     others = [Points(one, points.task) for one in comparable(points.sweep, points.task, beside)]
     found: dict[str, Callable[[], Picture]] = {
@@ -144,19 +144,19 @@ def _beside(points: Points, beside: Sequence[SweepTables], name: str) -> dict[st
 
 
 def steps_of(sweep: SweepTables, task: str, key: str) -> Picture:
-    """Return the picture of how long one network thinks, of a trial that is or was on the front.
+    """Return the picture of how many steps a network takes, for a trial that is or was on the front.
 
     Raises:
-        QueryError: If MLflow has no such network, or its file does not tell.
+        QueryError: If MLflow has no such network, or the network's file does not hold its steps.
     """
     return steps(Points(sweep, task), key)
 
 
 def _drawn(points: Points) -> Mapping[str, Callable[[], Picture]]:
-    """Return what draws each picture, in the order in which they are shown."""
+    """Return the drawing function of each picture, in the order of display."""
     pairs = {f"front-{one.name}": partial(front_against, points, one) for one in points.objectives[1:]}
     volumes = {f"hypervolume-{over}": partial(hypervolume_over, points, over) for over in ("trials", "time")}
-    if own_units_in(points.sweep.records) is not None:  # what a user's own function leaves is no lattice
+    if own_units_in(points.sweep.records) is not None:  # a user's own function trains no lattice
         space = {"front-3d": partial(front_in_space, points)}
         return {**pairs, **space, **_of_parameters(points), **volumes}
     trades = {f"trade-{x}-{y}": partial(trade_off, points, x, y) for x, y in TRADES}

@@ -1,4 +1,4 @@
-"""The picture of several sweeps' fronts of one task, over each pair of the first objective and another one."""
+"""Draws several sweeps' fronts of one task, over each pair of the first objective and another one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.results.plots.panels import PANEL, Page
 from sweeper.results.plots.points import best_of
 from sweeper.results.plots.style import LINES, NotDrawnError, Picture, axis, number, shown
 
-#: Panels beside each other.
+#: Most panels in a row.
 _MOST_BESIDE = 3
 
 
@@ -20,7 +20,7 @@ def fronts_beside(fronts: Sequence[Front]) -> Picture:
     """Draw fronts of one task and the same objectives in the same panels.
 
     Raises:
-        NotDrawnError: If one has no point, there is one objective alone, or there are more fronts than lines.
+        NotDrawnError: If a front has no point, there is only one objective, or there are more fronts than line styles.
     """
     first, *others = fronts[0].objectives
     if not others or not all(front.table.num_rows for front in fronts) or len(fronts) > len(LINES):
@@ -39,7 +39,7 @@ def fronts_beside(fronts: Sequence[Front]) -> Picture:
         where = page.panel(*divmod(place, beside), x, y)
         corner = (_worst(every, other), _worst(every, first))
         for place_of, (front, some, (colour, symbol, dash)) in enumerate(zip(fronts, rows, LINES, strict=False)):
-            # Where points coincide each is seen: the first is filled, the others are larger and open.
+            # The first front's marks are filled, the others' larger and open, so that coinciding points stay visible.
             look = {"size": 8} if not place_of else {"size": 8 + 5 * place_of, "line": {"width": 2}}
             shape = symbol if not place_of else f"{symbol}-open"
             best = best_of(some, [first, other])

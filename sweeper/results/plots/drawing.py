@@ -1,4 +1,4 @@
-"""Draws the graph that is left of a network as SVG or PNG: time to the right, depth upwards, breadth into the page."""
+"""Draws a network's living graph as SVG or PNG: time to the right, depth upwards, breadth into the page."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ FORMATS = ("svg", "png")
 
 _DPI = 150
 
-# Inches on paper.
+# Sizes in inches on paper.
 _LEAST_WIDTH = 8.2
 _MARGIN = 0.3
 _LABELS = 1.3  # left of the scene: the layers' names
-_TOLD = 0.85  # right of it: steps that are told, not drawn
+_TOLD = 0.85  # right of it: a note about the steps that are not drawn
 _FOOT = 1.65  # below: step numbers and legend
 _ABOVE = 1.35  # above: the bars
-_BAR = (0.34, 0.5)  # of a step that is certain
+_BAR = (0.34, 0.5)  # width and height of the bar of a step with probability 1
 _TILE = 1.27
 
 _INK, _SOFT, _CARD, _EDGE = "#1f2933", "#6b7785", "#eef2f6", "#cbd5e0"
-#: Okabe and Ito's colours, which colour-blind readers tell apart too.
+#: Colours by Okabe and Ito, which colour-blind readers can tell apart too.
 _COLOURS = {"bottom-up": "#0072B2", "lateral": "#D55E00", "top-down": "#009E73"}
 _BAR_COLOUR = "#CC79A7"
 
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
-    "svg.fonttype": "none",  # words stay words, which can be searched and copied
-    "svg.hashsalt": "sweeper",  # the same picture is the same file
+    "svg.fonttype": "none",  # words stay text, so readers can search and copy them
+    "svg.hashsalt": "sweeper",  # the same picture gives the same bytes
 }
 
 Colour = tuple[float, float, float]
 
 
 def picture_format(path: Path) -> str:
-    """Return `svg` or `png`, whichever a file's name asks for.
+    """Return `svg` or `png` by the ending of a file's name.
 
     Raises:
-        QueryError: If it asks for something else.
+        QueryError: If the name ends otherwise.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
@@ -67,11 +67,11 @@ def draw(graph: NetworkGraph, kind: str, *, title: str = "", measurement: Mappin
         graph: The network; everything in it is alive.
         kind: `svg` or `png`.
         title: Headline, such as task and trial key.
-        measurement: Values by the names in `MEASUREMENTS`; what is missing is counted on the graph or left out.
+        measurement: Values by the names in `MEASUREMENTS`; a missing one is counted on the graph or left out.
     """
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box stands for it
-        matplotlib.rcdefaults()  # the reader's own matplotlibrc changes nothing
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # matplotlib draws a box in its place
+        matplotlib.rcdefaults()  # ignore the user's own matplotlibrc
         matplotlib.rcParams.update(_STYLE)
         figure = _figure(graph, title, measurement or {})
         file = io.BytesIO()
@@ -108,7 +108,8 @@ class _Painter:
 
     def __init__(self, axes: Axes, graph: NetworkGraph, scene: Scene, origin: Position) -> None:
         self.axes, self.graph, self.scene, self.origin = axes, graph, scene, origin
-        # Steps before the answer carry it: what makes a step pale is that it is seldom reached, not p(t).
+        # Early steps matter even if the network seldom answers there. So a step is pale if the network seldom reaches
+        # it, not if p(t) is small.
         self.vigour = [0.2 + 0.8 * reached for reached in scenes.reach(graph.step_dist)[: scene.steps]]
         self.thin = max(0.4, scene.scale)
 
@@ -191,7 +192,7 @@ class _Painter:
         )
 
     def _bars(self) -> None:
-        """Draw p(t) above each step, and tell of the steps behind the last one drawn."""
+        """Draw p(t) above each step, and write the sum of p(t) over the steps after the last one drawn."""
         base = self.origin[1] + self.scene.size[1] + 0.32
         wide, high = min(_BAR[0], 0.6 * self.scene.step * self.scene.scale), _BAR[1]
         middle = [self.at(step, 0, (self.scene.widest - 1) / 2)[0] for step in range(self.scene.steps)]
@@ -239,13 +240,13 @@ class _Painter:
 
 
 def _mixed(share: float) -> Colour:
-    """Return so much ink on white paper; opaque, so that no line shows through a node."""
+    """Return the colour of ink at a share of 0 to 1 on white; opaque, so that no line shows through a node."""
     red, green, blue = (1 - min(share, 1.0) * (1 - int(_INK[at : at + 2], 16) / 255) for at in (1, 3, 5))
     return red, green, blue
 
 
 def _write(axes: Axes, x: float, y: float, text: str, *, size: float, color: str = _INK, **how: Any) -> None:
-    axes.text(x, y, text, fontsize=size, color=color, parse_math=False, **{"gid": "words", **how})  # a $ is a $
+    axes.text(x, y, text, fontsize=size, color=color, parse_math=False, **{"gid": "words", **how})  # a $ stays a $
 
 
 def _write_head(

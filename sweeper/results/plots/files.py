@@ -1,4 +1,4 @@
-"""Pictures as files: a page that works offline, SVG, PNG or PDF, which a browser without a window draws, and CSV."""
+"""Writes pictures as files: pages that work offline, CSV, and SVG, PNG or PDF, which a headless browser draws."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sweeper.results.plots.scripts import brushing_script
 from sweeper.results.plots.sizes import PictureFormat
 from sweeper.results.plots.style import Picture, template, themed
 
-#: Seconds that a browser may take to start and to draw one picture; the first start on a slow disk takes many.
+#: Longest time for a browser to start and draw one picture, in seconds; the first start from a slow disk is slow.
 TIME_LIMIT_S = 120.0
 
-#: Seconds to tidy up after a browser that was ended.
+#: Longest time to clean up after a browser was killed, in seconds.
 _CLOSING_S = 10.0
 
 _PAPERS = {False: "#ffffff", True: "#14181d"}
@@ -41,8 +41,8 @@ def written(picture: Picture, sheet: PictureFormat, time_limit_s: float = TIME_L
     """Return a picture as the content of a file.
 
     Raises:
-        PictureError: If it takes a browser and there is none, or it fails or takes longer than the limit.
-        QueryError: If the picture does not fit into the size that was asked for.
+        PictureError: If the format needs a browser and none is found, or the browser fails or exceeds the limit.
+        QueryError: If the picture does not fit into the requested size.
     """
     (content,) = all_written([picture], sheet, time_limit_s)
     return content
@@ -52,13 +52,13 @@ def all_written(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s:
     """Return pictures as contents of files, all drawn by one browser.
 
     Args:
-        pictures: What is drawn, in order.
-        sheet: How.
+        pictures: The pictures, in the order of the result.
+        sheet: Format and size.
         time_limit_s: Seconds for each picture.
 
     Raises:
-        PictureError: If it takes a browser and there is none, or it fails or takes longer than the limit.
-        QueryError: If a picture does not fit into the size that was asked for.
+        PictureError: If the format needs a browser and none is found, or the browser fails or exceeds the limit.
+        QueryError: If a picture does not fit into the requested size.
     """
     if not pictures or sheet.kind == "csv":
         return [as_csv(picture) for picture in pictures]
@@ -68,16 +68,16 @@ def all_written(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s:
 
 
 def room_of(picture: Picture, sheet: PictureFormat) -> tuple[float, float]:
-    """Return width and height of a picture in pixels of the common look.
+    """Return width and height of a picture in pixels, before scaling.
 
     Raises:
-        QueryError: If it does not fit into the size that was asked for.
+        QueryError: If the picture does not fit into the requested size.
     """
     return sheet.room((picture.flat or picture).sketch, picture.name)
 
 
 def _letters(figure: go.Figure, sheet: PictureFormat) -> None:
-    """Give a picture the font and the legend that are asked for."""
+    """Set the requested font, and hide the legend if requested."""
     if sheet.font is not None:
         figure.update_layout(font_family=sheet.font)
     if not sheet.has_legend:
@@ -156,11 +156,11 @@ def _page(picture: Picture, sheet: PictureFormat) -> bytes:
 
 
 def _in_script(text: str) -> str:
-    """Return JSON so that nothing in it ends the script it stands in."""
+    """Escape JSON so that nothing in it ends the script element around it."""
     return text.replace("<", "\\u003c")
 
 
-# --- what a browser draws -------------------------------------------------------------------------
+# --- drawn by a browser ---------------------------------------------------------------------------
 
 
 def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: float) -> list[bytes]:
@@ -169,13 +169,13 @@ def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: f
     for picture in pictures:
         figure = themed(picture.figure, dark=sheet.is_dark)
         width, height = room_of(picture, sheet)
-        if sheet.kind == "png":  # whole dots; the browser cuts parts of one off
+        if sheet.kind == "png":  # round to whole dots, because the browser truncates
             width, height = (round(side * scale) + 0.01 for side in (width, height))
             width, height = width / scale, height / scale
         figure.update_layout(paper_bgcolor=_PAPERS[sheet.is_dark], width=width, height=height)
         _letters(figure, sheet)
         for index, trace in enumerate(figure.data):
-            trace.uid = f"{index:06d}"  # else plotly draws lots, and no SVG would be as the one before
+            trace.uid = f"{index:06d}"  # else plotly takes random ids, and the SVG differs each time
         figures.append(figure)
     try:
         drawn = asyncio.run(_drawn(figures, {"format": sheet.kind, "scale": scale}, time_limit_s))
@@ -197,11 +197,11 @@ def _exported(pictures: Sequence[Picture], sheet: PictureFormat, time_limit_s: f
 
 
 async def _drawn(figures: Sequence[go.Figure], how: Mapping[str, Any], time_limit_s: float) -> list[bytes]:
-    # What a broken browser is worth saying is in the error; the rest is about the library's own doings.
+    # The error says all that a user needs about a broken browser; the libraries' logs would only add noise.
     for name in ("choreographer", "kaleido"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     browser = kaleido.Kaleido(
-        page_generator=kaleido.PageGenerator(mathjax=False),  # formulas would be fetched from elsewhere
+        page_generator=kaleido.PageGenerator(mathjax=False),  # mathjax would be fetched from the internet
         timeout=time_limit_s,
     )
     try:
@@ -224,17 +224,17 @@ async def _drawn_by(browser: kaleido.Kaleido, figures: Sequence[go.Figure], how:
 
 
 async def _end(browser: kaleido.Kaleido) -> None:
-    """End a browser that did not end by itself, with all its processes.
+    """Kill a browser that has not ended, with all its processes.
 
-    The library leaves one alone that hangs while it starts, and a thread of its own waits for its answers for ever: the
-    program would not end, though it had said what is wrong.
+    The library does not kill a browser that hangs while it starts, and one of the library's threads waits for its
+    answers for ever. The program would report the error but never exit.
     """
-    process = getattr(browser, "subprocess", None)  # none before it is started
+    process = getattr(browser, "subprocess", None)  # None before the start
     if process is None or process.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):  # it ended in between
         if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
+            os.killpg(process.pid, signal.SIGKILL)  # the browser leads a process group of its own
         else:
             process.kill()
     process.wait()
@@ -242,9 +242,9 @@ async def _end(browser: kaleido.Kaleido) -> None:
 
 
 def _finished_svg(svg: bytes, sheet: PictureFormat) -> bytes:
-    """Replace the random part in the names of an SVG's parts, and say its size in the unit that was asked for.
+    """Replace the random part of an SVG's ids, and write its size in the requested unit.
 
-    The same picture is the same file, and a page of text takes it at its size.
+    So the same picture gives the same bytes, and a document includes it at its real size.
     """
     found = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
     svg = svg.replace(found[1], b"000000") if found else svg
@@ -255,7 +255,7 @@ def _finished_svg(svg: bytes, sheet: PictureFormat) -> bytes:
     root, rest = svg.split(b">", 1)
     for side, length in sides:
         root = re.sub(rf' {side}="[^"]*"'.encode(), f' {side}="{length}"'.encode(), root, count=1)
-    if len(sides) == 1:  # the other one follows from what is drawn
+    if len(sides) == 1:  # the drawing determines the other side
         (other,) = {"width", "height"} - {sides[0][0]}
         pixels = re.search(rf' {other}="([^"]*)"'.encode(), root)
         assert pixels is not None
@@ -265,7 +265,7 @@ def _finished_svg(svg: bytes, sheet: PictureFormat) -> bytes:
 
 
 def _finished_png(png: bytes, sheet: PictureFormat) -> bytes:
-    """Say in a PNG how many dots an inch it has, where it has a size on paper."""
+    """Write the resolution into a PNG that has a size on paper."""
     if not sheet.is_measured:
         return png
     a_metre = round(sheet.dots * 96 / 0.0254)

@@ -1,4 +1,4 @@
-"""Pictures of findings that are lists of effects: steps under probes, and steps against what people did."""
+"""Draws findings as lists of effects: steps under probes (F3), and steps against human reaction times (F4)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sweeper.results.plots.style import (
     NotDrawnError,
 )
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Part
 
 
 # --- F3: occlusion --------------------------------------------------------------------------------
 
-#: What each kind of probe is shown as.
+#: Group, colour and marker of each kind of probe.
 _KINDS: Mapping[str, tuple[str, str, str]] = {
     "debris": ("occluder", VERMILLION, "square"),
     "occlude_grey": ("occluder", VERMILLION, "square"),
@@ -38,10 +38,10 @@ _OTHER = ("other probes", SKY, "triangle-up")
 
 
 def occlusion(parts: Sequence[Part]) -> Page:
-    """Draw how steps rise under each probe, a panel for each halting rule.
+    """Draw how steps rise under each probe, with a panel for each halting rule.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     if not parts:
         raise NotDrawnError("no network of this task decides by itself when to answer")
@@ -114,14 +114,14 @@ _FEED_FORWARD = "steps of feed-forward networks"
 
 
 def reaction_time(parts: Sequence[Part], described: Sequence[Mapping[str, Any]]) -> Page:
-    """Draw how steps and their baselines go with people, a panel for each halting rule.
+    """Draw how steps and their baselines correlate with human data, with a panel for each halting rule.
 
     Args:
-        parts: By image.
-        described: By condition.
+        parts: Effects over images.
+        described: Descriptions over conditions.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     known = {part.rule: part for part in parts if part.numbers}
     over_levels = {str(one["rule"]): one["by_condition"] for one in described}
@@ -171,7 +171,7 @@ def _beside_ceiling(part: Part) -> str:
 def _person_entries(
     part: Part | None, conditions: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Entry], list[tuple[list[str], float]]]:
-    """Return what is drawn of one halting rule, and the ceiling of each group of lines."""
+    """Return the entries of one halting rule, and the ceiling of each group of entries."""
     found: list[Entry] = []
     ceilings: list[tuple[list[str], float]] = []
     if part is not None:
@@ -210,7 +210,7 @@ def _person_entry(name: str, of: str, value: float, low: float, high: float) -> 
 
 
 def _ceilings(page: Page, where: Mapping[str, str], ceilings: Sequence[tuple[list[str], float]]) -> None:
-    """Draw the ceiling of each group of lines beside them."""
+    """Draw the ceiling of each group of entries beside it."""
     for names, value in ceilings:
         page.traces.append({
             "type": "scatter",

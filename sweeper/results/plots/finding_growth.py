@@ -1,4 +1,4 @@
-"""The picture of growth along a ladder of tasks, with accuracy beside it."""
+"""Draws growth along a ladder of tasks (F2), with accuracy beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeper.results.plots.style import (
     wrapped,
 )
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Part
 
 
@@ -33,10 +33,10 @@ _WAYS = (
 
 
 def growth(parts: Sequence[Part]) -> Page:
-    """Draw each resource along the ladder of tasks in both ways, and accuracy beside them.
+    """Draw each resource along the ladder of tasks, at fixed pressures and at fixed accuracy, and accuracy beside it.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     rules = rules_of(parts)
     if not parts:

@@ -1,4 +1,4 @@
-"""Pictures of findings whose marks are networks: trade-offs at one accuracy, and how different networks are."""
+"""Draws findings whose marks are networks: trade-offs at one accuracy (F1), and how different networks are (F5)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from sweeper.results.plots.style import (
     wrapped,
 )
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Part
 
 
-#: Settings that are told apart by colour and form; more are told by the value of each pressure.
+#: Most settings to tell apart by colour and marker; with more, a panel for each pressure shows its value as colour.
 _MOST_SETTINGS = 6
 
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
@@ -49,7 +49,7 @@ def tradeoff(parts: Sequence[Part]) -> Page:
     """Draw the networks near one accuracy: a panel for each pair of resources, a row for each halting rule.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     rules = rules_of(parts)
     few = [part for part in parts if len(part.numbers["near"]) < 3]
@@ -135,10 +135,10 @@ def _resource_axis(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def diversity(parts: Sequence[Part]) -> Page:
-    """Draw networks as far apart as they are different, a row for each halting rule.
+    """Draw a map of networks whose distances show how different they are, with a row for each halting rule.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     known = [part for part in parts if part.numbers.get("map")]
     if not known:

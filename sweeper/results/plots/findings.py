@@ -1,6 +1,6 @@
-"""Pictures of findings: which there are, which a sweep has what it takes for, and the door to those that draw them.
+"""Lists the pictures of findings, says which of them a sweep suffices for, and draws them.
 
-In each an effect stands with its interval, and its controls beside it.
+Each picture shows an effect with its interval, and its controls beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sweeper.results.plots.panels import Page
 from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Finding, Part
 
-#: Names of pictures, the claim that each one is of, and its headline.
+#: For each picture of a finding by name: its claim and its headline.
 FINDINGS: Mapping[str, tuple[str, str]] = {
     "finding-tradeoff": ("F1", "Trade-offs among networks of one accuracy"),
     "finding-growth": ("F2", "Growth along the ladder of tasks"),
@@ -30,17 +30,17 @@ FINDINGS: Mapping[str, tuple[str, str]] = {
     "finding-diversity": ("F5", "Networks by how different they are"),
 }
 
-#: The only one that needs data from people.
+#: The only picture that needs human data.
 WITH_PEOPLE = "finding-reaction-time"
 
-#: The one that is about all tasks at once.
+#: The only picture that is about all tasks at once.
 OF_ALL_TASKS = "finding-growth"
 
 
 def drawable(sweep: SweepTables, task: str) -> list[str]:
-    """Return the names of the pictures that a sweep has what it takes for; nothing is decided to know it.
+    """Return the names of the pictures that a sweep suffices for, without deciding a claim.
 
-    The one that needs data from people is among them where only these are missing.
+    The picture that needs human data is among them if only these are missing.
     """
     from sweeper.analysis.findings.decide import lacking_to_draw
     from sweeper.analysis.findings.networks import networks_of
@@ -52,17 +52,17 @@ def drawable(sweep: SweepTables, task: str) -> list[str]:
 
 
 def finding_picture(sweep: SweepTables, name: str, task: str, human: Sequence[str | Path] = ()) -> Picture:
-    """Return the picture of one claim, which is decided for it.
+    """Decide one claim and return its picture.
 
     Args:
-        sweep: Read from its tracker alone.
+        sweep: The sweep.
         name: One of `FINDINGS`.
-        task: Label of the task; growth is about all of them.
-        human: Files with what people did.
+        task: Label of the task; growth is about all tasks.
+        human: Files of human data.
 
     Raises:
-        NotDrawnError: If the sweep lacks what the claim needs, with what it is and which shipped sweep has it.
-        QueryError: If human data cannot be read or are of other images.
+        NotDrawnError: If the sweep lacks what the claim needs; says what, and which shipped sweep has it.
+        QueryError: If human data cannot be read or are about other images.
     """
     claim, _ = FINDINGS[name]
     if name == WITH_PEOPLE and not human:
@@ -72,10 +72,10 @@ def finding_picture(sweep: SweepTables, name: str, task: str, human: Sequence[st
 
 
 def picture_of_finding(finding: Finding, task: str) -> Picture:
-    """Return the picture of a claim that is decided.
+    """Return the picture of a finding.
 
     Raises:
-        NotDrawnError: If there is nothing to draw, and why.
+        NotDrawnError: If there is nothing to draw; says why.
     """
     if finding.missing:
         raise NotDrawnError(lacks(finding).removesuffix("."))
@@ -86,7 +86,7 @@ def picture_of_finding(finding: Finding, task: str) -> Picture:
     return Picture(name, title, page.caption, page.drawn())
 
 
-#: What draws a claim from its effects alone.
+#: Drawing functions of the claims that need nothing but their effects.
 _DRAWN: Mapping[str, Callable[[Sequence[Part]], Page]] = {
     "F1": tradeoff,
     "F2": growth,

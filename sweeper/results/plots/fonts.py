@@ -1,4 +1,4 @@
-"""Which fonts this machine has: a browser that lacks one takes another without a word."""
+"""Finds this machine's fonts, because a browser silently replaces a font that is missing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from matplotlib.ft2font import FT2Font
 
 from sweeper.errors import QueryError
 
-#: What every browser has a font for.
+#: Generic families, for which every browser has a font.
 GENERIC = ("serif", "sans-serif", "monospace")
 
 
 def checked_font(name: str) -> str:
-    """Return the name of a font as it is written in the font itself.
+    """Return the name of a font as the font's file spells it.
 
     Raises:
-        QueryError: If this machine has none of that name, with those that it has.
+        QueryError: If this machine has no such font; names some that it has.
     """
     if name.lower() in GENERIC:
         return name.lower()
@@ -37,6 +37,6 @@ def installed_fonts() -> list[str]:
     for file in findSystemFonts():
         try:
             found.add(FT2Font(file).family_name)
-        except (OSError, RuntimeError, UnicodeError):  # a file that is no font, or a damaged one
+        except (OSError, RuntimeError, UnicodeError):  # not a font, or a damaged one
             continue
     return sorted(found)

@@ -1,4 +1,4 @@
-"""Pictures of fronts in two objectives: of one sweep with all its settings and bands, or of several sweeps."""
+"""Draws fronts in two objectives: of one sweep with all its settings and bands, or of several sweeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.results.plots.marks import COUNTS, counted, line, marks, number_of,
 from sweeper.results.plots.points import Points, best_of
 from sweeper.results.plots.style import BLUE, LINES, ORANGE, NotDrawnError, Picture, Trace, axis, number, shown, sketch
 
-#: Of what half of the seeds attain, and of what one of them attains.
+#: Colours of the bands that half of the seeds attain, and that one seed attains.
 _DARK, _LIGHT = "rgba(0, 114, 178, 0.42)", "rgba(0, 114, 178, 0.2)"
 
 
@@ -18,9 +18,9 @@ def front_against(points: Points, x: Objective, beside: Sequence[Points] = ()) -
     """Draw the front of the first objective and another one.
 
     Args:
-        points: Of the task.
+        points: The task's points.
         x: The other objective.
-        beside: The same task of other sweeps.
+        beside: Points of the same task of other sweeps.
 
     Raises:
         NotDrawnError: If all settings lie in one point.
@@ -113,7 +113,7 @@ _BAND_CAPTION = (
 
 
 def _bands(attained: Sequence[Row], pair: tuple[Objective, Objective], corner: tuple[float, float]) -> list[Trace]:
-    """Draw what some, but not all, of the seeds attain: rows of `SweepTables.attainment`, none for one seed."""
+    """Draw the bands that some, but not all, seeds attain, from the rows of `SweepTables.attainment`."""
     y, x = pair
     surfaces: dict[str, list[tuple[float, float]]] = {}
     for row in attained:

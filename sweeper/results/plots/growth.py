@@ -1,4 +1,4 @@
-"""Pictures of growth: what a task needs as it gets harder, and how a front grew while its sweep ran."""
+"""Draws growth: of the resources that a task needs as it gets harder, and of a front while its sweep ran."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from sweeper.results.plots.trades import BOUNDS
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
 
-#: Axes of a sweep that make a task more or less complex, the ones that matter most first. Data files have no order.
+#: Axes of a sweep that change a task's complexity, most important first. The values of `data` have no order.
 COMPLEXITIES = ("classes", "noise", "occlusion", "train_images", "data")
 
-#: Trainings whose numbers of updates differ by no more are compared without a word.
+#: Largest ratio between numbers of training updates that still count as equal budgets.
 _ALIKE = 1.02
 
 _UNITS_OF_TIME = ((3 * 86400.0, 86400.0, "days"), (2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"))
 
 
-# --- what a task needs ----------------------------------------------------------------------------
+# --- needs of a task ------------------------------------------------------------------------------
 
 
 def complexities(sweep: SweepTables) -> list[str]:
-    """Return the axes that make tasks of a sweep differ; `data` stands for a difference that no axis tells."""
+    """Return the names in `COMPLEXITIES` whose values differ between the trials of a sweep."""
     values: dict[str, set[object]] = {}
     for record in sweep.records:
         for name, value in record.axes.items():
@@ -55,12 +55,12 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
     """Draw how much of a resource it takes to reach some accuracies, over the tasks of a sweep.
 
     Args:
-        points: Of any task of a sweep with two tasks or more.
+        points: Points of any task of a sweep with two tasks or more.
         resource: One of `RESOURCES`.
-        complexity: The axis that tells the tasks apart; None where none does.
+        complexity: The axis by which the tasks differ; None if there is none.
 
     Raises:
-        NotDrawnError: If there are no two tasks that reach the same accuracy.
+        NotDrawnError: If no two tasks reach the same accuracy, or no axis tells the tasks apart.
     """
     sweep = points.sweep
     by_task = _measured(points, resource)
@@ -121,11 +121,11 @@ def growth(points: Points, resource: str, complexity: str | None) -> Picture:
 
 
 def _unequal(rows: Sequence[Row], training: Mapping[str, Any]) -> str:
-    """Return what keeps these settings from being compared: trainings that are neither settled nor equally long.
+    """Return a warning if these settings cannot be compared: trainings neither settled nor of equal length.
 
     Args:
         rows: The settings.
-        training: That section of the sweep's spec, as JSON holds it.
+        training: The section `training` of the sweep's spec, as JSON holds it.
     """
     used = [row["updates"] for row in rows if row.get("updates") is not None]
     if training.get("until") == "settled":
@@ -144,7 +144,7 @@ Line = tuple[int, str, list[Row]]
 
 
 def _by_level(points: Points, by_task: Mapping[str, Sequence[Row]], resource: str) -> list[Line]:
-    """Return a line for each accuracy that two tasks or more reach, with the place of its look.
+    """Return a line for each accuracy that two tasks or more reach, with its index in `LINES`.
 
     Raises:
         NotDrawnError: If no two tasks reach the same accuracy.
@@ -178,7 +178,7 @@ def _by_other_axes(
 
 
 def _least(by_task: Mapping[str, Sequence[Row]], resource: str, level: float) -> list[Row]:
-    """Return of each task that reaches an accuracy the setting of least resource that does."""
+    """Return, for each task that reaches an accuracy, the setting that reaches it with the least resource."""
     reaching = [[row for row in rows if row["accuracy"] >= level] for rows in by_task.values()]
     return [min(rows, key=lambda row: (row[resource], row["key"])) for rows in reaching if rows]
 
@@ -196,7 +196,7 @@ def _said(axes: Sequence[str], values: Sequence[object]) -> str:
 
 
 def _measured(points: Points, resource: str) -> dict[str, list[Row]]:
-    """Return the settings of each task that were measured in accuracy and a resource."""
+    """Return the settings of each task that have both an accuracy and the resource."""
     by_task: dict[str, list[Row]] = {}
     for row in points.of_all_tasks:
         if row["accuracy"] is not None and row[resource] is not None:
@@ -210,7 +210,7 @@ def _measured(points: Points, resource: str) -> dict[str, list[Row]]:
 
 
 def _order(value: object) -> tuple[bool, float, str]:
-    """Sort what may be missing, numbers or words."""
+    """Return a key that sorts numbers first, then words and missing values."""
     is_number = isinstance(value, int | float)
     return (value is None or not is_number, float(value) if is_number else 0.0, str(value))  # type: ignore[arg-type]
 
@@ -228,19 +228,19 @@ def _complexity_axis(complexity: str, values: Sequence[object]) -> dict[str, Any
     return axis(complexity, numbers) | ticks
 
 
-# --- how a front grew -----------------------------------------------------------------------------
+# --- growth of a front ----------------------------------------------------------------------------
 
 
 def hypervolume_over(points: Points, over: str, beside: Sequence[Points] = ()) -> Picture:
-    """Draw the hypervolume of the front as trials ended.
+    """Draw how the hypervolume of the front grew as trials ended.
 
     Args:
-        points: Of the task.
+        points: The task's points.
         over: `trials` or `time`.
-        beside: The same task of other sweeps, inside the reference point of the first one.
+        beside: Points of the same task of other sweeps; the reference point of `points` bounds their volumes too.
 
     Raises:
-        NotDrawnError: If fewer than two trials have ended, there are no times, or the volume never left 0.
+        NotDrawnError: If fewer than two trials have ended, no times are known, or the hypervolume is always 0.
     """
     several = [points, *beside]
     histories = [_history(one, over, points.sweep.reference_point) for one in several]
@@ -253,7 +253,7 @@ def hypervolume_over(points: Points, over: str, beside: Sequence[Points] = ()) -
         y = [row["hypervolume"] for row in rows]
         most_x, most_y = max(most_x, x[-1]), max(most_y, *y)
         name = shown(one.sweep.name) if beside else "hypervolume"
-        # The volume is that after a trial: it stays until the next one ends.
+        # The volume after a trial holds until the next one ends.
         traces.append({
             "type": "scatter",
             "x": [0, x[0], *x],
@@ -288,7 +288,7 @@ def hypervolume_over(points: Points, over: str, beside: Sequence[Points] = ()) -
 
 
 def _history(points: Points, over: str, corner: Mapping[str, float]) -> list[Row]:
-    """Return how the hypervolume of one sweep changed inside a reference point."""
+    """Return the hypervolume history of one sweep, bounded by a reference point."""
     rows: list[Row] = points.sweep.hypervolume_history(points.task, reference_point=corner).to_pylist()
     if over == "time":
         rows = [row for row in rows if row["elapsed_s"] is not None]
@@ -310,7 +310,7 @@ def _history(points: Points, over: str, corner: Mapping[str, float]) -> list[Row
 def _ended(
     points: Points, rows: Sequence[Row], x: Sequence[float], y: Sequence[float], colour: str, symbol: str
 ) -> list[Trace]:
-    """Mark trials: those on the last front, and the others."""
+    """Return marks of the trials that have ended, those on the last front apart."""
     members = points.front_keys
     is_member = [row["key"] in members for row in rows]
     outcomes = {record.key: record for record in points.sweep.records if record.task == points.task}
@@ -347,5 +347,5 @@ def _ended(
 
 
 def _unit_of_time(seconds: float) -> tuple[float, str]:
-    """Return seconds of a unit and its name, so that the numbers stay short."""
+    """Return the seconds in a unit of time and its name, such that the numbers stay short."""
     return next(((per, unit) for least, per, unit in _UNITS_OF_TIME if seconds >= least), (1.0, "seconds"))

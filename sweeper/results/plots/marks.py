@@ -1,4 +1,4 @@
-"""Marks of settings: where they are drawn, what is said of them, and how many lie at one place."""
+"""Marks of settings: their places, their hover texts, and counts of settings at one place."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sweeper.results.plots.accuracies import Row
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import ITS_TEXT, PALE, SMALL_SIZE, Trace, hover, is_logarithmic, shown
 
-#: Marks lie at one place when they are nearer than this share of what an axis spans: they hide each other.
+#: Side of a cell, as a share of an axis' span; marks in one cell hide each other and count as one place.
 _PLACE = 1 / 150
 
-#: Settings that are named beside the one under the mouse.
+#: Most other settings at the same place that a hover text names.
 _MOST_NAMED = 4
 
 
@@ -30,26 +30,26 @@ def marks(points: Points, rows: Sequence[Row], x: str, y: str, *, z: str | None 
 
 
 def pale_marks(points: Points, rows: Sequence[Row], x: str, y: str, **how: Any) -> list[Trace]:
-    """Return the settings that are there to compare with, as one trace or none."""
+    """Return the settings in the background as one pale trace; none without settings."""
     look = {"size": 6, "color": PALE, "opacity": 0.7}
     return [marks(points, rows, x, y, **{"name": "other settings", "marker": look, **how})] if rows else []
 
 
 def line(positions: Sequence[tuple[float, float]], *, color: str, dash: str = "solid", **how: Any) -> Trace:
-    """Return a line through places, which says nothing under the mouse."""
+    """Return a line through places, without a hover text."""
     x, y = ([position[at] for position in positions] for at in (0, 1))
     look = {"color": color, "width": 2, "dash": dash}
     return {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": look, "hoverinfo": "skip", **how}
 
 
 def counted(rows: Sequence[Row], x: str, y: str, traces: Sequence[Trace], *, aside: int = 1) -> list[Trace]:
-    """Return a trace that says where several settings lie at one place, and tell the others to each of them.
+    """Return a trace of counts where several settings lie at one place; name the others in each one's hover text.
 
     Args:
         rows: All settings of a picture.
         x, y: Columns of their places.
-        traces: Their marks, each of which is told the others at its place.
-        aside: How far the numbers stand beside the marks, in spaces: large marks need more.
+        traces: Their marks, whose hover texts are extended.
+        aside: Distance of the counts from the marks, in spaces: large marks need more.
     """
     places = _places(rows, x, y)
     together: dict[tuple[int, int], list[Row]] = {}
@@ -84,7 +84,7 @@ def counted(rows: Sequence[Row], x: str, y: str, traces: Sequence[Trace], *, asi
     ]
 
 
-#: What a caption says of these counts.
+#: Sentence of a caption about these counts.
 COUNTS = " A number such as ×3 counts settings at one place."
 
 
@@ -95,7 +95,7 @@ def _and_here(keys: Sequence[str]) -> str:
 
 
 def _places(rows: Sequence[Row], x: str, y: str) -> list[tuple[int, int]]:
-    """Return a cell for each setting; those that share one hide each other."""
+    """Return the cell of each setting; settings in the same cell hide each other."""
     across, up = (_cells([row[name] for row in rows]) for name in (x, y))
     return list(zip(across, up, strict=True))
 
@@ -109,11 +109,11 @@ def _cells(values: Sequence[float]) -> list[int]:
 
 
 def staircase(positions: Sequence[tuple[float, float]], corner: tuple[float, float]) -> list[tuple[float, float]]:
-    """Return the border of what is dominated, from the worst y over each place to the worst x.
+    """Return the border of the dominated region, from the worst y over each position to the worst x.
 
     Args:
-        positions: The best x first.
-        corner: The worst x and y; what is worse still has no border.
+        positions: Points of the front, best x first.
+        corner: The worst x and y, where the border ends.
     """
     steps = [(positions[0][0], corner[1])]
     for x, y in positions:
@@ -134,7 +134,7 @@ def number_of(count: int) -> str:
 
 
 def bound_in_legend() -> Trace:
-    """Return a trace without a point, which says what an open one with an arrow is."""
+    """Return a trace without points, which explains open marks with arrows in the legend."""
     return {
         "type": "scatter",
         "x": [None],
@@ -147,16 +147,16 @@ def bound_in_legend() -> Trace:
 
 
 def arrow(x: object, y: object, *, to_left: bool = False) -> dict[str, Any]:
-    """Return an arrow from a point downwards, or to the left: what is needed may be less.
+    """Return an arrow from a point downwards or to the left; it says that the need may be less.
 
     Args:
-        x, y: Place of the point, as annotations take it: on a logarithmic axis its logarithm.
-        to_left: Whether it leads to the left.
+        x, y: Place of the point in an annotation's coordinates: on a logarithmic axis the logarithm.
+        to_left: Whether the arrow leads to the left.
     """
     shape = {"arrowhead": 2, "arrowsize": 1, "arrowwidth": 1.5, "standoff": 0}
     way = {"ax": 18, "ay": 0, "xshift": -26} if to_left else {"ax": 0, "ay": -18, "yshift": -26}
     return {"x": x, "y": y, "text": "", "showarrow": True, **way, **shape}
 
 
-#: What hover texts and captions say of such a point.
+#: Line of a hover text about such a point.
 UPPER_BOUND = "<br>the smallest tried: an upper bound"

@@ -1,4 +1,4 @@
-"""Pictures of networks: those along a front side by side, and how long one of them thinks about which image."""
+"""Draws networks: those along a front side by side, and how many steps one of them takes for which images."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ from sweeper.results.plots.style import (
 )
 from sweeper.training.network_file import Described, describe_bytes
 
-#: Networks side by side: three stand beside each other on a narrow page too.
+#: Most networks in one picture. Three in a row fit on a narrow page too.
 MOST_NETWORKS = 12
 _COLUMNS = 3
-_ROW = 190  # pixels
+_ROW = 190  # height of a row, in pixels
 
-#: Lines of one network: a small picture shows the strongest, and a page holds many pictures.
+#: Most lines of one network, the strongest ones: the picture is small, and a page holds many.
 _MOST_LINES = 150
 
-#: The colours of `drawing`.
+#: The same colours as in `drawing`.
 _COLOURS = {"bottom-up": BLUE, "lateral": VERMILLION, "top-down": GREEN}
 
-#: From the strongest: what share of the most strength and vigour a line has at least, its width and its opacity.
+#: Classes of lines, strongest first: least share of the greatest strength (times the step's vigour), width, opacity.
 _STRENGTHS = ((0.5, 1.8, 0.85), (0.2, 1.1, 0.6), (0.0, 0.7, 0.3))
 
 
 def network_of(points: Points, key: str) -> Described | None:
-    """Return what the file of a network says; None where MLflow has none.
+    """Return the description in a network's file; None if MLflow has no such network.
 
     Raises:
-        QueryError: If it is damaged.
+        QueryError: If the file is damaged.
     """
     data = points.sweep.network(key)
     return None if data is None else describe_bytes(data, f"the network of trial {key}", key)
 
 
-#: Characters of a class's name below an image.
+#: Most characters of a class's name below an image.
 _LONGEST_NAME = 16
 
 
 @dataclass
 class _Page:
-    """What is drawn, gathered part by part."""
+    """Collects the parts of a picture."""
 
     traces: list[Trace] = field(default_factory=list)
     shapes: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +76,7 @@ class _Page:
     axes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, text: str, position: tuple[float, float], *, size: int, **how: Any) -> None:
-        """Write words at a position of the page, its top in the middle."""
+        """Write centred words below a position of the page."""
         at = {
             "x": position[0],
             "y": position[1],
@@ -89,7 +89,7 @@ class _Page:
         self.words.append({"text": text, "showarrow": False, "bgcolor": CLEAR, "font": {"size": size}, **at, **how})
 
     def sketch(self, height: int, **layout: Any) -> Sketch:
-        """Return all of it."""
+        """Return the collected parts as a sketch."""
         return sketch(self.traces, height, shapes=self.shapes, annotations=self.words, **{**self.axes, **layout})
 
 
@@ -100,8 +100,8 @@ def networks(points: Points) -> Picture:
     """Draw networks along the front, all on one scale.
 
     Raises:
-        NotDrawnError: If MLflow has none of them.
-        QueryError: If the file of one is damaged.
+        NotDrawnError: If MLflow has none of these networks.
+        QueryError: If the file of a network is damaged.
     """
     first = points.objectives[0]
     members: list[Row] = points.front.table.to_pylist()
@@ -148,7 +148,7 @@ def networks(points: Points) -> Picture:
 
 
 def _and_up(graphs: Iterable[NetworkGraph]) -> str:
-    """Name the networks whose bottom-up connections lead to the next step too, as part of a sentence."""
+    """Return the part of the caption about networks whose bottom-up connections also lead to the next step."""
     waits = [bool(graph.up_delay) for graph in graphs]
     if not any(waits):
         return ""
@@ -156,7 +156,7 @@ def _and_up(graphs: Iterable[NetworkGraph]) -> str:
 
 
 def _layers(graph: NetworkGraph) -> str:
-    """Say the channels of each layer, shortened to what stands in a third of a narrow page."""
+    """Return the channels of each layer in words, short enough for a third of a narrow page."""
     channels = list(graph.channels)
     if not channels:
         return "no living layer"
@@ -172,7 +172,7 @@ def _steps(graph: NetworkGraph) -> str:
 def _cell(
     page: _Page, cell: int, scene: Scene, domains: Sequence[tuple[float, float]], extent: Sequence[float]
 ) -> None:
-    """Make the axes of one network, on the scale of all and without anything to see of them."""
+    """Add invisible axes for one network, on the common scale."""
     number = str(cell) if cell > 1 else ""
     middle = [size / 2 for size in scene.size] if scene.layers else [0.0, 0.0]
     for side, other, domain, low, size in (
@@ -186,7 +186,7 @@ def _cell(
 
 
 def _draw(page: _Page, cell: int, graph: NetworkGraph, scene: Scene) -> None:
-    """Draw connections as a few paths and channels as dots: a network takes few kilobytes."""
+    """Draw connections as a few paths and channels as dots, so that a network takes only a few kilobytes."""
     if not graph.channels:
         return
     suffix = str(cell) if cell > 1 else ""
@@ -239,7 +239,7 @@ def _image(graph: NetworkGraph, scene: Scene) -> Iterator[tuple[int, int, int]]:
 
 
 def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> None:
-    """Lay an invisible mark over a network, which carries its key and says what it is."""
+    """Lay an invisible mark over a network; it carries the network's key and hover text."""
     suffix = str(cell) if cell > 1 else ""
     page.traces.append({
         "type": "scatter",
@@ -255,18 +255,18 @@ def _mark(page: _Page, cell: int, points: Points, row: Row, scene: Scene) -> Non
     })
 
 
-# --- thinking -------------------------------------------------------------------------------------
+# --- steps of images ------------------------------------------------------------------------------
 
 
 def steps(points: Points, key: str | None = None) -> Picture:
-    """Draw how many recurrent steps one network takes for how many images, with images that take few and many.
+    """Draw a histogram of one network's recurrent steps over images, with images that take few steps and many.
 
     Args:
-        points: Of the task.
-        key: Of a trial that is or was on the front; by default the one that is best in the first objective.
+        points: The task's points.
+        key: Key of a trial that is or was on the front; by default the best in the first objective.
 
     Raises:
-        NotDrawnError: If MLflow has no such network, or one whose file does not tell.
+        NotDrawnError: If the front is empty, MLflow has no such network, or its file does not hold the steps.
         QueryError: If its file is damaged.
     """
     first = points.objectives[0]
@@ -347,19 +347,19 @@ def _thinking(found: Described) -> Sketch:
 
 
 def _called(name: int | str) -> str:
-    """Return a class as a picture shows it: names come from data, and plotly reads markup and `%{…}`."""
+    """Return a class's name, shortened and escaped: names come from data, and plotly reads markup and `%{…}`."""
     text = str(name)
     text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
     return shown_text(text.replace("%{", "% {"))
 
 
 def _show(page: _Page, examples: Sequence[ExampleImage], top: float, plot: float) -> None:
-    """Show one row of images, four at most, with what was answered below each.
+    """Show a row of at most four images, each with the network's answer below it.
 
     Args:
-        page: Where it goes.
-        examples: All right, or all wrong.
-        top: Where the row begins, as a share of the plot's height.
+        page: The page to add the row to.
+        examples: Images that were all answered right, or all wrong.
+        top: Top of the row, as a share of the plot's height.
         plot: Height of the plot in pixels.
     """
     how = "right" if examples[0].is_right else "wrong"

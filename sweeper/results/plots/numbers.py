@@ -1,4 +1,4 @@
-"""The numbers of a picture as CSV: a row for each place that is drawn, in the words of its axes."""
+"""Writes the numbers of a picture as CSV: a row for each point, with columns named after the axes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKUP = re.compile(r"<[^>]*>")
 
 
 def as_csv(picture: Picture) -> bytes:
-    """Return the numbers of a picture; numbers are written in full."""
+    """Return the numbers of a picture as CSV, in full precision."""
     rows = list(numbers_of(picture))
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
@@ -26,10 +26,10 @@ def as_csv(picture: Picture) -> bytes:
 
 
 def numbers_of(picture: Picture) -> Iterator[Mapping[str, Any]]:
-    """Yield what a picture shows: what it says of itself, or each place of each trace.
+    """Yield the rows of a picture: its own `numbers`, or else each point of each trace.
 
-    Rows have the trace's name as `series`, how it is drawn as `drawn`, the trial's `key`, and the axes' names. A
-    picture of several panels names the axes in columns of their own, `x axis` and `y axis`.
+    A row holds the trace's name as `series`, the form of its marks as `drawn`, the trial's `key`, and a column for each
+    axis, named after it. If a picture has several panels, the columns `x axis` and `y axis` name the axes instead.
     """
     if picture.numbers is not None:
         yield from picture.numbers
@@ -39,7 +39,7 @@ def numbers_of(picture: Picture) -> Iterator[Mapping[str, Any]]:
     panels = dict.fromkeys((trace.get("xaxis", "x"), trace.get("yaxis", "y")) for trace in drawn)
     for trace in drawn:
         sides = {side: _title(layout, trace.get(f"{side}axis", side)) for side in ("x", "y")}
-        places = trace.get("meta", {}).get("places", trace)  # where marks stand aside, so that none hides another
+        places = trace.get("meta", {}).get("places", trace)  # the true places of marks that `apart` moved
         named = sides if len(panels) == 1 and sides["x"] != sides["y"] else {"x": "x", "y": "y"}
         panel = {} if named is sides else {"x axis": sides["x"], "y axis": sides["y"]}
         for at in range(len(trace["x"])):
@@ -69,7 +69,7 @@ def _how(trace: Trace) -> str:
 
 
 def _around(trace: Trace, named: Mapping[str, str], at: int) -> dict[str, float]:
-    """Return the ends of intervals."""
+    """Return the ends of a point's intervals."""
     found = {}
     for side in ("x", "y"):
         bars = trace.get(f"error_{side}")

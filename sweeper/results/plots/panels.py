@@ -1,4 +1,4 @@
-"""What pictures of findings are made of: panels of one page, and lists of effects with their intervals."""
+"""The parts of pictures of findings: a page of panels, and lists of effects with their intervals."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sweeper.results.plots.style import CLEAR, ITS_TEXT, LEAST_SIZE, PALE, SMALL_SIZE, TEXT_SIZE, Sketch, Trace, sketch
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Part
 
-#: Pixels: of one row of panels, and of one row of a list of effects.
+#: Height of a row of panels, and of a row in a list of effects, in pixels.
 PANEL, _ENTRY = 300, 22
 
-#: Characters of the longest line of an axis' title beside or below a panel.
+#: Most characters in a line of an axis' title beside or below a panel.
 LONGEST_TITLE = 22
 
-#: Pixels above what is drawn: with a legend, and without; and below it: with a scale of colours, and without.
+#: Margins in pixels: above, with a legend and without; below, with a colour bar and without.
 _LEGEND, _NO_LEGEND, _BAR, _NO_BAR = 72, 16, 110, 48
 
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -29,17 +29,17 @@ _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 @dataclass
 class Page:
-    """What is drawn, gathered panel by panel: rows from the top, columns from the left.
+    """Collects the panels of a picture: rows from the top, columns from the left.
 
     Attributes:
-        rows, columns: Of panels.
-        height: Of all of them, in pixels.
-        caption: What they show, and how they are read.
-        above, below: Pixels of each panel that its words take, and that the names of its axis take.
-        has_legend, has_bar: What stands around them.
-        named: What the legend has so far.
-        gap: Between columns, as a share of the width.
-        least_column: Pixels that the words of a column need.
+        rows, columns: Numbers of rows and columns of panels.
+        height: Height of all panels together, in pixels.
+        caption: Says what the panels show and how to read them.
+        above, below: Room in each panel for the words above it, and for its axis' labels below it, in pixels.
+        has_legend, has_bar: Whether the page has a legend, and a colour bar.
+        named: Names that the legend has so far.
+        gap: Distance between columns, as a share of the width.
+        least_column: Least width of a column's words, in pixels.
     """
 
     rows: int
@@ -59,7 +59,7 @@ class Page:
     least_column: int = 180
 
     def panel(self, row: int, column: int, x: Mapping[str, Any], y: Mapping[str, Any]) -> dict[str, str]:
-        """Add a panel with its axes; return what says of a trace that it is drawn there."""
+        """Add a panel with its axes; return the entries that place a trace in it."""
         at = row * self.columns + column + 1
         suffix = "" if at == 1 else str(at)
         width = (1 - self.gap * (self.columns - 1)) / self.columns
@@ -67,7 +67,7 @@ class Page:
         height = 1 / self.rows
         top = 1 - row * height - self.above / self.height
         bottom = 1 - (row + 1) * height + (self.below / self.height if row < self.rows - 1 else 0)
-        # Rounded, since plotly refuses a domain that ends beyond 1 by what rounding leaves.
+        # Rounded, because plotly refuses a domain that exceeds 1 by a floating-point error.
         across, up = [round(left, 9), round(left + width, 9)], [round(bottom, 9), round(top, 9)]
         self.axes[f"xaxis{suffix}"] = {"domain": across, "anchor": f"y{suffix}", **x}
         self.axes[f"yaxis{suffix}"] = {"domain": up, "anchor": f"x{suffix}", **y}
@@ -105,13 +105,13 @@ class Page:
         })
 
     def is_new(self, name: str) -> bool:
-        """Whether a name is new to the legend, which has each once."""
+        """Return whether a name is new to the legend, which shows each once, and remember the name."""
         is_new = name not in self.named
         self.named.add(name)
         return is_new
 
     def drawn(self) -> Sketch:
-        """Return all of it."""
+        """Return the page as a sketch."""
         top, bottom = _LEGEND if self.has_legend else _NO_LEGEND, _BAR if self.has_bar else _NO_BAR
         return sketch(
             self.traces,
@@ -126,7 +126,7 @@ class Page:
         )
 
     def colour_bar(self, title: str, low: str = "least", high: str = "most") -> dict[str, Any]:
-        """Return a scale of colours from the least to the most, below all panels."""
+        """Return a colour bar from the least to the most, to stand below all panels."""
         self.has_bar = True
         return {
             "orientation": "h",
@@ -153,7 +153,7 @@ def of_rule(parts: Sequence[Part], rule: str) -> list[Part]:
 
 
 def interval(value: float | None, low: float | None = None, high: float | None = None, form: str = "{:.2f}") -> str:
-    """Return a value with its interval, in words."""
+    """Return a value with its interval as text."""
     if not is_number(value):
         return "not known"
     around = f" ({_said(low, form)} to {_said(high, form)})" if is_number(low) and is_number(high) else ""
@@ -161,29 +161,29 @@ def interval(value: float | None, low: float | None = None, high: float | None =
 
 
 def _said(value: float, form: str) -> str:
-    """Return a number as people write it: with a minus sign, and none before zero."""
+    """Format a number with a typographic minus sign, and without one before zero."""
     said = form.format(value)
     return (said.lstrip("-") if float(said) == 0 else said).replace("-", "−")
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
-    """Whether a value is known."""
+    """Return whether a value is known and finite."""
     return value is not None and math.isfinite(value)
 
 
 def share(value: float | None) -> str:
-    """Return a share in words."""
+    """Return a share as a percentage in text."""
     return f"{_said(100 * value, '{:.0f}')} %" if is_number(value) else "not known"
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the place of each value among all, from 0 to 1; equal ones share it."""
+    """Return the rank of each value, scaled to 0 to 1; equal values share a rank."""
     distinct = sorted(set(values))
     return [distinct.index(value) / max(1, len(distinct) - 1) for value in values]
 
 
 def apart(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return places at which no point hides another: those at one place stand around it, as seeds of a sunflower."""
+    """Move points at one place around it, like a sunflower's seeds, so that no point hides another."""
     reach = [0.014 * (max(values) - min(values) or 1.0) for values in (x, y)]
     seen: dict[tuple[float, float], int] = {}
     found: tuple[list[float], list[float]] = ([], [])
@@ -200,7 +200,7 @@ def apart(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[flo
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a list of effects: what it is of, its value with its interval, and how it is drawn."""
+    """A line of a list of effects: its name, its value with its interval, and its marker and hover text."""
 
     name: str
     value: float | None
@@ -213,7 +213,7 @@ class Entry:
 
 
 def list_of(page: Page, column: int, entries: Sequence[Entry], title: str, *, is_first: bool) -> dict[str, str]:
-    """Draw effects from the top down, a line each, with their intervals; return where."""
+    """Draw effects with intervals in a panel, a line each from the top down; return the entries that place a trace."""
     names = [one.name for one in entries]
     where = page.panel(
         0,
@@ -265,6 +265,6 @@ def list_of(page: Page, column: int, entries: Sequence[Entry], title: str, *, is
 
 
 def list_page(columns: int, entries: int, words: int) -> Page:
-    """Return a page for lists of so many lines, with so many lines of words above."""
+    """Return a page for lists of `entries` lines, with `words` lines of words above each list."""
     above = 8 + 15 * words
     return Page(1, columns, above + _ENTRY * entries, above=above, gap=0.04, has_legend=True)

@@ -1,7 +1,7 @@
-"""The picture of all settings at once: a line for each over parallel axes, which a page lets its reader choose along.
+"""Draws all settings at once: a line for each over parallel axes, along which the reader of a page can filter.
 
-It is drawn as lines on a plane, so that it needs no WebGL, is sharp in print, and its lines are as thick as one likes.
-The script `page_files/parallel.js` makes its axes answer to the mouse.
+The lines are plain 2D lines: they need no WebGL, are sharp in print, and can have any width. The script
+`page_files/parallel.js` lets the reader drag along the axes.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from sweeper.results.plots.style import (
     sketch,
 )
 
-#: An axis with no more values than this is drawn with one place for each of them.
+#: Most distinct values of an axis on which each value gets a place of its own.
 _MOST_PLACES = 12
 
-#: So many labels of parallel axes stand beside each other on a narrow page; of more, each next one stands lower, down
-#: to so many levels.
+#: Labels of axes that fit beside each other on a narrow page. With more axes, each next label stands lower, on at most
+#: `_MOST_LEVELS` levels.
 _MOST_BESIDE, _MOST_LEVELS = 5, 3
 
-#: Ticks of an axis of numbers, about.
+#: Approximate number of ticks of an axis of numbers.
 _TICKS = 5
 
-#: Colours of lines: each is one trace, so that thousands of lines are few parts of a page.
+#: Number of line colours. All lines of a colour are one trace, so that thousands of lines make a small page.
 _COLOURS = 12
 
-#: Up to so many lines: how wide and how opaque they are.
+#: Width and opacity of lines by their number: most lines, width, opacity.
 _WIDTHS = ((60, 2.5, 0.9), (400, 2.0, 0.7), (math.inf, 1.0, 0.5))
 
-#: Pixels above the axes: the scale of colours.
+#: Room above the axes for the colour bar, in pixels.
 _ABOVE = 66
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One axis: its title, the height of each setting on it from 0 to 1, and ticks with their words."""
+    """One axis: its title, the height of each setting on it from 0 to 1, and its ticks with their labels."""
 
     column: str
     label: str
@@ -69,7 +69,7 @@ def parallel(points: Points) -> Picture:
     """Draw every setting as a line over axes and objectives.
 
     Raises:
-        NotDrawnError: If there is only one setting, or nothing varies.
+        NotDrawnError: If there is only one setting, or fewer than two columns vary.
     """
     names = [objective.name for objective in points.objectives]
     rows = points.with_all(*names)
@@ -85,7 +85,7 @@ def parallel(points: Points) -> Picture:
     most_lines = max(side.label.count("<br>") + 1 for side in sides)
     levels = min(_MOST_LEVELS, -(-len(sides) // _MOST_BESIDE))
     foot = 22 + 14 * most_lines * levels
-    # From the worst to the best, so that the best lines lie on top.
+    # Worst first, so that the best lines lie on top.
     first = points.objectives[0]
     sign = 1 if first.goal is Goal.MAXIMIZE else -1
     order = sorted(range(len(rows)), key=lambda at: (sign * rows[at][first.name], at))
@@ -132,7 +132,7 @@ def _upright(at: int) -> dict[str, Any]:
 
 
 def _ticks(at: int, side: _Side) -> list[dict[str, Any]]:
-    """Return the words beside an axis, each with a dash that leads to it."""
+    """Return the tick labels of an axis, each with a dash that leads to it."""
     how = {"showarrow": False, "xanchor": "right", "yanchor": "middle", "xshift": -1, "font": {"size": SMALL_SIZE}}
     return [{"x": at, "y": height, "text": f"{text} –", **how} for height, text in side.ticks]
 
@@ -145,14 +145,14 @@ def _label(at: int, side: _Side, lower: float) -> dict[str, Any]:
 
 
 def _over_scale(title: str) -> dict[str, Any]:
-    """Return the title of the scale of colours."""
+    """Return the title of the colour bar."""
     how: dict[str, Any] = {"showarrow": False, "bgcolor": CLEAR, "font": {"size": TEXT_SIZE}}
     place = {"x": 0.5, "xref": "paper", "xanchor": "center", "y": 1, "yref": "paper", "yanchor": "top"}
     return {**how, **place, "yshift": _ABOVE - 2, "text": title}
 
 
 def _lines(rows: Sequence[Row], order: Sequence[int], sides: Sequence[_Side], by: str) -> list[Trace]:
-    """Return one trace for the lines of each colour; first an empty one, for those that a reader does not choose."""
+    """Return a trace for the lines of each colour, after an empty one, which takes the lines a reader filters out."""
     low, high = min(row[by] for row in rows), max(row[by] for row in rows)
     groups: dict[int, list[int]] = {}
     for at in order:
@@ -175,7 +175,7 @@ def _lines(rows: Sequence[Row], order: Sequence[int], sides: Sequence[_Side], by
 
 
 def _colour(share: float) -> str:
-    """Return the colour of a place on the common scale."""
+    """Return the colour at a share of 0 to 1 on the common scale."""
     (low, first), (high, second) = next(pair for pair in itertools.pairwise(SCALE) if pair[0][0] <= share <= pair[1][0])
     part = (share - low) / (high - low)
     mixed = (round(int(first[at : at + 2], 16) * (1 - part) + int(second[at : at + 2], 16) * part) for at in (1, 3, 5))
@@ -183,7 +183,7 @@ def _colour(share: float) -> str:
 
 
 def _scale(points: Points, rows: Sequence[Row]) -> Trace:
-    """Return a mark that is not seen, whose scale of colours stands above the axes."""
+    """Return an invisible mark, which carries the colour bar above the axes."""
     first = points.objectives[0]
     values = [row[first.name] for row in rows]
     bar = {
@@ -206,7 +206,7 @@ def _scale(points: Points, rows: Sequence[Row]) -> Trace:
 
 
 def _dots(points: Points, rows: Sequence[Row], order: Sequence[int], place: int, side: _Side) -> Trace:
-    """Return a dot for each setting on the axis of the first objective, which says what it is."""
+    """Return a dot for each setting on the axis of the first objective; the dot carries the hover text."""
     first = points.objectives[0]
     return {
         "type": "scatter",
@@ -227,7 +227,7 @@ def _dots(points: Points, rows: Sequence[Row], order: Sequence[int], place: int,
 def _side(
     column: str, name: str, values: Sequence[Any], units: Mapping[str, str] | None, goal: Goal | None = None
 ) -> _Side:
-    """Return an axis: places for words and few values, else numbers, in decades if need be."""
+    """Return an axis: with a place for each value if values are words or few, else linear or logarithmic."""
     label = _narrow(axis_title(name, goal, units))
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     distinct = sorted(set(values)) if is_number else sorted(set(values), key=str)
@@ -246,7 +246,7 @@ def _side(
 
 
 def _round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
-    """Return some round numbers from one number to another; of counts, whole ones."""
+    """Return some round numbers between two numbers; whole numbers for counts."""
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough)
@@ -256,7 +256,7 @@ def _round_values(low: float, high: float, *, is_whole: bool) -> list[float]:
 
 
 def _narrow(title: str) -> str:
-    """Break a title at its spaces and underscores into lines that stand beside each other on a narrow page."""
+    """Break a title at spaces, underscores and hyphens into lines so short that titles fit beside each other."""
     return "<br>".join(textwrap.wrap(title.replace("_", "_ ").replace("-", "- "), 10, break_long_words=False)).replace(
         "_ ", "_"
     )

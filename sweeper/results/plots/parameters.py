@@ -1,4 +1,4 @@
-"""Pictures of what parameters do: how much each matters for each objective, and each objective against each of them."""
+"""Draws parameters: the importance of each for each objective, and each objective against each parameter."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from sweeper.results.plots.panels import Page
 from sweeper.results.plots.points import Points
 from sweeper.results.plots.style import BLUE, ITS_TEXT, PALE, NotDrawnError, Picture, axis, shown
 
-#: Pixels of a panel of a slice, and of a parameter's bar; of the words above either.
+#: Heights in pixels: of a slice's panel, of a parameter's bar, and of the words above either.
 _SLICE, _BAR, _WORDS = 190, 26, 30
 
-#: Panels beside each other.
+#: Most panels in a row.
 _MOST_BESIDE = 4
 
 #: The title of the picture of importance.
 IMPORTANCE = "What matters for which objective"
 
-#: Of importance: fewer settings than this say nothing at all.
+#: Least number of settings for which importance is drawn.
 LEAST = 4
 
-#: Of importance: draws of settings, and settings of a draw at most; its time grows with the square of these.
+#: For importance: number of bootstrap draws, and most settings in a draw; the time grows with the square of the latter.
 DRAWS, MOST = 8, 100
 
-#: So many settings for each parameter are said to be few.
+#: With fewer settings than this for each parameter, the caption warns that they are few.
 _FEW = 10
 
 
 def importance(points: Points) -> Picture:
-    """Draw how much of each objective's variance each parameter explains alone, and how sure that is.
+    """Draw how much of each objective's variance each parameter explains alone, with the spread of that share.
 
     Raises:
-        NotDrawnError: If nothing varies, or there are too few settings to say anything.
+        NotDrawnError: If nothing varies, or there are too few settings.
     """
-    from sweeper.search.importance import importances  # optuna: whoever lists pictures does without
+    from sweeper.search.importance import importances  # loads optuna, which a list of pictures does not need
 
     rows, parameters = _varied(points)
     if len(rows) < LEAST:
@@ -97,7 +97,7 @@ def importance(points: Points) -> Picture:
 
 
 def has_importance(points: Points) -> bool:
-    """Whether importance can be drawn; it is not computed to know it."""
+    """Return whether importance can be drawn, without computing it."""
     try:
         rows, _ = _varied(points)
     except NotDrawnError:
@@ -106,7 +106,7 @@ def has_importance(points: Points) -> bool:
 
 
 def slices(points: Points) -> Picture:
-    """Draw each objective against each parameter, a panel for each pair.
+    """Draw each objective against each parameter, with a panel for each pair.
 
     Raises:
         NotDrawnError: If nothing varies.
@@ -149,7 +149,7 @@ def _slice(
         own = [row for row in rows if (row["key"] in points.front_keys) is is_member]
         if own:
             legend: dict[str, Any] = {"name": title, "legendgroup": title, "showlegend": page.is_new(title)}
-            # Its text is that of two axes: the whole one, in each panel, would be most of a page.
+            # The hover text names this panel's two columns only: full texts in every panel would make the page large.
             text = (
                 f"<b>%{{customdata[0]}}</b><br>{shown(points.axes[name])} = %{{x}}<br>{shown(objective.name)}: %{{y}}"
             )
@@ -177,7 +177,7 @@ def _axis_of(name: str, title: str, rows: list[Row], points: Points) -> dict[str
 
 
 def _varied(points: Points) -> tuple[list[Row], dict[str, str]]:
-    """Return the settings that were measured in all objectives, and what varies in each of them: column and name."""
+    """Return the settings with all objectives, and the parameters that vary among them: column -> name."""
     rows = points.with_all(*(objective.name for objective in points.objectives))
     parameters = {
         column: name

@@ -1,4 +1,4 @@
-"""What pictures are made from: the settings of one task, read from MLflow once, in plain rows."""
+"""The data of pictures: the settings of one task, read from MLflow once, as plain rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Points:
     """The settings of one task of a sweep.
 
     Attributes:
-        sweep: Where they are from.
+        sweep: The sweep.
         task: Label of the task.
         asked: Accuracies to compare at; none to have them chosen.
     """
@@ -31,7 +31,7 @@ class Points:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What the sweep optimises, in the order of its spec."""
+        """The objectives of the sweep, in the order of its spec."""
         return self.sweep.objectives
 
     @cached_property
@@ -47,7 +47,7 @@ class Points:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The settings with a complete trial, by the number of their first one.
+        """The settings of the task that have a complete trial, in the order of their first trials' numbers.
 
         Raises:
             NotDrawnError: If there is none.
@@ -75,21 +75,21 @@ class Points:
 
     @cached_property
     def units(self) -> Mapping[str, str] | None:
-        """What a user's own function measures in, by name; None of lattices, whose measurements we know."""
+        """Units of the measurements of a user's own function, by name; None for lattices, whose units are fixed."""
         return own_units_in(self.sweep.records)
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
-        """The accuracies at which pictures compare, the same for all tasks, from the lowest up."""
+        """The accuracies at which pictures compare, the same for all tasks, lowest first."""
         return self.asked or chosen_accuracies([row for row in self.of_all_tasks if row["accuracy"] is not None])
 
     @property
     def seeds(self) -> int:
-        """The most replicates that a setting has."""
+        """The largest number of replicates of a setting."""
         return int(max(row["replicates"] for row in self.rows))
 
     def with_all(self, *names: str) -> list[Row]:
-        """Return the settings that were measured in all of these.
+        """Return the settings that have a value in all of these columns.
 
         Raises:
             NotDrawnError: If there is none.
@@ -101,7 +101,7 @@ class Points:
 
 
 def best_of(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
-    """Return the settings that no other one dominates, the best in the last of the objectives first. Ties are kept."""
+    """Return the settings that no other dominates, with ties, the best in the last objective first."""
     values = [[row[objective.name] for objective in objectives] for row in rows]
     kept = non_dominated(values, [objective.goal for objective in objectives])
     best = [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]

@@ -1,4 +1,4 @@
-"""What of a network a picture shows and where it stands, in plain numbers; and its counts in words."""
+"""Lays out a network for a picture, in plain numbers: which parts it shows and where. Also its counts in words."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sweeper.analysis.sheet import TESTED, USUAL
 from sweeper.measurements import MEASUREMENTS, Measurement, touched
 from sweeper.network import NetworkGraph, StepHistogram
 
-#: Connections drawn, and lines in a picture: a connection is a line in each step. Beyond, the weakest are left out,
-#: because more would fill the plane between two wide layers, and take seconds.
+#: Most connections and most lines in a picture; a connection is a line in each step. The weakest beyond are left out,
+#: because they would fill the plane between two wide layers and take seconds to draw.
 MOST_CONNECTIONS = 600
 MOST_LINES = 6000
 
-#: From the step on where less than this probability is left, steps are told, not drawn.
+#: Steps that the network reaches with less than this probability are summed up in words, not drawn.
 TOLD_BELOW = 0.005
 
-# Inches on paper. The scene shrinks as a whole where it would be larger than the largest one.
+# Sizes in inches on paper. A scene larger than `_LARGEST` is shrunk as a whole.
 _CHANNEL = (0.115, 0.07)  # from one channel of a layer to the next: breadth runs at an angle
 _LAYER = 0.85
-_STEP = (1.05, 2.2)  # from one step to the next: the least, and the most where layers are wide
+_STEP = (1.05, 2.2)  # from one step to the next: the least, and the most, for wide layers
 _BETWEEN_STEPS = 0.6
 _LARGEST = (18.0, 9.0)
 
@@ -31,7 +31,7 @@ Position = tuple[float, float]
 
 
 class Edge(NamedTuple):
-    """A connection between two places (layer, channel's place); the source is `back` steps earlier."""
+    """A connection between two places (layer, place of the channel); the source is `back` steps earlier."""
 
     strength: float
     kind: str
@@ -47,11 +47,11 @@ class Scene:
     Channels run at an angle because in upright rows all lateral connections would lie on one horizontal line.
 
     Attributes:
-        steps: How many steps are drawn.
-        order: Of each layer, its channels from front to back.
-        widest: Places of the widest row.
-        step: Distance of two steps.
-        scale: 1, or what makes a large network fit.
+        steps: Number of steps drawn.
+        order: For each layer, its channels from front to back.
+        widest: Number of places in the widest row.
+        step: Distance between two steps, in inches before scaling.
+        scale: 1, or the factor that makes a large network fit.
     """
 
     steps: int
@@ -67,22 +67,22 @@ class Scene:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height from the first node to the last."""
+        """Width and height in inches, from the first node to the last."""
         return self.at(self.steps - 1, 0, self.widest - 1)[0], self.at(0, self.layers, self.widest - 1)[1]
 
     def at(self, step: int, layer: int, position: float) -> Position:
-        """Return where a node stands; steps and places from 0, layer 0 is the image."""
+        """Return the position of a node in inches; steps and places count from 0, and layer 0 is the image."""
         return (
             self.scale * (step * self.step + position * _CHANNEL[0]),
             self.scale * (layer * _LAYER + position * _CHANNEL[1]),
         )
 
     def every_step(self, room: float) -> range:
-        """Return the steps that are labelled, so that neighbours keep `room`."""
+        """Return the steps to label, such that labels are at least `room` inches apart."""
         return range(0, self.steps, _every(self.step * self.scale, room))
 
     def every_layer(self, room: float) -> range:
-        """Return the layers that are labelled, so that neighbours keep `room`."""
+        """Return the layers to label, such that labels are at least `room` inches apart."""
         return range(0, self.layers + 1, _every(_LAYER * self.scale, room))
 
 
@@ -91,7 +91,7 @@ def _every(distance: float, room: float) -> int:
 
 
 def scene_of(graph: NetworkGraph) -> Scene:
-    """Return where the nodes of a network stand: on one scale for all networks, but for very large ones."""
+    """Lay out the nodes of a network; all networks have the same scale, except very large ones."""
     widest = max((graph.image[0], *graph.channels))
     step = min(_STEP[1], max(_STEP[0], (widest - 1) * _CHANNEL[0] + _BETWEEN_STEPS))
     order = tuple(_strongest_first(graph, layer) for layer in range(len(graph.channels)))
@@ -101,24 +101,24 @@ def scene_of(graph: NetworkGraph) -> Scene:
 
 
 def shown_steps(step_dist: Sequence[float]) -> int:
-    """Return how many steps are drawn: those before less than `TOLD_BELOW` is left, and at least one."""
+    """Return how many steps to draw: those reached with a probability of `TOLD_BELOW` or more, and at least one."""
     reached = reach(step_dist)
     return next((step for step in range(1, len(reached)) if reached[step] < TOLD_BELOW), len(reached))
 
 
 def reach(step_dist: Sequence[float]) -> list[float]:
-    """Return the probability that each step is computed at all: that no answer comes before it."""
+    """Return, for each step, the probability that the network reaches it: that it has not answered before."""
     return [max(0.0, 1 - sum(step_dist[:step])) for step in range(len(step_dist))]
 
 
 def strongest(graph: NetworkGraph, scene: Scene) -> list[Edge]:
-    """Return the connections that are drawn, from the strongest down."""
+    """Return the connections to draw, strongest first."""
     most = min(MOST_CONNECTIONS, max(1, MOST_LINES // scene.steps))
     return heapq.nlargest(most, _connections(graph, scene.order))
 
 
 def count_connections(graph: NetworkGraph) -> int:
-    """Return how many pairs of channels are joined."""
+    """Return the number of connections of nonzero strength."""
     return sum(
         strength > 0
         for by_layer in (graph.bottom_up, graph.lateral, graph.top_down)
@@ -141,12 +141,12 @@ def _connections(graph: NetworkGraph, order: Sequence[Sequence[int]]) -> Iterato
             for position, row in zip(positions[layer], strengths, strict=True):
                 for source, strength in zip(sources, row, strict=True):
                     if strength > 0:
-                        is_image = source[0] == 0  # it is there at every step
+                        is_image = source[0] == 0  # the image is there at every step
                         yield Edge(strength, kind, source, (layer, position), 0 if is_image else back)
 
 
 def _strongest_first(graph: NetworkGraph, layer: int) -> tuple[int, ...]:
-    """Order a layer's channels by what they are driven by and read out with, the strongest in front."""
+    """Order a layer's channels by the strength of their bottom-up input and readout, strongest first."""
     totals = [
         readout**2 + sum(strength**2 for strength in row)
         for readout, row in zip(graph.readout[layer], graph.bottom_up[layer], strict=True)
@@ -155,7 +155,7 @@ def _strongest_first(graph: NetworkGraph, layer: int) -> tuple[int, ...]:
 
 
 def summary(graph: NetworkGraph, measurement: Mapping[str, float]) -> str:
-    """Return layers, channels, classes and what limited the network in one sentence."""
+    """Return a network's layers, channels, classes and the walls that limited it, in one line."""
     classes = f"{graph.classes} classes"
     walls = touched(measurement)
     if axes := ", ".join(wall.axis for wall in walls if wall.is_window):
@@ -176,7 +176,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, str]:
-    """Return a network's figures by what they are called; what was not measured is counted on the graph."""
+    """Return a network's figures by label; figures that were not measured are counted on the graph."""
     known = {
         "breadth": max(graph.channels, default=0),
         "depth": len(graph.channels),
@@ -189,13 +189,13 @@ def counts(graph: NetworkGraph, measurement: Mapping[str, float]) -> dict[str, s
 
 
 def _figure(measurement: Measurement, value: float) -> str:
-    # Earlier versions measured some of what is whole now as a mean.
+    # Earlier versions measured some of today's whole numbers as means.
     is_counted = not measurement.digits or (measurement.is_whole and float(value).is_integer())
     return _short(value) if is_counted else f"{value:.{measurement.digits}f}"
 
 
 def median_steps(histogram: StepHistogram) -> str:
-    """Return at which step the median of the right answers is, and that of the wrong; empty without any."""
+    """Return the median steps of right and of wrong answers in words; empty without answers."""
     parts = []
     for counts, how in ((histogram.right, "right"), (histogram.wrong, "wrong")):
         if total := sum(counts):
@@ -212,5 +212,5 @@ def _short(count: float) -> str:
 
 
 def percent(p: float) -> str:
-    """Return a probability as people say it; what is there is never called 0 %."""
+    """Return a probability as a percentage in text; only an exact zero is 0 %."""
     return "<1 %" if 0 < p < 0.005 else f"{100 * p:.0f} %"

@@ -1,4 +1,4 @@
-"""How a picture is written: format, size, dots, letters and legend; what cannot be is refused early."""
+"""How a picture is written: format, size, resolution, letters and legend; impossible wishes are refused early."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from sweeper.errors import QueryError
 from sweeper.results.plots.style import TEXT_SIZE, Sketch
 
-#: Formats that a browser draws, and all.
+#: The formats that a browser draws, and all formats.
 DRAWN = ("svg", "png", "pdf")
 FORMATS = ("html", *DRAWN, "csv")
 
-#: Pixels, where nothing else is asked for, and what is sensible.
+#: Default width, and bounds of width and height, in pixels.
 WIDTH = 900
 LEAST_WIDTH, MOST_WIDTH = 300, 4000
 LEAST_HEIGHT, MOST_HEIGHT = 120, 4000
 
-#: Millimetres that a picture on paper may be wide and high.
+#: Bounds of width and height on paper, in millimetres.
 LEAST_MM, MOST_MM = 20.0, 1000.0
 
-#: Dots an inch of a PNG on paper, where nothing else is asked for; and what is sensible.
+#: Default resolution of a PNG on paper, and its bounds, in dots per inch.
 DPI = 300
 LEAST_DPI, MOST_DPI = 50, 2400
 
-#: Points of letters on paper, where nothing else is asked for; and what is sensible.
+#: Default size of letters on paper, and its bounds, in points.
 FONT_SIZE = 8.0
 LEAST_POINTS, MOST_POINTS = 4.0, 40.0
 
-#: PNGs that are as wide as so many pixels of a screen have two dots a pixel, so that they are sharp on all screens.
+#: Dots for each pixel of a PNG whose size is in pixels, so that it is sharp on all screens.
 _DOTS = 2
 
-#: Dots that browsers draw along one side.
+#: Most dots that browsers draw along one side.
 _MOST_DOTS = 16_000
 
-#: A pixel of a browser is the 96th part of an inch, whatever the screen.
+#: Browser pixels per inch, on any screen.
 _PIXELS_AN_INCH = 96.0
 _INCHES = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0, "pt": 1 / 72, "px": 1 / _PIXELS_AN_INCH}
 
@@ -44,19 +44,19 @@ _LENGTH = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([a-z]*)", re.
 
 @dataclass(frozen=True)
 class Length:
-    """A length as it was asked for: a number and its unit, `px` where none was named."""
+    """A length as the user wrote it: a number and its unit, `px` if none was given."""
 
     value: float
     unit: str = "px"
 
     @property
     def pixels(self) -> float:
-        """The same in pixels of a browser."""
+        """The length in browser pixels."""
         return self.value * _INCHES[self.unit] * _PIXELS_AN_INCH
 
     @property
     def on_paper(self) -> bool:
-        """Whether it is a length in the world, not of a screen."""
+        """Whether it is a physical length, not one in pixels."""
         return self.unit != "px"
 
     def __str__(self) -> str:
@@ -64,14 +64,14 @@ class Length:
 
 
 def length_in(text: str, option: str) -> Length:
-    """Return a length that was written as `900`, `85mm`, `8.5cm`, `3.3in` or `240pt`.
+    """Read a length such as `900`, `85mm`, `8.5cm`, `3.3in` or `240pt`.
 
     Args:
-        text: As it was written.
-        option: Which one it is: `--width` or `--height`.
+        text: The length as the user wrote it.
+        option: The option it was given to: `--width` or `--height`.
 
     Raises:
-        QueryError: If it is no length, or one that no picture has.
+        QueryError: If the text is not a length, or the length is out of bounds.
     """
     found = _LENGTH.fullmatch(text.strip())
     unit = found[2].lower() or "px" if found else ""
@@ -104,11 +104,11 @@ class PictureFormat:
         is_dark: Light ink on dark paper; pages follow the reader's system.
         width: Pages are as wide as their window.
         height: None for the picture's own.
-        dpi: Dots an inch of a PNG; None for `DPI` on paper, and two a pixel on screens.
-        font: Of all letters; None for the common one.
-        font_size: Points of axes and legends; all else that is drawn keeps its proportion to these. None for
-            `FONT_SIZE` on paper, and the common one on screens.
-        has_legend: Whether there is one.
+        dpi: Dots per inch of a PNG; None for `DPI` on paper, and two dots per pixel on screens.
+        font: Font of all letters; None for the default one.
+        font_size: Size of letters in axes and legends, in points; everything else scales with it. None for `FONT_SIZE`
+            on paper, and the default size on screens.
+        has_legend: Whether the legend is drawn.
     """
 
     kind: str
@@ -133,7 +133,7 @@ class PictureFormat:
 
     @property
     def on_paper(self) -> bool:
-        """Whether its size is one in the world."""
+        """Whether its size is a physical one."""
         return self.width.on_paper or bool(self.height and self.height.on_paper)
 
     @property
@@ -143,31 +143,31 @@ class PictureFormat:
         return FONT_SIZE if self.on_paper else TEXT_SIZE * 0.75
 
     def _said(self, pixels: float) -> str:
-        """Return a length in pixels of the common look as people write it."""
+        """Return a length, given in pixels before scaling, in words."""
         drawn = pixels * self.scale
         return f"{math.ceil(drawn / _PIXELS_AN_INCH * 25.4)}mm" if self.on_paper else f"{math.ceil(drawn)} pixels"
 
     @property
     def scale(self) -> float:
-        """How much larger than the common look everything is drawn: letters, marks and lines alike."""
+        """Factor by which everything is enlarged: letters, marks and lines alike."""
         return self._points / 0.75 / TEXT_SIZE
 
     @property
     def dots(self) -> float:
-        """Dots of a PNG for each pixel of a browser."""
+        """Dots of a PNG for each browser pixel."""
         return (self.dpi or DPI) / _PIXELS_AN_INCH if self.on_paper or self.dpi else _DOTS
 
     @property
     def is_measured(self) -> bool:
-        """Whether a PNG says how large it is on paper."""
+        """Whether a PNG states its size on paper."""
         return self.on_paper or self.dpi is not None
 
     def room(self, sketch: Sketch, title: str) -> tuple[float, float]:
-        """Return width and height in pixels of the common look, which `scale` makes those that were asked for.
+        """Return width and height in pixels before scaling; times `scale` they are the requested ones.
 
         Args:
-            sketch: What the picture shows.
-            title: What it is called.
+            sketch: The picture's content.
+            title: The picture's name, for messages.
 
         Raises:
             QueryError: If the picture does not fit into its width or height, or has more dots than a browser draws.

@@ -1,4 +1,4 @@
-"""The picture of a front in three objectives: in space on screens that turn it, and in panels on paper."""
+"""Draws a front in three objectives: in 3D on screens, where a reader can turn it, and in panels on paper."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NAME = "front-3d"
 
 
 def front_in_space(points: Points) -> Picture:
-    """Draw the front in the first three objectives; a fourth one is told by colour.
+    """Draw the front in the first three objectives; colour shows the fourth, if there is one.
 
     Raises:
-        NotDrawnError: If the sweep has fewer objectives, or all settings have the same value in one of them.
+        NotDrawnError: If the sweep has fewer than three objectives, or all settings have the same value in one.
     """
     if len(points.objectives) < 3:
         raise NotDrawnError(f"it needs three objectives, but sweep {points.sweep.name!r} has {len(points.objectives)}")
@@ -114,12 +114,12 @@ def _numbers(points: Points, rows: Sequence[Row], keys: frozenset[str]) -> list[
 
 
 def _title_in_space(objective: Objective, units: Mapping[str, str] | None) -> str:
-    """Return the title of an axis in space, which must not leave a narrow page: a long one has its unit below."""
+    """Return the title of a 3D axis; a long one is wrapped so that it stays on a narrow page."""
     return wrapped(axis_title(objective.name, objective.goal, units), _LONGEST_IN_SPACE)
 
 
 def _bar(objective: Objective, units: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return a scale of colours below the picture, so that it takes no width."""
+    """Return a colour bar below the picture, where it takes no width."""
     title = {"text": axis_title(objective.name, objective.goal, units), "side": "top", "font": {"size": TEXT_SIZE}}
     where = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.02, "yanchor": "top", "len": 0.6}
     return {
@@ -139,7 +139,7 @@ def _panels(
     space: tuple[Objective, Objective, Objective],
     shade: Objective,
 ) -> Page:
-    """Draw the three views of a space: from the front, from the side and from above; axes stand over each other."""
+    """Draw three views: from the front, from the side and from above; panels share the axes between them."""
     x, y, z = space
     page = Page(2, 2, 2 * PANEL, above=8, below=56, gap=0.16, has_legend=bool(others), least_column=120)
     bar = page.colour_bar(axis_title(shade.name, shade.goal, points.units))
@@ -147,7 +147,7 @@ def _panels(
     bar |= {"nticks": 5, "tickfont": {"size": SMALL_SIZE}, "outlinewidth": 0}
     for at, (row, column, across, up) in enumerate(((0, 0, x, z), (0, 1, y, z), (1, 0, x, y))):
         sides = [_side(points, one, [*front, *others]) for one in (across, up)]
-        if column:  # it stands beside a panel of the same axis, whose name it shares
+        if column:  # the panel to the left has the same axis and shows its title
             del sides[1]["title"]
         where = page.panel(row, column, *sides)
         if others:
@@ -168,14 +168,14 @@ def _panels(
 
 
 def _side(points: Points, objective: Objective, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return one axis of a panel; its title may be shorter than that of a picture."""
+    """Return an axis of a panel, with a title wrapped to the panel's size."""
     found = axis(objective.name, [row[objective.name] for row in rows], objective.goal, points.units)
     found["title"] = {"text": wrapped(axis_title(objective.name, objective.goal, points.units), LONGEST_TITLE)}
     return found
 
 
 def _unsaid(points: Points, rows: Sequence[Row], x: Objective, y: Objective) -> Trace:
-    """Return marks that say their key alone: the words of each setting are in the picture in space already."""
+    """Return marks whose hover text is the key alone: the 3D picture already holds each setting's full text."""
     trace = marks(points, rows, x.name, y.name)
     del trace["text"]
     return trace | {"hovertemplate": "%{customdata[0]}<extra></extra>"}

@@ -1,7 +1,7 @@
-"""How pictures look: colours, letters, axes, and what is said of a point under the mouse.
+"""The look of pictures: colours, letters, axes, and hover texts.
 
-No trace and no annotation carries a colour of ink or paper: those are in the template, so that one template for another
-turns a picture from light to dark.
+Traces and annotations carry no colour of ink or paper. The template holds these colours, so that another template turns
+a picture from light to dark.
 """
 
 from __future__ import annotations
@@ -18,66 +18,66 @@ from sweeper.analysis import columns
 from sweeper.errors import QueryError
 from sweeper.measurements import Goal, Objective
 
-if TYPE_CHECKING:  # plotly is loaded where a picture is drawn: who lists pictures does without
+if TYPE_CHECKING:  # plotly loads only when a picture is drawn, because a list of pictures does not need it
     import plotly.graph_objects as go
 
-#: Okabe and Ito's colours, which colour-blind readers tell apart too, and which stand out from white and from black.
+#: Colours by Okabe and Ito, which colour-blind readers can tell apart too and which stand out from white and black.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-#: What is there to compare with.
+#: Colour of marks and lines in the background.
 PALE = "#8a94a0"
-#: No colour at all.
+#: Transparent.
 CLEAR = "rgba(0,0,0,0)"
 
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, PALE)
 
-#: Of the lines of one picture, from the first: colour, marker, dashes. Each alone tells them apart.
+#: Colour, marker and dashes of the lines of a picture, in order. Each of the three alone tells the lines apart.
 LINES = ((BLUE, "circle", "solid"), (VERMILLION, "square", "dash"), (GREEN, "diamond", "dot"), (PURPLE, "x", "dashdot"))
 
-#: A scale of values that stays in order for colour-blind readers and in grey, and never fades into either paper.
+#: Colour scale of values: ordered for colour-blind readers and in grey too, and visible on light and dark paper.
 SCALE = ((0.0, BLUE), (0.5, "#8c8b78"), (1.0, ORANGE))
 
-#: Pixels of letters: of axes, their titles and legends in all pictures; of words beside what is drawn; of the smallest.
+#: Letter sizes in pixels: of axes, their titles and legends; of words in a picture; of the smallest words.
 TEXT_SIZE, SMALL_SIZE, LEAST_SIZE = 12, 11, 10
 
-#: Pixels of a picture that may be as high as one likes; others have a height of their own.
+#: Height of a picture of one panel, in pixels; other pictures set their own.
 HEIGHT = 430
 
-#: Pixels that a picture of one panel is high at least, and the share of a height of its own that another one needs.
+#: Least height of a picture of one panel, in pixels; and of any other picture, as a share of its own height.
 _LEAST_HEIGHT, _SQUEEZED = 120, 0.8
 
 _FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
-#: What plotly shows of a point under the mouse: its text, and nothing beside.
+#: Template of a hover text that is the point's own text alone.
 ITS_TEXT = "%{text}<extra></extra>"
 
-#: Counts that each have a tick of their own.
+#: Largest range of counts on an axis that has a tick for each count.
 _MOST_COUNTS = 6
 
-#: Characters of the longest line of an axis' title that a narrow page holds.
+#: Most characters in a line of an axis' title, so that it fits on a narrow page.
 _LONGEST_TITLE = 34
 
-#: What readers of psychophysics call the share of images that are answered right.
+#: The column of accuracy, and its name in psychophysics, which axes show.
 _ACCURACY, _PROPORTION = "accuracy", "proportion correct"
 
-#: Of what an axis spans: what is left free beyond the outermost values, and where an arrow leads beyond them.
+#: Free room beyond the outermost values, without and with arrows, as a share of the axis' span.
 _ROOM, _ARROW_ROOM = 0.06, 0.16
 
-#: From this ratio of the largest to the smallest on, an axis is logarithmic.
+#: Least ratio of the largest value to the smallest at which an axis is logarithmic.
 _DECADES = 50
 
 
-#: What plotly calls a trace, in plain values: its `type`, and what that takes.
+#: A trace of plotly in plain values: its `type` and the entries of that type.
 Trace = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """What a picture shows, in plain values.
+    """The content of a picture in plain values.
 
     Attributes:
-        traces: From the lowest to the uppermost.
-        layout: As plotly takes it, beside the common style.
-        least_width, least_height: Pixels that it needs, so that its words do not run into each other.
+        traces: Traces, the lowest first.
+        layout: Plotly's layout, without the common style.
+        least_width, least_height: Least size at which words do not overlap, in pixels.
     """
 
     traces: Sequence[Trace]
@@ -91,13 +91,12 @@ class Picture:
     """A picture and its words.
 
     Attributes:
-        name: What it is called on the command line, such as `front-breadth`.
+        name: Its name on the command line, such as `front-breadth`.
         title: Headline.
-        caption: What it shows and how it is read, in one or two sentences.
-        sketch: Points of trials carry the trial's key as first entry of `customdata`.
-        flat: The same on paper, for files that are printed and for browsers without WebGL; None where the picture
-            itself is flat.
-        numbers: What is drawn, as rows, where the places of marks do not say it themselves.
+        caption: Says what it shows and how to read it, in one or two sentences.
+        sketch: Its content. A trial's point carries the trial's key as first entry of `customdata`.
+        flat: A 2D version for printed files and browsers without WebGL; None if the picture itself is 2D.
+        numbers: Its data as rows, if the positions of marks do not show them; else None.
     """
 
     name: str
@@ -109,9 +108,9 @@ class Picture:
 
     @cached_property
     def figure(self) -> go.Figure:
-        """The picture as plotly draws it, in the common style on light paper.
+        """The picture as a plotly figure, in the common style for light paper.
 
-        Paper is transparent, and the width is that of the page; `themed` has it for light or dark paper.
+        The background is transparent, and the figure is as wide as its page. `themed` returns it for dark paper.
         """
         import plotly.graph_objects as go
 
@@ -119,14 +118,14 @@ class Picture:
 
 
 class NotDrawnError(QueryError):
-    """The trials of a sweep do not allow a picture."""
+    """The trials of a sweep do not suffice for a picture."""
 
 
 def template(*, dark: bool) -> go.layout.Template:
-    """Return ink, paper and letters of all pictures, for light or dark paper."""
+    """Return the template of all pictures: colours and letters for light or dark paper."""
     ink, soft, grid = ("#e6eaee", "#aab4be", "#37414b") if dark else ("#1f2933", "#52606d", "#dde3e9")
     paper = "#1f2933" if dark else "#ffffff"
-    behind = "20, 24, 29" if dark else "255, 255, 255"  # words that stand on lines
+    behind = "20, 24, 29" if dark else "255, 255, 255"  # background of words that lie over lines
     axis = {
         "gridcolor": grid,
         "linecolor": soft,
@@ -176,7 +175,7 @@ def template(*, dark: bool) -> go.layout.Template:
 
 
 def themed(figure: go.Figure, *, dark: bool) -> go.Figure:
-    """Return a copy of a picture for light or for dark paper; the paper itself stays transparent."""
+    """Return a copy of a picture for light or dark paper; the background stays transparent."""
     import plotly.graph_objects as go
 
     copy = go.Figure(figure)
@@ -192,14 +191,14 @@ def sketch(
     least_height: int | None = None,
     **layout: Any,
 ) -> Sketch:
-    """Return what a picture shows; as wide as its page.
+    """Return the content of a picture that is as wide as its page.
 
     Args:
-        traces: From the lowest to the uppermost.
-        height: Pixels where nobody asks for others.
-        least_width: Pixels that it needs.
-        least_height: The same upwards; None for what a picture of one panel needs, or most of a height of its own.
-        layout: As plotly takes it.
+        traces: Traces, the lowest first.
+        height: Default height in pixels.
+        least_width: Least width in pixels.
+        least_height: Least height in pixels; None for the least height of one panel, or most of another `height`.
+        layout: Further entries of plotly's layout.
     """
     if least_height is None:
         least_height = _LEAST_HEIGHT if height == HEIGHT else round(_SQUEEZED * height)
@@ -207,24 +206,24 @@ def sketch(
 
 
 def shown(name: object) -> str:
-    """Return a text as plotly shows it: its markup is a kind of HTML."""
+    """Escape a text for plotly, whose markup is a kind of HTML."""
     return html.escape(str(name), quote=False)
 
 
 def number(value: float) -> str:
-    """Return a number in four digits, as people write it."""
+    """Format a number with four significant digits, or thousands separators."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"
 
 
 def axis_title(name: str, goal: Goal | None = None, units: Mapping[str, str] | None = None) -> str:
-    """Return what stands beside an axis: `breadth ↓ (channels)`, or for accuracy `proportion correct ↑`.
+    """Return the title of an axis: `breadth ↓ (channels)`, or for accuracy `proportion correct ↑`.
 
     Args:
-        name: Of a column.
-        goal: Of an objective.
-        units: Of a user's own function: what it measures in; None for what we measure.
+        name: Name of a column.
+        goal: Goal of an objective; None for other columns.
+        units: Units of a user's own function by name; None for lattices.
     """
     if name == _ACCURACY and units is None:
         return f"{_PROPORTION}{f' {goal.arrow}' if goal else ''}"
@@ -238,13 +237,13 @@ def _said_of(name: str, goal: Goal | None, units: Mapping[str, str] | None) -> s
 
 
 def axis_name(title: str) -> str:
-    """Return the name that an axis' title begins with, as it was before it was shown."""
+    """Return the column's name that an axis' title begins with, without escapes."""
     name = html.unescape(re.split(r" [↑↓]| \(", title.replace("<br>", " "), maxsplit=1)[0])
     return _ACCURACY if name == _PROPORTION else name
 
 
 def wrapped(title: str, most: int = _LONGEST_TITLE) -> str:
-    """Break a title before its unit where it is longer than a narrow page is wide."""
+    """Break a title before its unit if it is too long for a narrow page."""
     return title if len(title) <= most else title.replace(" (", "<br>(", 1)
 
 
@@ -263,14 +262,14 @@ def axis(
     *,
     has_arrows: bool = False,
 ) -> dict[str, Any]:
-    """Return an axis for values: named, with unit, logarithmic where they span decades, with room for the markers.
+    """Return an axis for values: with title and unit, logarithmic if values span decades, with room for the markers.
 
     Args:
-        name: Of a column.
-        values: All that are drawn.
-        goal: Of an objective.
-        units: Of a user's own function: what it measures in.
-        has_arrows: Whether arrows lead from the least of them to what is less.
+        name: Name of a column.
+        values: All values in the picture.
+        goal: Goal of an objective; None for other columns.
+        units: Units of a user's own function by name; None for lattices.
+        has_arrows: Whether to leave room for arrows beyond the least value.
     """
     layout: dict[str, Any] = {"title": {"text": wrapped(axis_title(name, goal, units))}}
     low, high = min(values), max(values)
@@ -284,7 +283,7 @@ def axis(
 
 
 def place_on(layout: Mapping[str, Any], value: Any) -> Any:
-    """Return where something beside a trace is put on an axis: plotly takes the logarithm there, but not in traces."""
+    """Return the coordinate of a value for an annotation: plotly wants logarithms there, but not in traces."""
     return math.log10(value) if layout.get("type") == "log" else value
 
 
@@ -294,7 +293,7 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 
 
 def is_counted(name: str, values: Sequence[float], units: Mapping[str, str] | None = None) -> bool:
-    """Return whether values are a few counts, such as 2 and 3 layers: between those no tick makes sense."""
+    """Return whether values are a few counts, such as 2 and 3 layers, between which no tick makes sense."""
     is_whole = all(float(value).is_integer() for value in values)
     is_share = _unit(name, units).startswith(("share", _PROPORTION))
     return is_whole and max(values) - min(values) <= _MOST_COUNTS and not is_share
@@ -306,13 +305,13 @@ def hover(
     axes: Mapping[str, str],
     units: Mapping[str, str] | None = None,
 ) -> str:
-    """Return what is said of a setting: objectives with spread and unit, axes, channels per layer, key.
+    """Return the hover text of a setting: key, objectives with spread and unit, axes, channels per layer, seeds.
 
     Args:
-        row: Of a table of points.
-        objectives: In the order in which they are said.
+        row: A row of a table of points.
+        objectives: The objectives in order.
         axes: Columns of the axes, and their names.
-        units: Of a user's own function: what it measures in.
+        units: Units of a user's own function by name; None for lattices.
     """
     lines = [f"<b>{shown(row['key'])}</b>"]
     for objective in objectives:

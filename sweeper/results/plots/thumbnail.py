@@ -1,8 +1,8 @@
-"""Draws the graph that is left of a network as a few kilobytes of SVG, for pages that hold many of them.
+"""Draws a network's living graph as a few kilobytes of SVG, for pages that hold many networks.
 
-What is drawn, and where, is what `drawing` draws at full size: steps to the right, layers upwards, channels away into
-the page. It is small because every step has the same lines: they are written once, and shown again at each step.
-Colours are those of the page's style sheet, so that a page may be light or dark.
+The layout is that of `drawing`: steps to the right, layers upwards, channels away into the page. The SVG is small
+because it defines the lines of a step once and reuses them at each step. The page's style sheet sets the colours, so
+that the page may be light or dark.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from sweeper.network import NetworkGraph
 from sweeper.results.plots import scene as scenes
 from sweeper.results.plots.scene import Position, Scene
 
-#: Bytes of SVG, about: for a connection, "M1234 456l-123 85", and for all else of a network.
+#: Approximate bytes of SVG: for a connection ("M1234 456l-123 85"), and for the rest of a network.
 BYTES_A_CONNECTION, BYTES_A_NETWORK = 17, 3500
 
-_LEVELS = 5  # of strength, from the weakest
-_UNIT = 100  # an inch
+_LEVELS = 5  # levels of strength, weakest first
+_UNIT = 100  # units in an inch
 _NODE = 9
-_USUAL_WIDTH = 420  # a wider picture has larger letters: it is shown as small as any other
+_USUAL_WIDTH = 420  # a wider picture gets larger letters, because the page shrinks it to the usual width
 
-# Of the height of the letters:
+# Letters in units; the other sizes as multiples of the letters' height:
 _LETTERS = 11
 _LEFT, _ABOVE, _BELOW, _RIGHT = 4.8, 6.4, 2.6, 2.2
-_BAR = (2.6, 3.4)  # of a step that is certain
+_BAR = (2.6, 3.4)  # width and height of the bar of a step with probability 1
 
 
 def small_svg(
@@ -36,9 +36,9 @@ def small_svg(
 
     Args:
         graph: The network; everything in it is alive.
-        name: What no other drawing of the page is called; letters, digits and hyphens.
-        measurement: As for `scene.summary`, which is the picture's label.
-        most: Connections that are drawn at most, the strongest.
+        name: A name that is unique on the page, of letters, digits and hyphens.
+        measurement: As for `scene.summary`, which makes the picture's label.
+        most: Most connections to draw; the strongest are drawn.
     """
     label = html.escape(scenes.summary(graph, measurement))
     if not graph.channels:
@@ -50,7 +50,7 @@ def small_svg(
 
 
 class _Sketch:
-    """One network in SVG: x to the right, y downwards, 100 units an inch."""
+    """One network in SVG: x to the right, y downwards, 100 units to the inch."""
 
     def __init__(self, graph: NetworkGraph, scene: Scene, name: str, most: int) -> None:
         self.graph, self.scene, self.name, self.most = graph, scene, name, most
@@ -81,7 +81,7 @@ class _Sketch:
         return "".join(parts)
 
     def _defined(self) -> Iterator[str]:
-        """Yield what each step shows again: lines within it, lines from the step before, nodes."""
+        """Yield the parts that every step reuses: lines within it, lines from the step before, nodes."""
         yield "<defs>"
         for back, paths in enumerate(self._lines()):
             yield f'<g id="{self.name}-{back}" fill="none" stroke-linecap="round">'
@@ -130,7 +130,7 @@ class _Sketch:
             if step:
                 yield f'<use href="#{self.name}-1" x="{x}"/>'
             yield "</g>"
-        for step, reached in enumerate(self.reached):  # over all lines, those to the next step too
+        for step, reached in enumerate(self.reached):  # above all lines, also those to the next step
             yield f'<use href="#{self.name}-n" x="{self.shift(step)}" opacity="{0.25 + 0.75 * reached:.2f}"/>'
 
     def _bars(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Pictures of trade-offs: which resources suffice for the accuracies at which a sweep is compared."""
+"""Draws trade-offs: which combinations of two resources suffice for some accuracies."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from sweeper.results.plots.marks import (
 from sweeper.results.plots.points import Points, best_of
 from sweeper.results.plots.style import LINES, NotDrawnError, Picture, Trace, axis, number, place_on, sketch
 
-#: Pairs of resources that are traded against each other: the one to the right, the one upwards.
+#: Pairs of resources to trade against each other: the x axis, the y axis.
 TRADES = (("breadth", "depth"), ("depth", "time"), ("breadth", "time"))
 
 
 def trade_off(points: Points, x: str, y: str) -> Picture:
-    """Draw which resources suffice for some accuracies: the non-dominated settings of those that reach each of them.
+    """Draw, for each accuracy, the settings that reach it and that no other one beats in two resources.
 
     Raises:
-        NotDrawnError: If there is nothing to trade: all settings have the same value of one of the resources, or none
-            reaches an accuracy that was asked for.
+        NotDrawnError: If all settings have the same value of one resource, or none reaches an accuracy.
     """
     rows = points.with_all("accuracy", x, y)
     for name in (x, y):
@@ -51,7 +50,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
     corner = (worst(rows, resources[1]), worst(rows, resources[0]))
     smallest = {name: min(row[name] for row in rows) for name in (x, y)}
     bounds: dict[str, list[Row]] = {x: [], y: []}
-    # From the lowest level up, large to small: where settings reach several levels, all their markers are seen.
+    # Markers shrink from the lowest accuracy to the highest, so that a setting on several curves shows all of them.
     for place, level, best in curves:
         bounding = [any(is_bound(row, name, smallest[name]) for name in (x, y)) for row in best]
         for name, own in bounds.items():
@@ -81,7 +80,7 @@ def trade_off(points: Points, x: str, y: str) -> Picture:
     return Picture(f"trade-{x}-{y}", f"{y.capitalize()} against {x} at matched accuracy", caption, looks)
 
 
-#: What captions say of points that are only the smallest network that was tried.
+#: Sentence of a caption about points that are the smallest setting tried.
 BOUNDS = (
     " An open point with an arrow is the smallest that was tried, in the arrow's direction: an upper bound of the need."
 )

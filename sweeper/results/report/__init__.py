@@ -1,1 +1,1 @@
-"""A sweep in one HTML file: `data` is what it shows, `page` puts it together, `page_files` are its parts."""
+"""Writes a sweep as one HTML file: `page` builds it from `data`, and from the scripts and styles in `page_files`."""

@@ -1,4 +1,4 @@
-"""The section of a report that sets its sweep beside others: their fronts in one picture, figures, and what differs."""
+"""The section of a report that compares its sweep with others: fronts in one picture, numbers, differing specs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sweeper.results.report.findings import Section, figure
 from sweeper.results.report.markup import scrolled
 from sweeper.results.sweep_tables import SweepTables
 
-#: Settings of specs that differ are told up to so many.
+#: Most differing settings of specs to list.
 _MOST_DIFFERENCES = 60
 
-#: What specs always differ in.
+#: Settings in which specs always differ, left out of the list.
 _OWN = ("name", "description")
 
 
 def comparison_section(own: SweepTables, others: Sequence[SweepTables]) -> Section:
-    """Set a sweep beside others, task by task.
+    """Compare a sweep with others, task by task.
 
     Args:
-        own: What is reported.
+        own: The sweep that the report is about.
         others: Sweeps with the same objectives and reference point, and a task in common.
 
     Raises:
-        QueryError: If one is the sweep itself or given twice, has no finished trial, no task in common, or is bounded
-            otherwise.
+        QueryError: If one of them is the sweep itself or is given twice, has no finished trial, no task in common, or
+            different objectives or reference points.
     """
     if not others:
         return Section()
@@ -75,7 +75,7 @@ def _task(
         picture = fronts_beside(fronts)
         pictures.setdefault(task, []).append(picture)
         drawn = figure(f"{task}/{picture.name}", picture.title, picture.caption, is_wide=True)
-    except NotDrawnError:  # a front without a point: the table says so
+    except NotDrawnError:  # a front has no point, as the table shows
         pass
     says = "".join(f"<li>{escape(own.name)} {escape(answer.says)}.</li>" for answer in answers)
     return f"<h3>{escape(task)}</h3>{_figures(task, fronts, answers)}{drawn}<ul>{says}</ul>"
@@ -110,7 +110,7 @@ def _share(answer: Answer, name: str) -> str:
 
 
 def _specs(sweeps: Sequence[SweepTables]) -> str:
-    """Return what the specs of sweeps differ in, with every default written out."""
+    """Return the settings in which the sweeps' specs differ, defaults included."""
     flat = [_flat({name: value for name, value in sweep.spec.items() if name not in _OWN}) for sweep in sweeps]
     names = list(dict.fromkeys(name for one in flat for name in one))
     differing = [name for name in names if len({one.get(name) for one in flat}) > 1]
@@ -129,7 +129,7 @@ def _specs(sweeps: Sequence[SweepTables]) -> str:
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Return the leaves of a spec by their path, as text."""
+    """Return the leaves of a spec as texts, by dotted path."""
     found: dict[str, str] = {}
     for name, one in value.items():
         if isinstance(one, Mapping) and one:

@@ -1,4 +1,4 @@
-"""What the script of a report shows: trials, points, figures and drawings, as values that JSON holds."""
+"""Gathers the data for a report's script: trials, points, figures and drawings, as values that JSON holds."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sweeper.results.plots.thumbnail import BYTES_A_CONNECTION, BYTES_A_NETWORK,
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.training.network_file import describe_bytes
 
-#: Networks that are drawn at most, evenly over the fronts, but one of each: one takes hundredths of a second.
+#: Most networks to draw, spread evenly over the fronts, at least one of each; one takes hundredths of a second.
 MOST_NETWORKS = 400
 
-#: Characters of all drawings together: plotly takes half of the 10 MB that a mail may have.
+#: Most characters of all drawings together. A mail may have 10 MB, and plotly takes half of them.
 _DRAWN = 2_200_000
 
-#: Of each network, however many there are.
+#: Least number of connections to draw of each network, however many networks there are.
 _LEAST_CONNECTIONS = 40
 
-#: Why a network of a front is not drawn.
+#: Reasons why a network of a front is not drawn.
 NOT_STORED = "Its network is not stored in MLflow; `sweeper mirror` stores it where the sweep ran."
 NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` draws it."
 
@@ -33,12 +33,12 @@ NOT_DRAWN = "Its network is not drawn, to keep this file small; `sweeper show` d
 def report_data(
     sweep: SweepTables, fronts: Sequence[Front], drawn: Sequence[Mapping[str, Sequence[style.Picture]]]
 ) -> dict[str, Any]:
-    """Return everything that the page's script needs; plotly's arrays are as plotly gives them.
+    """Return all data for the page's script; arrays are still plotly's own.
 
     Args:
-        sweep: What is reported.
-        fronts: The fronts over all objectives, one a task.
-        drawn: The pictures of each task, by its label, section by section.
+        sweep: The sweep that the report is about.
+        fronts: The fronts over all objectives, one for each task.
+        drawn: For each section of the report, its pictures by the task's label.
     """
     points = sweep.points()
     own_units = own_units_of(points)
@@ -66,14 +66,14 @@ def report_data(
 
 
 def _point(row: Mapping[str, Any], measured: Iterable[str]) -> dict[str, Any]:
-    """Return what a setting of several seeds is beyond its first trial: all its trials, means and spreads."""
+    """Return the keys of all trials of a setting with several seeds, and its means and spreads."""
     means = {name: row[name] for name in measured if row[name] is not None}
     spreads = {name: row[f"{name}_sd"] for name in measured if row.get(f"{name}_sd") is not None}
     return {"keys": row["keys"], "means": means, "spreads": spreads}
 
 
 def _networks(sweep: SweepTables, fronts: Sequence[Front]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield of each trial on a front its key, and either its drawing or why there is none."""
+    """Yield the key of each trial on a front, with its drawing or the reason why there is none."""
     members = [front.table["key"].to_pylist() for front in fronts]
     count = sum(map(len, members))
     chosen = {key for keys in members for key in _spread(keys, max(1, MOST_NETWORKS * len(keys) // max(1, count)))}
@@ -93,20 +93,20 @@ def _drawing(sweep: SweepTables, key: str, name: str, most: int) -> dict[str, st
         if data is None:
             return {"missing": NOT_STORED}
         shown = describe_bytes(data, f"the network of trial {key}", key)
-    except SweepError as error:  # damaged or of another version: its numbers are there all the same
+    except SweepError as error:  # damaged or of another version; the page still shows its numbers
         return {"missing": str(error)}
     return {"svg": small_svg(shown.graph, name, shown.measurement, most)}
 
 
 def _spread(keys: Sequence[str], most: int) -> list[str]:
-    """Return at most so many of the keys, evenly spread, the first and the last among them."""
+    """Return at most `most` evenly spaced keys, with the first and, if `most` is above one, the last among them."""
     if len(keys) <= most:
         return list(keys)
     return [keys[round(i * (len(keys) - 1) / max(1, most - 1))] for i in range(most)]
 
 
 def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
-    """Return all finished trials by column, with what the page needs to show, sort and filter them."""
+    """Return all finished trials by column, with the data for showing, sorting and filtering them."""
     table = sweep.trials()
     own_units, added = own_units_of(table), added_units_of(table)
 
@@ -139,5 +139,5 @@ def _trials(sweep: SweepTables, fronts: Sequence[Front]) -> dict[str, Any]:
 
 
 def _kind(arrow: str) -> str:
-    """Return how the conditions of the command line take a column: as a number, word, yes or no, or a list."""
+    """Return the kind of a column in conditions: `number`, `word`, `bool` or `list`."""
     return {"double": "number", "int64": "number", "bool": "bool", "string": "word"}.get(arrow, "list")

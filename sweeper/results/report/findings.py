@@ -1,4 +1,4 @@
-"""The section of a report that says what its sweep shows of the five claims, with their controls and figures."""
+"""The section of a report with the findings about the five claims, their controls and figures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sweeper.results.plots.style import NotDrawnError, Picture
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
 
-if TYPE_CHECKING:  # scipy is loaded by whoever decides
+if TYPE_CHECKING:  # this module loads scipy
     from sweeper.analysis.findings.verdicts import Finding, Part
 
-#: Where the rules are, for readers of the page.
+#: The file of the rules, which the page names.
 RULES = "docs/findings-method.md"
 
 
 @dataclass(frozen=True)
 class Section:
-    """What is said about the claims.
+    """A section of a report.
 
     Attributes:
-        html: The section; empty where nothing can be asked.
+        html: The section's HTML; empty if the report has no such section.
         pictures: Its figures, by task.
     """
 
@@ -36,16 +36,16 @@ class Section:
 
 
 def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Section:
-    """Decide all claims for a sweep, and say what comes of it; one line where it answers none.
+    """Decide all claims for a sweep and return the section; it is one line if the sweep answers none.
 
     Args:
-        sweep: Read from its tracker alone.
-        human: Files with what people did.
+        sweep: The sweep.
+        human: Files of human data.
 
     Raises:
-        QueryError: If human data cannot be read or are of other images.
+        QueryError: If human data cannot be read or are about other images.
     """
-    if own_units_in(sweep.records) is not None:  # they are about lattices
+    if own_units_in(sweep.records) is not None:  # the claims are about lattices
         return Section("")
     if not sweep.spec or not any(record.state is State.COMPLETE for record in sweep.records):
         return Section()
@@ -54,7 +54,7 @@ def findings_section(sweep: SweepTables, human: Sequence[str | Path] = ()) -> Se
 
     networks = networks_of(sweep.trials(), sweep.spec)
     if not human and all(lacking(networks, sweep.spec, claim) for claim in CLAIMS):
-        return _of_nothing(sweep)  # what networks do with each image need not be read to know it
+        return _of_nothing(sweep)  # known without reading the probes
     found = findings_of(sweep, human=human)
     findings = found.findings
     if not any(_answers(finding) for finding in findings):
@@ -95,7 +95,7 @@ def _claim(sweep: SweepTables, finding: Finding, pictures: dict[str, list[Pictur
         f"<li>{escape(task)}, {escape(rule)}: <b>{escape(str(verdict))}</b></li>"
         for (task, rule), verdict in finding.verdicts.items()
     )
-    if not _answers(finding):  # why is said once, not for each effect
+    if not _answers(finding):  # give each reason once, not for each effect
         why = "".join(f"<p>{escape(one)}.</p>" for one in dict.fromkeys(part.why for part in finding.parts))
         return f'{head}<ul class="verdicts">{verdicts}</ul>{why}'
     rows = "".join(_row(part) for part in finding.parts)
@@ -126,12 +126,12 @@ def _row(part: Part) -> str:
 
 
 def _figures(sweep: SweepTables, finding: Finding, pictures: dict[str, list[Picture]]) -> list[str]:
-    """Return the figures of a claim, one a task; growth is of all tasks at once."""
+    """Return the figures of a claim, one for each task; growth has one for all tasks."""
     found = []
     for task in sweep.tasks[:1] if finding.claim == "F2" else sweep.tasks:
         try:
             one = picture_of_finding(finding, task)
-        except NotDrawnError:  # too little of this task: its verdict says so
+        except NotDrawnError:  # too few networks of this task, as its verdict says
             continue
         pictures.setdefault(task, []).append(one)
         title = one.title if finding.claim == "F2" or len(sweep.tasks) == 1 else f"{one.title}, {task}"
@@ -140,17 +140,17 @@ def _figures(sweep: SweepTables, finding: Finding, pictures: dict[str, list[Pict
 
 
 def figure(name: str, title: str, caption: str, *, is_wide: bool = False) -> str:
-    """Return where the page's script draws a figure, with its words.
+    """Return the HTML into which the page's script draws a figure, with title and caption.
 
     Args:
-        name: Of its data.
+        name: Name of its data.
         title: Headline.
-        caption: Below it.
-        is_wide: Whether it takes the whole width, which several panels beside each other need.
+        caption: Text below it.
+        is_wide: Whether it takes the whole width, as several panels in a row need.
     """
     label = f"{escape(title)}. Arrow keys go from point to point, Enter keeps one."
     plot = f'<div class="plot" tabindex="0" role="group" aria-label="{label}" data-figure="{escape(name)}"></div>'
     words = f"<figcaption>{escape(caption)}</figcaption>"
-    if is_wide:  # on a narrow page it is wider than the page, and moves under the finger
+    if is_wide:  # on a narrow page it exceeds the page and scrolls
         return f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll">{plot}</div>{words}</figure>'
     return f"<figure><h3>{escape(title)}</h3>{plot}{words}</figure>"

@@ -1,7 +1,7 @@
-"""The report of a sweep while it runs: how it stands now, and a page that is made anew as results come.
+"""The report of a sweep while it runs: its current state, and a page that is made anew as results come.
 
-Nothing is done unless somebody asks, and nothing is written. A page is made in a thread of its own while the former one
-is served, at most for a twentieth of the time, so that the cost is bounded.
+Work is done only on request, and nothing is written. A thread makes the next page while the server serves the former
+one. Making pages takes at most a twentieth of the time, so the cost is bounded.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from sweeper.tracking.reader import Reader
 if TYPE_CHECKING:
     from sweeper.analysis.trials import StoredTrials
 
-#: Seconds between two looks at how the sweep stands, however many ask, and between two pages, at least.
+#: Least time between two reads of the sweep's state, however many requests come, and between two pages, in seconds.
 LOOK_EVERY_S, PAGE_EVERY_S = 1.0, 10.0
 
-#: Of the time, at most, pages are made.
+#: Largest share of the time spent on making pages.
 PAGE_SHARE = 0.05
 
-#: The tracker may show a trial later than its driver counts it: so often is looked again for what is missing.
+#: The tracker may show a trial later than its driver counts it. So many more pages are made to find the missing trials.
 _LATE_LOOKS = 5
 
 
 @dataclass(frozen=True)
 class Page:
-    """A report as it was made.
+    """A report at one time.
 
     Attributes:
-        name: Another one for other content.
+        name: A hash of the content.
         content: The HTML.
-        trials: Finished trials that it shows.
-        seen: By its driver's word then, how many trials of the sweep had an outcome, and whether it had ended.
+        trials: Number of finished trials that it shows.
+        seen: The driver's state at that time: how many trials had ended, and whether the sweep had.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Page:
 
 
 class ReadAtOnce:
-    """Reads a sweep whose driver writes meanwhile: fronts first and once, then trials, which hold all of theirs.
+    """Reads a sweep whose driver still writes: fronts first and once, then trials, so that no front's trial is missing.
 
     Args:
-        reader: Reads it.
+        reader: The reader of the sweep.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -73,7 +73,7 @@ class ReadAtOnce:
         return self._reader.fronts()
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-        """Return the fronts that are stored; see `Reader.fronts`."""
+        """Return the stored fronts; see `Reader.fronts`."""
         if objectives:
             return self._reader.fronts(task, objectives)
         found = [front for front in self._fronts if task in (None, front.task)]
@@ -88,14 +88,16 @@ class ReadAtOnce:
 
 
 class LiveReport:
-    """Keeps the page of one sweep up with it.
+    """Keeps the page of one sweep up to date.
 
     Args:
         load: Returns the sweep as its tracker holds it now.
-        look: Returns how it stands.
+        look: Returns the sweep's state.
         script: Address of the script that draws.
-        links: Further pages of the sweep: what each is, and its address. It may grow.
         clock: Seconds from any start.
+
+    Attributes:
+        links: Address of each further page of the sweep, by its title. It may grow.
     """
 
     def __init__(
@@ -115,29 +117,30 @@ class LiveReport:
         self._late = 0
 
     def page(self) -> Page:
-        """Return the newest page; the first one is waited for.
+        """Return the newest page; wait only for the first one.
 
         Raises:
-            SweepError: If there is none yet and the tracker cannot be read.
+            SweepError: If there is no page yet and the tracker cannot be read.
         """
         view = self._seen()
         if self._page is None:
             with self._making:
-                if self._page is None:  # another one may have waited for it just now
+                if self._page is None:  # another request may have made it meanwhile
                     return self._make(view)
         self._keep_up(view)
         return self._page
 
     def state(self) -> dict[str, Any]:
-        """Return how the sweep stands, and the name of the newest page, as JSON holds them.
+        """Return the sweep's state and the name of the newest page, as JSON holds them.
 
-        `page` is that name, `is_final` says that nothing comes any more, and `trouble` why nothing can be read.
+        `page` is that name. `is_final` says that the page will not change any more. `trouble` says why the tracker
+        cannot be read; it is empty if it can.
         """
         view = self._seen()
         self._keep_up(view)
         page = self._page
         told: dict[str, Any] = {"page": page.name if page else "", "trouble": self._trouble, "links": dict(self.links)}
-        if view is None:  # one without a trial has only just begun: its driver says soon how it stands
+        if view is None:  # a sweep without a trial has only just begun, and its driver will soon write its state
             has_trials = page is not None and page.trials > 0
             return {**told, "stage": "unknown", "is_final": has_trials and not self._trouble}
         total, state = view.state.total, view.state
@@ -155,29 +158,29 @@ class LiveReport:
         }
 
     def _seen(self) -> View | None:
-        """Return how the sweep stands; None where its tracker does not say, as of one that an older version drove."""
+        """Return the sweep's state; None if its tracker holds none, as for a sweep that an older version drove."""
         with self._looking:
             if self._clock() - self._looked_s >= LOOK_EVERY_S:
                 try:
                     self._view, self._trouble = self._look(), ""
                 except QueryError:
                     self._view, self._trouble = None, ""
-                except SweepError as error:  # gone, or nothing answers: what was seen before still stands
+                except SweepError as error:  # the sweep is gone or the tracker is down; keep the last view
                     self._trouble = str(error)
                 self._looked_s = self._clock()
             return self._view
 
     def _is_behind(self, view: View, page: Page) -> bool:
-        """Whether a page shows less than there is."""
+        """Return whether a page is older than the sweep's state."""
         ended = view.state.total.ended
         return (ended, view.state.is_ended) != page.seen or (page.trials < ended and self._late < _LATE_LOOKS)
 
     def _keep_up(self, view: View | None) -> None:
-        """Have a new page made where there is something new to show, and it is time to."""
+        """Start making a new page if there is something new to show and the next page is due."""
         page = self._page
         if page is None or view is None or not self._is_behind(view, page):
             return
-        has_ended = view.state.is_ended and not page.seen[1]  # once: whoever waits for the end waits no longer
+        has_ended = view.state.is_ended and not page.seen[1]  # once, so that a reader gets the last page soon
         is_time = has_ended or self._clock() >= self._next_page_s
         if is_time and self._making.acquire(blocking=False):
             threading.Thread(target=self._make_aside, args=(view,), name="live-report", daemon=True).start()
@@ -196,7 +199,7 @@ class LiveReport:
             sweep = self._load()
             seen = (view.state.total.ended, view.state.is_ended) if view else (0, True)
             self._late = self._late + 1 if self._page and self._page.seen == seen else 0
-            # Claims are decided when all is there: till then a verdict would change under its reader.
+            # Claims are decided only at the end: before, a verdict could change while someone reads it.
             how = Refreshed(self._script, is_final=seen[1])
             text = report(sweep, refreshed=how) if sweep.records else empty_report(sweep.name, how)
             name = hashlib.sha256(text.encode()).hexdigest()[:16]

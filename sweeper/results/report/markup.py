@@ -1,4 +1,4 @@
-"""Pieces of HTML that several parts of a report are made of."""
+"""HTML that several parts of a report share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from html import escape
 
 
 def scrolled(name: str, html: str, kind: str = "") -> str:
-    """Return what may be wider or higher than its place, so that keys reach all of it as well.
+    """Return a box that scrolls if its content is too large, by the keyboard too.
 
     Args:
-        name: What it is, for who does not see it.
-        html: What is in it.
-        kind: A further class, such as `tall`.
+        name: Its name for screen readers.
+        html: Its content.
+        kind: A further CSS class, such as `tall`.
     """
     return f'<div class="scroll {kind}" tabindex="0" role="region" aria-label="{escape(name)}">{html}</div>'

@@ -1,10 +1,10 @@
-"""A stored sweep as one HTML file: contents, fronts, pictures, all trials, failures, and how to repeat it.
+"""Writes a stored sweep as one HTML file: contents, fronts, pictures, all trials, failures, and how to repeat it.
 
-The file asks nobody for anything: style, script, plotly and data are in it. Everything that a user wrote is escaped,
-data stand in JSON that no parser of HTML can leave, and browsers run no script but the two that are named by hash.
+The file loads nothing: it holds style, script, plotly and data. All text of users is escaped, data are JSON without a
+`<` that could end their element, and the page's policy lets a browser run only the two scripts named by hash.
 
-`sweeper ui` serves the same page while its sweep runs: it has one more script, asks its own server alone, and has the
-script that draws from there, so that it is read once.
+`sweeper ui` serves the same page while its sweep runs. That page has one more script and asks only its own server. It
+loads plotly from there, so that the browser reads plotly once.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from sweeper.results.report.findings import Section, findings_section
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import State
 
-#: The parts of the page's script, in their order.
+#: The files of the page's script, in order.
 _SCRIPTS = ("basics.js", "conditions.js", "panel.js", "folded.js", "pictures.js", "table.js", "along.js")
 
-#: What a page that refreshes itself has beside.
+#: The further script of a page that refreshes itself.
 _LIVE = "live.js"
 
-#: Where the name of such a page stands; no text of a user may hold it, since a `<` of theirs is escaped.
+#: Placeholder for the name of such a page. No text of a user can contain it, because every `<` of theirs is escaped.
 _NAME = "<!-- name -->"
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a page that refreshes itself needs.
+    """Settings of a page that refreshes itself.
 
     Attributes:
         script: Address of the script that draws, on the server that serves the page.
-        is_final: Whether the sweep had ended; what would change while it runs is left out before.
+        is_final: Whether the sweep had ended; before, findings and importance are left out, because they would change.
     """
 
     script: str
     is_final: bool = False
 
     def named(self, page: str, name: str) -> str:
-        """Return a page that knows its own name, by which it tells whether there is a newer one."""
+        """Write the page's name into it; by the name, the page's script notices a newer page."""
         return page.replace(_NAME, f'<meta name="page" content="{escape(name)}">', 1)
 
 
@@ -71,16 +71,16 @@ def report(
     """Return the report of a sweep, an HTML page; the same sweep gives the same page.
 
     Args:
-        sweep: Read from its tracker alone.
-        human: Files with what people did, for the claim F4.
-        others: Sweeps to set beside it.
-        accuracies: At which pictures compare; none to have them chosen.
-        refreshed: For a page that refreshes itself while its sweep runs; None for a file.
+        sweep: The sweep.
+        human: Files of human data, for the claim F4.
+        others: Sweeps to compare with it.
+        accuracies: Accuracies at which pictures compare; none to have them chosen.
+        refreshed: Settings of a page that refreshes itself while its sweep runs; None for a file.
 
     Raises:
-        QueryError: If no trial of it has finished, human data cannot be read or are of other images, or another sweep
-            cannot be compared with it.
-        SweepError: If MLflow cannot be reached, or what it holds cannot be read.
+        QueryError: If no trial of it has finished, human data cannot be read or are about other images, or another
+            sweep cannot be compared with it.
+        SweepError: If MLflow cannot be reached, or its content cannot be read.
     """
     if not sweep.records:
         raise QueryError(
@@ -88,7 +88,7 @@ def report(
             f"Watch it with `sweeper watch {sweep.name}`, or continue it with `sweeper resume {sweep.name}`."
         )
     fronts = _whole_fronts(sweep)
-    # Claims are decided when all is there: till then a verdict would change under its reader.
+    # Claims are decided only at the end: before, a verdict could change while someone reads it.
     is_final = refreshed is None or refreshed.is_final
     drawn = {front.task: _pictures(sweep, front.task, accuracies, is_final) for front in fronts}
     found = findings_section(sweep, human) if is_final else Section()
@@ -128,7 +128,7 @@ Tab to a picture, arrow keys from point to point, Enter to keep, Escape to close
 
 
 def empty_report(name: str, refreshed: Refreshed) -> str:
-    """Return the page of a sweep that has no finished trial yet, which refreshes itself till there is one."""
+    """Return the page of a sweep without a finished trial; it refreshes itself until there is one."""
     body = (
         f"<header><h1>{escape(name)}</h1><p>No trial has finished yet: its front stands here once one has.</p></header>"
     )
@@ -136,13 +136,13 @@ def empty_report(name: str, refreshed: Refreshed) -> str:
 
 
 def _whole_fronts(sweep: SweepTables) -> list[Front]:
-    """Return the front of every task; where none is stored, as of a task whose trials all failed, it is computed."""
+    """Return the front of every task; compute it if none is stored, as for a task whose trials all failed."""
     stored = {front.task: front for front in sweep.fronts()}
     return [stored.get(task) or sweep.fronts(task)[0] for task in sorted({*stored, *sweep.tasks})]
 
 
 def _chosen_fronts(sweep: SweepTables, task: str) -> list[Front]:
-    """Return the fronts over some of the objectives that the spec asks for."""
+    """Return the fronts over fewer objectives that the spec asks for."""
     known = {objective.name for objective in sweep.objectives}
     wanted = [names for names in sweep.spec.get("fronts", ()) if set(names) <= known]
     return [sweep.fronts(task, names)[0] for names in wanted] if _is_complete(sweep, task) else []
@@ -153,7 +153,7 @@ def _is_complete(sweep: SweepTables, task: str) -> bool:
 
 
 def _pictures(sweep: SweepTables, task: str, accuracies: Sequence[float], is_final: bool) -> list[style.Picture]:
-    # A network that is damaged is named where it would be drawn.
+    # Errors about damaged networks are dropped here: the page shows them in place of the networks' drawings.
     if not _is_complete(sweep, task):
         return []
     return catalogue.pictures_of(sweep, task, [], accuracies, has_importance=is_final)
@@ -165,7 +165,7 @@ def _page(name: str, body: str, data: object, refreshed: Refreshed | None) -> st
     names = [*(_SCRIPTS if data is not None else ()), *([_LIVE] if refreshed else [])]
     brushing = [brushing_script()] if data is not None else []
     own = "\n".join([*brushing, *(folder.joinpath(file).read_text("utf-8") for file in names)])
-    # Browsers hash a script as they read it, with one kind of line end.
+    # Browsers normalise line ends before they hash a script.
     scripts = [get_plotlyjs()] if refreshed is None else []
     scripts = [text.replace("\r\n", "\n") for text in (*scripts, f'"use strict";\n(() => {{\n{own}}})();\n')]
     from_server = f'<script src="{escape(refreshed.script)}"></script>\n' if refreshed and data is not None else ""
@@ -192,7 +192,7 @@ def _page(name: str, body: str, data: object, refreshed: Refreshed | None) -> st
 """
 
 
-#: Where a page that refreshes itself says how its sweep stands.
+#: The box with the sweep's state on a page that refreshes itself.
 _STATUS = """<section id="live" aria-label="How the sweep stands">
 <p><strong id="live-stage" role="status">Asking how the sweep stands</strong> <span id="live-counts"></span></p>
 <progress id="live-bar" aria-label="Trials that have ended" hidden></progress>
@@ -203,10 +203,10 @@ _STATUS = """<section id="live" aria-label="How the sweep stands">
 
 
 def _policy(scripts: Sequence[str], refreshed: Refreshed | None) -> str:
-    """Return what a browser may do with the page: nothing but run these scripts, style elements, and show own images.
+    """Return the page's content security policy: a browser may only run these scripts, apply styles, and show images.
 
-    A script that came in with the words of a user would have another hash. (Plotly styles elements as it draws them.)
-    A page that refreshes itself also takes one script from its own server, and asks it.
+    A script in a user's text would have another hash. Inline styles are allowed because plotly sets them. A page that
+    refreshes itself may also load a script from its own server and ask that server.
     """
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     allowed = " ".join([*(f"'sha256-{one}'" for one in hashes), *(["'self'"] if refreshed else [])])
@@ -218,13 +218,13 @@ def _policy(scripts: Sequence[str], refreshed: Refreshed | None) -> str:
 
 
 def _embedded(data: object) -> str:
-    """Return JSON that ends no script element and holds no line separators."""
+    """Return JSON that cannot end its script element and holds no line separators."""
     text = json.dumps(_plain(data), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it: plotly's arrays are lists, and what is no finite number is no value."""
+    """Return a value as JSON holds it: plotly's arrays become lists, and numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -16,10 +16,10 @@ from sweeper.results.report.markup import scrolled
 from sweeper.results.sweep_tables import SweepTables
 from sweeper.trial import Outcome, State, TrialRecord
 
-#: Facts that say nothing to a reader, or only to the one whose machine it was.
+#: Facts that are left out: they mean nothing to a reader, or something only on the machine of the sweep.
 _UNSAID = ("kind", "identity", "sweep", "home", "storage")
 
-#: Pictures that are folded together below a front: what they show, and how their names begin.
+#: Groups of pictures, folded below a front: each group's title, and the beginnings of its pictures' names.
 GROUPS = (
     ("Other views of the front", ("front-",)),
     ("What parameters do", ("importance", "slices", "parallel")),
@@ -30,12 +30,12 @@ GROUPS = (
     ("More pictures", ("",)),
 )
 
-#: Pictures of many panels beside each other.
+#: Pictures of many panels in a row.
 _WIDE = ("slices", "importance")
 
 
 def head(sweep: SweepTables) -> str:
-    """Return what the sweep is and how its trials ended."""
+    """Return the head of the page: name, description, and how the trials ended."""
     description = escape(str(sweep.spec.get("description") or ""))
     outcomes = Counter(record.outcome for record in sweep.records)
     counts = ", ".join(f"{outcomes[kind]:,} {words(kind)}" for kind in Outcome if outcomes[kind])
@@ -52,14 +52,14 @@ def contents(links: Iterable[tuple[str, str]]) -> str:
     """Return the list of contents.
 
     Args:
-        links: Of each section its id and its name.
+        links: Id and title of each section.
     """
     items = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in links)
     return f'<nav aria-label="Contents"><ul class="contents">{items}</ul></nav>'
 
 
 def summary(sweep: SweepTables, fronts: Sequence[Front]) -> str:
-    """Return when and with what it was trained, and of each task the front's size and how trials ended."""
+    """Return dates and versions of the training, and for each task the size of its front and how its trials ended."""
     rows = "".join(_summary_row(front, sweep.records) for front in fronts)
     return f"""<section id="summary" aria-labelledby="summary-title">
 <h2 id="summary-title">Summary</h2>
@@ -109,7 +109,7 @@ def _when(records: Sequence[TrialRecord]) -> str:
 
 
 def _made_with(sweep: SweepTables) -> str:
-    """Return the versions that matter most, and where all of this was read."""
+    """Return the most important versions, the rules of measurement if they are old, and the tracker's address."""
     facts = sweep.facts
     names = [name for name in ("sweeper", "torch", "python") if f"version.{name}" in facts]
     versions = ", ".join(f"{name} {facts[f'version.{name}']}" for name in names)
@@ -129,10 +129,10 @@ def words(kind: object) -> str:
 
 
 def task_section(front: Front, drawn: Sequence[Picture], chosen: Sequence[Front], name: str) -> str:
-    """Return a task: its front as a picture, as networks along a slider and as a table; more pictures are folded.
+    """Return a task's section: its front as a picture, a slider over networks and a table, and folded pictures.
 
     Args:
-        front: Over all objectives.
+        front: The front over all objectives.
         drawn: The task's pictures.
         chosen: Fronts over some of the objectives.
         name: Id of the section.
@@ -152,7 +152,7 @@ def task_section(front: Front, drawn: Sequence[Picture], chosen: Sequence[Front]
     )
     table = f"""<h3>The front, {sheet.counted(front.table.num_rows, noun)}</h3>
 {scrolled(f"The front of {front.task}", front_table(front), "low")}"""
-    # Where no network is drawn, there is room for the table beside the picture.
+    # If the sweep has no networks to draw, there is room for the table beside the picture.
     beside, below = ("", table) if front.own_units is None else (table, "")
     return f"""{begin}
 {title}
@@ -165,7 +165,7 @@ def task_section(front: Front, drawn: Sequence[Picture], chosen: Sequence[Front]
 
 
 def _along(front: Front, noun: str) -> str:
-    """Return the slider that goes along a front; the page's script shows the point under it."""
+    """Return a slider along a front; the page's script shows the chosen point."""
     keys = front.table["key"].to_pylist()
     by = escape(front.objectives[0].name)
     return f"""<div class="along">
@@ -197,7 +197,7 @@ def _sentences(notes: Sequence[str]) -> str:
 
 
 def front_table(front: Front) -> str:
-    """Return a front as a table whose rows show their networks."""
+    """Return a front as a table; the page's script shows the network of a row."""
     rows = front.table.to_pylist()
     fields = sheet.front_fields(front)
     units = [f"<small>{escape(f.unit)}</small>" if f.unit else "" for f in fields]
@@ -213,7 +213,7 @@ def front_table(front: Front) -> str:
 
 
 def trials_section(fronts: Sequence[Front]) -> str:
-    """Return the table of all trials, which the page's script fills."""
+    """Return the empty table of all trials, which the page's script fills."""
     own = next((front.example_condition() for front in fronts if front.own_units is not None), None)
     example = escape("accuracy >= 0.9 and (time < 3 or breadth < 6)" if own is None else own)
     table = '<table id="table" aria-label="All trials"><thead></thead><tbody></tbody></table>'
@@ -233,9 +233,9 @@ def trials_section(fronts: Sequence[Front]) -> str:
 
 
 def failures(sweep: SweepTables) -> str:
-    """Return why trials failed: each last line, and behind it all of the reason and which trials they are.
+    """Return the reasons why trials failed: each last line, which unfolds to the whole reason and the trials' keys.
 
-    Nothing where none failed or was stopped early, as the summary says.
+    Empty if no trial failed or was stopped early.
     """
     failed = [r for r in sweep.records if r.state is State.FAILED]
     pruned = sum(r.state is State.PRUNED for r in sweep.records)
@@ -271,7 +271,7 @@ def _reason(line: str, records: Sequence[TrialRecord]) -> str:
 
 
 def repeating(sweep: SweepTables) -> str:
-    """Return the commands, the spec and the versions that lead to the same sweep."""
+    """Return the commands, the spec and the versions that repeat the sweep."""
     facts = {name: value for name, value in sorted(sweep.facts.items()) if name not in _UNSAID}
     rows = "".join(
         f"<tr><th scope=row>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()

@@ -1,7 +1,7 @@
-"""Serves the live report of one sweep on the loopback: a page, its script, and how the sweep stands. Nothing else.
+"""Serves the live report of one sweep on the loopback interface: a page, its script, and the sweep's state.
 
-Whoever can open a connection on this machine can read them. A page of somebody else's that a browser has open cannot:
-it would have to come by a name of this machine, and names that strangers have given it are refused.
+Everyone who can open a connection on this machine can read them. A foreign web page in a local browser cannot, even if
+its owner points a domain name at this machine (DNS rebinding): requests by names other than this machine's are refused.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sweeper.results.report.live import LiveReport
 
 HOST = "127.0.0.1"
 
-#: Names by which a browser on this machine asks, or one that a tunnel leads here.
+#: Host names in the requests of a browser on this machine, or at the other end of a tunnel.
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
-#: Seconds that a connection may be silent.
+#: Longest silence of a connection, in seconds.
 _SILENCE_S = 30
 
-#: With every answer. Nobody may show the page in a frame of theirs, or read it into one.
+#: Headers of every answer. They keep other sites from framing the page or reading it.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -41,17 +41,17 @@ _HEADERS = {
 
 
 class ReportServer:
-    """A server that is bound to a port of the loopback, and answers from `answering` on.
+    """A server that is bound to a port of the loopback interface; it answers within `answering`.
 
     Args:
-        port: 0 for any free one.
+        port: The port; 0 for any free one.
 
     Attributes:
-        address: Of the page.
-        script: Path of the script that draws; it may be kept for ever under this name.
+        address: Address of the page.
+        script: Path of the script that draws; browsers may cache it for ever.
 
     Raises:
-        QueryError: If somebody has the port already, or it may not be had.
+        QueryError: If the port is taken or not permitted.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -65,12 +65,12 @@ class ReportServer:
         self.address = f"http://{HOST}:{self._server.server_port}/"
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
         self._server.server_close()
 
     @contextmanager
     def answering(self, live: LiveReport) -> Iterator[None]:
-        """Answer in threads of its own until this is left."""
+        """Answer requests in background threads while this context is open."""
         self._server.live = live
         thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="report-server", daemon=True)
         thread.start()
@@ -88,7 +88,7 @@ class _Server(ThreadingHTTPServer):
     script_path: str
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that break: a page that is closed breaks its own."""
+        """Ignore broken connections: closing a page breaks one."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -97,18 +97,18 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SILENCE_S
 
     def version_string(self) -> str:
-        """Return what the server calls itself: no versions of anything."""
+        """Return the server's name, without any version."""
         return "sweeper"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write no log."""
 
     def do_HEAD(self) -> None:
-        """Answer without the content."""
+        """Answer without content."""
         self._answer()
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer with content."""
         self._answer()
 
     def _answer(self) -> None:
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _is_own(hosts: list[str]) -> bool:
-    """Whether a request is made by a name of this machine, whatever port a tunnel has given it."""
+    """Return whether a request names this machine as its host, with any port, since a tunnel may change the port."""
     if len(hosts) != 1:
         return False
     try:

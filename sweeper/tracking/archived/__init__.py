@@ -1,1 +1,1 @@
-"""A sweep as its archive holds it: what a tracker had of it, as plain files beside its ledger. Read, never written."""
+"""Reads a sweep from its archive, which holds a tracker's content as plain files beside the ledger."""

@@ -1,12 +1,12 @@
-"""Reads a sweep back from an unpacked archive, without any tracker.
+"""Reads a sweep from an unpacked archive, without any tracker.
 
 The folder of a sweep in an archive has, beside the ledger, the networks and the files of probes:
 
-archived.json              says that this is an archive, and of which format
-mirror/facts.json          what the tracker knew of the sweep in short texts, its aims, and which networks it had
+archived.json              marks the folder as an archive, with its format
+mirror/facts.json          the tracker's short texts about the sweep, its aims, and the keys of the networks it had
 mirror/trials.parquet      the finished trials
-mirror/live.json           how the sweep last stood, where that was kept
-mirror/fronts/N.parquet    the fronts, in no order: each says what it is
+mirror/live.json           the sweep's last state, if it was stored
+mirror/fronts/N.parquet    the fronts, in no order; each file says which front it is
 mirror/spec.yaml, mirror/spec_resolved.json
 """
 
@@ -34,12 +34,12 @@ SPECS = ("spec.yaml", "spec_resolved.json")
 def mirrored_files(
     reader: Reader, chosen: Sequence[Sequence[str]], *, as_it_is: bool = False
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield what an archive keeps of what a tracker has: paths below the folder of the sweep, and contents.
+    """Yield the files of a tracker's content for an archive: paths below the folder of the sweep, and contents.
 
     Args:
-        reader: Of the sweep.
-        chosen: Objectives by name of each front that is stored beside the one over all of them.
-        as_it_is: Whether a sweep that does not say how it stands is archived all the same.
+        reader: Reader of the sweep.
+        chosen: Names of the objectives of each stored front that is not over all objectives.
+        as_it_is: Whether to archive a sweep without a stored state too.
 
     Raises:
         SweepError: If the tracker cannot be read, or lacks something.
@@ -54,7 +54,7 @@ def mirrored_files(
     known = {
         "facts": reader.facts(),
         "aims": aims(stored.objectives, stored.reference_point),
-        # Those of today's fronts are told also where the tracker has lost one: the archive has them all.
+        # Networks of the fronts are listed even if the tracker has lost one, because the archive has all networks.
         "networks": sorted({*reader.networks().keys, *members}),
     }
     yield "mirror/facts.json", _json(known)
@@ -64,7 +64,7 @@ def mirrored_files(
             yield f"mirror/{path}", data
     try:
         yield "mirror/live.json", reader.live().to_json().encode()
-    except QueryError as error:  # it never said how it stands, or that is lost
+    except QueryError as error:  # the state was never stored, or is lost
         if not as_it_is or isinstance(error, DamagedError):
             raise
     for number, front in enumerate(fronts):
@@ -76,7 +76,7 @@ def _json(value: object) -> bytes:
 
 
 class ArchivedNetworks:
-    """The networks that a tracker had; all networks of the sweep are beside."""
+    """The networks that a tracker had; the folder holds all networks of the sweep."""
 
     def __init__(self, folder: Path, keys: Sequence[str]) -> None:
         self._folder, self._keys = folder, sorted(keys)
@@ -95,10 +95,10 @@ class ArchivedNetworks:
 
 
 class ArchivedReader:
-    """Reads back what an archive holds.
+    """Reads one sweep from an archive.
 
     Args:
-        address: As the home of an archive says it: `SCHEME` and the folder of the sweep.
+        address: `SCHEME` followed by the folder of the sweep.
         sweep: Name of the sweep.
     """
 
@@ -112,19 +112,19 @@ class ArchivedReader:
 
     @property
     def address(self) -> str:
-        """What is read, for people."""
+        """The source, in words for people."""
         return "its archive"
 
     def facts(self) -> dict[str, str]:
-        """Return what was kept of the sweep in short texts, by name."""
+        """Return short texts about the sweep, by name."""
         return {str(name): str(value) for name, value in self._known()["facts"].items()}
 
     def fronts(self, task: str | None = None, objectives: Sequence[str] = ()) -> list[Front]:
-        """Return the fronts that were stored; see `Reader.fronts`."""
+        """Return the stored fronts; see `Reader.fronts`."""
         return chosen_fronts(self.all_fronts(), self._sweep, task, objectives)
 
     def all_fronts(self) -> list[Front]:
-        """Return every front that was stored, over whichever objectives."""
+        """Return every stored front, over any objectives."""
         from sweeper.analysis.fronts import Front
 
         self._known()
@@ -140,7 +140,7 @@ class ArchivedReader:
         return StoredTrials(self._sweep, table, *read_aims(str(known["aims"])))
 
     def live(self) -> LiveState:
-        """Return how the sweep last stood; see `Reader.live`."""
+        """Return the sweep's last state; see `Reader.live`."""
         from sweeper.tracking.live import LiveState
 
         self._known()
@@ -154,7 +154,7 @@ class ArchivedReader:
         return ArchivedNetworks(self._folder, [str(key) for key in self._known()["networks"]])
 
     def artifact(self, path: str) -> bytes | None:
-        """Return the spec, as written or as JSON, or what a network does under probes; None for any other path."""
+        """Return the spec, as written or as JSON, or a network's answers under probes; None for any other path."""
         self._known()
         above, _, name = path.rpartition("/")
         if path in SPECS:

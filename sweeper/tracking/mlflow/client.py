@@ -1,6 +1,6 @@
-"""Reaching MLflow: clients that are known to answer, searches, writes in batches, failures in one sentence.
+"""Reaches MLflow: clients that are known to answer, searches, writes in batches, failures in one sentence.
 
-The fluent API is never used: no active run, no current experiment.
+The fluent API is never used, so there is no active run and no current experiment.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from sweeper.credentials import redacted
 from sweeper.errors import SweepError, TrackingError
 from sweeper.tracking.mlflow.places import location_in, root_beside
 from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables, schema_versions, tables_mark
-from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # under its own name again, beside the other tags
+from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # `as SWEEP` re-exports it beside the other tags
 from sweeper.tracking.mlflow.stored import Artifacts, Stored
 from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
 from sweeper.tracking.mlflow.waiting import is_starting
 from sweeper.tracking.redaction import reason_of, refusal
 
 if TYPE_CHECKING:
-    # Under their own names again: other rooms take these types from here.
+    # `as` re-exports these types for other modules.
     from mlflow import MlflowClient as MlflowClient
     from mlflow.entities import Experiment as Experiment
     from mlflow.entities import Run as Run
     from mlflow.store.entities import PagedList
 
-#: Tags by which runs and experiments are found.
+#: Tags for finding runs and experiments.
 KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
 
 _Found = TypeVar("_Found")
 
-_ALL = 3  # MLflow's ViewType.ALL, which it is not imported for
+_ALL = 3  # the value of MLflow's ViewType.ALL, without importing MLflow
 
-#: A server's address without its scheme, as browsers take it.
+#: A server's address without its scheme, which browsers accept.
 _BARE_SERVER = re.compile(r"[\w.-]+:\d+(/|$)")
 
-#: Tables of MLflow that sweeps are read from.
+#: Tables of MLflow that hold sweeps.
 _TABLES = frozenset((
     "alembic_version",
     "experiment_tags",
@@ -66,18 +66,18 @@ _METRICS_A_BATCH, _PARAMS_A_BATCH = 900, 100  # MLflow takes 1000 entities a bat
 
 
 def connect(tracking_uri: str, *, is_reading: bool = False, sweep: str = "NAME") -> MlflowClient:
-    """Return a client of one tracking URI, known to answer.
+    """Return a client for a tracking URI after checking that MLflow answers there.
 
     Args:
         tracking_uri: A server's `http(s)://` or a database's URI.
-        is_reading: Refuse a SQLite file that does not exist, instead of creating it.
-        sweep: What is looked for in it, to say how it is written again.
+        is_reading: Whether to refuse a SQLite file that does not exist, instead of creating it.
+        sweep: Name of the wanted sweep, for commands in messages.
 
     Raises:
         TrackingError: If the URI is of another kind, or nothing answers there.
     """
     scheme = _checked_scheme(tracking_uri)
-    # Any Exception: database drivers and SQLAlchemy raise their own kinds, and none is ours here.
+    # Any Exception, because database drivers and SQLAlchemy raise their own kinds; sweeper's errors pass through.
     with translated(tracking_uri, "reach MLflow", Exception):
         if scheme.startswith("sqlite"):
             _check_sqlite(tracking_uri, is_reading, sweep)
@@ -107,17 +107,17 @@ def require_usable(tracking_uri: str) -> None:
 
 
 def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | Stored:
-    """Return what reads one tracking URI, known to answer: without MLflow where that can be, since its import is slow.
+    """Return a reader of a tracking URI that is known to answer; without MLflow if possible, as its import is slow.
 
     Raises:
-        TrackingError: As `connect`.
+        TrackingError: As for `connect`.
     """
     scheme = _checked_scheme(tracking_uri)
     if scheme.startswith("sqlite"):
         with translated(tracking_uri, "reach MLflow", Exception):
             _check_sqlite(tracking_uri, is_reading=True, sweep=sweep)
         tables = StoredTables(_sqlite_file(tracking_uri), tracking_uri)
-        with suppress(sqlite3.Error):  # whatever it is, MLflow says it as well
+        with suppress(sqlite3.Error):  # MLflow will report the error
             if tables.is_known:
                 return tables
     elif scheme in ("http", "https") and (answering := _answering(tracking_uri)):
@@ -126,8 +126,8 @@ def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | St
 
 
 def _answering(tracking_uri: str) -> Stored | None:
-    """Return what reads a server, known to answer; None where that takes MLflow, which also says what is wrong."""
-    from sweeper.tracking.mlflow import server  # imported late: requests, which files do without
+    """Return a reader of a server that is known to answer; None if that needs MLflow, which also reports errors."""
+    from sweeper.tracking.mlflow import server  # imported late, because it loads requests, which files do not need
 
     _set_defaults()
     with suppress(OSError, ValueError):
@@ -139,9 +139,10 @@ def _answering(tracking_uri: str) -> Stored | None:
 
 
 def _write_ahead(client: MlflowClient, uri: str) -> None:
-    """Let SQLite write ahead and sync now and then: MLflow takes three transactions a run, each with its own syncs.
+    """Switch SQLite to write-ahead logging with few syncs: MLflow needs three transactions per run, each with syncs.
 
-    What a power failure takes from the end is mirrored again, as the ledger has it. Elsewhere MLflow's own way stands.
+    A power failure may lose the last transactions, which are mirrored again from the ledger. Nothing changes if MLflow
+    does not show its engine.
     """
     engine = engine_of(client)
     if engine is None:
@@ -150,7 +151,7 @@ def _write_ahead(client: MlflowClient, uri: str) -> None:
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    from sqlalchemy import event  # imported late: readers do without
+    from sqlalchemy import event  # imported late, because readers do not need it
 
     engine.dispose()
     with closing(sqlite3.connect(_sqlite_file(uri))) as database:
@@ -159,17 +160,17 @@ def _write_ahead(client: MlflowClient, uri: str) -> None:
 
 
 def settle(client: MlflowClient, uri: str) -> None:
-    """Make a SQLite file that was written ahead a single one again, unless somebody reads it just now."""
+    """Merge SQLite's write-ahead log into its file, so that one file is left, unless somebody reads it just now."""
     engine = engine_of(client) if urlsplit(uri).scheme.startswith("sqlite") else None
     if engine is not None:
         engine.dispose()
-        address = f"file:{quote(str(_sqlite_file(uri)))}?mode=rw"  # one that has gone is not made again
+        address = f"file:{quote(str(_sqlite_file(uri)))}?mode=rw"  # mode=rw does not recreate a removed file
         with suppress(sqlite3.Error), closing(sqlite3.connect(address, timeout=0, uri=True)) as database:
             database.execute("PRAGMA journal_mode = DELETE")
 
 
 def disconnect(client: MlflowClient | Stored, uri: str) -> None:
-    """Let go of a SQLite file that is read again and again: its driver makes a single file of it when nobody has it."""
+    """Close the connections of a reader: the driver can merge SQLite's log into the file only if nobody has it open."""
     if isinstance(client, Stored):
         client.close()
         return
@@ -191,7 +192,7 @@ def _checked_scheme(tracking_uri: str) -> str:
         )
     try:
         _ = urlsplit(tracking_uri).port
-    except ValueError:  # its own words would show a part of the password
+    except ValueError:  # the original message would show a part of the password
         raise TrackingError(
             f"the tracking URI {redacted(tracking_uri)} has no port where one is expected. In a password write / as "
             "%2F, @ as %40 and : as %3A, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
@@ -207,22 +208,22 @@ def _quiet_client(tracking_uri: str) -> MlflowClient:
 
 
 def _set_defaults() -> None:
-    # Defaults for MLflow, which reads them when it is imported or used; a user's own values stay.
+    # Defaults for MLflow, which reads them when it is imported or used. A user's own values stay.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Sent twice at most: a server that hangs holds the driver up for half a minute, once, at the end.
+    # A request is sent twice at most, so a server that hangs delays the driver's end by half a minute.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A server with an object store would send readers there, past itself: they may neither reach nor know it.
+    # A server with an object store would redirect readers there, and they may lack access to it.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     # With a server, MLflow would print the address of each ended run, password included.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its traceback is a sentence of ours
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # our own message replaces its traceback
 
 
 def login() -> tuple[str, str] | None:
-    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    """Return user and password that MLflow would send to a server, from its variables or its credentials file."""
     _set_defaults()
     return credentials()
 
@@ -238,7 +239,7 @@ def _sqlite_file(uri: str) -> Path:
 
 
 def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
-    """Refuse in time what MLflow would create (when reading) or retry for minutes (when writing)."""
+    """Check a SQLite file early: MLflow would create it when reading, or retry for minutes when writing."""
     file = _sqlite_file(uri)
     if not is_reading:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -258,7 +259,7 @@ def _check_sqlite(uri: str, is_reading: bool, sweep: str = "NAME") -> None:
 
 
 def _refuse_damaged(file: Path, sweep: str) -> None:
-    """Refuse a file that lacks tables of MLflow: it would make them anew, empty, also where it is to read alone."""
+    """Refuse a file that lacks tables of MLflow: MLflow would create them empty, even when it only reads."""
     problem, found = "", set[str]()
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as database:
@@ -280,7 +281,7 @@ def _refuse_damaged(file: Path, sweep: str) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait for the right to make files in a folder, where the file system has locks."""
+    """Hold a lock on a folder while making files in it, if the file system has locks."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -291,9 +292,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _make_tables(uri: str) -> None:
-    """Make tables in a new file, aside: MLflow takes seconds, and what a kill leaves then can never be opened again.
+    """Make a file with MLflow's tables under another name, and move it into place when it is done.
 
-    A copy of what is made is kept for the next file.
+    Making tables takes MLflow seconds, and a file that a kill leaves half made can never be opened again. A copy of the
+    file is cached for the next database.
     """
     target = _sqlite_file(uri)
     file = target.with_name(f"{target.name}.new")
@@ -313,8 +315,8 @@ def _make_tables(uri: str) -> None:
 
 
 def _is_whole(file: Path) -> bool:
-    """Tell whether a file is an empty database of MLflow."""
-    address = f"file:{quote(str(file))}?mode=ro&immutable=1"  # nobody else has it: no files beside it
+    """Return whether a file is a sound, empty database of MLflow."""
+    address = f"file:{quote(str(file))}?mode=ro&immutable=1"  # nobody else has it open, so no lock files are needed
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as database:
         names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         is_sound = database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
@@ -327,13 +329,13 @@ def _is_whole(file: Path) -> bool:
 
 
 def schema_problem(uri: str) -> str:
-    """Compare the tables of a tracking database with those of the MLflow that is installed; nothing is written.
+    """Compare the tables of a tracking database with those of the installed MLflow; writes nothing.
 
     Returns:
-        What is wrong with them; empty where nothing is.
+        A description of the difference; empty if there is none.
 
     Raises:
-        TrackingError: If the database cannot be reached, the URI is of another kind, or MLflow does not say.
+        TrackingError: If the database cannot be reached, the URI is of another kind, or MLflow does not tell versions.
     """
     _checked_scheme(uri)
     with translated(uri, "reach MLflow", Exception):
@@ -349,7 +351,7 @@ def schema_problem(uri: str) -> str:
 
 
 def _check_port(uri: str) -> None:
-    """Try a database server's port once: MLflow itself would try for 100 s."""
+    """Try a database server's port once, because MLflow would try for 100 s."""
     address = urlsplit(uri)
     usual = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}.get(address.scheme.split("+")[0])
     port = address.port or usual
@@ -358,7 +360,7 @@ def _check_port(uri: str) -> None:
 
 
 def artifact_location(uri: str, artifact_root: str | None, name: str) -> str | None:
-    """Return the URI of a sweep's artifacts, None where a server decides.
+    """Return the URI of a sweep's artifacts; None if a server decides it.
 
     Raises:
         TrackingError: If neither the database nor the caller says where artifacts go.
@@ -381,10 +383,10 @@ def translated(uri: str, doing: str, *kinds: type[Exception], leaves_out: bool =
     """Turn MLflow's failures, or the given kinds of exception, into one sentence.
 
     Args:
-        uri: Where MLflow is.
-        doing: What is done, as it follows "could not".
-        kinds: Of exceptions.
-        leaves_out: Whether the command goes on without it, so that MLflow lacks something that the ledger has.
+        uri: Address of MLflow.
+        doing: The action, as it follows "could not".
+        kinds: Kinds of exceptions to turn; by default those of MLflow and its database.
+        leaves_out: Whether the command continues after the failure, so that MLflow lacks something of the ledger.
     """
     try:
         yield
@@ -403,12 +405,12 @@ def translated(uri: str, doing: str, *kinds: type[Exception], leaves_out: bool =
             f"could not {doing} at {redacted(uri)}: {reason[:400]}. Check that MLflow answers there "
             f"and that the URI is right; {way_out}."
         )
-        # A cause would print the credentials that the message hides.
+        # A chained cause would print the credentials that the message hides.
         raise TrackingError(message) from (error if redacted(uri) == uri else None)
 
 
 def _kinds() -> tuple[type[Exception], ...]:
-    """Return what MLflow's tables and MLflow itself raise; that it was not imported says that it has raised nothing."""
+    """Return the exceptions of MLflow and its tables; if MLflow was not imported, it cannot have raised any."""
     raised = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", OSError)
     return (raised, OSError, sqlite3.Error)
 
@@ -419,7 +421,7 @@ def _kinds() -> tuple[type[Exception], ...]:
 def search_runs(client: MlflowClient | Stored, experiment_ids: list[str], **tags: str) -> list[Run]:
     """Return all runs that carry the tags, the oldest first."""
     if isinstance(client, Stored):
-        return cast("list[Run]", client.runs(experiment_ids, tags))  # called alike as far as they are read
+        return cast("list[Run]", client.runs(experiment_ids, tags))  # has the attributes of a Run that are read
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     order = ["attributes.start_time"]
     search = partial(client.search_runs, experiment_ids, condition, max_results=1000, order_by=order)
@@ -427,14 +429,14 @@ def search_runs(client: MlflowClient | Stored, experiment_ids: list[str], **tags
 
 
 def sweep_experiments(client: MlflowClient | Stored) -> Iterator[Experiment]:
-    """Yield the experiments that sweeper made, page by page."""
+    """Yield the experiments of sweeps, page by page."""
     if isinstance(client, Stored):
         return (cast("Experiment", found) for found in client.experiments() if SWEEP in found.tags)
     return (found for found in every_page(client.search_experiments) if SWEEP in found.tags)
 
 
 def every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
-    """Yield what a search finds, page by page."""
+    """Yield all results of a search, page by page."""
     token = None
     while True:
         page = search(page_token=token)
@@ -445,18 +447,18 @@ def every_page(search: Callable[..., PagedList[_Found]]) -> Iterator[_Found]:
 
 
 def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experiment | None:
-    """Return the experiment of a sweep, whatever it is called by now; None if there is none, and its name is free.
+    """Return the experiment of a sweep, even if it was renamed; None if there is none and its name is free.
 
     Raises:
-        TrackingError: If it is deleted, or its name is that of something else.
+        TrackingError: If the experiment is deleted, or another experiment has its name.
     """
     if isinstance(client, Stored):
-        tagged = cast("list[Experiment]", client.experiments_of(sweep))  # called alike as far as they are read
+        tagged = cast("list[Experiment]", client.experiments_of(sweep))  # has the attributes that are read
     else:
         condition = f"tags.`{SWEEP}` = '{sweep}'"
         tagged = list(every_page(partial(client.search_experiments, _ALL, filter_string=condition)))
     there = [found for found in tagged if found.lifecycle_stage != "deleted"]
-    if there:  # of several the one that is called so: earlier versions made one anew where the first was renamed
+    if there:  # prefer one of the sweep's name: earlier versions made a second one if the first was renamed
         return min(there, key=lambda found: (found.name != sweep, len(found.experiment_id), found.experiment_id))
     if tagged:
         raise TrackingError(_deleted(tagged[0], uri))
@@ -464,7 +466,7 @@ def experiment_of(client: MlflowClient | Stored, uri: str, sweep: str) -> Experi
     if called_so is None:
         return None
     its = called_so.tags.get(SWEEP)
-    if its == sweep and called_so.lifecycle_stage != "deleted":  # it was made since it was looked for
+    if its == sweep and called_so.lifecycle_stage != "deleted":  # it was created after the search
         return cast("Experiment", called_so)
     whose = f"is that of sweep '{its}'" if its else "was not made by sweeper"
     raise TrackingError(
@@ -485,7 +487,7 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
     """Return the content of an artifact.
 
     Raises:
-        TrackingError: If it cannot be read.
+        TrackingError: If the artifact cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -493,7 +495,7 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
             if here is not None:
                 return here.read(path)
             return Path(_mlflow_of(client).download_artifacts(run_id, path, scratch)).read_bytes()
-        except Exception as error:  # each artifact store raises its own; the way out is the same
+        except Exception as error:  # each artifact store has its own exceptions
             if refused := refusal(client.tracking_uri, f"read the artifact {path} of run {run_id}", error):
                 raise TrackingError(refused) from None
             raise TrackingError(
@@ -503,16 +505,16 @@ def downloaded(client: MlflowClient | Stored, run_id: str, path: str) -> bytes:
 
 
 def _artifacts(client: MlflowClient | Stored, run_id: str) -> Artifacts | None:
-    """Return a run's artifacts where they are read without MLflow; of a SQLite file also where MLflow is there."""
+    """Return a run's artifacts if they can be read without MLflow; for a SQLite file also given MLflow's client."""
     if isinstance(client, Stored):
         return client.artifacts_of(run_id)
     if sqlite_uri.file_of(client.tracking_uri) is None:
         return None
     file = _sqlite_file(client.tracking_uri)
     if not file.is_file():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))  # MLflow would make folders there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))  # MLflow would create folders
     tables = StoredTables(file, client.tracking_uri)
-    with suppress(sqlite3.Error):  # of a version that is not known here: MLflow finds them where they were made
+    with suppress(sqlite3.Error):  # tables of an unknown version: MLflow finds the artifacts
         return tables.artifacts_of(run_id)
     return None
 
@@ -531,7 +533,7 @@ def artifact_paths(client: MlflowClient | Stored, run_id: str, folder: str) -> s
 
 
 def upload(client: MlflowClient, run_id: str, path: str, data: bytes) -> None:
-    """Write an artifact; readers may meet half of it until something else says that it is there."""
+    """Write an artifact; readers may find half of it until a tag commits it."""
     if isinstance(here := _artifacts(client, run_id), ArtifactFolder):
         here.write(path, data)
         return
@@ -555,7 +557,7 @@ def write_batches(
     points = [Metric(name, value, ms, step) for name, value, step, ms in metrics]
     pairs = [Param(name, value) for name, value in (params or {}).items()]
     labels = [RunTag(name, value) for name, value in (tags or {}).items()]
-    # Synchronous by argument: a user's MLFLOW_ENABLE_ASYNC_LOGGING would let the commit mark overtake.
+    # Explicitly synchronous: with a user's MLFLOW_ENABLE_ASYNC_LOGGING, the commit mark could overtake the data.
     for start in range(0, len(labels), _PARAMS_A_BATCH):
         client.log_batch(run_id, tags=labels[start : start + _PARAMS_A_BATCH], synchronous=True)
     while points or pairs:

@@ -1,4 +1,4 @@
-"""A small picture of a front for MLflow's page, as PNG: drawn by the driver, which has no browser for `pictures`."""
+"""Draws a small PNG of a front for MLflow's page with matplotlib, because the driver has no browser for plotly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.analysis.columns import unit
 from sweeper.analysis.fronts import Front
 from sweeper.measurements import Objective
 
-#: Okabe and Ito's blue, and ink.
+#: Colours: a blue by Okabe and Ito, ink, and grid lines.
 _POINT, _INK, _GRID = "#0072B2", "#1f2933", "#dde3e9"
 
 _DPI = 80
@@ -20,16 +20,16 @@ _PANEL = (3.1, 2.6)  # inches
 
 
 def draw_front(front: Front) -> bytes:
-    """Return the points of a front, the first objective against each of the others.
+    """Draw the points of a front, the first objective against each of the others.
 
     The same front gives the same bytes.
 
     Args:
-        front: With at least one point.
+        front: A front with at least one point.
     """
     first, *others = front.objectives
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # the reader's own matplotlibrc changes nothing
+        matplotlib.rcdefaults()  # ignore the user's own matplotlibrc
         matplotlib.rcParams.update({"font.size": 8, "axes.edgecolor": _INK, "text.parse_math": False})
         panels = max(1, len(others))
         figure = Figure(figsize=(_PANEL[0] * panels, _PANEL[1]), dpi=_DPI, facecolor="white", layout="constrained")

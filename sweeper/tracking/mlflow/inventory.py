@@ -1,4 +1,4 @@
-"""All that MLflow holds of one sweep, read in bulk, and compared with the ledger's records. Nothing is written."""
+"""Reads everything that MLflow holds of one sweep, and compares it with the ledger's records. Writes nothing."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mirror:
-    """What MLflow holds of one sweep.
+    """The content of MLflow for one sweep.
 
     Attributes:
-        statuses: Of the runs of the sweep itself; there should be one.
-        identity: Tells this sweep from another one of its name.
+        statuses: Statuses of the runs of the sweep itself; there should be one.
+        identity: Distinguishes this sweep from another of the same name.
         home: The home it was mirrored from.
-        runs: By trial key; there should be one of each.
-        marks: By a front's key: what the commit mark of a front says.
-        fronts: By a front's key: the stored front, or why it cannot be read.
-        members: By task: keys of the trials whose runs are tagged as being on its front.
-        in_table: The attempt by which each trial is in the table of trials, as far as that can be read.
-        aims: What the sweep optimises, as `sweeper.analysis.trials.aims` writes it; None where a version that stored no
-            table of trials has written it.
-        files: Digests of what is stored of networks and under probes, by path; empty for one that cannot be read.
-        damaged: Files of the sweep that are not as they were written.
+        runs: Runs by trial key; there should be one of each.
+        marks: Content of each front's commit mark, by the front's key.
+        fronts: The stored front, or why it cannot be read, by the front's key.
+        members: Keys of the trials whose runs are tagged as being on a task's front, by task.
+        in_table: Attempt of each trial in the table of trials, by key; empty if the table cannot be read.
+        aims: Objectives and reference point, as `sweeper.analysis.trials.aims` writes them; None if the sweep was
+            mirrored by a version that stored no table of trials.
+        files: Digests of the files of networks and probes, by path; empty for a file that cannot be read.
+        damaged: Files of the spec that are not as they were written.
     """
 
     statuses: Sequence[str] = ()
@@ -80,7 +80,7 @@ class Mirror:
 
 
 def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
-    """Read all runs and fronts of a sweep; empty where MLflow has none.
+    """Read all runs and fronts of a sweep; empty if MLflow has none.
 
     Raises:
         TrackingError: If MLflow cannot be reached, or the experiment is not sweeper's.
@@ -121,10 +121,10 @@ def read_mirror(tracking_uri: str, sweep: str) -> Mirror:
 
 
 def _damaged(client: MlflowClient, parent: Run) -> list[str]:
-    """Return which files of the spec have another digest than was noted, or cannot be read."""
+    """Return the files of the spec that cannot be read or whose digests differ from the tags."""
     found = []
     for path, tag in SPECS.items():
-        if (noted := parent.data.tags.get(tag)) is None:  # of an earlier version
+        if (noted := parent.data.tags.get(tag)) is None:  # written by an earlier version
             continue
         try:
             if hashlib.sha256(downloaded(client, parent.info.run_id, path)).hexdigest() != noted:
@@ -135,7 +135,7 @@ def _damaged(client: MlflowClient, parent: Run) -> list[str]:
 
 
 def _files(client: MlflowClient, parent: Run) -> dict[str, str]:
-    """Return the digests of the networks, and of what they do under probes, by path; empty where one cannot be read."""
+    """Return the digests of the files of networks and probes, by path; empty for a file that cannot be read."""
     found = {}
     run_id = str(parent.info.run_id)
     for path in sorted({path for folder in ("networks", "probes") for path in artifact_paths(client, run_id, folder)}):
@@ -162,7 +162,7 @@ def _front(client: MlflowClient, run: Run, key: str, mark: Mapping[str, Any]) ->
 
 
 def differences(run: Run, trial: TrialRecord) -> list[str]:
-    """Return what a run with the commit mark says otherwise than the ledger, by name, sorted."""
+    """Return the names of the values in which a committed run differs from the ledger, sorted."""
     wrong = []
     if run.info.status != STATUSES[trial.state]:
         wrong.append("status")

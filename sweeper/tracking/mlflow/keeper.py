@@ -1,6 +1,6 @@
-"""Runs a server of MLflow until the input of this process ends; then the server and all that it has started end too.
+"""Runs an MLflow server until the standard input of this process ends; then ends the server and all its processes.
 
-Run as a program, and with nothing but the standard library, so that it is there at once.
+This file runs as a program. It uses the standard library alone, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import threading
 import time
 from contextlib import suppress
 
-#: Seconds that the server may take to end in order, before it is killed.
+#: Longest time for the server to end in order before it is killed, in seconds.
 ENDING_S = 10.0
 
 
 def keep(host: str, port: str) -> None:
-    """Run the server, and return when it has ended, by itself or because the input has."""
+    """Run the server, and return when it has ended, by itself or because the input ended."""
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1"]
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # it leads a group
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # it leads a process group
 
     def end_with_the_input() -> None:
         with suppress(OSError):
@@ -33,13 +33,13 @@ def keep(host: str, port: str) -> None:
     threading.Thread(target=end_with_the_input, daemon=True).start()
     server.wait()
     until = time.monotonic() + ENDING_S
-    while _end(server.pid, 0) and time.monotonic() < until:  # what it has started may take a moment longer
+    while _end(server.pid, 0) and time.monotonic() < until:  # its child processes may take a moment longer
         time.sleep(0.02)
     _end(server.pid, signal.SIGKILL)
 
 
 def _end(group: int, number: int) -> bool:
-    """Send a signal to a group of processes; tells whether anybody is left in it."""
+    """Send a signal to a process group; return whether any process is left in it."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:
@@ -49,6 +49,6 @@ def _end(group: int, number: int) -> bool:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Whoever ends this closes its input. Not ignored: the server would inherit that.
+        # The parent ends this process by closing its input. A handler, not SIG_IGN, which the server would inherit.
         signal.signal(number, lambda *_: None)
     keep(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What MLflow's page says of a sweep in words: a description of its run, and one of its experiment, in Markdown."""
+"""Writes the descriptions of a sweep's run and experiment for MLflow's page, in Markdown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sweeper.analysis.fronts import Front
 #: The tag that MLflow's page shows as the description.
 NOTE = "mlflow.note.content"
 
-#: Every store of MLflow keeps so much in a tag; the current ones 8,000.
+#: Most characters of a description: every MLflow store keeps 5000 in a tag, the current ones 8000.
 _LONGEST = 4800
 
 _MOST_ROWS = 12
 
-#: Between the columns of a table, which the page puts side by side without one.
+#: Gap between the columns of a table, which the page shows without one.
 _GAP = "&nbsp;&nbsp;"
 
 
@@ -32,13 +32,13 @@ def experiment_note(sweep: str) -> str:
 
 
 def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str, pictures: Collection[str]) -> str:
-    """Return the description of a sweep's run: its fronts as tables and pictures, as many rows as a tag holds.
+    """Return the description of a sweep's run: its fronts as tables and pictures, with as many rows as a tag holds.
 
     Args:
         sweep: Its name.
-        fronts: Over all objectives, one a task.
-        run_id: Of the run, whose artifacts the pictures are.
-        pictures: Paths of those that are stored.
+        fronts: The fronts over all objectives, one for each task.
+        run_id: Id of the run that has the pictures as artifacts.
+        pictures: Paths of the stored pictures.
     """
     for rows in (_MOST_ROWS, 5, 2, 0):
         shown = list(fronts)
@@ -51,13 +51,13 @@ def sweep_note(sweep: str, fronts: Sequence[Front], run_id: str, pictures: Colle
             if len(text) <= _LONGEST:
                 return text
             if rows:
-                break  # fewer rows before fewer tasks
+                break  # drop rows before tasks
             shown.pop()
     return f"    sweeper pareto {sweep}\n"
 
 
 def picture_path(front: Front) -> str:
-    """Return where the picture of a stored front is among the artifacts of its sweep's run."""
+    """Return the path of a stored front's picture among the artifacts of its sweep's run."""
     return f"fronts/{front.key}/v{front.version:04d}.png"
 
 
@@ -79,7 +79,7 @@ def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[
 
 
 def _table(front: Front, most_rows: int) -> str:
-    """Return the last rows of a front, the best in the first objective, as a table."""
+    """Return the last rows of a front as a table: the highest values of the first objective."""
     left = max(0, front.table.num_rows - most_rows)
     shown = replace(front, table=front.table.slice(left))
     fields = sheet.front_fields(shown)
@@ -94,5 +94,5 @@ def _table(front: Front, most_rows: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in which nothing is Markdown or HTML."""
+    """Escape a text so that nothing in it is Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text.replace("\n", " "))

@@ -1,4 +1,4 @@
-"""What MLflow's page shows of a sweep's run: a description with the fronts as tables, and pictures of them."""
+"""Keeps MLflow's page of a sweep's run up to date: a description with the fronts as tables and pictures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class SweepPage:
-    """Keeps the page of one sweep's run up with its fronts; showing the same twice changes nothing."""
+    """Keeps the page of one sweep's run up to date with its fronts; showing the same twice changes nothing."""
 
     def __init__(self, client: MlflowClient, run: Run, sweep: str) -> None:
         self._client, self._run_id, self._sweep = client, str(run.info.run_id), sweep
         self._said = run.data.tags.get(NOTE, "")
-        self._pictures: set[str] = set()  # paths of those that are stored
-        self._undrawn: set[str] = set()  # and of those that cannot be drawn
+        self._pictures: set[str] = set()  # paths of stored pictures
+        self._undrawn: set[str] = set()  # paths of pictures that cannot be drawn
 
     def show(self, fronts: Sequence[Front]) -> None:
-        """Show fronts, one a task: pictures first, then the words that lead to them."""
+        """Show fronts, one for each task: store the pictures first, then the description that links to them."""
         for front in fronts:
             self._store_picture(front)
         note = sweep_note(self._sweep, fronts, self._run_id, self._pictures)
@@ -36,11 +36,11 @@ class SweepPage:
         if path in self._pictures or path in self._undrawn or not front.table.num_rows:
             return
         if path not in artifact_paths(self._client, self._run_id, path.rpartition("/")[0]):
-            from sweeper.tracking.mlflow.front_image import draw_front  # matplotlib: whoever only reads does without
+            from sweeper.tracking.mlflow.front_image import draw_front  # loads matplotlib, which readers do not need
 
             try:
                 picture = draw_front(front)
-            except Exception:  # whatever fonts or numbers do to a picture is no reason to stop a mirror
+            except Exception:  # a picture that fails must not stop the mirror
                 self._undrawn.add(path)
                 return
             upload(self._client, self._run_id, path, picture)

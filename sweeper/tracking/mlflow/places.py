@@ -1,7 +1,7 @@
-"""Where the artifacts of a run are as files: beside the SQLite file that the run is in, wherever that was moved to.
+"""Finds the artifact files of a run beside its SQLite database, even if the database was moved.
 
-MLflow keeps whole addresses, which lead to where a database was when a run was made. What lies beside a database moves
-and is copied with it, so it is looked for there first, and never where a copy was taken from.
+MLflow stores absolute addresses, which lead to the place where the database was when the run was made. Artifacts beside
+a database move and are copied with it. So they are looked for beside the database first, never beside its original.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BESIDE = "artifacts"
 
 
 def folder_of(uri: str) -> Path | None:
-    """Return the folder that an artifact URI means; None where it is none of this machine."""
+    """Return the local folder that an artifact URI means; None if it is not a folder of this machine."""
     address = urlsplit(uri)
     if address.scheme == "":
         return Path(uri) if uri else None
@@ -34,29 +34,31 @@ def location_in(root: str, sweep: str) -> str:
 
 
 def moved_location(noted: str, sweep: str | None, database: Path) -> str | None:
-    """Return where an experiment's artifacts belong beside its database; None where they were elsewhere, or are there.
+    """Return the new URI of an experiment's artifacts if its database was moved; None if nothing has to change.
+
+    Nothing changes if the artifacts are there already, or never were beside the database.
 
     Args:
-        noted: What MLflow keeps.
-        sweep: Name of the sweep, from the experiment's tag; None for a stranger's experiment.
+        noted: The URI that MLflow stores.
+        sweep: Name of the sweep, from the experiment's tag; None for an experiment that is not sweeper's.
         database: The SQLite file.
     """
     folder = folder_of(noted)
     if folder is None or sweep is None or folder.parts[-2:-1] != (BESIDE,):
         return None
     here = database.absolute().parent / BESIDE / folder.name
-    if folder.name != sweep and not here.is_dir():  # a sweep that was renamed has its artifacts where they were
+    if folder.name != sweep and not here.is_dir():  # a renamed sweep keeps its folder
         return None
     return None if _is_same(folder, here) else here.as_uri()
 
 
 def moved_artifacts(noted: str, run_id: str, sweep: str | None, database: Path) -> str | None:
-    """Return where a run's artifacts belong beside its database; None where they were elsewhere, or are there.
+    """Return the new URI of a run's artifacts if its database was moved; None if nothing has to change.
 
     Args:
-        noted: What MLflow keeps.
-        run_id: Of the run.
-        sweep: Name of the sweep, from the experiment's tag; None for a stranger's experiment.
+        noted: The URI that MLflow stores.
+        run_id: Id of the run.
+        sweep: Name of the sweep, from the experiment's tag; None for an experiment that is not sweeper's.
         database: The SQLite file.
     """
     folder = folder_of(noted)
@@ -68,7 +70,7 @@ def moved_artifacts(noted: str, run_id: str, sweep: str | None, database: Path) 
         return None if _is_same(folder, here) else here.as_uri()
     if run_id not in folder.parts:
         return None
-    # A server of MLflow that ran beside the database has folders of other names; a run's own name is nobody else's.
+    # An MLflow server that ran beside the database has folders of other names, but a run's id is unique.
     for first in range(1, folder.parts.index(run_id) + 1):
         here = beside.joinpath(*folder.parts[first:])
         if here.is_dir():
@@ -77,5 +79,5 @@ def moved_artifacts(noted: str, run_id: str, sweep: str | None, database: Path) 
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Return whether two paths mean the same folder, by whichever links; one need not be there yet."""
+    """Return whether two paths lead to the same folder, also through links; the folder need not exist yet."""
     return one == other or one.resolve() == other.resolve()

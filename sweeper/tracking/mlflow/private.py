@@ -1,7 +1,6 @@
-"""What is used of MLflow beside its documented interface: each behind one function, which knows what to do without.
+"""Uses of MLflow beyond its documented interface, each in one function, which has a fallback if the name is missing.
 
-`tests/tracking/test_mlflow_private.py` says that every name is there in the MLflow that the tests are made with, and
-takes each of them away.
+`tests/tracking/test_mlflow_private.py` checks that every name exists in the tested MLflow, and removes each of them.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from sweeper.errors import TrackingError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-#: Versions of MLflow that the tests pass with: the bounds of `pyproject.toml`.
+#: Versions of MLflow with which the tests pass: the bounds in `pyproject.toml`.
 TESTED = ">=3.10,<3.18"
 
 
 def engine_of(client: Any) -> Engine | None:
-    """Return the connections of a client to a database; None where it has none, or MLflow does not show them.
+    """Return a client's database engine; None if it has none, or MLflow does not show it.
 
-    Without them SQLite is written as MLflow does by itself, more slowly, and its file is let go at the process's end.
+    Without the engine, MLflow writes SQLite in its own, slower way, and the file stays open until the process ends.
     """
-    from sqlalchemy import Engine  # imported late: readers do without
+    from sqlalchemy import Engine  # imported late, because readers do not need it
 
     tracking = getattr(client, "_tracking_client", None)
     engine = getattr(getattr(tracking, "store", None), "engine", None)
@@ -40,11 +39,11 @@ def engine_of(client: Any) -> Engine | None:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """What removes rows of a database for good, as `mlflow gc` does.
+    """Functions that remove rows of a database for good, as `mlflow gc` does.
 
     Attributes:
-        run: Takes the id of a run.
-        experiment: Takes the id of an experiment that is deleted and has no run left.
+        run: Removes a run by its id.
+        experiment: Removes by its id an experiment that is deleted and has no run left.
     """
 
     run: Callable[[str], object]
@@ -52,9 +51,9 @@ class Forgetting:
 
 
 def forgetting(client: Any) -> Forgetting | None:
-    """Return what removes rows of a client's database for good; None for a server, or where MLflow does not show it.
+    """Return functions that remove rows of a client's database; None for a server, or if MLflow does not show them.
 
-    Without it they go to the trash, which `mlflow gc` empties.
+    Without them rows go to the trash, which `mlflow gc` empties.
     """
     store = getattr(getattr(client, "_tracking_client", None), "store", None)
     run, experiment = (getattr(store, f"_hard_delete_{what}", None) for what in ("run", "experiment"))
@@ -62,7 +61,7 @@ def forgetting(client: Any) -> Forgetting | None:
 
 
 def artifact_store(client: Any, run_id: str, uri: str) -> Callable[[], object] | None:
-    """Return what removes all artifacts of a run; None where MLflow does not show it: then they stay."""
+    """Return a function that removes all artifacts of a run; None if MLflow has none, in which case they stay."""
     try:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -74,10 +73,10 @@ def artifact_store(client: Any, run_id: str, uri: str) -> Callable[[], object] |
 
 
 def make_tables(uri: str) -> bool:
-    """Make MLflow's tables in an empty database; returns whether that can be done: else MLflow makes them at first use.
+    """Make MLflow's tables in an empty database; return False if this MLflow can make them only at first use.
 
     Raises:
-        Exception: What the database raises.
+        Exception: Any error of the database.
     """
     try:
         from mlflow.store.db import utils
@@ -93,9 +92,9 @@ def make_tables(uri: str) -> bool:
 
 
 def tables_mark() -> str:
-    """Return a name for the tables that this MLflow makes, which another one has where it makes others.
+    """Return a hash that identifies the tables this MLflow makes; versions with other tables have another hash.
 
-    Empty where that cannot be told without importing MLflow.
+    Empty if the hash cannot be computed without importing MLflow.
     """
     found = find_spec("mlflow")
     if found is None or found.origin is None:
@@ -107,11 +106,11 @@ def tables_mark() -> str:
 
 
 def schema_versions(uri: str) -> tuple[str | None, str | None]:
-    """Return the version of a database's tables, None where it has none, and the one that MLflow needs.
+    """Return the version of a database's tables (None if it has none), and the version that MLflow needs.
 
     Raises:
-        TrackingError: If this MLflow does not say.
-        Exception: What the database raises.
+        TrackingError: If this MLflow does not tell versions.
+        Exception: Any error of the database.
     """
     try:
         from mlflow.store.db import utils
@@ -135,7 +134,7 @@ def schema_versions(uri: str) -> tuple[str | None, str | None]:
 
 
 def credentials() -> tuple[str, str] | None:
-    """Return the user and password that MLflow would send to a server, from its variables or its own file."""
+    """Return user and password that MLflow would send to a server, from its variables or its credentials file."""
     try:
         from mlflow.utils.credentials import read_mlflow_creds
 
@@ -148,7 +147,7 @@ def credentials() -> tuple[str, str] | None:
 
 
 def documented_credentials() -> tuple[str, str] | None:
-    """Read what MLflow's manual says that it reads: two variables, or two entries of a file in the user's home."""
+    """Read user and password as MLflow's manual says: from two variables, or from a file in the user's home."""
     names, in_file = ("mlflow_tracking_username", "mlflow_tracking_password"), dict[str, str]()
     file = configparser.ConfigParser()
     with suppress(OSError, RuntimeError, configparser.Error):  # no home, or no such file

@@ -1,4 +1,4 @@
-"""Reads sweeps back from MLflow alone. Nothing is written."""
+"""Reads sweeps from MLflow alone. Writes nothing."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 
 
 class MlflowReader:
-    """Reads one sweep back from MLflow; the sweep may have run on another machine.
+    """Reads one sweep from MLflow; the sweep may have run on another machine.
 
-    Nothing is written, no database is created, and nothing is asked before a method is called. Every method raises
+    The reader writes nothing and creates no database, and asks MLflow only when a method is called. Every method raises
     `UnknownSweepError` if there is no such sweep, and `TrackingError` if MLflow cannot be reached.
 
     Args:
-        tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
+        tracking_uri: Address of MLflow, such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
         sweep: Name of the sweep.
     """
 
@@ -72,11 +72,11 @@ class MlflowReader:
 
     @property
     def address(self) -> str:
-        """Where MLflow is, without a password."""
+        """Address of MLflow, without a password."""
         return redacted(self._uri)
 
     def facts(self) -> dict[str, str]:
-        """Return what is kept of the sweep in short texts, by name."""
+        """Return short texts about the sweep, by name."""
         with self._reading("read the facts of") as (_, run):
             tags = run.data.tags if run else {}
             left_out = (AIMS, CLOSED, PARTS, LIVE, *SPECS.values())
@@ -106,9 +106,9 @@ class MlflowReader:
             return StoredTrials(self._sweep, read_parts(client, run), *read_aims(aims))
 
     def live(self) -> LiveState:
-        """Return how the sweep stands, or last stood; see `Reader.live`.
+        """Return the sweep's last state; see `Reader.live`.
 
-        Whoever watches asks again and again, so the connection is closed each time.
+        A watcher asks again and again, so the connection is closed each time.
         """
         client = connect_reading(self._uri, self._sweep)
         try:
@@ -132,17 +132,17 @@ class MlflowReader:
             return MlflowNetworks(client, run_id, artifact_paths(client, run_id, "networks") if run else set())
 
     def networks(self) -> MlflowNetworks:
-        """Return the networks that are stored; see `Reader.networks`."""
+        """Return the stored networks; see `Reader.networks`."""
         return self._networks
 
     def artifact(self, path: str) -> bytes | None:
-        """Return a file that is kept of the sweep itself, such as `spec.yaml`; None if there is none."""
+        """Return a stored file of the sweep, such as `spec.yaml`; None if there is none."""
         with self._reading(f"read {path} of") as (client, run):
             folder = path.rpartition("/")[0]
             if run is None:
                 return None
             if path not in artifact_paths(client, str(run.info.run_id), folder):
-                if SPECS.get(path, "") in run.data.tags:  # its digest is there, so it was as well
+                if SPECS.get(path, "") in run.data.tags:  # its digest is there, so the file was too
                     raise DamagedError(
                         f"{path} of sweep '{self._sweep}' is not among its artifacts any more. Store it again with "
                         f"`sweeper mirror {self._sweep}`."
@@ -154,14 +154,14 @@ class MlflowReader:
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[tuple[MlflowClient | Stored, Run | None]]:
-        """Give a client and the run of the sweep, and say what was being done where MLflow fails."""
+        """Yield a client and the sweep's run; if MLflow fails, name the action in the error."""
         client = connect_reading(self._uri, self._sweep)
         with translated(self._uri, f"{doing} sweep '{self._sweep}'"):
             yield client, sweep_run(client, self._uri, self._sweep)
 
 
 def _with_stored_volumes(state: LiveState, marks: Mapping[str, Mapping[str, Any]]) -> LiveState:
-    """Return how a sweep stands, with hypervolumes of stored fronts where its driver has computed none anew."""
+    """Return a state in which stored fronts provide the hypervolumes that the driver has not computed."""
     rows = [
         replace(row, hypervolume=float(mark["hypervolume"]), points=int(mark["points"]))
         if row.points is None and row.ended and (mark := marks.get(row.task))
@@ -172,14 +172,14 @@ def _with_stored_volumes(state: LiveState, marks: Mapping[str, Mapping[str, Any]
 
 
 class MlflowNetworks:
-    """The networks of a sweep in MLflow: which there are was asked once, and all are read over one connection."""
+    """The networks of a sweep in MLflow, listed once and read over one connection."""
 
     def __init__(self, client: MlflowClient | Stored, run_id: str, paths: set[str]) -> None:
         self._client, self._run_id, self._paths = client, run_id, paths
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the trials whose networks are stored: those that are or were on a front; sorted."""
+        """Sorted keys of the trials whose networks are stored: those that are or were on a front."""
         names = {path: path.rpartition("/")[2].removesuffix(".safetensors") for path in self._paths}
         return sorted(key for path, key in names.items() if path == network_path(key))
 
@@ -187,14 +187,14 @@ class MlflowNetworks:
         """Return the file of the network of a trial; None if none is stored.
 
         Raises:
-            TrackingError: If it cannot be read.
+            TrackingError: If the file cannot be read.
         """
         path = network_path(key)
         return downloaded(self._client, self._run_id, path) if path in self._paths else None
 
 
 def artifact_place(tracking_uri: str, sweep: str) -> str:
-    """Return the URI of the folder in which a sweep's artifacts are; empty where it has no run.
+    """Return the URI of the folder with a sweep's artifacts; empty if the sweep has no run.
 
     Raises:
         UnknownSweepError: If there is no such sweep.
@@ -211,7 +211,7 @@ def artifact_place(tracking_uri: str, sweep: str) -> str:
 
 
 def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
-    """Return the sweeps that MLflow holds, by name.
+    """Return the sweeps that MLflow holds, sorted by name.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
@@ -238,15 +238,15 @@ def read_sweeps(tracking_uri: str) -> list[StoredSweep]:
 
 
 def _stands(run: Run) -> LiveState | None:
-    with suppress(QueryError):  # of another version, or damaged: the rest is told all the same
+    with suppress(QueryError):  # a state of another version, or a damaged one, is left out
         return LiveState.from_json(run.data.tags[LIVE]) if LIVE in run.data.tags else None
     return None
 
 
 def page_of_run(tracking_uri: str, sweep: str) -> str:
-    """Return the page of a sweep's own run: of a server its address, of a database what follows a server's address.
+    """Return the page of a sweep's own run: for a server its whole address, for a database the part after an address.
 
-    A sweep that has only just begun has no run yet: then it is the page of its experiment.
+    A sweep that has only just begun has no run yet; for it, return the page of its experiment.
 
     Raises:
         UnknownSweepError: If MLflow holds no such sweep.
@@ -265,10 +265,10 @@ def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapp
     """Return a front from the artifacts of its sweep's run.
 
     Args:
-        client: Reads them.
-        run: The sweep's.
-        key: What the front is stored under.
-        mark: What commits it, as `front_marks` returns it.
+        client: The client to read with.
+        run: The sweep's run.
+        key: Key that the front is stored under.
+        mark: Its commit mark, as `front_marks` returns it.
 
     Raises:
         TrackingError: If the artifact cannot be read.
@@ -277,7 +277,7 @@ def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapp
     path, sweep = str(mark["path"]), run.data.tags.get(SWEEP, "NAME")
     data = downloaded(client, str(run.info.run_id), path)
     with of_file(path, sweep):
-        front = Front.from_parquet_bytes(data)  # first: a newer format says more than another digest
+        front = Front.from_parquet_bytes(data)  # before the digest, because "newer format" tells a user more
     refuse_other_file(mark.get("sha256"), data, path, sweep)
     found = (front.sweep, front.key, front.version, front.table.num_rows)
     if found != (sweep, key, mark["version"], mark["points"]):
@@ -290,14 +290,14 @@ def download_front(client: MlflowClient | Stored, run: Run, key: str, mark: Mapp
 
 
 def _stored_as(keys: Iterable[str], task: str, objectives: Sequence[str]) -> str:
-    """Return what the front over some objectives is stored under, in whichever order the spec names them."""
+    """Return the key of the stored front over some objectives, in whichever order the spec names them."""
     own = front_key(task, objectives)
     same = [key for key in keys if key.split("/")[0] == task and sorted(key.split("/")[1:]) == sorted(objectives)]
     return own if own in same or not same else same[0]
 
 
 def sweep_run(client: MlflowClient | Stored, uri: str, sweep: str) -> Run | None:
-    """Return the run of a sweep itself; None where it was never opened to the end."""
+    """Return the run of a sweep itself; None if the sweep was never fully opened."""
     experiment = _known_experiment(client, uri, sweep)
     return next(iter(search_runs(client, [experiment.experiment_id], **{KIND: "sweep"})), None)
 

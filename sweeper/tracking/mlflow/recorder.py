@@ -1,8 +1,8 @@
-"""MLflow as a mirror of the ledger: outcomes, fronts and their networks are written once and read back.
+"""Mirrors the ledger to MLflow: outcomes, fronts and the fronts' networks.
 
 Writing is idempotent: a run is looked up by its trial key before it is created, its values carry
 the ledger's own times, and its final status is set last. That status is the *commit mark* of a
-trial; a tag on the sweep's run is the commit mark of a front. Without its mark, a piece counts as
+trial; a tag on the sweep's run is the commit mark of a front. A piece without its mark counts as
 not written and is completed.
 """
 
@@ -74,19 +74,19 @@ if TYPE_CHECKING:
 
 _PARENT = "mlflow.parentRunId"
 
-_DELETED = 2  # MLflow's ViewType.DELETED_ONLY, which it is not imported for
+_DELETED = 2  # the value of MLflow's ViewType.DELETED_ONLY, without importing MLflow
 
 
 class MlflowRecorder:
     """Mirrors one sweep at a time to an MLflow tracking server or database. One writer only.
 
     Args:
-        tracking_uri: Such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
-        artifact_root: URI of the folder for artifacts, used where the tracking URI is a database
-            (a server decides by itself). By default `artifacts` beside a SQLite file.
-        network: Returns the file of a complete trial's network by its key, None where there is none.
-        probes: Returns the file of what that network does under probes, likewise.
-        is_thorough: Whether files that are stored already are compared, and stored again where they are others.
+        tracking_uri: Address of MLflow, such as `sqlite:////home/me/mlflow.db` or `http://host:5000`.
+        artifact_root: URI of the folder for artifacts if the tracking URI is a database (a server
+            decides by itself). By default `artifacts` beside a SQLite file.
+        network: Returns the file of a complete trial's network by the trial's key; None if there is none.
+        probes: Returns the file of that network's answers under probes in the same way.
+        is_thorough: Whether to compare files that are stored already, and store them again if they differ.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
@@ -103,25 +103,25 @@ class MlflowRecorder:
     ) -> None:
         self._uri, self._is_thorough = tracking_uri, is_thorough
         self._artifact_root, self._network, self._probes = artifact_root, network, probes
-        self._table: TrialParts  # these two from `open` on
+        self._table: TrialParts  # this one and the next are set by `open`
         self._page: SweepPage
-        self._networks: set[str] = set()  # paths of those that are stored
-        self._tasks: set[str] = set()  # those that a front is stored for
+        self._networks: set[str] = set()  # paths of stored networks
+        self._tasks: set[str] = set()  # tasks with a stored front
         self._client = connect(tracking_uri)
         self._experiment_id = ""
         self._sweep = ""
         self._parent_id = ""
         self._runs: dict[str, str] = {}  # trial key -> run id
         self._committed: set[str] = set()
-        self._attempts: dict[str, int] = {}  # trial key -> the attempt whose outcome its committed run holds
-        self._former: list[str] = []  # ids of runs of attempts that others have taken the place of
+        self._attempts: dict[str, int] = {}  # trial key -> the attempt that its committed run holds
+        self._former: list[str] = []  # ids of runs that others have replaced
         self._doubtful: set[str] = set()  # trial keys whose run may have been created
         self._members: dict[str, set[str]] = {}  # task -> trial keys that carry the front's tag
         self._fronts: dict[str, Front] = {}  # by key
         self._latest_ms = 0
 
     def open(self, sweep: SweepFacts) -> None:
-        """Begin or go on with a sweep: its experiment, its run, and what is already mirrored.
+        """Begin or continue a sweep: open its experiment and run, and read what is already mirrored.
 
         Raises:
             TrackingError: If the experiment is deleted or not sweeper's, or MLflow fails.
@@ -158,7 +158,7 @@ class MlflowRecorder:
             self._table.add(trial)
 
     def _renew(self, path: str, data: bytes | None) -> None:
-        """Store a file again where what is stored is lost or another one; None is nothing to store."""
+        """Store a file again if the stored one is lost or differs; do nothing for None."""
         if data is None:
             return
         stored = None
@@ -168,7 +168,7 @@ class MlflowRecorder:
             upload(self._client, self._parent_id, path, data)
 
     def _forget_run(self, key: str) -> None:
-        """Remove the run of a former attempt: its curve and measurements would stay among those of the new one."""
+        """Remove the run of a former attempt, because its curve and measurements would mix with the new attempt's."""
         self._client.delete_run(self._runs[key])
         self._committed.discard(key)
         del self._runs[key]
@@ -177,7 +177,7 @@ class MlflowRecorder:
         run_id = self._runs.get(trial.key) or self._found(trial)
         if trial.key in self._committed:
             return
-        tags = trial_tags(trial) if run_id else {}  # a new run is created with them
+        tags = trial_tags(trial) if run_id else {}  # a new run is created with its tags
         run_id = run_id or self._create(trial)
         write_batches(self._client, run_id, trial_metrics(trial), trial_params(trial), tags)
         if trial.state is State.COMPLETE and (data := self._probes(trial.key)) is not None:
@@ -203,20 +203,20 @@ class MlflowRecorder:
             return stored
 
     def bring_front(self, front: Front) -> None:
-        """Store a front that was stored elsewhere before, under its own version, unless a later one is here."""
+        """Store a front from another tracker under its own version, unless that or a later version is here."""
         self._require_open()
         with translated(self._uri, f"store the front of task '{front.task}' of sweep '{self._sweep}'", leaves_out=True):
             if self._stored_front(front.key)[0] < front.version:
                 self._fronts[front.key] = self._write_front(front)
 
     def record_live(self, state: LiveState) -> None:
-        """Write how the sweep stands into a tag of its run; whoever watches it reads nothing else."""
+        """Write the sweep's state into a tag of its run, which is all that a watcher reads."""
         self._require_open()
         with translated(self._uri, f"say how sweep '{self._sweep}' stands"):
             self._client.set_tag(self._parent_id, LIVE, state.to_json(), synchronous=True)
 
     def live(self) -> LiveState | None:
-        """Return how the sweep last stood, as far as its tag holds it; None where there is none."""
+        """Return the sweep's last state from its tag; None if there is none."""
         self._require_open()
         with translated(self._uri, f"read how sweep '{self._sweep}' stands"):
             text = self._client.get_run(self._parent_id).data.tags.get(LIVE)
@@ -266,7 +266,7 @@ class MlflowRecorder:
         return run_id
 
     def _restored(self, sweep: SweepFacts) -> list[Run]:
-        """Bring the run of this sweep back where it was deleted: trials are below it, and its artifacts are there."""
+        """Restore this sweep's run if it was deleted, because trials are below it and it has the artifacts."""
         condition = f"tags.`{KIND}` = 'sweep' and tags.`{IDENTITY}` = '{sweep.identity}'"
         deleted = self._client.search_runs([self._experiment_id], condition, run_view_type=_DELETED, max_results=1)
         for run in deleted:
@@ -282,18 +282,18 @@ class MlflowRecorder:
 
     def _note(self, run: Run) -> None:
         key, task = run.data.tags.get(TRIAL_KEY), run.data.tags.get(FRONT)
-        if key is None:  # somebody has taken its name: nobody finds it any more, so another one takes its place
+        if key is None:  # a user removed the tag with its key, so it cannot be found and another run replaces it
             self._former.append(str(run.info.run_id))
             return
         is_committed = run.info.status in COMMITTED
         if key in self._committed and is_committed and attempt_of(run) != self._attempts[key]:
-            # An experiment that was deleted and restored has the runs of former attempts again.
+            # Deleting and restoring an experiment brings back the runs of former attempts.
             is_newer = attempt_of(run) > self._attempts[key]
             self._former.append(self._runs[key] if is_newer else str(run.info.run_id))
             if not is_newer:
                 return
         elif key in self._runs and (key in self._committed or not is_committed):
-            return  # a copy of a run that counts already
+            return  # a copy of a run that is known already
         self._runs[key] = str(run.info.run_id)
         if is_committed:
             self._committed.add(key)
@@ -303,7 +303,7 @@ class MlflowRecorder:
             self._members.setdefault(task, set()).add(key)
 
     def _found(self, trial: TrialRecord) -> str | None:
-        """Look for a run whose creation failed on the way back; all others are known since `open`."""
+        """Look for a run that may exist although its creation failed; `open` found all others."""
         if trial.key in self._doubtful:
             for run in search_runs(self._client, [self._experiment_id], **{TRIAL_KEY: trial.key}):
                 self._note(run)
@@ -323,7 +323,7 @@ class MlflowRecorder:
         return self._runs[trial.key]
 
     def _remove_copies(self) -> None:
-        """Remove runs of what has another one: MLflow sends a request again that is answered too late."""
+        """Remove duplicate runs, which arise if MLflow repeats a request that was answered too late."""
         while self._former:
             self._client.delete_run(self._former.pop())
         begun = self._client.search_runs([self._experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
@@ -334,7 +334,7 @@ class MlflowRecorder:
                 self._client.delete_run(run.info.run_id)
 
     def _stored_front(self, key: str) -> tuple[int, Front | None]:
-        """Return the last marked version (0 for none) and its front, None where it cannot be read."""
+        """Return the last marked version (0 for none) and its front, None if it cannot be read."""
         if key in self._fronts:
             return self._fronts[key].version, self._fronts[key]
         parent = self._client.get_run(self._parent_id)
@@ -345,10 +345,10 @@ class MlflowRecorder:
             self._fronts[key] = download_front(self._client, parent, key, mark)
             return int(mark["version"]), self._fronts[key]
         except (QueryError, TrackingError):
-            return int(mark["version"]), None  # a lost or damaged artifact: the next version replaces it
+            return int(mark["version"]), None  # the next version replaces a lost or damaged artifact
 
     def _versions(self, key: str) -> int:
-        """Return the last version of a front that a file was written for: its mark does not say any more."""
+        """Return the last version of a front that has a file, if the front's mark is damaged."""
         paths = artifact_paths(self._client, self._parent_id, f"fronts/{key}")
         numbers = [path.rpartition("/v")[2].removesuffix(".parquet") for path in paths]
         return max((int(number) for number in numbers if number.isdecimal()), default=0)
@@ -357,20 +357,20 @@ class MlflowRecorder:
         path = f"fronts/{front.key}/v{front.version:04d}.parquet"
         data = front.to_parquet_bytes()
         upload(self._client, self._parent_id, path, data)
-        # The time of the last trial, not of the clock: mirroring again writes the same history.
+        # The time of the last trial, not of the clock, so that mirroring again writes the same history.
         volume = (f"hypervolume/{front.key}", front.hypervolume, front.version, self._latest_ms)
         write_batches(self._client, self._parent_id, [volume])
         self._client.set_tag(self._parent_id, *front_mark(front, path, data), synchronous=True)
         return front
 
     def _describe(self, front: Front) -> None:
-        """Have MLflow's page show the fronts of all tasks."""
+        """Show the fronts of all tasks on MLflow's page."""
         self._tasks.add(front.task)
         stored = (self._stored_front(task)[1] for task in sorted(self._tasks))
         self._page.show([front for front in stored if front is not None])
 
     def _store_networks(self, front: Front) -> None:
-        """Store the networks of a front, so that whoever sees MLflow can draw and use them."""
+        """Store the networks of a front, so that all users of MLflow can draw and use them."""
         for key in front.table["key"].to_pylist():
             path = network_path(key)
             if path in self._networks and not self._is_thorough:
@@ -385,7 +385,7 @@ class MlflowRecorder:
             self._client.delete_tag(self._runs[key], FRONT)
             tagged.discard(key)
         for key in sorted(keys - tagged):
-            if key in self._runs:  # a member not mirrored yet is tagged the next time
+            if key in self._runs:  # a member that is not mirrored yet is tagged next time
                 self._client.set_tag(self._runs[key], FRONT, task, synchronous=True)
                 tagged.add(key)
 
@@ -395,10 +395,10 @@ def store_report(tracking_uri: str, sweep: str, page: bytes) -> None:
 
     Raises:
         UnknownSweepError: If there is no such sweep.
-        TrackingError: If MLflow does not take it.
+        TrackingError: If MLflow cannot be reached or refuses it.
     """
     client = connect(tracking_uri)
-    # Any Exception: each artifact store raises its own.
+    # Any Exception, because each artifact store has its own.
     with translated(tracking_uri, f"store the report of sweep '{sweep}'", Exception):
         if run := sweep_run(client, tracking_uri, sweep):
             upload(client, str(run.info.run_id), "report.html", page)

@@ -1,8 +1,8 @@
 """Removes a sweep from MLflow for good: its runs, its artifacts, its experiment.
 
-A database forgets all of it. A server keeps what was deleted in its trash, where the experiment keeps its name, and
-only its owner can empty that: so it is renamed before, and what stays there is said. Artifacts go before the runs that
-tell where they are, so whatever is interrupted can be begun again.
+A database forgets all of it. A server keeps deleted runs in its trash, which only its owner can empty, and a deleted
+experiment keeps its name. So the experiment is renamed first, and the user is told what stays in the trash. Artifacts
+go before the runs that tell where they are, so that an interrupted removal can be repeated.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from sweeper.tracking.mlflow.tables import StoredTables
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Experiment, MlflowClient, Run
 
-_ACTIVE, _ALL = 1, 3  # MLflow's view types, which it is not imported for
+_ACTIVE, _ALL = 1, 3  # values of MLflow's view types, without importing MLflow
 
-#: Follows the name of a sweep whose experiment is on its way to a server's trash.
+#: Suffix of a sweep's name while its experiment moves to a server's trash.
 _GONE = " (deleted)"
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What MLflow holds under the name of a sweep.
+    """The content of MLflow under the name of a sweep.
 
     Attributes:
-        experiments: Their ids, also of deleted ones.
-        runs: Those that are not deleted.
-        identities: Of the sweeps whose runs these are; empty where none was opened to the end.
-        homes: Those from which they were mirrored.
-        size: Bytes of the artifacts; None where they are no files of this machine.
+        experiments: Ids of the experiments, also of deleted ones.
+        runs: Number of runs that are not deleted.
+        identities: Identities of the runs' sweeps; empty if none was fully opened.
+        homes: Homes from which the runs were mirrored.
+        size: Bytes of the artifacts; None if they are not files of this machine.
     """
 
     experiments: tuple[str, ...]
@@ -62,7 +62,7 @@ class Holding:
 
 
 def held(tracking_uri: str, sweep: str) -> Holding | None:
-    """Return what MLflow holds under the name of a sweep; None for nothing.
+    """Return the content of MLflow under the name of a sweep; None if there is none.
 
     Raises:
         TrackingError: If MLflow cannot be reached.
@@ -88,7 +88,7 @@ def held(tracking_uri: str, sweep: str) -> Holding | None:
 
 
 def _experiments(client: MlflowClient | Stored, sweep: str) -> list[Experiment]:
-    """Return the experiments of a sweep, also deleted ones, and those that were left on their way to the trash."""
+    """Return the experiments of a sweep, also deleted ones, and those left by an interrupted move to the trash."""
     if isinstance(client, Stored):
         found: list[Any] = [*client.experiments_of(sweep), *client.experiments_of(sweep + _GONE)]
     else:
@@ -112,18 +112,18 @@ def _size(client: MlflowClient | Stored, runs: Iterable[Run]) -> int | None:
 
 
 def remove(tracking_uri: str, sweep: str, experiments: Iterable[str]) -> list[str]:
-    """Remove what MLflow holds of a sweep.
+    """Remove everything of a sweep from MLflow.
 
     Args:
-        tracking_uri: Where MLflow is.
+        tracking_uri: Address of MLflow.
         sweep: Name of the sweep.
-        experiments: Their ids, of `held`.
+        experiments: Ids of its experiments, from `held`.
 
     Returns:
-        What stays, a sentence each.
+        A sentence about each thing that stays.
 
     Raises:
-        TrackingError: If MLflow cannot be reached or refuses; what is left can be removed again.
+        TrackingError: If MLflow cannot be reached or refuses; the removal can be repeated.
     """
     client = connect(tracking_uri, sweep=sweep)
     stays: list[str] = []
@@ -142,7 +142,7 @@ def _removed(client: MlflowClient, uri: str, sweep: str, number: str) -> list[st
     kept = [
         place
         for run in runs
-        # Runs of trials have no artifacts: asking a server for each of them would take long.
+        # Runs of trials have no artifacts, and asking a server about each of them would take long.
         if not (is_server and run.data.tags.get(KIND) == "trial") and (place := _artifacts_that_stay(client, run))
     ]
     stays = [
@@ -167,7 +167,7 @@ def _removed(client: MlflowClient, uri: str, sweep: str, number: str) -> list[st
 
 
 def _to_the_trash(client: MlflowClient, experiment: Experiment, sweep: str) -> None:
-    """Delete an experiment as far as a server lets, so that its name is free: deleted ones keep theirs."""
+    """Rename an experiment and move it to a server's trash, where it would otherwise keep its name in use."""
     number = experiment.experiment_id
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(number)
@@ -177,17 +177,17 @@ def _to_the_trash(client: MlflowClient, experiment: Experiment, sweep: str) -> N
 
 
 def _artifacts_that_stay(client: MlflowClient, run: Run) -> str:
-    """Remove the artifacts of a run; return where they are if they cannot be removed, else an empty text."""
+    """Remove the artifacts of a run; return their place if they cannot be removed, else an empty text."""
     uri = str(run.info.artifact_uri)
     folder = _folder(client, run)
     if folder is not None:
-        if str(run.info.run_id) not in folder.parts:  # never the folder of something else
+        if str(run.info.run_id) not in folder.parts:  # never remove another folder
             return uri
         is_written = folder.exists()
         shutil.rmtree(folder, ignore_errors=True)
         if folder.parent.name == run.info.run_id:
             _remove_empty(folder.parent)
-        # Where it is none of this machine, a server has it elsewhere; a database may have none.
+        # Without a folder here, a server has the artifacts elsewhere, but the run of a database may have none.
         is_elsewhere = not is_written and sqlite_uri.file_of(client.tracking_uri) is None
         return uri if folder.exists() or is_elsewhere else ""
     store = artifact_store(client, str(run.info.run_id), uri)
@@ -195,7 +195,7 @@ def _artifacts_that_stay(client: MlflowClient, run: Run) -> str:
         return uri
     try:
         store()
-    except Exception as error:  # each kind of store raises its own
+    except Exception as error:  # each kind of store has its own exceptions
         return "" if "404" in str(error) or "NOT_FOUND" in str(error) else uri
     return ""
 
@@ -209,6 +209,6 @@ def _folder(client: MlflowClient, run: Run) -> Path | None:
 
 
 def _remove_empty(folder: Path | None) -> None:
-    with suppress(OSError):  # where somebody else has put something into it, it stays
+    with suppress(OSError):  # a folder with other files stays
         if folder is not None:
             folder.rmdir()

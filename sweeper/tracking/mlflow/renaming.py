@@ -1,6 +1,6 @@
-"""Gives a sweep another name in MLflow: its experiment keeps its number, its runs theirs, and every value stays.
+"""Renames a sweep in MLflow; experiment and runs keep their ids, and every value stays.
 
-The tags by which a sweep is found go last, so that what is interrupted is found under the former name, and done again.
+The tags for finding a sweep change last, so that an interrupted renaming is found under the former name and repeated.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _RESOLVED = "spec_resolved.json"
 
 
 def refuse_taken(tracking_uri: str, name: str) -> None:
-    """Check that nothing in MLflow has a name: no sweep, no experiment of somebody else, none that is deleted.
+    """Refuse a name that a sweep or any experiment in MLflow has, even a deleted one.
 
     Raises:
-        TrackingError: If something has, or MLflow cannot be reached.
+        TrackingError: If the name is taken, or MLflow cannot be reached.
     """
     file = sqlite_uri.file_of(tracking_uri)
     if file is not None and not file.exists():
@@ -58,25 +58,25 @@ def refuse_taken(tracking_uri: str, name: str) -> None:
 
 
 def rename(tracking_uri: str, sweep: str, name: str, experiments: Iterable[str]) -> None:
-    """Give a sweep another name.
+    """Rename a sweep.
 
     Args:
-        tracking_uri: Where MLflow is.
-        sweep: The name that it has.
-        name: The one that it gets; nothing in MLflow has it.
-        experiments: Ids of the sweep's experiments that are not deleted.
+        tracking_uri: Address of MLflow.
+        sweep: Its name.
+        name: Its new name, which nothing in MLflow has.
+        experiments: Ids of the sweep's experiments; deleted ones are skipped.
 
     Raises:
-        TrackingError: If MLflow cannot be reached or refuses; it can be done again.
+        TrackingError: If MLflow cannot be reached or refuses; the renaming can be repeated.
     """
     client = connect(tracking_uri, sweep=sweep)
     with translated(tracking_uri, f"rename sweep '{sweep}'", Exception):
         for number in experiments:
             if client.get_experiment(number).lifecycle_stage == "deleted":
-                continue  # nobody can change it
+                continue  # deleted experiments cannot be changed
             for run in search_runs(client, [number], **{KIND: "sweep"}):
                 _rename_sweep_run(client, run, sweep, name)
-            # All are found before one is changed: pages of what is left would leave some out.
+            # All runs are found before one is changed, because a change would shift the pages of the search.
             for run in list(every_page(partial(client.search_runs, [number], f"tags.`{SWEEP}` = '{sweep}'"))):
                 client.set_tag(run.info.run_id, SWEEP, name, synchronous=True)
             _rename_experiment(client, client.get_experiment(number), sweep, name)
@@ -88,7 +88,7 @@ def _rename_sweep_run(client: MlflowClient, run: Run, sweep: str, name: str) -> 
     if tags.get(SWEEP) == sweep:
         for key, mark in readable_marks(run)[0].items():
             _rename_front(client, run, key, mark, name)
-    with suppress(TrackingError):  # what cannot be read is written anew by `sweeper mirror`
+    with suppress(TrackingError):  # `sweeper mirror` writes an unreadable file anew
         data = _renamed(downloaded(client, number, _RESOLVED), name)
         upload(client, number, _RESOLVED, data)
         client.set_tag(number, SPECS[_RESOLVED], hashlib.sha256(data).hexdigest(), synchronous=True)
@@ -96,12 +96,12 @@ def _rename_sweep_run(client: MlflowClient, run: Run, sweep: str, name: str) -> 
         if text := tags.get(LIVE):
             state = replace(LiveState.from_json(text), sweep=name)
             client.set_tag(number, LIVE, state.to_json(), synchronous=True)
-    if run.info.run_name == sweep:  # a name that somebody has given it stays
+    if run.info.run_name == sweep:  # a user's own name stays
         client.update_run(number, name=name)
 
 
 def _rename_front(client: MlflowClient, run: Run, key: str, mark: Any, name: str) -> None:
-    """Store a front with the name in it in place of the former one; a damaged one is left to `sweeper mirror`."""
+    """Replace a stored front by one with the new name; a damaged front is left to `sweeper mirror`."""
     with suppress(QueryError, TrackingError):
         front = replace(download_front(client, run, key, mark), sweep=name)
         path, data = str(mark["path"]), front.to_parquet_bytes()

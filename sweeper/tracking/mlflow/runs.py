@@ -1,4 +1,4 @@
-"""What a trial and a front become in MLflow, and how they are told from what MLflow holds. Nothing is sent here."""
+"""Translates trials and fronts into tags, params and metrics of MLflow, and back. Sends nothing."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from sweeper.trial import State, TrialRecord
 if TYPE_CHECKING:
     from sweeper.tracking.mlflow.client import Run
 
-#: The tag that says which fronts and how many trials were stored when the sweep last ended: none may be missing since.
+#: The tag with the fronts and the number of trials stored when the sweep last ended; none of them may be missing later.
 CLOSED = "sweeper.closed"
 
-#: The tag that tells a sweep from another one of its name.
+#: The tag that distinguishes a sweep from another of the same name.
 IDENTITY = "sweeper.identity"
 
-#: The tag that says what a sweep optimises.
+#: The tag with a sweep's objectives and reference point.
 AIMS = "sweeper.aims"
 
-#: The tag that says how a sweep stands while it runs.
+#: The tag with a sweep's state while it runs.
 LIVE = "sweeper.live"
 
-#: The tag that says which attempt of a trial a run mirrors.
+#: The tag with the attempt of a trial that a run mirrors.
 ATTEMPT = "sweeper.attempt"
 
 #: The tags with the digests of the spec's two files, by their paths.
@@ -44,12 +44,12 @@ COMMITTED = tuple(STATUSES.values())
 _LONGEST_PARAM = 6000
 _MOST_CURVE_POINTS = 50
 
-#: What is counted stays as it is for most epochs.
+#: Counts in a trial's curve, which stay the same for most epochs.
 _COUNTS = ("breadth", "depth", "channels")
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """Return what identifies a trial and how it ended, without empty texts."""
+    """Return the tags that identify a trial and say how it ended, without empty texts."""
     tags = {
         "sweeper.task": trial.task,
         "sweeper.state": trial.state.value,
@@ -65,7 +65,7 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 
 def attempt_of(run: Run) -> int:
-    """Return which attempt of its trial a run mirrors, as far as it says."""
+    """Return the attempt of its trial that a run mirrors; 0 if its tag does not say."""
     text = run.data.tags.get(ATTEMPT, "")
     return int(text) if text.isdecimal() else 0
 
@@ -76,10 +76,10 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
 
 
 def trial_metrics(trial: TrialRecord) -> list[tuple[str, float, int, int]]:
-    """Return (name, value, step, Unix milliseconds) of everything about a trial that is a finite number.
+    """Return all finite numbers of a trial as (name, value, step, Unix milliseconds).
 
-    Params are texts that MLflow cannot order, so pressures and numeric axes are metrics as well. Of a count that stays
-    the same over epochs the first and the last of them are told: a chart draws the same line between.
+    Params are texts that MLflow cannot order, so pressures and numeric axes are metrics as well. If a count stays the
+    same over epochs, only the first and the last of them are written, because a chart draws the same line.
     """
     finals: dict[str, Any] = {k: v for k, v in trial.setting.items() if k.endswith("_pressure")}
     finals |= {axis_column(name, trial.own_units): value for name, value in trial.axes.items()}
@@ -97,7 +97,7 @@ def trial_metrics(trial: TrialRecord) -> list[tuple[str, float, int, int]]:
 
 
 def time_of(trial: TrialRecord) -> int:
-    """Return when a trial ended by the ledger's clock, Unix milliseconds."""
+    """Return when a trial ended (or else started) by the ledger's clock, Unix milliseconds."""
     return trial.ended_ms or trial.started_ms or 0
 
 
@@ -106,7 +106,7 @@ def _is_finite(value: object) -> bool:
 
 
 def thinned(curve: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
-    """Return at most `_MOST_CURVE_POINTS` points, evenly spread, the first and the last among them."""
+    """Return at most `_MOST_CURVE_POINTS` evenly spaced points, with the first and the last among them."""
     if len(curve) <= _MOST_CURVE_POINTS:
         return list(curve)
     last, gaps = len(curve) - 1, _MOST_CURVE_POINTS - 1
@@ -114,7 +114,7 @@ def thinned(curve: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
 
 
 def network_path(key: str) -> str:
-    """Return where the network of a trial is stored among the artifacts of its sweep's run."""
+    """Return the path of a trial's network among the artifacts of its sweep's run."""
     return f"networks/{key}.safetensors"
 
 
@@ -122,7 +122,8 @@ def front_mark(front: Front, path: str, data: bytes) -> tuple[str, str]:
     """Return name and value of the tag that commits a stored front to its sweep's run.
 
     Args:
-        path, data: Of the file: its digest is kept, so that no other file is taken for it.
+        front: The front.
+        path, data: Path and content of its file; the mark keeps a digest, so that no other file is taken for it.
     """
     mark = {
         "version": front.version,
@@ -138,7 +139,7 @@ def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
     """Return the committed fronts by key, as `front_mark` wrote them on the sweep's run.
 
     Raises:
-        TrackingError: If one holds something else.
+        TrackingError: If a mark is damaged or missing.
     """
     _closed(parent)
     found, torn = readable_marks(parent)
@@ -148,7 +149,7 @@ def front_marks(parent: Run) -> dict[str, dict[str, Any]]:
 
 
 def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the committed fronts by key, and the keys of those whose marks hold something else, or are gone."""
+    """Return the committed fronts by key, and the keys of fronts whose marks are damaged or missing."""
     found: dict[str, dict[str, Any]] = {}
     torn = []
     for tag, value in parent.data.tags.items():
@@ -169,20 +170,20 @@ def readable_marks(parent: Run) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 
 def noted_trials(parent: Run) -> int:
-    """Return how many trials were stored when the sweep last ended, as far as it says."""
+    """Return how many trials were stored when the sweep last ended; 0 if its tag does not say."""
     return int(_closed(parent).get("trials", 0))
 
 
 def closed_mark(fronts: Iterable[str], trials: int) -> tuple[str, str]:
-    """Return name and value of the tag that says what was stored when a sweep ended."""
+    """Return name and value of the tag `CLOSED`."""
     return CLOSED, json.dumps({"fronts": sorted(fronts), "trials": trials})
 
 
 def _closed(parent: Run) -> dict[str, Any]:
-    """Return what a sweep's run says of its end; empty where it has not ended, or an earlier version has ended it.
+    """Return the content of the tag `CLOSED`; empty if the sweep has not ended, or an earlier version ended it.
 
     Raises:
-        TrackingError: If it holds something else.
+        TrackingError: If the tag is damaged.
     """
     if (text := parent.data.tags.get(CLOSED)) is None:
         return {}
@@ -194,7 +195,7 @@ def _closed(parent: Run) -> dict[str, Any]:
 
 
 def damaged_tag(parent: Run, tag: str) -> str:
-    """Return in words that a tag of a sweep's run holds something else than was written."""
+    """Return the message that a tag of a sweep's run is damaged or missing."""
     sweep = parent.data.tags.get(SWEEP, "NAME")
     return (
         f"the tag {tag} of the MLflow run {parent.info.run_id} of sweep {sweep!r} is gone, or holds something else "
@@ -204,7 +205,7 @@ def damaged_tag(parent: Run, tag: str) -> str:
 
 @contextmanager
 def of_file(path: str, sweep: str) -> Iterator[None]:
-    """Name the stored file in what is said of its content."""
+    """Name the stored file in errors about its content."""
     try:
         yield
     except DamagedError as error:
@@ -212,10 +213,10 @@ def of_file(path: str, sweep: str) -> Iterator[None]:
 
 
 def refuse_other_file(noted: object, data: bytes, path: str, sweep: str) -> None:
-    """Check that a file is the one that was noted with it; what earlier versions wrote has no digest.
+    """Check a file against its stored digest; files of earlier versions have none.
 
     Raises:
-        DamagedError: If it is not.
+        DamagedError: If the digests differ.
     """
     if noted is not None and hashlib.sha256(data).hexdigest() != noted:
         raise DamagedError(

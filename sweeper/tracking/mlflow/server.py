@@ -1,7 +1,7 @@
-"""Reads an MLflow server by its REST interface, without MLflow.
+"""Reads an MLflow server by its REST interface, without importing MLflow.
 
-Users, passwords, tokens and certificates are taken from where MLflow takes them. Logins that need more, workspaces, and
-artifacts that are not had from the server itself, are left to MLflow.
+Users, passwords, tokens and certificates come from the same variables and files as MLflow's. Other logins, workspaces,
+and artifacts that the server does not hand out itself are left to MLflow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sweeper.tracking.mlflow.tables import artifact_folder
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
-#: Ways of asking that are not known here: signatures, plugins, workspaces.
+#: Variables for features that only MLflow supports: signatures, plugins, workspaces.
 _NOT_HERE = (
     "MLFLOW_TRACKING_AUTH",
     "MLFLOW_TRACKING_AWS_SIGV4",
@@ -47,7 +47,7 @@ _A_PAGE = 1000
 
 
 def is_known() -> bool:
-    """Return whether servers are asked here as MLflow's variables and plugins say."""
+    """Return whether this module supports all of MLflow's variables and plugins that are set here."""
     verifies = _named("MLFLOW_TRACKING_INSECURE_TLS").lower()
     is_clear = verifies in _NO or (verifies in _YES and not _named("MLFLOW_TRACKING_SERVER_CERT_PATH"))
     return is_clear and not any(map(_named, _NOT_HERE)) and not entry_points(group=_PLUGINS)
@@ -58,28 +58,28 @@ def _named(variable: str) -> str:
 
 
 class StoredServer(Stored):
-    """A server's experiments and runs; every method raises `requests.RequestException` where it does not answer.
+    """A server's experiments and runs; every method raises `requests.RequestException` if the server does not answer.
 
     Args:
-        tracking_uri: Its `http(s)://`.
+        tracking_uri: Its `http(s)://` address.
     """
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri, self._address = tracking_uri, tracking_uri.rstrip("/")
-        self._artifact_uris: dict[str, str] = {}  # of the runs that were read
+        self._artifact_uris: dict[str, str] = {}  # run id -> artifact URI, of the runs that were read
         self._session = requests.Session()
         self._session.mount(
             f"{urlsplit(tracking_uri).scheme}://",
             HTTPAdapter(max_retries=int(_named("MLFLOW_HTTP_REQUEST_MAX_RETRIES") or 1)),
         )
-        # As a header, as MLflow does it: so a login in the address goes first.
+        # A header, as in MLflow, so that a login in the address takes precedence.
         if login := documented_credentials():
             self._session.headers["Authorization"] = f"Basic {b64encode(':'.join(login).encode()).decode()}"
         elif token := _named("MLFLOW_TRACKING_TOKEN"):
             self._session.headers["Authorization"] = f"Bearer {token}"
         is_insecure = _named("MLFLOW_TRACKING_INSECURE_TLS").lower() in _YES
         self._how: dict[str, Any] = {
-            # With each request: of a session, requests takes variables of its own for more.
+            # Given with each request, because requests lets its own variables override a session's settings.
             "verify": _named("MLFLOW_TRACKING_SERVER_CERT_PATH") or not is_insecure,
             "cert": _named("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None,
             "timeout": float(_named("MLFLOW_HTTP_REQUEST_TIMEOUT") or 15),
@@ -90,11 +90,11 @@ class StoredServer(Stored):
         self._session.close()
 
     def check(self) -> None:
-        """Ask for as little as can be, to see whether the server answers whoever asks."""
+        """Send the smallest request, to see whether the server answers this user."""
         self._asked("POST", f"{_API}/experiments/search", json={"max_results": 1}).json()
 
     def get_experiment_by_name(self, name: str) -> StoredExperiment | None:
-        """Return an experiment, a deleted one too; None if there is none of that name."""
+        """Return an experiment, even a deleted one; None if there is none of that name."""
         path = f"{_API}/experiments/get-by-name"
         answer = self._answer("GET", path, params={"experiment_name": name})
         if answer.status_code == 404 and "RESOURCE_DOES_NOT_EXIST" in answer.text:
@@ -112,7 +112,7 @@ class StoredServer(Stored):
         return list(map(_experiment, self._every("experiments", asked)))
 
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> list[StoredRun]:
-        """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""
+        """Return the runs of experiments that are not deleted and carry all of the tags, oldest first."""
         asked = {
             "experiment_ids": list(experiment_ids),
             "filter": " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()),
@@ -122,7 +122,7 @@ class StoredServer(Stored):
         return [self._run(found) for found in self._every("runs", asked)]
 
     def artifacts_of(self, run_id: str) -> Artifacts | None:
-        """Return a run's artifacts; None where neither the server hands them out nor this machine has them as files."""
+        """Return a run's artifacts; None if neither the server hands them out nor this machine has them as files."""
         if run_id not in self._artifact_uris:
             self._run(self._asked("GET", f"{_API}/runs/get", params={"run_id": run_id}).json()["run"])
         uri = self._artifact_uris[run_id]
@@ -132,12 +132,12 @@ class StoredServer(Stored):
         return artifact_folder(uri)
 
     def listed(self, folder: str) -> list[tuple[str, bool]]:
-        """Return what is in a folder of all the server's artifacts: the names, and whether they are folders."""
+        """Return the entries of a folder among all the server's artifacts: names, and whether they are folders."""
         files = self._asked("GET", _ARTIFACTS, params={"path": folder}).json().get("files", [])
         return [(str(file["path"]), bool(file.get("is_dir"))) for file in files]
 
     def content(self, path: str) -> bytes:
-        """Return the content of one of all the server's artifacts."""
+        """Return the content of one of the server's artifacts."""
         return self._asked("GET", f"{_ARTIFACTS}/{path}").content
 
     def _run(self, found: Mapping[str, Any]) -> StoredRun:
@@ -149,7 +149,7 @@ class StoredServer(Stored):
         )
 
     def _every(self, what: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Yield what a search finds, page by page."""
+        """Yield all results of a search, page by page."""
         token = ""
         while True:
             page = {**asked, "max_results": _A_PAGE, "page_token": token}
@@ -170,10 +170,10 @@ class StoredServer(Stored):
 
 @dataclass(frozen=True)
 class ServedArtifacts(Artifacts):
-    """The artifacts of a run as a server hands them out.
+    """The artifacts of a run that a server hands out.
 
     Attributes:
-        server: Who has them.
+        server: The server.
         root: Folder of the run among all the server's artifacts.
     """
 

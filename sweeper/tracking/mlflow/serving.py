@@ -1,7 +1,7 @@
-"""MLflow's own page for a database, while somebody looks at it: a server on the loopback that outlives nobody.
+"""Serves MLflow's own page for a database while a user looks at it, on the loopback interface.
 
-The server runs below a keeper, a process that waits for the end of its input. Whoever started both holds the other end
-of it, so that the server ends in whichever way they end: in order, or killed.
+The server runs below a keeper, a process that waits for the end of its input. The starting process holds the other end
+of that pipe, so the server ends with that process, even if it is killed.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from sweeper.tracking.mlflow.tables import bring_along
 
 HOST = "127.0.0.1"
 
-#: Seconds that it may take to answer: 6 on an idle machine, and trainings may have the processors.
+#: Longest time for the server to answer, in seconds: 6 on an idle machine, but trainings may occupy the processors.
 PATIENCE_S = 180.0
 
-#: Variables of MLflow's that lead to what is stored; all others could open it to others, or send it elsewhere.
+#: MLflow's variables that the server gets, to reach its storage. Others could open it to strangers or redirect it.
 _KEPT = ("MLFLOW_S3_", "MLFLOW_GCS_", "MLFLOW_DISABLE_TELEMETRY")
 
 
 class MlflowServer:
-    """A server of MLflow that was started here.
+    """An MLflow server that this process started.
 
     Attributes:
-        address: Of its page.
+        address: Address of its page.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -46,7 +46,7 @@ class MlflowServer:
         self.address = f"http://{HOST}:{port}"
 
     def wait_until_it_answers(self, patience_s: float = PATIENCE_S) -> bool:
-        """Wait until it answers; tells whether it does, in place of having ended or being too late."""
+        """Wait until it answers; return False if it ended or took too long."""
         until = time.monotonic() + patience_s
         while not self._answers():
             if self._process.poll() is not None:
@@ -80,16 +80,16 @@ class MlflowServer:
 
 @contextmanager
 def serving(tracking_uri: str, port: int) -> Iterator[MlflowServer]:
-    """Start a server of MLflow for a database, and end it with all its processes; it need not answer yet.
+    """Start an MLflow server for a database, which may not answer yet; end it with all its processes on exit.
 
     Args:
         tracking_uri: The database.
-        port: On the loopback.
+        port: Port on the loopback interface.
     """
     if (file := sqlite_uri.file_of(tracking_uri)) is not None and file.is_file():
-        with suppress(Exception):  # a home that may only be read: its page lacks pictures where it was moved
+        with suppress(Exception):  # in a read-only home that was moved, the page lacks pictures
             bring_along(file)
-    # In a folder of its own: MLflow puts files into the current one, and would import what lies there.
+    # In a folder of its own, because MLflow writes files into the current folder and would import modules from it.
     with tempfile.TemporaryDirectory(prefix="sweeper-mlflow-") as folder:
         log = Path(folder) / "mlflow.log"
         with log.open("wb") as output:
@@ -100,7 +100,7 @@ def serving(tracking_uri: str, port: int) -> Iterator[MlflowServer]:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C in the terminal is not for it: its input tells it when to end
+                start_new_session=True,  # the end of its input ends it, not Ctrl-C in the terminal
             )
         try:
             yield MlflowServer(process, port, log)
@@ -112,13 +112,13 @@ def serving(tracking_uri: str, port: int) -> Iterator[MlflowServer]:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """Return a port of the loopback that nobody listens on now.
+    """Return a free port of the loopback interface.
 
     Args:
-        wanted: This one; None for any.
+        wanted: The wanted port; None for any.
 
     Raises:
-        QueryError: If it cannot be had.
+        QueryError: If the port is taken or not permitted.
     """
     try:
         with socket.create_server((HOST, wanted or 0)) as free:
@@ -128,7 +128,7 @@ def free_port(wanted: int | None = None) -> int:
 
 
 def _environment(tracking_uri: str) -> Mapping[str, str]:
-    """Return what the server is told: an address with a password stands in no list of processes."""
+    """Return the server's environment; it holds the address, whose password a list of processes would show."""
     kept = {
         name: value
         for name, value in os.environ.items()

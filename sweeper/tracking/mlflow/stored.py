@@ -1,6 +1,6 @@
-"""What is read of MLflow without MLflow, whose import takes longer than most questions do: from a file or a server.
+"""Interfaces for reading a file or server of MLflow without importing it, which takes longer than most questions.
 
-Whatever cannot be read so is left to MLflow itself, and so is saying what is wrong.
+MLflow itself reads what these cannot, and reports errors.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-#: The tag of an experiment that names its sweep, whatever the experiment is called by now; runs have it too.
+#: The tag of an experiment with its sweep's name, which stays if the experiment is renamed; runs have it too.
 SWEEP = "sweeper.sweep"
 
 
 @dataclass(frozen=True)
 class StoredExperiment:
-    """What is read of an experiment; its attributes are called as MLflow calls them."""
+    """The needed attributes of an experiment, under MLflow's names."""
 
     experiment_id: str
     name: str
@@ -25,7 +25,7 @@ class StoredExperiment:
 
 @dataclass(frozen=True)
 class StoredRunInfo:
-    """What is read of a run beside its tags."""
+    """The needed attributes of a run, without its tags."""
 
     run_id: str
     experiment_id: str
@@ -41,7 +41,7 @@ class StoredRunData:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run; its attributes are called as MLflow calls them."""
+    """A run, with attributes under MLflow's names."""
 
     info: StoredRunInfo
     data: StoredRunData
@@ -60,13 +60,13 @@ class Artifacts(ABC):
 
 
 class Stored(ABC):
-    """Experiments and runs, read; what is found is called as MLflow calls it."""
+    """Reads experiments and runs; names are MLflow's."""
 
     tracking_uri: str
 
     @abstractmethod
     def get_experiment_by_name(self, name: str) -> StoredExperiment | None:
-        """Return an experiment, a deleted one too; None if there is none of that name."""
+        """Return an experiment, even a deleted one; None if there is none of that name."""
 
     @abstractmethod
     def experiments(self) -> Sequence[StoredExperiment]:
@@ -78,12 +78,12 @@ class Stored(ABC):
 
     @abstractmethod
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> Sequence[StoredRun]:
-        """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""
+        """Return the runs of experiments that are not deleted and carry all of the tags, oldest first."""
 
     @abstractmethod
     def artifacts_of(self, run_id: str) -> Artifacts | None:
-        """Return a run's artifacts; None where only MLflow can read them."""
+        """Return a run's artifacts; None if only MLflow can read them."""
 
     def close(self) -> None:
-        """Let go of what was opened to read."""
+        """Close open connections."""
         return

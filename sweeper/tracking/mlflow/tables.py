@@ -1,7 +1,7 @@
-"""Reads MLflow's SQLite file without MLflow, whose import takes longer than most questions do.
+"""Reads MLflow's SQLite file without importing MLflow, which takes longer than most questions.
 
-Only what finds and shows a sweep is read: experiments, runs, their tags, and artifacts that are files. Tables of a
-version that is not known here are left to MLflow itself, and so is every other place where runs are kept.
+It reads only what finds and shows a sweep: experiments, runs, their tags, and artifacts that are files. Tables of an
+unknown version, and all other stores of runs, are left to MLflow itself.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from sweeper.tracking.mlflow.stored import (
     StoredRunInfo,
 )
 
-#: Versions of MLflow's tables, the oldest first, that have what is read here as it is read here: those of 3.10 to 3.17.
+#: Versions of MLflow's tables, oldest first, that this module can read: those of MLflow 3.10 to 3.17.
 KNOWN_VERSIONS = frozenset((
     *("1b5f0d9ad7c1", "e1f2a3b4c5d6", "76601a5f987d", "c3d6457b6d8a", "a5b4c3d2e1f0", "ae8bbe7743c9", "7d34483879f0"),
     *("da6fb0208061", "89d3d66ed43f", "b7e4c1a90f23", "a8b9c0d1e2f3", "c1d2e3f4a5b6", "c3d9e7f1a2b4", "6f8d9c3b2a1e"),
     *("1971f2d9a75b", "17e22815139b", "b7e2c1a4d9f3", "75868b020152", "dc11669786a5"),
 ))
 
-#: What MLflow calls the workspace of those who have none.
+#: MLflow's name of the workspace of users who have none.
 _WORKSPACE = "default"
 
-_WAITS_S = 30  # for somebody who writes
+_WAITS_S = 30  # longest wait for another writer
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class ArtifactFolder(Artifacts):
     """The artifacts of a run as files of this machine.
 
     Attributes:
-        folder: Of the run.
-        base: Above it; where that has gone nothing is written. None where there is none that must be there.
+        folder: The run's folder.
+        base: A folder above it that must exist, else nothing is written; None if no folder must exist.
     """
 
     folder: Path
@@ -64,33 +64,33 @@ class ArtifactFolder(Artifacts):
         file = self.folder / path
         if self.base is not None:
             for folder in [*reversed(file.relative_to(self.base).parents)][1:]:
-                (self.base / folder).mkdir(exist_ok=True)  # each alone: a home that has gone is not made again
+                (self.base / folder).mkdir(exist_ok=True)  # one by one, so that a removed home is not recreated
             storage.write_local(file, data)
         else:
             storage.write_bytes(str(file), data)
 
 
 def artifact_folder(uri: str) -> ArtifactFolder | None:
-    """Return the artifacts that a run's URI means; None where they are no files of this machine."""
+    """Return the artifacts at a run's URI; None if they are not files of this machine."""
     folder = folder_of(uri)
     return ArtifactFolder(folder) if folder else None
 
 
 def bring_along(file: Path) -> None:
-    """Have a database that was moved or copied name the places of its sweeps' artifacts where it is now.
+    """Correct the places of artifacts in a database that was moved or copied.
 
-    MLflow's own page finds them so; whoever reads with sweeper finds them anyway.
+    MLflow's own page needs the correct places; sweeper finds the artifacts anyway.
 
     Args:
         file: A database of MLflow.
 
     Raises:
-        sqlite3.Error: If it cannot be read or written.
+        sqlite3.Error: If the database cannot be read or written.
     """
     with closing(sqlite3.connect(file, timeout=_WAITS_S)) as database:
         names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not {"experiments", "experiment_tags", "runs"} <= names:
-            return  # MLflow makes them, or says what is wrong
+            return  # MLflow makes the tables, or reports the error
         found = database.execute(
             "SELECT e.experiment_id, e.artifact_location, t.value FROM experiments e "
             "JOIN experiment_tags t ON t.experiment_id = e.experiment_id WHERE t.key = ?",
@@ -103,7 +103,7 @@ def bring_along(file: Path) -> None:
         ]
         if not changes:
             return
-        with database:  # all or none
+        with database:  # all changes or none
             for number, before, now in changes:
                 database.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (now, number))
                 database.execute(
@@ -114,13 +114,13 @@ def bring_along(file: Path) -> None:
 
 
 class StoredTables(Stored):
-    """The runs in one SQLite file; nothing is written, and the file is open only while something is read.
+    """The runs in one SQLite file, which is never written, and is open only while a method reads.
 
     Every method raises `sqlite3.Error` if the file cannot be read.
 
     Args:
         file: A database of MLflow.
-        tracking_uri: What MLflow calls it.
+        tracking_uri: Its tracking URI.
     """
 
     def __init__(self, file: Path, tracking_uri: str) -> None:
@@ -128,13 +128,13 @@ class StoredTables(Stored):
 
     @property
     def is_known(self) -> bool:
-        """Whether the tables are of a version that can be read here."""
+        """Whether this module can read the tables' version."""
         with self._open() as database:
             found = {version for (version,) in database.execute("SELECT version_num FROM alembic_version")}
             return bool(found) and found <= KNOWN_VERSIONS
 
     def get_experiment_by_name(self, name: str) -> StoredExperiment | None:
-        """Return an experiment, a deleted one too; None if there is none of that name."""
+        """Return an experiment, even a deleted one; None if there is none of that name."""
         return next(iter(self._experiments("e.name = ?", (name,))), None)
 
     def experiments(self) -> list[StoredExperiment]:
@@ -161,7 +161,7 @@ class StoredTables(Stored):
             ]
 
     def runs(self, experiment_ids: Sequence[str], tags: Mapping[str, str]) -> list[StoredRun]:
-        """Return the runs of experiments that are not deleted and carry all of the tags, the oldest first."""
+        """Return the runs of experiments that are not deleted and carry all of the tags, oldest first."""
         having = " AND ".join(
             ["EXISTS (SELECT 1 FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = ? AND t.value = ?)"] * len(tags)
         )
@@ -181,12 +181,12 @@ class StoredTables(Stored):
             ]
 
     def artifacts_of(self, run_id: str) -> ArtifactFolder | None:
-        """Return a run's artifacts; None where they are no files of this machine."""
+        """Return a run's artifacts; None if they are not files of this machine."""
         found, beside = artifact_folder(self.artifact_uri(run_id)), self._file.absolute().parent
         return replace(found, base=beside) if found and found.folder.is_relative_to(beside) else found
 
     def artifact_uri(self, run_id: str) -> str:
-        """Return where a run's artifacts are, of what moved with this file where that is now; empty for no such run."""
+        """Return the URI of a run's artifacts, also if they moved with this file; empty if there is no such run."""
         with self._open() as database:
             found = database.execute(
                 "SELECT r.artifact_uri, t.value FROM runs r LEFT JOIN experiment_tags t "
@@ -205,7 +205,7 @@ class StoredTables(Stored):
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        # Not read-only: what lies beside a file that is written ahead is taken away by the last who may write.
+        # Not read-only, because only a connection that may write can clean up the write-ahead log when it closes last.
         address = f"file:{quote(str(self._file))}?mode=rw"
         with closing(sqlite3.connect(address, uri=True, timeout=_WAITS_S)) as database:
             database.execute("PRAGMA query_only = 1")

@@ -1,9 +1,9 @@
-"""All finished trials of a sweep among the artifacts of its run in MLflow, as Parquet files.
+"""Stores all finished trials of a sweep as Parquet files among the artifacts of its run in MLflow.
 
-Searching MLflow for ten thousand runs takes it a minute; these files take milliseconds. Trials are added, and a file is
-written once and never changed; small ones are taken together as new ones come, so that there are few, and so is one
-with a trial that was tried again, which the new file has by its newest attempt. A tag on the run lists the files that
-count, and is its commit mark: a reader sees all of a state, or all of the former one.
+Searching MLflow for ten thousand runs takes a minute, reading these files milliseconds. A file is written once and
+never changed. A new file takes over the trials of small files, so that there are few files. It also takes over a file
+with a former attempt of one of its trials, without that attempt. A tag on the run lists the files that count. The tag
+is the commit mark: a reader sees all of a state, or all of the former one.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PARTS = "sweeper.trials"
 
 
 class TrialParts:
-    """Writes the trials of one sweep; what its run holds already is read first.
+    """Writes the trials of one sweep, after reading those that its run holds already.
 
     Attributes:
-        attempts: Of the trials that are written, or wait to be, by key.
+        attempts: Attempt of each trial that is written or waits to be, by key.
     """
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
@@ -43,31 +43,31 @@ class TrialParts:
         self._digests: dict[str, str] = {}
         try:
             self._written, self._parts, self._digests = _marked(run)
-        except TrackingError:  # its tag holds something else: all trials are written anew, beside what is there
+        except TrackingError:  # the tag is damaged: all trials are written anew, beside the existing files
             paths = artifact_paths(client, self._run_id, "trials")
             numbers = [path.removeprefix("trials/").removesuffix(".parquet") for path in paths]
             self._written, self._parts = max((int(n) for n in numbers if n.isdecimal()), default=0), []
         self._waiting: list[TrialRecord] = []
         self.attempts: dict[str, int] = {}
-        self._paths: dict[str, str] = {}  # the file of each trial that is written
+        self._paths: dict[str, str] = {}  # trial key -> path of the file with the trial
         try:
             for path, _ in self._parts:
                 table = self._read(path)
                 keys = table["key"].to_pylist()
                 self.attempts.update(zip(keys, table["attempt"].to_pylist(), strict=True))
                 self._paths.update(dict.fromkeys(keys, path))
-        except (QueryError, TrackingError):  # lost, damaged or of another version: all trials are written anew
+        except (QueryError, TrackingError):  # a file is unreadable or of another version: all trials are written anew
             self._parts, self.attempts, self._paths = [], {}, {}
 
     def add(self, trial: TrialRecord) -> None:
-        """Have a finished trial written the next time, unless this attempt of it is already, or a later one."""
+        """Queue a finished trial for writing, unless this attempt or a later one is already written or queued."""
         if self.attempts.get(trial.key, -1) < trial.attempt:
             self.attempts[trial.key] = trial.attempt
             self._waiting = [other for other in self._waiting if other.key != trial.key]
             self._waiting.append(replace(trial, curve=()))
 
     def write(self) -> None:
-        """Write what waits. Where that fails it goes on waiting."""
+        """Write the queued trials; they stay queued if that fails."""
         if not self._waiting:
             return
         table, kept = self._with_small_ones(trials_table(self._waiting))
@@ -82,9 +82,10 @@ class TrialParts:
         self._paths.update(dict.fromkeys(table["key"].to_pylist(), path))
 
     def _with_small_ones(self, new: pa.Table) -> tuple[pa.Table, list[tuple[str, int]]]:
-        """Return new trials with those of the last files, where they are no more, and the files that stay as they are.
+        """Return new trials together with those of the last small files, and the files that stay as they are.
 
-        A file with a former attempt of one of them is taken as well, without that.
+        A file is small if it has at most twice as many rows as collected so far. A file with a former attempt of a new
+        trial is included too, without that attempt.
         """
         keys = new["key"].to_pylist()
         former = {self._paths[key] for key in keys if key in self._paths}
@@ -93,7 +94,7 @@ class TrialParts:
             is_small = is_small and count <= 2 * rows
             taken = None
             if is_small or path in former:
-                with suppress(QueryError):  # a damaged one stays as it is, and is found when it is read
+                with suppress(QueryError):  # a damaged file stays, and is reported when it is read
                     taken = self._read(path)
             if taken is None:
                 kept.insert(0, (path, count))
@@ -108,11 +109,11 @@ class TrialParts:
 
 
 def read_parts(client: MlflowClient | Stored, run: Run) -> pa.Table:
-    """Return the finished trials that a sweep's run holds, in one table; an empty one where none is.
+    """Return the finished trials that a sweep's run holds, in one table, which may be empty.
 
     Raises:
-        TrackingError: If an artifact cannot be read, or the tag that lists them.
-        QueryError: If one is damaged or of a newer format.
+        TrackingError: If a file or the tag that lists the files cannot be read.
+        QueryError: If a file is damaged or of a newer format.
     """
     if PARTS not in run.data.tags and any(mark["points"] for mark in front_marks(run).values()):
         raise TrackingError(damaged_tag(run, PARTS))
@@ -129,7 +130,7 @@ def _marked(run: Run) -> tuple[int, list[tuple[str, int]], dict[str, str]]:
     """Return how many files were ever written, path and rows of those that count, and their digests by path.
 
     Raises:
-        TrackingError: If the tag that says so holds something else.
+        TrackingError: If the tag is damaged.
     """
     text = run.data.tags.get(PARTS)
     if text is None:
@@ -147,7 +148,7 @@ def _part(
 ) -> pa.Table:
     data = downloaded(client, run_id, path)
     with of_file(path, sweep):
-        table = from_parquet_bytes(data)  # first: a newer format says more than another digest
+        table = from_parquet_bytes(data)  # before the digest, because "newer format" tells a user more
     refuse_other_file(digest, data, path, sweep)
     if rows not in (None, table.num_rows):
         raise DamagedError(

@@ -1,4 +1,4 @@
-"""A tracking server that is being started: it is waited for, instead of being called away. Loads nothing."""
+"""Waits for a tracking server that is still starting, instead of failing at once. Loads nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def is_starting(uri: str) -> bool:
-    """Return whether nothing listens at a server's address, on a machine that is there.
+    """Return whether nothing listens at a server's address, on a machine that can be reached.
 
-    Everything else is said better by whoever asks the server for something.
+    Other problems are left to the first real request, which reports them better.
     """
     try:
         address = urlsplit(uri)
@@ -39,13 +39,15 @@ def wait_for_server(
     """Wait until something listens at a server's address.
 
     Args:
-        uri: Of a tracking server; databases are not waited for.
-        patience_s: How long, at most.
+        uri: Address of a tracking server; a database is not waited for.
+        patience_s: Longest wait in seconds.
         say: Called once, if there is anything to wait for.
-        should_stop: Asked often; once true, no more is waited.
+        should_stop: Asked often; True ends the wait.
+        clock: Seconds from any start.
+        pause: Sleeps for some seconds.
 
     Returns:
-        Whether something listens, or this cannot be told from here.
+        False if nothing listens yet; True if something does, or if that cannot be told from here.
     """
     until_s, is_said = clock() + patience_s, False
     while is_starting(uri):
