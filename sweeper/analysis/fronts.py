@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +72,12 @@ class Front:
     def added_units(self) -> dict[str, str]:
         """Units of the measurements that a user's code adds to those of lattices, by name."""
         return added_units_of(self.table)
+
+    def best(self, rows: int) -> Front:
+        """Return this front with at most so many rows, in the same order: the best in the first objective."""
+        left_out = max(0, self.table.num_rows - rows)
+        is_last_best = self.objectives[0].goal is Goal.MAXIMIZE  # rows ascend
+        return replace(self, table=self.table.slice(left_out if is_last_best else 0, rows))
 
     def example_condition(self) -> str:
         """Return a condition on the first two objectives that this front's middle row meets; empty without rows."""

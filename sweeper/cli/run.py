@@ -261,10 +261,9 @@ def _print_next_steps(sweep: Sweep, summary: Summary, elsewhere: str) -> None:
     from sweeper.tracking.mlflow.reader import page_of_run
 
     is_own = any(front.own_units is not None for front in summary.fronts)
-    keys = [front.table["key"].to_pylist()[-1] for front in summary.fronts if front.table.num_rows]
+    keys = [key for front in summary.fronts for key in front.best(1).table["key"].to_pylist()]
     commands = [f"sweeper report {summary.name}{elsewhere}"]
     if keys and not is_own:  # a user's own function trains no lattice
-        # A front is sorted by its first objective, so its last network is the best if that is to be maximised.
         commands.append(f"sweeper show {keys[0]} -o {keys[0]}.svg{elsewhere}")
     if example := next((condition for front in summary.fronts if (condition := front.example_condition())), ""):
         commands.append(f'sweeper pareto {summary.name} --where "{example}"{elsewhere}')

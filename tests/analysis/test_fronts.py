@@ -56,6 +56,20 @@ def a_front(*trials, version=0):
     )
 
 
+@pytest.mark.parametrize("objectives", [(ACCURACY, TIME), (TIME, ACCURACY)])
+@given(values=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 9)), max_size=6), rows=st.integers(1, 7))
+def test_best_rows_are_better_in_the_first_objective_than_those_left_out(objectives, values, rows):
+    trials = [a_trial(i, accuracy=accuracy, time=time) for i, (accuracy, time) in enumerate(values)]
+    front = compute_front(trials, sweep="small", task="digits-10", objectives=objectives, reference_point=REFERENCE)
+    first, better = objectives[0].name, {Goal.MAXIMIZE: max, Goal.MINIMIZE: min}[objectives[0].goal]
+    every, kept = (part.table["key"].to_pylist() for part in (front, front.best(rows)))
+    assert len(kept) == min(rows, len(every))
+    assert kept == [key for key in every if key in kept]
+    value = dict(zip(every, front.table[first].to_pylist(), strict=True))
+    for key in kept:
+        assert all(better(value[key], value[other]) == value[key] for other in set(every) - set(kept))
+
+
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=6))
 def test_example_of_a_condition_is_met_by_the_front(values):
     front = a_front(*(a_trial(n, accuracy=a, time=t) for n, (a, t) in enumerate(values)))

@@ -59,7 +59,7 @@ def test_note_fits_a_tag_and_names_every_task_or_says_how_many_more(tasks, count
 
 def test_long_front_is_shortened_to_the_best_and_says_so():
     note = sweep_note("small", [a_front_of("digits-10", 40)], "RUN", [])
-    assert "and 28 more below these: `sweeper pareto small --task digits-10`" in note
+    assert "and 28 more: `sweeper pareto small --task digits-10`" in note
     assert "0.890" in note
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from urllib.parse import quote
 
 from sweeper import own_code
@@ -79,9 +78,9 @@ def _front_note(front: Front, run_id: str, most_rows: int, pictures: Collection[
 
 
 def _table(front: Front, most_rows: int) -> str:
-    """Return the last rows of a front as a table: the highest values of the first objective."""
-    left = max(0, front.table.num_rows - most_rows)
-    shown = replace(front, table=front.table.slice(left))
+    """Return rows of a front as a table: the best in the first objective."""
+    shown = front.best(most_rows)
+    left = front.table.num_rows - shown.table.num_rows
     fields = sheet.front_fields(shown)
     heads = [f"{f.head}{f' ({f.unit})' if f.unit else ''}" for f in fields]
     lines = [
@@ -89,7 +88,7 @@ def _table(front: Front, most_rows: int) -> str:
         "|" + "|".join("---:" if f.is_number else "---" for f in fields) + "|",
         *("| " + " | ".join(_plain(f.cells[index]) for f in fields) + " |" for index in range(shown.table.num_rows)),
     ]
-    more = [f"\nand {left} more below these: `sweeper pareto {front.sweep} --task {front.task}`"] if left else []
+    more = [f"\nand {left} more: `sweeper pareto {front.sweep} --task {front.task}`"] if left else []
     return "\n".join([*lines, *more])
 
 
