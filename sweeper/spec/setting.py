@@ -506,7 +506,7 @@ class Setting(Frozen):
 
     @property
     def group_key(self) -> str:
-        """Key that members of a population share: of task, window and training; of a function the whole setting's key."""
+        """Key that members of a population share: of task, window and training; for a function the trial key."""
         return keys_of(self.flat()).group_key
 
     @property
