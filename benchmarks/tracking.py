@@ -1,4 +1,4 @@
-"""Measures the mirror's rate, and plain MLflow's, in a SQLite file and on servers with SQLite, PostgreSQL and a login."""
+"""Measures the mirror's rate, and plain MLflow's, in a SQLite file and on servers with SQLite, PostgreSQL and login."""
 
 from __future__ import annotations
 
