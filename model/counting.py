@@ -1,4 +1,4 @@
-"""What is left of a trained network, and what it costs.
+"""Cuts a trained network down to its living channels, and measures its costs.
 
 Dead channels and unreachable ones (without a path from the image or to the answer) are cut away. Every figure is
 measured on the cut network.

@@ -41,7 +41,7 @@ class Graph:
         top_down: For each layer but the deepest, strengths from the layer above one step before. Empty if `lateral` is.
         readout: For each layer, the norm of each channel's weights to the classes.
         parameters: Number of weights.
-        up_delay: Steps that bottom-up input takes, 0 or 1. Input from the image takes none: it is there at every step.
+        up_delay: Steps that bottom-up input takes, 0 or 1. Input from the image takes none: it arrives at every step.
     """
 
     image: tuple[int, int, int]

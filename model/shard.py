@@ -111,7 +111,7 @@ class Course:
     def end_of_settled(self, number: int) -> int:
         """Return the number of rounds after which the training of a network ends that settled after `number` rounds.
 
-        Its learning rate was constant so far, and falls from now on as at the end of a training of that length.
+        Its learning rate was constant until now, and falls from here on as at the end of a training of that length.
         """
         least = self.begin(number) / RATE_FALLS
         return next((end for end in range(number, self.rounds) if self.begin(end) >= least), self.rounds)

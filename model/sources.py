@@ -164,7 +164,7 @@ def _torchvision(folder: Folder) -> list[Folder]:
 
 
 def _of_tables(folder: Folder, paths: Sequence[str], decoder: Decoder, columns: Columns) -> Mapping[str, ImageSource]:
-    """Return the sets of a folder of tables, told by the names of their folders or the beginning of their own names."""
+    """Return the sets of a folder of tables, recognised by the names of folders or by prefixes of file names."""
     sets, kinds = defaultdict[str, list[File]](list), defaultdict[str, list[str]](list)
     for path in paths:
         *above, name = path.split("/")

@@ -64,7 +64,7 @@ def test_channel_that_nothing_hears_is_removed_although_it_listens():
     lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3))
     with torch.no_grad():
         lattice.readout[0][:, :, 1] = 0
-    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel hears it
+    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel reads it
     with torch.no_grad():
         lattice.lateral[0][:, 0, 1] = 0
     assert living_channels(lattice)[0].tolist() == [[True, False]]

@@ -63,7 +63,7 @@ def with_zeros(lattice):
     return whole
 
 
-# What it computes
+# The computation
 
 
 @quick
@@ -153,7 +153,7 @@ def test_halting_at_a_step_uses_as_many_layers():
     torch.testing.assert_close(answer.log_probs, log_probs)
 
 
-# What is left of it
+# The cut network
 
 
 def test_layer_deeper_than_the_steps_is_dead():
