@@ -1,4 +1,4 @@
-"""What is particular about building this project: compiled code, and folders that a checkout has as links."""
+"""Build hook of this project: adds compiled code, and folders that are links in a checkout."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
-#: Folders that are links in `sweeper/`; a source distribution has no links, so that they stand in it twice.
+#: Folders that are links in `sweeper/`. A source distribution has no links, so it contains these folders twice.
 LINKED = ("model", "search_spaces")
 
-#: What is made from the source, and is no part of it.
+#: Files that are made from the source, and not distributed with it.
 MADE = ("*.so", "*.pyc", "*.tmp")
 
 
 class ProjectHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Compiles the recurrence for a wheel where there is a C compiler; without one the wheel is pure Python."""
+    """Compiles the recurrence for a wheel; without a C compiler the wheel is pure Python."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add to what is built; called by hatchling before it is."""
+        """Add files to the build; hatchling calls this before it builds."""
         root = Path(self.root)
         if self.target_name == "sdist":
             for file in (file for folder in LINKED for file in (root / folder).rglob("*") if file.is_file()):

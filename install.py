@@ -1,11 +1,11 @@
-"""Installs this checkout into its environment, with the versions of `constraints.txt`: what `make` does first.
+"""Installs this checkout into its environment, with the versions of `constraints.txt`. `make` runs it first.
 
     python3 install.py [EXTRA ...]
 
-uv does it in a tenth of pip's time, and is fetched for it. It reads nothing of pip's configuration (another index, a
-folder of wheels, a certificate), so that is handed over; and where uv cannot do it, for whatever reason, pip does.
+uv needs a tenth of pip's time, and is installed for this. It does not read pip's configuration (another index, a folder
+of wheels, a certificate), so the configuration is passed to it. If uv fails for any reason, pip is used.
 
-Only the standard library is used: nothing else is there yet.
+This script uses only the standard library, because nothing else is installed yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 
-#: pip's settings, and what uv calls them: a variable, and what separates several values there.
+#: Setting of pip -> uv's environment variable, and the separator of several values in it.
 SETTINGS = {
     "index-url": ("UV_DEFAULT_INDEX", ""),
     "extra-index-url": ("UV_INDEX", " "),
@@ -35,12 +35,12 @@ SETTINGS = {
     "no-cache-dir": ("UV_NO_CACHE", ""),
 }
 
-#: Sections of pip's configuration, those that win last.
+#: Sections of pip's configuration; later ones take precedence.
 SECTIONS = ("global", "install", ":env:")
 
 
 def main(extras: Iterable[str]) -> int:
-    """Make the environment where there is none, and install the project and these extras into it."""
+    """Create the environment if it is missing, and install the project with these extras into it."""
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
@@ -55,10 +55,10 @@ def main(extras: Iterable[str]) -> int:
 
 
 def ways(python: Path) -> Iterable[tuple[list[str], Mapping[str, str]]]:
-    """Yield commands that install into an environment, and what each reads from its own; the last one is pip."""
+    """Yield commands that install into an environment, each with its environment variables; the last one is pip."""
     pip = [str(python), "-m", "pip"]
     configured = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
-    # uv has no variable for a pip that asks no index.
+    # uv has no variable for pip's setting `no-index`.
     if ".no-index=" not in configured and (uv := uv_of(python, pip)):
         settings = {name: value for name, value in settings_of(configured).items() if name not in os.environ}
         yield [uv, "pip", "install", "--python", str(python)], settings
@@ -66,7 +66,7 @@ def ways(python: Path) -> Iterable[tuple[list[str], Mapping[str, str]]]:
 
 
 def uv_of(python: Path, pip: list[str]) -> str | None:
-    """Return uv: the user's, or the one that is installed into the environment now; None where it cannot be had."""
+    """Return the path of the user's uv, or of one installed into the environment now; None if that fails."""
     own = python.with_name("uv")
     if found := shutil.which("uv"):
         return found
@@ -76,10 +76,10 @@ def uv_of(python: Path, pip: list[str]) -> str | None:
 
 
 def settings_of(configured: str) -> dict[str, str]:
-    """Return what pip is configured with as variables of uv.
+    """Return pip's configuration as environment variables of uv.
 
     Args:
-        configured: What `pip config list` prints: `section.name='value'` in each line.
+        configured: Output of `pip config list`: `section.name='value'` in each line.
     """
     known: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for line in configured.splitlines():
@@ -93,7 +93,7 @@ def settings_of(configured: str) -> dict[str, str]:
         values = merged.get(name, "").split()
         if values:
             found[variable] = separator.join(values) if separator else values[-1]
-    # pip takes the best of all versions, whichever index has it.
+    # As pip does, take the best version of all indexes.
     return found | {"UV_INDEX_STRATEGY": "unsafe-best-match"}
 
 

@@ -1,10 +1,10 @@
-"""Builds what is published, and tries it as whoever installs it will: what `make release` does.
+"""Builds the files to publish, and tries them out as a user would. `make release` runs it.
 
     python release.py [FOLDER]
 
-makes wheel and source distribution in FOLDER (default: `dist`), has twine look at them, installs the wheel into a fresh
-environment with the versions of `constraints.txt`, runs and audits the sweep `smoke` there, and says what is left to do
-by hand. Nothing is published.
+builds the wheel and the source distribution in FOLDER (default: `dist`), checks them with twine, installs the wheel
+into a new environment with the versions of `constraints.txt`, runs and audits the sweep `smoke` there, and lists the
+remaining manual steps. Nothing is published.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 
-#: Variables that would change what is built, or what the fresh environment imports and where it keeps sweeps.
+#: Prefixes of environment variables that would change the build, the imports of the new environment, or its sweeps.
 HIDDEN = ("PYTHON", "SWEEPER_", "MLFLOW_", "RAY_", "VIRTUAL_ENV")
 
 
 def main(folder: Path) -> None:
-    """Build, check and try; end with what is wrong at the first thing that is."""
+    """Build, check and try out; exit with the first problem."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     folder.mkdir(parents=True, exist_ok=True)
     if old := [path.name for path in folder.iterdir()]:
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
 
 
 def try_out(sweeper: Path, place: Path, version: str) -> None:
-    """Run and audit a sweep with an installed command, in a folder that holds nothing else."""
+    """Run and audit a sweep with an installed command, in an empty folder."""
     place.mkdir()
     said = run(str(sweeper), "--version", cwd=place)
     if said.split() != ["sweeper", version]:
@@ -55,7 +55,7 @@ def try_out(sweeper: Path, place: Path, version: str) -> None:
 
 
 def left_to_do(version: str, built: list[str]) -> list[str]:
-    """Return what a person has to decide and to do."""
+    """Return the steps that a person has to decide and do."""
     notes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     heading = re.search(rf"^## {re.escape(version)}\b.*$", notes, re.M)
     cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
@@ -81,7 +81,7 @@ def left_to_do(version: str, built: list[str]) -> list[str]:
 
 
 def upload(built: list[str]) -> list[str]:
-    """Return how to publish files: an index takes no wheel that holds code compiled for just any Linux."""
+    """Return how to publish files: an index refuses a wheel with code compiled for an unspecified Linux."""
     local = [path for path in built if "-linux_" in path]
     taken = [path for path in built if path not in local]
     aside = "a package index does not take it, and whoever installs the source distribution compiles anew"
@@ -92,7 +92,7 @@ def upload(built: list[str]) -> list[str]:
 
 
 def run(*command: str, cwd: Path = ROOT) -> str:
-    """Run a command, say which, and return what it printed; end with its output where it fails."""
+    """Print and run a command, and return its output; if it fails, exit with its output."""
     print("+", *command, flush=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)

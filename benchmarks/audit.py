@@ -1,4 +1,4 @@
-"""How long `sweeper audit` takes on a large sweep: real ledger, MLflow and network files; only training is left out."""
+"""Measures `sweeper audit` on a large sweep with a real ledger, MLflow and network files; only training is left out."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ CURVE_POINTS = 10
 
 
 def network_of(key: str) -> model.Lattice:
-    """Return a network whose size depends on the key, as networks that were cut differ in size."""
+    """Return a network whose size depends on the key, since cut networks differ in size."""
     sizes = random.Random(key)
     channels = tuple(sizes.randint(2, 12) for _ in range(sizes.randint(1, 4)))
     return model.Lattice(model.Window(channels, 4, (1, 8, 8), 10), [0])
 
 
 def train_at_once(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
-    """Stand in for training: write networks of the usual size and make figures up."""
+    """Replace training: write networks of the usual size, and make measurements up."""
     ended = []
     for key, setting, network in zip(job.keys, job.settings, job.networks, strict=True):
         chance = random.Random(key)
@@ -56,7 +56,7 @@ def train_at_once(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
 
 
 def main() -> None:
-    """Make a sweep, audit it in a process of its own, print times."""
+    """Make a sweep, audit it in another process, and print times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=500, help="a multiple of 5; 5000 take about ten minutes to make")
     trials = parser.parse_args().trials

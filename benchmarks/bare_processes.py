@@ -1,7 +1,7 @@
-"""The trainings of a sweep by bare processes: no Ray, ledger, MLflow or checkpoints. Part (b) of overhead.py.
+"""Runs the trainings of a sweep in bare processes: no Ray, ledger, MLflow or checkpoints. Part (b) of overhead.py.
 
-The least a sweep can cost with its populations on so many processes. torch and the images are loaded once and the
-workers forked from there, so that nothing is paid twice: the strictest baseline that still runs the same trainings.
+This is the least that a sweep can cost with its populations on this many processes. torch and the images are loaded
+once, before the workers are forked, so that nothing is paid twice. No stricter baseline runs the same trainings.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="write what each network measured, as JSON")
     args = parser.parse_args()
-    use_threads(1)  # before the fork: a pool of threads does not survive it
+    use_threads(1)  # before the fork, which a pool of threads does not survive
     jobs = [
         Job(
             key=population.key,

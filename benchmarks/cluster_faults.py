@@ -1,15 +1,15 @@
-"""Breaks a cluster of several nodes in every way that one can break, and counts what a submitted sweep loses by it.
+"""Breaks a cluster of several nodes in every known way, and counts what a submitted sweep loses.
 
-Nodes are those of `cluster/local/cluster.py`, which asks for a token; the sweep is mirrored to a real tracking server,
-and asked for by a client that knows its address alone. One sweep for each fault, which comes at a random moment of its
-training:
+The nodes are those of `cluster/local/cluster.py`, which requires a token. The sweep is mirrored to a real tracking
+server, and queried by a client that knows only the server's address. Each fault hits its own sweep, at a random moment
+of its training:
 
 driver     the driver's process is killed; the sweep is submitted again
-node       a node is gone at once, and another one comes
-cut        a node stands still, as if its network failed, until Ray has given it up and its work is done elsewhere
-head       everything of the cluster is killed at once, started again and the sweep submitted again
+node       a node is killed, and another one joins
+cut        a node freezes, as if its network failed, until Ray has given it up and its work is done elsewhere
+head       the whole cluster is killed at once and started again; the sweep is submitted again
 stop       `sweeper stop`, and the sweep is submitted again
-twice      three submit at once, and again while it runs
+twice      the sweep is submitted several times while it runs
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sweeper.trial import TrialRecord
 
 ROOT = Path(__file__).parents[1]
 
-#: How long anything is waited for.
+#: Longest wait for any event, in seconds.
 PATIENCE_S = 600
 
 
@@ -66,7 +66,7 @@ def titles() -> dict[int, str]:
 
 
 def below(pid: int) -> list[int]:
-    """Return a process and all that it has started."""
+    """Return a process and all of its descendants."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -84,7 +84,7 @@ def send(pids: list[int], number: int) -> None:
 
 
 class Cluster:
-    """A cluster, a tracking server, and a client of both."""
+    """A cluster, a tracking server, and commands that use both."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._port, jobs = folder, free_port(), free_port()
@@ -116,7 +116,7 @@ class Cluster:
         return next(int(line.split()[-1]) for line in lines if line.startswith(f"node {number} "))
 
     def kill(self) -> None:
-        """Kill all of it at once, as if the power failed."""
+        """Kill the whole cluster at once, as if the power failed."""
         (pid,) = [pid for pid, title in titles().items() if f"serve {self.folder / 'c'} " in title]
         ours = {one for one in titles() if one in below(pid)} | {
             one for one, title in titles().items() if str(self.folder / "c") in title
@@ -131,7 +131,7 @@ class Cluster:
 
 
 class Broken:
-    """One sweep that one thing happens to."""
+    """One sweep that suffers one fault."""
 
     def __init__(self, cluster: Cluster, fault: str, kind: str, rng: random.Random) -> None:
         self._cluster, self.name, self._rng = cluster, f"{fault}-{kind}", rng
@@ -149,7 +149,7 @@ class Broken:
         return done.stdout
 
     def _look(self) -> list[TrialRecord]:
-        """Return all trials, and count finished ones that changed since the last look, or are gone."""
+        """Return all trials, and count finished ones that changed or disappeared since the last look."""
         records: list[TrialRecord] = []
         with suppress(SweepError):
             if self._sweep.is_planned:
@@ -163,7 +163,7 @@ class Broken:
         return bool(list(Path(self._sweep.files, "checkpoints").glob("*.pt")))
 
     def run(self) -> dict[str, Any]:
-        """Submit it, let it happen, and let the sweep come to its end."""
+        """Submit the sweep, cause the fault, and let the sweep finish."""
         self.submit()
         until(self._is_training, f"the first epoch of {self.name}")
         time.sleep(self._rng.uniform(0, 8))
@@ -195,7 +195,7 @@ class Broken:
         self._until_over()
 
     def _until_over(self) -> None:
-        """Wait until Ray has noticed that the job is over."""
+        """Wait until Ray has noticed that the job has ended."""
 
         def is_over() -> bool:
             done = self._cluster.sweeper("status", self.name, "--json")

@@ -1,6 +1,7 @@
-"""What typing a command takes of the processor, in this checkout and beside it in others: the least of some calls.
+"""Measures the processor time of commands, in this checkout and in others for comparison: the least of several calls.
 
-Of a sweep that is there, with its MLflow in its home. The checkouts take turns, so that what else runs meets all alike.
+The commands read an existing sweep with its MLflow in its home. The checkouts take turns, so that other load on the
+machine affects all alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sweeper.tracking.trackers import reader_of
 
 ROOT = Path(__file__).parents[1]
 
-#: KEY stands for the key of a network of the front.
+#: The measured commands; KEY stands for the key of a network of the front.
 COMMANDS = (
     "status SWEEP",
     "pareto SWEEP",
@@ -30,15 +31,15 @@ COMMANDS = (
     "export KEY -o network.safetensors",
 )
 
-#: Asked of a server too.
+#: Commands that are also measured with an MLflow server.
 OF_MLFLOW = ("pareto SWEEP", "trials SWEEP", "watch SWEEP --once", "plot SWEEP")
 
 
 def seconds(checkout: Path, words: Sequence[str]) -> float:
-    """Return the processor's seconds, of user and system, that one call of a command takes.
+    """Return the processor seconds, user and system, of one call of a command.
 
     Raises:
-        CalledProcessError: If it fails.
+        CalledProcessError: If the command fails.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -61,7 +62,7 @@ def rows(
     for command in commands:
         words = [*(meant.get(word, word) for word in command.split()), *more]
         taken = [[seconds(checkout, words) for checkout in checkouts] for _ in range(calls + 1)]
-        yield command, [min(of_one) for of_one in zip(*taken[1:], strict=True)]  # the first one compiles
+        yield command, [min(of_one) for of_one in zip(*taken[1:], strict=True)]  # the first call compiles Python files
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""Whether a population that has shrunk trains as fast as fresh, dense networks of its sizes; aim: at most 1.3 times.
+"""Compares the speed of a shrunk population with fresh, dense networks of its sizes; aim: at most 1.3 times the time.
 
     .venv/bin/python benchmarks/compaction.py [--device cuda] [--rounds 7] [--epochs 8]
 
-A population learns the digits under breadth pressures that leave its networks of different sizes. Its training steps
-are then timed as it stands and against fresh lattices; and for this population and some made-up ones, how well the
-division of `model.shard.divide` does against other ones. CPU: time of this process alone; GPU: wall time,
-synchronised. The compared take turns, and the least of all rounds counts.
+A population learns the digits under breadth pressures that shrink its networks to different sizes. Its training steps
+are then timed against those of fresh lattices. For this population and some made-up ones, the division of
+`model.shard.divide` is timed against other divisions. Times are those of this process alone on the CPU, and
+synchronised wall time on a GPU. The variants take turns, and the least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sweeper.model.shard import Course, Shard, divide, regroup
 
 AIM = 1.3
 CHANNELS, LAYERS, STEPS_OF_WINDOW, BATCH = 12, 3, 6, 64
-#: Breadth and time pressures of the networks that are trained.
+#: Breadth and time pressures of the trained networks.
 PRESSURES = [(1e-4, 0.01), (2e-4, 0.3), (3e-4, 0.01), (4e-4, 0.3), (6e-4, 0.01), (8e-4, 0.3), (1e-3, 0.01), (2e-3, 0.3)]
 #: Made-up populations: channels by layer and steps of each network.
 MADE_UP: dict[str, list[tuple[list[int], int]]] = {
@@ -39,7 +39,7 @@ MADE_UP: dict[str, list[tuple[list[int], int]]] = {
 
 
 def trained(epochs: int, device: str) -> TrainingPopulation:
-    """Return a population of eight that has shrunk, as it is after some epochs."""
+    """Train a population of eight for some epochs, so that it shrinks."""
     task = load_task(TaskDefinition(classes=10))
     settings = TrainingSettings(epochs=epochs, batch_size=BATCH, learning_rate=3e-3, solver="proximal", step_loss=0.2)
     members = [Pressures(breadth, 1e-4, time, seed) for seed, (breadth, time) in enumerate(PRESSURES)]
@@ -53,7 +53,7 @@ def trained(epochs: int, device: str) -> TrainingPopulation:
 
 
 def of_sizes(course: Course, window: Window, extents: Sequence[Extent], parts: Sequence[Sequence[int]]) -> list[Shard]:
-    """Return fresh, dense networks of these sizes, in lattices as `parts` divides them."""
+    """Return fresh, dense networks of these sizes, one lattice for each of `parts`."""
     return [
         fresh(
             course, part, fitting_window(window, [extents[m].channels for m in part], [extents[m].steps for m in part])
@@ -63,7 +63,7 @@ def of_sizes(course: Course, window: Window, extents: Sequence[Extent], parts: S
 
 
 def show_shrunk(population: TrainingPopulation, device: str, rounds: int) -> None:
-    """Print how long a step takes after shrinking, and beside fresh lattices."""
+    """Print the time of a step after shrinking, and in fresh lattices."""
     run, window, extents = population.course, population.window, population.extents
     everyone = range(len(extents))
     alone = [[m] for m in everyone]
@@ -100,12 +100,12 @@ def show_shrunk(population: TrainingPopulation, device: str, rounds: int) -> Non
 
 
 def _kept(shard: Shard) -> list[list[torch.Tensor]]:
-    """Return by layer and row the numbers of the channels that are alive."""
+    """Return by layer and row the indices of the living channels."""
     return [[row.nonzero().flatten() for row in alive_PC] for alive_PC in shard.prune()]
 
 
 def show_divisions(name: str, window: Window, extents: list[Extent], device: str, rounds: int) -> None:
-    """Print how long a step of a population takes, divided in several ways."""
+    """Print the time of a population's step under several divisions."""
     run = course(len(extents), window.image, device)
     order = sorted(range(len(extents)), key=lambda m: extents[m].steps * sum(extents[m].channels))
     chosen = divide(window, extents, run.batch_size, usable()[0])[0]

@@ -1,4 +1,4 @@
-"""What search.py and stopping.py share: one cell of digits, and trainings in it that are kept in a file."""
+"""Shared by search.py and stopping.py: one cell of digits, and its trainings, which are kept in a file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sweeper.training.train import train_population
 from sweeper.trial import Outcome
 
 EPOCHS = 24
-#: Epochs after which everything is measured besides the last: every rung of the rules that stopping.py compares.
+#: Epochs, besides the last, after which everything is measured: all rungs of the rules that stopping.py compares.
 MARKS = (3, 5, 6, 9, 10, 12, 15, 20)
 RANGES = {"breadth_pressure": (5e-5, 1.5e-3), "depth_pressure": (5e-5, 1.5e-3), "time_pressure": (0.02, 0.5)}
-#: Nodes of the dense grid along each range, at equal ratios.
+#: Number of grid nodes along each range, at equal ratios.
 NODES = (6, 5, 5)
 GOALS = {"accuracy": "maximize", "breadth": "minimize", "depth": "minimize", "time": "minimize"}
 OBJECTIVES = tuple(Objective(name, Goal(goal)) for name, goal in GOALS.items())
 REFERENCE = {"accuracy": 0, "breadth": 9, "depth": 4, "time": 7}
-#: Measured at every mark besides the objectives.
+#: Further measurements at every mark, besides the objectives.
 BESIDE = ("cost_breadth", "cost_depth")
 POPULATION = 8
 
@@ -39,7 +39,7 @@ Pressures = tuple[float, ...]
 
 
 def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> LatticeSweep:
-    """Return a sweep of the cell: ten digits in the quickstart's window; unless said otherwise the dense grid."""
+    """Return a sweep of the cell, ten digits in the quickstart's window; by default the dense grid."""
     grid = {pressure: {"values": list(nodes)} for pressure, nodes in zip(RANGES, axes(), strict=True)}
     return LatticeSweep.model_validate({
         "name": name,
@@ -47,7 +47,7 @@ def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> LatticeSweep:
         "task": {"data": "digits"},
         "lattice": {"channels": 8, "layers": 3, "steps": 6, "time_selection": "confidence"},
         "parameters": grid,
-        # The pressures are those of this solver.
+        # The ranges of pressures suit this solver.
         "training": {"epochs": EPOCHS, "batch_size": 64, "learning_rate": 3e-3, "solver": "proximal"},
         "placement": {"population": POPULATION},
         "objectives": [{"name": name, "goal": goal} for name, goal in GOALS.items()],
@@ -75,18 +75,18 @@ def nodes() -> list[Pressures]:
 
 
 def volume(measurements: Sequence[Mapping[str, float]], floor: float = 0.0) -> float:
-    """Return the hypervolume of measurements, of which only those above an accuracy count."""
+    """Return the hypervolume of measurements above an accuracy."""
     goals = [objective.goal for objective in OBJECTIVES]
     rows = [[measured[name] for name in GOALS] for measured in measurements]
     return hypervolume(np.reshape(rows, (-1, len(goals))), goals, list({**REFERENCE, "accuracy": floor}.values()))
 
 
 class Trainings:
-    """Trained settings of the cell in a JSON file; a second start goes on.
+    """Trained settings of the cell in a JSON file; a second start resumes.
 
     Attributes:
-        rows: By pressures: measurements by epoch, under `at`, and a network's share of its population's processor
-            seconds up to then, under `cpu_s`.
+        rows: By pressures: measurements by epoch under `at`, and under `cpu_s` the network's share of its population's
+            processor seconds until that epoch.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,10 +98,10 @@ class Trainings:
             }
 
     def train(self, settings: Sequence[Pressures], workers: int) -> None:
-        """Train what is not there yet, in populations, in so many processes."""
+        """Train the missing settings in populations, in `workers` processes."""
         left = [pressures for pressures in settings if pressures not in self.rows]
         batches = [left[start : start + POPULATION] for start in range(0, len(left), POPULATION)]
-        np.random.default_rng(0).shuffle(batches)  # so that a part of them says something of the whole
+        np.random.default_rng(0).shuffle(batches)  # so that a part of the batches represents the whole
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             for done in as_completed([pool.submit(train_with_marks, batch) for batch in batches]):
@@ -116,7 +116,7 @@ class Trainings:
 
 
 def train_with_marks(batch: Sequence[Pressures]) -> dict[Pressures, dict[str, dict[int, Any]]]:
-    """Train a population through the product's own objective, pausing at every mark; pausing changes no result."""
+    """Train a population as a sweep does, with a pause at every mark; pauses change no result."""
     base = a_spec().settings()[0]
     settings = [base.model_copy(update=dict(zip(RANGES, pressures, strict=True))) for pressures in batch]
     rows: dict[Pressures, dict[str, dict[int, Any]]] = {pressures: {"at": {}, "cpu_s": {}} for pressures in batch}
@@ -143,4 +143,4 @@ def train_with_marks(batch: Sequence[Pressures]) -> dict[Pressures, dict[str, di
 
 
 def _unheard(progress: Progress) -> None:
-    """Take a progress report that nobody waits for."""
+    """Ignore a progress report."""

@@ -1,7 +1,7 @@
-"""Kills the driver of a grid and of a search with SIGKILL at random moments, and counts what was lost by it.
+"""Kills the drivers of grids and searches with SIGKILL at random moments, and counts the losses.
 
-Half of the moments, by chance, are counted from the driver's start, so that planning and Ray's start are hit; the
-others from the first epoch that ends after it, so that training and mirroring are.
+About half of the moments, drawn at random, are counted from the driver's start, so that they hit planning and Ray's
+start. The others are counted from the end of the first epoch, so that they hit training and mirroring.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ early_stopping: {min_epochs: 6, factor: 2}
 
 
 class Killed:
-    """One sweep whose driver is killed again and again, and what is known of it."""
+    """One sweep whose driver is killed again and again, with counts of its losses."""
 
     def __init__(self, kind: str, number: int, folder: Path) -> None:
         self.name, self.kind, self._folder = f"{kind}-{number}", kind, folder
@@ -86,11 +86,11 @@ class Killed:
             )
 
     def said(self) -> str:
-        """Return what its drivers have said."""
+        """Return the output of its drivers."""
         return (self._folder / f"{self.name}.log").read_text()
 
     def checkpoints(self, since: float) -> dict[str, list[float]]:
-        """Return when the checkpoints of each population were written, of those written since then."""
+        """Return the times at which each population's checkpoints were written, of those written after `since`."""
         found: dict[str, list[float]] = {}
         for path in Path(self._sweep.files, "checkpoints").glob("*.pt"):
             with suppress(FileNotFoundError):
@@ -99,7 +99,7 @@ class Killed:
         return found
 
     def kill(self, process: subprocess.Popen[str], started: float) -> str:
-        """Kill the driver now; return in words what it was doing."""
+        """Kill the driver, and describe what it was doing."""
         process.kill()
         now = time.time()
         ended = process.wait()
@@ -116,7 +116,7 @@ class Killed:
         return []
 
     def _compare(self, records: list[TrialRecord]) -> None:
-        """Count finished trials that changed since the last look, or are gone."""
+        """Count finished trials that changed or disappeared since the last look."""
         now = {record.key: record for record in records if record.state.is_finished}
         self.repeated += sum(now.get(key) != record for key, record in self._known.items())
         self._known = now
@@ -128,8 +128,8 @@ class Killed:
         return f"{len(records)} trials in the ledger: " + ", ".join(f"{n} {s}" for s, n in sorted(states.items()))
 
     def _lost(self, started: float, now: float) -> str:
-        """Return what the workers lost: the time since the last checkpoint of each that was written since the start."""
-        driver = self._sweep.path / "driver.json"  # until a driver writes it, workers of the one before may still write
+        """Describe what the workers lost: the time since the last checkpoint that each wrote under this driver."""
+        driver = self._sweep.path / "driver.json"  # before a driver writes it, former workers may still write
         found = self.checkpoints(max(started, driver.stat().st_mtime)) if driver.exists() else {}
         self.epochs_s += [max(times) - min(times) for times in found.values() if len(times) == 2]
         ended = {record.population for record in self._known.values()}
@@ -138,7 +138,7 @@ class Killed:
         return "; since their last checkpoints " + ", ".join(f"{s:.2f} s" for s in lost) if lost else ""
 
     def end(self) -> dict[str, Any]:
-        """Let the sweep come to its end, and audit it."""
+        """Let the sweep finish, and audit it."""
         code = self.start().wait()
         records = self._records()
         self._compare(records)

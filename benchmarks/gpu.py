@@ -1,11 +1,11 @@
-"""What a GPU gains, in one run of at most 8 minutes: whether it computes the same, and how fast it trains how many.
+"""Measures a GPU in one run of at most 8 minutes: does it compute the same, and how fast does it train networks?
 
     .venv/bin/python benchmarks/gpu.py [--minutes 8] [--parts same,training,graphs] [--device cpu]
 
-`same` compares answers, slopes and short trainings with the CPU's, and sets the exit code to 1 where they differ by
-more than rounding. `training` times whole training steps, as a sweep makes them, of 1 to 512 networks side by side, and
-the memory that they take. `graphs` times the step alone (forward, loss, backward, Adam), launched one by one and
-replayed from a CUDA graph. What there is no time left for is said. `--device cpu` tries the script without a GPU.
+`same` compares answers, gradients and short trainings with the CPU's, and sets the exit code to 1 if they differ by
+more than rounding. `training` measures time and memory of whole training steps, as in a sweep, for 1 to 512 networks
+side by side. `graphs` times the step alone (forward, loss, backward, Adam), launched normally and replayed from a CUDA
+graph. Rows for which there is no time left are listed at the end. `--device cpu` tries the script without a GPU.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ WINDOWS = {
     "28×28, halve 2, 3 (MNIST)": Window((8,) * 3, 6, (1, 28, 28), CLASSES, halve=(2, 3)),
     "32×32 colour, halve 2, 3 (CIFAR)": Window((16,) * 3, 6, (3, 32, 32), CLASSES, halve=(2, 3)),
 }
-#: Largest difference that counts as rounding, relative to the largest number of its tensor, for answers and slopes.
+#: Largest difference that counts as rounding, relative to the largest number of its tensor, for answers and gradients.
 TOLERANCE = {torch.float32: 2e-3, torch.float64: 1e-9}
-#: The same after a few training steps, which amplify it; in float64.
+#: The same after a few training steps in float64, which amplify differences.
 TRAINED_TOLERANCE = 1e-6
-#: How many times faster than one network at a time is meant to be reached, with so many or more.
+#: Aim: speed-up over one network at a time, and the least number of networks that it applies to.
 AIM, AIM_SIZE = 20, 32
-#: A measurement takes about so long, in seconds, and is made at least so many times.
+#: Approximate time of a measurement, in seconds, and least number of repeats.
 MEASURED_S, LEAST_REPEATS = 0.5, 2
 
 
 class Clock:
-    """Says whether there is time for another row: each may take as long as the longest of its table, and half more."""
+    """Tells whether there is time for another row, which may take 1.5 times as long as the longest row of its table."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
         self.left_out: list[str] = []
 
     def rows(self, named: Mapping[str, _T]) -> Iterator[_T]:
-        """Yield each value that there is time for, and note the names of the others."""
+        """Yield each value that there is time for, and record the names of the others."""
         longest = 0.0
         for name, value in named.items():
             started = time.monotonic()
@@ -67,13 +67,13 @@ class Clock:
 
 
 def wait(device: str) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device != "cpu":
         torch.cuda.synchronize()
 
 
 def milliseconds(call: Callable[[], object], device: str) -> float:
-    """Return the time of a call on the wall, the least of two rounds."""
+    """Return the wall time of a call in milliseconds, the least of two rounds."""
     call()
     wait(device)
     started = time.perf_counter()
@@ -91,7 +91,7 @@ def milliseconds(call: Callable[[], object], device: str) -> float:
 
 
 def loss_of(lattice: Lattice, images: Tensor, labels_B: Tensor) -> Tensor:
-    """Return the sum of all networks' losses: of the mixture, and of the expected time."""
+    """Return the sum of all networks' losses: mixture's loss and price of the expected time."""
     answer = lattice(images)
     of_label_BP = answer.log_probs_BPK.gather(2, labels_B[:, None, None].expand(-1, lattice.population, 1))[..., 0]
     loss: Tensor = 0.01 * answer.expected_steps_BP.mean(0).sum() - of_label_BP.mean(0).sum()
@@ -99,7 +99,7 @@ def loss_of(lattice: Lattice, images: Tensor, labels_B: Tensor) -> Tensor:
 
 
 def bare_step(lattice: Lattice, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Return a function that makes one step of training, without a price, and asks the GPU for no number."""
+    """Return a function that makes one training step without space prices and without reading numbers from the GPU."""
     parameters = list(lattice.parameters())
     optimizer = Adam(parameters, 1e-5)
 
@@ -116,7 +116,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
     """Return a function that replays a step from a CUDA graph.
 
     Raises:
-        RuntimeError: If something in it cannot be captured, such as a number that the CPU waits for.
+        RuntimeError: If the step cannot be captured, for example because the CPU waits for a number.
     """
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
@@ -131,7 +131,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """Return the largest difference, relative to the largest number of its tensor; infinite where one is not finite."""
+    """Return the largest difference, relative to the largest number of its tensor; infinite if any is not finite."""
     worst = 0.0
     for one, other in zip(ones, others, strict=True):
         mine, theirs = one.detach().cpu().double(), other.detach().cpu().double()
@@ -141,7 +141,7 @@ def difference(ones: Sequence[Tensor], others: Sequence[Tensor]) -> float:
 
 
 def shown_sameness(device: str, clock: Clock) -> bool:
-    """Print how far the device is from the CPU; tells whether that is rounding."""
+    """Print the differences between the device and the CPU; return whether all are rounding."""
     print("Difference from the CPU, relative to the largest number of each tensor, 5 networks:\n")
     print("| images | answers and slopes, float32 | float64 | weights after 6 training steps, float64 |")
     print("|---|---:|---:|---:|")
@@ -152,7 +152,7 @@ def shown_sameness(device: str, clock: Clock) -> bool:
             found = []
             for where in ("cpu", device):
                 lattice, images, labels = example(window, where, dtype, population=5, batch=16)
-                # The reference runs in what the CPU has; what is compared, in torch, also where it is the CPU.
+                # The reference uses the CPU's compiled code; the other uses torch, even if it is the CPU too.
                 lattice.recurrence = lattice.recurrence if not found else "torch"
                 loss_of(lattice, images, labels).backward()  # type: ignore[no-untyped-call]
                 answer = lattice(images)
@@ -177,7 +177,7 @@ def trained(window: Window, device: str) -> list[Tensor]:
 
 
 def show_training(device: str, clock: Clock) -> None:
-    """Print what a training step takes by the number of networks, and what memory."""
+    """Print time and memory of a training step by the number of networks."""
     print(f"Whole training steps of {BATCH} images, milliseconds a step; and against one network at a time:\n")
     print("| images | networks | a step, ms | times as fast as one at a time | memory, MiB |")
     print("|---|---:|---:|---:|---:|")
@@ -200,7 +200,7 @@ def show_training(device: str, clock: Clock) -> None:
 
 
 def step_of(size: int, window: Window, device: str) -> tuple[float, str]:
-    """Return the milliseconds of a training step, and the memory that it takes at most, where the device tells."""
+    """Return the milliseconds of a training step, and its peak memory if the device reports it."""
     if device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -210,7 +210,7 @@ def step_of(size: int, window: Window, device: str) -> tuple[float, str]:
 
 
 def show_graphs(device: str, clock: Clock) -> bool:
-    """Print what replaying a step from a CUDA graph gains; tells whether it changes the same weights as the step."""
+    """Print the gain of replaying a step from a CUDA graph; return whether both give the same weights."""
     if device == "cpu":
         print("CUDA graphs: left out, since this is no GPU.\n")
         return True
@@ -232,9 +232,9 @@ def show_graphs(device: str, clock: Clock) -> bool:
 
 
 def graph_of(size: int, window: Window, device: str) -> tuple[float, float | str, float]:
-    """Return milliseconds launched and replayed, and how far weights are apart after as many steps of each.
+    """Return the milliseconds launched and replayed, and the difference of the weights after equally many steps.
 
-    In place of the second number why the step cannot be captured, in a line.
+    The second value is a reason, in one line, if the step cannot be captured.
     """
     torch.cuda.empty_cache()
     eager, images, labels = example(window, device, population=size)
@@ -244,7 +244,7 @@ def graph_of(size: int, window: Window, device: str) -> tuple[float, float | str
         replay = captured(bare_step(other, images, labels))
     except RuntimeError as error:
         return milliseconds(step, device), (str(error).strip().splitlines() or ["no reason given"])[0][:120], math.nan
-    for _ in range(3):  # as many as were made before the capture, which makes none
+    for _ in range(3):  # as many steps as `captured` makes before the capture, which makes none
         step()
     for _ in range(5):
         step()
@@ -268,7 +268,7 @@ def main() -> None:
     clock = Clock(args.minutes)
     print(f"{hardware(args.device)}; CUDA {torch.version.cuda or '–'}\n")
     is_same = "same" not in parts or shown_sameness(args.device, clock)
-    if "graphs" in parts:  # before what takes longest
+    if "graphs" in parts:  # before `training`, which takes longest
         is_same &= show_graphs(args.device, clock)
     if "training" in parts:
         show_training(args.device, clock)

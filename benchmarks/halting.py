@@ -1,25 +1,25 @@
-"""Which rule decides best when to answer, and can it differ from confidence? Asked before anything was tried.
+"""Which rule decides best when to answer, and can it differ from confidence? Written before any experiment.
 
-Question: `confidence` halts by how sure the readout is, and nothing else. A hazard that reads the pooled activations
-(`state`) could know more. Trained naively it settles on one step for all images. What makes it train stably, and is it
-then worth having?
+Question: `confidence` halts only by how sure the readout is. A hazard that reads the pooled activations (`state`) could
+know more. Trained naively, it settles on one step for all images. What makes it train stably, and is it then worth
+having?
 
-Judge, over at least three seeds, on images that were held out:
+Criteria, over at least three seeds, on held-out images:
 
 (a) accuracy at the operating point, where each image halts at the median of its step distribution, against mean steps.
-    At equal mean steps compared with two others on the same network's readouts: all images halt at one step (mixing
-    the two nearest), and all halt as soon as the top class is likely enough, with the level that gives that mean; and
-    between networks with `confidence` and `fixed` at equal time pressures;
-(b) steps differ between images: the standard deviation of steps over images. Below 0.1, where at most one image in a
-    hundred takes another step than the rest, a network has collapsed;
-(c) the share of its steps that confidence explains, `steps_by_confidence`; for a rule that is confidence it is near 1;
-(d) on ten digits, and on a part of Fashion-MNIST.
+    At equal mean steps it is compared with two other rules on the same network's readouts: all images halt at one step
+    (mixing the two nearest), or each halts as soon as the top class is likely enough, with the level that gives that
+    mean. It is also compared with networks of `confidence` and `fixed` at equal time pressures;
+(b) steps differ between images: the standard deviation of steps over images. A network has collapsed if it is below
+    0.1, where at most one image in a hundred takes another step than the rest;
+(c) the share of its steps that confidence explains, `steps_by_confidence`; near 1 for the rule `confidence`;
+(d) results on ten digits, and on a part of Fashion-MNIST.
 
 A variant is worth keeping if no seed collapses, its accuracy at equal steps is not below that of `confidence`, and (c)
 is clearly below that of `confidence`.
 
 All variants of all seeds are trained side by side in one population: a variant is a set of weights in the loss of its
-members. `confidence` and `fixed` are the lattice's own hazards, put into the places of a state's.
+members. `confidence` and `fixed` are the lattice's own hazards in the place of the state's hazard.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from sweeper.model.population import TrainingPopulation
 from sweeper.model.shard import Course, Shard
 from sweeper.model.time_selection import sureness
 
-#: Where image files lie beside a checkout; see tests/model/test_tasks.py.
+#: Folder of image files beside a checkout; see tests/model/test_tasks.py.
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 COLLAPSED_BELOW = 0.1
@@ -53,21 +53,22 @@ STATE, CONFIDENCE, FIXED = range(3)
 
 @dataclass(frozen=True)
 class Variant:
-    """What the loss of a network holds beside the mixture's, a small one of every step, and the time cost.
+    """Terms of a network's loss beside the mixture's loss, a small loss of every step, and the time cost.
 
     Attributes:
-        rule: What the hazard is.
-        expected: 1: the expected loss Σ p(t) · CE(z_t) takes the place of the mixture's.
-        benefit: Weight of the regression of the hazard on what going on is worth, which then is all that trains it.
+        rule: Kind of the hazard.
+        expected: 1: the expected loss Σ p(t) · CE(z_t) replaces the mixture's loss.
+        benefit: Weight of the regression of the hazard on the benefit of going on; only this term then trains the
+            hazard.
         blind: 1: no gradient flows from the hazard into the activations.
         entropy: Weight of the entropy of p(t|x), which fades to 0 by 80 % of the training.
-        prior: Weight of the divergence of p(t|x) from a geometric distribution of rate 0.35, cut off at the window.
+        prior: Weight of the divergence of p(t|x) from a geometric distribution of rate 0.35, truncated at the window.
         spread: Weight of the standard deviation of the expected step over the images of a batch.
         standard: 1: pooled activations are standardised over images and steps.
-        running: Pooled activations are standardised by what they have been of late, which lives with the network: 1: as
-            constants; 2: in training by the batch's own statistics, as batch normalisation does; 3: by constants, with
-            slopes as through the batch's own, which is what `state` does.
-        unit: If above 0, pooled activations are divided by their length, which then is this.
+        running: Pooled activations are standardised by running statistics, which the network keeps: 1: as constants; 2:
+            in training by the batch's own statistics, as in batch normalisation; 3: by constants, with gradients
+            through the batch's own statistics, as `state` does.
+        unit: If above 0, pooled activations are scaled to this length.
     """
 
     rule: int = STATE
@@ -108,12 +109,12 @@ VARIANTS: Mapping[str, Variant] = {
 
 @dataclass
 class SideBySide:
-    """Members of a population with a variant each; its methods take the place of the model's own while it trains.
+    """Members of a population with their variants; its methods replace the model's own during training.
 
     Attributes:
-        variants: By member.
-        rows: Members that are in the computation now.
-        done: Share of the training that is done.
+        variants: Variant of each member.
+        rows: Members in the current computation.
+        done: Share of the training done.
     """
 
     variants: Sequence[Variant]
@@ -121,7 +122,7 @@ class SideBySide:
     done: float = 0.0
 
     def weight(self, name: str) -> Tensor:
-        """Return one weight of the members that are here, shape (P,)."""
+        """Return one weight of the current members, shape (P,)."""
         return torch.tensor([float(getattr(self.variants[row], name)) for row in self.rows])
 
     def loss(self, shard: Shard, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ class SideBySide:
         loss_TBP = -log_probs_TBPK.gather(3, labels_BP[..., None].expand(len(dist_TBP), -1, -1, -1))[..., 0]
         steps_T11 = torch.arange(1.0, len(dist_TBP) + 1)[:, None, None]
         is_benefit_P = self.weight("benefit") > 0
-        # Where the benefit trains the hazard, the answers' loss and the time cost do not.
+        # If the benefit trains the hazard, the answers' loss and the time cost do not.
         taken_TBP = torch.where(is_benefit_P, dist_TBP.detach(), dist_TBP)
         expected_P = (taken_TBP * loss_TBP).sum(0).mean(0)
         mixture_P = -torch.logsumexp(taken_TBP.clamp_min(1e-30).log() - loss_TBP, 0).mean(0)
@@ -176,7 +177,7 @@ class SideBySide:
         return lattice.hazard_bias + logit_TBP
 
     def advance(self, shard: Shard, first: int, last: int) -> None:
-        """Make training steps, as a shard does, and know who is there and when."""
+        """Make training steps as a shard does, and record its members and the time."""
         self.rows, self.done = shard.members, first / shard.course.updates
         _advance(shard, first, last)
 
@@ -185,11 +186,11 @@ _advance = Shard.advance
 
 
 def benefit_loss(dist_TBP: Tensor, loss_TBP: Tensor, price_P: Tensor) -> Tensor:
-    """Return how badly each hazard foretells whether going on is worth its price, shape (P,).
+    """Return how badly each hazard predicts whether going on is worth its price, shape (P,).
 
-    V(t) = h(t) CE(t) + (1 − h(t)) (price + V(t+1)) is what halting or going on from step t comes to; a hazard is wrong
-    by the binary cross-entropy against whether CE(t) is less than price + V(t+1), weighed by how much. At its minimum
-    the hazard is ½ where the state says no more than that both come to the same.
+    V(t) = h(t) CE(t) + (1 − h(t)) (price + V(t+1)) is the expected cost from step t on. The loss of a hazard is the
+    binary cross-entropy against whether CE(t) is less than price + V(t+1), weighted by the difference. At its minimum
+    the hazard is ½ wherever the state predicts that halting and going on cost the same.
     """
     survival_TBP = dist_TBP.flip(0).cumsum(0).flip(0)
     hazard_TBP = (dist_TBP / survival_TBP.clamp_min(1e-12)).clamp(1e-6, 1 - 1e-6)
@@ -226,7 +227,7 @@ def figures(network: Lattice, images: Images) -> dict[str, float | None]:
 
 
 def _halting_when_sure(log_top_TB: Tensor, mean: float) -> Tensor:
-    """Return the steps of images that halt once the top class reaches the level at which they take `mean` steps."""
+    """Return the steps of images that halt once the top class reaches a level, chosen for `mean` steps on average."""
     low, high = float(log_top_TB.min()) - 1, 0.0
     for _ in range(40):
         level = (low + high) / 2
@@ -260,9 +261,9 @@ def train_all(
             ("shard.Shard.advance", beside.advance),
             ("lattice.Lattice.hazard_logit", beside.hazard_logit),
         ):
-            # A plain function, so that it is given the shard or lattice as a method is.
+            # A plain function gets the shard or lattice as its first argument, as a method does.
             replaced.enter_context(patch(f"sweeper.model.{place}", lambda *given, call=function: call(*given)))
-        replaced.enter_context(patch("sweeper.model.growth.DEAD_SHARE", -1.0))  # no step closes: all stay side by side
+        replaced.enter_context(patch("sweeper.model.growth.DEAD_SHARE", -1.0))  # no step closes: one shard keeps all
         population = TrainingPopulation(course, window, None, torch.zeros(0))
         for _ in range(epochs):
             population.run_epoch()
@@ -281,7 +282,7 @@ HEADER = (
 
 
 def line(name: str, rows: Sequence[Mapping[str, object]]) -> str:
-    """Return a variant's row of the table: means over seeds, and what differs between them one by one."""
+    """Return a variant's row of the table: means over seeds, and some columns seed by seed."""
 
     def each(column: str) -> str:
         return ", ".join("–" if row[column] is None else f"{row[column]:.2f}" for row in rows)

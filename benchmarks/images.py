@@ -1,7 +1,7 @@
-"""What large images cost: the time of `sweeper plan`, and the memory of all processes that have loaded them, together.
+"""Measures the cost of large images: the time of `sweeper plan`, and the total memory of all processes that load them.
 
-Made-up images: 64 × 64 in colour, 100 classes, as PNG in the shards of a `datasets` folder. A process's memory is its
-proportional set size: what several have mapped is counted once over all of them, as the system holds it once.
+The images are made up: 64 × 64 in colour, 100 classes, as PNG in the shards of a `datasets` folder. A process's memory
+is its proportional set size, which divides shared pages among the processes that map them.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def write_images(folder: Path, count: int) -> int:
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Return this process's proportional set size, and the most that it ever had of its own and mapped."""
+    """Return this process's proportional set size, and its peak resident memory, in bytes."""
     sizes = dict(line.split(":") for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(sizes["Pss"].split()[0]) * 1024, int(status["VmHWM"].split()[0]) * 1024
 
 
 def load(data: str, cache: str, begin: Barrier, loaded: Barrier, answers: Any) -> None:
-    """Load the images in a process of its own, read all pixels once, and say what that took."""
+    """Load the images in this process, read all pixels once, and report time and memory."""
     from sweeper.model import TaskDefinition, load_task
     from sweeper.model.images import levels_of
 
@@ -83,7 +83,7 @@ def load(data: str, cache: str, begin: Barrier, loaded: Barrier, answers: Any) -
     loaded.wait()
     after, most = memory_bytes()
     answers.put({"seconds": seconds, "bytes": after - before, "most": most - before, "pixels": pixels})
-    loaded.wait()  # until all have looked
+    loaded.wait()  # until all processes have measured
 
 
 def together(data: str, cache: Path, workers: int) -> list[dict[str, float]]:
@@ -101,7 +101,7 @@ def together(data: str, cache: Path, workers: int) -> list[dict[str, float]]:
 
 
 def plan(folder: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Run `sweeper plan` and return its seconds, by the clock and of processors."""
+    """Run `sweeper plan` and return its seconds of wall time and of processor time."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-P", "-m", "sweeper", "plan", str(folder / "large.yaml"), "--workers", "2"]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -111,7 +111,7 @@ def plan(folder: Path, environment: dict[str, str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a table of what was measured."""
+    """Print a table of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])

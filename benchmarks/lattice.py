@@ -1,12 +1,13 @@
-"""What the compiled recurrence, and the one in torch, gain over a straightforward PyTorch version of the equations.
+"""Measures the gain of the compiled recurrence, and of the one in torch, over a straightforward PyTorch version.
 
     .venv/bin/python benchmarks/lattice.py [--device cuda] [--rounds 7] [--parts same,speed,tools,conventions,ideas]
 
-`same` compares answers and slopes, and sets the exit code to 1 where they differ by more than rounding; `speed` times
-training steps, of populations too, and says how near they come to a matrix product on the same core; `tools` asks what
-torch.compile makes of the plain version; `conventions` times bottom-up input within the step and at the next one, side
-by side; `ideas` takes single ideas and choices of the recurrence in torch back. CPU: time of this process alone, which
-neighbours disturb little; GPU: wall time, synchronised. The versions take turns, and the least of all rounds counts.
+`same` compares answers and gradients, and sets the exit code to 1 if they differ by more than rounding; `speed` times
+training steps, also of populations, and compares their rate with a matrix product on the same core; `tools` applies
+torch.compile to the plain version; `conventions` compares bottom-up input within the step and at the next one; `ideas`
+reverts single ideas and choices of the recurrence in torch. Times are those of this process alone on the CPU, which
+other processes disturb little, and synchronised wall time on a GPU. The versions take turns, and the least of all
+rounds counts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sweeper.model.time_selection import adaptive_step_dist, sureness
 
 BATCH, LAYERS, STEPS, CLASSES = 64, 3, 6, 10
 STEP_LOSS, TIME_PRESSURE = 0.2, 0.01
-#: Images, the layers that halve them, and how many times faster than in torch a compiled step is meant to be.
+#: Shape of the images, layers that halve them, and aim: speed-up of a compiled step over torch.
 KINDS = [
     ((1, 8, 8), (), 3.5),
     ((1, 8, 8), (2,), 3.5),
@@ -47,7 +48,7 @@ KINDS = [
     ((3, 32, 32), (), 1.0),
     ((3, 32, 32), (2, 3), 2.0),
 ]
-#: Populations of 8×8 images, as a quickstart has them: networks, channels, steps, batch.
+#: Populations on 8×8 images, as in the quickstart: networks, channels, steps, batch.
 POPULATIONS = [(6, (8, 8), 4, 32), (6, (5, 3), 4, 32), (8, (8, 8, 8), 4, 32), (8, (5, 3, 2), 4, 32)]
 CHANNELS = (8, 16)
 CONVENTIONS = ("within", "next")
@@ -56,7 +57,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-3}
 
 
 class Plain(nn.Module):
-    """The same equations as one writes them down: a convolution per connection and step, and autograd."""
+    """The equations written in the plainest way: a convolution per connection and step, and autograd."""
 
     def __init__(self, lattice: Lattice) -> None:
         super().__init__()
@@ -105,7 +106,7 @@ class Plain(nn.Module):
         return LatticeAnswer(logits_TBPK, adaptive_step_dist(hazard_logit_TBP, entry_TP), features_TBPF)
 
     def slopes(self) -> dict[str, Tensor]:
-        """Return the slopes of all weights by the names that the lattice has for them."""
+        """Return the gradients of all weights by the lattice's names."""
         found = {f"bias.{l}": c.bias.grad for l, c in enumerate(self.bottom_up)}
         found |= {f"readout.{l}": r for l, r in enumerate(self.readout.weight.grad.split(self.window.channels, -1))}
         for name in ("bottom_up", "lateral", "top_down"):
@@ -117,7 +118,7 @@ class Plain(nn.Module):
 
 
 def loss(answer: LatticeAnswer, labels_B: Tensor) -> Tensor:
-    """Return the mixture's loss, with that of single steps and the time cost as in training, of one network."""
+    """Return one network's training loss: the mixture's loss, that of single steps and the time cost."""
     log_probs_TBK = answer.logits_TBPK[:, :, 0].log_softmax(-1)
     steps = -log_probs_TBK.gather(2, labels_B.expand(len(log_probs_TBK), -1)[..., None]).mean()
     return (
@@ -128,7 +129,7 @@ def loss(answer: LatticeAnswer, labels_B: Tensor) -> Tensor:
 
 
 def seconds(device: str) -> float:
-    """Return a time in seconds: of this process on the CPU, of the wall on a GPU once that is done."""
+    """Return a clock in seconds: processor time on the CPU, or wall time once a GPU has finished."""
     if device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
@@ -138,7 +139,7 @@ def seconds(device: str) -> float:
 def fastest(
     calls: Mapping[str, Callable[[], object]], device: str, rounds: int, least: float = 0.15
 ) -> dict[str, float]:
-    """Return each call's milliseconds: the least of some rounds, of `least` seconds each, in which calls take turns."""
+    """Return each call's milliseconds: the least of some rounds of `least` seconds each, in which calls take turns."""
     repeats: dict[str, int] = {}
     for name, call in calls.items():
         call()  # warms up
@@ -156,7 +157,7 @@ def fastest(
 
 
 def hardware(device: str) -> str:
-    """Return in a line what is measured on, and when."""
+    """Return date, hardware and torch version in one line."""
     name = platform.processor() or platform.machine()
     if device != "cpu":
         name = torch.cuda.get_device_name()
@@ -182,18 +183,18 @@ def example(
     lattice = Lattice(window, range(population)).to(device, dtype)
     lattice.recurrence = recurrence or lattice.recurrence
     with torch.no_grad():
-        lattice.hazard_sureness.fill_(0.5)  # at 0, where it begins, half of the time selection has no slope
+        lattice.hazard_sureness.fill_(0.5)  # at its initial 0, half of the time selection has no gradient
     return lattice, images, labels
 
 
 def learnt(lattice: Lattice, images: Tensor, labels: Tensor) -> Learned:
-    """Give the weights of a lattice the slopes of the same loss as `loss`."""
+    """Set the gradients of a lattice's weights for the same loss as `loss`."""
     whole, labels_BP = (batch[:, None].expand(-1, lattice.population, *batch.shape[1:]) for batch in (images, labels))
     return learn(lattice, whole, labels_BP, STEP_LOSS, torch.full_like(lattice.readout_bias[:, 0], TIME_PRESSURE))
 
 
 def training_step(module: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Return a function that makes a training step: a lattice's as in training, another module's as one writes it."""
+    """Return a function that makes a training step, of a lattice as in training, of other modules with autograd."""
     if isinstance(module, Lattice):
         lattice, adam = module, Adam(list(module.parameters()), 1e-5)
 
@@ -214,7 +215,7 @@ def training_step(module: nn.Module, images: Tensor, labels: Tensor) -> Callable
 
 
 def windows() -> Iterator[tuple[str, Window, float]]:
-    """Yield what is measured: a name, the window, and how many times faster than plain it is meant to be."""
+    """Yield the measured windows: a name, the window, and the aimed speed-up over torch."""
     for image, halve, aim in KINDS:
         for c in CHANNELS:
             halved = f", halve {', '.join(map(str, halve))}" if halve else ""
@@ -223,7 +224,7 @@ def windows() -> Iterator[tuple[str, Window, float]]:
 
 
 def differences(window: Window, device: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Return how far answers and slopes are apart, each relative to the largest number of its tensor."""
+    """Return the differences of answers and of gradients, each relative to the largest number of its tensor."""
     lattice, images, labels = example(window, device, dtype)
     plain = Plain(lattice)
     with torch.backends.cudnn.flags(allow_tf32=False):
@@ -241,7 +242,7 @@ def differences(window: Window, device: str, dtype: torch.dtype) -> tuple[float,
 
 
 def show_same(device: str) -> bool:
-    """Print how far the versions are apart, and return whether by rounding alone."""
+    """Print the differences between the versions, and return whether all are rounding."""
     formats = list(TOLERANCE)
     heads = [f"{what}, {str(dtype)[6:]}" for dtype in formats for what in ("answers", "slopes")]
     print("| window |", " | ".join(heads), "|\n|---|" + "---:|" * len(heads))
@@ -259,7 +260,7 @@ def show_same(device: str) -> bool:
 
 
 def recurrence_only(lattice: Lattice, images: Tensor) -> Callable[[], None]:
-    """Return a function that goes through the recurrence and back, and does nothing else of a training step."""
+    """Return a function that runs only the recurrence of a training step, forward and backward."""
     whole, geometry = images[:, None].expand(-1, lattice.population, -1, -1, -1), lattice.geometry
     assert geometry is not None
     code = compiled.serving(lattice.recurrence, geometry, whole, lattice.weights)
@@ -277,7 +278,7 @@ def recurrence_only(lattice: Lattice, images: Tensor) -> Callable[[], None]:
 
 
 def show_speed(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step of all versions, and how near the compiled one comes to the core's rate."""
+    """Print the milliseconds of a training step of all versions, and the compiled one's rate beside the core's."""
     fast, matrix = usable()[0], torch.rand(1024, 1024)
     print(f"`compiled` is for {fast}; the recurrence alone, in GFLOP/s, and a product of two matrices of 1024×1024.\n")
     print(
@@ -299,7 +300,7 @@ def show_speed(device: str, rounds: int) -> None:
             versions["plain"] = training_step(Plain(lattice), *batch)
         ms = fastest(versions, device, rounds)
         ratio = ms[TORCH] / ms[fast]
-        # Of what is counted for an answer nearly all is convolutions; the way back is two of each.
+        # Nearly all operations of an answer are convolutions; the backward pass has two for each.
         flops = 3 * 2 * count_macs(window, window.steps) * networks * size
         rate, product = flops / ms["alone"] / 1e6, 2 * len(matrix) ** 3 / ms["product"] / 1e6
         plain = f"{ms['plain']:.1f}" if "plain" in ms else "–"
@@ -313,7 +314,7 @@ def show_speed(device: str, rounds: int) -> None:
 
 
 def show_tools(device: str, rounds: int) -> None:
-    """Print what torch.compile makes of the plain version, and how long it takes to make it."""
+    """Print the speed of the plain version under torch.compile, and the time to compile it."""
     print(
         "| window | plain, ms | torch.compile, ms | to compile, s | compiled recurrence, ms |\n"
         "|---|---:|---:|---:|---:|"
@@ -332,7 +333,7 @@ def show_tools(device: str, rounds: int) -> None:
 
 
 def show_conventions(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step of both conventions, and multiply-accumulates of a whole answer."""
+    """Print the milliseconds of a training step of both conventions, and multiply-accumulates of a whole answer."""
     print("| window | within, ms | next, ms | times faster | multiply-accumulates |\n|---|---:|---:|---:|---:|")
     for name, window, _ in windows():
         by_convention = {bottom_up: replace(window, bottom_up=bottom_up) for bottom_up in CONVENTIONS}
@@ -361,7 +362,7 @@ def _up_apart() -> AbstractContextManager[object]:
     return patch.object(recurrence.Geometry, "is_up_joined", lambda *_: False)
 
 
-#: What is taken back of the recurrence in torch: its name, whether of the plain version, how, and the number format.
+#: Variants of the recurrence in torch: name -> whether it is the plain version, its patch, and the number format.
 IDEAS: dict[str, tuple[bool, Callable[[], AbstractContextManager[object]], torch.dtype]] = {
     "lattice": (False, nullcontext, torch.float32),
     "slopes by autograd": (False, _by_autograd, torch.float32),
@@ -374,7 +375,7 @@ IDEAS: dict[str, tuple[bool, Callable[[], AbstractContextManager[object]], torch
 
 
 def show_ideas(device: str, rounds: int) -> None:
-    """Print milliseconds of a training step with single ideas taken back, and with other formats."""
+    """Print the milliseconds of a training step with single ideas reverted, and with other formats."""
     print("| window |", " | ".join(IDEAS), "|\n|---|" + "---:|" * len(IDEAS))
     for name, window, _ in windows():
 

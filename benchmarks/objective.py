@@ -1,24 +1,24 @@
-"""Do pressures mean the same by whatever route a network is trained, and which solver gets most out of them?
+"""Do pressures mean the same for every way of training a network, and which solver makes the most of them?
 
-Question and judges were written down before the results.
+Question and criteria were written down before the results.
 
-A pressure is the price of a channel or a step, so at one pressure the same network should be left however it is
-trained: from scratch, from a network that was trained without pressure, from a small window that grows, and with half
-or twice the updates. Two judges, at equal updates:
+A pressure is the price of a channel or a step. So at one pressure every way of training should lead to the same
+network: from scratch, from a network that was trained without pressure, from a small window that grows, and with half
+or twice the updates. There are two criteria, at equal updates:
 
-1. *The objective a network ends with*: training loss + λ_breadth · breadth + λ_depth · depth + λ_time · time, as the
-   product reports it, each solver by its own prices. Aims: medians over seeds of any route within 5 % of those from
+1. *The final objective of a network*: training loss + λ_breadth · breadth + λ_depth · depth + λ_time · time, as the
+   product reports it, with each solver's own prices. Aims: medians over seeds of any route within 5 % of those from
    scratch, channels within 10 %; channels over seeds spread (largest − least) by at most a quarter of their median;
-   counts stay where the budget is doubled.
-2. *The hypervolume* of the networks over all pressures, from those that keep nearly all to those that keep nearly
-   nothing: accuracy, channels, depth and time, one reference point and one way of use (each image halts by the
-   network's own rule; validation images). Aim: at least that of the solvers before.
+   counts stay the same if the budget is doubled.
+2. *The hypervolume* of the networks over all pressures, from those that keep nearly all channels to those that keep
+   nearly none: accuracy, channels, depth and time, with one reference point and one way of use (each image halts by the
+   network's own rule; validation images). Aim: at least that of the former solvers.
 
-Networks of a fixed size that never feel a pressure say what the objective could be: their loss with the same prices.
+Networks of a fixed size that never feel a pressure show what the objective could be: their loss with the same prices.
 
-Beside the product's solvers, through the product's own `train`:
+Compared with the product's solvers, through the product's own `train`, are:
 
-- *risen*: the proximal step, with pressures that rise once the network has learned and are taken back before the end;
+- *risen*: the proximal step, with pressures that rise once the network has learned and are removed before the end;
 - *weakest*: the same, on the weakest channel of each layer only;
 - *squares*: squared norms in the loss, so that a price is the same share of every weight.
 """
@@ -51,7 +51,7 @@ from sweeper.model.proximal import proximal_step
 
 Row = dict[str, Any]
 
-#: Where image files lie beside a checkout; see tests/model/test_tasks.py.
+#: Folder of image files beside a checkout; see tests/model/test_tasks.py.
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 CHANNELS, STEPS = (8, 8), 3
@@ -60,7 +60,7 @@ TIME_PRESSURE, DEPTH_SHARE = 0.05, 0.25  # λ_depth is this share of λ_breadth
 
 OBJECTIVES = {"accuracy": Goal.MAXIMIZE, "channels": Goal.MINIMIZE, "depth": Goal.MINIMIZE, "time": Goal.MINIMIZE}
 REFERENCE = (0.0, 17.0, 3.0, 4.0)
-#: Networks near chance fill much of the volume, so it is also given for those that are right more often than this.
+#: Accuracy above which the hypervolume is also given, since networks near chance fill much of it.
 FLOOR = 0.5
 
 FIXED_SIZES = ((2, 2), (4,), (4, 2), (4, 4), (6, 4), (6, 6), CHANNELS)
@@ -70,11 +70,11 @@ Costs = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Stands in for `model.shard.proximal_step`: pressures wait, rise linearly, stay, and are taken back.
+    """Replaces `model.shard.proximal_step`: pressures start late, rise linearly, stay, and are removed.
 
     Attributes:
-        updates: Of the whole training.
-        begins, risen, ends: Shares of it.
+        updates: Updates of the whole training.
+        begins, risen, ends: Shares of the training.
     """
 
     updates: int
@@ -83,7 +83,7 @@ class Schedule:
     ends: float = 0.8
 
     def __call__(self, lattice: Lattice, breadth_P: Tensor, depth_P: Tensor, optimizer: Adam) -> list[Tensor]:
-        """Make the proximal step under as much of the pressures as is due."""
+        """Make the proximal step under the current share of the pressures."""
         done = float(optimizer.state[lattice.readout_bias]["step"]) / self.updates
         strength = (done - self.begins) / (self.risen - self.begins) if done < self.ends else 0.0
         if strength <= 0:
@@ -94,7 +94,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class WeakestOnly:
-    """Stands in for `model.proximal.Prices`: the weakest living channel of a layer pays its price, the others nothing.
+    """Replaces `model.proximal.Prices`: only the weakest living channel of a layer pays its price.
 
     Attributes:
         group_PC: Norms of the layer's channels.
@@ -110,7 +110,7 @@ class WeakestOnly:
         return cls(group_PC, layer)
 
     def under(self, breadth_P: Tensor, depth_P: Tensor) -> Tensor:
-        """Return what each channel of norm 1 costs, shape (P, C)."""
+        """Return the price of each channel of norm 1, shape (P, C)."""
         alive_PC = self.group_PC > 0
         weakest_P1 = torch.where(alive_PC, self.group_PC, torch.inf).argmin(1, keepdim=True)
         price_P1 = (breadth_P * alive_PC.sum(1) + depth_P * self.layer)[:, None]
@@ -118,7 +118,7 @@ class WeakestOnly:
 
 
 def squared_costs(lattice: Lattice) -> Costs:
-    """Stand in for `model.costs.space_costs`: half the squares of the norms are priced."""
+    """Replace `model.costs.space_costs`: half the squares of the norms are priced."""
     half_squares = [norm_PC.square() / 2 for norm_PC in group_norms(lattice)]
     costs = [Prices.of(square_PC, layer).costs(square_PC) for layer, square_PC in enumerate(half_squares, start=1)]
     nothing_P = torch.zeros_like(lattice.readout_bias[:, 0])
@@ -127,7 +127,7 @@ def squared_costs(lattice: Lattice) -> Costs:
 
 
 def present_costs(lattice: Lattice) -> Costs:
-    """Stand in for `model.costs.space_costs`: channels that are there are priced, whatever their norms."""
+    """Replace `model.costs.space_costs`: living channels are priced, whatever their norms."""
     return counted_costs(living_channels(lattice), lattice.readout_bias[:, 0])
 
 
@@ -153,8 +153,8 @@ class Variant:
 
     Attributes:
         solver: As in `TrainingSettings`.
-        pressures: λ_breadth, from where it keeps nearly all of ten digits' network to where it keeps nearly nothing.
-        replaced: What is replaced in the model for a training of so many updates, by its name there.
+        pressures: λ_breadth, from values that keep nearly all channels on ten digits to values that keep nearly none.
+        replaced: Returns the replacements in the model, by name, for a training of a number of updates.
     """
 
     solver: str
@@ -175,13 +175,13 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Route:
-    """How a network comes to be trained.
+    """One way of training a network.
 
     Attributes:
-        share: Of the usual updates.
-        channels: The window that it begins with; None for the task's own.
+        share: Share of the usual updates.
+        channels: Window that the network begins with; None for the task's own.
         is_handed_over: Whether it begins with the weights of a network that was trained without pressure.
-        grows: Whether its window grows, as far as it needs no more than twice the memory of the usual one.
+        grows: Whether its window grows, up to twice the memory of the usual window.
     """
 
     share: float = 1.0
@@ -221,14 +221,14 @@ def data_of(name: str) -> Data:
 
 @dataclass(frozen=True)
 class Training:
-    """Networks under all pressures of a variant, by one route, side by side.
+    """Networks under all pressures of a variant, trained by one route, side by side.
 
     Attributes:
         task: Images.
-        window: The usual one.
-        variant: Of `VARIANTS`.
-        route: Of `ROUTES` or `SIZES`.
-        seeds: A network each for every pressure.
+        window: The usual window.
+        variant: One of `VARIANTS`.
+        route: One of `ROUTES` or `SIZES`.
+        seeds: Seeds; every pressure gets one network per seed.
     """
 
     task: Task
@@ -239,7 +239,7 @@ class Training:
 
     @property
     def updates(self) -> int:
-        """Training steps."""
+        """Number of training steps."""
         return round(UPDATES * self.route.share)
 
     def rows(self) -> dict[int, list[Row]]:
@@ -253,7 +253,7 @@ class Training:
         if self.route.channels:
             window = window.resized(self.route.channels, START_STEPS if self.route.grows else window.steps)
         if self.route.grows:
-            # Steps take memory, too: with as much as the usual window, four steps would leave 6 + 6 of 8 + 8 channels.
+            # Steps take memory too: in the memory of the usual window, four steps would leave 6 + 6 of 8 + 8 channels.
             growth = Growth(2 * self.window.training_bytes(BATCH_SIZE))
         with _replaced(names):
             results = train(self.task, window, members, self._settings(self.variant.solver), growth=growth)
@@ -269,10 +269,10 @@ class Training:
         )
 
     def _handed_over(self) -> Callable[[Window, Sequence[int]], Lattice]:
-        """Train a network of each seed without pressure on space, and return what makes lattices of their weights."""
+        """Train a network of each seed without pressure on space, and return a function that makes lattices of them."""
         weights: dict[str, Tensor] = {}
         free = [Pressures(0.0, 0.0, TIME_PRESSURE, seed) for seed in self.seeds]
-        # One lattice throughout: the window stays as it is, and so do the names of the weights.
+        # All networks stay in one lattice, so that the window and the names of the weights stay the same.
         with _replaced({"sweeper.model.population.WORTH_MOVING": 2.0}):
             train(
                 self.task,
@@ -308,7 +308,7 @@ def _row(member: Pressures, trained: Trained) -> Row:
 
 
 class Results:
-    """Finished trainings in a JSON file, by task, variant, route and seed; a second start goes on."""
+    """Finished trainings in a JSON file, by task, variant, route and seed; a second start resumes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -319,19 +319,19 @@ class Results:
         return " | ".join(map(str, key)) in self.trainings
 
     def add(self, found: Mapping[tuple[object, ...], list[Row]]) -> None:
-        """Add trainings, and write all of them aside and then in place."""
+        """Add trainings, and replace the file with all of them."""
         self.trainings.update({" | ".join(map(str, key)): rows for key, rows in found.items()})
         aside = self.path.with_suffix(".part")
         aside.write_text(json.dumps(self.trainings, indent=1))
         os.replace(aside, self.path)
 
     def by_seed(self, *key: object) -> list[list[Row]]:
-        """Return the rows of each seed that is finished."""
+        """Return the rows of each finished seed."""
         beginning = " | ".join(map(str, key)) + " | "
         return [rows for name, rows in self.trainings.items() if name.startswith(beginning)]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return what is there of tasks and variants, in order."""
+        """Return the finished pairs of task and variant, in order."""
         return list(dict.fromkeys((*name.split(" | ")[:2],) for name in self.trainings))  # type: ignore[misc]
 
 
@@ -342,7 +342,7 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 
 def route_table(results: Results, task: str, variant: str) -> Iterator[str]:
-    """Return what each route ends with, and its ratio to that from scratch."""
+    """Yield the results of each route, and their ratios to those from scratch."""
     yield "| λ_breadth | route | seeds | objective | ratio | channels | ratio | accuracy |"
     yield "|---|---|---|---|---|---|---|---|"
     for pressure, route in product(VARIANTS[variant].pressures, ROUTES):
@@ -360,7 +360,7 @@ def route_table(results: Results, task: str, variant: str) -> Iterator[str]:
 
 
 def front_table(results: Results, task: str) -> Iterator[str]:
-    """Return the hypervolume of each variant, from scratch; one value a seed."""
+    """Yield the hypervolume of each variant, trained from scratch, over seeds."""
     yield f"| variant | seeds | hypervolume | above accuracy {FLOOR:g} | channels by pressure, medians |"
     yield "|---|---|---|---|---|"
     classes = int(task.removeprefix("digits-")) if task.startswith("digits-") else 10
@@ -376,14 +376,14 @@ def front_table(results: Results, task: str) -> Iterator[str]:
 
 
 def volume(rows: Sequence[Row], floor: float, classes: int) -> float:
-    """Return the hypervolume of networks above an accuracy, with the answer that needs no network."""
+    """Return the hypervolume of networks above an accuracy, including the constant answer without a network."""
     nothing = {"accuracy": 1 / classes, "channels": 0.0, "depth": 0.0, "time": 1.0}
     points = [[row[name] for name in OBJECTIVES] for row in (*rows, nothing)]
     return hypervolume(points, list(OBJECTIVES.values()), (floor, *REFERENCE[1:]))
 
 
 def size_table(results: Results, task: str) -> Iterator[str]:
-    """Return what the objective of a network of each fixed size would be at the pressures of elimination."""
+    """Yield the objective that networks of each fixed size would have at the pressures of elimination."""
     pressures = VARIANTS["elimination"].pressures
     yield f"| channels | seeds | accuracy | {' | '.join(f'objective at {pressure:g}' for pressure in pressures)} |"
     yield "|---" * (3 + len(pressures)) + "|"
@@ -397,7 +397,7 @@ def size_table(results: Results, task: str) -> Iterator[str]:
 
 
 def tables(results: Results) -> str:
-    """Return everything that is finished as Markdown."""
+    """Return all finished trainings as Markdown."""
     lines: list[str] = []
     for task in dict.fromkeys(task for task, _ in results.pairs()):
         lines += [f"### {task}", "", *front_table(results, task), ""]
@@ -408,7 +408,7 @@ def tables(results: Results) -> str:
 
 
 def main() -> None:
-    """Train what is asked for and is not in the file yet, and print the tables of all that is."""
+    """Train the requested networks that are not in the file yet, and print the tables of all that are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=["digits-10"], help="digits-2 to digits-10, or an image file")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["elimination"])

@@ -1,13 +1,13 @@
-"""What a sweep costs beyond its trainings: sweeper, bare processes and a plain Ray Tune script over the same points.
+"""Measures a sweep's overhead beyond its trainings: sweeper, bare processes and a plain Ray Tune script, same points.
 
   (a) `sweeper run` in a fresh home                                      the product, as users start it
-  (b) bare_processes.py: no Ray, ledger, MLflow or checkpoints           the least it can cost; aim: b/a >= 0.8
-  (c) plain_tune.py: Tune grid and MLflowLoggerCallback, one network     what one writes without it
+  (b) bare_processes.py: no Ray, ledger, MLflow or checkpoints           the least possible cost; aim: b/a >= 0.8
+  (c) plain_tune.py: Tune grid and MLflowLoggerCallback, one network     a script without the product
       a trial, with this project's compiled recurrence
-  (d) the same, with the recurrence in torch                             what one has without it; aim: d/a >= 6
+  (d) the same, with the recurrence in torch                             without any part of it; aim: d/a >= 6
 
-Each part is a process of its own, timed from its start to its exit, and all are measured in one run on one machine.
-What they trained is compared network by network. Exit code 1 if a part failed or trained something else.
+Each part is a separate process, timed from its start to its exit, and all are measured in one run on one machine. The
+trained networks are compared one by one. The exit code is 1 if a part failed or trained something else.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ TITLES = {
     "c": "(c) plain Tune script",
     "d": "(d) the same, recurrence in torch",
 }
-#: Smallest seconds of the part by seconds of (a), on the quickstart.
+#: Least ratio of the part's seconds to those of (a), on the quickstart.
 AIMS = {"b": 0.8, "d": 6.0}
 COMPARED = ("accuracy", "breadth", "depth", "time")
-#: What a user's shell may hold and no part may see: another cluster, another tracking server.
+#: Prefixes of environment variables that no part may see, since they may name another cluster or tracking server.
 HIDDEN = ("RAY_", "TUNE_", "MLFLOW_", "SWEEPER_")
 SHOWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -51,7 +51,7 @@ SHOWN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on 127.0.0.1 alone
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-#: A path of Ray's sockets may be about 100 characters long; it needs 70 itself.
+#: Longest folder for Ray, in characters: a socket's path may have about 100, of which Ray needs 70.
 LONGEST_RAY_FOLDER = 30
 
 Networks = dict[str, dict[str, float]]
@@ -62,11 +62,11 @@ class Measured:
     """One part, run once.
 
     Attributes:
-        seconds: From the start of its process to its exit.
-        failure: Why it does not count; empty where it does.
-        networks: What each network measured, by trial key.
-        phases: Of (a): name and seconds, in order; together they are `seconds`.
-        differences: From (a): see `compare`.
+        seconds: Time from the start of its process to its exit.
+        failure: Why the run does not count; empty if it does.
+        networks: Measurements of each network, by trial key.
+        phases: For (a): name and seconds of each phase, in order; their sum is `seconds`.
+        differences: Differences from (a), see `compare`.
     """
 
     part: str
@@ -78,7 +78,7 @@ class Measured:
 
 
 def measure(part: str, space: str, workers: int) -> Measured:
-    """Run one part in a fresh folder, which is removed afterwards."""
+    """Run one part in a new folder, which is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="ovh-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         out = folder / "networks.json"
@@ -103,7 +103,7 @@ def measure(part: str, space: str, workers: int) -> Measured:
 
 
 def run_child(arguments: Sequence[str], folder: Path, checkpoints: Path | None) -> tuple[float, float, float, str]:
-    """Run Python and return its start, its seconds, when its first checkpoint was seen, and why it failed."""
+    """Run Python, and return its start, its seconds, the time its first checkpoint was seen, and why it failed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)} | SHOWN
     if len(str(folder)) <= LONGEST_RAY_FOLDER:
         environment["RAY_TMPDIR"] = str(folder)
@@ -119,7 +119,7 @@ def run_child(arguments: Sequence[str], folder: Path, checkpoints: Path | None) 
                 seen = time.time() if any(checkpoints.glob("*/checkpoints/*.pt")) else 0.0
             code = process.wait()
         finally:
-            process.terminate()  # where this script is interrupted; nothing happens to one that ended
+            process.terminate()  # needed if this script is interrupted; harmless if the process has ended
             process.wait()
         seconds = time.perf_counter() - clock
     tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -127,7 +127,7 @@ def run_child(arguments: Sequence[str], folder: Path, checkpoints: Path | None) 
 
 
 def read_sweep(measured: Measured, home: Path, name: str, started: float, seen: float) -> None:
-    """Fill in what the ledger and the times of files tell of (a)."""
+    """Fill in the results of (a) from the ledger and the times of files."""
     folder = Home(home).known(name)
     records = Ledger(folder.ledger_url, name).records()
     complete = [record for record in records if record.state is State.COMPLETE]
@@ -139,7 +139,7 @@ def read_sweep(measured: Measured, home: Path, name: str, started: float, seen: 
 def marks_of(
     home: Path, sweep: Path, records: Sequence[TrialRecord], seen: float, ended: float
 ) -> list[tuple[str, float]]:
-    """Return when each phase of (a) ended, in Unix seconds; 0 where nothing tells."""
+    """Return the end of each phase of (a), in Unix seconds; 0 if it is unknown."""
     return [
         ("start-up: imports, spec, lock", written(sweep, "driver.json")),
         ("images, plan, MLflow database, while Ray starts", written(sweep, "tracking.txt")),  # written before jobs run
@@ -157,7 +157,7 @@ def written(folder: Path, pattern: str) -> float:
 
 
 def phases(started: float, marks: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    """Yield name and seconds of each phase; one whose end is unknown is joined with the next."""
+    """Yield name and seconds of each phase; a phase whose end is unknown is joined with the next."""
     names: list[str] = []
     for name, at in marks:
         names.append(name)
@@ -174,7 +174,7 @@ def read_networks(part: str, out: Path) -> Networks:
 
 
 def compare(networks: Networks, ours: Networks) -> dict[str, float]:
-    """Return how many networks are in both, how many agree in accuracy, and the largest difference of each kind."""
+    """Return the number of networks in both, the number that agree in accuracy, and the largest differences."""
     both = [(networks[key], ours[key]) for key in networks.keys() & ours.keys()]
     found: dict[str, float] = {"in both": len(both)}
     found["same accuracy"] = sum(one["accuracy"] == other["accuracy"] for one, other in both)
@@ -184,7 +184,7 @@ def compare(networks: Networks, ours: Networks) -> dict[str, float]:
 
 
 def judge(rounds: Sequence[Sequence[Measured]]) -> None:
-    """Compare what the parts of each round trained with (a); other networks are a failure."""
+    """Compare the networks of each round's parts with those of (a); other networks are a failure."""
     for measured_parts in rounds:
         ours = next((m for m in measured_parts if m.part == "a" and not m.failure), None)
         for measured in measured_parts:
@@ -232,7 +232,7 @@ def agreement(run: Measured) -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the facts that the figures depend on."""
     cpu = platform.processor() or "unknown"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -244,7 +244,7 @@ def machine() -> dict[str, str]:
 
 
 def with_epochs(space: str, epochs: int | None, folder: Path) -> str:
-    """Return the space to run: as named, or a copy of it with other epochs."""
+    """Return the space to run: the named one, or a copy of it with other epochs."""
     if epochs is None:
         return str(Path(space).absolute()) if Path(space).is_file() else space
     spec = load_spec(space).spec
@@ -276,7 +276,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args, facts = arguments(), machine()
-    # Imports once, not timed: the first part must not pay for files that the others find in memory.
+    # An untimed import first: otherwise only the first part would pay for reading the packages from disk.
     subprocess.run([sys.executable, "-c", "import mlflow, optuna, ray.tune, sweeper.model"], check=True)
     rounds: list[list[Measured]] = []
     with tempfile.TemporaryDirectory(prefix="ovh-") as folder:

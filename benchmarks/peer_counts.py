@@ -1,7 +1,7 @@
-"""What peers.py counts: overheads and losses, from the log that the trained function writes, and what a system knows.
+"""Counts for peers.py: overheads and losses, from the log of the trained function and the records of a system.
 
-A trial is told by its two arguments, which no two trials share by chance: so one that a system runs again
-under another number is the same trial here.
+A trial is identified by its two arguments, which differ between trials. So a trial that a system runs again under
+another number is the same trial here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: The process in which this system calls a function for one epoch before it plans.
+#: Program in which this system runs a function for one epoch before it plans.
 REHEARSAL = "own_probe.py"
 
 Trial = tuple[float, float]
@@ -26,7 +26,7 @@ class Said:
     Attributes:
         event: `begin` or `end` of an epoch, or `done` when the last one was reported.
         epoch: From 0.
-        program: Name of the program of the process.
+        program: Name of the process's program.
     """
 
     at: float
@@ -40,7 +40,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Known:
-    """A trial as a system knows it at the end: its state is `complete`, `failed`, or a word for being neither."""
+    """A trial in a system's records at the end: its state is `complete`, `failed`, or a word for neither."""
 
     trial: Trial | None
     state: str
@@ -48,20 +48,20 @@ class Known:
 
 @dataclass(frozen=True)
 class Losses:
-    """What an interruption has cost.
+    """Losses by an interruption.
 
     Attributes:
-        asked: Trials asked for.
+        asked: Requested trials.
         complete: Trials that are complete at the end, each counted once.
         finished_before: Trials that were done before the kill.
-        lost: Of them, those that are not complete at the end.
+        lost: Those of them that are not complete at the end.
         done_again: Trials that were done more than once.
-        epochs_again: Epochs that were computed again, though they had ended.
-        epochs_left: Epochs that had ended, of trials that never were done.
+        epochs_again: Epochs that were computed again although they had ended.
+        epochs_left: Epochs that had ended, of trials that were never done.
         cut: Epochs that began and never ended: those that ran at the kill.
-        unfinished: Trials known at the end as neither complete nor failed, for ever.
-        rehearsed: Epochs that this system's first calls took; in no other number.
-        wrong: Trials whose loss is not that of an undisturbed training.
+        unfinished: Trials that the system records as neither complete nor failed at the end.
+        rehearsed: Epochs of this system's trial calls before planning; not part of any other number.
+        wrong: Trials whose loss differs from that of an undisturbed training.
     """
 
     asked: int
@@ -79,14 +79,14 @@ class Losses:
 
 @dataclass(frozen=True)
 class Overheads:
-    """What a system takes beside its trainings, in seconds.
+    """Time of a system beside its trainings, in seconds; names with `cpu` are processor time, the others wall time.
 
     Attributes:
-        start, start_cpu: Until the first epoch begins.
-        trial: A worker between epochs, for each trial: its own time, not that of a training that waits for a processor.
-        trial_cpu: Of processors between the first epoch and the last trial's end, without the training, for each trial.
-        end, end_cpu: From the last trial's end until all is over.
-        wall, cpu: All of it, for each trial, the training not included.
+        start, start_cpu: Time until the first epoch begins.
+        trial: Time of a worker between epochs, per trial, without a training's waits for a processor.
+        trial_cpu: Time between the first epoch and the last trial's end, without the training, per trial.
+        end, end_cpu: Time from the last trial's end until all processes are gone.
+        wall, cpu: Total time without the training, per trial.
     """
 
     start: float
@@ -100,7 +100,7 @@ class Overheads:
 
 
 def said(lines: Iterable[str]) -> list[Said]:
-    """Read the log; a last line that a kill has cut is left out."""
+    """Read the log, without a last line that a kill has cut off."""
     found = []
     for line in lines:
         if line.endswith("\n"):
@@ -113,21 +113,21 @@ def said(lines: Iterable[str]) -> list[Said]:
 
 
 def known(rows: Iterable[Mapping[str, Any]]) -> list[Known]:
-    """Read what a system knows."""
+    """Read a system's records."""
     return [Known(None if row["x"] is None else (row["x"], row["y"]), row["state"]) for row in rows]
 
 
 def losses(
     log: Sequence[Said], records: Sequence[Known], asked: int, killed_at: float, right: Mapping[Trial, float]
 ) -> Losses:
-    """Count what a kill has cost.
+    """Count the losses by a kill.
 
     Args:
-        log: All that the function said, before the kill and after it.
-        records: What the system knows at the end.
-        asked: Trials that were asked for.
-        killed_at: When.
-        right: The loss of each trial if nothing disturbs it.
+        log: Lines of the function, before the kill and after it.
+        records: The system's records at the end.
+        asked: Requested trials.
+        killed_at: Time of the kill.
+        right: Loss of each trial in an undisturbed training.
     """
     rehearsed = [one for one in log if one.program == REHEARSAL]
     log = [one for one in log if one.program != REHEARSAL]
@@ -163,14 +163,14 @@ def overheads(
     workers: int,
     epoch_s: float,
 ) -> Overheads:
-    """Tell what a system took beside the trainings of an undisturbed run.
+    """Return the time of a system beside the trainings of an undisturbed run.
 
     Args:
-        log: What the function said.
+        log: Lines of the function.
         curve: Processor seconds of all its processes together, by time.
-        cpu: Processor seconds of all its processes in the end.
-        started, ended: When its first process began, and when the last one was gone.
-        workers: Trainings at a time.
+        cpu: Processor seconds of all its processes at the end.
+        started, ended: Times at which its first process began, and its last one was gone.
+        workers: Number of trainings at a time.
         epoch_s: Processor seconds of the training in an epoch.
     """
     log = [one for one in log if one.program != REHEARSAL]
@@ -198,7 +198,7 @@ def overheads(
 
 
 def at(curve: Sequence[tuple[float, float]], when: float) -> float:
-    """Return a curve's value at a time, between its points by a straight line."""
+    """Return a curve's value at a time, linearly interpolated."""
     place = bisect_left(curve, when, key=lambda point: point[0])
     if place == 0:
         return curve[0][1] if curve else 0.0

@@ -1,7 +1,7 @@
-"""The training of peers.py under Optuna: processes share a SQLite study, heartbeats tell of the dead. Run by peers.py.
+"""The training of peers.py under Optuna: processes share a SQLite study, heartbeats detect dead ones. Run by peers.py.
 
-What was interrupted is tried again by RetryHeartbeatStaleTrialCallback, and goes on from its checkpoint, as in
-Optuna's own example. With --mlflow, MLflowCallback of optuna-integration records trials.
+RetryHeartbeatStaleTrialCallback retries interrupted trials, which resume from their checkpoints, as in Optuna's own
+example. With --mlflow, MLflowCallback of optuna-integration records trials.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import TrialState
 from peer_training import Training
 
-#: Seconds. Optuna's manual has 60 and 120; a training of a second is over before, so these are as short as they can be.
+#: In seconds, as short as possible: a training of one second would be over before the 60 and 120 of Optuna's manual.
 HEARTBEAT, GRACE = 1, 3
 
 
@@ -35,7 +35,7 @@ def study_of(folder: Path) -> optuna.Study:
 
 
 def prepare(folder: Path, is_mlflow: bool) -> None:
-    """Make the databases, before anybody shares them."""
+    """Create the databases before processes share them."""
     study_of(folder)
     if is_mlflow:
         import mlflow
@@ -50,7 +50,7 @@ def work(given: dict[str, Any], is_mlflow: bool) -> None:
     def objective(trial: optuna.Trial) -> float:
         x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
         training, first = Training(x, y, **constants), 0
-        frozen = trial.study.get_trials(deepcopy=False)[trial.number]  # it has the number of what it takes the place of
+        frozen = trial.study.get_trials(deepcopy=False)[trial.number]  # knows the number of the trial that it retries
         retried = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
         number = trial.number if retried is None else retried
         kept = folder / "checkpoints" / str(number) / "state.npz"
@@ -81,7 +81,7 @@ def main() -> None:
     given = json.loads(args.given)
     folder = Path(given["folder"])
     if args.mlflow:
-        import_module("optuna_integration.mlflow")  # here once, and not in every process that is forked
+        import_module("optuna_integration.mlflow")  # once before the fork, and not in every process
     fork = multiprocessing.get_context("fork")
     first = fork.Process(target=prepare, args=(folder, args.mlflow))
     first.start()

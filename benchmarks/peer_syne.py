@@ -1,6 +1,6 @@
-"""The training of peers.py under Syne Tune's local backend, which starts this file once more for every trial.
+"""The training of peers.py under Syne Tune's local backend, which starts this file again for every trial.
 
-Run by peers.py with an interpreter that has Syne Tune. It goes on as Syne Tune's example does: load_experiment with
+peers.py runs it with an interpreter that has Syne Tune. It resumes as in Syne Tune's example: load_experiment with
 load_tuner, then run.
 """
 
@@ -15,7 +15,7 @@ from peer_training import Training
 
 
 def train(words: list[str]) -> None:
-    """One trial, as the backend starts it: the setting is in the command, the last report in the output."""
+    """Train one trial as the backend starts it: the command holds the setting, the output the last report."""
     from syne_tune import Reporter
 
     parser = argparse.ArgumentParser()
@@ -49,14 +49,14 @@ def main() -> None:
     args = parser.parse_args()
     given = json.loads(args.given)
     tuner = load_experiment("peers", load_tuner=True).tuner if args.again else None
-    if tuner is None:  # where nothing was saved yet it begins again, in a folder of its own
+    if tuner is None:  # if nothing was saved yet, it begins again in a new folder
         space = {"x": uniform(0, 1), "y": uniform(0, 1), **given["constants"]}
         tuner = Tuner(
             trial_backend=LocalBackend(entry_point=__file__),
             scheduler=RandomSearch(space, metrics=["loss"]),
             stop_criterion=StoppingCriterion(max_num_trials_completed=given["trials"] - 1),  # stops when it has more
             n_workers=given["workers"],
-            sleep_time=0.1,  # the default, 5 s, would be most of a short training
+            sleep_time=0.1,  # the default of 5 s would dominate a short training
             wait_trial_completion_when_stopping=True,
             tuner_name="peers-anew" if args.again else "peers",
             suffix_tuner_name=False,

@@ -1,7 +1,7 @@
-"""What peers.py has trained under every system: a made-up training, a line in a log for each epoch, and its checkpoint.
+"""The made-up training of peers.py, the same under every system, with log lines for each epoch, and its checkpoint.
 
-It needs numpy alone, so that no system pays for a package that another one loads anyway. Its processor time is
-exactly what is asked for: an epoch ends when its thread has had that much, however busy the machine is.
+It needs only numpy, so that no system pays for a package that another one loads anyway. Its processor time is exact: an
+epoch ends when its thread has used the requested time, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-#: Numbers in a checkpoint: 80 kB.
+#: Number of weights in a checkpoint, which so takes 80 kB.
 SIZE = 10_000
 
 
 class Training:
-    """One training: `epoch` again and again, then `done`.
+    """One training: calls of `epoch`, then one of `done`.
 
     Attributes:
-        weights: What a checkpoint holds.
+        weights: Content of a checkpoint.
     """
 
     def __init__(self, x: float, y: float, seconds: float, epochs: int, log: str) -> None:
@@ -41,17 +41,17 @@ class Training:
         return self._loss
 
     def done(self) -> float:
-        """Say that the last epoch has been reported; return the loss."""
+        """Log that the last epoch has been reported; return the loss."""
         self._say("done", -1)
         return self._loss
 
     def save(self, path: Path, epoch: int) -> None:
-        """Write a checkpoint of so many epochs."""
+        """Write a checkpoint after `epoch` epochs."""
         with path.open("wb") as file:
             np.savez(file, weights=self.weights, epoch=epoch)
 
     def load(self, path: Path) -> int:
-        """Go on from a checkpoint; return how many epochs it has."""
+        """Resume from a checkpoint; return its number of epochs."""
         with np.load(path) as kept:
             self.weights = kept["weights"]
             self._loss = loss_of(self.weights)
@@ -62,12 +62,12 @@ class Training:
         said |= {"pid": os.getpid(), "program": Path(sys.argv[0]).name}
         line = json.dumps(said) + "\n"
         descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(descriptor, line.encode())  # in one piece: several processes write
+        os.write(descriptor, line.encode())  # in one call, since several processes write
         os.close(descriptor)
 
 
 def busy_for(seconds: float) -> None:
-    """Compute until this thread has had so much processor time."""
+    """Compute until this thread has used this much processor time."""
     until, matrix = time.thread_time() + seconds, np.ones((40, 40)) / 40
     while time.thread_time() < until:
         for _ in range(20):
@@ -83,7 +83,7 @@ def loss_of(weights: np.ndarray) -> float:
 
 
 def loss_after(x: float, y: float, epochs: int) -> float:
-    """Return the loss of a training that nothing has disturbed."""
+    """Return the loss of an undisturbed training."""
     weights = np.zeros(SIZE)
     for _ in range(epochs):
         weights = next_weights(weights, x, y)
@@ -91,7 +91,7 @@ def loss_after(x: float, y: float, epochs: int) -> float:
 
 
 def train(trial: Any, x: float, y: float, seconds: float, epochs: int, log: str) -> None:
-    """The training as this system calls it."""
+    """Train as this system calls the function."""
     training = Training(x, y, seconds, epochs, log)
     if trial.state is not None:
         training.weights = trial.state

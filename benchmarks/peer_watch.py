@@ -1,8 +1,8 @@
-"""Processor time of a program and of all that it starts, daemons included, for peers.py. Linux alone.
+"""Measures the processor time of a program and all of its descendants, daemons included, for peers.py. Linux only.
 
-The kernel adds a child's time to its parent's when that waits for it. Two things would escape: daemons whose parent has
-gone, so this process becomes the parent of all orphans below it; and children of a process that ignores their end, as
-Ray's raylet does, so these are looked at while they live, ten times a second.
+The kernel adds a child's time to its parent's when the parent waits for it. Two kinds of processes would escape. One is
+daemons whose parent is gone: this process becomes the parent of all orphans below it. The other is children of a
+process that ignores their end, as Ray's raylet does: they are sampled ten times a second while they live.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _PR_SET_CHILD_SUBREAPER = 36
 @dataclass
 class _Process:
     parent: int
-    own: float  # seconds of it alone
-    all: float  # and of its children that it has waited for
-    is_unseen: bool = False  # nobody waits for it
+    own: float  # seconds of the process alone
+    all: float  # including children that it has waited for
+    is_unseen: bool = False  # no process waits for it
 
 
 class Watched:
-    """A program that was started, and what it takes.
+    """A running program, and the processor time that it takes.
 
     Attributes:
-        started, ended: When the program began, and when the last of its processes was gone.
+        started, ended: Times at which the program began, and its last process was gone.
         curve: Processor seconds of all its processes, by time.
     """
 
@@ -56,7 +56,7 @@ class Watched:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the program itself has."""
+        """Whether the program itself has ended."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
@@ -66,7 +66,7 @@ class Watched:
         self._stop_looking()
 
     def wait(self, patience_s: float) -> int:
-        """Wait for the program, then for all that it has left; what stays longer is killed.
+        """Wait for the program, then for its remaining processes, and kill those that stay too long.
 
         Returns:
             The program's exit code.
@@ -93,7 +93,7 @@ class Watched:
 
     @property
     def cpu(self) -> float:
-        """Processor seconds of all its processes; when it is over."""
+        """Processor seconds of all its processes, valid once it is over."""
         unseen = sum(
             process.all for (pid, _), process in self._seen.items() if process.is_unseen and pid not in self._waited_for
         )
@@ -115,7 +115,7 @@ class Watched:
             self.curve.append((time.time(), sum(process.own for process in self._seen.values())))
 
     def _children(self) -> dict[tuple[int, int], _Process]:
-        """Return all processes below this one, by id and start."""
+        """Return all descendants of this process, by id and start."""
         found, starts = {}, {}
         for path in Path("/proc").iterdir():
             if path.name.isdigit():

@@ -1,11 +1,12 @@
-"""The same trainings under this system, Ray Tune, Optuna and Syne Tune: what each costs, and what a kill loses.
+"""Compares the overhead, and the losses by a kill, of this system, Ray Tune, Optuna and Syne Tune on equal trainings.
 
-Every system trains the same function (peer_training.py) as often, on as many workers, and keeps a checkpoint of every
-epoch in the way that its manual shows. It is run undisturbed, and killed in the middle with SIGKILL, the driver's whole
-process group, and gone on with in the way that its manual shows. Rounds take turns, so that a machine's load meets all.
+Every system trains the same function (peer_training.py) equally often, on equally many workers, and keeps a checkpoint
+of every epoch in the way that its manual shows. Each system runs undisturbed; and it runs until the driver's whole
+process group is killed with SIGKILL in the middle, and resumes in the way that its manual shows. Systems take turns, so
+that a machine's load affects all alike.
 
-An epoch takes an exact processor time, so what is beyond is the system's. All trials, epochs and losses are counted
-from what the function itself writes into a log. Linux alone.
+An epoch takes an exact processor time, so any time beyond it is the system's. All trials, epochs and losses are counted
+from the log that the function itself writes. Linux only.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ from sweeper.provenance import sweep_facts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-#: What a user's shell may hold and no system may see: another cluster, another tracking server.
+#: Prefixes of environment variables that no system may see, since they may name another cluster or tracking server.
 HIDDEN = ("RAY_", "TUNE_", "MLFLOW_", "SWEEPER_", "SYNETUNE_", "PYTHONPATH")
 SHOWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on 127.0.0.1 alone
-    "RAY_worker_niceness": "0",  # Ray's default is 15, and the other systems' workers are not nice either
+    "RAY_worker_niceness": "0",  # Ray's default is 15, while other systems' workers have 0
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "OMP_NUM_THREADS": "1",
 }
 INTEGRATION = "pip install --no-deps --target FOLDER optuna-integration"
 SYNE_TUNE = "`pip install syne-tune` in an environment of its own"
-#: A path of Ray's sockets may be about 100 characters long; it needs 70 itself.
+#: Longest folder for Ray, in characters: a socket's path may have about 100, of which Ray needs 70.
 LONGEST_RAY_FOLDER = 30
-#: A run that takes this many times the time of its trainings one after the other, and two minutes, hangs.
+#: A run hangs if it takes two minutes plus this many times the time of its trainings one after the other.
 PATIENCE = 6
-#: After a kill, before the system is started again, as whatever watches over a job would.
+#: Seconds from a kill until the system is started again, as a supervisor would do.
 PAUSE_S = 1.0
 
 SPEC = {
@@ -68,7 +69,7 @@ SPEC = {
 
 @dataclass(frozen=True)
 class Task:
-    """What every system is to do."""
+    """The task of every system."""
 
     trials: int
     seconds: float
@@ -83,7 +84,7 @@ class Task:
         return {"seconds": self.seconds, "epochs": self.epochs, "log": str(folder / "log.jsonl")}
 
     def given(self, folder: Path) -> str:
-        """Return what the program of a peer is told."""
+        """Return the input of a peer's program, as JSON."""
         constants = self.constants(folder)
         return json.dumps({
             "folder": str(folder),
@@ -95,15 +96,15 @@ class Task:
 
 @dataclass(frozen=True)
 class System:
-    """One of those that are compared.
+    """One of the compared systems.
 
     Attributes:
-        title: Its row's name.
-        begin: Its command in a fresh folder.
-        again: Its command after a kill.
-        records: What it knows in the end.
-        missing: Why it cannot be run here, with the way out; empty where it can.
-        path: Folders to import from, beside what its interpreter has.
+        title: Name of its row.
+        begin: Returns its command in a new folder.
+        again: Returns its command after a kill.
+        records: Reads its records at the end.
+        missing: Why it cannot run here, and what to do about it; empty if it can.
+        path: Folders to import from, in addition to its interpreter's.
     """
 
     title: str
@@ -119,9 +120,9 @@ class Run:
     """One system, run once.
 
     Attributes:
-        failure: Why it does not count; empty where it does.
-        load: Of the machine, before it.
-        mlflow: Runs in MLflow by status.
+        failure: Why the run does not count; empty if it does.
+        load: Load of the machine before the run.
+        mlflow: Number of runs in MLflow by status.
     """
 
     system: str
@@ -188,7 +189,7 @@ def begin_sweep(task: Task, folder: Path) -> list[str]:
 
 
 def resume_sweep(task: Task, folder: Path) -> list[str]:
-    if not (folder / "home" / "peers").exists():  # killed before it was planned
+    if not (folder / "home" / "peers").exists():  # it was killed before it was planned
         return begin_sweep(task, folder)
     return [*sweeper(task, folder, "resume"), "peers"]
 
@@ -210,7 +211,7 @@ def sweep_records(folder: Path) -> list[Known]:
 
 
 def run(name: str, system: System, task: Task, kind: str) -> Run:
-    """Run a system in a fresh folder, which is removed afterwards."""
+    """Run a system in a new folder, which is removed afterwards."""
     found = Run(name, task, kind, os.getloadavg()[0])
     with tempfile.TemporaryDirectory(prefix="prs-", ignore_cleanup_errors=True) as at:
         folder = Path(at)
@@ -240,7 +241,7 @@ def run(name: str, system: System, task: Task, kind: str) -> Run:
 
 
 def measure(found: Run, system: System, folder: Path, watched: Watched, killed_at: float) -> None:
-    """Fill in what a run that has ended tells."""
+    """Fill in the results of a run that has ended."""
     task, ended = found.task, watched.ended
     log, records = read_log(folder), system.records(folder)
     found.mlflow = mlflow_runs(folder)
@@ -261,7 +262,7 @@ def environment_of(system: System, folder: Path) -> dict[str, str]:
 
 
 def kill_in_the_middle(watched: Watched, task: Task, folder: Path) -> float:
-    """Kill a system when half of its trials are done, and one more epoch has ended; return when."""
+    """Kill a system when half of its trials are done and one more epoch has ended; return the time."""
     until = time.time() + task.patience_s
     while time.time() < until and not watched.has_ended:
         log = read_log(folder)
@@ -279,7 +280,7 @@ def read_log(folder: Path) -> list[Said]:
 
 
 def mlflow_runs(folder: Path) -> dict[str, int]:
-    """Return how many runs MLflow has of each status."""
+    """Return the number of MLflow's runs by status."""
     for file in (folder / "mlflow.db", folder / "home" / "mlflow.db"):
         if file.exists():
             with closing(sqlite3.connect(file)) as database:
@@ -341,7 +342,7 @@ def tables(shown: Mapping[str, System], task: Task, runs: Sequence[Run]) -> Iter
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the facts that the figures depend on."""
     cpu, facts = platform.processor() or "unknown", dict[str, str]()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -390,12 +391,12 @@ def main() -> None:
         sys.exit(f"--systems takes {', '.join(shown)}, but got {', '.join(sorted(unknown))}.")
     shown = {name: shown[name] for name in args.systems or shown}
     here = {name: system for name, system in shown.items() if not system.missing}
-    # Imports once, not timed: the first system must not pay for files that the others find in memory.
+    # An untimed import first: otherwise only the first system would pay for reading the packages from disk.
     subprocess.run([sys.executable, "-c", "import mlflow, optuna, ray.tune, sweeper.model"], check=True)
     print("; ".join(f"{name} {value}" for name, value in facts.items()))
     tasks = [Task(trials, s, args.epochs, args.workers) for s, trials in zip(args.seconds, args.trials, strict=True)]
     runs = list[Run]()
-    with suppress(KeyboardInterrupt):  # what was measured until then is shown
+    with suppress(KeyboardInterrupt):  # the measurements so far are shown
         for number in range(max(args.rounds, args.kills)):
             kinds = [("undisturbed", args.rounds), ("killed", args.kills)]
             for task, (kind, rounds) in product(tasks, kinds):

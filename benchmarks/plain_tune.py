@@ -1,7 +1,7 @@
-"""The points of a sweep by a plain script: a Ray Tune grid with MLflowLoggerCallback. Parts (c) and (d) of overhead.py.
+"""Trains the points of a sweep in a plain Ray Tune grid with MLflowLoggerCallback. Parts (c) and (d) of overhead.py.
 
-Written as one writes it from the manuals of Ray and MLflow: one network a trial on one CPU, its epochs reported, runs
-in a SQLite MLflow, everything else left at its default. Only the points come from a space of this project.
+The script follows the manuals of Ray and MLflow: each trial trains one network on one CPU and reports its epochs, runs
+go to a SQLite MLflow, and everything else is left at its default. Only the points come from a space of this project.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sweeper.training import inputs
 
 
 def train(config: dict[str, Any], recurrence: str | None = None) -> None:
-    """Train one network and report its epochs; the last report holds the whole measurement."""
-    import torch  # at the top, cloudpickle takes `task.classes` below for `torch.classes`, which it cannot pickle
+    """Train one network and report its epochs; the last report contains all measurements."""
+    import torch  # not at the top: cloudpickle would confuse `task.classes` with the unpicklable `torch.classes`
 
     torch.set_num_threads(1)  # the one CPU of the trial
     setting = Setting.from_flat(config)
@@ -38,11 +38,11 @@ def train(config: dict[str, Any], recurrence: str | None = None) -> None:
         )
     if trained.network is None:
         raise RuntimeError(trained.reason)
-    tune.report(trained.measurement)  # breadth and depth are counted when training is over
+    tune.report(trained.measurement)  # breadth and depth are counted after training
 
 
 def search_space(space: str) -> dict[str, Any]:
-    """Return the grid: `tune.grid_search` over what varies, constants as they are."""
+    """Return the grid: `tune.grid_search` for varied parameters, plain values for constants."""
     values: dict[str, list[Any]] = {}
     for setting in load_spec(space).spec.settings():
         for name, value in setting.flat().items():
@@ -63,7 +63,7 @@ def main() -> None:
     folder = args.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", experiment_name="plain")
-    ray.init(address="local", num_cpus=args.cpus)  # not a cluster that happens to run here
+    ray.init(address="local", num_cpus=args.cpus)  # never a cluster that already runs here
     tuner = tune.Tuner(
         partial(train, recurrence=args.recurrence),
         param_space=search_space(args.space),

@@ -1,8 +1,8 @@
-"""How far the time that `sweeper plan` says is from what happens, from the first epoch to the last outcome.
+"""Compares the time that `sweeper plan` predicts with the actual time, from the first epoch to the last outcome.
 
-    .venv/bin/python benchmarks/plan.py quickstart adaptive          # --busy 2: beside so many busy processes
+    .venv/bin/python benchmarks/plan.py quickstart adaptive          # --busy 2: beside two busy processes
 
-Aim: within 30 % of what happens, on a busy machine too.
+Aim: within 30 % of the actual time, also on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import sweeper
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 
-#: Seconds until they are at it.
+#: Seconds until the busy processes run.
 BEGUN_S = 2
 AIM = 0.3
 
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Have so many processes want a processor all the time."""
+    """Run a number of processes that keep processors busy."""
     begun = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         if begun:
@@ -44,7 +44,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def happened(space: str, workers: int) -> float:
-    """Return how many seconds a sweep trained, from the first epoch that was seen to end to the last outcome."""
+    """Return the seconds of a sweep's training, from the first seen end of an epoch to the last outcome."""
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         home = Path(folder, "home")
         words = ["-m", "sweeper", "run", space, "--home", str(home), "--name", "planned", "--workers", str(workers)]
@@ -56,7 +56,7 @@ def happened(space: str, workers: int) -> float:
 
 
 def main() -> int:
-    """Print the table; return 1 where an estimate is further off than the aim."""
+    """Print the table; return 1 if an estimate misses the aim."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("spaces", nargs="+", help="names of shipped search spaces, or files")
     parser.add_argument("--busy", type=int, default=0, help="processes that want a processor all the time")

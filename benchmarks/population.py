@@ -1,9 +1,10 @@
-"""What training side by side gains: time per network of whole training steps, and what they cost by size.
+"""Measures the gain of training side by side: time per network of whole training steps, and their cost by size.
 
     .venv/bin/python benchmarks/population.py [--device cuda] [--rounds 5] [--parts sizes,fit]
 
 `sizes` trains 1 to 64 networks in one lattice; `fit` measures small lattices and fits the work model of
-`model/work.py` to them. CPU: time of this process alone; GPU: wall time, synchronised; the least of all rounds counts.
+`model/work.py` to them. Times are those of this process alone on the CPU, and synchronised wall time on a GPU; the
+least of all rounds counts.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from sweeper.model.work import Rates
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 BATCH, CLASSES = 64, 10
-#: Training steps of one measurement, and seconds that a row may take.
+#: Training steps of one measurement, and longest time of a row, in seconds.
 STEPS, LONGEST_ROW = 8, 60
 WINDOWS = {
     "8×8": Window((8,) * 3, 6, (1, 8, 8), CLASSES),
     "14×14": Window((8,) * 3, 6, (1, 14, 14), CLASSES),
     "28×28, halve 2, 3": Window((8,) * 3, 6, (1, 28, 28), CLASSES, halve=(2, 3)),
 }
-#: What the work model is fitted to.
+#: Windows that the work model is fitted to.
 SIZED = [
     *(Window((c,) * 3, 4, (1, 8, 8), CLASSES) for c in (1, 2, 4, 8, 16)),
     *(Window((8,) * layers, steps, (1, 8, 8), CLASSES) for layers, steps in ((1, 6), (6, 6), (3, 1), (3, 12))),
@@ -41,7 +42,7 @@ SIZED = [
 
 
 def course(population: int, image: tuple[int, int, int], device: str) -> Course:
-    """Return a course over random images, just large enough to measure."""
+    """Return a course over random images, just large enough for a measurement."""
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(BATCH * STEPS, *image, generator=generator)
     labels = torch.randint(CLASSES, (len(pixels),), generator=generator)
@@ -68,7 +69,7 @@ def training(shards: Iterable[Shard]) -> Callable[[], None]:
 
 
 def show_sizes(device: str, rounds: int) -> None:
-    """Print the time per network and step by population size, and where it is least."""
+    """Print the time per network and step by population size, and the best size."""
     print("| images |", " | ".join(f"P = {size}" for size in SIZES), "| best | gain |")
     print("|---|" + "---:|" * (len(SIZES) + 2))
     for name, window in WINDOWS.items():
@@ -88,7 +89,7 @@ def show_sizes(device: str, rounds: int) -> None:
 
 
 def terms(size: int, window: Window, recurrence: str) -> list[float]:
-    """Return what a training step's time is made of, in the units of `model/work.py`: states, channels, connections."""
+    """Return the parts of a training step's time, in the units of `model/work.py`: states, channels, connections."""
     known, channels = Rates.of(recurrence), window.channels
     by_channels = by_connections = 0.0
     for layer, c in enumerate(channels, start=1):
@@ -100,7 +101,7 @@ def terms(size: int, window: Window, recurrence: str) -> list[float]:
 
 
 def fit(rows: Tensor, ms: Tensor) -> Tensor:
-    """Return the factors of the columns of `rows` with which the sum is closest to `ms`, relative to it."""
+    """Return the factors of the columns of `rows` whose sum has the least relative error from `ms`."""
     used = rows.any(0)
     factors = torch.zeros(rows.shape[1], dtype=rows.dtype)
     factors[used] = torch.linalg.lstsq(rows[:, used] / ms[:, None], torch.ones_like(ms)[:, None]).solution[:, 0]
@@ -108,7 +109,7 @@ def fit(rows: Tensor, ms: Tensor) -> Tensor:
 
 
 def show_fit(device: str, rounds: int) -> None:
-    """Print measured times, and how far the work model is from them: with its rates, and with those that fit best."""
+    """Print measured times, and the errors of the work model with its own rates and with the best ones."""
     for recurrence in dict.fromkeys((usable()[0], TORCH)):
         cases, calls = [(size, window) for window in SIZED for size in (1, 4, 8)], {}
         for number, (size, window) in enumerate(cases):
@@ -119,7 +120,7 @@ def show_fit(device: str, rounds: int) -> None:
         rows = torch.tensor([terms(size, window, recurrence) for size, window in cases], dtype=torch.float64)
         best, known = fit(rows, ms), Rates.of(recurrence)
         given = torch.tensor([known.state, 1.0, known.connection], dtype=torch.float64)
-        given *= fit((rows @ given)[:, None], ms)  # the speed is the machine's
+        given *= fit((rows @ given)[:, None], ms)  # scaled to this machine's speed
         errors = [rows @ factors / ms - 1 for factors in (given, best)]
         print(f"{recurrence}: a state is {best[0] / best[1]:,.0f} channels × pixels × images ({known.state:,} in")
         print(f"`model/work.py`), a connection {best[2] / best[1]:.3f} ({known.connection}); off by", end=" ")

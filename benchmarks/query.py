@@ -1,4 +1,4 @@
-"""What questions cost: fronts, trials and histories of a sweep of 10,000 trials in MLflow, and plain MLflow beside."""
+"""Times queries of fronts, trials and histories on a sweep of 10,000 trials in MLflow, compared with plain MLflow."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ AIM_MS = 200
 
 
 def a_trial(number: int, task: str) -> TrialRecord:
-    """Make a trial up: pressures cost accuracy and save the rest, with some luck."""
+    """Make a trial up: pressures reduce accuracy, breadth, depth and time, with some noise."""
     setting, seed = divmod(number, SEEDS)
     of_setting, luck = random.Random(f"{task}/{setting}"), random.Random(f"{task}/{number}")
     pressures = {f"{axis}_pressure": of_setting.random() for axis in ("breadth", "depth", "time")}
@@ -75,7 +75,7 @@ def a_trial(number: int, task: str) -> TrialRecord:
 
 
 def fill(uri: str, trials: int) -> None:
-    """Write the sweep as a driver does."""
+    """Write the sweep to MLflow as a driver does."""
     recorder = MlflowRecorder(uri)
     recorder.open(SweepFacts("query", "name: query\n", "{}", {}, aims=aims(OBJECTIVES, CORNER)))
     each = trials // len(TASKS)
@@ -95,7 +95,7 @@ def fill(uri: str, trials: int) -> None:
 
 
 def plain_front(uri: str, task: str) -> list[str]:
-    """Return the keys of a front by plain MLflow: all runs of the task are searched, page by page, and compared."""
+    """Return the keys of a front by plain MLflow, which searches and compares all runs of the task, page by page."""
     client = connect(uri, is_reading=True)
     experiment = client.get_experiment_by_name("query")
     groups: dict[str, list[Any]] = {}
@@ -126,7 +126,7 @@ def timed(ask: Callable[[], object], rounds: int) -> list[float]:
 
 
 def measure(uri: str, rounds: int, plain_rounds: int) -> Iterator[str]:
-    """Yield the rows of a table. Questions are asked of a sweep that was just loaded: nothing is kept between them."""
+    """Yield the rows of a table. Each query loads the sweep anew, so that nothing is cached between queries."""
     task = TASKS[0]
     connecting = timed(lambda: connect(uri, is_reading=True), rounds)
     kept = load_sweep("query", uri)
@@ -167,7 +167,7 @@ def _row(name: str, took_ms: list[float]) -> str:
 
 
 def cold(uri: str) -> str:
-    """Return what the first question costs a new process, imports included."""
+    """Return the time of the first query of a new process, imports included."""
     code = f"from sweeper import load_sweep; load_sweep('query', {uri!r}).front({TASKS[0]!r})"
     took = timed(lambda: subprocess.run([sys.executable, "-c", code], check=True), 3)
     return _row("a stored front, by a new process, imports included", took)
@@ -175,10 +175,10 @@ def cold(uri: str) -> str:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """Run a tracking server on a copy of the database that serves the artifacts as well; gives its address."""
+    """Run a tracking server on a copy of the database that also serves the artifacts; yield its address."""
     copy, artifacts = folder / "served.db", (folder / "artifacts").as_uri()
     shutil.copy(folder / "mlflow.db", copy)
-    with closing(sqlite3.connect(copy)) as database, database:  # what the server itself would have written there
+    with closing(sqlite3.connect(copy)) as database, database:  # paths as the server would have written them
         database.execute(
             "UPDATE experiments SET artifact_location = replace(artifact_location, ?, 'mlflow-artifacts:')",
             (artifacts,),
@@ -211,7 +211,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Write the sweep, ask the database, then a server."""
+    """Write the sweep, then query the database and a server."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=9)

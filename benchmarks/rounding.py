@@ -1,4 +1,4 @@
-"""How far a network trained in company drifts from the same network trained alone, by epoch and number format."""
+"""Measures how far a network in a population drifts from the same network alone, by epoch and number format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EPOCHS = 6
 
 
 def first_network(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Return the weights of a population's first network, from whichever lattice it is in by now."""
+    """Return the weights of a population's first network, from its current lattice."""
     shard = next(shard for shard in state["shards"] if 0 in shard["members"])
     lattice = Lattice(Window(**shard["window"]), shard["members"])
     lattice.load_state_dict(shard["lattice"], assign=True)

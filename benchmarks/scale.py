@@ -1,4 +1,4 @@
-"""How a long sweep goes: thousands of trivial trials through ledger, Ray and MLflow; only training is left out."""
+"""Runs a long sweep of thousands of trivial trials through ledger, Ray and MLflow; only training is left out."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ objectives:
   - {{name: time, goal: minimize}}
 reference_point: {{accuracy: 0, time: 7}}
 """
-#: What a simulated cluster is asked beside; and how trainings are stopped early there.
+#: Further lines of a spec for simulated clusters, and for early stopping there.
 CLUSTER = f"training: {{epochs: {simulated.EPOCHS}}}\n"
 STOPPING = "early_stopping: {min_epochs: 5, factor: 3}\n"
 EVERY = 1000
 
 
 def work(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
-    """Stand in for training: make figures up."""
+    """Replace training: make measurements up."""
     ended = []
     for setting in job.settings:
         chance = random.Random(repr(setting["time_pressure"]))
@@ -63,7 +63,7 @@ def work(job: Job, report: Callable[[Progress], None]) -> list[Ended]:
 
 
 class Watch:
-    """Prints how things stand after every so many trials; an observer of a sweep."""
+    """An observer of a sweep that prints a row after every `every` trials."""
 
     def __init__(self, every: int, home: Path, scratch: Path) -> None:
         self._every, self._home, self._scratch = every, home, scratch
@@ -71,7 +71,7 @@ class Watch:
         self.begun = 0.0
 
     def __call__(self, snapshot: Snapshot) -> None:
-        if not self.begun:  # planned, and the workers are there
+        if not self.begun:  # the sweep is planned, and the workers have started
             self.begun = self._since = time.perf_counter()
             print(self._line(0, 0.0), flush=True)
         if snapshot.counts.complete >= self._next:
@@ -103,7 +103,7 @@ def size_of(folder: Path) -> tuple[int, int]:
         try:
             size += path.lstat().st_size
             files += 1
-        except OSError:  # it is gone
+        except OSError:  # it was removed meanwhile
             continue
     return files, size
 
@@ -116,7 +116,7 @@ def loaded_spec(folder: Path, trials: int, more: str = "") -> LoadedSpec:
 
 @contextmanager
 def ledgers(kinds: Sequence[str]) -> Iterator[dict[str, Callable[[], str | None]]]:
-    """Give for each kind of ledger what returns the URL of a new one; None is the home's own, in SQLite."""
+    """Yield for each kind of ledger a function that returns a new one's URL; None is the home's own, in SQLite."""
     from tests.support import servers
 
     with ExitStack() as stack:
@@ -132,7 +132,7 @@ def ledgers(kinds: Sequence[str]) -> Iterator[dict[str, Callable[[], str | None]
 
 
 def run_sweep(folder: Path, args: argparse.Namespace, ledger: str, url: str | None) -> list[tuple[float, float]]:
-    """Run the whole, and print a table."""
+    """Run the whole sweep, and print a table."""
     trials, recorder, executor = args.trials, args.recorder, args.executor
     folder = folder / ledger
     folder.mkdir()
@@ -163,7 +163,7 @@ def run_sweep(folder: Path, args: argparse.Namespace, ledger: str, url: str | No
 
 @dataclass
 class Counted:
-    """A recorder that counts which trials it has recorded that were trained to their end."""
+    """A recorder that counts the complete trials that it has recorded."""
 
     recorder: Any
     recorded: int = 0
@@ -177,7 +177,7 @@ class Counted:
 
 
 def run_cluster(folder: Path, args: argparse.Namespace, kind: str, url: str | None, workers: int, asked: float) -> str:
-    """Run a simulated cluster of so many workers that would give so many results a second, and return its row."""
+    """Run a simulated cluster with a number of workers and an aimed rate of results, and return its row."""
     mean_s = workers * simulated.POPULATION / asked
     home = Path(tempfile.mkdtemp(dir=folder))
     recorder = Counted(
@@ -188,7 +188,7 @@ def run_cluster(folder: Path, args: argparse.Namespace, kind: str, url: str | No
     cluster = cluster_of(
         workers, mean_s, args.settle, args.seconds, lambda: behind.append(cluster.told - recorder.recorded)
     )
-    # What is above `most` does not come, and planning it takes time.
+    # Rates above `most` are not reached, and planning trials for them would take time.
     trials = int(1.2 * (min(asked, args.most) * (args.settle + args.seconds) + simulated.POPULATION * workers))
     Sweep("scale", home, ledger=url).run(
         loaded_spec(home, trials, CLUSTER + (STOPPING if args.early_stopping else "")),
@@ -215,7 +215,7 @@ CLUSTER_HEAD = (
 
 
 def judge(rows: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """Yield whether the aims are reached: after the first thousand, nothing grows."""
+    """Yield whether the aims are reached: after the first thousand trials, time and memory do not grow."""
     later = rows[1:]
     if len(later) < 2:
         yield "too few trials to judge"
@@ -228,7 +228,7 @@ def judge(rows: Sequence[tuple[float, float]]) -> Iterator[str]:
 
 
 def ledger_alone(url: str, loaded: LoadedSpec) -> tuple[float, float, list[TrialRecord]]:
-    """Return trials planned a second, and claimed and told a second; and what was told."""
+    """Return the rates of planning and of claiming and telling, in trials a second, and the told records."""
     create_ledger(url)
     with closing(Ledger(url, "scale", "benchmark")) as ledger:
         started = time.perf_counter()
@@ -255,7 +255,7 @@ def mirror_alone(folder: Path, records: Sequence[TrialRecord]) -> float:
 
 
 def plain_optuna(url: str, records: Sequence[TrialRecord]) -> float:
-    """Return trials a second of `ask` and `tell` by Optuna's public interface, with the same content."""
+    """Return the rate of `ask` and `tell` through Optuna's public interface, in trials a second, same content."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -272,7 +272,7 @@ def plain_optuna(url: str, records: Sequence[TrialRecord]) -> float:
 
 
 def plain_mlflow(folder: Path, records: Sequence[TrialRecord]) -> float:
-    """Return runs a second of MLflow's fluent interface, with about the same content."""
+    """Return the rate of MLflow's fluent interface, in runs a second, with about the same content."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'fluent.db'}")
@@ -287,7 +287,7 @@ def plain_mlflow(folder: Path, records: Sequence[TrialRecord]) -> float:
 
 
 def compare(folder: Path, trials: int, new_urls: Mapping[str, Callable[[], str | None]]) -> Iterator[str]:
-    """Yield results a second through each part alone, and what plain use of the same libraries reaches."""
+    """Yield the rate of each part alone, and that of plain use of the same libraries."""
     loaded, rates = loaded_spec(folder, trials), dict[str, float]()
     for kind, new_url in new_urls.items():
         given = new_url()
@@ -326,7 +326,7 @@ def main() -> None:
     simulation.add_argument("--most", type=float, default=800.0, help="results a second that are planned for")
     simulation.add_argument("--early-stopping", action="store_true", help="populations pause and are judged")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its servers would outlive it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # otherwise its servers would outlive it
     with tempfile.TemporaryDirectory(prefix="scale-") as name, ledgers(args.ledger) as new_urls:
         folder = Path(name)
         if args.part == "cluster":

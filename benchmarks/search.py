@@ -31,19 +31,19 @@ from sweeper.training.forecast import MemoryBudget
 from sweeper.trial import State
 
 SHARE = 0.95
-#: Room for any population, so that only the search decides how many settings are proposed at once.
+#: Memory for any population, so that only the search decides how many settings are proposed at once.
 ROOM = MemoryBudget(machine_bytes=1 << 40, network_bytes=1 << 20, pixels=64)
 
 Measured = Mapping[str, float]
 
 
 class Table:
-    """The trained grid, asked as if it were a training: a setting is answered from its nearest node, by ratios.
+    """The trained grid in place of training: a setting gets the measurements of its nearest node, by ratios.
 
     Attributes:
-        measured: By node.
-        floor: Only what is above this accuracy counts for the hypervolume.
-        whole: The grid's hypervolume.
+        measured: Measurements of each node.
+        floor: Accuracy above which networks count for the hypervolume.
+        whole: Hypervolume of the grid.
     """
 
     def __init__(self, trainings: Trainings, floor: float) -> None:
@@ -52,7 +52,7 @@ class Table:
         self.whole = volume(list(self.measured.values()), floor)
 
     def answer(self, values: Mapping[str, Any]) -> Measured:
-        """Return what the nearest node measured."""
+        """Return the measurements of the nearest node."""
         nearest = [
             min(axis, key=lambda node, value=values[name]: abs(np.log(node / value)))  # type: ignore[misc]
             for name, axis in zip(RANGES, axes(), strict=True)
@@ -60,7 +60,7 @@ class Table:
         return self.measured[tuple(nearest)]
 
     def trials_needed(self, measured: Sequence[Measured]) -> int:
-        """Return after how many measurements the share is reached; one more than there are where it is not."""
+        """Return the number of measurements that reach the share, or one more than all if they do not."""
         low, high = 0, len(measured) + 1
         while high - low > 1:  # the volume only grows
             middle = (low + high) // 2
@@ -68,19 +68,19 @@ class Table:
         return high
 
     def share(self, measured: Sequence[Measured]) -> float:
-        """Return the volume of measurements by the whole grid's."""
+        """Return the hypervolume of measurements as a share of the grid's."""
         return volume(measured, self.floor) / self.whole
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the cell is searched.
+    """One way to search the cell.
 
     Attributes:
-        sampler: Its name, and `+chebyshev` where the objectives are turned into one.
-        trials: What the spec asks for; decides how many settings are proposed at once, as in a sweep.
-        most: How many to propose all the same, to see when the share is reached.
-        workers: How many populations are trained at a time.
+        sampler: Name of the sampler, with `+chebyshev` if the objectives are combined into one.
+        trials: Trials in the spec; they decide how many settings are proposed at once, as in a sweep.
+        most: Number of settings to propose nevertheless, to see when the share is reached.
+        workers: Number of populations that are trained at a time.
         population: As in a spec's `placement`.
         subject_to: As in a spec's `search`.
     """
@@ -93,7 +93,7 @@ class Search:
     subject_to: tuple[str, ...] = ()
 
     def spec(self, seed: int) -> SweepSpec:
-        """Return it as a sweep."""
+        """Return the search as a sweep."""
         sampler, _, scalarize = self.sampler.partition("+")
         search = {"sampler": sampler, "trials": self.trials, "subject_to": list(self.subject_to)}
         search |= {"scalarize": scalarize} if scalarize else {}
@@ -101,7 +101,7 @@ class Search:
 
 
 def search(table: Table, how: Search, seed: int) -> list[Measured]:
-    """Search as a sweep does: each of the workers is handed a population of proposals, and the oldest ends first."""
+    """Search as a sweep does: each worker gets a population of proposals, and the oldest population ends first."""
     spec = how.spec(seed)
     size = population_size(spec, how.workers, ROOM)
     known: list[Known] = []
@@ -119,13 +119,13 @@ def search(table: Table, how: Search, seed: int) -> list[Measured]:
 
 
 def grid_in_random_order(table: Table, seed: int) -> list[Measured]:
-    """Return the grid's measurements as a grid search without a plan would make them."""
+    """Return the grid's measurements in random order."""
     measured = list(table.measured.values())
     return [measured[number] for number in np.random.default_rng(seed).permutation(len(measured))]
 
 
 def best_order(table: Table) -> list[Measured]:
-    """Return the grid's measurements, each the one that adds most to those before it: what only hindsight can do."""
+    """Return the grid's measurements, each the one that adds most to those before it, which needs hindsight."""
     left, chosen = list(table.measured.values()), list[Measured]()
     while volume(chosen, table.floor) < SHARE * table.whole:
         best = max(range(len(left)), key=lambda number: volume([*chosen, left[number]], table.floor))
@@ -162,7 +162,7 @@ def lines(table: Table, seeds: int, ways: Sequence[Search]) -> list[str]:
 
 
 def gp_seconds(table: Table) -> list[str]:
-    """Return how long a Gaussian process takes for one proposal, by how much it knows and how much is being tried."""
+    """Return the time of a Gaussian process for one proposal, by the numbers of known and running trials."""
     spec = a_spec(parameters=searched(), search={"sampler": "gp", "trials": GP_MOST_TRIALS})
     chance = a_spec(parameters=searched(), search={"sampler": "random", "trials": 100})
     settings = [dict(zip(RANGES, corner, strict=True)) for corner in product(*RANGES.values())]
@@ -184,7 +184,7 @@ def gp_seconds(table: Table) -> list[str]:
 
 
 def real(table: Table, how: Search, seed: int) -> str:
-    """Search by real trainings, through a whole sweep in this process; return what it found."""
+    """Search with real trainings, through a whole sweep in this process; return the result in words."""
     spec = how.spec(seed)
     with tempfile.TemporaryDirectory() as folder:
         sweep = Sweep(spec.name, folder)
@@ -195,7 +195,7 @@ def real(table: Table, how: Search, seed: int) -> str:
 
 
 def main() -> None:
-    """Train the grid where it is not kept yet, search it, print the table."""
+    """Train the missing part of the grid, search it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path("digits_cell.json"), help="where trainings are kept")
     parser.add_argument("--seeds", type=int, default=20)
@@ -221,7 +221,7 @@ def main() -> None:
         Search(
             sampler,
             size // 4,
-            size // 4 if sampler == Sampler.GP else size,  # its proposals take seconds each
+            size // 4 if sampler == Sampler.GP else size,  # each proposal takes seconds
             arguments.workers,
             population,
             tuple(arguments.subject_to),

@@ -1,13 +1,13 @@
-"""Does a training that ends once its network has settled end as the whole budget would?
+"""Does a training that ends once its network has settled reach the same result as the whole budget?
 
-Question and judge were written down before the results. `training.until: settled` ends a network's training where its
-loss, counts and expected time no longer move, see `model/settling.py`. How far may the two windows be apart before
+Question and criterion were written down before the results. `training.until: settled` ends a network's training when
+its loss, counts and expected time no longer change, see `model/settling.py`. How much may the two windows differ before
 too much is lost?
 
-Judge, over seeds, for each pressure on space: the objective (training loss and all costs) and the accuracy on
-validation images, settled less the whole budget of the same seed, and the share of the budget's updates that was used.
-A tolerance is good where the median objective is at most 0.02 nats higher, that of no seed more than 0.05, and updates
-are saved.
+Criterion, over seeds, for each pressure on space: the objective (training loss and all costs) and the accuracy on
+validation images, settled minus the whole budget of the same seed, and the used share of the budget's updates. A
+tolerance is good if the median objective is at most 0.02 nats higher, no seed's objective more than 0.05 nats higher,
+and updates are saved.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ from sweeper.model import Pressures, Task, TaskDefinition, TrainingSettings, Win
 BUDGET = TrainingSettings(None, 32, 3e-3, "elimination", 0.2, updates=5040, round_updates=90)
 CHANNELS, STEPS, TIME_PRESSURE = (8, 8), 3, 0.05
 
-#: λ_breadth, with λ_depth a quarter of it: none, and two that keep about half and a third of ten digits' network.
+#: λ_breadth, with λ_depth a quarter of it: 0, and two values that keep about half and a third of the channels on ten
+#: digits.
 PRESSURES = (0.0, 6e-3, 4e-2)
 
-#: By how many nats the loss may differ between the two windows.
+#: Largest differences of the loss between the two windows, in nats.
 TOLERANCES = (0.005, 0.01, 0.02, 0.05)
 
 Found = dict[str, float]
 
 
 def ends(task: Task, seeds: Sequence[int], settings: TrainingSettings) -> list[Found]:
-    """Train a network for every pressure and seed, pressure by pressure, and return what each measured."""
+    """Train a network for every pressure and seed, pressure by pressure, and return their measurements."""
     window = Window(CHANNELS, STEPS, task.image, task.classes, standardize="images")
     members = [Pressures(p, p / 4, TIME_PRESSURE, seed) for p in PRESSURES for seed in seeds]
     return [dict(trained.measurement) for trained in train(task, window, members, settings)]
 
 
 def row(whole: Sequence[Found], settled: Sequence[Found], label: str) -> str:
-    """Return a row of the table: medians over seeds, the worst one in brackets."""
+    """Return a row of the table: medians over seeds, with the worst seed in brackets."""
     costs = [after["objective"] - before["objective"] for before, after in zip(whole, settled, strict=True)]
     gains = [after["accuracy"] - before["accuracy"] for before, after in zip(whole, settled, strict=True)]
     used = [after["updates"] / before["updates"] for before, after in zip(whole, settled, strict=True)]
@@ -54,7 +55,7 @@ def row(whole: Sequence[Found], settled: Sequence[Found], label: str) -> str:
 
 
 def main() -> None:
-    """Train by every tolerance, and print a table for each task."""
+    """Train with every tolerance, and print a table for each task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", nargs="+", type=int, default=[10, 3], help="of the digits")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3])

@@ -1,8 +1,8 @@
-"""Stands in for clusters of any size: workers that answer after drawn times, and train nothing.
+"""Simulates clusters of any size: workers that answer after random times, and train nothing.
 
-What is handed out and told goes through the product's own searcher in the form in which it travels. `Queue` has nothing
-around it but one queue of answers, so it shows what the driver takes; `Tune` leaves Ray Tune's own loop in, too, and
-takes away Ray's actors alone. Both wait for what is due, so the time in which nothing is due is the driver's idle time.
+Jobs and answers go through the product's own searcher in the form in which they are sent. `Queue` has only one queue of
+answers around it, so it shows the driver's own time. `Tune` keeps Ray Tune's own loop too, and replaces only Ray's
+actors. Both wait for the next answer that is due, so the time in which none is due is the driver's idle time.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from sweeper.trial import Ended, Outcome
 
 EPOCHS, POPULATION = 24, 8
 
-#: Spread of a training's time around its mean, as a log-normal's sigma: half of them within a third of it.
+#: Sigma of a training's log-normal time; half of the times are within a third of the mean.
 SPREAD = 0.4
 
-#: What a worker measures after an epoch.
+#: Measurements of a worker after an epoch.
 MEASURED = {"accuracy": 0.53125, "loss": 1.31479, "breadth": 7.0, "depth": 3.0, "time": 2.40625}
 
 
 def _told(outcome: Outcome | None) -> str:
-    """Return how a member ended as a worker says it, with %r for accuracy and time: no two are alike on a front."""
+    """Return a worker's JSON about an ended member, with %r for accuracy and time, so that each gets its own values."""
     chance = random.Random(1)
     measured: dict[str, Any] = {name: chance.uniform(0, 5) for name in MEASUREMENTS}
     curve = [{"epoch": epoch, **{n: chance.random() for n in MEASURED}} for epoch in range(1, EPOCHS + 1)]
@@ -52,29 +52,29 @@ REPORTS = [json.dumps(asdict(Progress(epoch, EPOCHS, [MEASURED] * POPULATION))) 
 
 @dataclass
 class Worker:
-    """What a worker is doing.
+    """State of a worker.
 
     Attributes:
-        answers: What it still says of its job, and how long each takes it.
-        freed_s: When it had said the last; None while it works.
+        answers: Remaining answers about its job, each with the time that it takes.
+        freed_s: Time of its last answer; None while it works.
     """
 
     answers: Iterator[tuple[float, dict[str, Any]]] = field(default_factory=lambda: iter(()))
     freed_s: float | None = None
-    members: int = 0  # that end with its job
+    members: int = 0  # members that end with its job
 
 
 @dataclass
 class Figures:
-    """What was seen within the window.
+    """Measurements within the time window.
 
     Attributes:
-        seconds: How long that was.
-        results, reports: Trials that were trained to their end, and epochs that were reported.
-        idle_s: How long nothing was due.
-        waits: Of workers between a result and the next job, in s.
-        lost_s: Time of workers in which they waited for the driver, for whatever.
-        processor_s: Processor time of this process.
+        seconds: Length of the window.
+        results, reports: Numbers of complete trials, and of reported epochs.
+        idle_s: Seconds in which nothing was due.
+        waits: Waits of workers between a result and the next job, in seconds.
+        lost_s: Total seconds in which workers waited for the driver, for any reason.
+        processor_s: Processor seconds of this process.
     """
 
     seconds: float = math.nan
@@ -87,13 +87,13 @@ class Figures:
 
 
 class Queue(InlineExecutor):
-    """An executor whose workers answer when their drawn time has passed.
+    """An executor whose workers answer after random times.
 
     Args:
-        workers: How many.
-        mean_s: What a training takes on average.
-        settle_s: How long they run before anything is counted, from the moment when each has a job.
-        seconds: How long it is counted.
+        workers: Number of workers.
+        mean_s: Mean time of a training, in seconds.
+        settle_s: Seconds from the moment when every worker has a job until counting begins.
+        seconds: Length of the counted window, in seconds.
         at_end: Called when the window ends.
     """
 
@@ -109,7 +109,7 @@ class Queue(InlineExecutor):
         self._busy = 0  # workers that ever had a job
         self._from_s = self._until_s = math.inf
         self._processor_from_s = math.nan
-        self.told = 0  # trials that ended, from the start on
+        self.told = 0  # trials that ended since the start
         self.figures = Figures()
 
     def is_over(self) -> bool:
@@ -124,7 +124,7 @@ class Queue(InlineExecutor):
         return not math.isnan(self.figures.seconds)
 
     def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
-        """Hand out jobs and tell what comes back, in the order in which it comes."""
+        """Hand out jobs, and tell the searcher the answers in the order in which they are due."""
         _set_environment(None)
         from sweeper.execution.ray_tune import PlanSearcher
 
@@ -151,7 +151,7 @@ class Queue(InlineExecutor):
         self.is_over()
 
     def take(self, worker: Worker, job: str) -> None:
-        """Begin a job."""
+        """Let a worker begin a job."""
         now_s = time.perf_counter()
         if worker.freed_s is None:
             self._busy += 1
@@ -163,11 +163,11 @@ class Queue(InlineExecutor):
             self.figures.lost_s += now_s - worker.freed_s
         is_first, worker.freed_s = worker.freed_s is None, None
         told = json.loads(job)
-        worker.members = 0 if told["until"] else sum(told["wanted"])  # those that pause have not ended
+        worker.members = 0 if told["until"] else sum(told["wanted"])  # members that pause have not ended
         worker.answers = self._answers(told, is_first)
 
     def _answers(self, job: dict[str, Any], is_first: bool) -> Iterator[tuple[float, dict[str, Any]]]:
-        """Yield how long each epoch takes and what is said after it; a worker's first job began before it was seen."""
+        """Yield the time and the answer of each epoch; a worker's first job is taken to have begun before."""
         draw = self._chance.lognormvariate(math.log(self._mean_s) - SPREAD**2 / 2, SPREAD)
         begun = self._chance.randrange(EPOCHS) if is_first and job["until"] is None else 0
         done, took_s = self._begun.get(job["key"], (begun, draw))
@@ -180,7 +180,7 @@ class Queue(InlineExecutor):
         yield 0.0, {"ended": f"[{form}]" % tuple(self._chance.random() for _ in range(2 * members))}
 
     def go_on(self, worker: Worker, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Have what a worker says next told when it is due."""
+        """Schedule a worker's next answer."""
         takes_s, result = next(worker.answers)
         due_s = time.perf_counter() + takes_s
 
@@ -199,12 +199,12 @@ class Queue(InlineExecutor):
         self.at(due_s, answered)
 
     def at(self, due_s: float, call: Callable[[], None]) -> None:
-        """Have something called when it is due."""
+        """Schedule a call."""
         self._number += 1
         heapq.heappush(self._due, (due_s, self._number, call))
 
     def next(self, timeout_s: float = math.inf) -> bool:
-        """Wait for what is due first, and call it; False where nothing is, so far."""
+        """Wait for the first due call and make it; return False if none is due in time."""
         now_s = time.perf_counter()
         due_s = min(self._due[0][0] if self._due else math.inf, now_s + timeout_s)
         if math.isinf(due_s):
@@ -223,7 +223,7 @@ class Queue(InlineExecutor):
 
 
 class Tune(Queue):
-    """The same within Ray Tune's own loop, as `RayExecutor` runs it, on a Ray that has one processor and no actor."""
+    """The same in Ray Tune's own loop, as `RayExecutor` runs it, on a Ray with one processor and no actor."""
 
     def run(self, work: Work, source: JobSource, request: Request = ONE_CPU) -> None:
         """Run every job of the source."""
@@ -244,15 +244,15 @@ class Tune(Queue):
         self.is_over()
 
 
-#: What Tune asks an actor itself: with what it fills results in.
+#: The one method that Tune calls on an actor directly: which metrics it adds to results.
 _ACTOR = SimpleNamespace(get_auto_filled_metrics=SimpleNamespace(remote=lambda **_: {}))
 
 
 class Actors:
-    """Stands in for what Ray Tune starts and asks its actors with: as much of its interface as Tune uses of it.
+    """Replaces Ray Tune's actor manager, with the part of its interface that Tune uses.
 
     Args:
-        times: Knows how long each answer takes, and waits for it.
+        times: Knows the time of each answer, and waits for it.
     """
 
     def __init__(self, times: Tune) -> None:
@@ -260,7 +260,7 @@ class Actors:
         self._numbers = iter(range(sys.maxsize))
         self._workers: dict[Any, Worker] = {}  # by tracked actor
         self._live_actors_to_ray_actors_resources: dict[Any, tuple[Any, None]] = {}
-        self._said: dict[Any, dict[str, Any]] = {}  # the last result of each
+        self._said: dict[Any, dict[str, Any]] = {}  # last result of each actor
 
     num_actor_tasks = property(lambda self: len(self._workers))
     num_live_actors = property(lambda self: len(self._live_actors_to_ray_actors_resources))
@@ -268,7 +268,7 @@ class Actors:
     num_total_actors = num_actor_tasks
 
     def add_actor(self, *, kwargs: dict[str, Any], on_start: Any, on_stop: Any, on_error: Any, **_: Any) -> Any:
-        """Start an actor, at once."""
+        """Start an actor at once."""
         from ray.air.execution._internal.tracked_actor import TrackedActor
 
         actor = TrackedActor(next(self._numbers), on_start=on_start, on_stop=on_stop, on_error=on_error)
@@ -286,7 +286,7 @@ class Actors:
     def schedule_actor_task(
         self, tracked_actor: Any, method_name: str, args: Any = (), kwargs: Any = None, on_result: Any = None, **_: Any
     ) -> object:
-        """Have an actor train on, begin another job, or stop."""
+        """Let an actor train on, begin another job, or stop."""
         worker = self._workers.get(tracked_actor)
         if worker is None or on_result is None:
             return object()
@@ -298,7 +298,7 @@ class Actors:
         if method_name == "reset":
             self._times.take(worker, args[0]["job"])
             self._times.at(time.perf_counter(), lambda: tell(True))
-        elif "ended" in self._said.get(tracked_actor, ()):  # Tune's own way to say that a function has returned
+        elif "ended" in self._said.get(tracked_actor, ()):  # Tune's sign that a function has returned
             last = self._said.pop(tracked_actor) | {"done": True, "__duplicate__": True}
             self._times.at(time.perf_counter(), lambda: tell(last))
         else:
@@ -306,18 +306,18 @@ class Actors:
         return object()
 
     def _filled(self, actor: Any, said: dict[str, Any]) -> dict[str, Any]:
-        """Return a result with what Tune's workers add to each."""
+        """Return a result with the fields that Tune's workers add."""
         added = {name: time.time() for name in ("timestamp", "time_this_iter_s", "time_total_s", "time_since_restore")}
         names = dict.fromkeys(("date", "hostname", "node_ip"), "a name")
         self._said[actor] = {**said, **added, **names, "done": False, "training_iteration": 1, "pid": 1}
         return dict(self._said[actor])
 
     def next(self, timeout: float | None = None) -> bool:
-        """Wait for an answer and handle it, as Ray's own does."""
+        """Wait for an answer and handle it, as Ray's own manager does."""
         return self._times.next(math.inf if timeout is None else timeout)
 
     def remove_actor(self, tracked_actor: Any, kill: bool = False, stop_future: object = None) -> bool:
-        """End an actor, at once."""
+        """End an actor at once."""
         is_live = self._live_actors_to_ray_actors_resources.pop(tracked_actor, None) is not None
         self._workers.pop(tracked_actor, None)
         if stopped := tracked_actor._on_stop:
@@ -325,20 +325,20 @@ class Actors:
         return is_live
 
     def is_actor_started(self, tracked_actor: Any) -> bool:
-        """Return whether an actor is there."""
+        """Return whether an actor is alive."""
         return tracked_actor in self._live_actors_to_ray_actors_resources
 
     def is_actor_failed(self, tracked_actor: Any) -> bool:
-        """Return that none ever fails."""
+        """Return False: no actor ever fails."""
         return False
 
     def clear_actor_task_futures(self, tracked_actor: Any) -> None:
-        """Forget what an actor was asked: one answers one question at a time, and has done so."""
+        """Do nothing: an actor has one task at a time, and has finished it."""
 
     def get_live_actors_resources(self) -> dict[str, float]:
-        """Return what Tune only prints."""
+        """Return nothing, since Tune only prints it."""
         return {}
 
     def cleanup(self) -> None:
-        """End all."""
+        """End all actors."""
         self._workers.clear()

@@ -1,4 +1,4 @@
-"""What early stopping saves in epochs and costs in hypervolume, on one cell of digits."""
+"""Measures the epochs that early stopping saves, and the hypervolume that it costs, on one cell of digits."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MIN_EPOCHS, FACTORS = (3, 5, 10), (2, 3, 4)
 
 
 def stop_early(rows: Sequence[Row], rule: EarlyStopping, objectives: Sequence[Objective]) -> tuple[int, list[Measured]]:
-    """Let recorded trainings stop at the rungs of a rule, one population after the other as one worker trains them.
+    """Stop recorded trainings at the rungs of a rule, one population after the other, as with one worker.
 
     Returns:
-        Epochs trained, and the measurements of what was trained to its end.
+        Epochs trained, and the measurements of the trainings that reached their end.
     """
     epochs, complete = 0, list[Measured]()
     here: dict[int, list[Measured]] = {rung: [] for rung in rule.rungs(EPOCHS)}
@@ -57,23 +57,23 @@ def stop_early(rows: Sequence[Row], rule: EarlyStopping, objectives: Sequence[Ob
 
 
 def front_volume(measured: Sequence[Measured]) -> float:
-    """Return what a search for the front is for."""
+    """Return the worth of a search for the front: its hypervolume."""
     return volume(measured)
 
 
 def useful_volume(measured: Sequence[Measured]) -> float:
-    """Return the same above half of the answers right, where networks that have collapsed count for nothing."""
+    """Return the hypervolume above an accuracy of 0.5, so that collapsed networks do not count."""
     return volume(measured, 0.5)
 
 
 def best_accuracy(measured: Sequence[Measured]) -> float:
-    """Return what a search for accuracy alone is for."""
+    """Return the worth of a search for accuracy alone: the best accuracy."""
     return max((one["accuracy"] for one in measured), default=0.0)
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What is searched for, and what it is worth."""
+    """The purpose of a search, and the worth of its results."""
 
     title: str
     objectives: Sequence[Objective]
@@ -137,7 +137,7 @@ def real(settings: int, rule: Mapping[str, int] | None) -> str:
 
 
 def main() -> None:
-    """Train the grid where it is not kept yet, print what rules would have done, and run some of them."""
+    """Train the missing part of the grid, and print the effects of rules; or run one rule in real sweeps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path("digits_cell.json"), help="where trainings are kept")
     parser.add_argument("--workers", type=int, default=2, help="processes that train the grid")

@@ -1,4 +1,4 @@
-"""What a mirror reaches in a SQLite file and on servers with SQLite, PostgreSQL and a login; plain MLflow beside."""
+"""Measures the mirror's rate, and plain MLflow's, in a SQLite file and on servers with SQLite, PostgreSQL and login."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EPOCHS = 24
 
 @dataclass
 class Place:
-    """Where runs are mirrored to, and what was measured there, in runs a second."""
+    """A place that runs are mirrored to, and the rates measured there, in runs a second."""
 
     name: str
     uri: str
@@ -43,7 +43,7 @@ class Place:
 
 
 def trials(count: int, sweep: str) -> list[TrialRecord]:
-    """Make trials up: a curve of so many epochs with five measurements each."""
+    """Make trials up, with a curve of `EPOCHS` epochs of five measurements each."""
     made = []
     for number in range(count):
         trial = a_trial(number, TASKS[0])
@@ -73,7 +73,7 @@ def in_batches(client: Any, experiment: str, trial: TrialRecord) -> None:
 
 
 def one_by_one(client: Any, experiment: str, trial: TrialRecord) -> None:
-    """Write a trial as examples of MLflow do: a call for every value."""
+    """Write a trial as MLflow's examples do: a call for every value."""
     run = client.create_run(experiment).info.run_id
     for name, value in trial_params(trial).items():
         client.log_param(run, name, value)
@@ -112,7 +112,7 @@ def measure(place: Place, count: int) -> None:
 
 
 def side_by_side(uri: str, threads: int, count: int) -> float:
-    """Return how many runs a second so many threads of one driver write; the product has one."""
+    """Return how many runs a second several threads of one driver write; the product has one thread."""
     recorder = opened(uri, sweep := f"threads-{uuid.uuid4().hex[:8]}")
     records = trials(count, sweep)
     with ThreadPoolExecutor(threads) as pool:
@@ -122,7 +122,7 @@ def side_by_side(uri: str, threads: int, count: int) -> float:
 
 
 def drive(uri: str, count: int, ready: Any, go: Any, results: Any) -> None:
-    """Be one of several drivers; returns when it began and ended."""
+    """Run as one of several drivers, and report when it began and ended."""
     recorder, records = opened(uri, sweep := f"driver-{uuid.uuid4().hex[:8]}"), trials(count, f"{os.getpid()}")
     ready.put(sweep)
     go.wait()
@@ -152,7 +152,7 @@ def together(uri: str, drivers: int, count: int) -> float:
 
 @contextmanager
 def places(folder: Path, workers: int) -> Iterator[list[Place]]:
-    """Start all servers; gives where runs can be mirrored to."""
+    """Start all servers, and yield the places that runs can be mirrored to."""
     password = folder / "admin"
     password.write_text(PASSWORD, encoding="utf-8")
     password.chmod(0o600)
@@ -174,7 +174,7 @@ def places(folder: Path, workers: int) -> Iterator[list[Place]]:
 
 
 def database(postgres: servers.Postgres, folder: Path) -> list[str]:
-    """Return the options for a new database, with its writes synced to disk as in earnest."""
+    """Return the options for a new database, with its writes synced to disk as in production."""
     name = postgres.new_database().rpartition("/")[2]
     postgres.sync_writes()
     secret = folder / "database"
@@ -194,7 +194,7 @@ def row(place: Place) -> str:
 
 
 def main() -> None:
-    """Measure each place in turn, round after round, so that a busy machine is busy for all of them."""
+    """Measure the places in turn, round after round, so that other load affects all alike."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200, help="a round and place")
     parser.add_argument("--rounds", type=int, default=3)
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--drivers", type=int, default=0, help="measure so many drivers at once, on servers")
     parser.add_argument("--threads", type=int, nargs="*", default=[], help="measure so many threads of one driver")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or its servers would outlive it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # otherwise its servers would outlive it
     os.environ |= {"MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with tempfile.TemporaryDirectory(prefix="tracking-") as scratch, places(Path(scratch), args.workers) as found:
         load = os.getloadavg()[0]

@@ -1,8 +1,8 @@
-"""How many reports a second one driver takes from so many workers: what limits a cluster when trainings are short.
+"""Measures how many reports a second one driver takes from its workers, which limits a cluster with short trainings.
 
-Jobs report as often as they can and train nothing; a report is what a population says after each epoch. The same number
-of plain Ray tasks, which return once and report nothing, is the ratio's other side. Workers here are processes of one
-machine: with many more of them than cores the driver competes with them, so figures are lower bounds for a cluster.
+Jobs report as often as they can and train nothing; a report contains the measurements of a population after an epoch.
+The rate is compared with that of plain Ray tasks, which return once and report nothing. Workers here are processes of
+one machine: with many more workers than cores the driver competes with them, so figures are lower bounds for a cluster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sweeper.execution.executors import RayExecutor
 from sweeper.job import Job, Progress
 from sweeper.trial import Ended, Outcome
 
-#: What a population of eight says after an epoch.
+#: Report of a population of eight after an epoch.
 VALUES = [{"accuracy": 0.5, "loss": 1.0, "breadth": 10.0, "depth": 2.0, "time": 3.0}] * 8
 
 
@@ -28,7 +28,7 @@ def report_only(job: Job, report: Callable[[Progress], None]) -> Sequence[Ended]
 
 
 class Source:
-    """Hands out as many jobs as it is told, and notes when reports come once every worker is busy."""
+    """Hands out a number of jobs, and records the times of reports once every worker is busy."""
 
     def __init__(self, jobs: int, reports: int, workers: int) -> None:
         self._left, self._reports, self._workers = jobs, reports, workers
@@ -48,7 +48,7 @@ class Source:
 
     def on_progress(self, job: Job, progress: Progress) -> None:
         self._busy.add(job.key)
-        if len(self._busy) >= self._workers:  # before, workers are still starting
+        if len(self._busy) >= self._workers:  # before that, workers are still starting
             self.times.append(time.perf_counter())
 
     def on_ended(self, job: Job, ended: Sequence[Ended]) -> None:
@@ -59,7 +59,7 @@ class Source:
 
 
 def plain_tasks(workers: int, count: int) -> float:
-    """Return how many plain Ray tasks a second so many workers return."""
+    """Return how many plain Ray tasks a second the workers return."""
     import ray
 
     ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

@@ -1,1 +1,1 @@
-"""The documentation: pages in Markdown, and what is generated of them (see `generate.py`)."""
+"""The documentation: pages in Markdown, and the code that generates parts of them (see `generate.py`)."""

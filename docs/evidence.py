@@ -1,4 +1,4 @@
-"""Keeps what the findings of a sweep are decided by as small files, and decides them from these files again.
+"""Stores the evidence for a sweep's findings in small files, and decides the findings from these files.
 
     python -m docs.evidence NAME [--home FOLDER] [--claims F1,F5] [--human FILE] [--again]
 
@@ -6,14 +6,14 @@ writes `docs/findings/NAME/`:
 
     spec.json         the spec, with every default written out
     trials.parquet    every finished trial
-    looks.parquet     what complete networks do with each image, as far as the claims need it; shares to three decimals
+    looks.parquet     what complete networks do with each image, in the columns that the claims need; three decimals
     fronts.parquet    the fronts
     findings.parquet  each effect with its interval, p and verdict
-    findings.json     the same with controls and all other numbers
+    findings.json     the same with the controls and all other numbers
 
-The findings are decided from the files, not from the sweep, so that whoever has the files gets the same numbers. Human
-data are none of them: what F4 says of people cannot be made again without the file that was named. `--again` decides
-from the files that are there, after a rule has changed.
+The findings are decided from the files, not from the sweep, so that anyone with the files gets the same numbers. The
+files do not include human data: F4's results about people cannot be reproduced without the file given by `--human`.
+`--again` decides from the existing files, after a rule has changed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sweeper.results.loaded_sweep import LoadedSweep, load
 
 FOLDER = Path(__file__).parent / "findings"
 
-#: Columns of looks that claims need, beside those that say which image it is.
+#: Claim -> columns of looks that it needs, beside those that identify the image.
 NEEDED = {
     "F3": ("right", "steps", "confidence"),
     "F4": (
@@ -49,12 +49,12 @@ NEEDED = {
     "F5": ("right", "steps"),
 }
 
-#: Decimals of shares: as many as 450 images tell apart.
+#: Decimals of shares; enough to distinguish shares of 450 images.
 _DECIMALS = 3
 
 
 def kept_looks(table: pa.Table, claims: Sequence[str]) -> pa.Table:
-    """Return of the rows of `LoadedSweep.probes()` what claims need, in as few bytes as it takes."""
+    """Return the rows and columns of `LoadedSweep.probes()` that claims need, in compact types."""
     names = dict.fromkeys(name for claim in claims for name in NEEDED.get(claim, ()))
     if not {"F3", "F4"} & set(claims):
         table = table.filter(pc.equal(table["probe"], "whole"))
@@ -92,7 +92,7 @@ def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_bytes(json_bytes(sweep.spec))
     _write(sweep.trials(), folder / "trials.parquet")
-    with suppress(QueryError):  # none were kept
+    with suppress(QueryError):  # the sweep has no probes
         _write(kept_looks(sweep.probes(), claims), folder / "looks.parquet")
     _write(sweep.front(), folder / "fronts.parquet")
     decide_again(folder, claims, human)
@@ -100,8 +100,8 @@ def keep(sweep: LoadedSweep, claims: Sequence[str], human: Sequence[Path] = ()) 
 
 
 def decide_again(folder: Path, claims: Sequence[str], human: Sequence[Path] = ()) -> None:
-    """Write what follows from the files of a sweep."""
-    side = 32  # of CIFAR-10, the one data set that people's levels are compared on
+    """Decide the findings from the files of a sweep, and write them."""
+    side = 32  # of CIFAR-10, the only data set whose levels are compared with people's
     people = [human_of(pq.read_table(file), file.name, side) for file in human]
     joined = None
     if people:
@@ -117,7 +117,7 @@ def _write(table: pa.Table, file: Path) -> None:
 
 
 def main() -> None:
-    """Write the files of the sweep that is named."""
+    """Write the files of the named sweep."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
     parser.add_argument("--home", type=Path, default=Path("sweeps"))

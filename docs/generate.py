@@ -1,13 +1,13 @@
 """Writes the generated parts of the documentation: `python -m docs.generate`, from the top of the repository.
 
-A page is written by hand but for the parts between two marks, which this script owns:
+A page is written by hand except for the parts between two marks, which this script owns:
 
     <!-- generated: columns POINT -->
     …
     <!-- end of generated -->
 
-The first word names what is written, the others say about what. `--check` writes nothing: it names what this
-script would write anew, and ends with 1 if there is anything.
+The first word names the generator, the others are its arguments. `--check` writes nothing: it names the files that this
+script would rewrite, and exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from docs.generating import (
 
 DOCS = Path(__file__).parent
 
-#: What stands between marks: first word of the mark -> what writes it, given the other words.
+#: First word of a mark -> the function that writes its part, given the other words.
 PARTS: Mapping[str, Callable[..., str]] = {
     "chain": rooms.chain,
     "columns": columns.table,
@@ -57,7 +57,7 @@ PARTS: Mapping[str, Callable[..., str]] = {
     "spec": spec.reference,
 }
 
-#: Files that are generated as a whole: path below `docs/` -> what they hold.
+#: Files that are generated as a whole: path relative to `docs/` -> the function that writes them.
 FILES: Mapping[str, Callable[[], str]] = {
     "images/imports.svg": imports.picture,
     f"../search_spaces/{schema.FILE}": schema.text,
@@ -67,10 +67,10 @@ _PART = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end of generated -->)
 
 
 def filled(page: str) -> str:
-    """Return a page with what stands between its marks written anew.
+    """Return a page with the parts between its marks regenerated.
 
     Raises:
-        KeyError: If a mark names a part that there is not.
+        KeyError: If a mark names an unknown part.
     """
 
     def part(match: re.Match[str]) -> str:
@@ -81,18 +81,18 @@ def filled(page: str) -> str:
 
 
 def wanted() -> dict[Path, str]:
-    """Return what each page, and each file that is generated as a whole, should hold."""
+    """Return the expected content of each page, and of each file that is generated as a whole."""
     pages = {path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.rglob("*.md"))}
     return pages | {Path(os.path.normpath(DOCS / name)): make() for name, make in FILES.items()}
 
 
 def stale() -> list[Path]:
-    """Return the files that do not hold what they should."""
+    """Return the files whose content is outdated."""
     return [path for path, text in wanted().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
 def main() -> None:
-    """Write what is stale; with `--check` only say it, and end with 1 if there is any."""
+    """Rewrite outdated files; with `--check` only name them, and exit with 1 if there are any."""
     found, is_check = wanted(), "--check" in sys.argv
     for path in (stale_files := stale()):
         print(f"{path.relative_to(DOCS.parent)} {'is stale' if is_check else 'is written anew'}")

@@ -1,8 +1,8 @@
-"""Lets pages of the site link to files beside `docs/`, as they do in the repository: a hook of mkdocs.
+"""A hook of mkdocs that lets pages of the site link to files outside `docs/`, as they do in the repository.
 
-A link such as `../../cluster/README.md` is right in the repository, and leads out of the site. Every file that a page
-links to in this way becomes part of the site, below `repository/`: Markdown as a page, anything else as it is. Links
-between all of them follow.
+A link such as `../../cluster/README.md` works in the repository, but leads out of the site. Every file that a page
+links to in this way becomes part of the site, inside `repository/`: Markdown as a page, other files unchanged. Links
+between all of these files are adapted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what is below is tested where mkdocs is not installed
+if TYPE_CHECKING:  # the code below is also tested without mkdocs
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parent.parent
@@ -23,27 +23,27 @@ _FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def links_of(text: str) -> list[str]:
-    """Return what a page in Markdown links to within the repository, without what stands in its blocks of code."""
+    """Return the links of a Markdown page within the repository, except those in its blocks of code."""
     return [match[2] for part in _FENCED.split(text)[::2] for match in _LINK.finditer(part)]
 
 
 def place_of(path: str) -> str:
-    """Return where a file of the repository stands in the site."""
+    """Return the place of a repository's file in the site."""
     return path.removeprefix("docs/") if path.startswith("docs/") else f"repository/{path}"
 
 
 def path_of(place: str) -> str:
-    """Return which file of the repository stands at a place of the site."""
+    """Return the repository's file at a place of the site."""
     return place.removeprefix("repository/") if place.startswith("repository/") else f"docs/{place}"
 
 
 def target_of(path: str, link: str) -> str:
-    """Return the path, from the top of the repository, that a link of the file at `path` leads to."""
+    """Return the target of a link in the file at `path`, as a path from the top of the repository."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
 
 
 def linked_files(pages: list[str]) -> list[str]:
-    """Return the files beside `docs/` that pages lead to, one after the other until nothing new comes."""
+    """Return the files outside `docs/` that pages link to, directly or through other linked pages."""
     found: dict[str, None] = {}
     while pages:
         path = pages.pop()

@@ -3,8 +3,7 @@
 Knows nothing of sweeps: `train` takes a task, a window, and the pressures of a population, and hands each
 epoch's measurements to a callable.
 
-The file of a name is loaded when the name is first used: who takes the way in which files are written, and no network,
-does without torch.
+A name's file is loaded when the name is first used, so a program that uses no network does not load torch.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ __all__ = [
     "train",
 ]
 
-#: Where each public name is.
+#: Public name -> module that defines it.
 _HOMES = {
     "START_CHANNELS": "growth",
     "START_STEPS": "growth",
@@ -127,7 +126,7 @@ _HOMES = {
     "train": "training",
 }
 
-if not TYPE_CHECKING:  # whoever checks types sees the imports above, and that no other name is here
+if not TYPE_CHECKING:  # type checkers see the imports above, and so report unknown names
 
     def __getattr__(name: str) -> object:
         """Return a public name, loading its file."""

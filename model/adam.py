@@ -1,7 +1,7 @@
-"""Adam for the weights of a population: torch's own fused step, with what is known of each weight.
+"""Adam for the weights of a population: torch's own fused step, and the state of each weight.
 
-`torch.optim.Adam` does the same, and is not used for what comes with it: the first optimizer that is made imports
-torch's compiler (with sympy and ONNX: 2 s, and 70 MB of memory), and a worker makes one before anything else.
+`torch.optim.Adam` does the same. It is not used because the first optimizer that a process makes imports torch's
+compiler (with sympy and ONNX: 2 s and 70 MB of memory), and every worker makes one at its start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-#: Decay of the two moments, and what is added to the root of the second (Kingma & Ba 2015, arXiv 1412.6980).
+#: Decay rates of the two moments, and ε added to the root of the second (Kingma & Ba 2015, arXiv 1412.6980).
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 #: The names of the moments in a weight's state, as in `torch.optim.Adam`.
@@ -21,14 +21,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Adam:
-    """Moves weights by lr · m̂ / (√v̂ + ε), with running means m of their slopes and v of the squares of these.
+    """Moves weights by lr · m̂ / (√v̂ + ε), where m and v are running means of the gradient and its square.
 
     Args:
         parameters: The weights.
-        learning_rate: lr; may be set anew before any step.
+        learning_rate: lr; may be changed before any step.
 
     Attributes:
-        state: By weight its number of `step`s and its `MOMENTS`; nothing of a weight that never had a slope.
+        state: For each weight its number of `step`s and its `MOMENTS`. A weight that never had a gradient has no entry.
     """
 
     def __init__(self, parameters: Sequence[Tensor], learning_rate: float) -> None:
@@ -37,7 +37,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move every weight that has a slope."""
+        """Update every weight that has a gradient."""
         moving = [parameter for parameter in self.parameters if parameter.grad is not None]
         states = [self.state.get(parameter) or self._begin(parameter) for parameter in moving]
         adam(
@@ -64,16 +64,16 @@ class Adam:
         return self.state[parameter]
 
     def moments(self, parameter: Tensor) -> list[Tensor]:
-        """Return the two moments of a weight; none where it had no slope yet."""
+        """Return the two moments of a weight, or an empty list if it had no gradient yet."""
         state = self.state.get(parameter, {})
         return [state[name] for name in MOMENTS if name in state]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is known of each weight, by its place; as in the state of `torch.optim.Adam`."""
+        """Return the state of each weight by its index, in the format of `torch.optim.Adam`."""
         return {"state": {n: dict(self.state[one]) for n, one in enumerate(self.parameters) if one in self.state}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over copies of what another one knew of weights in the same places; `torch.optim.Adam`'s as well."""
+        """Load copies of the state of another `Adam`, or of a `torch.optim.Adam`, for weights with the same indices."""
         self.state = {
             self.parameters[n]: {name: tensor.detach().clone() for name, tensor in known.items()}
             for n, known in state["state"].items()

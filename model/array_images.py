@@ -1,7 +1,7 @@
-"""Images that are numbers already: arrays of any usual layout and type, and the files that hold nothing else.
+"""Images as arrays of any usual layout and type, and the files that hold such arrays.
 
-NumPy's `.npz`, MNIST's idx files and CIFAR's batches, as torchvision keeps them. CIFAR's are pickles: they are read by
-`array_pickle`, which makes plain values and runs nothing.
+The files are NumPy's `.npz`, MNIST's idx files and CIFAR's batches, as torchvision keeps them. CIFAR's batches are
+pickles: `array_pickle` reads them, makes plain values and executes nothing.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from sweeper.model.image_source import ImageSource, Pixels, in_blocks
 from sweeper.model.label_names import Named, whole, with_names
 from sweeper.model.places import File, Folder
 
-#: Numbers of channels that a picture has.
+#: Numbers of channels that an image may have.
 _CHANNELS = (1, 3, 4)
 
-#: What sets are called.
+#: Names of the sets.
 SETS = ("train", "validation", "test")
 
-#: Words for each of them, as parts of names.
+#: Word in a file's or array's name -> set that it stands for.
 SET_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "te"), "test"),
 }
 
-#: What arrays of images, and of labels, are called in a file of several.
+#: Names of the arrays of images, of labels and of class names in a file of several arrays.
 _IMAGES = frozenset({"x", "image", "images", "img", "imgs", "data", "pixels", "features"})
 _LABELS = frozenset({"y", "label", "labels", "target", "targets", "class", "classes"})
 _NAMES = frozenset({"names", "class_names", "label_names", "classnames", "categories"})
 
-#: MNIST's files, without what says how they are packed.
+#: Names of MNIST's files.
 _IDX = re.compile(r"(?P<set>train|t10k)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?$")
 _IDX_BYTES = 0x08
 
-#: What the folders of CIFAR's batches are called, with the names of their labels.
+#: Folder of CIFAR's batches -> the entries of labels and of class names in its files.
 _CIFAR = {
     "cifar-10-batches-py": ("labels", "label_names"),
     "cifar-100-python": ("fine_labels", "fine_label_names"),
@@ -65,11 +65,11 @@ def as_images(values: NDArray[Any], place: str, done: Counter[str]) -> Pixels:
 
     Args:
         values: (N, H, W), (N, H, W, C) or (N, C, H, W), of any type.
-        place: Where it stands, for messages.
-        done: Counts what had to be done.
+        place: Name of the array's source, for messages.
+        done: Counter of conversions; how many images each conversion changed is added to it.
 
     Raises:
-        TaskError: If it can be read in no way, or in two.
+        TaskError: If the layout is unknown or ambiguous, or the pixel values cannot be used.
     """
     if values.ndim == 3:
         values = values[:, None]
@@ -135,10 +135,10 @@ def _typed(values: NDArray[Any], place: str, done: Counter[str]) -> Pixels:
 def array_source(
     images: NDArray[Any], named: Named, place: str, decoder: Decoder, done: Counter[str] | None = None
 ) -> ImageSource:
-    """Return images that are an array.
+    """Return an array of images as an image source.
 
     Raises:
-        TaskError: If they can be read in no way, or there is not one label for each.
+        TaskError: If the array cannot be read as images, or there is not one label for each image.
     """
     done = Counter() if done is None else done
     pixels = as_images(images, place, done)
@@ -157,10 +157,10 @@ def array_source(
 
 
 def npz_sets(file: File, decoder: Decoder) -> dict[str, ImageSource]:
-    """Return the sets of a `.npz` file, by name; of one without sets the whole, under an empty name.
+    """Return the sets of a `.npz` file, by name. A file without sets is returned whole, under an empty name.
 
     Raises:
-        TaskError: If it cannot be read, or what it holds is not known by its names.
+        TaskError: If the file cannot be read, or the names of its arrays are not known.
     """
     try:
         with file.open() as stream, zipfile.ZipFile(stream) as packed:
@@ -209,7 +209,7 @@ def _sets_of(arrays: Mapping[str, Any], names: Sequence[str], place: str, decode
 
 
 def is_idx(name: str) -> bool:
-    """Whether a file is called as MNIST's are."""
+    """Tell whether a file has a name like MNIST's files."""
     return _IDX.fullmatch(name) is not None
 
 
@@ -217,13 +217,13 @@ def idx_sets(folder: Folder, decoder: Decoder) -> dict[str, ImageSource]:
     """Return the sets of a folder of MNIST's files, by name.
 
     Raises:
-        TaskError: If one is missing, or damaged.
+        TaskError: If a file is missing or damaged.
     """
     files: dict[tuple[str, str], File] = {}
     for path, file in folder.files.items():
         if (known := _IDX.fullmatch(PurePosixPath(path).name)) and "/" not in path:
             which = ("train" if known["set"] == "train" else "test", known["what"])
-            files.setdefault(which, file)  # unpacked or packed: the same
+            files.setdefault(which, file)  # of an unpacked file and its packed copy either will do
     found = {}
     for one_set in SETS:
         if (one_set, "images") in files:
@@ -239,7 +239,7 @@ def idx_sets(folder: Folder, decoder: Decoder) -> dict[str, ImageSource]:
 
 
 def _idx(file: File, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array of an idx file, packed or not."""
+    """Return the array of an idx file, which may be compressed by gzip."""
     try:
         with file.open() as stream:
             packed = gzip.GzipFile(fileobj=stream) if file.name.endswith(".gz") else stream
@@ -261,7 +261,7 @@ def _more(data: bytes, shape: tuple[int, ...]) -> str:
 
 
 def cifar_folder(folder: Folder) -> str | None:
-    """Return which of CIFAR's folders a folder is, by its name or by what is in it; None for none."""
+    """Return which of CIFAR's folders this is, judged by its name or its files; None if it is neither."""
     name = PurePosixPath(folder.location.partition("?")[0]).name
     if name in _CIFAR:
         return name
@@ -274,13 +274,13 @@ def cifar_sets(folder: Folder, kind: str, decoder: Decoder, label: str | None) -
     """Return the sets of a folder of CIFAR's batches, by name.
 
     Args:
-        folder: As torchvision keeps it.
+        folder: A folder as torchvision keeps it.
         kind: What `cifar_folder` returned.
-        decoder: How they become pixels.
-        label: Which labels are meant, as `fine_labels` or `coarse_labels`; None for the usual ones.
+        decoder: How images become pixels.
+        label: Which labels to use, `fine_labels` or `coarse_labels` of CIFAR-100; None for the usual ones.
 
     Raises:
-        TaskError: If one is missing, or damaged.
+        TaskError: If a file is missing or damaged.
     """
     usual, names = _CIFAR[kind]
     if label is not None and label != usual:
@@ -341,7 +341,7 @@ def _text(value: object) -> str:
 
 
 def _refuse_what_fills_memory(needed: int, place: str) -> None:
-    """Refuse arrays that this machine cannot hold: a small packed file may say that it is larger than any memory."""
+    """Refuse arrays that this machine cannot hold: a small compressed file may declare a size beyond any memory."""
     has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > _MEMORY_SHARE * has:
         raise TaskError(
@@ -351,16 +351,16 @@ def _refuse_what_fills_memory(needed: int, place: str) -> None:
 
 
 def returned_sets(call: Callable[[], object], place: str, decoder: Decoder) -> dict[str, ImageSource]:
-    """Return the sets that a user's function returns, by name; without sets the whole, under an empty name.
+    """Return the sets that a user's function returns, by name. Images without sets come under an empty name.
 
     Args:
         call: Returns images and labels, or images, labels and class names, or a mapping from the name of a set to
             these; or a mapping of arrays with names, as in a `.npz` file.
-        place: What the function is called.
+        place: Name of the function, for messages.
         decoder: How images become pixels.
 
     Raises:
-        TaskError: If it raises, or returns something else.
+        TaskError: If the function raises, or returns something else.
     """
     try:
         held = call()

@@ -1,8 +1,8 @@
-"""Pickles of arrays and plain values, read without unpickling: nothing that one names is looked up or run.
+"""Pickles of arrays and plain values, read without unpickling: nothing that a pickle names is imported or called.
 
-CIFAR has been given out as pickles since 2009. A pickle is a program: whoever unpickles a file lets it call what it
-likes. Here its instructions are read one by one (`pickletools` splits them and runs none), and those few are carried
-out that make numbers, texts, lists, dicts and numpy's arrays of bytes and numbers. All others are refused.
+CIFAR has been distributed as pickles since 2009. A pickle is a program, and unpickling lets it call any function. This
+module instead reads its instructions one by one (`pickletools` splits them and runs none). It carries out only those
+that make numbers, texts, lists, dicts and numpy's arrays of bytes and numbers, and refuses all others.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-#: The things that a pickled array names, and nothing else may be named.
+#: The only functions and types that a pickle may name: those that a pickled array needs.
 _RECONSTRUCT = frozenset({"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"})
 _FROM_BUFFER = frozenset({"numpy.core.numeric _frombuffer", "numpy._core.numeric _frombuffer"})
 _NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
 
-#: Kinds of numbers, and how many things one file may make at most.
+#: Kinds of numpy numbers that are accepted, and the most instructions that one file may have.
 _KINDS, _MOST = "biuf", 5_000_000
 
 
 class PickleError(ValueError):
-    """A pickle that holds anything else, or is damaged."""
+    """A pickle is damaged, or holds something other than plain values and arrays of numbers."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ def read(data: bytes) -> object:
     """Return what a pickle holds.
 
     Raises:
-        PickleError: If it is damaged, or holds something else than plain values and arrays of numbers.
+        PickleError: If the pickle is damaged, or holds something other than plain values and arrays of numbers.
     """
     try:
         return _plain(_run(data))
@@ -58,9 +58,7 @@ def read(data: bytes) -> object:
         raise
     except RecursionError:
         raise PickleError("it is nested too deeply") from None
-    except (
-        Exception
-    ) as error:  # whatever a damaged one leads to: an empty stack, a missing memo, bytes of a wrong length
+    except Exception as error:  # a damaged pickle may lead to an empty stack, a missing memo or bytes of a wrong length
         raise PickleError(f"it is damaged ({type(error).__name__})") from error
 
 
@@ -132,7 +130,7 @@ _VALUES = frozenset({
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 })
-#: Texts of Python 2 are bytes.
+#: Instructions that push bytes; texts of Python 2 are bytes too.
 _BYTES = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"})
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 
@@ -161,7 +159,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
 
 
 def _called(name: str, arguments: tuple[Any, ...]) -> object:
-    """Return what numpy's own functions would: an empty array, a type of numbers; and bytes that were a text."""
+    """Return what the named function would: an empty array, a type of numbers, or bytes that were stored as a text."""
     if name in _RECONSTRUCT and isinstance(arguments[0], _Name) and arguments[0].text == _NDARRAY:
         return _Array()
     if name in _FROM_BUFFER:
@@ -175,7 +173,7 @@ def _called(name: str, arguments: tuple[Any, ...]) -> object:
 
 
 def _build(target: object, state: tuple[Any, ...]) -> None:
-    """Fill an empty array, or say in which order the bytes of a type of numbers stand."""
+    """Fill an empty array, or set the byte order of a type of numbers."""
     if isinstance(target, _Type):
         target.order = _as_text(state[1])
     elif isinstance(target, _Array):
@@ -204,7 +202,7 @@ def _as_text(value: object) -> str:
 
 
 def _plain(value: Any, seen: dict[int, Any] | None = None) -> Any:
-    """Return what was made, with arrays in place of what stood for them; what stands in two places is made once."""
+    """Return a value with numpy arrays in place of `_Array`s; a value that occurs twice is converted once."""
     seen = {} if seen is None else seen
     if id(value) not in seen:
         seen[id(value)] = _made(value, seen)

@@ -1,4 +1,4 @@
-"""Files that others read are written aside and renamed."""
+"""Writes a file under a temporary name and renames it, so that readers never meet half a file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import BinaryIO
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the same folder, and rename what was made there at the end, when it is on the disk.
+    """Yield a temporary path in the same folder, and rename the file written there once it is on the disk.
 
-    No reader ever meets half a file, and a crash leaves the former one. Where making it raises, nothing is left of it.
+    No reader ever meets half a file, and a crash leaves the former one. If writing raises, the temporary file is
+    removed.
     """
-    # A name that nobody else has: what is there already is somebody's. The beginning alone, as names end at 255 bytes.
+    # A unique name, so that no other process's file is overwritten. It is cut because names have at most 255 bytes.
     beginning = os.fsencode(path.name)[:180].decode(errors="ignore")
     aside = path.with_name(f"{beginning}.{uuid.uuid4().hex}.tmp")
     try:
@@ -25,12 +26,12 @@ def replaced(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
-        with suppress(OSError):  # what kept it from being made is the error that counts
+        with suppress(OSError):  # an error while writing must not be hidden by one from cleaning up
             aside.unlink(missing_ok=True)
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, as `replaced` does; its folder must be there."""
+    """Open a file for writing that takes its name when it is complete, see `replaced`; its folder must exist."""
     with replaced(path) as aside, aside.open("wb") as file:
         yield file

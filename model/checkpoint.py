@@ -1,4 +1,4 @@
-"""Training states as bytes, read without executing anything. Where they are kept, others know."""
+"""Training states as bytes, read without executing anything. Callers decide where to keep them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from sweeper.model.errors import CheckpointError
 
-#: What reading raises where the bytes are none of a training state; it depends on how they begin.
+#: Errors that reading may raise if the bytes are no training state; which one depends on how the bytes begin.
 _GARBAGE = (
     OSError,
     RuntimeError,
@@ -25,7 +25,7 @@ _GARBAGE = (
     pickle.UnpicklingError,
 )
 
-#: How a training state begins; what begins otherwise torch would try to read as what it wrote years ago.
+#: First bytes of every training state. torch would try to read other bytes in its old format.
 _BEGINNING = b"PK\x03\x04"
 
 

@@ -1,8 +1,8 @@
 """The recurrence of a population in compiled code, with the same arguments and answers as `recurrence.unroll`.
 
-Each network and image is computed by itself, so what a network answers and learns does not depend on who is computed
-beside it, to the last bit. The work is divided over as many threads as torch may use, always in the same parts: their
-number changes no bit either.
+Each network and image is computed separately, so a network's answers and gradients do not depend, to the last bit, on
+the networks computed beside it. The work is split over as many threads as torch may use, always into the same parts,
+so the number of threads changes no bit either.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from torch.autograd.function import once_differentiable
 from sweeper.model.native.library import TORCH, Library, Range, library
 from sweeper.model.recurrence import Geometry, Weights
 
-#: Images of a batch that are worked on in one part; each has a sum of its own of what the weights' slopes are.
+#: Images of a batch in one part of the work; each part sums the weights' gradients separately.
 IMAGES_OF_A_PART = 16
 
-#: Layers and kernels that the compiled code has room for; above them torch is used.
+#: Most layers and largest kernel side that the compiled code has room for; beyond them torch is used.
 MOST_LAYERS, MOST_KERNEL = 64, 31
 
 
 @dataclass
 class Room:
-    """What a lattice keeps states in from forward to backward, taken out while it is in use.
+    """Buffers for the states that a lattice keeps from forward to backward; a buffer in use is taken out.
 
-    Memory that is asked for anew in every training step is cleared by the system page by page, which takes longer than
-    small networks need to fill it.
+    Buffers are reused because the system clears newly allocated memory page by page. In every training step that would
+    take longer than small networks need to fill it.
     """
 
     free: list[Tensor] = field(default_factory=list)
 
     def take(self, floats: int, like: Tensor) -> Tensor:
-        """Return room for so many numbers."""
+        """Return a buffer for this many floats."""
         while self.free:
             found = self.free.pop()
             if len(found) == floats:
@@ -47,7 +47,7 @@ class Room:
         return like.new_empty(floats)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Room:
-        """Return room of its own: what is in it is of no use to others."""
+        """Return an empty room: a copied lattice has no use for the buffers of the original."""
         return Room()
 
     def __reduce__(self) -> tuple[type[Room], tuple[()]]:
@@ -55,16 +55,16 @@ class Room:
 
 
 def serving(name: str, geometry: Geometry, images: Tensor, weights: Weights) -> Library | None:
-    """Return the compiled code that can compute this; None where that is for torch to do.
+    """Return the compiled code that can run this recurrence; None if torch must run it.
 
     Args:
-        name: What the code was compiled for; `torch`: none is to be used.
-        geometry: What is computed.
-        images: Of any shape; whether their slope is wanted matters.
-        weights: Of that geometry. The code reads memory, and would take other formats for float32.
+        name: Instruction set that the code was compiled for, or `torch` for no compiled code.
+        geometry: Sizes of the recurrence.
+        images: Of any shape; the code cannot compute their gradient.
+        weights: Of that geometry. Their type is checked because the code would read any memory as float32.
     """
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
-        return None  # before any question that would fix the number of images in the program
+        return None  # first, since `len(images)` would fix the number of images in an exported program
     is_served = (
         name != TORCH
         and all(one.dtype == torch.float32 and one.device.type == "cpu" for one in (images, *weights.flat()))
@@ -80,18 +80,18 @@ def unroll(code: Library, geometry: Geometry, images_BPCHW: Tensor, weights: Wei
     """Run the recurrence and pool every state over its pixels.
 
     Args:
-        code: What computes it; see `serving`.
+        code: The compiled code; see `serving`.
         geometry: Sizes; at least one layer.
         images_BPCHW: Images, float32 on the CPU.
         weights: Of that geometry, float32 on the CPU.
-        room: Where states are kept for the way back.
+        room: Buffers that keep the states for the backward pass.
 
     Returns:
-        Mean activations, shape (T, B, P, F), where F counts the channels of all layers; differentiable once, by the
-        weights.
+        Mean activations, shape (T, B, P, F), where F counts the channels of all layers. They can be differentiated
+        once, with respect to the weights.
 
     Raises:
-        MemoryError: If there is no room.
+        MemoryError: If memory runs out.
     """
     call, flat = _call(code, geometry, images_BPCHW, room), weights.flat()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in flat):
@@ -108,21 +108,21 @@ def learn(
     room: Room,
     slopes_of: Callable[[Tensor], Tensor],
 ) -> list[Tensor]:
-    """Run the recurrence and go back through it, with no graph of torch's.
+    """Run the recurrence forward and backward, without a graph of torch's.
 
     Args:
-        code: What computes it; see `serving`.
+        code: The compiled code; see `serving`.
         geometry: Sizes; at least one layer.
         images_BPCHW: Images, float32 on the CPU.
         weights: Of that geometry, float32 on the CPU.
-        room: Where states are kept for the way back.
-        slopes_of: Given the mean activations, (T, B, P, F), returns their slopes.
+        room: Buffers that keep the states for the backward pass.
+        slopes_of: Given the mean activations, (T, B, P, F), returns their gradients.
 
     Returns:
-        The slopes of the weights, in their order.
+        The gradients of the weights, in their order.
 
     Raises:
-        MemoryError: If there is no room.
+        MemoryError: If memory runs out.
     """
     call, flat = _call(code, geometry, images_BPCHW, room), weights.flat()
     records = room.take(call.record_floats(), call.images)
@@ -132,13 +132,13 @@ def learn(
 
 
 def _call(code: Library, geometry: Geometry, images_BPCHW: Tensor, room: Room) -> _Call:
-    # Networks that see the same images, as in evaluation, need not have copies of them.
+    # In evaluation all networks see the same images, which the code can read without a copy for each network.
     images = images_BPCHW if images_BPCHW[0, 0].is_contiguous() else images_BPCHW.contiguous()
     return _Call(code, geometry, images, room)
 
 
 class _Call:
-    """One unrolling: the library, the sizes as it takes them, and the images."""
+    """One unrolling: the library, the sizes in the library's format, and the images."""
 
     def __init__(self, code: Library, geometry: Geometry, images: Tensor, room: Room) -> None:
         self.code, self.geometry, self.images, self.room = code, geometry, images, room
@@ -158,11 +158,11 @@ class _Call:
         return len(self.images)
 
     def record_floats(self) -> int:
-        """Return how many floats are kept for the way back."""
+        """Return how many floats the backward pass needs from the forward pass."""
         return self.geometry.population * self.batch * self.code.record_floats(self.sizes)
 
     def forward(self, flat: Sequence[Tensor], records: Tensor | None) -> Tensor:
-        """Return the features; into `records`, if given, goes what `backward` needs."""
+        """Return the features, and write what `backward` needs into `records` if given."""
         geometry = self.geometry
         weights = [weight.detach().contiguous() for weight in (*flat, *self.absent)]
         shape = (geometry.steps, self.batch, geometry.population, sum(geometry.channels))
@@ -176,7 +176,7 @@ class _Call:
         return features
 
     def backward(self, flat: Sequence[Tensor], slope_TBPF: Tensor, records: Tensor) -> list[Tensor]:
-        """Return the slopes of the weights."""
+        """Return the gradients of the weights."""
         weights = [weight.detach().contiguous() for weight in (*flat, *self.absent)]
         slope_TBPF = slope_TBPF.contiguous()
         parts = list(self._parts())
@@ -193,11 +193,11 @@ class _Call:
         for chunk in sums[1:]:
             total += chunk
         found = total.split(sizes)  # type: ignore[no-untyped-call]
-        # Those of absent weights, which come last, are of no use to anybody.
+        # The gradients of absent weights come last and are dropped.
         return [slope.view_as(weight) for slope, weight in zip(found, flat, strict=False)]
 
     def _parts(self) -> Iterator[Range]:
-        """Yield what is worked on in one go: some images of all networks, or of one where threads share the work."""
+        """Yield the parts of the work: some images with all networks, or with one network if several threads work."""
         networks = self.geometry.population
         each = networks if torch.get_num_threads() == 1 else 1
         for first in range(0, self.batch, IMAGES_OF_A_PART):
@@ -207,10 +207,10 @@ class _Call:
 
 
 def _zeros_for(geometry: Geometry, like: Tensor) -> list[Tensor]:
-    """Return zeros in place of the lateral and top-down weights of a feed-forward network; the code knows none without.
+    """Return zeros for the lateral and top-down weights that a feed-forward network lacks but the code expects.
 
-    A sum with zeros is the same to the last bit. They are made anew for each call and are no weights of the network, so
-    that nothing can ever learn them.
+    Adding zeros changes no bit. The zeros are made anew for each call and are no weights of the network, so that
+    nothing can ever learn them.
     """
     if not geometry.is_feed_forward or geometry.steps == 1:
         return []
@@ -219,7 +219,7 @@ def _zeros_for(geometry: Geometry, like: Tensor) -> list[Tensor]:
 
 
 def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
-    """Do the parts of some work, in as many threads as torch may use; the compiled code lets others run meanwhile."""
+    """Do all parts in as many threads as torch may use; the compiled code releases Python's lock."""
     threads = min(torch.get_num_threads(), len(parts))
     if threads <= 1:
         for part in parts:
@@ -231,7 +231,7 @@ def _divided(work: Callable[[Range], None], parts: Sequence[Range]) -> None:
 
 
 class _Unrolled(torch.autograd.Function):
-    """An unrolling that keeps its states, and the way back through it."""
+    """An unrolling that keeps its states, and its backward pass."""
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *flat: Tensor) -> Tensor:

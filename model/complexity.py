@@ -1,7 +1,7 @@
-"""How hard a task is, measured without any of the networks that are swept: what simple learners get wrong.
+"""Difficulty of a task, measured without the swept networks: the errors of two simple learners.
 
-Two of them, both scikit-learn's: multinomial logistic regression on the pixels, which sees where there is ink, and the
-nearest neighbour, which has seen similar images. Tasks of different kinds can be ordered by them.
+The learners are scikit-learn's multinomial logistic regression on the pixels, which sees where there is ink, and its
+nearest neighbour, which compares with similar images. Tasks of different kinds can be ordered by their errors.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sweeper.model.degradations import degraded
 from sweeper.model.images import Images, as_floats
 from sweeper.model.tasks import Task
 
-#: Training images that they learn from at most: beyond, they take longer than the networks.
+#: Most training images that the learners see: with more they take longer than the networks.
 MOST_IMAGES = 10_000
 
-#: The stream that says which images and which degradations of them are learned from.
+#: Random stream that draws the training images and their degradations.
 _STREAM = 4
 
-#: Passes of the regression's solver; on real images it has long been near its end.
+#: Most iterations of the regression's solver; on real images it is close to its optimum well before.
 _ITERATIONS = 300
 
 
@@ -30,13 +30,13 @@ def complexity(task: Task) -> Mapping[str, float]:
     """Return the shares of test images that simple learners get wrong.
 
     Args:
-        task: Learned from are up to 10,000 of its training images, degraded once as the task says.
+        task: The learners see up to 10,000 of its training images, degraded once as the task says.
 
     Returns:
         `regression`, the error of a multinomial regression on standardised pixels, and `neighbour`, that of the nearest
         neighbour by Euclidean distance.
     """
-    # Here, so that nothing else waits for it.
+    # Imported here, because importing scikit-learn is slow.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier

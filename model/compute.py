@@ -1,4 +1,4 @@
-"""What the process that trains needs to know of torch: threads, and how running out of memory looks."""
+"""What a training process needs of torch: its threads, its devices, and how to recognise an out-of-memory error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sweeper.model.native.library import usable
 
 
 def use_threads(threads: int) -> None:
-    """Let torch use so many threads from now on. Results depend on the number, so callers fix it."""
+    """Let torch use this many threads from now on. Results depend on the number, so callers fix it."""
     torch.set_num_threads(threads)
 
 
 def torch_facts() -> dict[str, Any]:
-    """Return what torch was built for and sees: `version`, `built_for`, `devices`, `threads`; and `recurrences`.
+    """Return facts about this torch: `version`, `built_for`, `devices`, `threads` and `recurrences`.
 
-    The last are what a recurrence can run in here, the fastest first, and torch last.
+    `recurrences` names the implementations that can run a recurrence here, the fastest first and torch last.
     """
     built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
     if torch.version.hip:
@@ -34,16 +34,16 @@ def torch_facts() -> dict[str, Any]:
 
 
 def gpu_problem(device: str) -> str:
-    """Return why torch cannot train on a device, in a line; empty where it can."""
+    """Return in one line why torch cannot train on a device; empty if it can."""
     try:
         torch.zeros(1, device=device).add_(1).cpu()
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts that it has it
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA raises AssertionError
         return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return ""
 
 
-#: How libraries say that there is no memory, in exceptions of no kind of their own: torch's allocators, oneDNN, which
-#: cannot make what it computes with then, C++, cuDNN, cuBLAS and CUDA, Apple's GPU, and the system itself.
+#: Messages of out-of-memory errors that have no exception type of their own. They come from torch's allocators, oneDNN
+#: (which then cannot create its primitives), C++, cuDNN, cuBLAS and CUDA, Apple's GPU, and the operating system.
 _NO_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -62,9 +62,9 @@ _NO_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell an allocation that failed from every other error, on the CPU and on a GPU, whoever says it and however.
+    """Tell whether an error is a failed allocation, on the CPU or on a GPU, whichever library reports it.
 
-    What an error was raised from counts as well: a library that could not allocate may fail at something else for it.
+    An error's cause counts as well: a library that could not allocate memory may fail with another error.
     """
     seen: list[BaseException] = []
     one: BaseException | None = error

@@ -9,11 +9,10 @@ but shrinks and dies with its channel.
     depth   = Σ_l l · Σ_c g[l,c]
     time    = mean over inputs of Σ_t t · p(t|x)
 
-These are what the solvers `backprop` and `proximal` put on weights. The solver `elimination` counts instead of
-weighing: a channel that is there costs what one of norm 1 does, and one that is gone nothing.
+The solvers `backprop` and `proximal` put these costs on weights. The solver `elimination` counts channels instead: a
+living channel costs as much as one of norm 1, and a removed channel costs nothing.
 
-What a channel of norm 1 costs, k and l, is written once, in `Prices`: what is measured, and every solver, take it from
-there.
+Only `Prices` says what a channel of norm 1 costs, k and l. The measurements and every solver use it.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def group_norms(lattice: Lattice) -> list[Tensor]:
 
 
 def _kernel_squares(weight: Tensor) -> Tensor:
-    """Sum the squares over the kernel, where there is one: (P, O, I, …) to (P, O, I)."""
+    """Sum the squares over the kernel, if there is one: (P, O, I, …) to (P, O, I)."""
     return weight.square().flatten(3).sum(-1) if weight.dim() > 3 else weight.square()
 
 
@@ -58,10 +57,10 @@ def _sqrt_safe(square: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a norm of 1 costs in each channel of a layer.
+    """Cost of a norm of 1 in each channel of a layer.
 
     Attributes:
-        order_PC: Numbers of the channels from the strongest down, by network; of equal ones the lower number first.
+        order_PC: For each network the channels' indices from the strongest down; among equals the lower index first.
         breadth_C: Breadth cost by place in that order: k, from 1.
         depth: Depth cost of every channel: l, layers numbered from 1.
     """
@@ -79,7 +78,7 @@ class Prices:
         return cls(order_PC, breadth_C, layer)
 
     def costs(self, group_PC: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the layer costs in breadth and in depth, each of shape (P,); differentiable, ranks held fixed."""
+        """Return the layer's breadth and depth cost, each of shape (P,); differentiable with the ranks held fixed."""
         return group_PC.gather(1, self.order_PC) @ self.breadth_C, self.depth * group_PC.sum(1)
 
     def under(self, breadth_pressure_P: Tensor, depth_pressure_P: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ class Prices:
 
 
 def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
-    """Return what the channels and layers of each network cost; without a layer, 0.
+    """Return the breadth and depth cost of each network; 0 for a network without layers.
 
     Returns:
         Breadth Σ_l Σ_k k · g(k)[l] and depth Σ_l l · Σ_c g[l,c], layers numbered from 1; each of shape (P,).
@@ -105,11 +104,11 @@ def space_costs(lattice: Lattice) -> tuple[Tensor, Tensor]:
 
 
 def counted_costs(living: Sequence[Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what channels cost that are counted, and not weighed: each that lives as one of norm 1.
+    """Return the costs of counted channels: each living channel costs as much as one of norm 1.
 
     Args:
         living: By layer, which channels live, bool, shape (P, C_l).
-        like: Shape (P,); of its type and device.
+        like: Shape (P,); the costs get its type and device.
 
     Returns:
         Breadth Σ_l Σ_k k and depth Σ_l l · n_l over the n_l living channels of each layer; each of shape (P,).
@@ -143,7 +142,7 @@ def touching(lattice: Lattice, scales: list[Tensor]) -> list[tuple[Tensor, Tenso
     """Pair each weight of a channel with the product of the scales of its two ends, broadcastable to it."""
     pairs: list[tuple[Tensor, Tensor]] = []
     for connection in lattice.connections():
-        # The image's channels and the classes are not the network's to scale.
+        # The image's channels and the classes have no scale.
         ends = (connection.to, connection.of)
         to, of = (torch.ones_like(scales[0][:, :1]) if end is None else scales[end] for end in ends)
         factor = to if connection.name == "bias" else to[:, :, None] * of[:, None, :]

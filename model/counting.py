@@ -1,7 +1,7 @@
-"""What is left of a trained network, and what it costs: counted, not claimed.
+"""Cuts a trained network down to its living channels, and measures its costs.
 
-Dead channels and unreachable ones (no path from the image, or none to the answer) are cut away, and every
-figure is measured on the cut network.
+Dead channels and unreachable ones (without a path from the image or to the answer) are cut away. Every figure is
+measured on the cut network.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sweeper.model.resize import Source, assembled
 from sweeper.model.time_selection import halting_step, sureness
 from sweeper.model.window import Window
 
-#: With plain gradients weights hover near zero and never reach it: a channel whose group is below this is called
-#: dead. The proximal solver needs no threshold (0: dead is exactly zero).
+#: Group norm below which the `backprop` solver calls a channel dead: with plain gradients weights hover near zero and
+#: never reach it. The proximal solver needs no threshold: its dead channels are exactly zero.
 BACKPROP_DEAD_BELOW = 0.1
 
 
@@ -30,8 +30,8 @@ BACKPROP_DEAD_BELOW = 0.1
 def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     """Tell which channels are alive and on a path from the image to the answer.
 
-    A path must fit in the steps that its network may take: bottom-up input takes none, or one where the window says
-    so; lateral and top-down input takes one each.
+    A path must fit into the steps that the network may take. Bottom-up input takes no step, or one if the window says
+    so; lateral and top-down input take one step each.
 
     Args:
         lattice: Any population.
@@ -50,7 +50,7 @@ def living_channels(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     first_steps = _least_steps(sees_image, alive, joins, 1)
     back = [_Join(j.source, j.target, j.steps, j.is_PTS.mT) for j in joins]
     steps_left = _least_steps(is_read, alive, back, 0)
-    if lattice.window.reads_state:  # what decides before the last step when to answer decides what is answered
+    if lattice.window.reads_state:  # a channel that the hazard reads before the last step affects the answer too
         decides = _least_steps([(hazard != 0).any(1) for hazard in lattice.hazard], alive, back, 1)
         steps_left = [torch.minimum(a, b) for a, b in zip(steps_left, decides, strict=True)]
     last_P1 = lattice.last_step[:, None]
@@ -62,7 +62,7 @@ def _any(weight: Tensor) -> Tensor:
 
 
 class _Join(NamedTuple):
-    """Which channels of a layer take what which channels of another said so many steps before, (P, target, source)."""
+    """Connections of one kind between two layers: which exist, (P, target, source), and their delay in steps."""
 
     target: int
     source: int
@@ -83,13 +83,13 @@ def _least_steps(starts: list[Tensor], alive: list[Tensor], joins: list[_Join], 
     """Return the length in steps of the shortest path from `starts` to each channel, through living channels only.
 
     Args:
-        starts: By layer, bool, (P, C): where a path may begin, of length `first`.
+        starts: By layer, bool, (P, C): where a path may begin.
         alive: By layer, bool, (P, C).
-        joins: Where a path may go on.
-        first: Length there.
+        joins: The connections that a path may follow.
+        first: Length of a path at its start.
 
     Returns:
-        By layer, (P, C); infinite where no path leads.
+        By layer, (P, C); infinite for channels that no path reaches.
     """
     steps = [
         torch.where(start_PC & alive_PC, float(first), math.inf)
@@ -110,7 +110,7 @@ def remove_dead(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
     """Set every weight of dead and unreachable channels to exactly zero, in place.
 
     Returns:
-        By layer, bool, shape (P, C_l): the channels that live on.
+        By layer, bool, shape (P, C_l): the channels that stay alive.
     """
     living = living_channels(lattice, dead_below)
     scale_channels(lattice, [alive_PC.to(lattice.readout_bias.dtype) for alive_PC in living])
@@ -119,13 +119,13 @@ def remove_dead(lattice: Lattice, dead_below: float = 0.0) -> list[Tensor]:
 
 @torch.no_grad()
 def cut(lattice: Lattice, member: int = 0) -> Lattice:
-    """Return the network that is left of one member, without its zero channels, layers and steps.
+    """Return the network of one member without its zero channels, layers and steps.
 
-    Call `remove_dead` first: channels that are not exactly zero are kept, if they are reachable.
+    Call `remove_dead` first: reachable channels that are not exactly zero are kept.
 
     Args:
         lattice: A population.
-        member: Which of its networks.
+        member: Index of the network.
 
     Returns:
         A lattice with P = 1 that gives the same answers.
@@ -137,7 +137,7 @@ def cut(lattice: Lattice, member: int = 0) -> Lattice:
 
 @torch.no_grad()
 def alone(lattice: Lattice, member: int) -> Lattice:
-    """Return what `cut` returns, but as it is in training: a hazard that reads standardised activations still does."""
+    """Return what `cut` returns, but a hazard that reads standardised activations in training still does so."""
     kept = [alive_PC[member].nonzero().flatten() for alive_PC in living_channels(lattice)]
     # Above a layer without living channels nothing is reachable, so the living layers are a prefix.
     kept = [k for k in kept if len(k)]
@@ -146,10 +146,10 @@ def alone(lattice: Lattice, member: int) -> Lattice:
 
 
 def count_space(channels: Sequence[int]) -> dict[str, float]:
-    """Return how far a network reaches in space, and the total of its channels.
+    """Return the breadth and depth of a network, and its number of channels.
 
-    Breadth is the extent of the window that is used, as depth and time are: none of them falls when a channel, a layer
-    or a step is added. (The mean over layers, for one, falls when a thin layer is laid on top.)
+    Breadth is the used extent of the window, as depth and time are. None of them falls when a channel, a layer or a
+    step is added. (The mean over layers, for example, would fall when a thin layer is added on top.)
 
     Args:
         channels: Living channels of each living layer.
@@ -169,10 +169,11 @@ def count_parameters(lattice: Lattice) -> int:
 def count_macs(window: Window, steps: float) -> float:
     """Return the multiply-accumulates per image of a network over this window that answers after `steps` steps.
 
-    Counted as computed by what stops at that step: the image's drive once; readout, and a hazard that reads the state,
-    at every step; lateral and top-down input from the second step on, where there are such weights; bottom-up input at
-    every step, or from the second on where it takes a step. What layers say that the image has not reached yet, or that
-    no longer changes, is computed too. Kernels count in full at the image's border. Pooling is not counted.
+    The count is that of an implementation that stops at that step. It computes the image's drive once; the readout, and
+    a hazard that reads the state, at every step; lateral and top-down input, if there are such weights, from the second
+    step on; bottom-up input at every step, or from the second on if it takes a step. Layers that the image has not
+    reached yet, or whose state no longer changes, count too. Kernels count in full at the image's border. Pooling is
+    not counted.
     """
     k2 = window.kernel**2
     once = readout = rising = recurrent = 0
@@ -191,14 +192,14 @@ def count_macs(window: Window, steps: float) -> float:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a population does on a set of images, by image and network: each (N, P), but for `step_dist`.
+    """The answers of a population to N images; every tensor has shape (N, P) except `step_dist`.
 
     Attributes:
-        step: Step at which the network halts by its own rule, from 1; whole numbers. The next four are of its readout.
-        choice: Class that it answers.
-        is_right: Whether that is the label.
-        confidence: Probability that it gives to its answer.
-        log_likelihood: Log-probability that it gives to the label.
+        step: Step at which the network halts by its own rule, from 1; integers. The next four describe its readout.
+        choice: Class of the answer.
+        is_right: Whether the answer is the label.
+        confidence: Probability of the answer.
+        log_likelihood: Log-probability of the label.
         expected_steps: Σ_t t · p(t|x).
         sureness: Log-odds of the top class, averaged over all steps.
         mixture_log_likelihood, mixture_is_right: The same of the mixture Σ_t p(t|x) softmax(z[t]) of all steps.
@@ -225,8 +226,8 @@ class Evaluation:
 def evaluate(lattice: Lattice, images: Images, batch_size: int = 500) -> Evaluation:
     """Answer every image with every network of the population.
 
-    Every step is computed, for what is said of the mixture and of the last step. `halting.halted` gives the same
-    answers at the same steps, and computes no more than they need.
+    Every step is computed, because the mixture and the last step are measured too. `halting.halted` gives the same
+    answers at the same steps and computes only the steps that they need.
 
     Args:
         lattice: Any population.
@@ -272,22 +273,22 @@ def _mean_sureness(logits_TBPK: Tensor, entry_PT: Tensor) -> Tensor:
 
 
 def readout_at(logits_TBPK: Tensor, step_BP: Tensor) -> Tensor:
-    """Return each image's readout at a step of its own, numbered from 1; shape (B, P, K)."""
+    """Return the readout at the step given for each image and network, numbered from 1; shape (B, P, K)."""
     index_1BPK = (step_BP - 1)[None, ..., None].expand(1, *logits_TBPK.shape[1:])
     return logits_TBPK.gather(0, index_1BPK)[0]
 
 
 @torch.no_grad()
 def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
-    """Return what is counted and measured of one trained network on some images.
+    """Return the measurements of one trained network on some images.
 
     Args:
         cut_network: What `cut` returned.
-        seen: What it does on held-out images.
+        seen: Its answers to held-out images.
 
     Returns:
-        Values by name; the units are in model-independent terms: shares, nats, channels, layers, steps, counts. Those
-        without a prefix are of the network as it is used: each image halts by the network's own rule.
+        Values by name, in shares, nats, channels, layers, steps or counts. Names without a prefix describe the network
+        as it is used: each image halts by the network's own rule.
     """
     left = cut_network.window
     time, expected_time = (float(steps.double().mean()) for steps in (seen.step, seen.expected_steps))
@@ -302,7 +303,7 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
         "mixture_loss": -float(seen.mixture_log_likelihood.mean()),
         "last_accuracy": _share(seen.last_is_right),
         "parameters": float(count_parameters(cut_network)),
-        # Linear in the steps, so that this is the mean over images of what each of them took.
+        # The count is linear in the steps, so this is the mean over images.
         "macs": count_macs(left, time),
     }
     if cut_network.is_adaptive and (explained := steps_by_confidence(seen)) is not None:
@@ -310,22 +311,22 @@ def measure(cut_network: Lattice, seen: Evaluation) -> dict[str, float]:
     return values
 
 
-#: Expected steps that differ by less are equal but for rounding.
+#: Expected steps that differ by less count as equal, since rounding alone may cause the difference.
 SAME_STEPS = 1e-4
 
 
 def steps_by_confidence(seen: Evaluation) -> float | None:
-    """Return which share of one network's steps its confidence explains, from 0 to 1.
+    """Return the share of one network's steps that its confidence explains, from 0 to 1.
 
-    The square of Spearman's rank correlation (1904, The American Journal of Psychology 15:72), over images, of the
-    expected steps with the log-odds of the top class, averaged over all steps: 1 where the order in which images are
-    answered is that of how sure the network is of them.
+    The value is the square of Spearman's rank correlation (1904, The American Journal of Psychology 15:72), over
+    images, between the expected steps and the log-odds of the top class, averaged over all steps. It is 1 if ordering
+    the images by answer time orders them by confidence.
 
     Args:
-        seen: What a population of one does.
+        seen: The answers of a population of one.
 
     Returns:
-        None where steps, or confidence, do not differ between images.
+        The share; None if the steps, or the confidences, are equal for all images.
     """
     steps_N, sureness_N = seen.expected_steps[:, 0].double(), seen.sureness[:, 0].double()
     if not len(steps_N) or steps_N.max() - steps_N.min() < SAME_STEPS or sureness_N.max() == sureness_N.min():
@@ -335,7 +336,7 @@ def steps_by_confidence(seen: Evaluation) -> float | None:
 
 
 def _ranks(values_N: Tensor) -> Tensor:
-    """Return the ranks of values; equal ones share the mean of theirs."""
+    """Return the ranks of values; equal values get their mean rank."""
     _, place_N, counts = torch.unique(values_N, return_inverse=True, return_counts=True)
     ranks_N: Tensor = (counts.cumsum(0) - (counts - 1) / 2)[place_N].to(values_N)
     return ranks_N
@@ -346,6 +347,6 @@ def _share(is_so: Tensor) -> float:
 
 
 def _reached_by(values: Tensor, share: float) -> Tensor:
-    """Return the least of the values that at least this share of them does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     flat = values.flatten()
     return flat.kthvalue(max(1, math.ceil(share * len(flat)))).values

@@ -1,7 +1,7 @@
-"""One encoded image in, its pixels as bytes out: whoever encoded it, and in whatever of the usual ways.
+"""Decodes one image in any usual format into pixels of one byte.
 
-Where there is one right way to make grey or RGB of 8 bits from what a file holds, it is gone, and said; where there is
-none the image is refused with the reason. Whatever a decoder makes of a damaged or hostile file is one sentence.
+If there is one right way to convert an image to grey or RGB of 8 bits, it is converted, and the conversion is reported.
+Otherwise the image is refused with a reason. A damaged or hostile file always ends in a one-sentence error.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sweeper.model.errors import TaskError
 
 Bytes = NDArray[np.uint8]
 
-#: What is read, as far as this Pillow has it. Others of its formats run programs (EPS), or hold no pictures.
+#: Formats that are read, if this Pillow supports them. Pillow's other formats run programs (EPS) or hold no pictures.
 FORMATS = (
     *("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "DIB", "ICO", "PCX", "SGI", "TGA", "QOI"),
 )
 
-#: Pixels of an image at most, before it is resized. A file of some kilobytes may say that it has billions.
+#: Most pixels of an image before it is resized. A file of a few kilobytes may declare billions.
 MOST_PIXELS = 64 * 2**20
 
-#: Backgrounds that have a name.
+#: Named backgrounds: red, green and blue, 0–255.
 COLOURS = {"black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255)}
 
-#: What transparent images are laid on where nothing is said.
+#: Default background of transparent images.
 BACKGROUND = "black"
 
-#: EXIF's entry that says how a picture is turned, and its value for one that is not.
+#: EXIF's entry for the orientation of a picture, and its value for an upright one.
 _ORIENTATION, _UPRIGHT = 0x0112, 1
 
-#: The largest value of 16 bits, and of 8.
+#: Largest value of 16 bits, and of 8 bits.
 _LARGEST_16, _LARGEST = 65535, 255
 
 
@@ -46,10 +46,10 @@ class Decoder:
     """How images become pixels.
 
     Attributes:
-        resize: One number: the shorter side becomes so long, and the image keeps its form. Two: height and width.
-        crop: Height and width of the middle that is kept, after resizing.
-        background: What is behind transparent pixels, red, green and blue; None: `BACKGROUND`, as long as images can
-            be seen on it.
+        resize: One number: new length of the shorter side; the aspect ratio stays. Two numbers: new height and width.
+        crop: Height and width of the central part that is kept, after resizing.
+        background: Colour behind transparent pixels: red, green and blue. None takes `BACKGROUND`, and refuses images
+            that cannot be seen on it.
     """
 
     resize: tuple[int, ...] | None = None
@@ -57,14 +57,14 @@ class Decoder:
     background: tuple[int, int, int] | None = None
 
     def read(self, data: bytes, where: str) -> tuple[Bytes, tuple[str, ...]]:
-        """Return the pixels of an image, shape (C, H, W), 0–255, and what had to be done to have them, in words.
+        """Return the pixels of an image, shape (C, H, W), 0–255, and the conversions that were needed, in words.
 
         Args:
             data: The encoded image.
-            where: Where it stands, for messages.
+            where: Its position in the data, for messages.
 
         Raises:
-            TaskError: If it is no image, is damaged, or there is no right way to make 8 bits a channel of it.
+            TaskError: If the data are no image or damaged, or cannot be converted to 8 bits a channel in one right way.
         """
         try:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
@@ -77,11 +77,11 @@ class Decoder:
             raise
         except Image.DecompressionBombError as error:
             raise TaskError(_too_large(where, None)) from error
-        except Exception as error:  # what damage raises is up to each format: ValueError, SyntaxError, struct.error, …
+        except Exception as error:  # each format raises its own errors: ValueError, SyntaxError, struct.error, …
             raise TaskError(f"{where} is no readable image: {_reason(error)}. Remove it, or restore it.") from error
 
     def _plain(self, image: Image.Image, kind: str, where: str, done: list[str]) -> Image.Image:
-        """Return an image as grey or RGB of 8 bits."""
+        """Convert an image to grey or RGB of 8 bits."""
         if image.mode.startswith(("I", "F")):
             image = Image.fromarray(_of_16_bits(image, kind, where))
             done.append("of 16 bits, made 8")
@@ -99,7 +99,7 @@ class Decoder:
         return image.convert("RGB")
 
     def _laid(self, image: Image.Image, where: str) -> Image.Image | None:
-        """Return a transparent image on the background; None where no pixel is transparent."""
+        """Blend a transparent image with the background; return None if no pixel is transparent."""
         rgba = np.asarray(image.convert("RGBA"))
         alpha = rgba[..., 3:].astype(np.uint16)
         if (alpha == _LARGEST).all():
@@ -119,10 +119,10 @@ class Decoder:
         return Image.fromarray(laid[..., 0].astype(np.uint8) if is_grey else laid.astype(np.uint8))
 
     def fitted(self, pixels: NDArray[Any], where: str) -> NDArray[Any]:
-        """Return pixels that are an array already, shape (C, H, W), resized and cropped.
+        """Resize and crop an image that is an array already, shape (C, H, W).
 
         Raises:
-            TaskError: If they are too small to be cropped.
+            TaskError: If the image is too small to be cropped.
         """
         if not (self.resize or self.crop):
             return pixels
@@ -147,13 +147,13 @@ class Decoder:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return those of the formats that this Pillow reads."""
+    """Return the formats that this Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _size(size: tuple[int, int], asked: tuple[int, ...]) -> tuple[int, int]:
-    """Return width and height of what a resized image is to have."""
+    """Return width and height of a resized image."""
     if len(asked) == 2:
         return asked[1], asked[0]
     factor = asked[0] / min(size)
@@ -162,9 +162,9 @@ def _size(size: tuple[int, int], asked: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _upright(image: Image.Image, done: list[str]) -> Image.Image:
-    """Return an image as whoever took it saw it."""
+    """Turn an image upright by its EXIF orientation."""
     if "exif" not in image.info and "Raw profile type exif" not in image.info and image.format != "TIFF":
-        return image  # of most images, and at once: reading what is not there takes longer than decoding
+        return image  # most images have no EXIF, and looking for it would take longer than decoding
     if image.getexif().get(_ORIENTATION, _UPRIGHT) not in range(_UPRIGHT + 1, 9):
         return image
     done.append("turned as its camera was held")
@@ -172,7 +172,7 @@ def _upright(image: Image.Image, done: list[str]) -> Image.Image:
 
 
 def _of_16_bits(image: Image.Image, kind: str, where: str) -> Bytes:
-    """Return grey of 16 bits as 8, rounded."""
+    """Convert grey of 16 bits to 8 bits, rounded."""
     values = np.asarray(image)
     is_16 = image.mode.startswith("I;16") or (image.mode == "I" and kind in {"PNG", "PPM"})
     if not is_16 or values.min() < 0 or values.max() > _LARGEST_16:
@@ -184,7 +184,7 @@ def _of_16_bits(image: Image.Image, kind: str, where: str) -> Bytes:
 
 
 def narrowed(values: NDArray[np.generic]) -> Bytes:
-    """Return values of 16 bits, 0–65535, as bytes, 0–255, rounded."""
+    """Convert values of 16 bits, 0–65535, to bytes, 0–255, rounded."""
     return ((values.astype(np.uint32) * _LARGEST + _LARGEST_16 // 2) // _LARGEST_16).astype(np.uint8)
 
 
@@ -202,7 +202,7 @@ def _too_large(where: str, size: tuple[int, int] | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what a decoder says, in one line."""
+    """Return a decoder's error message in one line."""
     if "cannot identify image file" in str(error):
         return "its bytes are of no known format"
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__

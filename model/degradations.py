@@ -1,14 +1,14 @@
-"""What makes images harder to see: each degradation takes pixels, a level and a generator, and returns new pixels.
+"""Degradations that make images harder to see: each takes pixels, a level and a generator, and returns new pixels.
 
-Level 0 changes nothing. What is drawn depends on the generator and never on the level: the same generator at several
-levels hides the same places, adds the same noise and so on, so that images can be compared level by level.
+Level 0 changes nothing. Random draws depend on the generator and never on the level: the same generator hides the same
+places and adds the same noise at every level, so that images can be compared level by level.
 
 Shape suffixes: N images, C channels, H W space.
 
 Sources: pieces of other objects as occluders and clutter as in Spoerer, McClure, Kriegeskorte (2017), "Recurrent
 convolutional neural networks: a better model of biological object recognition", Frontiers in Psychology 8:1551; noise
 in the phases as in Dakin, Hess, Ledgeway, Achtman (2002), "What causes non-monotonic tuning of fMRI response to noisy
-images?", Current Biology 12. How each is drawn here is this project's own.
+images?", Current Biology 12. The implementations here are this project's own.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sweeper.model.images import as_floats
 
 Pixels = NDArray[np.float32]
 
-#: Images that are degraded at once; bounds the memory. Pieces come from images of the same block.
+#: Images degraded at once; bounds the memory. Pieces of other images come from the same block.
 _BLOCK = 1000
 
-#: Sides of a piece of debris, as a share of the image's shorter side.
+#: Side of a piece of debris, as a share of the image's shorter side.
 _PIECE = 1 / 4
 
 
@@ -46,10 +46,10 @@ def occlude_black(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -
 
 
 def occlude_beside(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Put the same grey square where it hides least: the control for an object that is added and hides nothing.
+    """Put the same grey square where it hides least: a control that adds an object without hiding anything.
 
-    What a square hides is the sum of absolute differences from the image's background, see `background`; of places that
-    are equal in this, one is drawn.
+    A square hides the sum of absolute differences from the image's background, see `background`. Among places that hide
+    equally little, one is drawn at random.
     """
     height, width = pixels_NCHW.shape[-2:]
     high, wide = _square(height, width, level)
@@ -73,7 +73,7 @@ def debris(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixel
     down, across = math.ceil(height / side), math.ceil(width / side)
     order_NX = rng.random((count, down * across)).argsort(1).argsort(1)
     rank_NHW = order_NX.reshape(count, down, across).repeat(side, 1).repeat(side, 2)[:, :height, :width]
-    # Each cell's pixels in rows: a share that ends within a piece shows a part of it.
+    # Pixels of a cell are numbered row by row, so a share that ends within a piece shows its first rows.
     within_HW = np.add.outer(np.arange(height) % side * side, np.arange(width) % side)
     first_NX = (rank_NHW * side * side + within_HW).reshape(count, -1).argsort(1).argsort(1)
     is_hidden_N1HW = (first_NX < round(level * height * width)).reshape(count, 1, height, width)
@@ -89,9 +89,10 @@ def debris(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixel
 
 
 def clutter(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Put another image behind each: of two pixels the one farther from its background is seen, the other's × level.
+    """Put another image, with its contrast × level, behind each image.
 
-    The image itself stays in front: no pixel of it comes nearer to the background.
+    Of the two pixels at a place, the one farther from the background is seen. So no pixel of the image itself comes
+    nearer to the background.
     """
     count, _, height, width = pixels_NCHW.shape
     others = (np.arange(count) + rng.integers(1, max(2, count), (count,))) % count
@@ -111,26 +112,26 @@ def noise(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels
 
 
 def blur(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Blur by a Gaussian; the level is its standard deviation, in pixels. Images go on mirrored at their edges."""
+    """Blur by a Gaussian; the level is its standard deviation, in pixels. Images are mirrored at their edges."""
     for axis in (2, 3):
         pixels_NCHW = _blurred(pixels_NCHW, level, axis)
     return pixels_NCHW
 
 
 def contrast(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Take a share of the contrast away: pixels go so far towards the mean of their image."""
+    """Remove a share of the contrast: each pixel moves by this share towards the mean of its image."""
     mean_N111: Pixels = pixels_NCHW.mean((1, 2, 3), keepdims=True)
     return mean_N111 + np.float32(1 - level) * (pixels_NCHW - mean_N111)
 
 
 def phase_scramble(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Add to the phases of each image's Fourier transform a share of random ones, the same in all channels.
+    """Add a share of random phases to the phases of each image's Fourier transform, the same in all channels.
 
-    The amplitudes stay, but for what leaves the range of pixels and is cut off there.
+    The amplitudes stay, except that values outside the pixel range are clipped.
     """
     count, _, height, width = pixels_NCHW.shape
-    # The phases of real noise are those of a real image: a frequency and its negative cancel each other. Those that are
-    # their own negative, the mean among them, have a sign and no phase: they stay.
+    # The phases come from real noise, so that a frequency and its negative stay opposite and the image stays real. A
+    # frequency that is its own negative, such as the mean, has only a sign: its phase is left alone.
     random_N1HW = np.angle(np.fft.fft2(rng.standard_normal((count, 1, height, width))))
     random_N1HW[:, :, :: _half(height), :: _half(width)] = 0
     spectrum = np.fft.fft2(pixels_NCHW) * np.exp(1j * level * random_N1HW)
@@ -138,13 +139,13 @@ def phase_scramble(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) 
 
 
 def blank(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Fade each image into its background; at level 1 there is nothing to be seen."""
+    """Fade each image into its background; at level 1 nothing is visible."""
     ground = background(pixels_NCHW)
     return ground + np.float32(1 - level) * (pixels_NCHW - ground)
 
 
 def background(pixels_NCHW: Pixels) -> Pixels:
-    """Return each image's background, the median of the pixels at its border by channel, shape (N, C, 1, 1)."""
+    """Return each image's background: the median of its border pixels in each channel, shape (N, C, 1, 1)."""
     border = [pixels_NCHW[..., 0, :], pixels_NCHW[..., -1, :], pixels_NCHW[..., 0], pixels_NCHW[..., -1]]
     return np.asarray(np.median(np.concatenate(border, -1), -1), np.float32)[..., None, None]
 
@@ -154,9 +155,9 @@ class Kind:
     """A degradation that can be asked for by name.
 
     Attributes:
-        apply: Takes pixels, shape (N, C, H, W), which it does not change, a level and a generator.
-        most: The highest level; None where there is no end of them.
-        unit: Of the level.
+        apply: Takes pixels, shape (N, C, H, W), a level and a generator, and returns new pixels.
+        most: The highest level; None for no limit.
+        unit: Unit of the level.
     """
 
     apply: Callable[[Pixels, float, np.random.Generator], Pixels]
@@ -180,11 +181,11 @@ KINDS: Mapping[str, Kind] = {
 
 
 def own_kind(name: str, function: Callable[[Pixels, float, np.random.Generator], Any]) -> Kind:
-    """Return a degradation that somebody else has written.
+    """Return a degradation from a user's function.
 
     Args:
-        name: What it is called.
-        function: As `Kind.apply`; it gets pixels of its own, and what it returns is looked at.
+        name: Name of the degradation.
+        function: As `Kind.apply`. It gets a copy of the pixels, and its return value is checked.
     """
 
     def apply(pixels_NCHW: Pixels, level: float, rng: np.random.Generator) -> Pixels:
@@ -202,10 +203,10 @@ def own_kind(name: str, function: Callable[[Pixels, float, np.random.Generator],
 
 
 def try_own(name: str, kind: Kind, pixels_NCHW: Pixels, level: float) -> None:
-    """Try a degradation that somebody else has written on some images.
+    """Try a user's degradation on some images.
 
     Raises:
-        TaskError: If it raises, returns no pixels, or draws from anything but the generator that it is given.
+        TaskError: If it raises, returns no pixels, or draws random numbers from anything but the given generator.
     """
     try:
         first, again = (kind.apply(pixels_NCHW, level, np.random.default_rng(0)) for _ in range(2))
@@ -227,12 +228,12 @@ class Degradation:
     """One degradation at one level.
 
     Attributes:
-        kind: One of `KINDS`, or what `own` is called.
+        kind: One of `KINDS`, or the name of `own`.
         level: At least 0; 0 changes nothing.
-        own: What does it, where somebody else has written it.
+        own: A user's degradation; None for one of `KINDS`.
 
     Raises:
-        TaskError: If there is no such degradation, or no such level of it.
+        TaskError: If there is no such degradation, or it has no such level.
     """
 
     kind: str
@@ -252,7 +253,7 @@ class Degradation:
         return self.own or KINDS[self.kind]
 
     def __call__(self, pixels_NCHW: Pixels, rng: np.random.Generator) -> Pixels:
-        """Return degraded pixels of the same shape and type; the given ones are not changed."""
+        """Return degraded pixels of the same shape and type; the given pixels are not changed."""
         if not self.level:
             return pixels_NCHW.copy()
         apply = self._kind.apply
@@ -262,7 +263,7 @@ class Degradation:
 
 
 def degraded(pixels_NCHW: Pixels, degradations: Iterable[Degradation], rng: np.random.Generator) -> Pixels:
-    """Return pixels with several degradations, one after the other."""
+    """Apply several degradations, one after the other."""
     for degradation in degradations:
         pixels_NCHW = degradation(pixels_NCHW, rng)
     return pixels_NCHW
@@ -271,13 +272,13 @@ def degraded(pixels_NCHW: Pixels, degradations: Iterable[Degradation], rng: np.r
 def degrade_into(
     out_NCHW: Pixels, pixels_NCHW: NDArray[Any], degradations: Iterable[Degradation], rng: np.random.Generator
 ) -> None:
-    """Write what `degraded` returns into an array, and need no more memory than a block of it.
+    """Write what `degraded` returns into an array, with memory for one block of it only.
 
     Args:
-        out_NCHW: Of the shape of the pixels.
+        out_NCHW: Array of the pixels' shape.
         pixels_NCHW: Bytes, or floats from 0 to 1.
-        degradations: One after the other.
-        rng: Of all of them.
+        degradations: Applied one after the other.
+        rng: Generator for all of them.
     """
     source: NDArray[Any] = pixels_NCHW
     for degradation in degradations:
@@ -288,12 +289,12 @@ def degrade_into(
 
 
 def _half(side: int) -> int:
-    """Return the distance between frequencies of an axis that are their own negative."""
+    """Return the distance between those frequencies of an axis that are their own negative."""
     return side if side % 2 else max(1, side // 2)
 
 
 def _square(height: int, width: int, share: float) -> tuple[int, int]:
-    """Return the sides of a square that hides a share of the area, met as closely as whole pixels allow."""
+    """Return the sides of a square that hides a share of the area, as closely as whole pixels allow."""
     return round(height * share**0.5), round(width * share**0.5)
 
 

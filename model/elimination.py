@@ -5,19 +5,20 @@ times the layer's number.
 
     objective = training loss + λ_breadth · Σ_l Σ_k k · a(k)[l] + λ_depth · Σ_l l · Σ_c a[l,c] + λ_time · time
 
-with a = 1 for a channel that is there and 0 for one that is gone. Whether a channel is worth its price can only be told
-from a network that has learned, and that has had the time to do without it. So a training goes through three parts:
+with a = 1 for a living channel and 0 for a removed one. Only a network that has learned, and has had time to adapt to
+the loss of a channel, shows whether the channel is worth its price. So a training has three parts:
 
 - up to `BEGINS` the network learns, and no channel is priced;
-- up to `ENDS` it is taken apart: early in each of `STAGES` the channels that cost most for what they are worth fade to
-  nothing while the others go on learning, and the rest of the stage is for those to recover. At its end the objective
-  is estimated that this network would reach by the end of the training, and the best network so far is kept aside.
-  Once the loss alone is above the lowest objective found, nothing smaller can be better, and it is over;
-- the best network comes back, and learns to the end without any pressure on its weights: what is left is not shrunk.
+- up to `ENDS` its channels are eliminated in `STAGES` stages. Early in each stage the channels with the least worth for
+  their price fade to nothing while the others go on learning; in the rest of the stage the others recover. At the end
+  of a stage the objective that this network would reach by the end of the training is estimated, and the best network
+  so far is kept aside. Once the loss alone exceeds the lowest objective found, no smaller network can be better, and
+  the elimination is over;
+- the best network comes back and learns to the end without any pressure on its weights, so that they are not shrunk.
 
-So what decides is the objective itself and not the size of a weight. Backward elimination is the classical way to
-select variables; that channels fade while the network learns is gradual pruning (Zhu and Gupta 2017, arXiv 1710.01878).
-What was tried before it is in `benchmarks/objective.py`.
+So the objective itself decides, not the size of a weight. Backward elimination is the classical way to select
+variables; fading channels while the network learns is gradual pruning (Zhu and Gupta 2017, arXiv 1710.01878).
+Earlier attempts are in `benchmarks/objective.py`.
 """
 
 from __future__ import annotations
@@ -38,29 +39,30 @@ from sweeper.model.lattice import Lattice
 #: Shares of the training between which channels are eliminated.
 BEGINS, ENDS = 0.2, 0.75
 
-#: Stages of the elimination; with fewer looks at the network in that time there are as many as looks.
+#: Number of stages of the elimination, limited by the number of looks at the network in that time.
 STAGES = 14
 
-#: Share of a stage in which its channels fade; in the rest the others recover, as they would until the end.
+#: Share of a stage in which its channels fade; in the rest of it the others recover.
 FADES = 0.4
 
-#: Share of its loss that a network keeps which works when it is judged, and how late that rises towards chance: as
-#: measured where every network of a path was trained to the end, see docs/explanation/elimination.md.
+#: Share of its loss that a working network keeps until the end of its training, and the power with which this share
+#: rises to 1 as the loss approaches chance. Fitted to paths whose every network was trained to the end, see
+#: docs/explanation/elimination.md.
 REMAINS, REMAINS_POWER = 0.5, 4
 
-#: Share of a network's channels that fade in a stage, at least one: more where few stages are left.
+#: Least share of a network's channels that fade in a stage; more fade if few stages are left.
 SHARE = 0.1
 
-#: Images that the objective is measured on after each stage, and that say what the weakest channels are worth.
+#: Number of images that the objective is measured on after each stage, and that the worth of channels is measured on.
 JUDGED_ON, CHOSEN_ON = 512, 128
 
-#: The least that a channel is taken to be worth, in nats: less is noise.
+#: Least worth of a channel, in nats of loss; smaller differences are noise.
 _LEAST_WORTH = 1e-3
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When channels are chosen, and by when they have faded.
+    """The stages of an elimination: when channels are chosen, and how fast they fade.
 
     Attributes:
         decisions: Training steps after which a stage begins and the one before is judged, ascending.
@@ -78,7 +80,7 @@ class Schedule:
         """
         within = [now for now in looks if BEGINS * updates <= now <= ENDS * updates]
         stages = min(STAGES, len(within) - 1)
-        # As far apart as the looks allow; a single look begins nothing that another one could judge.
+        # Decisions lie evenly among the looks. A single look could begin a stage, but no later look would judge it.
         if stages < 1:
             return cls(())
         return cls(tuple(within[round(i * (len(within) - 1) / stages)] for i in range(stages + 1)))
@@ -88,9 +90,9 @@ class Schedule:
         return max(0, len(self.decisions) - 1 - bisect_left(self.decisions, now))
 
     def fade(self, update: int) -> float:
-        """Return what is left, after a training step, of what was there of a fading channel before it; 0 at the end.
+        """Return the factor by which a training step shrinks the outgoing weights of a fading channel; 0 at the end.
 
-        The channel's weight falls linearly over the first `FADES` of its stage, and stays at nothing then.
+        The weights fall linearly over the first `FADES` of the stage, and stay zero from then on.
         """
         after = bisect_right(self.decisions, update)
         if after in (0, len(self.decisions)):
@@ -102,7 +104,7 @@ class Schedule:
 
 @dataclass
 class Path:
-    """How far one network has been taken apart.
+    """Progress of one network's elimination.
 
     Attributes:
         best: Lowest objective so far, in nats.
@@ -113,18 +115,18 @@ class Path:
     is_over: bool = False
 
     def to_state(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the path as plain values."""
         return asdict(self)
 
 
 def fading_count(channels: int, stages: int) -> int:
-    """Return how many of a network's channels fade in the next stage, so that few are left after so many stages."""
+    """Return how many of a network's channels fade in the next stage, so that few are left after the last stage."""
     share = max(SHARE, 1 - math.pow(channels, -1 / max(1, stages)))
     return max(1, round(channels * share))
 
 
 def outgoing(lattice: Lattice, l: int) -> list[Tensor]:
-    """Return the weights through which a layer is heard, each (P, outputs, C_l, …)."""
+    """Return the outgoing weights of a layer, each (P, outputs, C_l, …)."""
     return [connection.weight for connection in lattice.connections() if connection.of == l]
 
 
@@ -136,7 +138,7 @@ def without_fading(weight: Tensor, fading_PC: Tensor, share: float) -> Tensor:
 
 @contextmanager
 def silent(lattice: Lattice, l: int, silent_PC: Tensor) -> Iterator[None]:
-    """Let nothing be heard of some channels of a layer, and put everything back at the end."""
+    """Set the outgoing weights of some channels of a layer to zero, and restore them at the end."""
     weights = outgoing(lattice, l)
     before = [weight.detach().clone() for weight in weights]
     try:
@@ -150,23 +152,23 @@ def silent(lattice: Lattice, l: int, silent_PC: Tensor) -> Iterator[None]:
 
 @torch.no_grad()
 def weakest(lattice: Lattice) -> list[Tensor]:
-    """Return the order of each layer's channels from the weakest, those that are gone last; (P, C_l)."""
+    """Return the order of each layer's channels from the weakest, removed ones last; (P, C_l)."""
     return [
         torch.where(norm_PC > 0, norm_PC, torch.inf).argsort(dim=1, stable=True) for norm_PC in group_norms(lattice)
     ]
 
 
 def prices(living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> list[Tensor]:
-    """Return what the last channel of each layer costs, (P,): λ_breadth · its rank + λ_depth · its layer's number."""
+    """Return the price of each layer's last channel, (P,): λ_breadth · its rank + λ_depth · its layer's number."""
     return [breadth_P * alive_PC.sum(1) + depth_P * layer for layer, alive_PC in enumerate(living, start=1)]
 
 
 def chosen(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
-    """Return for each network the layer whose weakest channel is worth least for its price, from 0; shape (P,).
+    """Return for each network the layer, from 0, whose weakest channel is worth least for its price; shape (P,).
 
     Args:
-        worth_LP: By how much the loss rises without it, in nats; infinite where a layer has none.
-        price_LP: What it costs, in nats.
+        worth_LP: Rise of the loss without that channel, in nats; infinite for a layer without channels.
+        price_LP: Price of that channel, in nats.
     """
     return (worth_LP.clamp_min(_LEAST_WORTH) / price_LP.clamp_min(1e-30)).argmin(0)
 
@@ -174,19 +176,19 @@ def chosen(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
 def expected_loss(loss_P: Tensor, chance: float) -> Tensor:
     """Return the loss that networks are expected to reach by the end of their training; (P,).
 
-    What a network still learns depends on how well it works already: further updates and the falling learning rate
-    take about half of the loss of one that works, and nothing of one that answers by chance. Where that is not
-    reckoned with, losses count for too much beside channels, and too many are kept.
+    Further updates and the falling learning rate remove about half of the loss of a network that works, and nothing of
+    the loss of one that answers by chance. Without this correction losses would weigh too much against channels, and
+    too many channels would be kept.
 
     Args:
-        loss_P: What is seen now, in nats, without any cost.
-        chance: That of an answer by chance.
+        loss_P: The loss now, in nats, without any cost.
+        chance: The loss of an answer by chance, in nats.
     """
     remains_P = REMAINS + (1 - REMAINS) * (loss_P / chance).clamp(max=1) ** REMAINS_POWER
     return loss_P * remains_P
 
 
 def counted_objective(loss_P: Tensor, living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> Tensor:
-    """Return the total of a loss, expected time included, and the prices of the channels that are there; (P,)."""
+    """Return the sum of a loss, which includes the cost of time, and the prices of the living channels; (P,)."""
     breadth_cost_P, depth_cost_P = counted_costs(living, like=loss_P)
     return loss_P + breadth_P * breadth_cost_P + depth_P * depth_cost_P

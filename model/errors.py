@@ -1,4 +1,4 @@
-"""What can be wrong with a model's input; the messages are written to be shown to a user."""
+"""Errors in a model's input; their messages are written for users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ModelError(ValueError):
-    """Base of every error of this room."""
+    """Base of every error of this package."""
 
 
 class WindowError(ModelError):
@@ -14,15 +14,15 @@ class WindowError(ModelError):
 
 
 class TaskError(ModelError):
-    """The images or labels of a task cannot be read, or do not hold what is asked of them."""
+    """The images or labels of a task cannot be read, or lack what the task asks for."""
 
 
 class CostError(ModelError):
-    """A cost that a user has written returns what no network can be trained with."""
+    """A user's cost returns values that no network can be trained with."""
 
 
 class LesionError(ModelError):
-    """A part that is to be taken out of a network is none that networks have."""
+    """A part to be removed from a network does not exist."""
 
 
 class CheckpointError(ModelError):
@@ -30,10 +30,10 @@ class CheckpointError(ModelError):
 
 
 class NetworkFileError(ModelError):
-    """A file holds no network that can be used, or is damaged.
+    """A file holds no usable network, or is damaged.
 
     Attributes:
-        problem: What is wrong, as it follows the file's name in a sentence.
+        problem: The rest of a sentence that begins with the file's name.
     """
 
     def __init__(

@@ -1,14 +1,14 @@
-"""How long a network thinks about which image: a histogram of its steps, and the images it answers soonest and latest.
+"""How long a network thinks about each image: a histogram of its steps, and the images it answers soonest and latest.
 
-Both are taken from the one evaluation that measures a trained network, and kept in the description of its file:
+Both come from the evaluation that measures a trained network, and are kept in the description of its file:
 
     steps     {"edges": B + 1 numbers, "right": B counts, "wrong": B counts}: steps until halting, by test image
     examples  at most eight images, see `thinking_entries`
 
-The counts take up to 1 KB. Eight images take 2.5 KB where they have 8 × 8 grey pixels, 4 KB of 28 × 28, 25 KB of
-32 × 32 in colour, 35 KB where these are noisy; `most_bytes` is the most.
+The counts take up to 1 KB. Eight images take 2.5 KB with 8 × 8 grey pixels, 4 KB with 28 × 28, 25 KB with 32 × 32 in
+colour, and 35 KB if these are noisy; `most_bytes` returns an upper bound.
 
-Nothing here is an objective, and nothing here changes a measurement.
+Nothing here is an objective or changes a measurement.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from sweeper.model.counting import Evaluation
 from sweeper.model.images import Images
 from sweeper.model.picture import LONGEST_SIDE
 
-#: The most parts of a histogram; each is one step, where the window has no more, and otherwise two, four, …
+#: Most bins of a histogram; a bin is one step wide, or two, four, … steps in windows of more steps.
 MOST_PARTS = 60
 
-#: Images of each kind: right or wrong, and the soonest or the latest answered.
+#: Number of images of each kind: right or wrong, and soonest or latest answered.
 OF_A_KIND = 2
 
 FASTEST, SLOWEST = "fastest", "slowest"
@@ -43,8 +43,8 @@ class StepCounts:
     """Histogram of the steps until halting over images.
 
     Attributes:
-        edges: Ascending, halfway between two steps. Unit: steps.
-        right, wrong: Images of each part that were answered right, and wrong.
+        edges: Edges of the bins, ascending, halfway between two steps. Unit: steps.
+        right, wrong: Number of images in each bin that were answered right, and wrong.
     """
 
     edges: tuple[float, ...]
@@ -59,9 +59,9 @@ class Example:
     Attributes:
         kind: `fastest` or `slowest`.
         is_right: Whether the answer is its label.
-        image: Its number in the test set, from 0.
+        image: Index of the image in the test set, from 0.
         label, answer: Classes, from 0.
-        steps: Steps until it was answered.
+        steps: Steps until the answer.
     """
 
     kind: str
@@ -74,11 +74,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Thinking:
-    """How long one network thinks about which image.
+    """How long one network thinks about each image.
 
     Attributes:
-        steps: Over all images; None where a network's probabilities are not finite.
-        examples: Empty where all images take the same steps.
+        steps: Histogram over all images; None if the network's probabilities are not finite.
+        examples: Soonest and latest answered images; empty if all images take the same steps.
     """
 
     steps: StepCounts | None = None
@@ -86,12 +86,12 @@ class Thinking:
 
 
 def thinking_of(seen: Evaluation, labels: Tensor, window_steps: int) -> Thinking:
-    """Return how long one network thinks about which image.
+    """Return how long one network thinks about each image.
 
     Args:
-        seen: What a population of one does on N images.
+        seen: The answers of a population of one to N images.
         labels: Their labels, shape (N,).
-        window_steps: T, steps of its window.
+        window_steps: T, the steps of the network's window.
     """
     expected_N, steps_N = (steps[:, 0].cpu().numpy() for steps in (seen.expected_steps, seen.step))
     if not np.isfinite(expected_N).all():
@@ -111,7 +111,7 @@ def thinking_of(seen: Evaluation, labels: Tensor, window_steps: int) -> Thinking
 
 
 def edges_of(window_steps: int) -> tuple[float, ...]:
-    """Return the edges of a histogram over a window of T steps: from half a step before the first one on."""
+    """Return the edges of a histogram over a window of T steps; the first edge is at 0.5."""
     width = 1
     while math.ceil(window_steps / width) > MOST_PARTS:
         width *= 2
@@ -129,7 +129,7 @@ def _ends(
 ) -> list[tuple[str, NDArray[np.int64]]]:
     """Return the soonest and the latest answered of some images, none twice.
 
-    Of those that take equal steps the ones that were expected to take least, or most; of equal ones the first.
+    Images with equal steps are ordered by their expected steps, then by their index.
     """
     soonest = among[np.lexsort((expected_N[among], steps_N[among]))][: min(OF_A_KIND, -(-len(among) // 2))]
     rest = np.setdiff1d(among, soonest)
@@ -137,11 +137,11 @@ def _ends(
 
 
 def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:
-    """Return the entries of a network's description: values that JSON can hold.
+    """Return the entries of a network's description as values that JSON can hold.
 
     Args:
         thinking: What `thinking_of` returned.
-        images: The images it was seen on.
+        images: The images that the network answered.
 
     Returns:
         `steps`, unless there is none, and `examples`: the fields of `Example`, and `png`, the image as the network
@@ -160,7 +160,7 @@ def thinking_entries(thinking: Thinking, images: Images) -> dict[str, Any]:
 
 
 def most_bytes(image: tuple[int, int, int]) -> int:
-    """Return about how many bytes of a network's file the entries take at most.
+    """Return about the most bytes that the entries take in a network's file.
 
     Args:
         image: Channels, height and width of the test images.
@@ -175,8 +175,8 @@ def png_of(pixels_CHW: Tensor) -> bytes:
     """Return an image as a PNG, grey or RGB, whose longest side has at most `LONGEST_SIDE` pixels.
 
     Args:
-        pixels_CHW: One channel or three; what noise has moved out of 0–1 is cut off. Any other number of channels is
-            shown as their mean.
+        pixels_CHW: One channel or three; values outside 0–1 are clipped. Any other number of channels is shown as
+            their mean.
     """
     pixels = torch.nan_to_num(pixels_CHW.detach().float().cpu()).clamp(0, 1)
     channels = pixels if len(pixels) in (1, 3) else pixels.mean(0, keepdim=True)

@@ -1,9 +1,10 @@
-"""How long a training will take: what each of its steps is expected to be, and how fast this machine does such work.
+"""Forecasts how long a training will take: the work of its steps, and the speed of this machine.
 
-Under elimination most networks become small, the earlier the higher the pressures. Until it is known better, a network
-of n channels is taken to lose log(K) / n nats for want of more, where K classes are told apart. So it was on digits:
-pressures on breadth from 1e-3 to 0.2 left as many channels as this says, to within one with ten classes and three with
-three. Windows that grow are taken as they begin, and those of other solvers as they stay.
+Under elimination most networks become small, and they do so earlier the higher the pressures are. The forecast assumes
+that a network of n channels has a loss of log(K) / n nats, where K is the number of classes. This held on digits: for
+pressures on breadth from 1e-3 to 0.2 the assumption predicted the number of remaining channels to within one with ten
+classes, and to within three with three. Growing windows are forecast at the size that they begin with. Windows of other
+solvers are forecast at their full size.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from sweeper.model.shard import Course, Shard, divide
 from sweeper.model.tasks import Images
 from sweeper.model.window import Window
 
-#: What it takes to answer an image, in shares of what it takes to learn from it: 0.29 on digits, of eight networks.
+#: Time to answer an image as a share of the time to learn from it; 0.29 was measured on digits with eight networks.
 ANSWERED = 0.3
 
-#: Seconds for which the speed is measured, at least, and training steps between two looks at the clock.
+#: Least time for which the speed is measured, in seconds, and training steps between two looks at the clock.
 _MEASURED_S, _STEPS = 0.4, 4
 
 
 def expected_work(course: Course, window: Window, validation: int, tested: int) -> float:
-    """Return about how much work a training is, all images of all steps together; see `model.work`.
+    """Return about how much work a training is, summed over all images of all steps; see `model.work`.
 
     Args:
-        course: What it trains with.
-        window: What every network begins with.
-        validation: Images that are answered after each round.
-        tested: Images that are answered at the end, in all.
+        course: The training.
+        window: Window that every network begins with.
+        validation: Number of images that are answered after each round.
+        tested: Number of images that are answered at the end, in all.
     """
     ends = [last for number in range(course.rounds) for _, last in course.looks(number)]
     paths = list(zip(*(_channels(course, window, member, ends) for member in course.members), strict=True))
@@ -59,13 +60,13 @@ def expected_work(course: Course, window: Window, validation: int, tested: int) 
 
 
 def _least(course: Course, window: Window, channels: Sequence[int]) -> float:
-    """Return the work of one image, where networks of so many channels are divided best."""
+    """Return the work of one image if networks of these numbers of channels are divided best."""
     extents = [Extent(_spread(count, window), window.steps) for count in channels]
     return divide(window, extents, course.batch_size, usable()[0])[1]
 
 
 def _spread(count: int, window: Window) -> list[int]:
-    """Return how so many channels are spread over layers: evenly."""
+    """Spread a number of channels evenly over the layers of a window."""
     if count >= sum(window.channels):
         return list(window.channels)
     layers = min(window.layers, max(1, count))
@@ -73,7 +74,7 @@ def _spread(count: int, window: Window) -> list[int]:
 
 
 def _channels(course: Course, window: Window, pressures: Pressures, ends: Sequence[int]) -> Iterator[int]:
-    """Yield how many channels a network is expected to have up to each of the looks at it."""
+    """Yield how many channels a network is expected to have before each look at it."""
     count, schedule = sum(window.channels), course.schedule
     best, kept = math.inf, count
     is_over = not (pressures.breadth or pressures.depth)
@@ -94,12 +95,12 @@ def _channels(course: Course, window: Window, pressures: Pressures, ends: Sequen
 
 
 def seconds_of_work(course: Course, window: Window, at_once: int = 1) -> float:
-    """Measure how many seconds of a processor a unit of work takes, with as many at work as there will be.
+    """Measure how many seconds of a processor a unit of work takes while as many threads work as in the sweep.
 
     Args:
-        course: What is trained with.
-        window: What is trained.
-        at_once: Populations that are trained at a time.
+        course: The training.
+        window: Window of the networks.
+        at_once: Number of populations that are trained at a time.
     """
     threads = max(1, min(at_once, len(os.sched_getaffinity(0))))
     with ThreadPoolExecutor(threads) as pool:
@@ -110,13 +111,13 @@ def seconds_of_work(course: Course, window: Window, at_once: int = 1) -> float:
 
 
 def reference_step_ms(recurrence: str) -> float:
-    """Measure what a training step takes here: eight networks of 3 layers, 8 channels and 4 steps, 32 images of 8 × 8.
+    """Measure a training step on this machine: 8 networks of 3 layers, 8 channels and 4 steps, 32 images of 8 × 8.
 
     Args:
-        recurrence: What it runs in, one of `usable()`.
+        recurrence: Implementation of the recurrence, one of `usable()`.
 
     Returns:
-        Milliseconds of one processor, whatever else it does.
+        Milliseconds of processor time of one thread.
     """
     window = Window((8, 8, 8), 4, (1, 8, 8), 10)
     pixels, labels = torch.linspace(0, 1, 32 * 64).reshape(32, 1, 8, 8), torch.arange(32) % 10
@@ -126,7 +127,7 @@ def reference_step_ms(recurrence: str) -> float:
 
 
 def _step_seconds(course: Course, window: Window, recurrence: str = "") -> float:
-    """Return how many seconds of its processor this thread needs for a training step in the whole window."""
+    """Return how many seconds of processor time this thread needs for a training step in the whole window."""
     lattice = Lattice(window, [member.seed for member in course.members]).to(course.images.like)
     lattice.recurrence = recurrence or lattice.recurrence
     if window.standardize == "images":

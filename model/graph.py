@@ -1,4 +1,4 @@
-"""A trained network as a graph of plain numbers: which channels are left, and how strongly they are joined.
+"""A trained network as a graph of plain numbers: its living channels, and the strengths of their connections.
 
 Loads no torch.
 """
@@ -19,28 +19,29 @@ from sweeper.model.window import Window
 #: Strengths from every source (inner) to every target (outer).
 Strengths = tuple[tuple[float, ...], ...]
 
-#: Step probabilities that come from float32 or from a rounded file still count as summing to 1.
+#: Largest deviation of the sum of step probabilities from 1, for values in float32 or from a rounded file.
 _SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What is left of one trained network, without tensors.
+    """One trained network after `cut`, without tensors.
 
-    A strength is the L2 norm of the kernel that joins two channels. Layers are listed from the image upwards.
+    A strength is the L2 norm of the kernel that connects two channels. Layers are listed from the image upwards.
 
     Attributes:
         image: Channels, height and width of the images.
         classes: Number of classes.
-        channels: Living channels of each layer; empty where the answer is constant.
+        channels: Living channels of each layer; empty if the answer is constant.
         sides: Height and width of each layer's state.
         step_dist: Share of images that are answered after exactly step 1, 2, …
-        bottom_up: Of each layer, from the layer below; of the first layer, from the image.
-        lateral: Of each layer, from itself one step before. Empty with a single step, and in a feed-forward network.
-        top_down: Of each layer but the deepest, from the layer above one step before. Empty as those are.
-        readout: Of each layer, the norm of each channel's weights to the classes.
+        bottom_up: For each layer, strengths from the layer below; for the first layer, from the image.
+        lateral: For each layer, strengths from itself one step before. Empty for windows of a single step, and for
+            feed-forward networks.
+        top_down: For each layer but the deepest, strengths from the layer above one step before. Empty if `lateral` is.
+        readout: For each layer, the norm of each channel's weights to the classes.
         parameters: Number of weights.
-        up_delay: Steps that bottom-up input takes, 0 or 1; that from the image none, which is there at every step.
+        up_delay: Steps that bottom-up input takes, 0 or 1. Input from the image takes none: it arrives at every step.
     """
 
     image: tuple[int, int, int]
@@ -60,12 +61,12 @@ def graph_of(window: Window, weights: Mapping[str, NDArray[Any]], step_dist: Seq
     """Return the graph of one network.
 
     Args:
-        window: Its shape; everything in it is alive, as `cut` leaves it.
-        weights: The state of a lattice of it with P = 1, by name, as a file holds it.
-        step_dist: Share of images answered after each step of its window, or a mean of p(t|x).
+        window: The network's window after `cut`: everything in it is alive.
+        weights: State of a lattice over this window with P = 1, by name, as a file holds it.
+        step_dist: Share of images answered after each step of the window, or a mean of p(t|x).
 
     Raises:
-        WindowError: If there is more than one network, or the probabilities are not those of its steps.
+        WindowError: If there is more than one network, or the probabilities do not fit the steps or do not sum to 1.
     """
     if (population := len(weights["readout_bias"])) != 1:
         raise WindowError(f"a graph is of one network, but got a population of {population}. Cut one out.")
@@ -92,7 +93,7 @@ def graph_of(window: Window, weights: Mapping[str, NDArray[Any]], step_dist: Seq
 
 
 def _strengths(weights: Mapping[str, NDArray[Any]], kind: str) -> tuple[Strengths, ...]:
-    """Return the norms of kernels (1, target, source, k, k), of the first layer that has such kernels first."""
+    """Return the norms of all kernels (1, target, source, k, k) of a kind, in the order of the layers."""
     found: list[Strengths] = []
     while (kernels := weights.get(f"{kind}.{len(found)}")) is not None:
         found.append(tuple(map(tuple, _norm(kernels[0], (2, 3)).tolist())))

@@ -1,16 +1,16 @@
-"""How far the window of a network reaches while it trains: it grows where the network fills it, and shrinks where not.
+"""Size of a network's window during training: it grows if the network fills it, and shrinks if not.
 
 The lattice is infinite; a window shows the part that a network uses. Every `LOOK_EVERY` steps it is looked at:
 
-- the weakest channel of a layer is alive and does not weaken: the layer is offered half as many channels again;
-- the deepest layer is alive, and its strongest channel does not weaken: another one is laid on top, once the steps
-  are there in which the image reaches it;
-- the last step keeps more than `WANTED_SHARE` of the probability: another step opens;
-- channels and layers that are dead leave the window, and the last step closes when it keeps less than `DEAD_SHARE`.
+- if the weakest channel of a layer is alive and does not weaken, the layer is offered half as many channels again;
+- if the deepest layer is alive and its strongest channel does not weaken, another layer is added on top, provided that
+  the window has enough steps for the image to reach it;
+- if the last step keeps more than `WANTED_SHARE` of the probability, another step opens;
+- dead channels and layers leave the window, and the last step closes if it keeps less than `DEAD_SHARE`.
 
-What is offered has no effect yet and opens gradually, so that no change of the window changes an answer. An offer
-that was taken is followed by the next one after `PATIENCE` steps; one that was not, after twice as long as before: so a
-window settles. A fixed window is never offered anything, and shrinks in the same way.
+New channels and steps have no effect at first and open gradually, so that no change of the window changes an answer.
+After an offer that was taken, the next one follows after `PATIENCE` steps; after a refused one, the wait doubles. So a
+window settles. A fixed window gets no offers, and shrinks in the same way.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Any
 
 from sweeper.model.window import Window
 
-#: Optimizer steps between two looks, and between an offer that was taken and the next one.
+#: Optimizer steps between two looks, and from an offer that was taken to the next one.
 LOOK_EVERY, PATIENCE = 25, 100
 
 #: Optimizer steps in which a step opens or closes.
 OPENING_STEPS = 50
 
-#: Share of the probability with which the last step is wanted, and below which it is as good as dead.
+#: Probability of the last step above which another step opens, and below which the last step closes.
 WANTED_SHARE, DEAD_SHARE = 0.05, 0.002
 
-#: A last step that has no more than this times the least it can have is as good as dead: all halt as soon as they may.
+#: The last step also closes if its probability is below this factor times the least it can have.
 NEARLY = 1.05
 
-#: Share of the training after which nothing grows, so that what there is can settle; and before which no step closes,
-#: so that a network is not cut short before it has learned what its steps are good for.
+#: Share of the training after which nothing grows, so that the window can settle; and share before which no step
+#: closes, so that a network keeps its steps until it has learned to use them.
 GROWTH_ENDS, CLOSING_BEGINS = 0.6, 0.3
 
-#: A channel weakens when its norm falls below this share of what it was at the last look: less is noise.
+#: A channel weakens if its norm falls below this share of its norm at the last look; smaller changes are noise.
 WEAKENS_BELOW = 0.99
 
-#: What a window begins with, and how many channels a new layer gets.
+#: Channels of each layer that a window begins with, which a new layer gets too, and steps that it begins with.
 START_CHANNELS, START_STEPS = 4, 2
 
 
@@ -50,7 +50,7 @@ class Growth:
     """Lets windows grow.
 
     Attributes:
-        memory_bytes: A window that would take more than this to train, per network, is not made.
+        memory_bytes: Most memory that the training of one network may take; a window that needs more is not made.
     """
 
     memory_bytes: int
@@ -63,9 +63,10 @@ class Axis:
     Attributes:
         due: Optimizer step from which the next offer may be made.
         patience: Optimizer steps from an offer to the next.
-        norm: Group norm at the last look of the channel that speaks for this axis.
-        is_hungry: Whether the network filled all that it was offered: its window and not its pressure limits it.
-        has_offer: Whether an offer was made of which nothing has died yet.
+        norm: Group norm, at the last look, of the channel that represents this axis.
+        is_hungry: Whether the network filled everything that it was offered, so that its window limits it and not its
+            pressure.
+        has_offer: Whether an offer was made and no part of it has died yet.
     """
 
     due: int = PATIENCE
@@ -75,14 +76,14 @@ class Axis:
     has_offer: bool = False
 
     def was_taken(self, now: int) -> None:
-        """Note that everything on this axis is in use, and that it is offered more."""
-        if self.has_offer:  # after one that was refused, everything that is left is in use too
+        """Note that everything on this axis is in use, and that more is offered."""
+        if self.has_offer:  # after a refused offer, everything that is left is in use too
             self.patience = PATIENCE
         self.due = now + self.patience
         self.is_hungry = self.has_offer = True
 
     def was_refused(self, now: int) -> None:
-        """Note that something on this axis has died or is dying; what was offered together is refused once."""
+        """Note that something on this axis has died or is dying; one offer is refused only once."""
         if self.has_offer:
             self.patience *= 2
         self.due = now + self.patience
@@ -91,13 +92,13 @@ class Axis:
 
 @dataclass
 class Extent:
-    """The window of one network as it stands.
+    """The current window of one network.
 
     Attributes:
-        channels: By layer: those in use, and those on offer.
-        steps: Steps in use, the one that opens or closes included.
-        opening: 1 while the last step opens, −1 while it closes.
-        is_full: Whether the memory limit kept it from growing.
+        channels: Number of channels of each layer, those on offer included.
+        steps: Steps in use, including one that opens or closes.
+        opening: 1 while the last step opens, −1 while it closes, else 0.
+        is_full: Whether the memory limit kept the window from growing.
     """
 
     channels: list[int]
@@ -114,7 +115,7 @@ class Extent:
         return cls(list(window.channels), window.steps, breadth=[Axis() for _ in window.channels])
 
     def to_state(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the extent as plain values."""
         return asdict(self)
 
     @classmethod
@@ -126,20 +127,20 @@ class Extent:
 
 @dataclass(frozen=True)
 class Look:
-    """What is seen of one network when its window is looked at.
+    """Observations of one network when its window is looked at.
 
     Attributes:
-        kept: By layer, channels that are not exactly dead; layers above one without are left out.
-        used: By layer, those of them that count as alive.
-        weakest, strongest: By layer, the least and the largest group norm of these.
-        last_share: Mean probability of its last step since the last look.
-        last_entry: How far its last step is open.
+        kept: By layer, the number of channels that are not exactly dead; layers above a dead layer are left out.
+        used: By layer, the number of kept channels that count as alive.
+        weakest, strongest: By layer, the smallest and the largest group norm of the used channels.
+        last_share: Mean probability of the last step since the last look.
+        last_entry: How far the last step is open, from 0 to 1.
         now: Optimizer steps made.
         done: Share of the training done.
-        ends: Share of it after which nothing grows.
-        worth: What its channels are worth on average, in nats of the loss; infinite where they need not pay.
-        channel_prices: By layer, what another channel costs, and last what one of another layer does; in nats.
-        least_share: The least probability that the last step can have; a hazard with a bound leaves it some.
+        ends: Share of the training after which nothing grows.
+        worth: Mean worth of the channels, in nats of the loss; infinite if channels have no price.
+        channel_prices: By layer, the price of another channel; last, the price of a channel in another layer. In nats.
+        least_share: The least probability that the last step can have: the bound of the hazard leaves it some.
     """
 
     kept: Sequence[int]
@@ -155,14 +156,14 @@ class Look:
     channel_prices: Sequence[float] = ()
 
     def pays(self, layer: int) -> bool:
-        """Tell whether another channel of a layer, from 0, may be worth its price; it will hardly be above the mean."""
+        """Tell whether another channel of a layer, from 0, may be worth its price: it is worth the mean at most."""
         return math.isinf(self.worth) or self.channel_prices[layer] <= self.worth
 
     least_share: float = 0.0
 
 
 def shrink(extent: Extent, look: Look) -> None:
-    """Take out of a window what has died, in place."""
+    """Remove the dead parts of a window, in place."""
     for l, kept in enumerate(look.kept):
         if kept < extent.channels[l]:
             extent.breadth[l].was_refused(look.now)
@@ -185,12 +186,12 @@ def shrink(extent: Extent, look: Look) -> None:
 
 
 def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Growth) -> None:
-    """Offer a network what it may need, in place, as far as the memory allows.
+    """Offer a network more channels, layers and steps if it may need them, in place, as far as the memory allows.
 
     Args:
-        extent: After `shrink`.
-        look: What was seen.
-        window: Of the network's kind.
+        extent: The network's window after `shrink`.
+        look: What was observed.
+        window: Any window of the network's kind.
         batch_size: Images of a training step.
         growth: The limit.
     """
@@ -205,7 +206,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
     for l, axis in enumerate(extent.breadth):
         is_wanted = _holds(axis, look.weakest[l], look.now) and look.used[l] == extent.channels[l]
         if not look.pays(l):
-            axis.is_hungry = False  # its price limits it, and not the window
+            axis.is_hungry = False  # its price limits the layer, not the window
         elif look.now >= axis.due and is_wanted:
             axis.was_taken(look.now)
             wider = [c + (c + 1) // 2 if i == l else c for i, c in enumerate(extent.channels)]
@@ -214,7 +215,7 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
     has_depth = bool(look.used) and look.used[-1] > 0 and _holds(extent.depth, look.strongest[-1], look.now)
     lasting_steps = extent.steps - (extent.opening < 0)
     if not window.reaches(len(extent.channels) + 1, lasting_steps):
-        extent.depth.is_hungry = False  # it is the network's steps that limit it, and those have an axis of their own
+        extent.depth.is_hungry = False  # the steps limit the depth, and they have their own axis
     elif not look.pays(len(look.used)):
         extent.depth.is_hungry = False
     elif look.now >= extent.depth.due and has_depth:
@@ -232,9 +233,10 @@ def grow(extent: Extent, look: Look, window: Window, batch_size: int, growth: Gr
 
 
 def _holds(axis: Axis, norm: float, now: int) -> bool:
-    """Tell whether the channel that speaks for an axis has not weakened since the last look.
+    """Tell whether the channel that represents an axis has not weakened since the last look.
 
-    What dies slowly is alive for long: under pressure a window would else outgrow by far what is left in the end.
+    A channel that dies slowly stays alive for long. Without this test a window under pressure would grow far beyond the
+    size of the final network.
     """
     holds, axis.norm = norm >= WEAKENS_BELOW * axis.norm, norm
     if not holds and now >= axis.due:
@@ -243,14 +245,14 @@ def _holds(axis: Axis, norm: float, now: int) -> bool:
 
 
 def walls(extent: Extent, window: Window, channels: Sequence[int], last_share: float, grows: bool) -> dict[str, float]:
-    """Tell in which directions the window, and not the pressures, limits a trained network, and whether memory does.
+    """Tell in which directions the window limits a trained network, and not its pressures, and whether memory does.
 
     Args:
-        extent: Its window at the end.
-        window: The window it began with, which is all it has where nothing grows.
+        extent: The network's window at the end.
+        window: The window it began with, which it keeps if nothing grows.
         channels: Living channels by layer.
-        last_share: How much it uses its last step: the share of images that are answered there, or its mean probability
-            where that is more.
+        last_share: Use of the last step: the share of images that are answered there or the step's mean probability,
+            whichever is larger.
         grows: Whether windows grow.
     """
     if grows:

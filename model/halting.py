@@ -1,8 +1,8 @@
-"""A network run as it is used: step by step, and an image that has halted is computed no further.
+"""Runs a network step by step, and computes no further steps for an image that has halted.
 
-This is the definition of `model.lattice` written out for one step at a time. `Lattice.forward` computes every step of
-the window for every image, which training needs; here nothing is computed that the answer does not need, so that what
-an image costs is what `counting.count_macs` says of its steps.
+This is the definition of `model.lattice`, one step at a time. `Lattice.forward` computes every step of the window for
+every image, which training needs. This module computes only the steps that the answers need, so that an image costs
+what `counting.count_macs` says for its steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sweeper.model.time_selection import HALT_LEVEL, fixed_step_dist, going_on
 
 @dataclass(frozen=True)
 class HaltedAnswer:
-    """What a network says about a batch when each image halts by the network's own rule.
+    """Answer of a network to a batch in which each image halts by the network's own rule.
 
     Attributes:
         log_probs: Log-probabilities of the readout at the step at which the image halted; shape (B, K).
-        steps: That step, from 1; shape (B,), whole numbers.
+        steps: That step, from 1; shape (B,), integers.
     """
 
     log_probs: Tensor
@@ -41,7 +41,7 @@ def halted(lattice: Lattice, images: Tensor) -> HaltedAnswer:
     """
     recurrence = _Recurrence(lattice, images)
     has_halted = _halting_rule(lattice)
-    left_B = torch.arange(len(images), device=images.device)  # numbers of the images that go on
+    left_B = torch.arange(len(images), device=images.device)  # indices of the images that go on
     log_probs_BK = images.new_zeros(len(images), lattice.window.classes)
     steps_B = torch.zeros_like(left_B)
     readout_KF = torch.cat([*(weight[0] for weight in lattice.readout), images.new_zeros(lattice.window.classes, 0)], 1)
@@ -59,14 +59,17 @@ def halted(lattice: Lattice, images: Tensor) -> HaltedAnswer:
 
 
 def _halting_rule(lattice: Lattice) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """Return what says which images halt, given pooled activations (B, F), readout (B, K) and step; asked in order."""
+    """Return a function of pooled activations (B, F), readout (B, K) and step that says which images halt.
+
+    The function must be called for the steps in order.
+    """
     if not lattice.window.is_recurrent:
         return lambda _, logits_BK, step: torch.ones_like(logits_BK[:, 0], dtype=torch.bool)
     if not lattice.is_adaptive:
         halts_T = fixed_step_dist(lattice.step_logits.T, lattice.entry.T)[:, 0].cumsum(0) >= HALT_LEVEL
-        halts_T[int(lattice.last_step) - 1] = True  # rounding may leave the full sum a hair below 1
+        halts_T[int(lattice.last_step) - 1] = True  # rounding may leave the full sum slightly below 1
         return lambda _, logits_BK, step: halts_T[step - 1].expand(len(logits_BK))
-    # Nobody goes on from the last step.
+    # No image goes on from the last step.
     next_entry_T = torch.cat([lattice.entry[0, 1:], torch.zeros_like(lattice.entry[0, :1])])
     survival_B = torch.ones_like(lattice.hazard_bias)
 
@@ -82,7 +85,7 @@ def _halting_rule(lattice: Lattice) -> Callable[[Tensor, Tensor, int], Tensor]:
 
 
 class _Recurrence:
-    """The states of one network's layers for the images that are left.
+    """The states of one network's layers for the images that have not halted.
 
     Args:
         lattice: A population of one.
@@ -110,7 +113,7 @@ class _Recurrence:
         return torch.cat([*(state.mean((-2, -1)) for state in self.states), self.nothing], 1)
 
     def _bottom_up_input(self, before: list[Tensor], l: int) -> Tensor:
-        """Return the bias of layer l and what comes from below; `before` holds the states of the step before."""
+        """Return the bottom-up input of layer l with its bias; `before` holds the states of the previous step."""
         if l == 0:
             return self.image_drive
         if not self.window.up_delay:
@@ -122,7 +125,7 @@ class _Recurrence:
         return drive
 
     def keep(self, is_left_B: Tensor) -> None:
-        """Go on with some of the images only."""
+        """Keep only some of the images."""
         self.states = [state[is_left_B] for state in self.states]
         self.nothing = self.nothing[is_left_B]
         if self.window.layers:

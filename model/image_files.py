@@ -1,4 +1,4 @@
-"""The images that come with scikit-learn, and single images of files that are looked at."""
+"""The digits that come with scikit-learn, and single encoded images of a file's image column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper.model.image_source import ImageSource
 from sweeper.model.images import as_floats
 from sweeper.model.label_names import Named
 
-#: scikit-learn's file of the digits, from the folder of packages: 64 pixels, 0–16, and the label in each line.
+#: scikit-learn's file of digits, relative to the folder of packages: each line has 64 pixels, 0–16, and the label.
 _DIGITS = "sklearn/datasets/data/digits.csv.gz"
 
 
@@ -31,10 +31,10 @@ def digits() -> ImageSource:
 
 
 def _digits() -> NDArray[np.float64]:
-    """Return pixels and labels, shape (1797, 65): from the file itself, since importing scikit-learn takes 2 s."""
+    """Return pixels and labels, shape (1797, 65), from the file itself, since importing scikit-learn takes 2 s."""
     try:
         return np.loadtxt(str(distribution("scikit-learn").locate_file(_DIGITS)), delimiter=",")
-    except (PackageNotFoundError, OSError, ValueError):  # another version may keep it elsewhere, or in another form
+    except (PackageNotFoundError, OSError, ValueError):  # other versions may keep it elsewhere, or in another format
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
@@ -48,14 +48,14 @@ def image_column(names: Sequence[str]) -> str | None:
 
 
 def decoded(value: object, path: Path, row: int) -> NDArray[np.float32]:
-    """Return the pixels of an encoded image as networks are shown them, shape (C, H, W), 0–1.
+    """Return the pixels of an encoded image as networks see them, shape (C, H, W), 0–1.
 
     Args:
-        value: What an image column holds: encoded bytes, or an object with them under `bytes`.
-        path, row: Where it stands, for messages.
+        value: A value of an image column: encoded bytes, or a dict that holds them under `bytes`.
+        path, row: Position of the image, for messages.
 
     Raises:
-        TaskError: If it is no image, is damaged, or has more than 8 bits a channel.
+        TaskError: If the value is no image, is damaged, or cannot be converted to 8 bits a channel.
     """
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):

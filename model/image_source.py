@@ -1,4 +1,4 @@
-"""What every kind of data comes down to: labels at once, and images only of the rows that are asked for."""
+"""The common form of all kinds of data: labels are read at once, images only for the rows that are asked for."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from sweeper.model.decoding import Bytes, Decoder
 from sweeper.model.errors import TaskError
 from sweeper.model.label_names import Named
 
-#: Pixels of an image or of several: bytes, 0–255, or floats, 0–1.
+#: Pixels of one or several images: bytes, 0–255, or floats, 0–1.
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
-#: Images that are decoded at once, and those that one thread takes at a time.
+#: Number of images that are decoded at once, and number that one thread takes at a time.
 BLOCK, _SLICE = 512, 32
 
-#: Threads that decode at most: decoders do most of their work without Python's lock.
+#: Most threads that decode; they run in parallel because decoders work mostly without Python's lock.
 _MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Labelled images of which only some may be wanted.
+    """Labelled images that are read row by row on demand.
 
     Attributes:
-        named: Labels of all, and their names.
+        named: Labels of all images, and their names.
         blocks: Takes row numbers, ascending, and yields their images in order: each shape (C, H, W), bytes or floats.
-        place: Where they come from, for people.
-        done: What had to be done to images that were read, in words, and to how many.
-        notes: What else is unusual about them, a sentence each.
+        place: Where the images come from, for messages.
+        done: Conversions of the images that were read, in words, and the number of images converted.
+        notes: Other unusual properties of the images, one sentence each.
     """
 
     named: Named
@@ -51,13 +51,13 @@ class ImageSource:
         return self.named.labels
 
     def pixels(self, rows: NDArray[np.int64]) -> Pixels:
-        """Return the pixels of rows, ascending, which must have one size."""
+        """Return the pixels of some rows, ascending; all images must have one size."""
         images = [image for block in self.blocks(rows) for image in block]
         found: list[NDArray[Any]] = [*images]
         return np.stack(found) if found else np.zeros((0, 1, 1, 1), np.uint8)
 
 
-#: An encoded image and where it stands, for messages.
+#: An encoded image, and its position for messages.
 Encoded = tuple[object, str]
 
 
@@ -67,19 +67,20 @@ def decoded_blocks(
     """Decode images, several at a time.
 
     Args:
-        encoded: Blocks of them.
-        decoder: How.
-        done: Counts what had to be done to them.
+        encoded: Blocks of encoded images.
+        decoder: How images become pixels.
+        done: Counter of conversions; how many images each conversion changed is added to it.
 
     Raises:
-        TaskError: If one is no image.
+        TaskError: If an image cannot be decoded.
     """
 
     def read(some: Sequence[Encoded]) -> list[tuple[Bytes, tuple[str, ...]]]:
         return [decoder.read(_bytes_of(value, where), where) for value, where in some]
 
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-    # Pillow warns of what it can read all the same; filters are the process's, so that they are set around all threads.
+    # Pillow warns about images that it can still read. Warning filters belong to the process: set them around all
+    # threads.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("ignore")
         for block in encoded:
@@ -103,6 +104,6 @@ def _bytes_of(value: object, where: str) -> bytes:
 
 
 def in_blocks(rows: NDArray[np.int64], size: int = BLOCK) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers, some at a time."""
+    """Yield row numbers in blocks."""
     for first in range(0, len(rows), size):
         yield rows[first : first + size]

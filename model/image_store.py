@@ -1,11 +1,12 @@
-"""Pixels of a task's sets, gathered once and kept as bytes: in memory, or in a file that all processes map.
+"""Pixels of a task's sets, gathered once and kept in memory, or in a file that all processes map.
 
-What is decoded once is the same every time. So the pixels of larger sets lie in a file of the user's cache: each
-process maps it, and the system keeps what is used of it in memory once, however many processes there are. Anybody may
-delete it.
+Decoding gives the same pixels every time. So the pixels of larger sets are kept in a file of the user's cache. Each
+process maps the file, and the system keeps its used pages in memory once, however many processes there are. Users may
+delete it at any time.
 
-A kept file has the arrays one after the other, each from a page of its own on, then JSON that says where each one is
-and what else is known, the length of that, and `_MAGIC`. It is written aside and renamed, by one process at a time.
+A kept file holds the arrays one after the other, each beginning at a new page. JSON follows, with the position of each
+array and other facts, then the length of the JSON, then `_MAGIC`. One process at a time writes the file, under a
+temporary name that it then replaces.
 """
 
 from __future__ import annotations
@@ -31,62 +32,62 @@ from sweeper.model.aside import replaced
 from sweeper.model.errors import TaskError
 from sweeper.model.image_source import ImageSource, Pixels
 
-#: Ends a kept file; another number is another format.
+#: Last bytes of a kept file; the number is that of the format.
 _MAGIC = b"sweepim1"
 _TAIL = struct.Struct("<Q8s")
 
-#: Sets that take fewer bytes are read by each process anew: that takes less time than a file is worth.
+#: Smallest size of sets that are kept in a file, in bytes: each process quickly reads smaller sets itself.
 LEAST_BYTES = 8 * 2**20
 
-#: How long a kept file stays that nobody uses, and how much of a disk is left free.
+#: Days after which an unused file is removed, and bytes of the disk that are left free.
 UNUSED_DAYS, FREE_BYTES = 30, 2**30
 
-#: Share of this machine's memory that sets may take where they cannot be kept in a file.
+#: Share of this machine's memory that sets may take if they cannot be kept in a file.
 _MEMORY_SHARE = 0.75
 
-#: Of each array: its shape and its type.
+#: Array's name -> its shape and type.
 Shapes = Mapping[str, tuple[tuple[int, ...], Any]]
 
-#: Makes room for arrays.
+#: Allocates arrays of given shapes.
 Allocate = Callable[[Shapes], dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class Held:
-    """Arrays by name, and what is known of them."""
+    """Arrays by name, and facts about them."""
 
     arrays: Mapping[str, NDArray[Any]]
     facts: Mapping[str, Any]
 
 
-#: Fills the arrays that it asks for, and returns what is known of them.
+#: Allocates arrays, fills them, and returns facts about them.
 Build = Callable[[Allocate], Mapping[str, Any]]
 
 
 class _KeptMeanwhile(Exception):  # noqa: N818 - no error: another process was faster
-    """Another process has kept the same while this one waited for it."""
+    """Another process kept the same arrays while this one waited for the lock."""
 
 
 @dataclass(frozen=True)
 class ImageStore:
-    """Where pixels are kept.
+    """A store of pixels.
 
     Attributes:
-        folder: Of the kept files; None keeps none.
-        least_bytes: Sets that take fewer are not kept.
+        folder: Folder of the kept files; None keeps no files.
+        least_bytes: Smallest size of sets that are kept, in bytes.
     """
 
     folder: Path | None = None
     least_bytes: int = LEAST_BYTES
 
     def held(self, key: str, build: Build, is_settled: Callable[[], bool] = lambda: True) -> Held:
-        """Return what is kept under a key, or build and keep it.
+        """Return the arrays that are kept under a key, or build and keep them.
 
         Args:
-            key: Stands for all that decides the pixels; letters and digits.
-            build: Makes them.
-            is_settled: Asked when they are made: whether what they were made of has not changed, so that the key
-                stands for it.
+            key: Stands for everything that determines the pixels; letters and digits.
+            build: Makes the arrays.
+            is_settled: Called after building: tells whether the source files are unchanged, so that the key still
+                stands for them.
 
         Raises:
             TaskError: Whatever `build` raises.
@@ -110,7 +111,7 @@ class ImageStore:
 
 @dataclass
 class _Room:
-    """Room for arrays while they are filled: memory, or a file aside."""
+    """Memory for arrays while they are filled: ordinary memory, or a temporary file."""
 
     path: Path | None
     least_bytes: int
@@ -121,14 +122,14 @@ class _Room:
     _end: int = 0
 
     def allocate(self, shapes: Shapes) -> dict[str, NDArray[Any]]:
-        """Return arrays of these shapes and types; asked again, those of before stay until they are copied."""
+        """Return arrays of these shapes and types; those of an earlier call stay readable and can be copied."""
         sizes = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items()}
         total = sum(sizes.values())
         if self.path and total >= self.least_bytes and self._is_mine() and _has_room(self.path.parent, total):
             try:
                 self.arrays = self._in_file(shapes, sizes)
                 return self.arrays
-            except OSError:  # no such file system, no rights, no space: then in memory
+            except OSError:  # the file system lacks support, rights or space: use memory
                 self._drop_file()
         has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if total > _MEMORY_SHARE * has:
@@ -141,7 +142,7 @@ class _Room:
         return self.arrays
 
     def _is_mine(self) -> bool:
-        """Wait until no other process makes the same; tells whether this one may."""
+        """Wait until no other process builds the same arrays, and tell whether this one may keep them."""
         if self._lock is not None:
             return True
         if self.path is None:
@@ -165,18 +166,18 @@ class _Room:
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
         try:
             with aside.open("xb") as file:
-                # That a disk is full is known now, and not by a signal when a page is written.
+                # A full disk raises an error here, instead of a signal when a page is written.
                 os.posix_fallocate(file.fileno(), 0, max(1, offset))
             arrays = {name: _array(aside, place, "r+") for name, place in places.items()}
         except OSError:
             aside.unlink(missing_ok=True)
             raise
-        self._drop_file()  # who has that of before mapped still reads it
+        self._drop_file()  # arrays that are mapped from the earlier file stay readable
         self._aside, self._places, self._end = aside, places, offset
         return arrays
 
     def keep(self, facts: Mapping[str, Any], is_settled: Callable[[], bool]) -> bool:
-        """Give the file its name, and return whether it has it."""
+        """Rename the file to its final name, and tell whether that worked."""
         if self._aside is None or self.path is None:
             return False
         aside, places = self._aside, self._places
@@ -207,7 +208,7 @@ class _Room:
             self._aside = None
 
     def leave(self) -> None:
-        """Leave nothing behind but what is kept; arrays that are in use stay readable."""
+        """Remove the temporary file and the lock; arrays in use stay readable."""
         self._drop_file()
         if self._lock is not None:
             with suppress(OSError):
@@ -225,7 +226,7 @@ def _array(path: Path, place: Mapping[str, Any], mode: Any) -> NDArray[Any]:
 
 
 def _mapped(path: Path) -> Held | None:
-    """Return what a kept file holds; None where there is none, or it is damaged."""
+    """Return the arrays of a kept file; None if it does not exist or is damaged."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -238,17 +239,17 @@ def _mapped(path: Path) -> Held | None:
             said = json.loads(file.read(length))
             if said["end"] != begin:
                 return None
-        # Copied where it is written to, which nobody does: torch warns of what cannot be written.
+        # Mapped copy-on-write, since torch warns about read-only arrays; nothing writes to them.
         arrays = {name: _array(path, place, "c") for name, place in said["arrays"].items()}
         with suppress(OSError):
-            os.utime(path)  # when it was used last
+            os.utime(path)  # records the last use
         return Held(arrays, said["facts"])
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
 
 
 def _has_room(folder: Path, needed: int) -> bool:
-    """Tell whether a disk has room for so many bytes; what was kept and is used least gives way."""
+    """Tell whether a disk has room for this many bytes; least recently used files are removed to make room."""
     with suppress(OSError):
         for kept in (None, *_by_use(folder)):
             if kept is not None:
@@ -260,7 +261,7 @@ def _has_room(folder: Path, needed: int) -> bool:
 
 
 def _by_use(folder: Path) -> list[Path]:
-    """Return kept files, those that were used last at the end."""
+    """Return the kept files, the most recently used last."""
     found = []
     for path in folder.glob("*.pixels"):
         with suppress(OSError):
@@ -269,7 +270,7 @@ def _by_use(folder: Path) -> list[Path]:
 
 
 def _forget_unused(folder: Path) -> None:
-    """Remove what nobody has used for long, and what processes that were killed have left."""
+    """Remove files that have not been used for long, and leftovers of killed processes."""
     now = time.time()
     for path in (*folder.glob("*.pixels"), *folder.glob("*.tmp"), *folder.glob("*.lock")):
         with suppress(OSError):
@@ -283,9 +284,9 @@ class Wanted:
     """One of a task's sets.
 
     Attributes:
-        name: What it is called.
-        source: Where its images come from.
-        rows: Which of them, ascending.
+        name: Name of the set.
+        source: Source of its images.
+        rows: Rows of the source that belong to the set, ascending.
     """
 
     name: str
@@ -295,11 +296,11 @@ class Wanted:
 
 @dataclass
 class Gathered:
-    """What was found out while pixels were gathered.
+    """Counts of images that were made while pixels were gathered.
 
     Attributes:
-        blank: By set, how many images have one value throughout.
-        grey, colour: By place, how many images were grey, and in colour.
+        blank: By set, the number of images with one value throughout.
+        grey, colour: By source, the number of images in grey, and in colour.
     """
 
     blank: Counter[str] = field(default_factory=Counter)
@@ -308,14 +309,14 @@ class Gathered:
 
 
 def gather(sets: Sequence[Wanted], allocate: Allocate) -> Gathered:
-    """Read the images of sets into arrays that are named as they are; each source is read through once.
+    """Read the images of sets into arrays named after the sets; each source is read once.
 
     Args:
-        sets: What is wanted.
-        allocate: Makes room for them: shape (N, C, H, W), bytes or floats.
+        sets: The sets to read.
+        allocate: Allocates their arrays: shape (N, C, H, W), bytes or floats.
 
     Raises:
-        TaskError: If images cannot be read, or are of several sizes.
+        TaskError: If images cannot be read, or have several sizes.
     """
     found, canvas = Gathered(), _Canvas(sets, allocate)
     sources = {id(one.source): one.source for one in sets}
@@ -338,7 +339,7 @@ def gather(sets: Sequence[Wanted], allocate: Allocate) -> Gathered:
 
 
 class _Canvas:
-    """The arrays of all sets: of one size, and of as many channels as the image that has most."""
+    """The arrays of all sets; all images have one size, and as many channels as the image with the most."""
 
     def __init__(self, sets: Sequence[Wanted], allocate: Allocate) -> None:
         self._sets, self._allocate = sets, allocate
@@ -359,7 +360,7 @@ class _Canvas:
             self._lay(max(self._channels, image.shape[0]), kind)
         if image.dtype != self._kind:
             image = np.divide(image, np.float32(255), dtype=np.float32)
-        self._arrays[one.name][place] = image  # grey is the colour whose parts are equal
+        self._arrays[one.name][place] = image  # broadcasts grey to equal red, green and blue
 
     def _lay(self, channels: int, kind: Any) -> None:
         assert self._first is not None
@@ -375,7 +376,7 @@ class _Canvas:
                 self._arrays[name][first : first + 1000] = block
 
     def finish(self) -> None:
-        if self._first is None:  # no image at all is wanted
+        if self._first is None:  # the sets have no images
             self._allocate({one.name: ((0, 1, 1, 1), np.uint8) for one in self._sets})
 
 

@@ -1,7 +1,7 @@
-"""Images in tables: Parquet files and Arrow files, one or many shards of one.
+"""Images in tables: Parquet and Arrow files, in one file or in many shards.
 
-Labels are read at once, encoded images only of the rows that are asked for, a few hundred at a time: what a file takes
-in memory does not depend on its size.
+All labels are read at once. Encoded images are read only for the rows that are asked for, a few hundred at a time, so
+that the memory needed does not depend on the number of images.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sweeper.model.image_source import BLOCK, ImageSource, Pixels, decoded_block
 from sweeper.model.label_names import Named, numbered, whole, with_names
 from sweeper.model.places import File
 
-#: What columns are called in the wild. One of the first names is taken whatever else there is; of the others there must
-#: be one alone.
+#: Common names of columns. A name of the first group is used whatever other columns exist; of the second group, a table
+#: must have only one.
 IMAGE_COLUMNS = (
     ("image", "img"),
     (
@@ -44,29 +44,29 @@ LABEL_COLUMNS = (
      *("class_id", "category", "target", "targets", "cls", "y", "label_id", "label_name", "class_name")),
 )  # fmt: skip
 
-#: Bytes of a file that are read at once.
+#: Size of the read buffer, in bytes.
 _BUFFER = 2**20
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold images and labels, where the task says so."""
+    """Names of the columns of images and labels that the task gives; None if it gives none."""
 
     image: str | None = None
     label: str | None = None
 
 
 def table_source(files: Sequence[File], place: str, decoder: Decoder, columns: Columns) -> ImageSource:
-    """Return the images of one table, in so many files.
+    """Return the images of one table that is stored in one or several files.
 
     Args:
-        files: In the order of their rows.
-        place: What they are called together.
+        files: The files, in the order of their rows.
+        place: Name of all files together, for messages.
         decoder: How images become pixels.
-        columns: Which are meant.
+        columns: Columns that the task names.
 
     Raises:
-        TaskError: If one cannot be read, lacks a column or a label, or is empty.
+        TaskError: If a file cannot be read, or lacks a column or a label, or if the table is empty.
     """
     image, label, kinds = "", "", []
     parts: list[pa.ChunkedArray] = []
@@ -123,7 +123,7 @@ def _is_whole(kind: pa.DataType) -> bool:
 
 
 def _chosen(schema: pa.Schema, file: File, asked: Columns) -> tuple[str, str]:
-    """Return the columns of images and of labels."""
+    """Return the names of the image column and the label column."""
     found = [
         _one(schema, file, "image", asked.image, _typed(schema, "Image"), IMAGE_COLUMNS),
         _one(schema, file, "label", asked.label, _typed(schema, "ClassLabel"), LABEL_COLUMNS),
@@ -147,7 +147,7 @@ def _one(
     typed: Sequence[str],
     known: tuple[Sequence[str], Sequence[str]],
 ) -> str | None:
-    """Return the column that is meant, or the one that its name or its type gives away; None where there is none."""
+    """Return the column that the task names, or else one found by type or name; None if none is found."""
     names = schema.names
     if asked is not None:
         if asked not in names:
@@ -169,7 +169,7 @@ def _one(
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """Return what `datasets` wrote of the columns; empty where it did not write the file."""
+    """Return the descriptions of columns that `datasets` wrote; empty if it did not write the file."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
@@ -178,7 +178,7 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _typed(schema: pa.Schema, kind: str) -> list[str]:
-    """Return the columns that are of a type of `datasets`."""
+    """Return the columns that have this type of `datasets`."""
     features = _features(schema)
     return [
         name for name in schema.names if isinstance(features.get(name), dict) and features[name].get("_type") == kind
@@ -193,7 +193,7 @@ def _class_names(schema: pa.Schema, label: str) -> Sequence[object] | None:
 
 @dataclass(frozen=True)
 class _Table:
-    """A file that is open."""
+    """An open file."""
 
     schema: pa.Schema
     column: Callable[[str], pa.ChunkedArray]
@@ -206,7 +206,7 @@ def _opened(file: File) -> AbstractContextManager[_Table]:
 
 @contextmanager
 def _told(file: File) -> Iterator[None]:
-    """Turn what a reader raises into a sentence about the file."""
+    """Turn a reader's errors into a `TaskError` about the file."""
     try:
         yield
     except (OSError, pa.ArrowException, MemoryError) as error:
@@ -224,7 +224,7 @@ def _parquet(file: File) -> Iterator[_Table]:
             starts.append(starts[-1] + parquet.metadata.row_group(group).num_rows)
 
         def batches(column: str, rows: Sequence[int]) -> Iterator[tuple[int, pa.Array]]:
-            """Yield the first rows and the values of parts of the column that hold any of the rows."""
+            """Yield the batches of a column that hold any of the rows, each with the number of its first row."""
             for group, (first, end) in enumerate(pairwise(starts)):
                 if _holds_any(rows, first, end):
                     for batch in parquet.iter_batches(BLOCK, row_groups=[group], columns=[column]):
@@ -239,7 +239,7 @@ def _parquet(file: File) -> Iterator[_Table]:
 
 @contextmanager
 def _arrow(file: File) -> Iterator[_Table]:
-    """Open a file of Arrow batches, as `datasets` keeps them: a stream, or a file with an index."""
+    """Open a file of Arrow batches as `datasets` writes it: a stream, or a file with an index."""
     with _told(file), file.mapped() as source:
         try:
             reader = pa.ipc.open_stream(source)
@@ -294,7 +294,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _wanted(table: _Table, image: str, rows: Sequence[int], file: File) -> Iterator[tuple[list[object], list[str]]]:
-    """Yield the values of some rows, and where each stands."""
+    """Yield the values of some rows, and the position of each for messages."""
     for first, values in table.batches(image, rows):
         here = rows[bisect.bisect_left(rows, first) : bisect.bisect_left(rows, first + len(values))]
         taken = values
@@ -306,7 +306,7 @@ def _wanted(table: _Table, image: str, rows: Sequence[int], file: File) -> Itera
 
 
 def _arrays(wanted: Iterator[tuple[list[object], list[str]]], file: File, done: Counter[str]) -> Iterator[list[Pixels]]:
-    """Yield images that are kept as lists of numbers."""
+    """Yield images that are stored as lists of numbers."""
     for values, places in wanted:
         found: list[Pixels] = []
         for value, place in zip(values, places, strict=True):

@@ -1,7 +1,7 @@
-"""Labelled images as they lie in memory: bytes, where they are bytes in their files, and numbers where they are shown.
+"""Labelled images in memory: kept as bytes if their files hold bytes, and converted to floats for the networks.
 
-A byte is a quarter of a float. Bytes become floats in batches, where they are shown to a network, and each as numpy
-divides it by 255: to the last bit what it always was.
+Bytes take a quarter of the memory of floats. They become floats batch by batch, divided by 255 exactly as numpy does,
+so that results stay the same to the last bit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: What a byte is at most; pixels of 0–255 are shown as 0–1.
+#: Largest byte; networks see pixels of 0–255 as 0–1.
 LARGEST = 255
 
-#: Values that are counted, or turned into floats, at once where all of them are needed; bounds the memory.
+#: Number of values that are counted at once; bounds the memory.
 _AT_ONCE = 2**20
 
 
@@ -31,8 +31,8 @@ class Images:
     Attributes:
         pixels: Shape (N, C, H, W): uint8, 0–255, or floats, 0–1 before noise.
         labels: Shape (N,), int64, from 0.
-        levels: Of bytes, how often each channel has which value, shape (C, 256); None: they are counted when asked for.
-        dtype: What bytes are shown as.
+        levels: For bytes, how often each value occurs in each channel, shape (C, 256); None counts them when needed.
+        dtype: Type that bytes are converted to for networks.
     """
 
     pixels: Tensor
@@ -45,16 +45,16 @@ class Images:
 
     @property
     def are_bytes(self) -> bool:
-        """Whether they are kept as bytes."""
+        """Whether the pixels are kept as bytes."""
         return not self.pixels.is_floating_point()
 
     @property
     def like(self) -> Tensor:
-        """An empty tensor of the device and the type that images are shown on and as."""
+        """An empty tensor with the device and the type that networks see images in."""
         return torch.zeros(0, device=self.pixels.device, dtype=self.dtype if self.are_bytes else self.pixels.dtype)
 
     def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> Images:
-        """Return the same images on another device, shown as another type; bytes stay bytes."""
+        """Return the same images on another device, to be shown as another type; bytes stay bytes."""
         labels = self.labels.to(device)
         if self.are_bytes:
             return Images(self.pixels.to(device), labels, self.levels, dtype)
@@ -65,13 +65,13 @@ class Images:
         return Images(self.pixels[which], self.labels[which], dtype=self.dtype)
 
     def shown(self, which: Tensor | slice | None = None) -> Tensor:
-        """Return the pixels of some images, or of all, as networks are shown them: floats."""
+        """Return the pixels of some images, or of all, as networks see them: floats."""
         pixels = self.pixels if which is None else self.pixels[which]
         return as_shown(pixels, self.dtype)
 
     @cached_property
     def brightness(self) -> float:
-        """The mean pixel, 0–1; NaN of no images."""
+        """The mean pixel, 0–1; NaN without images."""
         if not self.are_bytes:
             return float(self.pixels.double().mean())
         return brightness(self.levels or levels_of(self.pixels.cpu().numpy()))
@@ -88,22 +88,22 @@ class Images:
 
 
 def as_shown(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return pixels as networks are shown them: bytes as 0–1; floats as they are."""
+    """Return pixels as networks see them: bytes as 0–1, and floats unchanged."""
     if pixels.is_floating_point():
         return pixels
-    # By a tensor: torch multiplies by the inverse of a plain number on a GPU, which is another float now and then.
+    # Divides by a tensor: on a GPU torch would multiply by the inverse of a plain number, which may round differently.
     return pixels.to(torch.float32).div_(torch.tensor(float(LARGEST), device=pixels.device)).to(dtype)
 
 
 def as_floats(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the same of numpy's arrays: new float32, 0–1, of bytes; floats as they are."""
+    """Return numpy pixels as float32: bytes as new arrays of 0–1, and floats unchanged."""
     if pixels.dtype != np.uint8:
         return np.asarray(pixels, np.float32)
     return np.divide(pixels, np.float32(LARGEST), dtype=np.float32)
 
 
 def levels_of(pixels_NCHW: NDArray[np.uint8]) -> tuple[tuple[int, ...], ...]:
-    """Return how often each channel has which of the 256 values."""
+    """Return how often each of the 256 values occurs in each channel."""
     counts = np.zeros((pixels_NCHW.shape[1], LARGEST + 1), np.int64)
     images = max(1, _AT_ONCE // max(1, math.prod(pixels_NCHW.shape[1:])))
     for first in range(0, len(pixels_NCHW), images):
@@ -114,14 +114,14 @@ def levels_of(pixels_NCHW: NDArray[np.uint8]) -> tuple[tuple[int, ...], ...]:
 
 
 def brightness(levels: Sequence[Sequence[int]]) -> float:
-    """Return the mean pixel, 0–1, of images with these levels; NaN of none."""
+    """Return the mean pixel, 0–1, of images with these levels; NaN without images."""
     total = sum(sum(counts) for counts in levels)
     bright = sum(value * count for counts in levels for value, count in enumerate(counts))
     return bright / (LARGEST * total) if total else math.nan
 
 
 def _statistics(counts: Sequence[int]) -> tuple[float, float]:
-    """Return mean and standard deviation of pixels that have each level so often: exact but for the last rounding."""
+    """Return mean and standard deviation of pixels from the counts of their levels, exact but for the last rounding."""
     total = sum(counts)
     if not total:
         return math.nan, math.nan

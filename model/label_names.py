@@ -1,4 +1,4 @@
-"""What data call their classes: a number for each, and its name where there is one."""
+"""Labels of data: a number for each class, and its name if it has one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sweeper.model.errors import TaskError
 
 Labels = NDArray[np.int64]
 
-#: The largest number that a label may have.
+#: Largest label.
 _LARGEST = 2**62
 
-#: Characters of a name that are kept.
+#: Longest class name, in characters; longer names are cut.
 _LONGEST_NAME = 100
 
 
@@ -26,14 +26,14 @@ class Named:
 
     Attributes:
         labels: Shape (N,), int64.
-        names: Of the labels that have one.
+        names: Label -> name, for the labels that have a name.
     """
 
     labels: Labels
     names: Mapping[int, str] = field(default_factory=dict)
 
     def like(self, first: Named) -> Named:
-        """Return the same labels, numbered as another set's names are; names that it lacks come after its own."""
+        """Renumber the labels so that names have the numbers of another set; names that it lacks come after its own."""
         if not self.names or not first.names or dict(self.names) == dict(first.names):
             return self
         numbers = {name: number for number, name in first.names.items()}
@@ -50,10 +50,10 @@ class Named:
 
 
 def numbered(values: Sequence[object], place: str) -> Named:
-    """Return labels that are texts as numbers: what they say, where all are whole numbers, or their place in the order.
+    """Convert labels that are texts to numbers: to their values if all are integers, else to their sorted positions.
 
     Raises:
-        TaskError: If one of them is empty.
+        TaskError: If a label is empty.
     """
     texts = [printable(str(value)) for value in values]
     names = sorted(set(texts))
@@ -66,16 +66,16 @@ def numbered(values: Sequence[object], place: str) -> Named:
 
 
 def with_names(labels: Labels, names: Sequence[object]) -> Named:
-    """Return labels that are numbers of names, from 0; of equal names all but the first have their number as well."""
+    """Attach names to labels that are indices of names, from 0; repeated names get their index appended."""
     texts = [printable(str(name)) for name in names]
     texts = [name if name not in texts[:number] else f"{name} ({number})" for number, name in enumerate(texts)]
-    if all(text == str(number) for number, text in enumerate(texts)):  # as of MNIST: a name that says nothing
+    if all(text == str(number) for number, text in enumerate(texts)):  # as in MNIST: the names only repeat the numbers
         return Named(labels)
     return Named(labels, dict(enumerate(texts)))
 
 
 def notes_on(labels: Labels, place: str) -> tuple[str, ...]:
-    """Return what is unusual about numbers that labels are: they begin elsewhere than at 0, or have gaps."""
+    """Return notes on unusual labels: labels that do not begin at 0, or have gaps."""
     present = np.unique(labels[labels >= 0])
     if not len(present):
         return ()
@@ -92,14 +92,14 @@ def notes_on(labels: Labels, place: str) -> tuple[str, ...]:
 
 
 def whole(values: NDArray[Any], place: str) -> Named:
-    """Return labels that an array holds, whatever it calls them.
+    """Return the labels of an array: integers, texts, or one-hot rows.
 
     Raises:
-        TaskError: If they are neither whole numbers nor texts.
+        TaskError: If the array holds none of these, or not one label for each image.
     """
     flat = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
     if flat.ndim == 2 and flat.dtype.kind in "biuf" and np.isin(flat, (0, 1)).all() and (flat.sum(1) == 1).all():
-        return Named(flat.argmax(1).astype(np.int64))  # one place of each row says which
+        return Named(flat.argmax(1).astype(np.int64))  # one-hot rows
     if flat.ndim != 1:
         raise TaskError(f"the labels of {place} must be one for each image, but are an array of {values.shape}")
     if flat.dtype.kind in "US":
@@ -113,7 +113,7 @@ def whole(values: NDArray[Any], place: str) -> Named:
 
 
 def printable(text: str) -> str:
-    """Return a text that can be shown in a terminal, whoever wrote it, and is not too long for it."""
+    """Cut a text, and replace unprintable characters, so that any text is safe to show in a terminal."""
     text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 

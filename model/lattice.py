@@ -7,25 +7,25 @@ steps t = 1, 2, …). Every network of the population obeys
     z[t]   = r0 + Σ_l R[l] · pool(h[l,t])
 
 with 2-D convolutions `*`, h[l,0] = 0 for every layer and nothing above the deepest one. U is bottom-up and taken
-within the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020); W is
-lateral; D is top-down, up-sampled where the layer above has a smaller image. With a single step nothing
-would ever flow through W and D, and there is no step to choose: a lattice over a window of one step has
-neither, nor weights for time selection. A window may also be asked for without them over many steps (`feed_forward`).
+within the step, so one step is already a full feed-forward sweep (the convention of Spoerer et al. 2020). W is
+lateral. D is top-down, up-sampled if the layer above has a smaller image. With a single step nothing would flow
+through W and D, and there would be no step to choose. So a lattice over a window of one step has neither W and D nor
+weights for time selection. A window may also omit W and D over many steps (`feed_forward`).
 
-A window may ask for the other convention, in which bottom-up input takes a step as lateral and top-down input do:
+A window may use the other convention, in which bottom-up input takes a step as lateral and top-down input do:
 
     h[l,t] = relu( b[l] + U[l] * h[l-1,t-1] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] ),   h[0,t] = the image, t = 0, 1, …
 
-The image is there before the first step, so the first layer sees it at every step, from the first on. The image
-reaches layer l at step l. Until then the layer is what the equation makes of zeros: h[l,1] = relu(b[l]), the same for
-every image, and read out and passed on like any other state. A layer deeper than there are steps never sees the image.
-Without W and D this is a feed-forward network with early exits: layer l stays as it is from step l on.
+The image is present before the first step, so the first layer sees it at every step. The image reaches layer l at step
+l. Until then the layer's state follows from zeros: h[l,1] = relu(b[l]) is the same for every image, and is read out and
+passed on like any other state. A layer whose number exceeds the number of steps never sees the image. Without W and D
+this is a feed-forward network with early exits: the state of layer l is constant from step l on.
 
 Shape suffixes: P population, B batch, T time step, K class, C channels, H W space, F features (the channels of all
 layers side by side). A layer's state is kept as (B, P·C, H, W), so that one grouped convolution serves all P networks.
 
-Source of the idea: Butkus, Garzón Gupta, Kriegeskorte, arXiv 2605.25174. Its method was known to us from
-summaries only; the equations are this project's own definition.
+Source of the idea: Butkus, Garzón Gupta, Kriegeskorte, arXiv 2605.25174. We knew its method from summaries only; the
+equations are this project's own definition.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ from sweeper.model.recurrence import Geometry, Weights, unroll
 from sweeper.model.time_selection import adaptive_step_dist, fixed_step_dist, sureness
 from sweeper.model.window import Window
 
-#: Pixels of an image whose standard deviation is less are not spread to 1: it is blank, but for rounding.
+#: Least standard deviation that an image's pixels are divided by: an image below it is blank except for rounding.
 LEAST_STD = 1e-3
 
-#: Least standard deviation of pooled activations that is taken for one: a channel that hardly changes is not blown up.
+#: Floor of the standard deviation of pooled activations, so that a nearly constant channel is not blown up.
 LEAST_POOLED_STD = 1e-3
 
 
 @dataclass(frozen=True)
 class LatticeAnswer:
-    """What a lattice says about a batch.
+    """Answer of a lattice to a batch.
 
     Attributes:
         logits_TBPK: The instantaneous readout z[t] of each step.
         step_dist_TBP: Probability p(t|x) of answering after exactly step t; sums to 1 over T.
-        features_TBPF: Pooled activations of all layers side by side, which the answer is read from.
+        features_TBPF: Pooled activations of all layers side by side, from which the answer is read.
     """
 
     logits_TBPK: Tensor
@@ -73,7 +73,7 @@ class LatticeAnswer:
 
     @property
     def log_step_dist_TBP(self) -> Tensor:
-        """Log of p(t|x); a step that is not there has a finite one, so that its gradient is 0 and not 0/0."""
+        """Log of p(t|x), finite even for absent steps, so that their gradient is 0 and not 0/0."""
         return self.step_dist_TBP.clamp_min(1e-30).log()
 
     @property
@@ -90,9 +90,9 @@ class Projection:
     Attributes:
         name: Name of the weights, such as `lateral`.
         layer: Number of the layer that holds them, from 0.
-        weight: The weights themselves; a bias is (P, C) and comes from nowhere.
-        to: Layer they lead to; None for the answer.
-        of: Layer they come from; None for the image, and for a bias.
+        weight: The weights themselves; a bias is (P, C) and has no source.
+        to: Layer that the weights lead to; None for the answer.
+        of: Layer that the weights come from; None for the image, and for a bias.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Projection:
 class Lattice(nn.Module):
     """P networks over one window, their weights side by side on a leading population axis.
 
-    Network i computes and trains as it would alone; P = 1 is the plain case.
+    Network i computes and trains as it would alone; P = 1 is a single network.
 
     Args:
         window: The shape that all P networks share.
@@ -118,7 +118,7 @@ class Lattice(nn.Module):
             raise WindowError("a population needs at least one network, but got no seeds")
         self.window = window
         self.population = len(seeds)
-        #: What the recurrence runs in where it can: `torch`, or what its code was compiled for, such as `avx2`.
+        #: Preferred implementation of the recurrence: `torch`, or the instruction set of compiled code, such as `avx2`.
         self.recurrence = usable()[0]
         self.room = compiled.Room()
         drawn = [_initial_weights(window, seed) for seed in seeds]
@@ -130,28 +130,28 @@ class Lattice(nn.Module):
             )
 
         self.bottom_up = stacked("bottom_up")  # U[l]: (P, C_l, C_{l-1}, k, k)
-        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k), none over one step, or feed-forward
-        self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), nor for the deepest layer
+        self.lateral = stacked("lateral")  # W[l]: (P, C_l, C_l, k, k), empty over one step, or feed-forward
+        self.top_down = stacked("top_down")  # D[l]: (P, C_l, C_{l+1}, k, k), empty as W; none for the deepest layer
         self.bias = stacked("bias")  # b[l]: (P, C_l)
         self.readout = stacked("readout")  # R[l]: (P, K, C_l)
         P, T = self.population, window.steps
-        # H[l]: (P, 1, C_l), how the hazard reads each layer; none but where it does.
+        # H[l]: (P, 1, C_l), how the hazard reads each layer; empty unless it does.
         self.hazard = nn.ParameterList(
             nn.Parameter(torch.zeros(P, 1, c)) for c in (window.channels if window.reads_state else ())
         )
         self.readout_bias = nn.Parameter(torch.zeros(P, window.classes))  # r0
-        # How far each network's steps are open, from 1 (a step of its own) to 0 (not there): a window that grows or
-        # shrinks in time opens or closes its last step gradually, see `model.growth`.
+        # How far each network's steps are open, from 1 (fully) to 0 (absent): a window that grows or shrinks in time
+        # opens or closes its last step gradually, see `model.growth`.
         self.entry: Tensor
         self.register_buffer("entry", torch.ones(P, T))
-        # Of each network's training images; here, so that whoever has the network needs nothing else.
+        # Statistics of the training images, kept in the network so that using it needs nothing else.
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
         if window.standardize == "images":
             self.register_buffer("pixel_mean", torch.zeros(P, window.image[0]))
             self.register_buffer("pixel_std", torch.ones(P, window.image[0]))
-        # How the pooled activations of each network have been of late, (P, F); none unless the hazard reads them
-        # standardised, which it does in training only: see `standardize_pooled`.
+        # Running statistics of each network's pooled activations, (P, F). They exist only in training, while the hazard
+        # reads the activations standardised, see `standardize_pooled`.
         self.pooled_mean: Tensor | None
         self.pooled_var: Tensor | None
         self.register_buffer("pooled_mean", None)
@@ -165,12 +165,12 @@ class Lattice(nn.Module):
 
     @property
     def weights(self) -> Weights:
-        """What the recurrence unrolls with."""
+        """The weights that the recurrence uses."""
         return Weights(list(self.bottom_up), list(self.bias), list(self.lateral), list(self.top_down))
 
     @property
     def geometry(self) -> Geometry | None:
-        """The sizes that it unrolls with; None without a layer."""
+        """The sizes of the recurrence; None without a layer."""
         return geometry_of(self.window, self.population) if self.window.layers else None
 
     @property
@@ -199,7 +199,7 @@ class Lattice(nn.Module):
         return self.window.is_adaptive
 
     def hazard_logit(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Return the hazard's logit before its bound, of one step or of many.
+        """Return the hazard's logit before its bound, for one step or many.
 
         Args:
             features: Pooled activations of all layers, shape (…, P, F).
@@ -239,7 +239,7 @@ class Lattice(nn.Module):
         return self.standardized(images)
 
     def answer(self, seen_BPCHW: Tensor) -> LatticeAnswer:
-        """Answer images that are as `seen` returns them."""
+        """Answer images that `seen` returned."""
         features_TBPF = self._features(seen_BPCHW)
         readout_PKF = torch.cat([*self.readout, self._no_weights(self.window.classes)], dim=-1)
         logits_TBPK = torch.einsum("tbpf,pkf->tbpk", features_TBPF, readout_PKF) + self.readout_bias
@@ -249,8 +249,8 @@ class Lattice(nn.Module):
         return torch.cat([*self.hazard, self._no_weights(1)], dim=-1)[:, 0]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load what is stored, with the statistics of pooled activations where there are any."""
-        if f"{prefix}pooled_mean" in state_dict:  # not in a network, nor where an earlier version began the training
+        """Load a stored state, and the statistics of pooled activations if it has them."""
+        if f"{prefix}pooled_mean" in state_dict:  # not in saved networks, nor in states of earlier versions
             self.standardize_pooled()
         else:
             self.pooled_mean = self.pooled_var = None
@@ -258,12 +258,11 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def standardize_pooled(self) -> None:
-        """Let a hazard that reads the state read it standardised from now on; does nothing where it does not.
+        """Let a hazard that reads the state read it standardised from now on; other hazards are not changed.
 
-        Pooled activations are positive, and all grow with the steps. While more steps still help all images, weights on
-        them are pushed until the hazard is at its bound for every image, and stay there. Of activations that are
-        centred and of one size they are not. The statistics start at mean 0 and variance 1, and `follow_pooled` has
-        them follow.
+        Pooled activations are positive, and all grow with the steps. While more steps still help all images, training
+        would push their weights until the hazard stays at its bound for every image. With centred activations of equal
+        scale this does not happen. The statistics start at mean 0 and variance 1; `follow_pooled` updates them.
         """
         if self.window.reads_state:
             self.pooled_mean = self.readout_bias.new_zeros(self.population, sum(self.window.channels))
@@ -276,31 +275,31 @@ class Lattice(nn.Module):
         read = (features - self.pooled_mean) / pooled_std(self.pooled_var)
         if not features.requires_grad:
             return read
-        # Numbers are by what is kept, in training as in use; slopes are as through the batch's own statistics, as those
-        # of batch normalisation are: the hazard may not move the activations of all images at once. Slopes through
-        # constants do, and cost 10 points of accuracy; see benchmarks/README.md.
+        # Values use the running statistics, in training as in use. Gradients go through the batch's own statistics, as
+        # in batch normalisation, so that the hazard cannot move the activations of all images at once. Gradients
+        # through constants do, and cost 10 points of accuracy; see benchmarks/README.md.
         mean_PF, var_PF = self._pooled_statistics(features)
         by_batch = (features - mean_PF) / pooled_std(var_PF)
         return by_batch + (read - by_batch).detach()
 
     def _pooled_statistics(self, features_TBPF: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and variance over images and steps; steps that a network does not have say nothing about it."""
+        """Return mean and variance over images and steps; steps that a network does not have get no weight."""
         weight_TP = self.entry.T / (self.entry.sum(1) * features_TBPF.shape[1])
         mean_PF = torch.einsum("tbpf,tp->pf", features_TBPF, weight_TP)
         return mean_PF, torch.einsum("tbpf,tp->pf", (features_TBPF - mean_PF).square(), weight_TP)
 
     @torch.no_grad()
     def follow_pooled(self, features_TBPF: Tensor, rate: float) -> None:
-        """Move the statistics of pooled activations towards those of a batch; does nothing where none are kept.
+        """Move the statistics of pooled activations towards those of a batch; does nothing if none are kept.
 
         Args:
             features_TBPF: Pooled activations of the batch.
-            rate: Share that the batch takes of the statistics, above 0 and at most 1.
+            rate: Weight of the batch in the new statistics, above 0 and at most 1.
         """
         if self.pooled_mean is None or self.pooled_var is None:
             return
         mean_PF, var_PF = self._pooled_statistics(features_TBPF)
-        # A channel that says nothing, and may be no more than room for one, stays as if it were new.
+        # A silent channel, which may be an unused slot, keeps the statistics of a new one.
         rate_PF = rate * ((mean_PF != 0) | (var_PF != 0)).to(mean_PF)
         apart_PF = mean_PF - self.pooled_mean
         self.pooled_mean += rate_PF * apart_PF
@@ -308,7 +307,7 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def forget_pooled(self, dead: Sequence[Tensor]) -> None:
-        """Let the statistics of dead channels begin anew: the hazard must read nothing of what they said.
+        """Reset the statistics of dead channels, so that the hazard reads nothing of their former activations.
 
         Args:
             dead: By layer, bool, shape (P, C_l).
@@ -320,7 +319,7 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def fold_pooled(self) -> None:
-        """Put the statistics of pooled activations into the hazard's weights: the answers stay, to rounding."""
+        """Fold the statistics of pooled activations into the hazard's weights; answers stay the same up to rounding."""
         if self.pooled_mean is None or self.pooled_var is None:
             return
         std_PF = pooled_std(self.pooled_var)
@@ -331,7 +330,7 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def set_pixel_statistics(self, pixels: Tensor) -> None:
-        """Have all networks standardise by these training images, where their window says so.
+        """Let all networks standardise by these training images, if their window asks for it.
 
         Args:
             pixels: Shape (N, C, H, W).
@@ -341,10 +340,10 @@ class Lattice(nn.Module):
 
     @torch.no_grad()
     def standardize_by(self, mean_C: Tensor, std_C: Tensor) -> None:
-        """Have all networks standardise by mean and standard deviation of each channel, where their window says so."""
+        """Let all networks standardise by mean and standard deviation of each channel, if their window asks for it."""
         if self.window.standardize == "images":
             self.pixel_mean.copy_(mean_C.expand(self.population, -1))
-            # A channel that is the same everywhere says nothing, whatever it is divided by.
+            # A constant channel carries no information, whatever it is divided by.
             self.pixel_std.copy_(std_C.where(std_C > 0, 1.0).expand(self.population, -1))
 
     def standardized(self, images_BPCHW: Tensor) -> Tensor:
@@ -357,7 +356,7 @@ class Lattice(nn.Module):
         return images_BPCHW
 
     def _no_weights(self, *shape: int) -> Tensor:
-        """Return (P, …, 0): lets a lattice without layers be no special case."""
+        """Return zeros (P, …, 0), so that a lattice without layers is no special case."""
         return self.readout_bias.new_zeros(self.population, *shape, 0)
 
     def _features(self, images_BPCHW: Tensor) -> Tensor:
@@ -382,7 +381,7 @@ class Lattice(nn.Module):
 
 
 def geometry_of(window: Window, population: int) -> Geometry:
-    """Return the sizes that a population of networks over a window unrolls with."""
+    """Return the sizes of the recurrence of a population over a window."""
     layers = range(1, window.layers + 1)
     strides = tuple(2 if layer in window.halve else 1 for layer in layers)
     sides = tuple(window.side(layer) for layer in layers)
@@ -399,15 +398,15 @@ def geometry_of(window: Window, population: int) -> Geometry:
 
 
 def pooled_std(var: Tensor) -> Tensor:
-    """Return what pooled activations of this variance are divided by."""
+    """Return the divisor that standardises pooled activations of this variance."""
     return (var + LEAST_POOLED_STD**2).sqrt()
 
 
 def _initial_weights(window: Window, seed: int) -> dict[str, list[Tensor]]:
     """Draw one network's weights from its own stream.
 
-    Kernels get He's variance 2 / fan-in, where the fan-in of a layer counts all that converges on it
-    (bottom-up, lateral and top-down), so that activity neither dies nor explodes over the steps.
+    Kernels get He's variance 2 / fan-in. The fan-in of a layer counts all of its inputs (bottom-up, lateral and
+    top-down), so that activity neither dies nor explodes over the steps.
     """
     generator = torch.Generator().manual_seed(seed)
     k2 = window.kernel**2

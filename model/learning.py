@@ -1,13 +1,12 @@
-"""What a training step minimises of each network, and the slopes of its weights.
+"""The loss that a training step minimises for each network, and the gradients of its weights.
 
     loss = task + w · mean_t mean_x −log softmax(z[t])[y] + λ_time · mean_x Σ_t t · p(t|x)
     task = −mean_x log Σ_t p(t|x) · softmax(z[t])[y]
 
-Costs of a user's own add their price where there is any, see `model.own_costs`.
-Here y is the right class and w the weight `step_loss`; where the hazard reads the state, the task's loss is
-mean_x Σ_t p(t|x) · −log softmax(z[t])[y]. What channels and layers cost is not in here, see
-`model.shard`. It is written down twice: for torch, and in `native/head.c` with the way back through it, which saves
-some hundred calls of torch in each step. The tests compare the two.
+Here y is the right class and w the weight `step_loss`. If the hazard reads the state, the task's loss is
+mean_x Σ_t p(t|x) · −log softmax(z[t])[y]. A user's own costs, if any, are added, see `model.own_costs`. The costs of
+channels and layers are not part of this loss, see `model.shard`. The loss is written twice: for torch, and with its
+backward pass in `native/head.c`, which saves some hundred calls of torch in each step. The tests compare the two.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from sweeper.model.recurrence import Geometry
 from sweeper.model.time_selection import HAZARD_BOUND
 from sweeper.model.window import CONFIDENCE, FIXED, STATE
 
-#: Numbers of the rules in `head.c`; a window of one step has none.
+#: Numbers of the time selection rules in `head.c`; a window of one step has no rule.
 _ONE_STEP, _RULES = 0, {FIXED: 1, CONFIDENCE: 2, STATE: 3}
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training step has seen of each network.
+    """Observations of each network in a training step.
 
     Attributes:
-        loss_P: What is minimised, in nats.
+        loss_P: The minimised loss, in nats.
         steps_P: Expected steps, mean over the images.
         step_share_TP: Step distribution, mean over the images.
         features_TBPF: Pooled activations.
@@ -49,17 +48,17 @@ class Learned:
 
 
 def task_loss(lattice: Lattice, answer: LatticeAnswer, labels_BP: Tensor, step_loss: float) -> Tensor:
-    """Return each network's loss before anything is priced, in nats; shape (P,)."""
+    """Return each network's loss without any cost, in nats; shape (P,)."""
     label_TBP1 = labels_BP[None, ..., None].expand(len(answer.logits_TBPK), -1, -1, -1)
     loss_TBP = -answer.logits_TBPK.log_softmax(-1).gather(3, label_TBP1)[..., 0]
     if lattice.window.reads_state:
-        # The mixture's loss rewards a step that is right for a few images so little that all settle on one step.
+        # The mixture's loss rewards steps that are right for few images so little that all images settle on one step.
         loss_P = (answer.step_dist_TBP * loss_TBP).sum(0).mean(0)
     else:
         loss_P = -torch.logsumexp(answer.log_step_dist_TBP - loss_TBP, dim=0).mean(0)
     if step_loss:
         loss_TP = loss_TBP.mean(1)
-        # A step that is not there has no loss, and adds none to the mean over the steps that are.
+        # Absent steps have no weight in the mean.
         weight_TP = lattice.entry.T / lattice.entry.sum(1)
         loss_P = loss_P + step_loss * (loss_TP * weight_TP).sum(0)
     return loss_P
@@ -73,20 +72,20 @@ def learn(
     time_P: Tensor,
     own_price: Callable[[Lattice, LatticeAnswer], Tensor] | None = None,
 ) -> Learned:
-    """Give every weight of a lattice the slope of its network's loss, in place of any it had.
+    """Set the gradient of every weight of a lattice to that of its network's loss.
 
     Args:
-        lattice: Its weights get slopes.
+        lattice: The population; the gradients of its weights are replaced.
         images: Shape (B, P, C, H, W), each network its own images.
-        labels_BP: Their classes, whole numbers.
+        labels_BP: Classes of the images, integers.
         step_loss: Weight of the mean loss of every single step's own answer.
         time_P: λ_time of each network.
-        own_price: Returns what costs of a user's own add to each network's loss, (P,), with slopes. None for nothing.
-            With it readout, time selection and loss are torch's, which alone knows the way back through such a cost;
-            the recurrence runs in what it runs in.
+        own_price: Returns the price of a user's own costs for each network, (P,), differentiable. None for no such
+            costs. With it torch computes readout, time selection and loss, because only torch can differentiate such a
+            cost; the recurrence may still run in compiled code.
 
     Raises:
-        MemoryError: If there is no room.
+        MemoryError: If memory runs out.
         IndexError: If a label is none of the classes.
     """
     seen = lattice.seen(images)
@@ -103,7 +102,7 @@ def learn(
         loss_P = loss_P + own_price(lattice, answer)
     for parameter in lattice.parameters():
         parameter.grad = None
-    # Networks share no weight: each gets its own slopes.
+    # Networks share no weight, so each gets the gradients of its own loss.
     loss_P.sum().backward()  # type: ignore[no-untyped-call]
     steps_P, share_TP = time_cost(answer).detach(), answer.step_dist_TBP.detach().mean(1)
     return Learned(loss_P.detach(), steps_P, share_TP, answer.features_TBPF.detach())
@@ -119,7 +118,7 @@ def _learn_compiled(
     step_loss: float,
     time_P: Tensor,
 ) -> Learned:
-    """Do what `learn` does in compiled code."""
+    """Do in compiled code what `learn` does."""
     weights, found = lattice.weights, list[Learned]()
 
     def slopes_of(features_TBPF: Tensor) -> Tensor:
@@ -141,10 +140,10 @@ def _head(
     step_loss: float,
     time_P: Tensor,
 ) -> tuple[Learned, Tensor]:
-    """Give the weights of readout and time selection their slopes; return what was seen, and the features' slopes."""
+    """Set the gradients of readout and time selection; return the observations, and the gradients of the features."""
     window, (T, B, P, _) = lattice.window, features_TBPF.shape
     rule = _RULES[window.time_selection] if window.is_recurrent else _ONE_STEP
-    # By name, so that all of it is there until the compiled code has returned.
+    # This dict keeps every tensor alive until the compiled code has returned.
     read = {
         "features": features_TBPF,
         "labels": labels_BP.long(),
@@ -192,6 +191,6 @@ def _head(
 
 
 def _slope(weight: Tensor) -> Tensor:
-    """Give a weight room for its slope, and return it."""
+    """Allocate a weight's gradient, and return it."""
     weight.grad = torch.empty_like(weight, memory_format=torch.contiguous_format)
     return weight.grad

@@ -1,4 +1,4 @@
-"""A trained network without a part of it: what it can still do says what the part was for."""
+"""Lesions: a trained network without one of its parts shows what the part was for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sweeper.model.costs import scale_channels
 from sweeper.model.errors import LesionError
 from sweeper.model.lattice import Lattice
 
-#: What layers say to themselves, what they say to the layer below, and the layer furthest from the image.
+#: Names of parts: each layer's connections to itself, those to the layer below, and the layer furthest from the image.
 LATERAL, TOP_DOWN, DEEPEST = "lateral", "top-down", "deepest"
 
-#: What stands before the number, from 1, of a layer.
+#: Prefix of a layer's number, from 1.
 LAYER = "layer:"
 
 
@@ -22,12 +22,12 @@ LAYER = "layer:"
 def lesioned(network: Lattice, parts: Collection[str]) -> Lattice:
     """Return a copy of a network without some of its parts; the network stays as it is.
 
-    Connections are taken out by weights of zero, a layer by all weights that lead to its channels or from them. A part
-    that the network does not have is not missed.
+    Connections are removed by setting their weights to zero; a layer is removed with all weights that lead to its
+    channels or from them. Parts that the network does not have are ignored.
 
     Args:
         network: A population of one.
-        parts: `lateral`, `top-down`, `deepest`, or `layer:N` for the layer of that number.
+        parts: `lateral`, `top-down`, `deepest`, or `layer:N` for layer N.
 
     Raises:
         LesionError: If there is no such part in any network.
@@ -64,7 +64,7 @@ def named_parts(text: str, depth: int) -> tuple[str, ...]:
 
 
 def layers_without(parts: Collection[str], depth: int) -> list[int]:
-    """Return which layers of a network are taken out, by their numbers from 1.
+    """Return the numbers, from 1, of the layers that a lesion removes.
 
     Args:
         parts: As for `lesioned`.

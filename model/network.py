@@ -1,4 +1,4 @@
-"""One trained network on its own, to be used outside of any training."""
+"""One trained network, for use outside of training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sweeper.model.window import Window
 
 @dataclass(frozen=True)
 class NetworkAnswer:
-    """What all steps of a network say about a batch; a class that `torch.export` knows once this file is loaded.
+    """Answers of all steps of a network to a batch. `torch.export` knows this class once this module is imported.
 
     Attributes:
-        log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), which takes every step; shape (B, K).
+        log_probs: Log of the mixture Σ_t p(t|x) softmax(z[t]), which needs every step; shape (B, K).
         expected_steps: Σ_t t · p(t|x), in steps; shape (B,).
         step_dist: Probability p(t|x) of answering after exactly step t; shape (B, T), rows sum to 1.
         logits: The instantaneous readout z[t] of each step; shape (B, T, K).
@@ -38,14 +38,14 @@ torch.export.register_dataclass(NetworkAnswer, serialized_type_name="sweeper.Net
 
 
 class Network(nn.Module):
-    """One network without the axis of populations.
+    """One network without the population axis.
 
     Args:
         lattice: A population of one, such as `cut` returns.
-        description: What is known of it: plain values by name.
+        description: Facts about the network: plain values by name.
 
     Attributes:
-        window: Its shape, and the images it is made for.
+        window: The network's shape, and the shape of its images.
         description: As given.
 
     Raises:
@@ -64,11 +64,11 @@ class Network(nn.Module):
 
     @property
     def window(self) -> Window:
-        """The network's shape, and the images it is made for."""
+        """The network's shape, and the shape of its images."""
         return self.lattice.window
 
     def forward(self, images: Tensor) -> NetworkAnswer:
-        """Run every step of the window for every image: what training needs, and who looks at single steps.
+        """Run every step of the window for every image, for training and for studies of single steps.
 
         Args:
             images: Shape (B, C, H, W) of the window's size, of the weights' type; pixels from 0 to 1, plus the noise
@@ -87,10 +87,11 @@ class Network(nn.Module):
         )
 
     def halting(self, images: Tensor) -> HaltedAnswer:
-        """Run the network as it is used: each image halts by the network's own rule, and is computed no further.
+        """Run each image until it halts by the network's own rule, and compute no further steps for it.
 
         An image halts at the first step at which the cumulated probability of its step distribution reaches ½, and is
-        answered with that step's readout. The measurements `accuracy`, `time` and `macs` are of this. No gradients.
+        answered with that step's readout. The measurements `accuracy`, `time` and `macs` describe this use. Gradients
+        are not computed.
 
         Args:
             images: As for a call of the network.
@@ -102,17 +103,17 @@ class Network(nn.Module):
         return halted(self.lattice, images)
 
     def without(self, parts: str) -> Network:
-        """Return a copy that lacks some of its parts; what it can still do says what they were for.
+        """Return a copy without some of its parts, which shows what the parts were for.
 
-        A part that the network does not have is not missed, but for layers beyond its depth.
+        Parts that the network does not have are ignored, except layers beyond its depth.
 
         Args:
-            parts: `lateral` (what layers say to themselves), `top-down` (what they say to the layer below), `deepest`
-                or `layer:N`, from 1 at the image; or several of these joined by commas, taken out at once.
+            parts: `lateral` (connections of layers to themselves), `top-down` (connections to the layer below),
+                `deepest` or `layer:N`, from 1 at the image; or several of these joined by commas.
 
         Returns:
-            A network with the same description, whose measurements are of the whole one, and `lesion` in it: what is
-            taken out.
+            A network with the same description, whose measurements describe the whole network; its entry `lesion` names
+            the removed parts.
 
         Raises:
             LesionError: If there is no such part, or the network has no layer of that number.

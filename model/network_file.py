@@ -1,4 +1,4 @@
-"""Cut networks as files, written and read back as what answers; `saved_network` says what is in them, and checks it."""
+"""Writes cut networks to files, and reads them back as networks; `saved_network` defines the format and checks it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encode(network: Lattice, description: Mapping[str, Any]) -> bytes:
 
     Args:
         network: A population of one, as `cut` returns it.
-        description: What a reader should know of it: values that JSON can hold, finite numbers.
+        description: Facts about the network: values that JSON can hold, finite numbers.
     """
     Network(network)  # refuses populations
     weights = weights_of(network)
@@ -55,7 +55,7 @@ def save(network: Lattice, description: Mapping[str, Any], path: str | Path) -> 
 
 
 def load(path: str | Path) -> Network:
-    """Read a network; it gives the same answers as the one that was written.
+    """Read a network that gives the same answers as the written one.
 
     Nothing in the file is executed.
 
@@ -66,7 +66,7 @@ def load(path: str | Path) -> Network:
         The network on the CPU, in evaluation mode, with its description.
 
     Raises:
-        NetworkFileError: If there is no such file, it is no network, or it is damaged.
+        NetworkFileError: If there is no such file, or it is damaged or holds no network.
     """
     return _made(read_saved(path))
 
@@ -76,10 +76,10 @@ def decode(data: bytes, name: str) -> Network:
 
     Args:
         data: What `encode` returned, or what `save` or `sweeper export` wrote.
-        name: What to call it where something is wrong.
+        name: Name of the file in error messages.
 
     Raises:
-        NetworkFileError: If it is no network, or it is damaged.
+        NetworkFileError: If the content is damaged or holds no network.
     """
     return _made(decode_saved(data, name))
 

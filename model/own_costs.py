@@ -1,9 +1,9 @@
-"""Costs of a user's own: what a network pays for beside breadth, depth and time.
+"""A user's own costs, which networks pay for in addition to breadth, depth and time.
 
-A cost is a function of a lattice and of what it has just answered, (lattice, answer) -> (P,): what each network of the
-population costs. It joins the loss with a pressure of its own, so that its slopes come from torch, through the answer
-too; the recurrence stays in compiled code. What it must hold to is what the built-in costs hold to, see `model.costs`:
-each network pays for itself alone, and channels, layers and steps that are not there cost nothing.
+A cost is a function of a lattice and its answer to a batch, (lattice, answer) -> (P,), that returns the cost of each
+network of the population. It is added to the loss, times its own pressure. Torch computes its gradients, also those
+through the answer, while the recurrence stays in compiled code. A user's cost must obey the same rules as the built-in
+costs, see `model.costs`: each network pays for itself alone, and absent channels, layers and steps cost nothing.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from sweeper.model.native.library import TORCH
 from sweeper.model.resize import Source, assembled
 from sweeper.model.window import Window
 
-#: Images that a cost is tried on.
+#: Number of images that a cost is tried on.
 _TRIED_ON = 16
 
-#: Costs that differ by a smaller share are equal but for rounding.
+#: Relative difference below which two costs count as equal, since rounding alone may cause it.
 _SAME = 1e-3
 
 
 @dataclass(frozen=True)
 class OwnCost:
-    """A cost that somebody else has written.
+    """A user's cost.
 
     Attributes:
-        name: What it is called.
-        function: Takes a lattice and its answer to a batch, and returns what each network costs, shape (P,).
+        name: Name of the cost.
+        function: Takes a lattice and its answer to a batch, and returns the cost of each network, shape (P,).
     """
 
     name: str
     function: Callable[[Lattice, LatticeAnswer], Tensor]
 
     def __call__(self, lattice: Lattice, answer: LatticeAnswer) -> Tensor:
-        """Return what each network costs, shape (P,).
+        """Return the cost of each network, shape (P,).
 
         Raises:
             CostError: If the function returns anything else.
         """
         cost_P = self.function(lattice, answer)
         shape = (lattice.population,)
-        if not lattice.window.layers and isinstance(cost_P, int | float):  # a sum over layers that has no part
+        if not lattice.window.layers and isinstance(cost_P, int | float):  # an empty sum over layers
             return torch.full_like(lattice.readout_bias[:, 0], cost_P)
         if not isinstance(cost_P, Tensor):
             raise CostError(
@@ -66,13 +66,13 @@ class OwnCost:
 
 
 def price(costs: Sequence[OwnCost], pressure_CP: Tensor, lattice: Lattice, answer: LatticeAnswer) -> Tensor:
-    """Return what all costs add to each network's loss, in nats; shape (P,).
+    """Return the price of all costs for each network, in nats; shape (P,).
 
     Args:
-        costs: C of them.
-        pressure_CP: The pressure of each cost on each network. A cost that no network pays is not asked for.
+        costs: C costs.
+        pressure_CP: Pressure of each cost on each network. A cost that no network pays is not computed.
         lattice: The population.
-        answer: What it has just answered.
+        answer: Its answer to a batch.
     """
     price_P = torch.zeros_like(answer.step_dist_TBP[0, 0])
     for cost, pressure_P in zip(costs, pressure_CP, strict=True):
@@ -82,10 +82,10 @@ def price(costs: Sequence[OwnCost], pressure_CP: Tensor, lattice: Lattice, answe
 
 
 def reads_channels(cost: OwnCost, window: Window) -> bool:
-    """Tell whether a cost is of channels: made of their weights, or of their activations, and not of steps alone.
+    """Tell whether a cost depends on weights or activations of channels, and not on steps alone.
 
-    Where it is, it is a reason to take channels out, as breadth and depth are. What is looked at is what the cost is
-    computed from, never numbers: the answer is the same whenever a training goes on.
+    Such a cost is a reason to eliminate channels, as breadth and depth are. The test looks at what the cost is computed
+    from, never at values, so that its result is the same whenever a training resumes.
     """
     lattice = Lattice(window, [0])
     with torch.no_grad():
@@ -100,19 +100,19 @@ def reads_channels(cost: OwnCost, window: Window) -> bool:
 
 
 def try_cost(cost: OwnCost, window: Window, images: Images) -> None:
-    """Try a cost on two new networks, and refuse one that cannot be trained with.
+    """Try a cost on two new networks, and refuse a cost that cannot be trained with.
 
     Args:
-        cost: What is tried.
-        window: What networks begin with.
-        images: Training images; a few of them are shown.
+        cost: The cost.
+        window: Window that networks begin with.
+        images: Training images; a few of them are used.
 
     Raises:
-        CostError: If it raises, is no number for each network, has no slope, mixes networks that are trained side by
-            side, or charges for channels, layers and steps that are not there, or by the numbers of channels.
+        CostError: If the cost raises, returns no number for each network, has no gradient, mixes networks that are
+            trained side by side, charges for absent channels, layers or steps, or depends on the order of channels.
     """
     lattice = Lattice(window, [0, 1])
-    lattice.recurrence = TORCH  # compiled code goes back once
+    lattice.recurrence = TORCH  # compiled code runs backward only once
     if window.standardize == "images":
         lattice.standardize_by(*images.statistics)
     lattice.standardize_pooled()
@@ -120,7 +120,7 @@ def try_cost(cost: OwnCost, window: Window, images: Images) -> None:
     cost_P = _asked(cost, lattice, pixels, "new networks")
     if not bool(torch.isfinite(cost_P).all()):
         raise CostError(f"cost {cost.name!r} must be finite, but is {_told(cost_P)} for new networks")
-    if not cost_P.requires_grad and window.is_recurrent:  # over a single step there is no choice of steps to price
+    if not cost_P.requires_grad and window.is_recurrent:  # with a single step, a cost of steps is constant
         raise CostError(
             f"cost {cost.name!r} has no gradient, so that no pressure can make it smaller: it is not made of the "
             "lattice's weights and the answer's tensors by differentiable operations, or it is detached from them"
@@ -146,7 +146,7 @@ def try_cost(cost: OwnCost, window: Window, images: Images) -> None:
 
 
 def _in_a_larger_window(cost: OwnCost, lattice: Lattice, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Return what networks cost, renumbered, in a window with more than they use, and the slopes there."""
+    """Return costs and gradients of the networks with reordered channels, in a window larger than they need."""
     window = lattice.window
     more = (*(c + 1 for c in window.channels), 1)
     larger = window.resized(more, window.steps + 1 if window.is_recurrent else window.steps)
@@ -165,7 +165,7 @@ def _slopes(of: Tensor, lattice: Lattice) -> list[Tensor]:
 
 
 def _asked(cost: OwnCost, lattice: Lattice, pixels: Tensor, of: str) -> Tensor:
-    """Return what networks cost; what its function raises is said as it is of costs that cannot be used."""
+    """Return the costs of networks; errors of the user's function become a `CostError`."""
     try:
         return cost(lattice, lattice(pixels))
     except CostError:

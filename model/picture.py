@@ -1,4 +1,4 @@
-"""Small pictures of images in a network's file, looked at before they are believed. Loads no torch."""
+"""Checks the small pictures in a network's file before they are used. Does not load torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import zlib
 
 from PIL import Image
 
-#: Pixels of the longest side of an image that is kept.
+#: Longest side of a kept image, in pixels.
 LONGEST_SIDE = 48
 
 
 def png_problem(data: bytes) -> str:
-    """Return what is wrong with an image that may come from anywhere, as it follows its name.
+    """Return the problem of an untrusted image, as the rest of a sentence that begins with its name.
 
-    Empty for a PNG, grey or RGB and no larger than `examples.png_of` makes one, whose pixels can be read.
+    The result is empty for a readable PNG, grey or RGB, no larger than `examples.png_of` makes them.
     """
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
@@ -27,6 +27,6 @@ def png_problem(data: bytes) -> str:
                     width, height = picture.size
                     return f"has {width} × {height} pixels of kind {picture.mode}"
                 picture.load()
-    except (OSError, SyntaxError, ValueError, zlib.error, struct.error, *bombs) as error:  # what damage raises varies
+    except (OSError, SyntaxError, ValueError, zlib.error, struct.error, *bombs) as error:  # damage raises any of these
         return f"is no readable PNG ({next(iter(str(error).splitlines()), type(error).__name__)})"
     return ""

@@ -1,4 +1,4 @@
-"""Where files of images lie: folders of this machine, or whatever `pyarrow.fs` reaches; both are read in one way."""
+"""Locations of image files, read in one way: folders of this machine, or URIs that `pyarrow.fs` reaches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sweeper.model.errors import TaskError
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-#: Gives the file system of a URI, and the path on it; what it raises is an `OSError` whose text is one line.
+#: Returns the file system of a URI and the path on it. Raises only `OSError`, with a message of one line.
 Reach = Callable[[str], AbstractContextManager[tuple["FileSystem", str]]]
 
-#: Files below a folder at most: more are a home or a disk that was named by mistake.
+#: Most files below a folder; a folder with more is probably a home or a disk that was named by mistake.
 MOST_FILES = 5_000_000
 
 #: Characters that make a path a pattern.
@@ -33,10 +33,10 @@ class File:
 
     Attributes:
         path: A path, or a URI.
-        size: In bytes.
-        changed: Says when it was changed: another text after each change.
-        changed_s: When that was, in seconds since 1970.
-        reach: How a URI is reached.
+        size: Size in bytes.
+        changed: A text that differs after each change of the file.
+        changed_s: Time of the last change, in seconds since 1970.
+        reach: How a URI is reached; None for a path.
     """
 
     path: str
@@ -47,7 +47,7 @@ class File:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the path."""
         return self.path.partition("?")[0].rpartition("/")[2]
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class File:
 
     @contextmanager
     def open(self) -> Iterator[Any]:
-        """Open it for random access.
+        """Open the file for random access.
 
         Raises:
             OSError: If it cannot be read.
@@ -69,7 +69,7 @@ class File:
 
     @contextmanager
     def mapped(self) -> Iterator[Any]:
-        """Open it for Arrow: where it is here, without reading what nobody asks for."""
+        """Open the file for Arrow; a local file is memory-mapped, so that only used parts are read."""
         if self.reach is None:
             with pa.memory_map(self.path) as file:
                 yield file
@@ -78,13 +78,13 @@ class File:
                 yield file
 
     def read(self, most: int | None = None) -> bytes:
-        """Return what it holds.
+        """Return the file's content.
 
         Args:
-            most: Bytes that are read at most.
+            most: Most bytes to read; None reads all.
 
         Raises:
-            OSError: If it cannot be read.
+            OSError: If the file cannot be read.
         """
         with self.open() as file:
             return bytes(file.read(self.size + 1 if most is None else most))
@@ -96,18 +96,18 @@ def is_uri(location: str) -> bool:
 
 
 def is_pattern(location: str) -> bool:
-    """Whether a location stands for the files that match it."""
+    """Whether a location is a pattern of file names."""
     return not is_uri(location) and any(one in location for one in _WILD) and not os.path.lexists(location)
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A location that was looked at.
+    """A location and its files.
 
     Attributes:
-        location: As it was given.
-        files: All files below it, by their path from it; of a file, or of a pattern, that or those alone.
-        is_folder: Whether it is one.
+        location: The location as it was given.
+        files: All files below a folder, by their relative path; for a file or a pattern, that file or the matches.
+        is_folder: Whether the location is a folder.
     """
 
     location: str
@@ -115,13 +115,13 @@ class Folder:
     is_folder: bool
 
     def below(self, name: str) -> Folder:
-        """Return a folder of it."""
+        """Return a folder inside this one."""
         inside = {path[len(name) + 1 :]: file for path, file in self.files.items() if path.startswith(f"{name}/")}
         return Folder(f"{self.location.rstrip('/')}/{name}", inside, True)
 
     @property
     def folders(self) -> list[str]:
-        """The names of the folders in it, ascending."""
+        """The names of the folders in this one, ascending."""
         return sorted({path.partition("/")[0] for path in self.files if "/" in path})
 
 
@@ -129,7 +129,7 @@ def looked_up(location: str, reach: Reach | None) -> Folder:
     """Return the files of a location.
 
     Raises:
-        TaskError: If there are none, or they cannot be listed.
+        TaskError: If a file does not exist, no file matches, or files cannot be listed.
     """
     try:
         if is_uri(location):
@@ -152,7 +152,7 @@ def _local(path: str) -> File:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Yield the files below a folder that are not hidden; links to folders are not followed."""
+    """Yield the files below a folder except hidden ones; links to folders are not followed."""
     count = 0
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -167,7 +167,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def _matching(pattern: str) -> Folder:
-    """Return the files that match a pattern; `*` stands for no `/`."""
+    """Return the files that match a pattern; `*` does not match `/`."""
     root = pattern
     while is_pattern(root):
         root = os.path.dirname(root)
@@ -228,5 +228,5 @@ def _is_like(path: str, pattern: str) -> bool:
 
 
 def as_stream(data: bytes) -> IO[bytes]:
-    """Return bytes as a file."""
+    """Return bytes as a file object."""
     return io.BytesIO(data)

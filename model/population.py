@@ -1,4 +1,4 @@
-"""Everything that changes while a population trains: its networks, their windows, and what is known of them."""
+"""The state of a population in training: its networks, their windows, and its records of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STATE_FORMAT = 4
 class End(StrEnum):
     """How the training of one network ended."""
 
-    TRAINED = "trained"  # as far as it was to be
+    TRAINED = "trained"  # to its planned end
     NOT_FINITE = "not_finite"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
@@ -52,18 +52,18 @@ class Trained:
     """One trained network.
 
     Attributes:
-        network: What is left of it, cut; None unless it was trained as far as it was to be.
-        measurement: Values by name on the validation images, see `model.counting.measure`; those of a complete network
-            on the test images too, see `_tested`. Of a network that was interrupted only those of an epoch, and
-            otherwise empty where there is no network.
+        network: The network after `cut`; None unless it was trained to its planned end.
+        measurement: Values by name on the validation images, see `model.counting.measure`; for a complete network also
+            values on the test images, see `_tested`. For an interrupted network only the values of an epoch; empty for
+            other members without a network.
         channels_per_layer: Living channels of each living layer.
         curve: At most `CURVE_POINTS` mappings with `epoch`, the number of the round, and its values.
         reason: Why there is no network.
         step_dist: Share of the validation images that are answered after exactly step 1, 2, …; its mean is `time`.
-        end: How its training ended.
-        thinking: How long it thinks about which test image; empty until it is complete.
-        recurrences: What its recurrence ran in, such as `avx2`, in order: more than one where a training went on where
-            that could not be had.
+        end: How the training ended.
+        thinking: How long the network thinks about each test image; empty until it is complete.
+        recurrences: Implementations that ran the recurrence, such as `avx2`, in order. There is more than one if the
+            training resumed on a machine without the former one.
     """
 
     network: Lattice | None
@@ -79,7 +79,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Kept:
-    """A network that is kept aside.
+    """A network kept aside during elimination.
 
     Attributes:
         shard: The network alone, with its optimizer's moments.
@@ -90,17 +90,17 @@ class Kept:
     extent: Extent
 
     def state(self) -> dict[str, Any]:
-        """Return it as tensors, numbers and lists only."""
+        """Return the network as tensors, numbers and lists only."""
         return {"shard": self.shard.state(), "extent": self.extent.to_state()}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is seen of a network at the end of a stage of its elimination.
+    """Observations of a network at the end of a stage of its elimination.
 
     Attributes:
-        loss: What it is expected to reach on the images that are judged by, with the cost of its time; in nats.
-        objective: The same with the prices of its channels.
+        loss: Loss that it is expected to reach on the images that judge it, with the cost of its time; in nats.
+        objective: That loss with the prices of its channels and of a user's own costs, in nats.
         is_empty: Whether no channel is left.
         is_last: Whether no stage is left.
     """
@@ -112,30 +112,31 @@ class Seen:
 
 
 class TrainingPopulation:
-    """Everything that changes while a population trains.
+    """The state of a population in training.
 
-    Members keep their numbers. One that was stopped is in no shard; one that is not finite stays in its, as zeros.
+    Members keep their numbers. A stopped member is in no shard. A member that is no longer finite stays in its shard,
+    with all weights zero.
 
     Args:
-        course: What it trains with.
-        window: What every network begins with.
-        growth: Lets windows grow.
-        like: Device and type of the weights.
+        course: The training.
+        window: Window that every network begins with.
+        growth: Lets windows grow; None for fixed windows.
+        like: A tensor with the device and type of the weights.
     """
 
     def __init__(self, course: Course, window: Window, growth: Growth | None, like: torch.Tensor) -> None:
         self.course, self.window, self.growth, self.like = course, window, growth, like
         count = len(course.members)
-        self.epoch = 0  # rounds that are done
+        self.epoch = 0  # rounds done
         self.is_interrupted = False
         self.lost_at: list[int | None] = [None] * count  # epoch at which a member stopped being finite
         self.curves: list[list[dict[str, float]]] = [[] for _ in range(count)]
         self.extents = [Extent.of(window) for _ in range(count)]
-        self.ends = [course.rounds] * count  # rounds after which each one's training ends
+        self.ends = [course.rounds] * count  # rounds after which each member's training ends
         self.histories = [History() for _ in range(count)]
         self.paths = [Path() for _ in range(count)]
         self.bests: dict[int, Kept] = {}
-        #: Which of a user's own costs are a reason to take channels out.
+        #: For each of a user's own costs, whether it is a reason to eliminate channels.
         self.own_of_channels = [reads_channels(cost, window) for cost in course.costs if course.is_eliminating]
         lattice = Lattice(window, [member.seed for member in course.members]).to(like)
         if window.standardize == "images":
@@ -147,22 +148,22 @@ class TrainingPopulation:
 
     @property
     def training(self) -> list[int]:
-        """Numbers of the members that are neither stopped nor not finite."""
+        """Numbers of the members that are finite and not stopped."""
         here = (member for shard in self.shards for member in shard.members)
         return sorted(member for member in here if self.lost_at[member] is None)
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to train: every member has ended, was stopped or is not finite."""
+        """Whether every member has ended, was stopped or is no longer finite."""
         return all(self.ends[member] <= self.epoch for member in self.training)
 
     @property
     def _at_work(self) -> list[Shard]:
-        """Shards whose networks are still trained; the others keep theirs as they ended."""
+        """Shards whose networks are still trained; the networks of the others have ended."""
         return [shard for shard in self.shards if shard.end > self.epoch]
 
     def state(self) -> dict[str, Any]:
-        """Return all that is needed to go on from here; tensors, numbers and lists only."""
+        """Return everything needed to resume the training here: tensors, numbers and lists only."""
         return {
             "format": STATE_FORMAT,
             "epoch": self.epoch,
@@ -179,14 +180,14 @@ class TrainingPopulation:
         }
 
     def restore(self, state: dict[str, Any], stopped: Collection[int]) -> None:
-        """Go on from a state.
+        """Resume from a state.
 
         Args:
             state: What `state` returned.
-            stopped: Members that it need not have.
+            stopped: Members that the state may lack.
 
         Raises:
-            CheckpointError: If it belongs to another population, or is damaged.
+            CheckpointError: If the state belongs to another population, or is damaged.
         """
         count = len(self.course.members)
         if state.get("format") != STATE_FORMAT or len(state["lost_at"]) != count:
@@ -217,7 +218,7 @@ class TrainingPopulation:
         self.paths, self.bests = paths, bests
         self.epoch, self.lost_at = state["epoch"], list(state["lost_at"])
         self.curves = [list(curve) for curve in state["curves"]]
-        # As it began, where that can be had here; states of before there was compiled code say nothing.
+        # The training keeps its implementation if this machine has it. States from before compiled code name none.
         self.recurrences = [str(name) for name in state.get("recurrences", [TORCH])]
         if self.recurrences[-1] not in usable():
             self.recurrences.append(usable()[0])
@@ -225,23 +226,23 @@ class TrainingPopulation:
             shard.lattice.recurrence = self.recurrences[-1]
 
     def _kept_of(self, state: dict[str, Any], ends: Sequence[int]) -> Kept:
-        """Return what was kept aside, from its state."""
+        """Return the network that was kept aside, from its state."""
         extent = Extent.from_state(state["extent"])
         extents = [extent] * len(self.course.members)
         return Kept(restored(self.course, state["shard"], extents, ends, self.like), extent)
 
     def _is_of_window(self, stored: Any) -> bool:
-        """Tell whether stored fields are those of the window; fields that are newer than the state have defaults."""
+        """Tell whether stored fields describe the window; fields newer than the state take their defaults."""
         try:
             return Window(**stored) == self.window
         except (TypeError, WindowError):
             return False
 
     def stop(self, stopped: Collection[int]) -> None:
-        """Take members out of the computation, at the beginning of an epoch; the others are assembled anew.
+        """Remove members from the computation at the beginning of an epoch, and assemble the others anew.
 
-        Nothing is pruned: channels on offer have no path to the answer yet. Where none of them is here any more,
-        nothing at all is done, so that a state from later on leads to the same bits.
+        Nothing is pruned, because channels on offer have no path to the answer yet. If all of these members are gone
+        already, nothing changes, so that a later state leads to the same bits.
         """
         here = {member for shard in self.shards for member in shard.members}
         if here.isdisjoint(stopped):
@@ -251,21 +252,21 @@ class TrainingPopulation:
         self._divide_anew(self.shards, here.difference(stopped))
 
     def _divide_anew(self, shards: Sequence[Shard], members: Collection[int], instead: Sequence[Shard] = ()) -> None:
-        """Assemble some members of shards anew, without pruning, in the place of these shards.
+        """Replace shards by new ones with some of their members, without pruning.
 
         Args:
-            shards: What is replaced.
-            members: Those that are assembled.
+            shards: Shards to replace.
+            members: Members of the new shards.
             instead: Shards that some of the members are taken from in place of their own.
         """
-        sources = [*shards, *instead]  # the last one counts
+        sources = [*shards, *instead]  # the last shard of a member counts
         held = {member: channels for shard in sources for member, channels in shard.held().items()}
         parts, _ = self._parts(members)
         others = [shard for shard in self.shards if shard not in shards]
         self.shards = others + regroup(sources, held, self.extents, parts, self.window, self.ends)
 
     def _parts(self, members: Collection[int]) -> tuple[list[list[int]], float]:
-        """Divide members into parts whose trainings end together, and return the work of all of them, see `divide`."""
+        """Divide members into parts whose trainings end together, and return the work of all parts, see `divide`."""
         found, work = list[list[int]](), 0.0
         for end in sorted({self.ends[member] for member in members}):
             alike = sorted(member for member in members if self.ends[member] == end)
@@ -274,10 +275,10 @@ class TrainingPopulation:
         return found, work
 
     def run_epoch(self, is_over: Callable[[], bool] = lambda: False) -> dict[int, str]:
-        """Train for one round, or until it is over.
+        """Train for one round, or until `is_over` returns true.
 
         Returns:
-            Members that the memory limit kept from growing in this round, and their sizes in words.
+            Members whose growth the memory limit began to prevent in this round, and their sizes in words.
         """
         were_full = [extent.is_full for extent in self.extents]
         sums = dict.fromkeys(self.training, (0.0, 0.0))
@@ -303,8 +304,8 @@ class TrainingPopulation:
         }
 
     def _note(self, shard: Shard, sums: dict[int, tuple[float, float]]) -> None:
-        """Add what a shard has just minimised, and its expected time, to the sums of the round by member."""
-        if self.course.may_settle:  # reading a number waits for a GPU
+        """Add a shard's latest losses and expected times to the round's sums by member."""
+        if self.course.may_settle:  # only then, since reading a number waits for a GPU
             for member, loss, steps in zip(
                 shard.members, shard.loss_sum_P.tolist(), shard.steps_sum_P.tolist(), strict=True
             ):
@@ -312,7 +313,7 @@ class TrainingPopulation:
                 sums[member] = (before[0] + loss, before[1] + steps)
 
     def _settle(self, sums: Mapping[int, tuple[float, float]]) -> None:
-        """At the end of a round: let the learning rate of networks fall that have settled, each for itself."""
+        """At the end of a round, let the learning rate of each settled network begin to fall."""
         course, done = self.course, self.epoch + 1
         updates = course.begin(done) - course.begin(self.epoch)
         shards, has_changed = self._at_work, False
@@ -334,11 +335,11 @@ class TrainingPopulation:
 
     @torch.no_grad()
     def _look(self, now: int, updates: int) -> None:
-        """Look at every network's window, and move the networks where that is needed or saves work.
+        """Look at every network's window, and regroup the networks if that is needed or saves work.
 
         Args:
             now: Training steps made.
-            updates: Those since the last look.
+            updates: Training steps since the last look.
         """
         kept: dict[int, list[torch.Tensor]] = {}
         added: dict[int, list[int]] = {}
@@ -379,11 +380,11 @@ class TrainingPopulation:
 
     @property
     def _chance_loss(self) -> float:
-        """Loss of an answer by chance, in nats: that of the mixture and that of each step."""
+        """Loss of an answer by chance, in nats, `step_loss` included."""
         return (1 + self.course.settings.step_loss) * math.log(self.window.classes)
 
     def _payment(self, member: int, channels: list[int], loss: float) -> dict[str, Any]:
-        """Return what a network's channels are worth on average, and what more cost; empty where none need pay."""
+        """Return the mean worth of a network's channels, and the prices of more; empty if channels need not pay."""
         course = self.course
         if not (self.growth and course.is_eliminating and channels):
             return {}
@@ -399,7 +400,7 @@ class TrainingPopulation:
 
     @torch.no_grad()
     def _eliminate(self, now: int) -> None:
-        """Judge the stage that ends here, bring back networks whose way is over, and let the next channels fade."""
+        """Judge the stage that ends, bring back the best networks of ended eliminations, and start the next fading."""
         course, is_last = self.course, self.course.schedule.stages_left(now) == 0
         judged, back = course.sample(JUDGED_ON), list[int]()
         for shard in self._at_work:
@@ -434,7 +435,7 @@ class TrainingPopulation:
                 )
 
     def _judge(self, shard: Shard, member: int, seen: Seen) -> bool:
-        """Keep a network aside that is the best so far, and tell whether a better one from before is to come back."""
+        """Keep a network aside if it is the best so far, and tell whether an earlier, better one must come back."""
         path, pressures = self.paths[member], self.course.members[member]
         own = any(price for price, counts in zip(pressures.own, self.own_of_channels, strict=False) if counts)
         is_free = not (pressures.breadth or pressures.depth or own)
@@ -452,7 +453,7 @@ class TrainingPopulation:
             self.bests[member] = Kept(alone, extent)
         path.is_over = seen.is_last or seen.is_empty or seen.loss > path.best
         if path.is_over and is_best:
-            del self.bests[member]  # it is what there is
+            del self.bests[member]  # the best network is the current one
         return path.is_over and not is_best
 
     def _move(self, kept: dict[int, list[torch.Tensor]], added: dict[int, list[int]], now: int, must: bool) -> None:
@@ -467,13 +468,13 @@ class TrainingPopulation:
             for row, member in enumerate(shard.members):
                 for layer, more in enumerate(added[member]):
                     if more:
-                        # A stream of its own for each seed, step and layer, whoever trains beside.
+                        # Each seed, step and layer has its own stream, whatever networks train beside it.
                         seed = ((self.course.members[member].seed * 1_000_003 + now) * 1_000 + layer) * 2
                         offer_channels(shard.lattice, shard.optimizer, Offer(row, layer, counts[member], more, seed))
 
     @torch.no_grad()
     def values(self, images: Images) -> list[dict[str, float]]:
-        """Measure the population as it is; cheap enough for every epoch."""
+        """Measure the population in its current state; cheap enough for every epoch."""
         found: list[dict[str, float]] = [{} for _ in self.course.members]
         for shard in self.shards:
             seen = evaluate(shard.lattice, images)
@@ -490,11 +491,11 @@ class TrainingPopulation:
         return found
 
     def results(self, validation: Images, test: Images | None = None) -> list[Trained]:
-        """Cut what is left of every network, and measure it; nothing here is changed.
+        """Cut and measure every network, without changing the population.
 
         Args:
-            validation: What decisions are taken by.
-            test: What is reported of complete networks; None while they are not.
+            validation: Images that decisions are based on.
+            test: Images that complete networks are reported on; None while networks are not complete.
         """
         found = [self._unfinished(member) for member in range(len(self.curves))]
         if self.is_interrupted:
@@ -503,7 +504,7 @@ class TrainingPopulation:
         for shard in self.shards:
             lattice = shard.lattice
             if self.course.is_in_loss:
-                lattice = deepcopy(lattice)  # whoever holds the state that was reported last may go on from it
+                lattice = deepcopy(lattice)  # the last reported state shares its tensors, and training may resume
                 remove_dead(lattice, BACKPROP_DEAD_BELOW)
             for row, member in enumerate(shard.members):
                 if self.lost_at[member] is None:
@@ -528,7 +529,7 @@ class TrainingPopulation:
         priced = self._priced(network, member)
         network.fold_pooled()
         channels, seen = network.window.channels, evaluate(network, validation)
-        # Limited in time is who would go on: by what it does, or by what it would rather do.
+        # Time limits a network that often halts at its last step, or whose last step has a high mean probability.
         halts_last = float((seen.step == network.last_step).double().mean())
         last_share = max(halts_last, float(seen.last_step_share.mean()))
         limits = walls(self.extents[member], self.window, channels, last_share, self.growth is not None)
@@ -554,7 +555,7 @@ class TrainingPopulation:
 
     @torch.no_grad()
     def _priced(self, network: Lattice, member: int) -> dict[str, float]:
-        """Return the total that a network's training was to make small, and its parts, as its solver prices them."""
+        """Return the objective of a network's training and its parts, with the prices of its solver."""
         course, pressures = self.course, self.course.members[member]
         shard = Shard(course, [member], network, [0], [network.window.steps])
         seen = shard.seen_on(course.sample(MOST_JUDGED), with_unpaid=True)
@@ -572,11 +573,11 @@ class TrainingPopulation:
 
 
 def _tested(measured: Mapping[str, float], count: int) -> dict[str, float]:
-    """Return what is reported of a network on the test images.
+    """Return the values of a network that are reported for the test images.
 
     Args:
-        measured: What `measure` returned for them.
-        count: How many there are; the standard error is that of a share of so many, √(p (1 − p) / n).
+        measured: What `measure` returned for the test images.
+        count: Number n of test images. The standard error is that of a share p: √(p (1 − p) / n).
     """
     share = measured["accuracy"]
     return {

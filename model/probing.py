@@ -1,7 +1,7 @@
-"""What a trained network does with each image: how it answers, after how many steps, and how sure it is.
+"""Records what a trained network does with each image: its answer, its number of steps, and its confidence.
 
-Shown are test images as they are and degraded, or any others. Nothing here decides anything, and nothing of it changes
-what is trained: probes are part of what is measured.
+The images are the test images, intact and degraded, or any others. Probes only measure: they decide nothing and change
+no training.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sweeper.model.lesions import lesioned
 from sweeper.model.tasks import Task
 from sweeper.model.time_selection import halting_step
 
-#: What the test images are called as they are, before anything is done to them.
+#: Name of the probe that shows the test images as they are.
 WHOLE = "whole"
 
-#: The stream that degradations of probes are drawn from: the same places, noise and so on for all levels and networks.
+#: Random stream of the probes' degradations, so that places, noise and so on are the same for all levels and networks.
 _STREAM = 3
 
-#: The stream that says which images are shown under probes, where not all are.
+#: Random stream that chooses the images shown under probes, if not all are shown.
 _CHOOSING = 5
 
-#: Written into every file; raise it when an older sweeper could misread a newer one.
+#: Format written into every file; raise it if older versions could misread newer files.
 FORMAT = 1
 
-#: What a network does with an image, by column.
+#: Columns that describe what a network does with an image.
 LOOK = pa.schema([
     ("answer", pa.int32()),
     ("steps", pa.int32()),
@@ -47,7 +47,7 @@ LOOK = pa.schema([
     ("uncertainty", pa.float32()),
 ])
 
-#: The rows of a trial; files of before 0.2 lack what stands after `confidence`.
+#: Columns of a trial's probes; files from before 0.2 lack those after `confidence`.
 SCHEMA = pa.schema([
     ("probe", pa.string()),
     ("level", pa.float64()),
@@ -60,10 +60,10 @@ SCHEMA = pa.schema([
     ("edges", pa.float32()),
 ])
 
-#: Neighbouring pixels, from 0 to 1, that differ by more have an edge between them.
+#: Difference of neighbouring pixels, 0–1, above which there is an edge between them.
 _EDGE = 0.1
 
-#: Pictures that are looked at in one go; bounds the memory, and each picture is a sum of its own.
+#: Number of pictures that are processed at once; bounds the memory, not the result.
 _PICTURES_AT_ONCE = 1000
 
 
@@ -73,15 +73,15 @@ def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, N
 
     Args:
         network: A population of one.
-        pixels: Shape (N, C, H, W), as they are given to the network.
+        pixels: Shape (N, C, H, W); bytes, or floats as networks see them.
         batch_size: Images at once; bounds the memory, not the result.
 
     Returns:
         Columns of N values: `answer`, a class from 0; `steps` until it halts by its own rule, and `confidence`, the
-        probability of its answer then; `expected_steps`, those of its step distribution; `first_confidence` and
+        probability of its answer then; `expected_steps` of its step distribution; `first_confidence` and
         `last_confidence`, the probability of the most likely class after the first and after the last step;
-        `uncertainty`, the entropy of the readout as a share of the most there can be, summed over all steps, in steps
-        (an area under a curve over steps, as in Goetschalckx et al. 2023, which takes another uncertainty).
+        `uncertainty`, the entropy of the readout as a share of its maximum, summed over all steps, in steps (an area
+        under a curve over steps, as in Goetschalckx et al. 2023, which uses another uncertainty).
     """
     like = network.readout_bias
     parts = [
@@ -92,7 +92,7 @@ def look(network: Lattice, pixels: Tensor, batch_size: int = 500) -> dict[str, N
 
 
 def looked(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]:
-    """Return the columns of `look` for what a network says about a batch."""
+    """Return the columns of `look` for a network's answer to a batch."""
     step_BP = halting_step(answer.step_dist_TBP)
     confidence_BP, choice_BP = readout_at(answer.logits_TBPK, step_BP).softmax(-1).max(-1)
     said_TBK, entropy_TB = _said(network, answer)
@@ -109,12 +109,12 @@ def looked(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]:
 
 
 def looked_by_step(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]:
-    """Return what a network says about each image of a batch after each step, as it would if nothing halted it.
+    """Return a network's answer to each image of a batch after each step, as if nothing halted it.
 
     Returns:
-        By name, shape (B, T): `step_probability`, that it answers after exactly this step; `step_answer`, the most
+        By name, shape (B, T): `step_probability`, that of answering after exactly this step; `step_answer`, the most
         likely class, and `step_confidence`, its probability; `step_uncertainty`, the entropy of the readout as a share
-        of the most there can be. And `probability`, that of each class, shape (B, T, K).
+        of its maximum. Also `probability`, that of each class, shape (B, T, K).
     """
     said_TBK, entropy_TB = _said(network, answer)
     surest_TB, choice_TB = said_TBK.max(-1)
@@ -128,7 +128,7 @@ def looked_by_step(network: Lattice, answer: LatticeAnswer) -> dict[str, Tensor]
 
 
 def _said(network: Lattice, answer: LatticeAnswer) -> tuple[Tensor, Tensor]:
-    """Return the probability of each class after each step, (T, B, K), and the share of uncertainty in it, (T, B)."""
+    """Return class probabilities after each step, (T, B, K), and their entropy as a share of its maximum, (T, B)."""
     log_TBK = answer.logits_TBPK[: int(network.last_step[0]), :, 0].double().log_softmax(-1)
     said_TBK = log_TBK.exp()
     return said_TBK, -(said_TBK * log_TBK).sum(-1) / math.log(said_TBK.shape[-1])
@@ -145,15 +145,17 @@ def probed(
 
     Args:
         network: A population of one, as training leaves it.
-        task: Whose test images are shown; what the task itself does to them comes first.
+        task: Task of the test images. The task's own degradations are applied before the probes.
         probes: Kinds of `model.degradations.KINDS` and levels, in the order of the table.
-        most_images: Images that are shown under each probe, always the same; None for all. Whole images are all shown.
-        own: Kinds that somebody else has written, by name.
+        most_images: Number of images shown under each probe, always the same ones; None for all. Intact images are all
+            shown.
+        own: A user's own kinds, by name.
 
     Returns:
-        A row for each probe and image, the images as they are first, as `whole` at level 0: `image` is its number in
-        the test set, `label` and `answer` are labels of the data; the others are those of `look`. Of whole images also
-        `brightness`, the mean pixel, and `edges`, the share of neighbouring pixels with an edge between them.
+        A row for each probe and image, first the intact images, as `whole` at level 0: `image` is the index in the test
+        set, `label` and `answer` are labels of the data, and the other columns are those of `look`. Rows of intact
+        images also have `brightness`, the mean pixel, and `edges`, the share of neighbouring pixels with an edge
+        between them.
     """
     every = np.arange(len(task.test))
     few = np.sort(np.random.default_rng(_CHOOSING).permutation(every)[: most_images or len(every)])
@@ -188,7 +190,7 @@ def _rows(
 
 
 def pictures(pixels_NCHW: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    """Return what can be said of pictures without a network: `brightness` and `edges`, each a share, of N images."""
+    """Return properties of N images that need no network: `brightness` and `edges`, each a share."""
     firsts = range(0, len(pixels_NCHW), _PICTURES_AT_ONCE) or range(1)
     parts = [_pictures(as_floats(pixels_NCHW[first : first + _PICTURES_AT_ONCE])) for first in firsts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -219,7 +221,7 @@ def without(network: Lattice, images: Images, parts: Sequence[str]) -> dict[str,
 
     Args:
         network: A population of one.
-        images: What it is shown, as they are.
+        images: Images to show, without further degradation.
         parts: As for `model.lesions.lesioned`.
     """
     seen = look(lesioned(network, parts), images.pixels)
@@ -229,5 +231,5 @@ def without(network: Lattice, images: Images, parts: Sequence[str]) -> dict[str,
 
 
 def described(table: pa.Table, key: str) -> pa.Table:
-    """Return the rows of a trial with what they do not say themselves, to be stored."""
+    """Return the rows of a trial with the metadata that are stored with them: format and trial key."""
     return table.replace_schema_metadata({"sweeper": json.dumps({"format": FORMAT, "key": key})})

@@ -1,18 +1,18 @@
-"""The proximal step: after each step of the optimizer it takes the pressures off the weights, down to exactly zero.
+"""The proximal step: after each step of the optimizer it shrinks weights by their pressures, down to exactly zero.
 
-Adam moves a weight by lr · m / d with d = √v̂ + ε, so that lr / d is the weight's own step size. The proximal step
-answers in the same metric: each channel's group w of weights becomes
+Adam moves a weight by lr · m / d with d = √v̂ + ε, so that lr / d is the weight's own step size. The proximal step uses
+the same metric: each channel's group w of weights becomes
 
     argmin over w' of  ½ Σ_i d_i (w'_i − w_i)² + τ ‖w'‖,   τ = lr · (λ_breadth · k + λ_depth · l)
 
-with the channel's rank k in its layer and its layer l, as `costs.Prices` has them. The minimum is exactly zero where
-‖d·w‖ ≤ τ, and w_i · d_i / (d_i + τ / n) elsewhere, where the new norm n solves Σ_i (d_i w_i / (d_i n + τ))² = 1 (Yun,
+with the channel's rank k in its layer and its layer l, as in `costs.Prices`. The minimum is exactly zero if
+‖d·w‖ ≤ τ, and otherwise w_i · d_i / (d_i + τ / n), where the new norm n solves Σ_i (d_i w_i / (d_i n + τ))² = 1 (Yun,
 Lozano, Yang 2021, arXiv 2007.06173, for adaptive metrics). So a pressure is weighed against the loss itself, as λ_time
 is, and not against the optimizer's steps.
 
-It is not the proximal operator of both costs together: groups overlap, so that a weight between two channels is shrunk
-by both; and the weaker channels of a layer are the dearer ones, so that the breadth cost is not convex. Ranks are
-held fixed within a step.
+This is not the proximal operator of both costs together. Groups overlap, so that a weight between two channels is
+shrunk by both. And the weaker channels of a layer have the higher prices, so that the breadth cost is not convex. Ranks
+are held fixed within a step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sweeper.model.adam import BETAS, EPS, Adam
 from sweeper.model.costs import Prices, group_norms, scale_channels
 from sweeper.model.lattice import Lattice, Projection
 
-#: Newton's steps for the new norms. Four reach rounding where the metric varies little within a group; where it spans
-#: several powers of ten, eight are needed.
+#: Number of Newton's steps for the new norms. Four reach rounding error if the metric varies little within a group;
+#: eight are needed if it spans several powers of ten.
 NEWTON_STEPS = 8
 
 _TINY = 1e-30
@@ -40,7 +40,7 @@ def proximal_step(
     Args:
         lattice: Changed in place.
         breadth_pressure_P, depth_pressure_P: Pressures of each network, shape (P,).
-        optimizer: Right after its step.
+        optimizer: The optimizer, right after its step.
 
     Returns:
         By layer, shape (P, C_l): True where the channel is dead.
@@ -75,7 +75,7 @@ def _metric(weight: Tensor, optimizer: Adam) -> Tensor:
 
 
 def _group(lattice: Lattice, l: int, metric: dict[tuple[str, int], Tensor]) -> tuple[Tensor, Tensor]:
-    """Return d and d·w of everything that touches a layer's channels, each (P, C_l, N)."""
+    """Return d and d·w of all weights that touch a layer's channels, each (P, C_l, N)."""
     ds: list[Tensor] = []
     dws: list[Tensor] = []
     for connection in lattice.connections():
@@ -95,9 +95,9 @@ def _group(lattice: Lattice, l: int, metric: dict[tuple[str, int], Tensor]) -> t
 
 
 def _new_norm(d_PCN: Tensor, dw_PCN: Tensor, threshold_PC: Tensor, start_PC: Tensor) -> Tensor:
-    """Return n, the root of Σ (d·w / (d·n + τ))² = 1, where there is one; positive everywhere.
+    """Return n, the root of Σ (d·w / (d·n + τ))² = 1 if there is one, and a positive number otherwise.
 
-    Newton's method on 1/√Σ, which is linear in n when all d are equal, from the norm before.
+    Newton's method is applied to 1/√Σ, which is linear in n if all d are equal, and starts at the former norm.
     """
     norm_PC = start_PC
     for _ in range(NEWTON_STEPS):
@@ -111,7 +111,7 @@ def _new_norm(d_PCN: Tensor, dw_PCN: Tensor, threshold_PC: Tensor, start_PC: Ten
 
 
 def _shrink(connection: Projection, d: Tensor, pulls: list[Tensor]) -> None:
-    """Scale a weight by d / (d + τ / n) of each channel it touches; of one that it joins to itself, once."""
+    """Scale a weight by d / (d + τ / n) of each channel it touches; a channel's weight on itself is scaled once."""
     extra = [1] * (d.dim() - 3)
     if connection.to is not None:
         connection.weight.mul_(d / (d + pulls[connection.to].reshape(*d.shape[:2], 1, *extra)))

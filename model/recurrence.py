@@ -1,13 +1,13 @@
-"""The recurrence of a population, unrolled over the steps of its window, with a backward pass of its own.
+"""The recurrence of a population, unrolled over the steps of its window, with its own backward pass.
 
     h[l,t] = relu( b[l] + U[l] * h[l-1,t-d] + W[l] * h[l,t-1] + D[l] * h[l+1,t-1] )
 
-Here d is the `up_delay`: 0 where bottom-up input is taken within the step, 1 where it takes a step. What leaves a
-layer's state at step t goes to three places: the layer above (U) at step t + d, itself (W) and the layer below (D) at
-the next step. All three convolve the same state, so they are one convolution whose output is divided, and so is the
-way back. The image's drive of the first layer is computed once. A weight's gradient sums over the steps: the
-states and slopes of all steps are laid side by side, so that it is one convolution and not one a step. States are kept
-channels-last. What each of these brings is measured by `benchmarks/lattice.py`.
+Here d is the `up_delay`: 0 if bottom-up input is taken within the step, 1 if it takes a step. A layer's state at step t
+feeds three targets: the layer above (U) at step t + d, the layer itself (W) and the layer below (D) at the next step.
+All three convolve the same state, so they share one convolution whose output is divided; the backward pass shares it
+too. The image's drive of the first layer is computed once. A weight's gradient sums over the steps: the states and
+gradients of all steps are laid side by side, so that one convolution serves all steps. States are kept channels-last.
+`benchmarks/lattice.py` measures the gain of each of these.
 
 Shapes: P population, B batch, T step, L layer, C channel, H W space, O outputs of a joined convolution. A layer's
 state is (B, P·C, H, W); grouped convolutions keep the P networks apart.
@@ -34,14 +34,14 @@ class Geometry:
     """Sizes of an unrolling.
 
     Attributes:
-        population: Networks side by side, P.
+        population: Number of networks, P.
         steps: Recurrent steps, T.
         channels: C of each layer, at least one layer.
         strides: Stride of each layer's bottom-up convolution, 1 or 2.
         sides: Height and width of each layer's state.
         kernel: Side of the kernels.
         up_delay: Steps from a layer's state to the input of the layer above, 0 or 1.
-        is_feed_forward: Whether there are no lateral and top-down weights, however many steps.
+        is_feed_forward: Whether there are no lateral and top-down weights, whatever the number of steps.
     """
 
     population: int
@@ -55,7 +55,7 @@ class Geometry:
 
     @property
     def has_recurrent_weights(self) -> bool:
-        """Whether states say anything to their own layer and to the one below at the next step."""
+        """Whether states feed their own layer and the layer below at the next step."""
         return self.steps > 1 and not self.is_feed_forward
 
     @property
@@ -64,12 +64,12 @@ class Geometry:
         return len(self.channels)
 
     def is_up_joined(self, l: int) -> bool:
-        """Whether the way up from layer l shares its convolution; not where its stride differs, or it is alone."""
+        """Whether the way up from layer l is in its joined convolution: not with a stride, nor as the only way."""
         return not self.is_feed_forward and l + 1 < self.layers and self.strides[l + 1] == 1
 
     @cached_property
     def parts(self) -> list[dict[str, slice]]:
-        """Which outputs of layer l's joined convolution go `up`, stay (`lateral`) and go `down`."""
+        """Slices of the outputs of each layer's joined convolution that go `up`, stay (`lateral`) and go `down`."""
         found = []
         for l, c in enumerate(self.channels):
             sizes = {"up": self.channels[l + 1]} if self.is_up_joined(l) else {}
@@ -86,11 +86,11 @@ class Geometry:
     def slopes(
         self, slope: Tensor, state: Tensor, weight: Tensor, stride: int, wanted: str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the slopes of a convolution's input (wanted="input"), or of weight and bias (wanted="weight")."""
+        """Return the gradients of a convolution's input (wanted="input"), or of weight and bias (wanted="weight")."""
         pad, is_input = self.kernel // 2, wanted == "input"
         if self.kernel == 1 and stride == 2 and not is_input:
-            # The same, of the pixels that are read alone: what torch 2.13 takes for this on the CPU (oneDNN's 1×1
-            # convolution with a stride) writes beyond its memory where channels are few.
+            # Compute the same from only the pixels that are read: on the CPU torch 2.13 would use oneDNN's 1×1
+            # convolution with a stride, which writes out of bounds if there are few channels.
             state, stride = state[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last), 1
         kernels = weight.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         got: tuple[Tensor, Tensor, Tensor] = _convolution_backward(
@@ -109,7 +109,7 @@ class Geometry:
         return got
 
     def empty(self, steps: int, batch: int, layer: int, channels: int, like: Tensor) -> Tensor:
-        """Return room for a layer's states or slopes of all steps, (T·B, P·channels, H, W), channels-last."""
+        """Allocate a layer's states or gradients of all steps, (T·B, P·channels, H, W), channels-last."""
         shape = (steps * batch, self.population * channels, *self.sides[layer])
         return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
@@ -120,9 +120,9 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of a population, by layer, each with the population first.
+    """The weights of a population, by layer, each with the population axis first.
 
-    There are no lateral and top-down ones for a single step, nor for a feed-forward network.
+    A single step and a feed-forward network have no lateral and top-down weights.
     """
 
     bottom_up: list[Tensor]
@@ -131,12 +131,12 @@ class Weights:
     top_down: list[Tensor]
 
     def flat(self) -> list[Tensor]:
-        """Return all in one list."""
+        """Return all weights in one list."""
         return [*self.bottom_up, *self.bias, *self.lateral, *self.top_down]
 
     @classmethod
     def from_flat(cls, flat: Sequence[Tensor], layers: int) -> Weights:
-        """Divide what `flat` returned."""
+        """Return the weights from what `flat` returned."""
         return cls(*(list(flat[start : start + layers]) for start in range(0, 4 * layers, layers)))
 
     def joined(self, geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
@@ -152,7 +152,7 @@ class Weights:
 
 
 def _slices(sizes: Iterable[int]) -> list[slice]:
-    """Return the slices of parts of these sizes that stand side by side."""
+    """Return the slices of adjacent parts of these sizes."""
     return [slice(*ends) for ends in pairwise(accumulate(sizes, initial=0))]
 
 
@@ -182,19 +182,19 @@ def unroll(geometry: Geometry, images: Tensor, weights: Weights) -> Tensor:
 
 
 def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Tensor] | None) -> Tensor:
-    """Compute the features; into `kept`, if given, every layer's states of all steps."""
+    """Compute the features, and write every layer's states of all steps into `kept` if given."""
     T, L, B = geometry.steps, geometry.layers, images.shape[0]
     joined = weights.joined(geometry) if geometry.has_recurrent_weights else []
     apart = geometry.apart
     image_drive = geometry.convolve(images, weights.bottom_up[0], weights.bias[0], geometry.strides[0])
     bottom_up = {0: apart(image_drive)}
-    if geometry.up_delay:  # h[l,0] = 0: at the first step only the image has anything to say
+    if geometry.up_delay:  # h[l,0] = 0: at the first step only the image gives input
         bottom_up |= {l: _everywhere(weights.bias[l], geometry, l, B) for l in range(1, L)}
     lateral: dict[int, Tensor] = {}
     top_down: dict[int, Tensor] = {}
     features: list[Tensor] = []
     for t in range(T):
-        # Within a step a layer takes what the one below has just handed up; else what was there before the step.
+        # With `up_delay` a layer takes the input from before the step, else what the layer below has just computed.
         arriving = dict(bottom_up) if geometry.up_delay else bottom_up
         for l in range(L):
             drive = arriving[l]
@@ -221,12 +221,12 @@ def _forward(geometry: Geometry, images: Tensor, weights: Weights, kept: list[Te
 
 
 def _everywhere(bias: Tensor, geometry: Geometry, l: int, batch: int) -> Tensor:
-    """View a layer's bias (P, C) as the same for every image and pixel, (B, P, C, H, W)."""
+    """Expand a layer's bias (P, C) to every image and pixel, (B, P, C, H, W)."""
     return bias[None, :, :, None, None].expand(batch, -1, -1, *geometry.sides[l])
 
 
 def _upsampled(down: Tensor, geometry: Geometry, l: int) -> Tensor:
-    """Bring what layer l sends down to the side of layer l − 1."""
+    """Upsample layer l's top-down output to the side of layer l − 1."""
     if geometry.strides[l] == 1:
         return down
     return geometry.apart(F.interpolate(down.flatten(1, 2), size=geometry.sides[l - 1], mode="nearest"))
@@ -259,12 +259,12 @@ class _Unrolled(torch.autograd.Function):
 
 
 class _Backward:
-    """The way back: the slope of every state before its relu, and what convolutions need of it.
+    """The backward pass: gradients of every state before its relu, stored as the convolutions need them.
 
-    `ways[l]` holds, step by step, the slopes of the outputs of layer l's joined convolution: what the layers that it
-    fed at this step and the next have handed back. `ups[l]` holds those of its way up where that is not joined, and
-    `last_up[l]` that of the last step, after which nothing goes sideways or down. Where what goes up takes a step,
-    nothing leaves the last step at all, and `first_bias[l]` is what only the bias of layer l gets: its first step's.
+    `ways[l]` holds, step by step, the gradients of the outputs of layer l's joined convolution, which come from the
+    layers that it feeds. `ups[l]` holds the gradients of its way up if that is not joined, and `last_up[l]` the
+    gradient of the way up at the last step, after which nothing goes sideways or down. If bottom-up input takes a step,
+    nothing leaves the last step, and `first_bias[l]` is the gradient of layer l's first step, which only its bias gets.
     """
 
     def __init__(self, geometry: Geometry, weights: Weights, states: Sequence[Tensor], batch: int) -> None:
@@ -288,7 +288,7 @@ class _Backward:
         return of_all[t * self.batch : (t + 1) * self.batch]
 
     def visit(self, t: int, l: int, slope_BPF: Tensor) -> None:
-        """Collect what h[l,t] fed, pass its relu, and hand back to what fed it."""
+        """Sum the gradients of all that h[l,t] fed, pass them through its relu, and store them for its inputs."""
         geometry, state = self.geometry, self._step(self.states[l], t)
         height, width = geometry.sides[l]
         pooled = (slope_BPF[..., self.features[l]] / (height * width)).flatten(1)[..., None, None]
@@ -307,7 +307,7 @@ class _Backward:
         geometry, (T, L) = self.geometry, (self.geometry.steps, self.geometry.layers)
         slope_5d, risen = geometry.apart(slope), t - geometry.up_delay
         if l == 0:
-            # The image's drive is the same at every step: its slope is their sum.
+            # The image's drive is the same at every step, so its gradient is the sum over the steps.
             before = self.image_drive_slope
             self.image_drive_slope = slope if before is None else before.add_(slope)
         elif risen < 0:
@@ -332,13 +332,13 @@ class _Backward:
         return self.geometry.apart(self._step(self.ways[l], t))[:, :, self.geometry.parts[l][name]]
 
     def image_slope(self, images: Tensor) -> Tensor:
-        """Return the slope of the images."""
+        """Return the gradient of the images."""
         assert self.image_drive_slope is not None
         first = (self.weights.bottom_up[0], self.geometry.strides[0], "input")
         return self.geometry.slopes(self.image_drive_slope, images, *first)[0]
 
     def weight_slopes(self, images: Tensor) -> Weights:
-        """Return the slopes of all weights: one convolution over all steps for each joined way."""
+        """Return the gradients of all weights, with one convolution over all steps for each joined way."""
         geometry, (T, L) = self.geometry, (self.geometry.steps, self.geometry.layers)
         assert self.image_drive_slope is not None
         found = Weights([], [], [], [])
@@ -366,7 +366,7 @@ class _Backward:
         return found
 
     def _append(self, found: Weights, slope: Tensor, state: Tensor, l: int) -> None:
-        """Add the slopes of the bottom-up weights of layer l, from one convolution."""
+        """Append the gradients of layer l's bottom-up weights and bias, from one convolution."""
         way = (self.weights.bottom_up[l], self.geometry.strides[l], "weight")
         _, kernels, bias = self.geometry.slopes(slope, state, *way)
         found.bottom_up.append(_divided(kernels, 0, self.geometry.population))

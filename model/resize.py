@@ -1,8 +1,8 @@
-"""Networks moved into lattices of another size: what is dead is left behind, what is new has no effect yet.
+"""Moves networks into lattices of another size: dead channels are left behind, and new ones have no effect yet.
 
-Every change of a window is one operation: the networks of some lattices are assembled in new ones, each with the
-channels that are kept, room for those that are added, and its part of the optimizer's moments. Answers stay as they
-were, to rounding: kept weights are copied, and new channels begin without outgoing weights.
+Every change of a window is the same operation. It assembles the networks of some lattices in new ones, each with its
+kept channels, room for new channels, and its part of the optimizer's moments. Answers stay the same up to rounding:
+kept weights are copied, and new channels begin without outgoing weights.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from sweeper.model.adam import MOMENTS, Adam
 from sweeper.model.lattice import Lattice
 from sweeper.model.window import Window
 
-#: Incoming weights of new channels, as a share of those of a new lattice: small, so that a channel which is of no use
-#: is soon gone, and not zero, so that it has a gradient.
+#: Scale of a new channel's incoming weights relative to those of a new lattice: small, so that a useless channel dies
+#: soon, but not zero, so that it has a gradient.
 OFFER_SCALE = 0.25
 
 
 @dataclass(frozen=True)
 class Source:
-    """One network of a lattice, and what of it is kept.
+    """One network of a lattice, and the channels of it that are kept.
 
     Attributes:
-        lattice: Where it is now.
-        row: Its place there.
-        kept: By layer, the numbers of the channels that are kept, (n,).
+        lattice: The network's current lattice.
+        row: The network's row in the lattice.
+        kept: By layer, the indices of the kept channels, (n,).
     """
 
     lattice: Lattice
@@ -43,7 +43,7 @@ def assembled(window: Window, sources: Sequence[Source]) -> Lattice:
     """Return a new lattice with the networks of `sources` in order.
 
     Args:
-        window: At least as many channels in each layer as are kept; whatever is beyond them is zero.
+        window: Has at least as many channels in each layer as are kept; the others are zero.
         sources: At least one, all over windows of the same kind.
     """
     lattice = Lattice(window, [0] * len(sources)).to(sources[0].lattice.readout_bias)
@@ -64,8 +64,8 @@ def assembled(window: Window, sources: Sequence[Source]) -> Lattice:
 
 
 def _move_pooled(lattice: Lattice, sources: Sequence[Source]) -> None:
-    """Take over the statistics of pooled activations, where the sources keep any; new channels begin as in training."""
-    if any(source.lattice.pooled_mean is None for source in sources):  # of a population all do, or none
+    """Copy the statistics of pooled activations if the sources keep any; new channels get initial statistics."""
+    if any(source.lattice.pooled_mean is None for source in sources):  # in a population all or none keep any
         return
     lattice.standardize_pooled()
     if lattice.pooled_mean is None:  # over a single step there is no hazard
@@ -87,13 +87,13 @@ def move_moments(
     lattice: Lattice,
     optimizer: Adam,
 ) -> None:
-    """Give the optimizer of an assembled lattice what those of its sources know; new weights start without moments."""
+    """Copy the moments of the sources' optimizers to that of an assembled lattice; new weights get zero moments."""
     steps = [state["step"] for old in optimizers for state in old.state.values()]
     if not steps:
         return
     for parameter in lattice.parameters():
         moments = {name: torch.zeros_like(parameter) for name in MOMENTS}
-        # Networks of a population have all made the same number of steps.
+        # All networks of a population have made the same number of steps.
         optimizer.state[parameter] = {"step": steps[0].clone(), **moments}
     for row, (source, old_optimizer) in enumerate(zip(sources, optimizers, strict=True)):
         for new, old, piece in _pieces(lattice, source):
@@ -106,7 +106,7 @@ _Piece = tuple[Tensor | None, Tensor | None]
 
 
 def _pieces(lattice: Lattice, source: Source) -> Iterator[tuple[nn.Parameter, nn.Parameter, _Piece]]:
-    """Yield each parameter of a new lattice with the old one it comes from, and which channels of that are taken."""
+    """Yield each parameter of a new lattice with the old one it comes from, and the channels to copy."""
     depth = min(len(source.kept), lattice.window.layers)
     olds = {(old.name, old.layer): old for old in source.lattice.connections()}
     for new in lattice.connections():
@@ -133,11 +133,12 @@ class Offer:
     """New channels for one network of a lattice that has room for them.
 
     Attributes:
-        row: The network's place.
-        layer: Their layer, from 0.
-        counts: Channels that the network has by layer; the new ones come behind those of their layer, and hear all.
-        added: How many.
-        seed: Of their incoming weights.
+        row: The network's row.
+        layer: Layer of the new channels, from 0.
+        counts: Channels that the network has in each layer. The new ones come after those of their layer, and get
+            input from all of them.
+        added: Number of new channels.
+        seed: Seed of their incoming weights.
     """
 
     row: int
@@ -148,17 +149,17 @@ class Offer:
 
     @property
     def here(self) -> slice:
-        """The numbers of the new channels."""
+        """The indices of the new channels."""
         first = self.counts[self.layer] if self.layer < len(self.counts) else 0
         return slice(first, first + self.added)
 
 
 @torch.no_grad()
 def offer_channels(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
-    """Give a network new channels that listen but are not heard: they change no answer until they have learned."""
+    """Give a network new channels without outgoing weights, so that they change no answer until they have learned."""
     window, generator = lattice.window, torch.Generator().manual_seed(offer.seed)
     heard: list[Tensor] = []
-    # A network that stops at its first step has no recurrent weights, whatever the lattice has room for.
+    # A network that stops at its first step has no recurrent weights, even if the lattice has room for them.
     unheard = {"bias"} if lattice.last_step[offer.row] > 1 else {"bias", "lateral", "top_down"}
     for connection in lattice.connections():
         if connection.to == offer.layer and connection.name not in unheard:
@@ -172,9 +173,9 @@ def offer_channels(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
 
 
 def _guess_moments(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
-    """Let Adam's second moment of new weights begin at the mean of the network's other ones of their kind.
+    """Let Adam's second moment of new weights begin at the mean over the network's other weights of their kind.
 
-    From zero, with the count of steps of the old ones, the first steps would be over three times too long.
+    If it began at zero, with the step count of the old weights, the first steps would be over three times too long.
     """
     kinds: dict[str, list[Tensor]] = {}
     for connection in lattice.connections():
@@ -193,12 +194,12 @@ def _guess_moments(lattice: Lattice, optimizer: Adam, offer: Offer) -> None:
 
 
 def fitting_window(window: Window, channels: Sequence[Sequence[int]], steps: Sequence[int]) -> Window:
-    """Return the least window that holds networks of these sizes.
+    """Return the smallest window that holds networks of these sizes.
 
     Args:
-        window: What all have in common.
-        channels: Channels by layer, of each network.
-        steps: Of each network.
+        window: Any window of the networks' kind.
+        channels: For each network, the channels of each layer.
+        steps: For each network, its steps.
     """
     depth = max(len(sizes) for sizes in channels)
     widest = tuple(max(sizes[l] for sizes in channels if l < len(sizes)) for l in range(depth))

@@ -1,12 +1,12 @@
-"""What the file of a cut network holds, read and checked without torch: numbers and text, nothing to be executed.
+"""Reads and checks the file of a cut network without torch. The file holds numbers and text, nothing executable.
 
-A safetensors file. Its tensors are the state of the lattice by name, in float32. The metadata hold one entry,
+It is a safetensors file. Its tensors are the state of the lattice by name, in float32. The metadata hold one entry,
 `sweeper`, with JSON:
 
-    format        the least that can say what the window is, see `_ADDED`; a reader refuses a newer one than it knows
+    format        the oldest format that can describe the window, see `_ADDED`; readers refuse newer formats
     window        the fields of `Window`
-    description   whatever the writer knows of the network
-    sha256        of all of this and of every tensor: it finds damage, it is no signature
+    description   facts about the network from its writer
+    sha256        hash of all of this and of every tensor: it detects damage, and is no signature
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sweeper.model.window import ALL, FORMER_NAMES, Window
 
 FORMAT = 3
 
-#: Format -> fields of a window that files of former ones lack, and what they were then.
+#: Format -> fields of a window that files of earlier formats lack, with the values that they stand for.
 _ADDED: Mapping[int, Mapping[str, Any]] = {
     2: {"bottom_up": "within", "standardize": "none"},
     3: {"connections": ALL},
 }
 
-#: The last format whose readers every file is written for that need not say more.
+#: Oldest format that is written: newer formats are used only for windows that need them.
 _COMMON_FORMAT = 2
 
 #: The one entry of the metadata.
@@ -48,9 +48,9 @@ class SavedNetwork:
     """A network as its file holds it.
 
     Attributes:
-        window: Its shape, and the images it is made for.
-        weights: The state of its lattice by name, a population of one; all of it finite.
-        description: What the writer knew of it.
+        window: The network's shape, and the shape of its images.
+        weights: State of its lattice by name, a population of one; all numbers are finite.
+        description: Facts about the network from its writer.
     """
 
     window: Window
@@ -59,10 +59,10 @@ class SavedNetwork:
 
 
 def stored_window(window: Window) -> tuple[int, dict[str, Any]]:
-    """Return the format of a file that says what a window is, and the fields that it says it by.
+    """Return the oldest format that can describe a window, and the window's fields in that format.
 
-    Fields that came after `_COMMON_FORMAT` are left out where they are as they were before there was a choice: so
-    versions that do not know them read every network that they could have trained, and refuse the others as newer.
+    Fields that came after `_COMMON_FORMAT` are left out if they have their former value. So older versions read every
+    network that they could have trained, and refuse the others as newer.
     """
     values, format_ = asdict(window), FORMAT
     while format_ > _COMMON_FORMAT and all(values[name] == was for name, was in _ADDED[format_].items()):
@@ -79,7 +79,7 @@ def read_saved(path: str | Path) -> SavedNetwork:
         path: A file that `save` or `sweeper export` wrote.
 
     Raises:
-        NetworkFileError: If there is no such file, it is no network, or it is damaged.
+        NetworkFileError: If there is no such file, or it is damaged or holds no network.
     """
     return _read_as(Path(path), Path(path))
 
@@ -88,20 +88,20 @@ def decode_saved(data: bytes, name: str) -> SavedNetwork:
     """Read a network from the content of a file, as `read_saved` does from the file itself.
 
     Args:
-        data: All of it.
-        name: What to call it where something is wrong.
+        data: The whole content.
+        name: Name of the file in error messages.
 
     Raises:
-        NetworkFileError: If it is no network, or it is damaged.
+        NetworkFileError: If the content is damaged or holds no network.
     """
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:  # what checks the format reads metadata of files
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:  # `safe_open` reads metadata only from files
         file.write(data)
         file.flush()
         return _read_as(Path(file.name), Path(name))
 
 
 def _read_as(file: Path, path: Path) -> SavedNetwork:
-    """Read and check a file that is called `path`."""
+    """Read and check a file that error messages call `path`."""
     content, weights = _read(file, path)
     window = _window_of(content, path)
     _check_weights(weights, window, path)
@@ -126,15 +126,15 @@ def digest(content: Mapping[str, Any], weights: Weights) -> str:
 
 
 def _type_of(array: NDArray[Any]) -> str:
-    """Return what torch calls the type of an array's numbers: files have been written so."""
+    """Return torch's name of an array's type, as checksums of existing files contain it."""
     return f"torch.{array.dtype}"
 
 
 def _is_whole(content: dict[str, Any], weights: Weights) -> bool:
-    """Take the checksum out of the content and compare it."""
+    """Remove the checksum from the content and compare it."""
     try:
         return bool(content.pop("sha256", None) == digest(content, weights))
-    except (ValueError, RecursionError):  # numbers that are not finite, endless nesting: `save` writes neither
+    except (ValueError, RecursionError):  # infinite numbers or deep nesting, which `save` never writes
         return False
 
 
@@ -151,11 +151,11 @@ def _read(file: Path, path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
                     f"is a safetensors file, but holds no network of sweeper: its metadata have no entry {ENTRY!r}",
                     _NAME_ANOTHER,
                 )
-            content = _content_of(text, path)  # before the arrays: another format may hold anything
+            content = _content_of(text, path)  # before the arrays, since another format may hold anything
             return content, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except OSError as error:
         raise NetworkFileError(path, f"cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, RuntimeError, AttributeError, TypeError) as error:  # what unknown dtypes raise varies
+    except (SafetensorError, RuntimeError, AttributeError, TypeError) as error:  # unknown dtypes raise any of these
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise NetworkFileError(path, f"is cut off, damaged or no safetensors file: {reason}") from error
 
@@ -209,7 +209,7 @@ def _window_of(content: Mapping[str, Any], path: Path) -> Window:
 
 
 def _check_weights(weights: Weights, window: Window, path: Path) -> None:
-    """Compare names, shapes and types with those of the window's lattice, before memory is taken for it."""
+    """Compare names, shapes and types with those of the window's lattice, before memory is allocated for it."""
     expected = {name: (1, *shape) for name, shape in {**window.learned_shapes(), **window.kept_shapes()}.items()}
     for name in sorted(weights.keys() ^ expected.keys()):
         what = "lacks" if name in expected else "has an unexpected tensor"

@@ -1,4 +1,4 @@
-"""What a population is trained with. Without defaults: these belong to whoever describes a sweep."""
+"""Settings of a population's training. Defaults belong to the description of a sweep, not here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pressures:
-    """One member of a population: what its channels, layers and steps cost, and its seed.
+    """One member of a population: its pressures on breadth, depth and time, and its seed.
 
     Attributes:
-        own: The pressures of costs of a user's own, in the order of the costs.
+        own: Pressures of a user's own costs, in the order of the costs.
     """
 
     breadth: float
@@ -24,18 +24,20 @@ class Pressures:
 class TrainingSettings:
     """How to train; shared by a population.
 
-    A training is divided into rounds: each is a pass over the images, or so many updates as are said.
+    A training is divided into rounds. A round is a pass over the images, or `round_updates` updates.
 
     Attributes:
-        epochs: Passes over the images, a round each. None where `updates` are given.
+        epochs: Passes over the images, one round each. None if `updates` is given.
         batch_size: Images per update.
-        solver: `elimination` takes channels out and keeps what has the lowest objective, see `model.elimination`;
-            `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs to the loss.
+        solver: `elimination` removes channels and keeps the network with the lowest objective, see
+            `model.elimination`; `proximal` shrinks groups to exactly zero after each step; `backprop` adds the costs
+            to the loss.
         step_loss: Weight of the mean loss of every single step's own answer.
-        updates: Steps of the optimizer in all; None where `epochs` are given.
-        round_updates: Updates of a round, the last one of which may have fewer. None: a pass over the images.
-        epoch_images: Validation images that networks are measured on after each round, at most; None: all.
-        until: `budget` trains all of it; `settled` as far as each network needs, see `model.settling`.
+        updates: Steps of the optimizer in all; None if `epochs` is given.
+        round_updates: Updates of a round; the last round may have fewer. None makes a round a pass over the images.
+        epoch_images: Most validation images that networks are measured on after each round; None for all.
+        until: `budget` trains for the whole budget; `settled` trains each network as long as it needs, see
+            `model.settling`.
     """
 
     epochs: int | None

@@ -1,9 +1,9 @@
-"""When a network has settled: its loss, its counts and its expected time no longer move.
+"""Tells when a network has settled: its loss, its channel counts and its expected time no longer change.
 
-Two windows of training steps are compared, each of at least `WINDOW_UPDATES` and of whole rounds. A network has settled
-where the counts were the same all along, and means over the windows differ by no more than the tolerances. Then its
-learning rate falls as it does at the end of every training, over a fifth of the whole: its own training ends there, and
-the budget is the most that it may take.
+Two consecutive windows of training steps are compared, each of whole rounds with at least `WINDOW_UPDATES` steps. A
+network has settled if its counts stayed the same and the means over the windows differ by no more than the tolerances.
+Then its learning rate falls as at the end of every training, over the last fifth of the training's length, and its
+training ends. The budget is an upper limit.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-#: Least number of training steps of each of the two windows.
+#: Least number of training steps in each of the two windows.
 WINDOW_UPDATES = 200
 
-#: By how much the means of two windows may differ: of the loss that is minimised, in nats, and of the expected time.
-#: More for the loss saves more and costs too much: see `settling.py` in benchmarks/README.md.
+#: Largest differences between the means of two settled windows: of the minimised loss, in nats, and of the expected
+#: time, in steps. A larger tolerance of the loss saves time but costs too much: see `settling.py` in
+#: benchmarks/README.md.
 LOSS_MOVES, STEPS_MOVE = 0.005, 0.05
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one network did in a round.
+    """Summary of one network's round.
 
     Attributes:
-        updates: Training steps of it.
-        loss: Mean of what was minimised, in nats.
+        updates: Training steps of the round.
+        loss: Mean of the minimised loss, in nats.
         steps: Mean expected time, in steps.
-        counts: Living channels of each layer at its end.
+        counts: Living channels of each layer at the end of the round.
     """
 
     updates: int
@@ -39,19 +40,19 @@ class Round:
 
 @dataclass
 class History:
-    """The rounds of one network that matter, the last one last."""
+    """The latest rounds of one network, oldest first."""
 
     rounds: list[Round] = field(default_factory=list)
 
     def add(self, last: Round) -> None:
-        """Add a round, and forget those before the two windows."""
+        """Add a round, and drop the rounds before the two windows."""
         self.rounds.append(last)
         kept = sum(map(len, self._windows()))
         self.rounds = self.rounds[-max(kept, 1) :]
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing moves any more; False while there are no two windows yet."""
+        """Whether the network has settled; False until there are two full windows."""
         before, after = self._windows()
         if _updates(before) < WINDOW_UPDATES or len({each.counts for each in self.rounds}) > 1:
             return False
@@ -59,12 +60,12 @@ class History:
         return moves["loss"] <= LOSS_MOVES and moves["steps"] <= STEPS_MOVE
 
     def _windows(self) -> tuple[list[Round], list[Round]]:
-        """Return the rounds of the window before, and of the last one; either may be too short."""
+        """Return the rounds of the previous window and of the last one; either may be too short."""
         after = _newest(self.rounds)
         return _newest(self.rounds[: len(self.rounds) - len(after)]), after
 
     def to_state(self) -> list[dict[str, Any]]:
-        """Return it as numbers, lists and texts only."""
+        """Return the history as numbers, lists and texts only."""
         return [{**asdict(each), "counts": list(each.counts)} for each in self.rounds]
 
     @classmethod
@@ -74,7 +75,7 @@ class History:
 
 
 def _newest(rounds: Sequence[Round]) -> list[Round]:
-    """Return as few of the last rounds as have the updates of a window; all where they have fewer."""
+    """Return the fewest last rounds that have the updates of a window, or all rounds if they have fewer."""
     count = 0
     while count < len(rounds) and _updates(rounds[len(rounds) - count :]) < WINDOW_UPDATES:
         count += 1

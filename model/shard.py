@@ -1,8 +1,8 @@
-"""Networks of about one size that are trained side by side in one lattice, and how a population is divided into them.
+"""Shards: networks of similar size that train side by side in one lattice, and the division of a population into them.
 
 The members of a population differ more and more in size as their windows grow and shrink. One lattice for all would be
-as wide, deep and long as the largest in each direction; so they are assembled again where that saves work. Who trains
-beside whom changes rounding and nothing else.
+as wide, deep and long as the largest member in each direction. So members are regrouped whenever that saves work. The
+grouping changes rounding and nothing else.
 """
 
 from __future__ import annotations
@@ -48,32 +48,32 @@ from sweeper.model.work import work
 #: Share of training after which the learning rate falls.
 RATE_FALLS = 0.8
 
-#: Share that each batch takes of the statistics of pooled activations: they follow over some hundred training steps.
+#: Weight of each batch in the statistics of pooled activations, which so average over about a hundred training steps.
 POOLED_RATE = 0.01
 
-#: Images that are answered at once where there is nothing to learn; bounds the memory, not the result.
+#: Number of images that are answered at once without learning; bounds the memory, not the result.
 EVALUATED_AT_ONCE = 500
 
-#: Training images that networks are judged by at most.
+#: Most training images that networks are judged by.
 MOST_JUDGED = 5000
 
-#: Tells the streams of degradations from others of the same seed; and that of the images that networks are judged by.
+#: Numbers of random streams: degradations in training, and degradations of the images that networks are judged by.
 _DEGRADING, _JUDGING = 2, 3
 
-#: Another division of a population must save this share of the work to be worth the moving.
+#: Least share of the work that a new division of a population must save to be worth the regrouping.
 WORTH_MOVING = 0.1
 
 
 @dataclass(frozen=True)
 class Course:
-    """What all networks of a population are trained with.
+    """The training of a population: everything that stays the same while it runs.
 
     Attributes:
-        members: Pressures and seed of each.
-        settings: Shared by all.
-        images: What they learn.
-        degradations: What makes them harder to see, drawn anew each time that they are shown.
-        costs: Those of a user's own, in the order of each member's pressures.
+        members: Pressures and seed of each member.
+        settings: Settings shared by all members.
+        images: Training images.
+        degradations: Degradations of the training images, drawn anew each time an image is shown.
+        costs: A user's own costs, in the order of each member's pressures on them.
     """
 
     members: Sequence[Pressures]
@@ -84,12 +84,12 @@ class Course:
 
     @property
     def batch_size(self) -> int:
-        """Images of a training step."""
+        """Number of images of a training step."""
         return min(self.settings.batch_size, len(self.images))
 
     @property
     def updates_per_pass(self) -> int:
-        """Training steps of a pass over the images; what is left of them waits for the next one."""
+        """Training steps of a pass over the images; images that do not fill a batch are left out of the pass."""
         return len(self.images) // self.batch_size
 
     @property
@@ -109,29 +109,29 @@ class Course:
         return self.settings.until == "settled"
 
     def end_of_settled(self, number: int) -> int:
-        """Return after how many rounds a network's training ends that has settled after so many.
+        """Return the number of rounds after which the training of a network ends that settled after `number` rounds.
 
-        Its learning rate has been constant, and falls from now on as it would at the end of a training of that length.
+        Its learning rate was constant until now, and falls from here on as at the end of a training of that length.
         """
         least = self.begin(number) / RATE_FALLS
         return next((end for end in range(number, self.rounds) if self.begin(end) >= least), self.rounds)
 
     def begin(self, number: int) -> int:
-        """Return how many training steps are made before a round; rounds are numbered from 0."""
+        """Return the number of training steps before a round; rounds are numbered from 0."""
         return min(number * (self.settings.round_updates or self.updates_per_pass), self.updates)
 
     def passes(self, update: int) -> float:
-        """Return how often the images have been passed over after so many training steps."""
+        """Return the number of passes over the images after `update` training steps."""
         whole, part = divmod(update, self.updates_per_pass)
         return whole + part / self.updates_per_pass
 
     def at(self, number: int) -> str:
-        """Return what a round is called, numbered from 1."""
+        """Return the name of a round, numbered from 1, for messages."""
         return f"epoch {number}" if self.settings.round_updates is None else f"round {number}"
 
     @property
     def is_eliminating(self) -> bool:
-        """Whether channels are priced by being taken out, and not by their weights."""
+        """Whether the solver eliminates channels instead of putting costs on weights."""
         return self.settings.solver == "elimination"
 
     @property
@@ -141,21 +141,21 @@ class Course:
 
     @property
     def is_in_loss(self) -> bool:
-        """Whether the costs are part of the loss: no weight is exactly zero then, so that dead takes a threshold."""
+        """Whether costs are part of the loss; then no weight gets exactly zero, and dead channels need a threshold."""
         return self.settings.solver == "backprop"
 
     @property
     def has_own_prices(self) -> bool:
-        """Whether any network pays for a cost of a user's own; decided for all, whoever trains beside whom."""
+        """Whether any network pays for a user's own cost; one answer for all, so that grouping has no influence."""
         return any(any(member.own) for member in self.members) if self.costs else False
 
     def looks(self, number: int) -> list[tuple[int, int]]:
-        """Return the training steps of a round in parts, after each of which the networks are looked at."""
+        """Divide the training steps of a round into parts; after each part the networks are looked at."""
         return segments(self.begin(number), self.begin(number + 1), LOOK_EVERY)
 
     @cached_property
     def schedule(self) -> Schedule:
-        """When channels are eliminated; empty where they are not."""
+        """The schedule of elimination; empty for other solvers."""
         if not self.is_eliminating:
             return Schedule(())
         ends = [last for number in range(self.rounds) for _, last in self.looks(number)]
@@ -163,20 +163,20 @@ class Course:
 
     @property
     def growth_ends(self) -> float:
-        """Share of the training after which no window grows: what is taken apart must not grow."""
+        """Share of the training after which no window grows; no window may grow during elimination."""
         return BEGINS if self.is_eliminating else GROWTH_ENDS
 
     def sample(self, count: int) -> Images:
-        """Return so many training images to judge networks by, fewer where there are no more; the same for all members.
+        """Return training images to judge networks by, the same for all members; fewer if there are not enough.
 
         Args:
-            count: At most `MOST_JUDGED`.
+            count: Number of images, at most `MOST_JUDGED`.
         """
         return self._judged.some(slice(count))
 
     @cached_property
     def _judged(self) -> Images:
-        """Training images in an order drawn once, degraded once as they are in training."""
+        """Training images in a fixed random order, degraded once as in training."""
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))[:MOST_JUDGED]
         order = order.to(self.images.labels.device)
         images = self.images.some(order)
@@ -186,19 +186,19 @@ class Course:
         return Images(torch.from_numpy(drawn).to(self.images.like), images.labels)
 
     def order(self, member: int, number: int) -> Tensor:
-        """Return the data order of a pass, numbered from 0: a stream of its own for each seed and pass."""
+        """Return the data order of a pass, numbered from 0; each seed and pass has its own random stream."""
         stream = (self.members[member].seed * 1_000_003 + number + 1) * 2 + 1
         return torch.randperm(len(self.images), generator=torch.Generator().manual_seed(stream))
 
     def pixels(self, members: Sequence[int], index_BP: Tensor, update: int) -> Tensor:
-        """Return what members are shown in a step, shape (B, P, C, H, W).
+        """Return the images that members see in a step, shape (B, P, C, H, W).
 
-        Degradations are drawn from a stream of its own for each seed and step: a member sees the same whoever trains
-        beside it, and whenever training goes on.
+        Each seed and step has its own random stream of degradations. So a member sees the same images whatever members
+        train beside it, and wherever training resumes.
 
         Args:
             members: Numbers of P members.
-            index_BP: Which images.
+            index_BP: Indices of the images.
             update: Number of the training step, from 0 over the whole training.
         """
         if not self.degradations:
@@ -210,19 +210,19 @@ class Course:
         return torch.from_numpy(np.stack(shown, 1)).to(self.images.like)
 
     def _clean(self, which: Tensor) -> NDArray[np.float32]:
-        """Return some images where numpy has them, which draws degradations."""
+        """Return some images as numpy arrays, because numpy draws the degradations."""
         pixels = self.images.pixels[which].cpu()
         return as_floats((pixels if self.images.are_bytes else pixels.float()).numpy())
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the networks of a shard do on some images, before anything is priced.
+    """Loss and costs of a shard's networks on some images, before pressures are applied.
 
     Attributes:
         loss_P: Their loss, in nats.
-        time_P: What their time costs.
-        own_CP: What they cost by each of a user's own costs.
+        time_P: Their cost of time, in steps.
+        own_CP: Their cost by each of a user's own costs.
     """
 
     loss_P: Tensor
@@ -234,12 +234,12 @@ class Shard:
     """Some networks of a population, in one lattice.
 
     Args:
-        course: What they are trained with.
-        members: Their numbers in the population, a row of the lattice each.
+        course: The training.
+        members: Their numbers in the population, one for each row of the lattice.
         lattice: Their weights.
         openings: By row: 1 while the network's last step opens, −1 while it closes, else 0.
-        steps: By row: the network's steps, the one that opens included.
-        end: Rounds after which the training of all of them ends; by default the whole course.
+        steps: By row: the network's steps, including one that opens.
+        end: Rounds after which the training of all of them ends; None for the whole course.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class Shard:
         )
         own = [course.members[m].own if course.costs else () for m in members]
         self.own_CP = reference.new_tensor(own).reshape(len(members), len(course.costs)).T
-        self.fading: list[Tensor] = []  # by layer, which channels fade in this stage, (P, C_l); empty for none
+        self.fading: list[Tensor] = []  # by layer, which channels fade in this stage, (P, C_l); empty if none do
         self.has_space_pressure = bool(torch.any(self.breadth_P > 0) | torch.any(self.depth_P > 0))
         self.dead: list[Tensor] = []
         self.loss_sum_P, self.last_share_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
@@ -272,7 +272,7 @@ class Shard:
 
     @property
     def work(self) -> float:
-        """About how much work a training step is for each image, see `model.work`."""
+        """Approximate work of a training step for each image, see `model.work`."""
         window, count = self.lattice.window, len(self.members)
         sizes = ([window.channels] * count, [window.steps] * count)
         return work(window, *sizes, self.course.batch_size, self.lattice.recurrence)
@@ -280,11 +280,11 @@ class Shard:
     def set_opening(self, row: int, step: int, opening: int) -> None:
         """Let a network's step open (1), close (−1) or stay (0) from now on."""
         self.ramp_PT[row] = 0
-        if step <= self.ramp_PT.shape[1]:  # a step that is new comes with the next lattice
+        if step <= self.ramp_PT.shape[1]:  # the next lattice has room for a new step
             self.ramp_PT[row, step - 1] = opening / OPENING_STEPS
 
     def state(self) -> dict[str, Any]:
-        """Return all that is needed to go on from here; tensors, numbers and lists only."""
+        """Return everything needed to resume here: tensors, numbers and lists only."""
         return {
             "members": self.members,
             "window": asdict(self.lattice.window),
@@ -318,7 +318,7 @@ class Shard:
             if self.fading:
                 self._fade(course.schedule.fade(update))
             self.steps_sum_P += learned.steps_P
-            # At first the mean over all that was seen, then of late.
+            # The statistics start as the mean over all batches, and become a running mean.
             self.lattice.follow_pooled(learned.features_TBPF, max(POOLED_RATE, 1 / (update + 1)))
             self._open_steps(learned.step_share_TP, last - first)
 
@@ -329,26 +329,26 @@ class Shard:
 
     @torch.no_grad()
     def _fade(self, share: float) -> None:
-        """Leave this share of what is heard of the channels that fade."""
+        """Multiply the outgoing weights of fading channels by a share."""
         for l, fading_PC in enumerate(self.fading):
             if bool(fading_PC.any()):
                 for weight in outgoing(self.lattice, l):
                     weight.mul_(without_fading(weight, fading_PC, share))
 
     def catch_up(self, other: Shard) -> None:
-        """Let the optimizer count as many steps as another's: what was kept aside comes back among what went on."""
+        """Set the optimizer's step count to another's, so that a network kept aside fits those that trained on."""
         (step,) = {float(state["step"]) for state in other.optimizer.state.values()}
         for state in self.optimizer.state.values():
             state["step"].fill_(step)
 
     @torch.no_grad()
     def next_to_fade(self, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
-        """Return which channels fade next: by layer, bool, (P, C_l); those of one layer in each network.
+        """Return which channels fade next: by layer, bool, (P, C_l). In each network they are all of one layer.
 
         Args:
-            may_fade_P: Networks in which any may.
-            images: What channels are worth is measured on.
-            stages: How many stages are left.
+            may_fade_P: Networks whose channels may fade.
+            images: Images to measure the worth of channels on.
+            stages: Number of stages left.
         """
         living, order = living_channels(self.lattice), weakest(self.lattice)
         loss_P = self.loss_on(images)
@@ -368,13 +368,13 @@ class Shard:
 
     @torch.no_grad()
     def loss_on(self, images: Images) -> Tensor:
-        """Return each network's loss on images, with the prices of its time and of costs of a user's own; (P,)."""
+        """Return each network's loss on images, with the prices of its time and of a user's own costs; (P,)."""
         seen = self.seen_on(images)
         return seen.loss_P + self.time_P * seen.time_P + self.own_price_of(seen)
 
     def own_price_of(self, seen: Costs) -> Tensor:
-        """Return what each network pays for costs of a user's own, in nats; shape (P,)."""
-        # What no network pays for may be infinite.
+        """Return each network's price of a user's own costs, in nats; shape (P,)."""
+        # A cost without pressure may be infinite, and 0 · ∞ would be NaN.
         return torch.where(self.own_CP > 0, self.own_CP * seen.own_CP, 0.0).sum(0)
 
     def _own_price(self, lattice: Lattice, answer: LatticeAnswer) -> Tensor:
@@ -382,11 +382,11 @@ class Shard:
 
     @torch.no_grad()
     def seen_on(self, images: Images, *, with_unpaid: bool = False) -> Costs:
-        """Return each network's loss on images without any cost, and what its time and its own costs are there.
+        """Return each network's loss on images without any cost, and its costs of time and of a user's own.
 
         Args:
-            images: What they are shown.
-            with_unpaid: Whether costs are computed that none of these networks pays; else they are 0.
+            images: Images to answer.
+            with_unpaid: Whether to compute own costs that none of these networks pays; otherwise they are 0.
         """
         loss_P, steps_P = torch.zeros_like(self.time_P), torch.zeros_like(self.time_P)
         own_CP = torch.zeros_like(self.own_CP)
@@ -403,7 +403,7 @@ class Shard:
         return Costs(loss_P, steps_P, own_CP)
 
     def _price_space(self) -> Tensor:
-        """Add the slopes of what channels and layers cost to those of the loss, and return the price, shape (P,)."""
+        """Add the gradients of the breadth and depth costs to those of the loss; return the price, shape (P,)."""
         breadth_cost_P, depth_cost_P = space_costs(self.lattice)
         price_P = self.breadth_P * breadth_cost_P + self.depth_P * depth_cost_P
         price_P.sum().backward()  # type: ignore[no-untyped-call]
@@ -411,22 +411,22 @@ class Shard:
 
     @torch.no_grad()
     def _open_steps(self, step_share_TP: Tensor, steps: int) -> None:
-        """Note what the last steps keep, and open or close those that are to be."""
+        """Record the probability of the last steps, and open or close steps further."""
         last_1P = (self.lattice.last_step - 1)[None]
         self.last_share_P += step_share_TP.gather(0, last_1P)[0] / steps
         self.lattice.entry.add_(self.ramp_PT).clamp_(0, 1)
 
     @torch.no_grad()
     def prune(self) -> list[Tensor]:
-        """Take out what is dead and what no path leads to, and return what is kept: by layer, bool, (P, C_l)."""
+        """Remove dead and unreachable channels, and return the kept ones: by layer, bool, (P, C_l)."""
         self._clear_closed_steps()
-        # Without a path from the image or to the answer a channel is dead too; see docs/explanation/lattice.md.
+        # A channel without a path from the image or to the answer is dead too; see docs/explanation/lattice.md.
         kept = remove_dead(self.lattice)
         self._bury([~alive_PC for alive_PC in kept])
         return kept
 
     def _clear_closed_steps(self) -> None:
-        """Clear what only steps that have closed make use of: it is not there in a lattice without them."""
+        """Set weights to zero that only closed steps use, since a lattice without these steps lacks them."""
         lattice = self.lattice
         if not lattice.window.is_recurrent:
             return
@@ -444,7 +444,7 @@ class Shard:
 
     @torch.no_grad()
     def held(self) -> dict[int, list[Tensor]]:
-        """Return by member and layer the numbers of its channels, those on offer included; without its dead ends."""
+        """Return by member and layer the indices of its channels with any weights, including those on offer."""
         norms = group_norms(self.lattice)
         every = {m: [norm_PC[row].nonzero().flatten() for norm_PC in norms] for row, m in enumerate(self.members)}
         return {member: [channels for channels in layers if len(channels)] for member, layers in every.items()}
@@ -469,7 +469,7 @@ class Shard:
 
     @torch.no_grad()
     def drop_not_finite(self) -> list[int]:
-        """Set networks that stopped being finite to zero, so that nothing else is disturbed; return which."""
+        """Set networks that are no longer finite to zero, so that they disturb no others; return their numbers."""
         finite_P = torch.isfinite(self.loss_sum_P)
         for parameter in self.lattice.parameters():
             finite_P = finite_P & torch.isfinite(parameter.detach().view(len(finite_P), -1)).all(1)
@@ -488,7 +488,7 @@ class Shard:
 def restored(
     course: Course, state: dict[str, Any], extents: Sequence[Extent], ends: Sequence[int], like: Tensor
 ) -> Shard:
-    """Return the shard of a state."""
+    """Return the shard from its state."""
     window = Window(**state["window"])
     lattice = Lattice(window, [0] * len(state["members"])).to(like)
     lattice.load_state_dict(state["lattice"])
@@ -503,16 +503,16 @@ def restored(
 def divide(
     window: Window, extents: Sequence[Extent], batch_size: int, recurrence: str, members: Sequence[int] | None = None
 ) -> tuple[list[list[int]], float]:
-    """Divide a population so that the least work is done for nothing.
+    """Divide a population into the parts that need the least work.
 
-    Members are sorted by size, and the best cuts between them are found by dynamic programming.
+    Members are sorted by size, and dynamic programming finds the best cuts between them.
 
     Args:
-        window: Of the networks' kind.
-        extents: By member.
+        window: Any window of the networks' kind.
+        extents: Window of each member.
         batch_size: Images of a training step.
-        recurrence: What the recurrence runs in.
-        members: Those that are there. None: all.
+        recurrence: Implementation of the recurrence.
+        members: Members to divide. None for all.
 
     Returns:
         Numbers of the members of each part, and the work of all parts.
@@ -549,12 +549,12 @@ def regroup(
     """Assemble a population anew.
 
     Args:
-        shards: As it is.
-        kept: By member and layer, the numbers of the channels that are kept.
-        extents: By member, the size it is to have.
+        shards: The current shards.
+        kept: By member and layer, the indices of the channels to keep.
+        extents: By member, its new window.
         parts: Members of each new shard.
-        window: Of the networks' kind.
-        ends: By member, the rounds after which its training ends: alike within a part. None: after the whole course.
+        window: Any window of the networks' kind.
+        ends: By member, the rounds after which its training ends, equal within a part. None for the whole course.
     """
     places = {member: (shard, row) for shard in shards for row, member in enumerate(shard.members)}
     found = []
@@ -571,7 +571,7 @@ def regroup(
 
 
 def _moved(places: Sequence[tuple[Shard, int]], kept: Sequence[list[Tensor]], lattice: Lattice) -> list[Tensor]:
-    """Return which channels fade in an assembled lattice; empty for none."""
+    """Return which channels fade in an assembled lattice; empty if none do."""
     if not any(shard.fading for shard, _ in places):
         return []
     fading = [torch.zeros_like(bias_PC, dtype=torch.bool) for bias_PC in lattice.bias]

@@ -1,8 +1,8 @@
-"""Where images come from: whatever a task's `data` may name, looked at and turned into sets of labelled images.
+"""Turns the location in a task's `data` into sets of labelled images.
 
-A table (Parquet, Arrow), shards of one, or a folder of them as `datasets` and the Hugging Face hub lay them out; a
-folder of images with one folder for each class; NumPy's `.npz`; MNIST's and CIFAR's own files as torchvision keeps
-them; the same behind a URI; or a function of the user's.
+A location is a table (Parquet, Arrow), shards of a table, or a folder of tables as `datasets` and the Hugging Face hub
+lay them out; a folder of images with one folder for each class; NumPy's `.npz`; MNIST's and CIFAR's own files as
+torchvision keeps them; any of these behind a URI; or a user's function.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from sweeper.model.image_tables import Columns, table_source
 from sweeper.model.label_names import numbered
 from sweeper.model.places import File, Folder, Reach, is_uri, looked_up
 
-#: Ends of the names of tables, and of images.
+#: Suffixes of tables, and of images.
 TABLES = (".parquet", ".arrow")
 IMAGES = frozenset({
     *(".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".jp2", ".avif", ".tga", ".pcx", ".ico"),
 })
 
-#: One of the files that a table is divided into, as `datasets` calls them.
+#: Name of a shard of a table, as `datasets` writes it.
 SHARD = re.compile(r"^(?P<name>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>.*)$")
 
-#: A function in an installed module, or in a file: what is left of the colon, and its name.
+#: A function in an installed module or a file: module or file, a colon, and the function's name.
 FUNCTION = re.compile(r"^(?P<module>[^:]*[^:/\\]):(?P<name>[A-Za-z_]\w*)$")
 
-#: Folders that say nothing of what is in them.
+#: Names of folders that tell nothing about their content.
 _PLAIN_FOLDERS = frozenset({"data", "images", "imgs", "raw", "default", "plain_text"})
 
 
@@ -61,10 +61,10 @@ def is_function(location: str) -> bool:
 
 
 def files_of(location: str, reach: Reach | None = None) -> list[File]:
-    """Return every file that a location stands for, so that it can be told when one has changed.
+    """Return all files of a location, so that callers can detect changes.
 
     Raises:
-        TaskError: If they cannot be listed.
+        TaskError: If the files cannot be listed.
     """
     if is_function(location):
         module = location.rpartition(":")[0]
@@ -75,16 +75,16 @@ def files_of(location: str, reach: Reach | None = None) -> list[File]:
 def image_sets(
     location: str, decoder: Decoder, columns: Columns, reach: Reach | None = None
 ) -> Mapping[str, ImageSource]:
-    """Return the sets that a location holds: `train`, `validation`, `test`; where it has none, the whole under "".
+    """Return the sets of a location by name, `train`, `validation` and `test`, or all images under "".
 
     Args:
         location: A file, a folder, a pattern, a URI or a function.
         decoder: How images become pixels.
-        columns: Which columns of tables are meant.
+        columns: Columns that the task names.
         reach: How URIs are reached.
 
     Raises:
-        TaskError: If it holds no images that can be read, or it cannot be told which ones are meant.
+        TaskError: If the location holds no readable images, or it is ambiguous which images to use.
     """
     if is_function(location):
         return _of_function(location, decoder)
@@ -95,7 +95,7 @@ def image_sets(
 
 
 def _of_files(found: Folder, decoder: Decoder, columns: Columns, reach: Reach | None) -> Mapping[str, ImageSource]:
-    """Return the sets of a file, or of those that match a pattern."""
+    """Return the sets of a file, or of the files that match a pattern."""
     files = list(found.files.values())
     name = files[0].name.lower()
     if len(files) == 1 and name.endswith(".npz"):
@@ -127,7 +127,7 @@ def _of_folder(folder: Folder, decoder: Decoder, columns: Columns) -> Mapping[st
     if inner:
         kind = cifar_folder(inner[0])
         return cifar_sets(inner[0], kind, decoder, columns.label) if kind else idx_sets(inner[0], decoder)
-    # `datasets` keeps results of its own, whose names begin so, beside the data.
+    # `datasets` keeps its cached results, with this prefix, beside the data.
     tables = [
         path
         for path, file in folder.files.items()
@@ -154,7 +154,7 @@ def _of_folder(folder: Folder, decoder: Decoder, columns: Columns) -> Mapping[st
 
 
 def _torchvision(folder: Folder) -> list[Folder]:
-    """Return the folders, this one or below it, that hold MNIST's or CIFAR's own files."""
+    """Return the folders, this one or inside it, that hold MNIST's or CIFAR's own files."""
     if cifar_folder(folder):
         return [folder]
     found = {path.rpartition("/")[0] for path, file in folder.files.items() if is_idx(file.name)}
@@ -164,7 +164,7 @@ def _torchvision(folder: Folder) -> list[Folder]:
 
 
 def _of_tables(folder: Folder, paths: Sequence[str], decoder: Decoder, columns: Columns) -> Mapping[str, ImageSource]:
-    """Return the sets of a folder of tables: by the names of their folders, or by how their own names begin."""
+    """Return the sets of a folder of tables, recognised by the names of folders or by prefixes of file names."""
     sets, kinds = defaultdict[str, list[File]](list), defaultdict[str, list[str]](list)
     for path in paths:
         *above, name = path.split("/")
@@ -194,7 +194,7 @@ def _of_tables(folder: Folder, paths: Sequence[str], decoder: Decoder, columns: 
 
 
 def _refuse_missing_shards(files: Sequence[File], place: str) -> None:
-    """Refuse files that say that they are parts of something of which other parts are missing."""
+    """Refuse shards of a table of which other shards are missing."""
     shards = defaultdict[tuple[str, int, str], set[int]](set)
     for file in files:
         if shard := SHARD.match(file.name):
@@ -213,14 +213,14 @@ def _is_picture(path: str) -> bool:
 
 
 def _of_pictures(folder: Folder, decoder: Decoder) -> Mapping[str, ImageSource]:
-    """Return the sets of a folder of images: of one with a folder for each set, or of one with those for each class."""
+    """Return the sets of a folder of images, which has a folder for each set, or for each class."""
     inside = sorted({path.partition("/")[0] for path in folder.files if "/" in path and _is_picture(path)})
     sets = {name: SET_WORDS.get(name.lower(), "") for name in inside}
     if "train" in sets.values() and all(sets.values()):
         if twice := [name for name, count in Counter(sets.values()).items() if count > 1]:
             raise TaskError(f"{folder.location} has two folders for the set {twice[0]}: {', '.join(inside)}")
         return {one_set: _classes(folder.below(name), decoder) for name, one_set in sets.items()}
-    if len(inside) == 1 and any(path.count("/") > 1 for path in folder.files):  # one folder around all that is meant
+    if len(inside) == 1 and any(path.count("/") > 1 for path in folder.files):  # a single folder around all others
         return _of_pictures(folder.below(inside[0]), decoder)
     return {"": _classes(folder, decoder)}
 
@@ -250,7 +250,7 @@ def _classes(folder: Folder, decoder: Decoder) -> ImageSource:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Return by what names of classes are ordered: numbers as numbers."""
+    """Return the sorting key of a class name: numbers are sorted as numbers."""
     return (int(name) if name.isascii() and name.isdigit() else sys.maxsize, name)
 
 
@@ -282,7 +282,7 @@ def _of_function(location: str, decoder: Decoder) -> Mapping[str, ImageSource]:
 
 @contextmanager
 def _beside(module: str) -> Iterator[None]:
-    """Let a module that is a file import those beside it, as long as it is used; what is installed comes first."""
+    """While in use, let a module that is a file import the files beside it; installed modules take precedence."""
     folder = os.path.dirname(module) if module.endswith(".py") else None
     if folder is None:
         yield
@@ -298,7 +298,7 @@ def _function(module: str, name: str) -> Callable[[], object]:
     """Return a function of a file or of an installed module."""
     try:
         if module.endswith(".py"):
-            # Under a name that no other module has: `model.py` of a user's own must not take the place of another one.
+            # The module gets a unique name, so that a user's `model.py` replaces no other module.
             spec = importlib.util.spec_from_file_location(f"_images_of_{PurePosixPath(module).stem}", module)
             if spec is None or spec.loader is None:
                 raise ImportError(f"{module} is no Python file")
@@ -319,6 +319,6 @@ def _function(module: str, name: str) -> Callable[[], object]:
 
 
 def aligned(source: ImageSource, first: ImageSource) -> ImageSource:
-    """Return a source whose labels are numbered as another's names are."""
+    """Return a source whose names have the same numbers as in another source."""
     named = source.named.like(first.named)
     return source if named is source.named else replace(source, named=named)

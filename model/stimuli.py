@@ -1,6 +1,6 @@
-"""Images of anybody's own, shown to a network: a Parquet file in, what the network does with each image out.
+"""Shows a network a user's images from a Parquet file, and returns what it does with each image.
 
-The file is read and answered in batches, so that its size is bounded by no memory.
+The file is read and answered in batches, so that its images need not fit into memory.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from sweeper.model.lattice import Lattice
 from sweeper.model.probing import LOOK, looked, looked_by_step, pictures
 from sweeper.model.tasks import Images
 
-#: Images that are decoded and answered at once; bounds the memory, and the result but for rounding.
+#: Number of images that are decoded and answered at once; bounds the memory, and changes the result only by rounding.
 _BATCH = 500
 
-#: Names of what is written of an image, beside the probabilities of classes; no column of a file keeps one of these.
+#: Names of the result's columns except class probabilities; columns of the file with these names are renamed.
 _OWN = frozenset({
     *("image", "path", "label", "right", "brightness", "edges"),
     *LOOK.names,
     *("step", "step_probability", "step_answer", "step_right", "step_confidence", "step_uncertainty"),
 })
 
-#: What stands before a label in the name of the probability of its class.
+#: Prefix of a label in the name of the column with its class's probability.
 PROBABILITY = "probability."
 
-#: What stands before the name of a file's column whose name is taken.
+#: Prefix of a file's column whose name is taken by the result.
 RENAMED = "input_"
 
 
 @dataclass(frozen=True)
 class Stimuli:
-    """Images in a file, and what else the file says of them; nothing is decoded yet.
+    """Images in a file, and its other columns; nothing is decoded yet.
 
     Attributes:
         path: The file.
         image: Name of its image column.
         is_labelled: Whether it has a column `label`.
-        names: Labels by their names, where labels of the file are texts.
-        carried: What its other columns are called in what is written, by their own names.
-        left_out: Its columns that hold no single values: lists, records, bytes.
+        names: Name -> label, for files whose labels are texts.
+        carried: Name of another column in the file -> its name in the result.
+        left_out: Columns without single values (lists, records, bytes), which the result omits.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Stimuli:
     names: Mapping[str, int] = field(default_factory=dict)
 
     def labels(self, batch: pa.RecordBatch) -> list[int | None]:
-        """Return the labels of a batch as the network's data number them; null where it knows none such."""
+        """Return the labels of a batch as numbers of the network's data; None for a missing label or unknown name."""
         column = batch.column("label")
         if _is_text(column.type):
             return [self.names.get(text) for text in column.to_pylist()]
@@ -68,14 +68,14 @@ class Stimuli:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """What is called otherwise in what is written, since its name is taken there."""
+        """Name in the file -> name in the result, for columns that are renamed."""
         return {old: new for old, new in self.carried.items() if old != new}
 
     def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Read the file: the number of a batch's first row, and the batch.
+        """Yield the batches of the file, each with the number of its first row.
 
         Raises:
-            TaskError: If it cannot be read to its end.
+            TaskError: If the file cannot be read to its end.
         """
         names = [self.image, *(["label"] if self.is_labelled else []), *self.carried]
         first = 0
@@ -89,15 +89,15 @@ class Stimuli:
             raise _unreadable(self.path, error) from error
 
     def pixels(self, first: int, batch: pa.RecordBatch, image: tuple[int, int, int]) -> NDArray[np.float32]:
-        """Decode the images of a batch for a network that is made for images of this size.
+        """Decode the images of a batch for a network that takes images of this size.
 
         Args:
-            first: Number of its first row.
-            batch: One of `batches`.
+            first: Number of the batch's first row.
+            batch: A batch from `batches`.
             image: Channels, height and width.
 
         Raises:
-            TaskError: If an image cannot be read, has another size, or has colours that the network takes none of.
+            TaskError: If an image cannot be read, has another size, or is in colour while the network takes grey.
         """
         values = batch.column(self.image).to_pylist()
         return np.stack([self._fitted(value, row, image) for row, value in enumerate(values, first)])
@@ -114,9 +114,9 @@ class Stimuli:
         if len(array) == channels:
             return array
         if len(array) == 1:
-            return np.repeat(array, channels, axis=0)  # grey is the colour whose parts are equal
+            return np.repeat(array, channels, axis=0)  # grey as equal red, green and blue
         if channels == 1 and (array == array[:1]).all():
-            return array[:1]  # grey, though it was kept as a colour
+            return array[:1]  # a grey image that is stored in colour
         raise TaskError(
             f"row {row} of {self.path} is an image in colour, but the network takes images of {channels} "
             f"channel{'s' if channels > 1 else ''}. Make the images grey, as with Pillow's `convert('L')`, or show "
@@ -125,15 +125,15 @@ class Stimuli:
 
 
 def stimuli(path: Path, labels: Sequence[int] = (), class_names: Sequence[str] = ()) -> Stimuli:
-    """Look at a Parquet file with images; its labels may be missing.
+    """Inspect a Parquet file with images; its labels may be missing.
 
     Args:
         path: The file.
-        labels: What the data call the classes of a network.
-        class_names: The names of these, where they have any: labels of the file may be names then.
+        labels: Labels of the network's classes in its data.
+        class_names: Names of the classes, if they have any; the file's labels may then be names.
 
     Raises:
-        TaskError: If it cannot be read, has no images, or what it says of them cannot be used.
+        TaskError: If the file cannot be read, has no images, or has unusable labels or column names.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -179,7 +179,7 @@ def _unreadable(path: Path, error: Exception) -> TaskError:
 
 
 def _free(name: str) -> str:
-    """Return a column's name, or one that is not taken."""
+    """Return a column's name, with a prefix if the name is taken."""
     return f"{RENAMED}{name}" if name in _OWN or name.startswith(PROBABILITY) else name
 
 
@@ -190,7 +190,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _is_single(kind: pa.DataType) -> bool:
     is_bytes = (
         pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    )  # other pictures, most likely: they would make a small table as large as the images
+    )  # bytes are mostly other pictures, and would make a small table as large as the images
     return not (pa.types.is_nested(kind) or is_bytes or pa.types.is_binary_view(kind))
 
 
@@ -200,15 +200,15 @@ def shown(network: Lattice, labels: Sequence[int], images: Stimuli, *, by_step: 
 
     Args:
         network: A population of one.
-        labels: What the data call the network's classes.
+        labels: Labels of the network's classes in its data.
         images: The file.
         by_step: Whether to return every step of each image.
 
     Returns:
-        A row for each image, or for each image and step: `image`, the row number; `path`, where the file has one;
-        the file's other columns, and its `label`; what `probing.look` returns, with `answer` as the data call it, and
-        `right`, null where the label is missing or none of the network's; `brightness` and `edges`. By step also what
-        `probing.looked_by_step` returns, and `step_right`.
+        A row for each image, or for each image and step: `image`, the row number; `path`, if the file has paths; the
+        file's other columns, and its `label`; the columns of `probing.look`, with `answer` as a label of the data;
+        `right`, null if the label is missing or unknown to the network; `brightness` and `edges`. By step also the
+        columns of `probing.looked_by_step`, and `step_right`.
 
     Raises:
         TaskError: As the methods of `Stimuli` do.
@@ -227,7 +227,7 @@ def shown(network: Lattice, labels: Sequence[int], images: Stimuli, *, by_step: 
 
 @dataclass(frozen=True)
 class _Names:
-    """What the data call the classes of a network."""
+    """Labels and names of a network's classes in its data."""
 
     labels: Sequence[int]
     numbers: Mapping[str, int]
@@ -240,7 +240,7 @@ class _Names:
         return pa.array(np.asarray(self.labels, np.int64)[classes.numpy()])
 
     def is_right(self, answers: pa.Array, labels: pa.ChunkedArray) -> pa.Array:
-        """Whether each answer is the label; null where there is no label, or the network cannot know it."""
+        """Return whether each answer is the label; null if the label is missing or unknown to the network."""
         found = [self.numbers.get(label) if isinstance(label, str) else label for label in labels.to_pylist()]
         pairs = zip(answers.to_pylist(), found, strict=True)
         return pa.array([answer == label if label in self.known else None for answer, label in pairs], pa.bool_())
@@ -272,7 +272,7 @@ def _rows(
 
 
 def _paths(images: pa.Array) -> pa.Array:
-    """Return the paths that an image column names; null where it names none."""
+    """Return the paths in an image column; null where it has none."""
     kind = images.type
     if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
         paths = images.field(kind.get_field_index("path"))
@@ -309,11 +309,11 @@ def labelled(images: Stimuli, labels: Sequence[int], image: tuple[int, int, int]
 
     Args:
         images: The file.
-        labels: What the data call the network's classes.
+        labels: Labels of the network's classes in its data.
         image: Channels, height and width that the network takes.
 
     Raises:
-        TaskError: If there is none, or as the methods of `Stimuli` do.
+        TaskError: If there are no such images, or as the methods of `Stimuli` do.
     """
     if not images.is_labelled:
         raise TaskError(f"{images.path} has no column 'label', so it cannot be said which answers are right")

@@ -1,7 +1,7 @@
-"""Tasks: real images with labels, made harder by the number of classes, and by what hides or changes a part of them.
+"""Tasks: real images with labels, made harder by more classes and by degradations.
 
 `digits` is embedded: scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (UCI optical recognition of handwritten
-digits). What else may be named is in `model.sources`.
+digits). `model.sources` reads all other data.
 """
 
 from __future__ import annotations
@@ -27,37 +27,38 @@ from sweeper.model.image_files import digits
 from sweeper.model.image_source import ImageSource
 from sweeper.model.image_store import Allocate, Gathered, Held, ImageStore, Wanted, gather
 from sweeper.model.image_tables import Columns
-from sweeper.model.images import Images as Images  # under its own name again: it was at home here
+from sweeper.model.images import Images as Images  # exported here too, since callers import it from here
 from sweeper.model.images import as_floats, brightness, levels_of
 from sweeper.model.label_names import notes_on
 from sweeper.model.places import File, Reach
 from sweeper.model.sources import aligned, files_of, image_sets, is_function
 
-#: Share of a single file's images that is held out for testing.
+#: Share of the images that is held out for testing, if the data have no test set.
 TEST_SHARE = 0.25
 
-#: Share of the images left for training that is held out for validation, where no file is given for it.
+#: Share of the remaining training images that is held out for validation, if the data have no validation set.
 VALIDATION_SHARE = 0.2
 
-#: Streams that say which images are held out, the same for every task: another number holds out others.
+#: Random streams that choose the held-out images, the same for every task.
 _TEST_STREAM, _VALIDATION_STREAM = 0, 1
 
-#: The embedded data.
+#: Name of the embedded data.
 DIGITS = "digits"
 
 #: The three sets, in the order in which they are hashed.
 SETS = ("training", "validation", "test")
 
-#: A change of how pixels are made of files: what was kept by another number is made anew.
+#: Version of the conversion of files to pixels; pixels kept under another version are made anew.
 _PIXELS = 1
 
-#: Files that were changed so lately may change again without another time: what is made of them is not kept.
+#: Age below which files may still change, in seconds. Another change might leave their time as it is, so pixels from
+#: such files are not kept.
 _SETTLED_S = 2.0
 
-#: Images that are hashed or counted at once; bounds the memory.
+#: Number of images that are hashed or compared at once; bounds the memory.
 _BLOCK = 500
 
-#: A mean pixel below which, or beyond which, images look black, or white.
+#: Mean pixel, 0–1, below which images look black, and above which they look white.
 _DARK, _BRIGHT = 0.02, 0.98
 
 
@@ -66,22 +67,22 @@ class TaskDefinition:
     """What to load and how hard to make it.
 
     Attributes:
-        data: `digits`, or where the images for training are, see `model.sources`; what has sets of its own has those
-            for validation and testing as well.
-        validation: Where images are that decide; None takes the set of `data`, or holds out a fifth of the images for
-            training.
-        test: Where images are that decide nothing; None takes the set of `data`, or holds out a quarter of it, before
-            validation.
-        image_column, label_column: Columns of tables; None takes those that are called as usual.
+        data: `digits`, or the location of the training images, see `model.sources`. A location with several sets also
+            provides the validation and test images.
+        validation: Location of the images that decisions are based on. None takes the set of `data`, or holds out a
+            fifth of the training images.
+        test: Location of the images that decide nothing. None takes the set of `data`, or holds out a quarter of it,
+            before validation.
+        image_column, label_column: Columns of tables; None takes columns with a usual name.
         resize, crop, background: See `model.decoding.Decoder`.
-        classes: Which labels to tell apart, none of them negative, or their names; rows with others are left out. A
-            number draws so many of the labels that there are; None uses all.
-        class_seed: Which ones are drawn: sets of another seed or another number are drawn anew.
+        classes: Labels to tell apart, or their names; rows with other labels are left out. A number n draws n of the
+            labels at random; None uses all. Labels must not be negative unless they are listed.
+        class_seed: Seed of the drawn labels; sets of another seed or another size are drawn independently.
         occlusion: Share of each image's area that a grey square hides, 0 ≤ occlusion < 1.
         noise: Standard deviation of Gaussian pixel noise, in units of the pixel range 0–1.
-        degradation, level: One of `degradations.KINDS`, and how much of it.
-        train_images, validation_images, test_images: Use so many images at most; None uses all.
-        own_degradation: What `degradation` names, where somebody else has written it.
+        degradation, level: One of `degradations.KINDS`, or a user's own, and its level.
+        train_images, validation_images, test_images: Most images to use of each set; None uses all.
+        own_degradation: The user's own degradation that `degradation` names; None for one of `KINDS`.
     """
 
     data: str = "digits"
@@ -105,10 +106,10 @@ class TaskDefinition:
 
     @property
     def degradations(self) -> tuple[Degradation, ...]:
-        """What is done to the images, in this order.
+        """Degradations of the images, in the order in which they are applied.
 
         Raises:
-            TaskError: If a kind or level cannot be.
+            TaskError: If a kind does not exist, or does not have the level.
         """
         asked = [("occlude_grey", self.occlusion), ("noise", self.noise)]
         if self.degradation is not None:
@@ -118,26 +119,26 @@ class TaskDefinition:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where its images are; nowhere for those that are embedded."""
+        """Locations of the images, without the embedded ones."""
         return tuple(place for place in (self.data, self.validation, self.test) if place and place != DIGITS)
 
 
 @dataclass(frozen=True)
 class Task:
-    """The images of one task: three sets that share none.
+    """The images of one task: three sets without common images.
 
     Attributes:
-        train: What networks learn, before `degradations`.
-        validation: What every decision is taken by: stopping, searching, comparing.
-        test: What is measured once and reported, and decides nothing.
-        classes: How many there are to tell apart.
+        train: Images that networks learn, before `degradations`.
+        validation: Images that every decision is based on: stopping, searching, comparing.
+        test: Images that results are reported on once; they decide nothing.
+        classes: Number of classes.
         fingerprint: Hash of every pixel and label, so that results can be traced to their data.
-        labels: What the data call the classes, ascending; class k of the images is `labels[k]`.
-        names: What people call them, where the data say it: class k is `names[k]`; empty where they do not.
-        notes: What was done to images to make them alike, and what is unusual about labels; a sentence each.
-        warnings: What looks wrong; a sentence each.
-        degradations: What is drawn anew each time a training image is shown. The images for validation and testing have
-            it already, drawn once.
+        labels: Labels of the classes in the data, ascending; class k of the images is `labels[k]`.
+        names: Names of the classes, if the data have names: class k is `names[k]`; otherwise empty.
+        notes: Conversions that made images alike, and unusual labels; one sentence each.
+        warnings: Suspicious properties of the images; one sentence each.
+        degradations: Degradations drawn anew each time a training image is shown. The validation and test images
+            already contain them, drawn once.
     """
 
     train: Images
@@ -163,11 +164,11 @@ class _Part:
     """One of the three sets before images are chosen.
 
     Attributes:
-        name: What it is called.
-        source: Where its images come from.
-        rows: Which of them, ascending.
-        limit: How many at most.
-        stream: Which ones, if there are more.
+        name: Name of the set.
+        source: Source of its images.
+        rows: Rows of the source that belong to the set, ascending.
+        limit: Most images to use; None for all.
+        stream: Random stream that chooses them if there are more.
     """
 
     name: str
@@ -182,15 +183,15 @@ class _Part:
         return self.source.labels[self.rows]
 
     def held_out(self, share: float, stream: int, least: int = 0) -> tuple[_Part, _Part]:
-        """Split off images: the same share of every class, always the same images.
+        """Split off the same share of every class, always the same images.
 
         Args:
-            share: Of each class's images, what is split off.
-            stream: Which images.
-            least: Of each class, so many at least, as long as one is left.
+            share: Share of each class's images to split off.
+            stream: Random stream that chooses the images.
+            least: Least number of images of each class to split off, as long as one is left.
 
         Returns:
-            What is left, and what is split off.
+            The remaining part, and the part split off.
         """
         rng = np.random.default_rng(stream)
         labels = self.labels
@@ -201,7 +202,7 @@ class _Part:
         return replace(self, rows=self.rows[~is_out]), replace(self, rows=self.rows[is_out])
 
     def chosen(self, labels: NDArray[np.int64]) -> Wanted:
-        """Keep the wanted classes and number of images."""
+        """Keep only images of these labels, and at most `limit` of them."""
         rng = np.random.default_rng([0, self.stream])
         index = np.flatnonzero(np.isin(self.labels, labels))
         if self.limit is not None and self.limit < len(index):
@@ -214,7 +215,7 @@ def load_task(definition: TaskDefinition, cache: Path | None = None, reach: Reac
 
     Args:
         definition: What to load.
-        cache: Folder for pixels, which processes of a machine then share; None keeps them in this process alone.
+        cache: Folder for pixels, which all processes of a machine then share; None keeps pixels in this process.
         reach: How images at a URI are reached.
 
     Raises:
@@ -222,7 +223,7 @@ def load_task(definition: TaskDefinition, cache: Path | None = None, reach: Reac
     """
     degradations = definition.degradations
     files = [file for place in definition.places for file in files_of(place, reach)]
-    # What a function returns may depend on anything: nothing stands for it.
+    # A function's result may depend on anything, so no key can stand for it.
     is_kept = cache is not None and files and not any(map(is_function, definition.places))
     store, begun = ImageStore(cache if is_kept else None), time.time()
 
@@ -235,14 +236,14 @@ def load_task(definition: TaskDefinition, cache: Path | None = None, reach: Reac
     shown = held
     if degradations:
         more = _digest([key, [{"kind": one.kind, "level": one.level} for one in degradations]])
-        # What somebody's function does may depend on anything: nothing stands for it.
+        # A user's degradation may depend on anything, so no key can stand for it.
         shared = store if definition.own_degradation is None else ImageStore(None)
         shown = shared.held(more, lambda allocate: _degraded(held, degradations, allocate), is_settled)
     return _task(held, shown, degradations)
 
 
 def _key(definition: TaskDefinition, files: Iterable[File]) -> str:
-    """Return what stands for the pixels of a task, degradations aside."""
+    """Return a key that stands for the pixels of a task before degradations."""
     hard = {"occlusion", "noise", "degradation", "level", "own_degradation"}
     said = {field.name: getattr(definition, field.name) for field in fields(definition) if field.name not in hard}
     return _digest([_PIXELS, said, [[file.path, file.size, file.changed] for file in files]])
@@ -253,7 +254,7 @@ def _digest(said: object) -> str:
 
 
 def _task(held: Held, shown: Held, degradations: tuple[Degradation, ...]) -> Task:
-    """Return a task of what was kept: training images as they are, the others degraded."""
+    """Return a task from kept arrays: training images as they are, the others degraded."""
     facts = held.facts
     sets = dict[str, Images]()
     for name in SETS:
@@ -281,7 +282,7 @@ def _labels_name(name: str) -> str:
 
 
 def _built(definition: TaskDefinition, reach: Reach | None, allocate: Allocate) -> Mapping[str, Any]:
-    """Fill arrays with pixels and classes of the three sets, and return what is known of them."""
+    """Fill arrays with pixels and classes of the three sets, and return facts about them."""
     parts = _parts(definition, reach)
     labels = _labels(definition, parts)
     chosen = [part.chosen(labels) for part in parts]
@@ -290,13 +291,13 @@ def _built(definition: TaskDefinition, reach: Reach | None, allocate: Allocate) 
     def all_allocated(shapes: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, NDArray[Any]]:
         classes = {_labels_name(one.name): ((len(one.rows),), np.int64) for one in chosen}
         arrays.update(allocate({**shapes, **classes}))
-        return dict(arrays)  # those of before are copied from where there is more room now
+        return dict(arrays)  # copies, since `gather` still reads earlier arrays when it asks for larger ones
 
     gathered = gather(chosen, all_allocated)
     for one in chosen:
-        # A label becomes its number among those that are wanted.
+        # A label becomes its index among the chosen labels.
         arrays[_labels_name(one.name)][:] = np.searchsorted(labels, one.source.labels[one.rows])
-    with ThreadPoolExecutor(1) as aside:  # both take seconds where there are many images
+    with ThreadPoolExecutor(1) as aside:  # in parallel, since both take seconds for many images
         hashed = aside.submit(_fingerprint, arrays, arrays)
         levels = {name: levels_of(arrays[name]) if arrays[name].dtype == np.uint8 else () for name in SETS}
         fingerprint = hashed.result()
@@ -321,7 +322,7 @@ def _degraded(held: Held, degradations: Sequence[Degradation], allocate: Allocat
 
 
 def _fingerprint(pixels: Mapping[str, NDArray[Any]], labels: Mapping[str, NDArray[Any]]) -> str:
-    """Return the hash of every pixel, as it is shown, and of every class."""
+    """Return the hash of every pixel, as networks see it, and of every class."""
     digest = hashlib.sha256()
     for name in SETS:
         array = pixels[name]
@@ -354,7 +355,7 @@ def _parts(definition: TaskDefinition, reach: Reach | None) -> list[_Part]:
     elif "validation" in whole and "train" in whole:
         validation = whole["validation"]
     if test is None:
-        # Before validation images are taken out: which images are the test must not depend on how validation is done.
+        # Split off before the validation images: the choice of test images must not depend on how validation is done.
         train, test_part = train.held_out(TEST_SHARE, _TEST_STREAM)
     else:
         test_part = _part("test", aligned(test, train.source), None, 1)
@@ -374,7 +375,7 @@ def _part(name: str, source: ImageSource, limit: int | None, stream: int) -> _Pa
 
 
 def _of(sets: Mapping[str, ImageSource], wanted: str, place: str) -> ImageSource:
-    """Return the set that is wanted of a place, or all there is."""
+    """Return the wanted set of a location, or its only set."""
     if wanted in sets:
         return sets[wanted]
     if len(sets) == 1:
@@ -426,7 +427,7 @@ def _labels(definition: TaskDefinition, parts: Sequence[_Part]) -> NDArray[np.in
 
 
 def _way_out(part: _Part, train: _Part, label: int) -> str:
-    """Return what can be done about a class that a set lacks."""
+    """Return advice about a class that a set lacks."""
     if part.source is not train.source:
         return "Leave it out of `classes`, or give a file that holds it."
     count = int((part.source.labels == label).sum())
@@ -441,14 +442,14 @@ def _called(label: int, names: Mapping[int, str]) -> str:
 
 
 def _few(labels: NDArray[np.int64], names: Mapping[int, str]) -> str:
-    """Return labels in words, however many there are."""
+    """Return labels in words, shortened if there are many."""
     if len(labels) > 20:
         return f"{_called(int(labels[0]), names)} to {_called(int(labels[-1]), names)}, {len(labels)} of them"
     return f"[{', '.join(_called(label, names) for label in labels.tolist())}]"
 
 
 def _notes(parts: Sequence[_Part], gathered: Gathered) -> list[str]:
-    """Return what was done to images, and what is unusual about labels, in words."""
+    """Return the conversions of images, and the unusual properties of labels, in words."""
     notes = list[str]()
     for source in {id(part.source): part.source for part in parts}.values():
         notes += source.notes
@@ -470,7 +471,7 @@ def _warnings(
     labels: NDArray[np.int64],
     names: Mapping[int, str],
 ) -> list[str]:
-    """Return what looks wrong, in words."""
+    """Return suspicious properties of the images, in words."""
     warnings = []
     for one in chosen:
         pixels, classes = arrays[one.name], arrays[_labels_name(one.name)]

@@ -1,18 +1,18 @@
 """When to answer: the probability p(t|x) of stopping after exactly step t.
 
-*fixed*: one learned distribution for all inputs. The others have a hazard per step,
-p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes what is left (as in PonderNet,
-arXiv 2107.05407), with a bounded logit. *confidence* reads how sure the answer is, and nothing else:
+*fixed* has one learned distribution for all inputs. The other rules have a hazard per step,
+p(t|x) = hazard(t) · Π_{s<t} (1 − hazard(s)), where the last step of the window takes the rest (as in PonderNet, arXiv
+2107.05407), with a bounded logit. *confidence* reads only how sure the answer is:
 hazard(t) = sigmoid(b + w · sureness(z[t])). *state* reads the pooled activations of all layers, with gradients:
-hazard(t) = sigmoid(b + Σ_l H[l] · pool(h[l,t])). While a network trains, it reads them standardised, by statistics that
-are part of b and H when it is done: see `Lattice.standardize_pooled`. This is the project's own definition.
+hazard(t) = sigmoid(b + Σ_l H[l] · pool(h[l,t])). In training it reads them standardised, by statistics that are folded
+into b and H at the end, see `Lattice.standardize_pooled`. These definitions are the project's own.
 
 A network is used with one rule: for each image it halts at the first step at which the cumulated probability reaches
-`HALT_LEVEL`, the median of p(t|x), and answers with that step's readout. Everything that is reported as `accuracy`,
-`time` or `macs` is of a network used so.
+`HALT_LEVEL`, the median of p(t|x), and answers with that step's readout. The reported `accuracy`, `time` and `macs`
+describe a network used in this way.
 
-`entry` says how far each step is open. A step with entry 0 is not there, one with entry 1 is a step of its own; in
-between, it takes that share of what it would take, and the step before keeps the rest.
+`entry` says how far each step is open. A step with entry 0 is absent, and one with entry 1 is fully open. In between,
+a step takes that share of its probability, and the step before keeps the rest.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient. Without it some squeezed
-#: networks stop at their first step before they have learned anything.
+#: Bound of the hazard's logit: no step is ever certain, so that every step keeps a gradient. Without the bound some
+#: networks under strong pressure stop at their first step before they have learned anything.
 HAZARD_BOUND = 3.0
 
-#: What the bound leaves of the probability of going on to the next step.
+#: Least probability of going on to the next step under the bound.
 LEAST_GOING_ON = 1 / (1 + math.exp(HAZARD_BOUND))
 
-#: Level of the cumulated probability at which an image halts: at ½ it halts at the median of its step distribution.
+#: Cumulated probability at which an image halts: ½ halts at the median of its step distribution.
 HALT_LEVEL = 0.5
 
 
@@ -51,7 +51,7 @@ def going_on(hazard_logit: Tensor) -> Tensor:
 
 
 def _bounded(hazard_logit: Tensor) -> Tensor:
-    """Return the logit of going on: that of the hazard, bounded and with the other sign."""
+    """Return the logit of going on: the negative of the hazard's bounded logit."""
     return -HAZARD_BOUND * torch.tanh(hazard_logit / HAZARD_BOUND)
 
 
@@ -60,14 +60,14 @@ def adaptive_step_dist(hazard_logit_TBP: Tensor, entry_TP: Tensor) -> Tensor:
 
     Args:
         hazard_logit_TBP: The hazard's logit, before its bound.
-        entry_TP: How far each step is open, 0 to 1, falling over T; the first step is always open.
+        entry_TP: How far each step is open, 0 to 1, not increasing over T; the first step is always open.
 
     Returns:
         Shape (T, B, P), sums to 1 over T; exactly 0 where entry is 0.
     """
-    # Who goes on needs a step to go to: the window's last step takes what is left.
+    # An image can only go on to an open step; the window's last step takes the rest.
     next_entry_TP = torch.cat([entry_TP[1:], torch.zeros_like(entry_TP[:1])])
-    # A sum of logs, since the way back through a product takes several times as long.
+    # A sum of logs, since the backward pass of a product takes several times as long.
     survival_TBP = F.logsigmoid(_bounded(hazard_logit_TBP)).cumsum(0).exp() * next_entry_TP.cumprod(0)[:, None, :]
     survival_TBP = torch.cat([torch.ones_like(survival_TBP[:1]), survival_TBP])
     return survival_TBP[:-1] - survival_TBP[1:]
@@ -75,7 +75,7 @@ def adaptive_step_dist(hazard_logit_TBP: Tensor, entry_TP: Tensor) -> Tensor:
 
 def halting_step(step_dist_TBP: Tensor, level: float = HALT_LEVEL) -> Tensor:
     """Return the step, from 1, at which the cumulated probability first reaches `level`; shape (B, P)."""
-    # Rounding may leave the full sum a hair below 1; at the last step every image halts.
+    # Rounding may leave the full sum slightly below 1; at the last step every image halts.
     has_halted_TBP = step_dist_TBP.cumsum(0) >= level
     has_halted_TBP[-1] = True
     return has_halted_TBP.int().argmax(0) + 1

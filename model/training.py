@@ -19,24 +19,24 @@ from sweeper.model.shard import Course
 from sweeper.model.tasks import Task
 from sweeper.model.window import Window
 
-#: The stream that says which validation images are measured after each round.
+#: Random stream that chooses the validation images to measure after each round.
 _WATCHING = 5
 
-#: At most so many points of a training curve are kept, however many epochs there are.
+#: Most points of a training curve that are kept.
 CURVE_POINTS = 50
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is handed out after each epoch, or each round where a training is given by its updates.
+    """Report after each epoch, or after each round if a training is given by its updates.
 
     Attributes:
         epoch: Rounds done, from 1.
         epochs: Rounds in all.
-        values: By member: `loss`, `accuracy`, `time`, `channels` on the validation images; empty where not finite or
-            stopped.
-        full: Members whose window could not grow for want of memory, since this epoch, and their sizes in words.
-        state: Returns all that is needed to go on from here; tensors, numbers and lists only.
+        values: By member: `loss`, `accuracy`, `time`, `channels` on the validation images; empty for members that are
+            stopped or not finite.
+        full: Members whose growth the memory limit began to prevent in this epoch, and their sizes in words.
+        state: Returns everything needed to resume here: tensors, numbers and lists only.
     """
 
     epoch: int
@@ -64,37 +64,37 @@ def train(
 ) -> list[Trained]:
     """Train one network per member, side by side.
 
-    Each trains as it would alone, up to rounding, which training amplifies: over six epochs of digits the weights
-    differed from those trained alone by 6e-15 in float64, but by up to 0.1 in float32 (`benchmarks/rounding.py`).
+    Each network trains as it would alone, up to rounding, which training amplifies: over six epochs of digits the
+    weights differed from those trained alone by 6e-15 in float64, but by up to 0.1 in float32
+    (`benchmarks/rounding.py`).
 
-    Deterministic given the seeds and torch's thread count. Every random stream is derived from the member's seed
-    and the number of the pass over the images, so a state taken between two rounds holds them by its own number.
+    Training is deterministic given the seeds and torch's thread count. Every random stream is derived from the member's
+    seed and the number of the pass or step, so a state taken between two rounds need not store any stream.
 
-    A training may pause and go on from the state that was reported last: it ends, to the last bit, as one that never
-    paused. Members may be stopped on the way: the computation goes on without them, and the others train as before up
-    to rounding.
+    A training may pause and resume from the last reported state: it ends, to the last bit, as one that never paused.
+    Members may be stopped on the way: the others train on as before, up to rounding.
 
     Args:
-        task: Images to learn, and images held out: what is handed out after each epoch is measured on those for
-            validation, and those for testing are looked at once, when a network is complete.
-        window: What every network may use; where windows grow, what they begin with.
+        task: Training images and held-out images. The reports after each epoch use the validation images; the test
+            images are used once, when a network is complete.
+        window: Window of every network; if windows grow, the one that they begin with.
         members: Pressures and seed of each network.
-        settings: Shared by all.
-        growth: Lets windows grow, to a limit. None: `window` is all there is.
-        report: Called after each round; what it raises ends the training.
-        state: Where to go on, as handed to `report` before. None starts anew.
-        until: Rounds after which to pause, with every member measured as it is then; schedules such as the learning
-            rate follow the whole training all the same. A state that is there already is measured and not reported
-            again; one that is further is measured where it is. None trains to the end.
-        stopped: Numbers of the members that are not trained any further. Those of former calls are named again.
-        is_over: Asked again and again in each epoch, before the next steps; once true the training ends where it is,
-            in the middle of an epoch as it may be, and is of no use but for what `report` has seen.
-        costs: Those of a user's own, in the order of each member's pressures for them.
+        settings: Settings shared by all members.
+        growth: Lets windows grow up to a limit. None keeps `window`.
+        report: Called after each round; an exception from it ends the training.
+        state: State to resume from, as passed to `report` before. None starts anew.
+        until: Rounds after which to pause and measure every member; schedules such as the learning rate still follow
+            the whole training. A state that has already reached or passed these rounds is measured but not reported
+            again. None trains to the end.
+        stopped: Numbers of the members to stop. Members stopped in former calls must be named again.
+        is_over: Called repeatedly in each epoch, before the next steps. Once it returns true, the training ends at
+            once, possibly in the middle of an epoch, and only the earlier reports are of use.
+        costs: A user's own costs, in the order of each member's pressures on them.
         device: Torch device.
         dtype: Type of weights and pixels.
 
     Returns:
-        One result per member, in order, those that have no network any more included; see `End`.
+        One result per member, in order, including members without a network; see `End`.
 
     Raises:
         CheckpointError: If `state` belongs to another population, or lacks a member that is not stopped.
@@ -117,12 +117,12 @@ def train(
             is_kept = population.epoch == end or (population.epoch % keep_every == 0 and population.epoch < end)
             curve.extend([{"epoch": population.epoch, **value}] if value and is_kept else [])
         report(Epoch(population.epoch, course.rounds, values, full, population.state))
-    is_complete = last == course.rounds  # at a pause networks may have ended, but it is not known yet who goes on
+    is_complete = last == course.rounds  # at a pause it is not yet known which members will go on
     return population.results(validation, task.test.to(device, dtype) if is_complete else None)
 
 
 def _watched(validation: Images, most: int | None) -> Images:
-    """Return the validation images that are measured after each round: so many of them, always the same."""
+    """Return the validation images to measure after each round: at most `most`, always the same."""
     if most is None or most >= len(validation):
         return validation
     chosen = np.sort(np.random.default_rng(_WATCHING).permutation(len(validation))[:most])

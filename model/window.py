@@ -1,4 +1,4 @@
-"""The part of the infinite lattice that a network is: its numbers, and the shapes of what it holds. Loads no torch."""
+"""The window of the infinite lattice that a network covers, and the shapes of its weights. Does not load torch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import pairwise
 
 from sweeper.model.errors import WindowError
 
-#: How the step of the answer is chosen; `model.time_selection` says what each does.
+#: Rules that choose the step of the answer; see `model.time_selection`.
 FIXED, CONFIDENCE, STATE = TIME_SELECTIONS = ("fixed", "confidence", "state")
 
-#: Which weights a window has beside its bottom-up ones: lateral and top-down ones too, or none.
+#: Connections of a window: bottom-up, lateral and top-down ones, or bottom-up ones alone.
 ALL, FEED_FORWARD = CONNECTIONS = ("all", "feed_forward")
 
-#: What files of earlier versions say, and what it is called now.
+#: Name of a rule in files of earlier versions -> its current name.
 FORMER_NAMES = {"adaptive": CONFIDENCE}
 
 Shape = tuple[int, ...]
@@ -21,21 +21,21 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the infinite lattice that is computed, and what it looks at.
+    """The part of the infinite lattice that is computed, and the shape of its images.
 
     Attributes:
-        channels: Channels of each layer, from the image upwards. Empty: no layer, a constant answer.
+        channels: Channels of each layer, from the image upwards. Empty for no layer and a constant answer.
         steps: Recurrent steps.
         image: Channels, height and width of the images.
         classes: Number of classes.
         kernel: Side of every convolution's kernel, odd.
-        halve: Layers, numbered from 1, whose image has half the side of the layer below.
+        halve: Layers, numbered from 1, whose state has half the side of the layer below.
         time_selection: `fixed`, `confidence` or `state`; see `model.time_selection`.
-        bottom_up: When a layer takes what the layer below says: `within` the same step, or at the `next` one.
-        standardize: What is done to pixels first: `images`, by mean and standard deviation of each channel over the
+        bottom_up: When a layer takes the output of the layer below: `within` the same step, or at the `next` one.
+        standardize: Standardisation of pixels: `images`, by mean and standard deviation of each channel over the
             training images; `each`, by those of the image itself; or `none`.
-        connections: `all`; or `feed_forward`: bottom-up ones alone, at the `next` step, so that layer l of a network
-            with early exits is there from step l on.
+        connections: `all`; or `feed_forward`: only bottom-up connections, at the `next` step, which makes a network
+            with early exits in which the image reaches layer l at step l.
     """
 
     channels: tuple[int, ...]
@@ -90,17 +90,17 @@ class Window:
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether any step has one before it, so that there is a step to choose."""
+        """Whether there is more than one step, so that there is a step to choose."""
         return self.steps > 1
 
     @property
     def is_feed_forward(self) -> bool:
-        """Whether its layers hear the layer below alone, however many steps there are."""
+        """Whether layers get input from the layer below only, whatever the number of steps."""
         return self.connections == FEED_FORWARD
 
     @property
     def has_recurrent_weights(self) -> bool:
-        """Whether there are lateral and top-down weights: not where there is no step before for them to read."""
+        """Whether there are lateral and top-down weights, which need more than one step."""
         return self.is_recurrent and not self.is_feed_forward
 
     @property
@@ -115,7 +115,7 @@ class Window:
 
     @property
     def up_delay(self) -> int:
-        """Steps that bottom-up input takes: 0, or 1 where each layer sees the image a step after the one below."""
+        """Steps that bottom-up input takes: 0, or 1 if each layer sees the image one step after the layer below."""
         return int(self.bottom_up == "next")
 
     def side(self, layer: int) -> tuple[int, int]:
@@ -127,7 +127,7 @@ class Window:
         return height, width
 
     def reaches(self, layer: int, steps: int) -> bool:
-        """Tell whether the image gets to a layer, numbered from 1, in so many steps."""
+        """Tell whether the image reaches a layer, numbered from 1, within a number of steps."""
         return layer <= steps if self.up_delay else steps > 0
 
     def resized(self, channels: tuple[int, ...], steps: int) -> Window:
@@ -136,7 +136,7 @@ class Window:
         return replace(self, channels=channels, steps=steps, halve=halve)
 
     def training_bytes(self, batch_size: int) -> int:
-        """Return about how much memory the training of one network takes: states, their slopes, weights and moments."""
+        """Return about the memory that training one network takes, in bytes: states, gradients, weights and moments."""
         states, ways = 0, 0
         below, outputs = self.image[0], 0
         for layer, c in enumerate(self.channels, start=1):
@@ -146,14 +146,14 @@ class Window:
             ways += (above + c + (below if layer > 1 else 0)) * height * width
             outputs += self.kernel**2 * c * (below + c + above) + c * (self.classes + 1)
             below = c
-        # Of every step: states and the slopes of what they feed; of one step: about as much again, to work with.
+        # Every step stores states and the gradients of what they feed. Workspace takes about one step more.
         numbers = batch_size * (self.steps + 1) * (states + ways)
         return 4 * (numbers + 4 * outputs)
 
     def learned_shapes(self) -> dict[str, Shape]:
-        """Return the shapes of what one network learns, by name: a `Lattice` of this window has them after its axis P.
+        """Return the shapes of one network's learned weights, by name; a `Lattice` adds the leading axis P.
 
-        Without torch, so that a file can be held against them before anything is made of it.
+        This needs no torch, so that a file can be checked against the shapes before a network is made from it.
         """
         sources = (self.image[0], *self.channels)
         kernel = (self.kernel, self.kernel)
@@ -175,6 +175,6 @@ class Window:
         return shapes | {f"{name}.{l}": shape for name, of in layers.items() for l, shape in enumerate(of)}
 
     def kept_shapes(self) -> dict[str, Shape]:
-        """Return the shapes of what else belongs to one network, by name: how far steps are open, and of pixels."""
+        """Return the shapes of one network's other tensors, by name: how far steps are open, and pixel statistics."""
         pixels = ("pixel_mean", "pixel_std") if self.standardize == "images" else ()
         return {"entry": (self.steps,), **dict.fromkeys(pixels, self.image[:1])}

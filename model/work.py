@@ -1,7 +1,7 @@
-"""How much work a training step is: what populations are divided by, and what a sweep's time is foretold from.
+"""The work of a training step, from which populations are divided and the time of a sweep is forecast.
 
-The unit is one channel on one pixel of one image in a training step: forward, backward, and all that goes with them.
-How many seconds that takes is measured where it matters, see `model.forecast`.
+The unit is one channel on one pixel of one image in a training step: forward and backward pass, and everything else in
+the step. `model.forecast` measures how many seconds a unit takes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sweeper.model.window import Window
 
 @dataclass(frozen=True)
 class Rates:
-    """What a training step costs beside its channels; fitted to the times of `benchmarks/population.py`.
+    """Further work of a training step beside its channels; fitted to the times of `benchmarks/population.py`.
 
     Attributes:
-        state: Of a state of any size, for all networks and images together.
-        pixel: Of a state's pixel, beside its channels.
-        connection: Of a channel, for each one that it is connected to.
+        state: Work of a state of any size, for all networks and images together.
+        pixel: Work of a state's pixel, beside its channels.
+        connection: Work of a channel for each channel that it is connected to.
     """
 
     state: float
@@ -30,10 +30,10 @@ class Rates:
 
     @classmethod
     def of(cls, recurrence: str) -> Rates:
-        """Return those of what a recurrence runs in.
+        """Return the rates of an implementation of the recurrence.
 
-        They are the same on every machine: a population must be divided alike wherever it goes on, since who trains
-        beside whom changes rounding, and training amplifies that.
+        They are the same on every machine: a population must be divided alike wherever it resumes, since the division
+        changes rounding, and training amplifies that.
         """
         return cls(24_000, 1.0, 0.0) if recurrence == TORCH else cls(9_400, 0.0, 0.06)
 
@@ -41,14 +41,14 @@ class Rates:
 def work(
     window: Window, channels: Sequence[Sequence[int]], steps: Sequence[int], batch_size: int, recurrence: str
 ) -> float:
-    """Return about how much work a training step of some networks in one lattice is, for each image of the batch.
+    """Return the approximate work of a training step of some networks in one lattice, for each image of the batch.
 
     Args:
-        window: Of the networks' kind.
-        channels: Of each network, by layer.
-        steps: Of each network.
+        window: Any window of the networks' kind.
+        channels: For each network, the channels of each layer.
+        steps: For each network, its steps.
         batch_size: Images of the step.
-        recurrence: What it runs in.
+        recurrence: Implementation of the recurrence.
     """
     rates, whole = Rates.of(recurrence), fitting_window(window, channels, steps)
     states = 0.0

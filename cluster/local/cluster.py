@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""A Ray cluster of several nodes on this machine: to try what a cluster does, and what happens when a node dies.
+"""Runs a Ray cluster of several nodes on this machine, to try out clusters and the death of nodes.
 
     cluster/local/cluster.py start --nodes 2 --cpus 1   a head without CPUs, and two nodes with one each
-    eval "$(cluster/local/cluster.py env)"              where it is and how it is entered, for this shell
-    cluster/local/cluster.py status                     its nodes, with their process numbers
-    cluster/local/cluster.py add --cpus 1               one node more
-    cluster/local/cluster.py kill 1                     node 1 is gone at once, as if its power failed
-    cluster/local/cluster.py stop                       all of it, and nothing else
+    eval "$(cluster/local/cluster.py env)"              its address and token, for this shell
+    cluster/local/cluster.py status                     its nodes, with their process ids
+    cluster/local/cluster.py add --cpus 1               adds a node
+    cluster/local/cluster.py kill 1                     kills node 1 at once, as if its power failed
+    cluster/local/cluster.py stop                       stops this cluster, and nothing else
 
-Everything listens on 127.0.0.1 alone, which Ray's own `ray start` cannot do for more than one node, and asks for a
-token, which is made in the cluster's folder and can be read by you alone. Other Ray processes are not touched.
+All processes listen on 127.0.0.1 only, which Ray's own `ray start` cannot do for more than one node. They require a
+token, which is made in the cluster's folder and which only you can read. Other Ray processes are left alone.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: How long a cluster may take to start; a head took 6 s, a node 2 s, on two busy cores.
+#: Longest start of a cluster, in seconds; on two busy cores a head took 6 s and a node 2 s.
 PATIENCE_S = 180
 
-#: What Ray keeps for objects that nodes pass around: sweeps pass none that are large. In bytes, for each node.
+#: Size of each node's object store, in bytes; sweeps pass no large objects between nodes.
 OBJECT_STORE = 100 * 2**20
 
 DEFAULT_FOLDER = Path(tempfile.gettempdir(), f"sweeper-cluster-{os.getuid()}")
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return what processes of this cluster, and those that talk to it, must have in their environment."""
+    """Return the environment variables that the cluster's processes, and its clients, need."""
     return {
         "RAY_AUTH_MODE": os.environ.get("RAY_AUTH_MODE", "token"),
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback alone
-        "RAY_TMPDIR": str(folder),  # what Ray notes of this cluster does not hide another one
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on the loopback only
+        "RAY_TMPDIR": str(folder),  # keeps Ray's record of this cluster from hiding another one
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 
 
 class Members:
-    """The nodes of a cluster; all are processes below this one.
+    """The nodes of a cluster; all are child processes of this one.
 
     Args:
-        folder: Of what Ray writes.
-        port: Of the head.
-        jobs_port: Of its job server.
+        folder: Folder for Ray's files.
+        port: Port of the head.
+        jobs_port: Port of its job server.
     """
 
     def __init__(self, folder: Path, port: int, jobs_port: int) -> None:
@@ -68,20 +68,20 @@ class Members:
             "include_dashboard": True,
             "dashboard_host": "127.0.0.1",
             "dashboard_port": jobs_port,
-            "dashboard_agent_listen_port": None,  # any that is free: another cluster may have the usual one
+            "dashboard_agent_listen_port": None,  # any free port, since another cluster may use the default one
             "temp_dir": str(folder / "ray"),
         }
         self._jobs = f"http://127.0.0.1:{jobs_port}"
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._nodes: dict[int, Any] = {}
-        self._number = 0  # of the newest: a number never names two
+        self._number = 0  # number of the newest node; numbers are never reused
 
     @staticmethod
     def _node(number: int, cpus: float, gpus: float) -> dict[str, Any]:
         return {
             "node_ip_address": "127.0.0.1",
             "node_name": f"node {number}",
-            # Nodes share a folder here, and each unpacks what comes with a job: one must not replace the other's.
+            # Nodes share a folder here, and each unpacks the files of a job: they must not overwrite each other's.
             "runtime_env_dir_name": f"runtime_resources_{number}",
             "num_cpus": cpus,
             "num_gpus": gpus,
@@ -94,7 +94,7 @@ class Members:
         self._nodes[self._number] = self._cluster.add_node(**self._node(self._number, cpus, gpus))
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what is asked for, and return what there is then."""
+        """Carry out a request, and return the resulting state of the cluster."""
         problem = ""
         if request.get("do") == "add":
             self.add(request["cpus"], request["gpus"])
@@ -107,7 +107,7 @@ class Members:
         return {"problem": problem, "address": self._cluster.address, "jobs": self._jobs, "nodes": nodes}
 
     def end(self) -> None:
-        """End all of them."""
+        """Shut all nodes down."""
         self._cluster.shutdown()
 
 
@@ -125,7 +125,7 @@ def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_po
         while True:
             with listener.accept()[0] as caller, caller.makefile("rw") as stream:
                 answer = members.answer(json.loads(stream.readline() or "{}"))
-                with suppress(OSError):  # who asked has left
+                with suppress(OSError):  # the caller has left
                     stream.write(json.dumps(answer) + "\n")
                     stream.flush()
     finally:
@@ -134,12 +134,12 @@ def serve(folder: Path, nodes: int, cpus: float, gpus: float, port: int, jobs_po
 
 
 def _raylet(node: Any) -> int | None:
-    """Return the process that is a node, whose children are what it runs; None where it has died."""
+    """Return the id of a node's raylet process, whose children are the node's workers; None if it has died."""
     return next((process.pid for name, process in node.live_processes() if name == "raylet"), None)
 
 
 def ask(folder: Path, **request: Any) -> dict[str, Any]:
-    """Ask the process that runs a cluster; without one, say how to start it, and leave."""
+    """Send a request to the process that runs a cluster; if there is none, exit with advice."""
     with socket.socket(socket.AF_UNIX) as caller:
         try:
             caller.connect(str(folder / "control"))
@@ -163,7 +163,7 @@ def start(folder: Path, options: argparse.Namespace) -> None:
         with socket.socket(socket.AF_UNIX) as caller:
             if caller.connect_ex(str(folder / "control")) == 0:
                 sys.exit(f"a cluster runs in {folder} already. Stop it first: {sys.argv[0]} stop")
-        (folder / "control").unlink()  # of one that was killed
+        (folder / "control").unlink()  # left by a killed cluster
     for option, port in (("--port", options.port), ("--jobs-port", options.jobs_port)):
         try:
             socket.create_server(("127.0.0.1", port)).close()
@@ -180,7 +180,7 @@ def start(folder: Path, options: argparse.Namespace) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            # Jobs are started as `python`: the one with this project's packages.
+            # Jobs run `python`, which must be the one with this project's packages.
             env={**os.environ, **environment(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             start_new_session=True,
         )
@@ -203,9 +203,9 @@ def _elsewhere(folder: Path) -> str:
 
 
 def stop(folder: Path) -> None:
-    """End a cluster: the process that runs it, which ends what it has started."""
+    """Stop a cluster by its serving process, which stops all others."""
     ask(folder)
-    with socket.socket(socket.AF_UNIX) as caller:  # whoever holds the other end is the process to end
+    with socket.socket(socket.AF_UNIX) as caller:  # the peer of the socket is the process to stop
         caller.connect(str(folder / "control"))
         pid = int.from_bytes(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
         os.kill(pid, signal.SIGTERM)
@@ -215,14 +215,14 @@ def stop(folder: Path) -> None:
 
 
 def show(answer: Mapping[str, Any]) -> None:
-    """Print where a cluster is, and its nodes."""
+    """Print the addresses of a cluster, and its nodes."""
     print(f"head      {answer['address']}, jobs at {answer['jobs']}")
     for number, raylet in answer["nodes"].items():
         print(f"node {number:<4} process {raylet}" if raylet else f"node {number:<4} has died")
 
 
 def _use_ray() -> None:
-    """Go on with the Python of this checkout's environment, where this one knows no Ray."""
+    """Continue with the Python of this checkout's environment if this one has no Ray."""
     if importlib.util.find_spec("ray") is None:
         python = Path(__file__).resolve().parents[2] / ".venv/bin/python"
         if not python.exists():
@@ -231,7 +231,7 @@ def _use_ray() -> None:
 
 
 def main() -> None:
-    """Parse, act, and print what there is then."""
+    """Parse the command, carry it out, and print the resulting state."""
     _use_ray()
     if sys.argv[1:2] == ["serve"]:
         folder, nodes, cpus, gpus, port, jobs_port = sys.argv[2:]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Start an MLflow tracking server for a team, in the foreground, and say what it opens.
+"""Start an MLflow tracking server for a team, in the foreground, and print who can reach it.
 
-Secrets come from files that only their owner may read, or from the environment. They go to MLflow in its environment:
-arguments are seen by every user of a machine, and MLflow would write them into its log.
+Secrets come from files that only their owner may read, or from the environment. MLflow gets them in its environment:
+every user of a machine can see arguments, and MLflow would write them into its log.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-#: MLflow's own rule for passwords of users.
+#: Least length of a password, by MLflow's own rule.
 SHORTEST_PASSWORD = 12
 
-#: What the user database and the login of the page need; `default_permission` is what everybody may do with what others
-#: made. A login that was right is remembered for a minute: checking it takes longer than most requests.
+#: Configuration of the user database and the login. `default_permission` applies to runs of other users. A correct
+#: login is cached for a minute, because checking it takes longer than most requests.
 AUTH_INI = """\
 [mlflow]
 default_permission = {permission}
@@ -44,7 +44,7 @@ def fail(sentence: str) -> NoReturn:
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return what is asked for on the command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="start-server.sh", description=__doc__)
     add = parser.add_argument
     add("folder", type=Path, help="what the server keeps itself: SQLite files, artifacts, secrets that it makes")
@@ -82,7 +82,7 @@ def secret(file: Path) -> str:
 
 
 def made_secret(file: Path) -> str:
-    """Return the secret in a file; it is made up where there is none."""
+    """Return the secret in a file, which is created with a random secret if it does not exist."""
     if not file.exists():
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
             opened.write(secrets.token_urlsafe(24) + "\n")
@@ -93,7 +93,7 @@ def made_secret(file: Path) -> str:
 
 
 def database(asked: argparse.Namespace) -> tuple[str, dict[str, str]]:
-    """Return the URL of the database, which holds no password, and what its driver reads from the environment."""
+    """Return the URL of the database, without a password, and the environment variables of its driver."""
     if asked.database is None:
         if asked.database_password_file:
             fail("--database-password-file needs --database: SQLite asks for no password.")
@@ -109,7 +109,7 @@ def database(asked: argparse.Namespace) -> tuple[str, dict[str, str]]:
     if find_spec("psycopg") is None:
         missing("psycopg", "PostgreSQL")
     file = asked.database_password_file
-    # The driver is named, so that it does not depend on which one this version of SQLAlchemy prefers.
+    # The URL names the driver, because versions of SQLAlchemy differ in their default.
     return url._replace(scheme="postgresql+psycopg").geturl(), {"PGPASSWORD": secret(file)} if file else {}
 
 
@@ -121,7 +121,7 @@ def sqlite(file: Path) -> str:
 
 
 def artifacts(asked: argparse.Namespace) -> tuple[str, dict[str, str]]:
-    """Return where artifacts are kept, and what the client of an object store reads from the environment."""
+    """Return the location of artifacts, and the environment variables of an object store's client."""
     place = asked.artifacts or str(asked.folder / "artifacts")
     if "://" not in place:
         return Path(place).absolute().as_uri(), {}
@@ -132,13 +132,13 @@ def artifacts(asked: argparse.Namespace) -> tuple[str, dict[str, str]]:
         missing("boto3", "an object store")
     more = {"AWS_SECRET_ACCESS_KEY": secret(asked.s3_secret_file)} if asked.s3_secret_file else {}
     if os.environ.get("MLFLOW_S3_ENDPOINT_URL"):
-        # Stores other than Amazon's know buckets as folders, and not all of them the newest checksums.
+        # Other stores than Amazon's address buckets as folders, and not all of them support the newest checksums.
         more |= {"MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path", "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
     return place, more
 
 
 def missing(package: str, purpose: str) -> NoReturn:
-    """Say which package is not there."""
+    """Exit with the name of a missing package."""
     lines = "'pareto-sweeper[server]', or cluster/tracking/requirements.txt"
     fail(f"{purpose} needs the package {package}, which {sys.executable} does not have. Install it: {lines}.")
 
@@ -147,7 +147,7 @@ def missing(package: str, purpose: str) -> NoReturn:
 
 
 def login(asked: argparse.Namespace, runs: str) -> dict[str, str]:
-    """Return what MLflow's login needs in its environment; users are kept beside the runs."""
+    """Return the environment variables of MLflow's login; users are stored beside the runs."""
     if find_spec("flask_wtf") is None:
         missing("Flask-WTF", "--auth")
     ini = asked.folder / "auth.ini"
@@ -161,7 +161,7 @@ def login(asked: argparse.Namespace, runs: str) -> dict[str, str]:
     file = asked.admin_password_file or asked.folder / "admin-password"
     if "MLFLOW_AUTH_ADMIN_PASSWORD" in os.environ and not asked.admin_password_file:
         return found
-    # MLflow reads it once, to make the user: an administrator who has removed it since needs no other one.
+    # MLflow reads the password only to create the user, so the file may have been removed since.
     if asked.admin_password_file or is_new or file.exists():
         password = secret(file) if asked.admin_password_file else made_secret(file)
         if len(password) < SHORTEST_PASSWORD:
@@ -171,7 +171,7 @@ def login(asked: argparse.Namespace, runs: str) -> dict[str, str]:
 
 
 def address(asked: argparse.Namespace) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return where to listen, or refuse it."""
+    """Return the address to listen on, or refuse it."""
     try:
         found = ipaddress.ip_address("127.0.0.1" if asked.host == "localhost" else asked.host.strip("[]"))
     except ValueError:
@@ -196,7 +196,7 @@ def allowed(asked: argparse.Namespace, shown: str) -> str:
 
 
 def said(asked: argparse.Namespace, shown: str, is_local: bool, runs: str, kept: str) -> str:
-    """Return what is opened, in words, without a secret."""
+    """Describe the server and who can reach it, without secrets."""
     reach = "this machine only" if is_local else "WHOEVER REACHES THIS ADDRESS"
     admin = asked.admin_password_file or asked.folder / "admin-password"
     who = f"user and password; that of the user admin is in {admin}" if asked.auth else "none, all may read and write"
@@ -207,7 +207,7 @@ def said(asked: argparse.Namespace, shown: str, is_local: bool, runs: str, kept:
 
 
 def main() -> None:
-    """Check what is asked for, say it, and become the server."""
+    """Check the options, describe the server, and become it."""
     asked = parsed()
     os.umask(0o077)
     if find_spec("mlflow") is None:
@@ -223,7 +223,7 @@ def main() -> None:
     environment: Mapping[str, str] = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # One process and 244 MB instead of ten and more; sweeps use none of what the job runner does.
+        # Saves about ten processes and leaves one with 244 MB; sweeps do not use the job runner.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_BACKEND_STORE_URI": runs,
         **of_database,

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Make and change the users of a tracking server that asks for a login; with the standard library alone.
+"""Create and change the users of a tracking server with a login, using only the standard library.
 
-The server's address and the login of an administrator, or for `password` one's own, come from MLFLOW_TRACKING_URI,
-MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or are asked for. New passwords are asked for, or read from the
-standard input where that is no terminal; none is ever an argument, which every user of a machine would see.
+The server's address and the login of an administrator (your own login for `password`) come from MLFLOW_TRACKING_URI,
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a missing password is asked for. New passwords are asked for, or
+read from the standard input if that is no terminal. A password is never an argument, which every user could see.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def fail(sentence: str) -> NoReturn:
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return what is asked for on the command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="users.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for command, what in (
@@ -50,14 +50,14 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Server:
-    """A tracking server, as an administrator reaches it."""
+    """A tracking server, used with an administrator's login."""
 
     def __init__(self, uri: str, user: str, password: str) -> None:
         self._uri = uri.rstrip("/")
         self._login = base64.b64encode(f"{user}:{password}".encode()).decode()
 
     def ask(self, method: str, path: str, *, unless: str = "", **values: str) -> Any:
-        """Send a request, and return what is answered; None where it fails with the named error code."""
+        """Send a request, and return the answer; None if it fails with the error code `unless`."""
         is_get = method == "GET"
         url = f"{self._uri}{path}" + (f"?{urlencode(values)}" if is_get and values else "")
         request = Request(url, None if is_get else json.dumps(values).encode(), method=method)
@@ -90,7 +90,7 @@ class Server:
 
 
 def asked_for(prompt: str) -> str:
-    """Return a password that is typed without being shown, or the first line of what is piped in."""
+    """Return a password that is typed invisibly, or the first line of piped input."""
     if sys.stdin.isatty():
         found = getpass.getpass(f"{prompt}: ")
         if getpass.getpass(f"{prompt} again: ") != found:
@@ -100,7 +100,7 @@ def asked_for(prompt: str) -> str:
 
 
 def main() -> None:
-    """Do one thing, and say that it is done."""
+    """Carry out one command, and report it."""
     asked = parsed()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "http://127.0.0.1:5000"
     if not uri.startswith(("http://", "https://")) or "@" in uri:
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def grant(server: Server, asked: argparse.Namespace) -> None:
-    """Let a user do something with the experiment of a sweep, in place of what was granted before."""
+    """Grant a user a permission on the experiment of a sweep, in place of any earlier one."""
     found = server.ask("GET", "/api/2.0/mlflow/experiments/get-by-name", experiment_name=asked.sweep)
     what = {"username": asked.user, "resource_type": "experiment", "resource_id": found["experiment"]["experiment_id"]}
     server.ask("POST", f"{GRANTS}/revoke", unless="RESOURCE_DOES_NOT_EXIST", **what)

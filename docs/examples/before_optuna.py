@@ -1,4 +1,4 @@
-"""The sweep as it is with Optuna alone."""
+"""The same sweep with Optuna alone."""
 
 import optuna
 from mlp import accuracy_of, network_of, size_of, train_one_epoch

@@ -1,4 +1,4 @@
-"""The sweep as it is with Ray Tune and its Optuna searcher."""
+"""The same sweep with Ray Tune and its Optuna searcher."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The sweep as it is with W&B: what its agent starts for each trial."""
+"""The same sweep with W&B: the program that its agent starts for each trial."""
 
 import wandb
 from mlp import accuracy_of, network_of, size_of, train_one_epoch

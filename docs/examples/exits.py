@@ -11,7 +11,7 @@ def train(trial, hidden: int = 64, depth: int = 2, lr: float = 1e-2, epochs: int
     heads = torch.nn.ModuleList(torch.nn.Linear(hidden, 10) for _ in range(depth))
     network = torch.nn.ModuleList([layers, heads])
     optimizer = torch.optim.Adam(network.parameters(), lr)
-    if trial.state:  # it was interrupted, or stopped at a rung and goes on
+    if trial.state:  # the trial resumes after an interruption or a rung
         network.load_state_dict(trial.state["network"])
         optimizer.load_state_dict(trial.state["optimizer"])
 
@@ -28,7 +28,7 @@ def train(trial, hidden: int = 64, depth: int = 2, lr: float = 1e-2, epochs: int
             optimizer.step()
         with torch.no_grad():
             guesses = torch.stack([out.softmax(1) for out in readouts(images[1400:])])
-        confident = guesses.max(2).values > 0.9  # an image leaves by the first head that is sure, or by the last one
+        confident = guesses.max(2).values > 0.9  # an image exits at the first head that is sure, or the last
         confident[-1] = True
         left = confident.int().argmax(0)
         answers = guesses.argmax(2).gather(0, left[None])[0]

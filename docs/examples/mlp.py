@@ -1,4 +1,4 @@
-"""What the sweeps of `coming-from.md` train: a small network on scikit-learn's digits."""
+"""The training in the sweeps of `coming-from.md`: a small network on scikit-learn's digits."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -8,7 +8,7 @@ IMAGES = IMAGES.float() / 16
 
 
 def network_of(hidden, lr):
-    """Return a network, and what trains it."""
+    """Return a network and its optimizer."""
     network = torch.nn.Sequential(torch.nn.Linear(64, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 10))
     return network, torch.optim.Adam(network.parameters(), lr)
 

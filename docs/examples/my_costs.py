@@ -1,4 +1,4 @@
-"""Three costs of one's own: wiring length, energy, and how far a network's steps are from a habit of stopping early."""
+"""Three costs of your own: wiring length, energy, and the distance of a network's steps from early stopping."""
 
 import math
 
@@ -9,7 +9,7 @@ from sweeper.model import Lattice, LatticeAnswer
 
 
 def wiring(lattice: Lattice, answer: LatticeAnswer) -> Tensor:
-    """Length of all wires: each weight's size times the distance that it bridges, in pixels of its layer.
+    """Return the length of all wires: each weight's size times the distance that it spans, in pixels of its layer.
 
     Neighbouring layers are one pixel apart, and so are a layer and the answer.
     """
@@ -27,14 +27,14 @@ def wiring(lattice: Lattice, answer: LatticeAnswer) -> Tensor:
 
 
 def energy(lattice: Lattice, answer: LatticeAnswer) -> Tensor:
-    """Activity of all channels, summed over the steps that are taken: what neurons would spend on an image."""
+    """Return the activity of all channels, summed over the steps taken: the energy of neurons for an image."""
     stops_before = answer.step_dist_TBP.cumsum(0) - answer.step_dist_TBP
     is_taken = (1 - stops_before).clamp(0, 1)  # (T, B, P): the probability that a step is computed at all
     return (is_taken[..., None] * answer.features_TBPF).sum((0, 3)).mean(0)
 
 
 def habit(lattice: Lattice, answer: LatticeAnswer, stops: float = 0.4) -> Tensor:
-    """How far the steps of each image are from a geometric distribution, in nats, as in PonderNet.
+    """Return the divergence of each image's steps from a geometric distribution, in nats, as in PonderNet.
 
     KL(p(t|x) || stops · (1 − stops)^(t − 1)): the prior has no last step, so that a larger window changes nothing.
     """

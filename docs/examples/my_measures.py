@@ -1,4 +1,4 @@
-"""A measure of one's own: how well a trained network answers images with noise that it was not trained on."""
+"""A measure of your own: the accuracy of a trained network on images with noise that it was not trained on."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from sweeper.model import Network, Task
 
 
 def robustness(network: Network, task: Task) -> Tensor:
-    """Share of the validation images that are answered right with noise of standard deviation 0.3 on each pixel."""
+    """Return the accuracy on validation images with noise of standard deviation 0.3 on each pixel."""
     images = task.validation.shown()  # (images, channels, height, width), from 0 to 1
     noisy = images + 0.3 * torch.randn(images.shape)
     answer = network.halting(noisy)

@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 def resnet(width, blocks):
-    """Return a network of three stages; each halves the picture, and doubles the channels."""
+    """Return a network of three stages; each stage after the first halves the image and doubles the channels."""
     stages = [nn.Conv2d(3, width, 3, padding=1)]
     channels = width
     for stage in range(3):
@@ -37,7 +37,7 @@ def resnet(width, blocks):
 
 
 def multiply_accumulates(network, image):
-    """Return how many an image takes in convolutions and linear layers."""
+    """Return the number of multiply-accumulates of an image in convolutions and linear layers."""
     counted = []
 
     def count(layer, inputs, output):

@@ -1,1 +1,1 @@
-"""What pages and pictures of the documentation take from the program; `docs/generate.py` writes it into them."""
+"""Generators of the parts of pages and pictures that come from the program; `docs/generate.py` calls them."""

@@ -1,4 +1,4 @@
-"""Tables of columns and measurements, from where the program itself looks them up."""
+"""Tables of columns and measurements, from the registries that the program itself uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from docs.generating.markdown import table as markdown_table
 from sweeper.analysis import columns
 from sweeper.analysis.columns import Column
 
-#: The word in a mark -> what it lists.
+#: Word in a mark -> the registry that it lists.
 REGISTRIES: Mapping[str, Mapping[str, Column]] = {
     "ORIGIN": columns.ORIGIN,
     "POINT": columns.POINT,

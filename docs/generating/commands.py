@@ -1,4 +1,4 @@
-"""The reference of commands, and of the variables that take the place of their options, from typer."""
+"""The reference of commands, and of the environment variables that replace their options, from typer."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def all_commands() -> Mapping[str, Any]:
 
 
 def reference() -> str:
-    """Return a section for each command: its line, what it does, its arguments and options, and an example."""
+    """Return a section for each command: its usage, its purpose, its arguments and options, and an example."""
     return "\n\n".join(_section(name, command) for name, command in all_commands().items())
 
 
 def variables() -> str:
-    """Return the environment variables that stand for options, and the commands that read them."""
+    """Return the environment variables that replace options, and the commands that read them."""
     found: dict[str, dict[str, list[str]]] = {}
     for name, command in all_commands().items():
         for option in command.params:
@@ -42,7 +42,7 @@ def variables() -> str:
 
 
 def exit_codes() -> str:
-    """Return what commands end with."""
+    """Return the exit codes of commands."""
     stopped = ", ".join(f"{number} ({name})" for name, number in STOPPED.items())
     rows = [[str(code.value), text] for code, text in MEANINGS.items()]
     return table(

@@ -1,4 +1,4 @@
-"""Tables of what the fault tests tried and found, from the records that they wrote."""
+"""Tables of the fault tests and their results, from the records that the tests wrote."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from docs.generating.markdown import table
 
 FOLDER = Path(__file__).parents[1] / "faults"
 
-#: What is counted of a sweep that was struck.
+#: Failures that are counted for each sweep under test.
 _COUNTED = ("lost", "repeated", "stuck", "tracebacks", "wrong")
 
 
 def kills() -> str:
-    """Return what was killed how often, and what came of it."""
+    """Return how often each process was killed, and the failures found."""
     record = json.loads((FOLDER / "kills.json").read_text(encoding="utf-8"))
     sweeps: dict[str, Any] = record["sweeps"]
     strikes = [strike for sweep in sweeps.values() for strike in sweep["strikes"]]

@@ -1,4 +1,4 @@
-"""Tables of what sweeps say about the claims, from the files beside the documentation."""
+"""Tables of the sweeps' findings about the claims, from the files in `docs/findings`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[1] / "findings"
 
 
 def effects(name: str, claim: str) -> str:
-    """Return the effects that a sweep was found to have on one claim, with intervals and verdicts."""
+    """Return the effects that a sweep shows for one claim, with intervals and verdicts."""
     parts = _claim(name, claim)["parts"]
     rows = [
         [
@@ -31,7 +31,7 @@ def effects(name: str, claim: str) -> str:
 
 
 def controls(name: str, claim: str) -> str:
-    """Return the controls beside these effects."""
+    """Return the controls of these effects."""
     rows = [
         [
             part["rule"],
@@ -65,7 +65,7 @@ def probes(name: str) -> str:
 
 
 def correlations(name: str) -> str:
-    """Return what goes with how hard people find images, beside the ceiling."""
+    """Return the correlations with people's difficulty of images, and their ceiling."""
     rows = []
     for part in _claim(name, "F4")["parts"]:
         if "correlations" not in part["numbers"]:
@@ -81,7 +81,7 @@ def correlations(name: str) -> str:
 
 
 def conditions(name: str) -> str:
-    """Return how steps go with people's reaction times over the levels of each kind of degradation."""
+    """Return the correlations of steps with people's reaction times over the levels of each degradation."""
     rows = [
         [
             said["rule"],

@@ -1,4 +1,4 @@
-"""Tables of how a damaged home and hostile input were answered, from the records that the fault tests wrote."""
+"""Tables of the answers to a damaged home and to hostile input, from the records that the fault tests wrote."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from docs.generating.markdown import table
 
 FOLDER = Path(__file__).parents[1] / "faults"
 
-#: What an answer may be and must not, as the tests call it.
+#: Names in the tests of allowed and of forbidden answers.
 _GOOD, _BAD = ("right", "accepted", "refused"), ("wrong", "traceback", "no sentence", "not audited")
 
 
 def damage() -> str:
-    """Return how often a damaged home was answered from, refused and misunderstood, by what was damaged."""
+    """Return how often a damaged home was answered from, refused or misread, by the damaged part."""
     record = _read("damage.json")
     if record is None:
         return "No whole run has been recorded yet."
@@ -35,7 +35,7 @@ def damage() -> str:
 
 
 def hostile_input() -> str:
-    """Return how specs, network files and conditions from strangers were taken."""
+    """Return how hostile specs, network files and conditions were handled."""
     record = _read("input.json")
     if record is None:
         return "No whole run has been recorded yet."

@@ -1,7 +1,7 @@
-"""The picture of imports: rooms as boxes, doors as arrows, drawn as SVG without any other program.
+"""The picture of imports: packages (rooms) as boxes and imports (doors) as arrows, drawn as SVG.
 
-An arrow leads from a room to one that its files import. Dark arrows are enough to see who reaches whom: a pale one
-leads to where dark ones lead too. Rooms stand above what they import.
+An arrow leads from a room to a room that its files import. Dark arrows alone show which room reaches which: a pale
+arrow leads to a room that dark arrows reach too. Rooms are drawn above the rooms that they import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INK, _PALE, _FILL, _PAPER = "#1b3a57", "#c3ced9", "#eef4fa", "#ffffff"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a box stands: its left and upper edge, and its width, in pixels."""
+    """Position of a box: its left and upper edge, and its width, in pixels."""
 
     x: float
     y: float
@@ -33,14 +33,14 @@ class Place:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return which rooms each room imports; the ground floor is left out, since every room stands on it."""
+    """Return which rooms each room imports; the ground floor is left out, since every room imports it."""
     return {
         room: {other for other in ROOMS if other != GROUND and doors()[room, other]} for room in ROOMS if room != GROUND
     }
 
 
 def needed(edges: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Return the edges that are left without those that others lead to as well."""
+    """Return the edges without those that a longer path replaces (the transitive reduction)."""
 
     def reached(room: str) -> set[str]:
         return edges[room].union(*(reached(other) for other in edges[room]))
@@ -52,7 +52,7 @@ def needed(edges: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def levels(edges: dict[str, set[str]]) -> dict[str, int]:
-    """Return the row of each room, counted from below: as high as those above it allow. The model is at the foot."""
+    """Return the row of each room, counted from below, as high as the rooms above it allow; the model is in row 0."""
     height: dict[str, int] = {}
 
     def least(room: str) -> int:
@@ -65,7 +65,7 @@ def levels(edges: dict[str, set[str]]) -> dict[str, int]:
 
 
 def routes(edges: dict[str, set[str]], height: dict[str, int]) -> dict[tuple[str, str], list[str]]:
-    """Return what each arrow passes, from room to room: in every row between them a bend of its own."""
+    """Return the nodes of each arrow, from room to room, with one bend in every row between them."""
     return {
         (a, b): [a, *(f"{a} {b} {level}" for level in range(height[a] - 1, height[b], -1)), b]
         for a, others in edges.items()
@@ -74,7 +74,7 @@ def routes(edges: dict[str, set[str]], height: dict[str, int]) -> dict[tuple[str
 
 
 def rows(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Return rooms and bends in rows from below, each near what it is joined to in the rows beside it."""
+    """Return rooms and bends in rows from below, each near its neighbours in the adjacent rows."""
     height = levels(edges)
     found: list[list[str]] = [[] for _ in range(max(height.values()) + 1)]
     joined: dict[str, set[str]] = {room: set() for room in edges}
@@ -86,7 +86,7 @@ def rows(edges: dict[str, set[str]]) -> list[list[str]]:
         for one, other in itertools.pairwise(route):
             joined.setdefault(one, set()).add(other)
             joined.setdefault(other, set()).add(one)
-    for turn in range(24):  # up and down in turns; what joins nothing in the row before stays where it is
+    for turn in range(24):  # alternately up and down; nodes without neighbours in the row before stay
         for at in range(1, len(found)) if turn % 2 else range(len(found) - 2, -1, -1):
             before = found[at - 1 if turn % 2 else at + 1]
             where = {node: (place + 0.5) / len(before) for place, node in enumerate(before)}
@@ -97,7 +97,7 @@ def rows(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 def places() -> tuple[dict[str, Place], float, float]:
-    """Return where each room and each bend is, and how wide and high the picture is."""
+    """Return the place of each room and bend, and the width and height of the picture."""
     found = rows(needed(graph()))
     wide = [sum(_BOX if node in ROOMS else _BEND for node in row) + _GAP * len(row) for row in found]
     width = max(wide) - _GAP + 2 * _EDGE
@@ -154,10 +154,10 @@ def _path(way: str, color: str, thick: float) -> str:
 
 
 def _line(route: list[Place], color: str, thick: float) -> str:
-    """Return a curve from the foot of the first box to the top of the last one, upright past what is between."""
+    """Return a curve from the foot of the first box to the top of the last one, vertical at the bends between."""
     start, *bends, end = route
     towards, back = (bends or [end])[0].middle, (bends or [start])[-1].middle
-    x1 = start.middle + max(-0.4, min(0.4, (towards - start.middle) / 700)) * start.width  # to the left on the left
+    x1 = start.middle + max(-0.4, min(0.4, (towards - start.middle) / 700)) * start.width  # shifted towards the target
     x2 = end.middle + max(-0.4, min(0.4, (back - end.middle) / 700)) * end.width
     corners = [
         (x1, start.y + _HIGH),

@@ -1,4 +1,4 @@
-"""Which objects the Python reference shows: what `sweeper` offers, each where its docstring stands."""
+"""Selects the objects of the Python reference: the public objects of `sweeper`, at the places of their docstrings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import sweeper
 from sweeper import model
 
-#: What a network file needs of the model, beside what `sweeper` itself offers.
+#: Objects of the model that users of a network file need, beside those of `sweeper` itself.
 OF_THE_MODEL = ("load", "Network", "NetworkAnswer")
 
 
@@ -21,7 +21,8 @@ def offered() -> dict[str, object]:
 def reference() -> str:
     """Return one line for each object, which mkdocstrings turns into its documentation."""
     parts = ["## sweeper", *(_shown(f"sweeper.{name}", value) for name, value in offered().items())]
-    # A result that the package does not name, such as the class of a loaded sweep, is shown all the same.
+    # The class of a loaded sweep is a result of public functions, so it is shown even if the package does not export
+    # it.
     from sweeper.results.loaded_sweep import LoadedSweep
 
     if LoadedSweep not in offered().values():

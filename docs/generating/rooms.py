@@ -1,4 +1,4 @@
-"""The rooms as a table, and the longest chain of imports: from the sources, by the rules of `tests/test_layers.py`."""
+"""The table of rooms and the longest chain of imports, from the sources by the rules of `tests/test_layers.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.test_layers import (
     source_files,
 )
 
-#: What rooms are for whose sources say it nowhere in one place.
+#: Purposes of rooms that no single docstring describes.
 _PURPOSES = {
     GROUND: "Words and small records that all rooms share, and files on any storage.",
     FRONT: "`import sweeper`, and `python -m sweeper`.",
@@ -30,7 +30,7 @@ _PURPOSES = {
 
 @cache
 def doors() -> Counter[tuple[str, str]]:
-    """Return how often the files of a room import something of another one: (from, to) -> number of imports."""
+    """Return how often the files of a room import from another room: (from, to) -> number of imports."""
     found: Counter[tuple[str, str]] = Counter()
     for path in source_files():
         own = room_of(path)
@@ -46,7 +46,7 @@ def files_of(room: str) -> list[str]:
 
 
 def purpose_of(room: str) -> str:
-    """Return what a room is for: the first sentence of its docstring."""
+    """Return the purpose of a room: the first paragraph of its docstring."""
     if room in _PURPOSES:
         return _PURPOSES[room]
     path = ROOT / (MODEL if room == MODEL else f"sweeper/{room}") / "__init__.py"
@@ -55,14 +55,14 @@ def purpose_of(room: str) -> str:
 
 
 def folder_of(room: str) -> str:
-    """Return where a room's files are, as it is written in a table."""
+    """Return the location of a room's files, for a table."""
     if room == FRONT:
         return "`sweeper/__init__.py`, `sweeper/__main__.py`"
     return {GROUND: "`sweeper/*.py`", MODEL: "`model/`"}.get(room, f"`sweeper/{room}/`")
 
 
 def table() -> str:
-    """Return the rooms, what each is for, and which other rooms its files import."""
+    """Return the table of rooms, with the purpose and the imports of each."""
     rows = []
     for room in ROOMS:
         others = [other for other in ROOMS if other != GROUND and doors()[room, other]]

@@ -1,7 +1,7 @@
-"""A JSON schema of what a YAML file may hold, for editors: from the pydantic models that read it and their docstrings.
+"""A JSON schema of spec files, for editors, from the pydantic models that read the files and their docstrings.
 
-What a schema admits may still be refused, since no schema knows which measurement an objective may name; what is read
-is always admitted.
+The schema admits every valid file. It also admits some invalid files, since a schema cannot know, for example, which
+measurements an objective may name.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sweeper.spec import FunctionSweep, LatticeSweep, Parameter
 from sweeper.spec.choices import DegradationKind, Distribution
 from sweeper.spec.parameters import OWNER_OF
 
-#: The name of the file, beside the shipped spaces.
+#: Name of the schema's file, beside the shipped spaces.
 FILE = "spec.schema.json"
 
 _SCALAR: Mapping[str, Any] = {"type": ["string", "number", "boolean"]}
 _LIST_OR = {"type": ["string", "integer", "array"]}
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 
-#: What stands in the file where the model's own schema tells what is made of it.
+#: Schemas of keys in the form of the file, for which the model's own schema describes the parsed value.
 _AS_WRITTEN: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("classes", "resize", "crop"), _LIST_OR),
     "background": {"type": ["string", "array"]},
@@ -48,7 +48,7 @@ _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 
 
 def text() -> str:
-    """Return the schema as the file holds it."""
+    """Return the content of the schema's file."""
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A sweep",
@@ -73,7 +73,7 @@ def _object(title: str) -> dict[str, Any]:
     required = [
         field.alias or key
         for key, field in model.model_fields.items()
-        if field.is_required() and is_written(model, key) and key != "name"  # the file's own name takes its place
+        if field.is_required() and is_written(model, key) and key != "name"  # the file's own name is the default
     ]
     found = {"type": "object", "description": summary(model), "additionalProperties": False, "properties": properties}
     return found | ({"required": required} if required else {})
@@ -97,7 +97,7 @@ def _value(model: type[BaseModel], name: str, field: Any) -> dict[str, Any]:
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of a value without references, without titles, and without null, which is to leave it out."""
+    """Return the schema of a value without references, titles and null, since null means to leave the key out."""
     if (reference := schema.get("$ref")) is not None:
         return _plain(defs[reference.rpartition("/")[2]], defs)
     if "anyOf" in schema:
@@ -114,7 +114,7 @@ def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _parameters(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of the parameters: of lattices by their names, of a function by what its signature says."""
+    """Return the schema of the parameters: named ones for lattices, any names for a function."""
     form = {"$ref": "#/$defs/parameter"}
     if model is FunctionSweep:
         return {"type": "object", "additionalProperties": form}
@@ -122,13 +122,13 @@ def _parameters(model: type[BaseModel]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": named,
-        "patternProperties": {"_pressure$": form},  # of a cost of the user's own
+        "patternProperties": {"_pressure$": form},  # pressures of a user's own costs
         "additionalProperties": False,
     }
 
 
 def _form() -> dict[str, Any]:
-    """Return how a parameter may be written."""
+    """Return the schema of one parameter."""
     fields = Parameter.model_fields
     meanings = {name: meaning_of(Parameter, name) for name in fields}
     value = {"type": ["string", "number", "boolean", "array"]}

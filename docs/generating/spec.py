@@ -1,4 +1,4 @@
-"""The reference of what a YAML file may hold, from the pydantic models that read it and their docstrings."""
+"""The reference of spec files, from the pydantic models that read them and their docstrings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sweeper.spec import (
     shipped_spaces,
 )
 
-#: Where each model stands in a file -> the model. The first one is the file itself.
+#: Title of a part of a file -> its model. The first one is the file itself.
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "The file": LatticeSweep,
     "A file that names a function": FunctionSweep,
@@ -58,11 +58,11 @@ _LIMITS = {
     annotated_types.Lt: ("below", "lt"),
 }
 
-#: What is read from a function's signature, and what keys are called in the file where a field has another name.
+#: Fields that are read from a function's signature, and keys of the file whose field has another name.
 _NOT_WRITTEN = frozenset({"arguments"})
 _NAMES: Mapping[str, str] = {"tasks": "task_axes"}
 
-#: A limit from here on keeps numbers within what a computer counts, and says nothing to people.
+#: Limit from which on a maximum is not shown, since it only keeps numbers within the range of integers.
 _ANY_NUMBER = 2**31 - 1
 
 
@@ -72,7 +72,7 @@ def reference() -> str:
 
 
 def shipped() -> str:
-    """Return the spaces that come with the package, and what each one is."""
+    """Return the spaces that come with the package, with their descriptions."""
     specs = [load_spec(name, is_elsewhere=True).spec for name in shipped_spaces()]
     rows = [
         [f"[`{spec.name}`](../../search_spaces/{spec.name}.yaml)", spec.description, f"{spec.planned}"]
@@ -93,26 +93,26 @@ def _section(title: str, model: type[BaseModel]) -> str:
 
 
 def is_written(model: type[BaseModel], key: str) -> bool:
-    """Return whether a field of a model stands in a file."""
+    """Return whether a field of a model is written in files."""
     return not (model is FunctionSweep and key in _NOT_WRITTEN)
 
 
 def summary(model: type[BaseModel]) -> str:
-    """Return what a part of a file is, in a sentence."""
+    """Return the description of a part of a file: the first paragraph of the model's docstring."""
     return " ".join((inspect.getdoc(model) or "").split("\n\n")[0].split())
 
 
 def _section_of(key: str) -> str | None:
-    """Return the title of the section that stands under a key; None where there is none."""
+    """Return the title of the section under a key; None if the key is no section."""
     titles = {title.rpartition(".")[2]: title for title in SECTIONS if " " not in title}
     return titles.get(key)
 
 
 def meaning_of(model: type[BaseModel], key: str) -> str:
-    """Return what a key means."""
+    """Return the meaning of a key."""
     if (section := _section_of(key)) is not None:
         return summary(SECTIONS[section])
-    if key in PressuresSpec.model_fields:  # their class says it of all three; columns say it of each
+    if key in PressuresSpec.model_fields:  # their class describes all three together, the columns each
         return AXES[key].meaning
     known: dict[str, str] = {}
     for one in reversed(model.__mro__):
@@ -143,11 +143,11 @@ def _kind_of(name: str, field: FieldInfo) -> str:
 
 
 def kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """Return in words what an annotation admits."""
+    """Return in words the values that an annotation admits."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         if said := next((one.description for one in inner[1:] if isinstance(one, FieldInfo)), None):
-            return said  # what is written is read into another type
+            return said  # the file's value has another type than the parsed one
         return kind(inner[0], [one for about in inner[1:] for one in _flat(about)] + list(metadata))
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(kind(one, metadata) for one in inner if one is not types.NoneType))

@@ -1,1 +1,1 @@
-"""The recurrence in C: its source, how it is compiled, and how what was compiled is found and called."""
+"""The recurrence in C: its source, its compilation, and how the compiled library is found and called."""

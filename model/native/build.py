@@ -1,7 +1,7 @@
-"""Compiles the recurrence for every kind of processor that may load it, with whatever C compiler is there.
+"""Compiles the recurrence with the system's C compiler, once for every instruction set of this machine's architecture.
 
-It needs nothing but Python, so that an installation can run it before anything else is there. Called by itself it
-compiles beside the source: `python -m sweeper.model.native.build`.
+This file needs only Python, so that an installation can run it first. Run as a program, it writes the compiled files
+beside the source: `python -m sweeper.model.native.build`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent
 
-#: What is compiled, in that folder.
+#: The compiled files, in that folder.
 SOURCES = ("recurrence.c", "head.c")
 
-#: By machine, as `platform.machine` calls it, and by name of what is compiled: options of the compiler. Vectors are as
-#: long as the registers are. The first is what most of these machines have.
+#: Architecture, as `platform.machine` names it -> instruction set -> options of the compiler. `LANES` is the number of
+#: floats in a register. The first instruction set is the most common one.
 TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx2": ("-mavx2", "-mfma", "-DLANES=8"),
@@ -31,12 +31,12 @@ TARGETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "arm64": {"neon": ("-DLANES=4",)},
 }
 
-#: Fused multiply-adds, as every fast matrix product has them; no assumption about NaN or infinity.
+#: Options that allow fused multiply-adds, as fast matrix products do, and assume nothing about NaN or infinity.
 OPTIONS = ("-O3", "-std=gnu11", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno")
 
 
 def digest() -> str:
-    """Return what tells one version of the source, and of how it is compiled, from another."""
+    """Return a hash of the source and of this file, which changes with the way of compiling."""
     found = hashlib.sha256()
     for file in sorted([*SOURCE.glob("*.c"), *SOURCE.glob("*.h"), SOURCE / "build.py"]):
         found.update(file.read_bytes())
@@ -44,22 +44,22 @@ def digest() -> str:
 
 
 def file_name(target: str) -> str:
-    """Return what the compiled recurrence is called."""
+    """Return the file name of the compiled recurrence."""
     return f"recurrence-{target}.so"
 
 
 def compiler() -> str | None:
-    """Return the C compiler that the environment names in CC, or the system's; None where there is none."""
+    """Return the C compiler that the environment variable CC names, or the system's; None if there is none."""
     return shutil.which(os.environ.get("CC") or "cc")
 
 
 def compile_one(folder: Path, target: str, options: tuple[str, ...]) -> Path:
-    """Compile the recurrence for one kind of processor.
+    """Compile the recurrence for one instruction set.
 
     Args:
         folder: Where to write; a reader never meets half a file.
-        target: What it is called.
-        options: Of the compiler, beside `OPTIONS`.
+        target: Name of the instruction set.
+        options: Options of the compiler, in addition to `OPTIONS`.
 
     Raises:
         OSError: If there is no compiler, or nothing can be written.
@@ -81,12 +81,12 @@ def compile_one(folder: Path, target: str, options: tuple[str, ...]) -> Path:
 
 
 def compile_all(folder: Path = SOURCE) -> tuple[list[Path], list[str]]:
-    """Compile the recurrence for all kinds of processors of this machine's kind.
+    """Compile the recurrence for all instruction sets of this machine's architecture.
 
-    What cannot be compiled is left out: the recurrence then runs in torch, slower and with the same answers.
+    Files that cannot be compiled are left out: the recurrence then runs in torch, slower and with the same answers.
 
     Returns:
-        The files, and why others are missing, a line each.
+        The files, and for each missing file one line that says why.
     """
     files, problems = [], []
     targets = TARGETS.get(platform.machine(), {})

@@ -1,15 +1,15 @@
-/* What comes after the recurrence in a training step: readout, time selection and loss of every network, and the slopes
-   of all that they read. It is what `sweeper.model.loss` and `sweeper.model.time_selection` say, with the way back
-   written out, in one pass over the images.
+/* The part of a training step after the recurrence: readout, time selection and loss of every network, and their
+   gradients, called slopes. It computes what `sweeper.model.learning` and `sweeper.model.time_selection` define, with
+   the backward pass written out, in one pass over the images.
 
-   Each network is computed by itself. Arrays are float32 and C-contiguous; shapes as in `sweeper.model.lattice`: T steps,
-   B images, P networks, K classes, F features. */
+   Each network is computed separately. Arrays are float32 and C-contiguous, with shapes as in `sweeper.model.lattice`:
+   T steps, B images, P networks, K classes, F features. */
 #include <math.h>
 
 #include "vectors.h"
 
-#define LEAST_STEP 1e-30f  /* a probability below it is taken for it, and has no slope */
-#define SUREST (-1e-6f)    /* log-probability above which no answer is surer than another */
+#define LEAST_STEP 1e-30f  /* smaller probabilities are raised to it, and have no slope */
+#define SUREST (-1e-6f)    /* log-probabilities above it count as equally sure */
 
 enum { ONE_STEP, FIXED_STEPS, CONFIDENCE, STATE };
 
@@ -27,18 +27,18 @@ typedef struct {
     const float *pooled_mean, *pooled_var; /* STATE: (P, F), or none */
     const float *entry;               /* (P, T) */
     const float *time_pressure;       /* (P) */
-    float *loss, *expected_steps;     /* (P): with the price of time; mean over images */
+    float *loss, *expected_steps;     /* (P): loss with the price of time; means over images */
     float *step_share;                /* (T, P): mean of the step distribution over images */
-    float *feature_slopes;            /* as the features; the rest as what they are slopes of */
+    float *feature_slopes;            /* as the features; the others as their weights */
     float *const *readout_slopes;
     float *readout_bias_slopes, *selection_slopes, *sureness_slopes;
     float *const *hazard_slopes;
 } Head;
 
 typedef struct {
-    long T, B, K, F, rows, across, wide; /* rows: steps by images; features and classes, rounded up to vectors */
+    long T, B, K, F, rows, across, wide; /* rows: steps × images; across, wide: features and classes, rounded up to vectors */
     Memory memory;
-    /* Rows of features, of their slopes, and of probabilities of the classes that become slopes of the readout. */
+    /* Rows of features, of their slopes, and of class probabilities, which the slopes of the readout then replace. */
     float *features, *slopes, *classes;
     float *readout, *readout_turned, *readout_slopes; /* (K, across), (F, wide), (K, across) */
     float *hazard, *hazard_slopes, *mean, *inverse_std; /* by feature */
@@ -78,7 +78,7 @@ static int prepare(Room *r, const Head *h) {
     return m->failed ? -1 : 0;
 }
 
-/* Lay out what the network reads and weighs, in rows of whole vectors. */
+/* Lay out the network's features and weights in rows of whole vectors. */
 static void lay_out_network(Room *r, const Head *h, int64_t p) {
     for (long row = 0; row < r->rows; row++)
         memcpy(r->features + row * r->across, h->features + (row * h->networks + p) * r->F, r->F * sizeof(float));
@@ -98,7 +98,7 @@ INLINE void add_scaled(float *to, float factor, const float *from, long count) {
     for (long i = 0; i < count; i += LANES) store(to + i, load(to + i) + factor * load(from + i));
 }
 
-/* Read the answer of each step out: the probabilities of the classes, the cross-entropy, and how sure the answer is. */
+/* Compute the answer of each step: class probabilities, cross-entropy, and how sure the answer is. */
 static void read_out(Room *r, const Head *h, int64_t p) {
     const float *bias = h->readout_bias + p * r->K;
     for (long row = 0; row < r->rows; row++) {
@@ -119,7 +119,7 @@ static void read_out(Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Prepare what the hazard reads: features as they are, or standardised by the statistics that are kept. */
+/* Prepare the statistics by which the hazard standardises features, if any are kept. */
 static void standardize(Room *r, const Head *h, int64_t p) {
     double eps = h->least_pooled_std * h->least_pooled_std;
     for (long f = 0; f < r->F; f++) {
@@ -127,7 +127,7 @@ static void standardize(Room *r, const Head *h, int64_t p) {
         r->inverse_std[f] = h->pooled_mean ? 1 / sqrtf(h->pooled_var[p * r->F + f] + (float)eps) : 1;
     }
     if (!h->pooled_mean) return;
-    /* Those of the batch, for the way back; steps that are not there say nothing about them. */
+    /* The batch's statistics, for the backward pass; absent steps have no weight. */
     const float *entry = h->entry + p * r->T;
     double open = 0;
     for (long t = 0; t < r->T; t++) open += entry[t];
@@ -160,7 +160,7 @@ static void hazard_logits(Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Compute the probability of answering after exactly each step, of one image: from its hazards. */
+/* Compute the probability of answering after exactly each step, for one image, from its hazards. */
 static void step_dist(Room *r, const Head *h, int64_t p, long b) {
     const float *entry = h->entry + p * r->T;
     float bound = h->hazard_bound, log_sum = 0, open = 1, before = 1;
@@ -186,7 +186,7 @@ static void step_dist_back(Room *r, const Head *h, long b) {
     }
 }
 
-/* Compute the loss and, from it, the slopes of the readouts, into `classes`, and of what selects the time. */
+/* Compute the loss, and its slopes: of the readouts, into `classes`, and of the time selection. */
 static void lose(Room *r, const Head *h, int64_t p) {
     const float *entry = h->entry + p * r->T;
     long T = r->T, B = r->B;
@@ -222,7 +222,7 @@ static void lose(Room *r, const Head *h, int64_t p) {
             double all_steps = h->step_loss * entry[t] / open;
             float weight;
             if (h->rule == STATE) {
-                /* The mixture's loss rewards a step that is right for a few images too little; see `model.loss`. */
+                /* The mixture's loss rewards steps that are right for few images too little; see `model.learning`. */
                 weight = r->p[t];
                 loss += r->p[t] * r->loss[row];
                 r->p_slope[t] = r->loss[row];
@@ -252,7 +252,7 @@ static void lose(Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Pass the slopes of the readouts back to its weights and to the features. */
+/* Pass the slopes of the readouts back to their weights and to the features. */
 static void read_out_back(Room *r, const Head *h, int64_t p) {
     memset(r->readout_slopes, 0, r->K * r->across * sizeof(float));
     memset(r->slopes, 0, r->rows * r->across * sizeof(float));
@@ -269,7 +269,7 @@ static void read_out_back(Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Pass the slopes of the hazards' logits back to their weights and, where they read them, to the features. */
+/* Pass the slopes of the hazards' logits back to their weights and, if the hazards read them, to the features. */
 static void hazard_back(Room *r, const Head *h, int64_t p) {
     double bias = 0, sureness = 0;
     for (long row = 0; row < r->rows; row++) {
@@ -298,7 +298,7 @@ static void hazard_back(Room *r, const Head *h, int64_t p) {
                 *to += r->slope[row] * r->hazard[f];
                 continue;
             }
-            /* As through the batch's own statistics: the hazard may not move the activations of all images at once. */
+            /* Through the batch's own statistics, so that the hazard cannot move the activations of all images at once. */
             float y = (r->features[row * r->across + f] - r->batch_mean[f]) * r->batch_inverse_std[f];
             float weighs = entry[row / r->B] / (open * r->B);
             *to += r->hazard[f] * r->batch_inverse_std[f] * (float)(r->slope[row] - weighs * (bias + y * along));
@@ -306,7 +306,7 @@ static void hazard_back(Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Hand the slopes out to where they belong. */
+/* Copy the slopes to the arrays of the caller. */
 static void hand_out(const Room *r, const Head *h, int64_t p) {
     for (long row = 0; row < r->rows; row++)
         memcpy(h->feature_slopes + (row * h->networks + p) * r->F, r->slopes + row * r->across, r->F * sizeof(float));
@@ -318,8 +318,8 @@ static void hand_out(const Room *r, const Head *h, int64_t p) {
     }
 }
 
-/* Compute losses, and the slopes of features and weights. Returns 0, -1 without memory, or -2
-   where a label is no class, before anything is computed. */
+/* Compute losses, and the slopes of features and weights. Returns 0; or -1 if memory runs out; or -2 if a label is no
+   class, before anything is computed. */
 int sweeper_head(const Head *h) {
     Room r = {.memory = {.count = 0}};
     for (int64_t i = 0; i < h->batch * h->networks; i++)

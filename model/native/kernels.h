@@ -1,22 +1,23 @@
-/* The two sums that all time goes into: a convolution of planes, and the correlation that gives a weight's slope.
+/* The two sums that take nearly all of the time: the convolution of planes, and the correlation that gives a weight's
+   gradient.
 
-   Both keep a tile of results in registers. Its sizes are constants wherever a tile is called, so that its loops are
+   Both keep a tile of results in registers. The sizes of a tile are constants in each call, so that its loops are
    unrolled. */
 
-#define OUTPUTS 4 /* channels of a tile at most */
-#define ACROSS 9  /* vectors of a tile at most, or weights of one of slopes */
+#define OUTPUTS 4 /* most channels of a tile */
+#define ACROSS 9  /* most vectors of a convolution's tile, or weights of a correlation's */
 
-/* How wide a tile of so many channels is: what fills the registers, since every sum waits for itself. */
+/* Width of a tile of O channels. It fills the registers with sums, since each sum waits for its own last addition. */
 #define ACROSS_OF(O) ((O) == 4 ? 3 : (O) == 3 ? 3 : (O) == 2 ? 5 : 9)
 
-/* Channels of the next tile where so many are left: of about one width, since narrow ones do little at a time. */
+/* Channels of the next tile if `left` are left. All tiles get about the same number, since narrow tiles are slow. */
 INLINE int tile_of(int left) {
     int tiles = (left + OUTPUTS - 1) / OUTPUTS;
     return (left + tiles - 1) / tiles;
 }
 
 #if defined(__x86_64__)
-#define KEEP(x) __asm__("" : "+x"(x)) /* in a register: as an operand in memory it would be read once for each use */
+#define KEEP(x) __asm__("" : "+x"(x)) /* keeps x in a register; an operand in memory would be read at each use */
 #elif defined(__aarch64__)
 #define KEEP(x) __asm__("" : "+w"(x))
 #else
@@ -24,29 +25,29 @@ INLINE int tile_of(int left) {
 #endif
 #if LANES * 4 > 32 && !defined(__AVX512F__) || LANES * 4 > 16 && !defined(__AVX__) || LANES < 4
 #undef KEEP
-#define KEEP(x) (void)(x) /* more than one register */
+#define KEEP(x) (void)(x) /* a vector takes more than one register */
 #endif
 
 enum { PLAIN, RELU, GATE };
 
 /* out[o] = bias[o] + init[o] + Σ_k weight[o][k] · term[k], all but the weights planes. */
 typedef struct {
-    const float *const *term; /* where the first pixel of each is */
+    const float *const *term; /* first pixel of each term */
     int terms;
-    const float *weight; /* as `pack` lays them out, with `all_terms` for each output, the first of which are used */
+    const float *weight; /* as `pack` lays them out, `all_terms` for each output, of which the first `terms` are used */
     int all_terms;
     const float *bias; /* by output; or none */
     const float *init; /* planes; or none */
     long init_plane;
-    const float *gate; /* GATE: planes; only where they are above 0 is anything let through */
+    const float *gate; /* GATE: planes; outputs are 0 wherever these are not above 0 */
     long gate_plane;
-    const bits *inside; /* RELU: all bits inside the image */
+    const bits *inside; /* RELU: all bits set for pixels inside the image, none outside */
     float *out;
     long out_plane;
     int outputs, vectors;
 } Convolution;
 
-/* Pass the sums of a tile on as planes. By itself, so that what it needs takes no register from the sums. */
+/* Write the sums of a tile to planes. A function of its own, so that its variables take no registers from the sums. */
 static __attribute__((noinline)) void finish(const int mode, const Convolution *c, const vec *sums, int O, int V, int o0, int v0) {
     long at = (long)v0 * LANES;
     for (int o = o0; o < o0 + O; o++) {
@@ -74,7 +75,7 @@ INLINE void convolve_tile(const int O, const int V, const int mode, const Convol
         }
     for (int k = 0; k < c->terms; k++) {
         const float *from = c->term[k] + at;
-        if (V <= O) { /* the fewer ones stay in registers beside the sums */
+        if (V <= O) { /* the smaller set of operands stays in registers beside the sums */
             vec x[ACROSS];
 #pragma GCC unroll 16
             for (int v = 0; v < V; v++) x[v] = load(from + v * LANES);
@@ -122,8 +123,8 @@ static __attribute__((noinline)) void convolve_plain(const Convolution *c) { con
 static __attribute__((noinline)) void convolve_relu(const Convolution *c) { convolve(RELU, c); }
 static __attribute__((noinline)) void convolve_gate(const Convolution *c) { convolve(GATE, c); }
 
-/* Lay weights (O, I, taps) out for a convolution: by tile of outputs, then by term (input, tap), then by output. They are
-   its terms from `first` on, of `all` in all. */
+/* Lay weights (O, I, taps) out for a convolution: by tile of outputs, then by term (input, tap), then by output. They
+   become the terms from `first` on, of `all` terms in all. */
 static void pack(const float *w, int O, int I, int taps, int all, int first, float *packed) {
     for (int o = 0, width; o < O; o += width) {
         width = tile_of(O - o);
@@ -132,8 +133,8 @@ static void pack(const float *w, int O, int I, int taps, int all, int first, flo
             for (int j = 0; j < width; j++) to[k * width + j] = w[(long)(o + j) * I * taps + k];
     }
 }
-/* The same for the way back: the inputs are its outputs, and its terms (output, tap). Only taps that read `phase` are
-   taken, or all where it is below 0. */
+/* The same for the backward pass: outputs are the inputs, and terms are (output, tap). Only taps that read `phase` are
+   taken, or all taps if it is below 0. */
 static void pack_back(const float *w, int O, int I, int pad, int phase, int all, int first, float *packed) {
     int taps = (2 * pad + 1) * (2 * pad + 1);
     for (int i = 0, width; i < I; i += width) {
@@ -148,13 +149,13 @@ static void pack_back(const float *w, int O, int I, int pad, int phase, int all,
     }
 }
 
-/* out[o][k] += Σ over steps and pixels of slope[o] · source[k], both planes. */
+/* out[o][k] += Σ over steps and pixels of slope[o] · source[k], both planes; a slope is a gradient. */
 typedef struct {
     const float *const *slope; /* by step */
     long slope_plane;
     int outputs;
     const float *const *source; /* by step */
-    const int *offset;          /* where each term lies in it */
+    const int *offset;          /* of each term in a source */
     int terms, steps, vectors;
     float *out;
 } Correlation;

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from sweeper.model.native.build import SOURCE, digest, file_name
 
-#: What the recurrence runs in where nothing compiled fits.
+#: Name of torch's implementation, which is used if no compiled one fits.
 TORCH = "torch"
 
 
 class Range(ctypes.Structure):
-    """Which networks and images of a batch are worked on: from the first to before the last."""
+    """The networks and images of a batch in one part of the work: from the first up to, not including, the last."""
 
     _fields_ = (
         ("batch", ctypes.c_int64),
@@ -29,12 +29,12 @@ class Range(ctypes.Structure):
     )
 
 
-#: What is returned where a label is none of the classes.
+#: Return value of the compiled code if a label is none of the classes.
 NO_CLASS = -2
 
 
 class Head(ctypes.Structure):
-    """Readout, time selection and loss of a population, and where their slopes go; `head.c` says what each is."""
+    """Readout, time selection and loss of a population, and room for their gradients; see `head.c` for each field."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("steps", "batch", "networks", "classes", "layers", "rule")),
@@ -55,18 +55,18 @@ class Head(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Library:
-    """A compiled recurrence, and what comes after it. What its functions take is said in `recurrence.c` and `head.c`.
+    """A compiled recurrence and loss. `recurrence.c` and `head.c` document the arguments of its functions.
 
     Attributes:
-        name: What it was compiled for, such as `avx2`.
-        functions: What was loaded.
+        name: Instruction set that it was compiled for, such as `avx2`.
+        functions: The loaded library.
     """
 
     name: str
     functions: ctypes.CDLL
 
     def record_floats(self, sizes: ctypes.Array[ctypes.c_int32]) -> int:
-        """Return how many floats are kept of one image in one network."""
+        """Return how many floats the backward pass needs for one image and one network."""
         return int(self.functions.sweeper_record_floats(sizes))
 
     def forward(
@@ -81,7 +81,7 @@ class Library:
         """Compute features; see `sweeper_forward`.
 
         Raises:
-            MemoryError: If there is no room.
+            MemoryError: If memory runs out.
         """
         image_stride, network_stride = (ctypes.c_int64(stride) for stride in images.stride()[:2])
         kept = None if records is None else address(records)
@@ -98,19 +98,19 @@ class Library:
         records: Tensor,
         slopes: Sequence[Tensor],
     ) -> None:
-        """Add to the slopes of the weights; see `sweeper_backward`.
+        """Add to the gradients of the weights; see `sweeper_backward`.
 
         Raises:
-            MemoryError: If there is no room.
+            MemoryError: If memory runs out.
         """
         given = (addresses(weights), address(feature_slopes), address(records), addresses(slopes))
         self._check(self.functions.sweeper_backward(sizes, part, *given))
 
     def head(self, given: Head) -> None:
-        """Compute losses, and the slopes of features and weights; see `sweeper_head`.
+        """Compute losses, and the gradients of features and weights; see `sweeper_head`.
 
         Raises:
-            MemoryError: If there is no room.
+            MemoryError: If memory runs out.
             IndexError: If a label is none of the classes.
         """
         self._check(self.functions.sweeper_head(given))
@@ -123,40 +123,40 @@ class Library:
 
 
 def address(tensor: Tensor) -> ctypes.c_void_p:
-    """Return where a tensor's numbers begin."""
+    """Return the address of a tensor's data."""
     return ctypes.c_void_p(tensor.data_ptr())
 
 
 def addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    """Return where the numbers of each tensor begin."""
+    """Return the address of each tensor's data."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
 def fitting() -> tuple[str, ...]:
-    """Return what the processor could run, the fastest first, as torch sees it (and its ATEN_CPU_CAPABILITY)."""
+    """Return the instruction sets that torch sees (see its ATEN_CPU_CAPABILITY), the fastest first."""
     capability = torch.backends.cpu.get_cpu_capability()
     if capability.startswith("AVX512"):
         return ("avx512", "avx2")
     if capability == "AVX2":
         return ("avx2",)
-    # torch has no name for what every 64-bit ARM has; on others there is no such file.
+    # torch has no name for the vectors that every 64-bit ARM has. Other processors have no file of this name.
     return ("neon",)
 
 
 @functools.cache
 def library(name: str, folder: Path = SOURCE) -> Library | None:
-    """Return a compiled recurrence; None where it is not there, or was compiled from another source.
+    """Return a compiled recurrence; None if it does not exist, or was compiled from another source.
 
     Args:
-        name: What it was compiled for; must be among `fitting`, or what is called may end the process.
-        folder: Where it lies.
+        name: Instruction set. It must be among `fitting`, or calls may end the process.
+        folder: Folder of the compiled file.
     """
     try:
         functions = ctypes.CDLL(str(folder / file_name(name)))
         functions.sweeper_source_digest.restype = ctypes.c_char_p
         if functions.sweeper_source_digest().decode() != digest():
             return None
-    except (OSError, AttributeError):  # not there, of another machine, or not ours
+    except (OSError, AttributeError):  # missing, for another architecture, or not ours
         return None
     functions.sweeper_record_floats.restype = ctypes.c_int64
     for function in (functions.sweeper_forward, functions.sweeper_backward, functions.sweeper_head):
@@ -179,5 +179,5 @@ def library(name: str, folder: Path = SOURCE) -> Library | None:
 
 
 def usable() -> tuple[str, ...]:
-    """Return what a recurrence can run in here, the fastest first; the last is torch, which always can."""
+    """Return the implementations that can run a recurrence here, the fastest first; torch, the last, always can."""
     return (*(name for name in fitting() if library(name)), TORCH)

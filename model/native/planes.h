@@ -1,12 +1,12 @@
-/* How states lie in memory.
+/* Layout of states in memory.
 
-   A channel of a state is a plane: its rows laid end to end, with `pad` zeros after each, and zeros before the first and
-   behind the last. A neighbour of any pixel is then at one distance, inside the image or in the zeros around it, so that
-   a convolution is a sum of shifted planes, whatever the size of the image. A layer that halves the image reads its
-   four phases, the pixels of even and odd rows and columns, each a plane of half the side. */
+   A channel of a state is a plane: its rows laid end to end, with `pad` zeros after each, and zeros before the first
+   and behind the last. So a neighbour is at the same distance from every pixel, inside the image or in the zeros around it,
+   and a convolution is a sum of shifted planes, whatever the size of the image. A layer that halves the image reads its
+   four phases: the pixels of even and odd rows and columns, each a plane of half the side. */
 #include "vectors.h"
 
-/* The planes of one layer: image, distance between rows, zeros before the first, vectors of its rows, floats in all. */
+/* The planes of a layer: size, distance between rows, zeros before the first row, vectors of all rows, floats in all. */
 typedef struct {
     int height, width, row, front, vectors;
     long plane;
@@ -17,9 +17,9 @@ typedef struct {
     int image_channels, image_height, image_width;
     int channels[MOST_LAYERS], stride[MOST_LAYERS];
     Side side[MOST_LAYERS];
-    /* Where, in what is kept of one step, the states of a layer begin, and the phases of it that a halving layer reads. */
+    /* Offsets in the record of a step: of a layer's states, and of their phases, which a halving layer above reads. */
     long state[MOST_LAYERS], phases[MOST_LAYERS];
-    long step, record; /* floats of a step, and of all that is kept of one image in one network */
+    long step, record; /* floats of a step's record, and of the whole record of one image in one network */
     int features, first_feature[MOST_LAYERS];
 } Sizes;
 
@@ -60,13 +60,13 @@ static void read_sizes(Sizes *z, const int32_t *given) {
     z->record = at * z->steps + (z->stride[0] == 2 ? 4 : 1) * z->image_channels * z->side[0].plane;
 }
 
-/* Channels that layer l takes from below. */
+/* Number of channels that layer l reads from below. */
 INLINE int inputs_of(const Sizes *z, int l) { return l ? z->channels[l - 1] : z->image_channels; }
 
 INLINE int half_down(int d) { return d >= 0 ? d / 2 : -((1 - d) / 2); }
 
-/* Write, for each channel and tap of a convolution that reads planes of a side, how far from a pixel it reads. With
-   `halves` it reads phases: tap (dy, dx) of pixel (y, x) is row 2y + dy and column 2x + dx of what they are phases of. */
+/* Write the distance from a pixel to the value that each channel and tap of a convolution reads, in planes of a side.
+   With `halves` it reads phases: tap (dy, dx) of pixel (y, x) is row 2y + dy and column 2x + dx of the whole plane. */
 static void taps_of(const Sizes *z, Side s, int channels, int halves, int sign, int *offset) {
     int n = 0;
     for (int i = 0; i < channels; i++)
@@ -81,10 +81,10 @@ static void taps_of(const Sizes *z, Side s, int channels, int halves, int sign, 
             }
 }
 
-/* Tell which phase a tap reads, 0 to 3. */
+/* Return which phase a tap reads, 0 to 3. */
 INLINE int phase_of(int dy, int dx) { return (dy & 1) * 2 + (dx & 1); }
 
-/* Set what is before and behind the rows of planes to zero. */
+/* Set the floats before and behind the rows of planes to zero. */
 static void clear_around(float *planes, long count, Side s) {
     long behind = s.front + (long)s.vectors * LANES;
     for (long i = 0; i < count; i++, planes += s.plane) {
@@ -93,7 +93,7 @@ static void clear_around(float *planes, long count, Side s) {
     }
 }
 
-/* Lay an image out as a plane, or with `halves` as the four phases of it. */
+/* Lay an image out as a plane, or with `halves` as its four phases. */
 static void lay_out(const float *image, long row, int height, int width, Side s, int halves, float *to) {
     memset(to, 0, (halves ? 4 : 1) * s.plane * sizeof(float));
     for (int y = 0; y < height; y++) {
@@ -111,6 +111,6 @@ static void lay_out(const float *image, long row, int height, int width, Side s,
     }
 }
 
-/* Room for numbers, and for places of floats. */
+/* Allocate integers, and pointers to floats. */
 static int *numbers(Memory *m, long count) { return take(m, (count + 1) * sizeof(int)); }
 static const float **places(Memory *m, long count) { return take(m, (count + 1) * sizeof(float *)); }

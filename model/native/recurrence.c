@@ -1,17 +1,18 @@
-/* The recurrence of a lattice, unrolled over its steps, and the way back through it: what `sweeper.model.recurrence`
-   does with torch, one image in one network at a time, so that every state stays in the first caches.
+/* The recurrence of a lattice, unrolled over its steps, and its backward pass. It computes what
+   `sweeper.model.recurrence` does with torch, but one image in one network at a time, so that every state stays in the
+   first caches. Gradients are called slopes.
 
-   All functions take a range of networks and of images, so that a caller may divide the work, and return 0, or -1 where
-   memory ran out. Arrays are float32 and C-contiguous but for the images, whose strides are given. */
+   All functions take a range of networks and of images, so that a caller may divide the work. They return 0, or -1 if
+   memory runs out. Arrays are float32 and C-contiguous, except the images, whose strides are given. */
 #include "planes.h"
 #include "kernels.h"
 
-/* What is worked on: networks p from first to before last, and images b of the batch. */
+/* A part of the work: networks and images of the batch, each from the first up to, not including, the last. */
 typedef struct {
     int64_t batch, first_network, last_network, first_image, last_image;
 } Range;
 
-/* By layer, those of all networks: (P, C_l, I_l, k, k), (P, C_l), (P, C_l, C_l, k, k), (P, C_l, C_{l+1}, k, k). */
+/* Weights of all networks by layer: (P, C_l, I_l, k, k), (P, C_l), (P, C_l, C_l, k, k), (P, C_l, C_{l+1}, k, k). */
 typedef struct {
     const float *up[MOST_LAYERS], *bias[MOST_LAYERS], *lateral[MOST_LAYERS], *down[MOST_LAYERS];
 } Weights;
@@ -24,12 +25,12 @@ static void read_weights(const Sizes *z, const float *const *flat, Weights *w) {
     for (int l = 0; l + 1 < z->layers; l++) w->down[l] = z->steps > 1 ? flat[n++] : 0;
 }
 
-/* Where the weights of one network begin. */
+/* Return the first weight of one network. */
 INLINE const float *of_network(const float *weights, int64_t p, long outputs, long inputs, long taps) {
     return weights + p * outputs * inputs * taps;
 }
 
-/* Whether layer l takes what comes down in the convolution of all else; not where the layer above has another side. */
+/* Whether layer l's top-down input is part of its joined convolution; not if the layer above has another side. */
 INLINE int joins_above(const Sizes *z, int l) { return l + 1 < z->layers && z->stride[l + 1] == 1; }
 
 int64_t sweeper_record_floats(const int32_t *sizes) {
@@ -43,17 +44,17 @@ int64_t sweeper_record_floats(const int32_t *sizes) {
 typedef struct {
     Sizes z;
     Memory memory;
-    /* By layer: packed weights of all that a layer takes, and how many terms they are. Layer 0's way up is apart: the
-       image's drive is the same at every step. */
+    /* By layer: packed weights of all of its inputs, and their number of terms. Layer 0's bottom-up input is separate,
+       since the image's drive is the same at every step. */
     float *packed[MOST_LAYERS];
     int terms[MOST_LAYERS];
     float *packed_image, *drive;
-    /* Where the layer above is smaller: what comes down, at its side, and then at this layer's. */
+    /* If the layer above is smaller: top-down input at the side of that layer, and at this layer's side. */
     float *packed_down[MOST_LAYERS], *coarse[MOST_LAYERS], *fine[MOST_LAYERS];
-    int *up[MOST_LAYERS], *same[MOST_LAYERS]; /* offsets of taps: of the way up into a layer, and of its own planes */
+    int *up[MOST_LAYERS], *same[MOST_LAYERS]; /* offsets of taps: of bottom-up input, and of a layer's own planes */
     bits *inside[MOST_LAYERS];
     const float **term;
-    float *scratch; /* in place of a record where none is kept: two steps in turn */
+    float *scratch; /* replaces the record if none is kept: room for two steps in turn */
 } Forward;
 
 static int prepare_forward(Forward *f, int keeps) {
@@ -84,7 +85,7 @@ static int prepare_forward(Forward *f, int keeps) {
     if (m->failed) return -1;
     for (int l = 0; l < z->layers; l++) {
         Side s = z->side[l];
-        /* A layer reads planes of the side below, which is its own, or phases of them, which have its own side. */
+        /* A layer reads planes from below that have its own side, or phases, which have its own side too. */
         taps_of(z, s, inputs_of(z, l), z->stride[l] == 2, 1, f->up[l]);
         taps_of(z, s, z->channels[l], 0, 1, f->same[l]);
         int32_t *inside = (int32_t *)f->inside[l];
@@ -116,7 +117,7 @@ static void pack_forward(Forward *f, const Weights *w, int64_t p) {
     }
 }
 
-/* Write into `fine` what comes down to layer l from a smaller one, and for the first layer the image's drive with it. */
+/* Write layer l's top-down input from a smaller layer into `fine`; for the first layer add the image's drive. */
 static void come_down(Forward *f, int l, const float *above) {
     const Sizes *z = &f->z;
     Side s = z->side[l], small = z->side[l + 1];
@@ -136,7 +137,7 @@ static void come_down(Forward *f, int l, const float *above) {
         }
 }
 
-/* Compute a layer's state at step t from what is kept of this step and of the one before, and pool it. */
+/* Compute a layer's state at step t from the records of this step and the one before, and pool it. */
 static void step_layer(Forward *f, const float *bias, int l, int t, float *now, const float *before, float *features) {
     const Sizes *z = &f->z;
     Side s = z->side[l];
@@ -146,8 +147,8 @@ static void step_layer(Forward *f, const float *bias, int l, int t, float *now, 
         come_down(f, l, before + z->state[l + 1]);
         init = f->fine[l];
     }
-    /* Terms that are not there are the last ones of those that are packed, but for those of the way up at step 0 of a
-       network in which it takes a step: there nothing is. */
+    /* Missing terms are the last packed ones. The one exception is step 0 of a network whose bottom-up input takes a
+       step: there all terms are missing. */
     if (l && t >= z->delay) {
         const float *below = z->delay ? before : now;
         below += (z->stride[l] == 2 ? z->phases[l - 1] : z->state[l - 1]) + s.front;
@@ -178,7 +179,7 @@ static void step_layer(Forward *f, const float *bias, int l, int t, float *now, 
 }
 
 /* Pool the states of every step into features (T, B, P, F). Images are at b · image_stride + p · network_stride, each
-   (C, H, W). Into records, if given, goes what `sweeper_backward` needs: (P, B, sweeper_record_floats). */
+   (C, H, W). If records are given, (P, B, sweeper_record_floats), write into them what `sweeper_backward` needs. */
 int sweeper_forward(const int32_t *sizes, const Range *range, const float *images, int64_t image_stride,
                     int64_t network_stride, const float *const *weights, float *features, float *records) {
     Forward f = {.memory = {.count = 0}};
@@ -214,23 +215,22 @@ int sweeper_forward(const int32_t *sizes, const Range *range, const float *image
     return failed;
 }
 
-/* ---- the way back ---- */
+/* ---- backward ---- */
 
-#define SUMMED 128 /* vectors that are summed over, at least, before a sum is added up */
+#define SUMMED 128 /* least number of vectors that a sum runs over before its lanes are added up */
 
 typedef struct {
     Sizes z;
     Memory memory;
-    /* Images whose slopes are there at once: a weight's slope is summed over so many before its vector is added up. */
+    /* Number of images whose slopes are kept at once: weights' slopes are summed over them before lanes are added up. */
     int together;
-    /* By image, slopes before the relu of all steps, and one of zeros behind: (T + 1) · step, a layer's planes from
-       `slope` on.
-       Where a layer halves, the slopes of the one below are also added up over the pixels that came down from one of
-       its own: from `folded` on. */
+    /* By image: slopes before the relu of all steps, and one step of zeros behind, (T + 1) · step; a layer's planes
+       begin at `slope`. For a halving layer, the slopes of the layer below, summed over the pixels that one of its own
+       pixels feeds top-down, begin at `folded`. */
     float *slopes;
     long step, slope[MOST_LAYERS], folded[MOST_LAYERS];
-    /* By layer: packed weights of all that a state goes into, and how many terms they are; where what goes up is
-       halved, that by phase and apart, what comes of it by phase, and at this layer's side. */
+    /* By layer: packed weights of all that a state feeds, and their number of terms. If the layer above halves, its
+       weights are packed separately by phase; their results are kept by phase, and then at this layer's side. */
     float *packed[MOST_LAYERS], *packed_up[MOST_LAYERS][4], *by_phase[MOST_LAYERS], *from_above[MOST_LAYERS];
     int terms[MOST_LAYERS], phase_terms[MOST_LAYERS][4];
     int *up[MOST_LAYERS], *same[MOST_LAYERS], *back[MOST_LAYERS];
@@ -311,8 +311,8 @@ static void pack_backward(Backward *f, const Weights *w, int64_t p) {
     }
 }
 
-/* Write into `from_above` what a halving layer, whose slopes are given, hands back to layer l: each phase is a
-   convolution of its own. */
+/* Write into `from_above` the slopes that a halving layer, whose slopes are given, passes back to layer l, with one
+   convolution for each phase. */
 static void halved_back(Backward *f, int l, const float *slopes) {
     const Sizes *z = &f->z;
     Side s = z->side[l], small = z->side[l + 1];
@@ -341,7 +341,7 @@ static void halved_back(Backward *f, int l, const float *slopes) {
         }
 }
 
-/* Add up the slopes of a layer's state over the pixels that each pixel of the smaller layer above came down to. */
+/* Sum the slopes of a layer's state over the pixels that each pixel of the smaller layer above feeds top-down. */
 static void fold(const float *slopes, int channels, Side s, Side small, float *to) {
     memset(to, 0, channels * small.plane * sizeof(float));
     for (int ch = 0; ch < channels; ch++)
@@ -353,7 +353,7 @@ static void fold(const float *slopes, int channels, Side s, Side small, float *t
         }
 }
 
-/* Compute the slope of h[l,t] before its relu, from what it fed at this step and the next. */
+/* Compute the slope of h[l,t] before its relu, from the slopes of the states that it feeds. */
 static void slope_layer(Backward *f, int l, int t, float *slopes, const float *now, const float *feature_slopes) {
     const Sizes *z = &f->z;
     Side s = z->side[l];
@@ -385,8 +385,8 @@ static void slope_layer(Backward *f, int l, int t, float *slopes, const float *n
         fold(here + f->slope[l], c, s, z->side[l + 1], here + f->folded[l + 1]);
 }
 
-/* Add to the slopes of layer l's weights what some images give, whose records are side by side, when the slopes of all
-   their states are there. */
+/* Add the contribution of some images, whose records are adjacent, to the slopes of layer l's weights. The slopes of
+   all of their states must be computed already. */
 static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, const float *records, int images) {
     const Sizes *z = &f->z;
     Side s = z->side[l];
@@ -407,7 +407,7 @@ static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, co
     }
     for (int i = 0; i < images; i++) {
         const float *its = f->slopes + i * of_image, *record = records + i * z->record;
-        if (!l) { /* the image is the same at every step: once, with the sum of the slopes */
+        if (!l) { /* the image is the same at every step, so the slopes are summed first */
             f->slope_at[n] = f->image_slope + i * of_drive;
             f->source_at[n++] = record + z->step * z->steps + s.front;
         } else
@@ -445,8 +445,8 @@ static void weigh_layer(Backward *f, const Weights *slopes, int64_t p, int l, co
     correlate(&down);
 }
 
-/* Add to the slopes of the weights, laid out as these are, given those of the features (T, B, P, F) and what
-   `sweeper_forward` kept. */
+/* Add to the slopes of the weights, which have the weights' layout, given the slopes of the features (T, B, P, F) and
+   the records of `sweeper_forward`. */
 int sweeper_backward(const int32_t *sizes, const Range *range, const float *const *weights, const float *feature_slopes,
                      const float *records, float *const *slopes) {
     Backward f = {.memory = {.count = 0}};
@@ -478,5 +478,5 @@ int sweeper_backward(const int32_t *sizes, const Range *range, const float *cons
 #ifndef SOURCE_DIGEST
 #define SOURCE_DIGEST ""
 #endif
-/* Of which source this was compiled: one that was compiled from another is not loaded. */
+/* Hash of the source; a library that was compiled from another source is not loaded. */
 const char *sweeper_source_digest(void) { return SOURCE_DIGEST; }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #ifndef LANES
-#define LANES 8 /* floats of a vector; any power of two is right, that of the processor is fast */
+#define LANES 8 /* floats of a vector; any power of two is correct, the processor's own is fast */
 #endif
 #define MOST_LAYERS 64
 #define INLINE static inline __attribute__((always_inline))
@@ -21,7 +21,7 @@ INLINE float sum_of(vec x) {
     return sum;
 }
 
-/* Memory that is given back all at once; after any that could not be had, nothing is to be used. */
+/* Memory that is freed all at once; if any allocation has failed, none may be used. */
 typedef struct {
     void *taken[16 * MOST_LAYERS + 32];
     int count, failed;
@@ -36,7 +36,7 @@ static void *take(Memory *m, size_t bytes) {
     m->taken[m->count++] = p;
     return p;
 }
-/* Room for floats; a vector may be read or written behind the last one. */
+/* Allocate floats, with room to read or write one vector behind the last one. */
 static float *floats(Memory *m, long count) { return take(m, (count + 2 * LANES) * sizeof(float)); }
 static float *zeros(Memory *m, long count) {
     float *p = floats(m, count);

@@ -1,6 +1,7 @@
-"""From a YAML file, or a mapping, to one frozen `SweepSpec`.
+"""Reads a YAML file, or a mapping, into one frozen `SweepSpec`.
 
-Every rule about a spec is checked here, once, in the file's own words: whoever holds a `SweepSpec` need not check it.
+This package checks every rule about a spec once, with messages in the file's own words. Code that holds a `SweepSpec`
+need not check it again.
 
 May import: the ground floor alone. Owns pydantic and yaml.
 Must not know: how settings are searched, placed, trained or stored.

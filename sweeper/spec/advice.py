@@ -1,6 +1,6 @@
-"""What people write who know other tools, and what to write here: the way out of a refusal, or nothing.
+"""Advice for refused words that users know from other tools: what to write here instead, or nothing.
 
-The words are W&B's, Optuna's, Ray Tune's, and those that fingers know from Python.
+The words are those of W&B, Optuna, Ray Tune and Python.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Values that are written out in an advice, at most.
+#: Most values that advice writes out.
 _MOST_WRITTEN = 24
 
 _OBJECTIVES = "Write `objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]`."
@@ -19,7 +19,7 @@ _NO_PROGRAM = "Leave it out: what is trained is described by `task`, `lattice` a
 _STOPPING = "Write `early_stopping: {min_epochs: 5}`."
 _RANGE = "Write `min: ..., max: ...`."
 
-#: Keys of other tools, and what stands in their place.
+#: Key of another tool -> what to write here.
 _KEYS: Mapping[str, str] = {
     "method": "Leave it out: values alone make a grid, and `search: {trials: 50, sampler: tpe}` makes a search.",
     **dict.fromkeys(("metric", "metrics", "direction", "directions", "mode", "objective"), _OBJECTIVES),
@@ -47,7 +47,7 @@ _KEYS: Mapping[str, str] = {
     "default": "Write `value: ...`.",
 }
 
-#: Words of other tools for something that is chosen by a word here.
+#: Word of another tool -> the word for it here.
 _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("max", "maximise", "maximum", "maximize_", "higher", "up", "increase"), "maximize"),
     **dict.fromkeys(("min", "minimise", "minimum", "lower", "down", "decrease"), "minimize"),
@@ -63,7 +63,7 @@ _AS_LOG = "Use log_uniform_values, with the smallest and the largest value as mi
 _NO_ENDS = "Use uniform or log_uniform_values: what is searched has two ends."
 _STEPS = "Write the values out, as in `values: [0, 0.5, 1]`, or use uniform or int_uniform."
 
-#: Distributions of other tools.
+#: Distribution of another tool -> what to write here.
 _DISTRIBUTIONS: Mapping[str, str] = {
     **dict.fromkeys(("loguniform", "log", "reciprocal", "log_float", "inv_log_uniform_values"), _AS_LOG),
     **dict.fromkeys(("normal", "q_normal", "log_normal", "q_log_normal", "randn"), _NO_ENDS),
@@ -77,23 +77,23 @@ _DISTRIBUTIONS: Mapping[str, str] = {
 
 
 def for_key(key: str) -> str:
-    """Return what to write in place of a key of another tool; empty where it is none."""
+    """Return what to write in place of another tool's key; empty for other keys."""
     return _KEYS.get(key, "")
 
 
 def for_word(value: object, known: str) -> str:
-    """Return what to write in place of a word of another tool.
+    """Return what to write in place of another tool's word; empty if there is no advice.
 
     Args:
-        value: What stands there.
-        known: The words that may, as a sentence lists them.
+        value: The refused value.
+        known: The allowed words, as a sentence lists them.
     """
     word = _WORDS.get(value.lower(), "") if isinstance(value, str) else ""
     return f"Write {word}." if word and re.search(rf"\b{word}\b", known) else ""
 
 
 def for_distribution(form: Mapping[str, Any]) -> str:
-    """Return what to write in place of another tool's distribution, with the ends that it would have here."""
+    """Return what to write in place of another tool's distribution, with its range converted."""
     name = form.get("distribution")
     low, high = form.get("min"), form.get("max")
     if name in ("log_uniform", "inv_log_uniform") and isinstance(low, int | float) and isinstance(high, int | float):
@@ -105,7 +105,7 @@ def for_distribution(form: Mapping[str, Any]) -> str:
 
 
 def for_number(value: object) -> str:
-    """Return how a number is written that stands there as a text."""
+    """Return how to write a number that was given as a text; empty if it is none."""
     text = value.strip() if isinstance(value, str) else ""
     if re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+", text):
         return f"Write {text.replace(',', '')}, or {text.replace(',', '.', 1)} with a decimal point."
@@ -126,7 +126,7 @@ def for_number(value: object) -> str:
 
 
 def for_values(values: object) -> str:
-    """Return a list in brackets that is meant by what stands in its place: a range, or a text."""
+    """Return how to write values as a list in brackets that were given as a range or a text; empty if unclear."""
     text = values.strip() if isinstance(values, str) else ""
     number = r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?\s*"
     called = r"(?:np\.|numpy\.)?(range|arange|linspace|logspace)"

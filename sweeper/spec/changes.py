@@ -1,4 +1,4 @@
-"""How one spec differs from another, and whether the second is the first one grown."""
+"""Compares two specs, and tells whether the second only extends the first."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Mapping
 
 from sweeper.spec.sweep_spec import SweepSpec
 
-#: Whole numbers of a spec that may be raised: what was planned with the lower one is part of the higher one.
+#: Integers of a spec that may be raised: a sweep with the higher number contains the planned one.
 _MAY_RISE = ("replicates", "search.trials")
 
 
 def differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
-    """Return what differs, sorted, each as `dotted.key: planned -> given`."""
+    """Return all differences, sorted, each as `dotted.key: planned -> given`."""
     return [_line(key, *values) for key, values in _changes(planned, given).items()]
 
 
 def placement_changes(planned: SweepSpec, given: SweepSpec) -> list[str]:
-    """Return what differs of where a sweep runs, which may be changed at any time, written like `differences`."""
+    """Return the differences in placement, which may change at any time, in the format of `differences`."""
     old, new = (dict(_leaves(spec.placement.model_dump(mode="json"), "placement")) for spec in (planned, given))
     return [_line(key, old[key], new[key]) for key in sorted(old) if old[key] != new[key]]
 
 
 def refused_differences(planned: SweepSpec, given: SweepSpec) -> list[str]:
-    """Return those differences that are no growth: nothing that was planned may go, or become something else.
+    """Return the differences that do not extend the planned sweep: those that remove or change anything planned.
 
-    A spec grows by more values of an axis, more choices, a wider range, more replicates, more trials of a search, or
-    more fronts.
+    More values of an axis, more choices, a wider range, more replicates, more trials of a search and more fronts extend
+    a sweep.
     """
     changes = _changes(planned, given)
     return [_line(key, old, new) for key, (old, new) in changes.items() if not _is_growth(key, old, new)]

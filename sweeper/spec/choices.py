@@ -1,4 +1,4 @@
-"""What a spec may choose by a word."""
+"""The words that a spec may choose from."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ class TimeSelection(StrEnum):
     STATE = "state"
 
 
-#: What time selections were called in specs and settings that are stored, and what they are called now.
+#: Former name of a time selection, in stored specs and settings -> its current name.
 FORMER_TIME_SELECTIONS = {"adaptive": TimeSelection.CONFIDENCE}
 
 
 class BottomUp(StrEnum):
-    """When a layer of a lattice takes what the layer below says."""
+    """When a layer of a lattice takes the output of the layer below."""
 
     WITHIN = "within"
     NEXT = "next"
 
 
 class Connections(StrEnum):
-    """Which layers a layer of a lattice hears: those beside it in depth and itself, or the one below alone."""
+    """Which layers feed a layer of a lattice: its neighbours in depth and itself, or only the layer below."""
 
     ALL = "all"
     FEED_FORWARD = "feed_forward"
 
 
 class Standardize(StrEnum):
-    """What is done to pixels before a network sees them."""
+    """How pixels are standardised before a network sees them."""
 
     IMAGES = "images"
     EACH = "each"
@@ -40,7 +40,7 @@ class Standardize(StrEnum):
 
 
 class DegradationKind(StrEnum):
-    """What makes images harder to see."""
+    """Degradation that makes images harder to see."""
 
     OCCLUDE_GREY = "occlude_grey"
     OCCLUDE_BLACK = "occlude_black"
@@ -55,22 +55,22 @@ class DegradationKind(StrEnum):
 
     @property
     def most(self) -> float | None:
-        """The highest level, where it is a share; None where the level is no share."""
+        """The highest level if levels are shares; None if they are not."""
         return None if self in (DegradationKind.NOISE, DegradationKind.BLUR) else 1.0
 
 
 def most_of(kind: DegradationKind | str) -> float | None:
-    """Return the highest level of a degradation; None where there is no end of them, or a user has written it."""
+    """Return the highest level of a degradation; None for unlimited levels and for a user's own degradation."""
     return kind.most if isinstance(kind, DegradationKind) else None
 
 
 def called(kind: DegradationKind | str) -> str:
-    """Return what a degradation is called: a user's own by its function alone."""
+    """Return the name of a degradation; the name of a user's own is that of its function."""
     return str(kind).rpartition(":")[2]
 
 
 class WindowKind(StrEnum):
-    """Whether the window of a lattice is given, or found while training."""
+    """Whether the window of a lattice is given or found in training."""
 
     FIXED = "fixed"
     AUTO = "auto"
@@ -92,7 +92,7 @@ class Until(StrEnum):
 
 
 class Distribution(StrEnum):
-    """How the values of a searched parameter are spread, in W&B's words."""
+    """Distribution of a searched parameter's values, in W&B's words."""
 
     UNIFORM = "uniform"
     LOG_UNIFORM = "log_uniform_values"
@@ -101,7 +101,7 @@ class Distribution(StrEnum):
 
 
 class Sampler(StrEnum):
-    """What proposes the next settings of a search; each is Optuna's sampler of that name."""
+    """Sampler that proposes the next settings of a search: Optuna's sampler of that name."""
 
     TPE = "tpe"
     NSGA2 = "nsga2"

@@ -1,4 +1,4 @@
-"""A first spec, as text with comments, from a few answers: something that runs, and is there to be changed."""
+"""Writes a first spec, as text with comments, from a few answers: it runs, and users are meant to change it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from sweeper.measurements import MEASUREMENTS, Goal
 from sweeper.spec.setting import DIGITS
 
-#: Values that a first sweep of pressures begins with; `docs/how-to/write-a-sweep.md` says what they do on ten digits.
+#: Pressures of a first sweep; see `docs/how-to/write-a-sweep.md` for their effect on ten digits.
 BREADTH_PRESSURES, TIME_PRESSURES = (2e-3, 1e-2, 4e-2), (0.05, 0.2)
 
-#: Beyond this a window is of no use in a resource, by the objective that counts it.
+#: Objective that counts a resource -> the window's limit of that resource.
 _BOUNDS = {"breadth": "channels", "depth": "layers", "time": "steps"}
 
-#: What YAML reads as yes, no or nothing.
+#: Words that YAML reads as yes, no or nothing.
 _NO_TEXTS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
@@ -26,7 +26,7 @@ class Aim:
     """An objective of a first spec.
 
     Attributes:
-        worst: A value that no useful network reaches, for the reference point; None where the window says it.
+        worst: A value worse than every useful network's, for the reference point; None if the window determines it.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Aim:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a first spec says.
+    """The content of a first spec.
 
     Attributes:
-        data: Where images are.
-        classes: Numbers of classes, each a task of its own; none for all classes that there are.
+        data: Location of the images.
+        classes: Numbers of classes, each a task of its own; empty for all classes.
         window: `channels`, `layers` and `steps`.
-        train: A training function of the user's own, in place of images and a window.
-        arguments: Of that function, by name: default, None where there is none.
-        search: Settings that a sampler tries in each cell; 0 for a grid.
+        train: A user's own training function, in place of images and a window.
+        arguments: Arguments of that function with their defaults; None for no default.
+        search: Number of settings that a sampler tries in each cell; 0 for a grid.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Draft:
         """Return the spec as YAML.
 
         Args:
-            schema: Where editors find the schema of specs.
+            schema: Location where editors find the schema of specs.
         """
         head = [f"# yaml-language-server: $schema={schema}"] if schema else []
         seeds = [_line(f"replicates: {self.replicates}", "seeds of each setting, which is one point of the front")]
@@ -144,7 +144,7 @@ class Draft:
 
 
 def needs_worst(name: str, goal: Goal, *, is_own: bool) -> bool:
-    """Return whether the reference point cannot be told from the window, so that its value must be given."""
+    """Return whether the user must give an objective's reference value, because the window does not determine it."""
     if is_own:
         return True
     is_share = name in MEASUREMENTS and MEASUREMENTS[name].unit == "share"
@@ -164,12 +164,12 @@ def _range(distribution: str, low: float, high: float) -> str:
 
 
 def _word(text: str) -> str:
-    """Return a text as YAML reads it as one."""
+    """Return a text so that YAML reads it as a text."""
     return text if re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text.lower() not in _NO_TEXTS else _quoted(text)
 
 
 def _quoted(value: object) -> str:
-    """Return a value as YAML reads it; unlike JSON, it takes a letter beyond 16 bits as one."""
+    """Return a value so that YAML reads it; unlike JSON, YAML escapes a character beyond 16 bits as a single one."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 

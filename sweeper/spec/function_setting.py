@@ -1,4 +1,4 @@
-"""One full choice of everything that decides what a user's own function does."""
+"""One full setting of a user's own function: everything that determines what a trial does."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pydantic import Field, ValidationError
 from sweeper.spec.problems import problems_of, spec_error
 from sweeper.spec.setting import FUNCTION, TASK_AXES, Scalar, Setting
 
-#: What the names of a function's arguments begin with where a setting is flat.
+#: Prefix of a function's arguments in flat settings.
 ARGUMENT = "argument."
 
-#: Rungs are never beyond this: a function says itself how many epochs it has, and only once it is called.
+#: An upper bound of epochs, above every rung: only a running function knows how many epochs it has.
 _MANY_ROUNDS = 2**31 - 1
 
 
 class FunctionSetting(Setting):
-    """A user's own function, with what it is called with.
+    """A user's own function, and the arguments to call it with.
 
     Attributes:
-        train: Where it is, such as `exits:train`.
-        version: Part of the key: another one makes other trials.
-        arguments: Every argument that a spec may give, those with their default included.
-        task_axes: Names of the arguments whose values have a front of their own. No part of the key.
+        train: Name of the function, such as `exits:train`.
+        version: Part of the key: another version makes other trials.
+        arguments: Every argument that a spec may give, including those at their default.
+        task_axes: Names of the arguments whose values make tasks, each with its own front. No part of the key.
     """
 
     train: str
@@ -35,7 +35,7 @@ class FunctionSetting(Setting):
 
     @property
     def task_label(self) -> str:
-        """Its values of the arguments that make tasks; the function's name where none does."""
+        """The values of the arguments that make tasks, or the function's name if none do."""
         if not self.task_axes:
             return self.train.partition(":")[2]
         values = "-".join(str(self.arguments[name]) for name in self.task_axes)
@@ -43,7 +43,7 @@ class FunctionSetting(Setting):
 
     @property
     def rounds(self) -> int:
-        """More than any function has: how many it has, it says itself, and only once it is called."""
+        """More rounds than any function has: only a running function knows its number of epochs."""
         return _MANY_ROUNDS
 
     def flat(self) -> dict[str, Scalar]:

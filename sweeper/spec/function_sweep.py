@@ -1,4 +1,4 @@
-"""A sweep of a user's own training function: which arguments it is called with, and what it says it measures."""
+"""A sweep of a user's own training function: the arguments it is called with, and the measures it returns."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sweeper.spec.problems import NOT_WRITTEN, Loc, Problem, broken_rule, neares
 from sweeper.spec.setting import FUNCTION, Frozen, Scalar
 from sweeper.spec.sweep_spec import SweepSpec
 
-#: What an argument's values may be, by the name of its type; an argument without one takes any of them.
+#: Type of an argument's values; an argument without a type takes any of them.
 Kind = Literal["bool", "int", "float", "str", ""]
 
 _MEASURE = re.compile(r"[A-Za-z_]\w*")
 
-#: Keys of a sweep of lattices, which such a sweep has no use for.
+#: Keys of lattice sweeps, which are refused here.
 _OF_LATTICES = ("task", "lattice", "training", "probes", "probe_images", "lesions", "complexity", "costs")
 
 
 def source_problem(source: str) -> tuple[str, str] | None:
-    """Return the rule that a name of a function breaks, and the way out; None where it breaks none."""
+    """Return the rule that a function's name breaks, and a fix; None if the name is valid."""
     if SOURCE.fullmatch(source):
         is_file = source.partition(":")[0].endswith(".py")
         fix = f"Write `train: {source.replace('.py:', ':')}`: modules are named without .py."
@@ -48,17 +48,17 @@ def _check_source(source: str) -> str:
 
 
 def _version_text(version: object) -> object:
-    """Return a version as text, as which it is part of keys: in YAML, 2 is a number."""
+    """Return a version as text, since YAML reads 2 as a number and keys contain the text."""
     return str(version) if isinstance(version, int | float) and not isinstance(version, bool) else version
 
 
 class ArgumentSpec(Frozen):
-    """An argument of the function, as its signature has it.
+    """An argument of the function, from its signature.
 
     Attributes:
-        kind: Of its values.
+        kind: Type of its values.
         is_required: Whether it has no default.
-        default: Its default, where that is a number, a word, or yes or no.
+        default: Its default, if that is a number, a text or a boolean.
     """
 
     kind: Kind = ""
@@ -70,12 +70,13 @@ class FunctionSweep(SweepSpec):
     """A sweep of a user's own training function.
 
     Attributes:
-        train: Where it is: `exits:train` is the function `train` in exits.py beside this file, or in an installed
+        train: The function: `exits:train` is the function `train` in exits.py beside this file, or in an installed
             package.
-        version: Part of every key: another one makes other trials of the same arguments.
-        task_axes: Arguments whose values have a front of their own, such as `[dataset]`; in the file, `tasks`.
-        measures: What it measures, with the unit of each, such as `{accuracy: share, energy: nJ}`.
-        arguments: What its signature says; never written by hand.
+        version: Part of every key: another version makes other trials of the same arguments.
+        task_axes: Arguments whose values make tasks, each with its own front, such as `[dataset]`; called `tasks` in
+            the file.
+        measures: Measures that the function returns, with their units, such as `{accuracy: share, energy: nJ}`.
+        arguments: Arguments from the function's signature; never written by hand.
     """
 
     train: Annotated[str, AfterValidator(_check_source)]
@@ -109,7 +110,7 @@ class FunctionSweep(SweepSpec):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        """Refuse objectives and conditions that name what the function does not measure."""
+        """Refuse objectives and conditions that name no measure of the function."""
         places: list[tuple[Loc, str]] = [
             (("objectives", at, "name"), one.name) for at, one in enumerate(self.objectives)
         ]
@@ -131,7 +132,7 @@ class FunctionSweep(SweepSpec):
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
-        """Refuse tasks that could not be told apart by name."""
+        """Refuse different tasks with the same name."""
         named = {(cell.task_label, *(cell.arguments[one] for one in self.task_axes)) for cell in self._cells()}
         for label, times in Counter(label for label, *_ in named).items():
             if times > 1:
@@ -143,7 +144,7 @@ class FunctionSweep(SweepSpec):
 
     @property
     def own_units(self) -> Mapping[str, str] | None:
-        """Units of what the function measures, by name."""
+        """Units of the function's measures, by name."""
         return self.measures
 
     def place_of(self, name: str) -> str:
@@ -172,7 +173,7 @@ class FunctionSweep(SweepSpec):
 
 
 def _resolved(document: Mapping[str, Any], is_stored: bool) -> tuple[dict[str, Any], list[Problem]]:
-    """Give the parameters of a document the types of the arguments that they are."""
+    """Return a document whose parameters have the types of the function's arguments, and the problems found."""
     problems = [
         problem((name,), f"{name} must be left out where `{FUNCTION}` names a function", document[name], _fix_of(name))
         for name in _OF_LATTICES
@@ -193,7 +194,7 @@ def _resolved(document: Mapping[str, Any], is_stored: bool) -> tuple[dict[str, A
     tasks = [tasks] if isinstance(tasks, str) else list(tasks) if isinstance(tasks, list | tuple) else []
     parameters: dict[str, Parameter] = {}
     source = document[FUNCTION]
-    is_source = isinstance(source, str) and source_problem(source) is None  # else nothing is known of its arguments
+    is_source = isinstance(source, str) and source_problem(source) is None  # otherwise its arguments are unknown
     if not is_source:
         given, tasks = {}, []
     for name, form in given.items():
@@ -235,7 +236,7 @@ def _fix_of(name: str) -> str:
 def _typed(
     name: str, raw: object, arguments: Mapping[str, ArgumentSpec], *, is_task: bool
 ) -> tuple[Parameter | None, list[Problem]]:
-    """Return a parameter with values of its argument's type, and what is wrong with it."""
+    """Return a parameter with values of its argument's type, and the problems found."""
     loc: Loc = ("parameters", name)
     if isinstance(raw, Parameter):
         return raw, []
@@ -277,7 +278,7 @@ def _typed(
     return Parameter(values=tuple(values)), []
 
 
-#: Words of other tools for parameters that only some trials have.
+#: Words of other tools for conditional parameters.
 _CONDITIONAL = frozenset({"when", "if", "condition", "conditions", "depends_on", "parent"})
 
 _KINDS: Mapping[str, str] = {
@@ -290,7 +291,7 @@ _KINDS: Mapping[str, str] = {
 
 
 def _as_kind(value: object, kind: str) -> Scalar | None:
-    """Return a value as one of a kind; None where it is none."""
+    """Convert a value to a kind; return None if it is not of that kind."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if kind == "":

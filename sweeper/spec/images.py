@@ -1,4 +1,4 @@
-"""Where a task's images are: what a spec may name, and by which name a task is called after it."""
+"""Locations of a task's images: what a spec may name, and the task's name derived from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sweeper.credentials import login_of, secrets_of
 from sweeper.spec.problems import broken_rule, nearest
 from sweeper.spelling import meant
 
-#: Colours that have a name.
+#: Named colours: red, green and blue, 0–255.
 COLOURS: Mapping[str, tuple[int, int, int]] = {"black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255)}
 
-#: The longest side that images may be given, in pixels.
+#: Longest side that images may be resized or cropped to, in pixels.
 LARGEST_SIDE = 4096
 
-#: Ends of the names of files that hold images by themselves.
+#: Suffixes of single files that hold many images.
 _ENDS = (".parquet", ".arrow", ".npz", "-ubyte", "-ubyte.gz")
 
 #: Characters that make a path a pattern.
@@ -31,24 +31,24 @@ _WILD = "*?["
 #: File systems that URIs may name.
 _SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 
-#: One of the files that a table is divided into.
+#: Name of a shard of a table.
 _SHARD = re.compile(r"^(?P<name>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>.*)$")
 
 _FUNCTION = re.compile(r"^(?P<module>[^:]*[^:/\\]):(?P<name>[A-Za-z_]\w*)$")
 
-#: Parts of a path that say nothing of what lies there, and what is left of a pattern's name without its wild parts.
+#: Parts of a path that name no data, including what remains of a pattern without its wildcards.
 _SAYS_NOTHING = frozenset({"", ".", "train", "training", "data", "raw", "images", "imgs"})
 
 _WAYS = "a Parquet or .npz file, a folder, a pattern of files, a URI such as s3://…, or my_module:function"
 
 
 def images_at(text: str, info: ValidationInfo, rule: str) -> str:
-    """Return where images are, as it is said from everywhere: an absolute path, a URI, or a function.
+    """Return the location of images in a form that is valid everywhere: an absolute path, a URI, or a function.
 
     Args:
-        text: As the spec has it; a path is meant from the spec's folder.
-        info: Of the spec: where it is to be run here, there must be something.
-        rule: What must be, as a message begins.
+        text: The location in the spec; a path is relative to the spec's folder.
+        info: Context of the spec. If the spec is to run on this machine, the location must exist.
+        rule: Beginning of the error message.
     """
     context = info.context or {}
     folder, is_elsewhere = context.get("folder"), bool(context.get("is_elsewhere"))
@@ -100,7 +100,7 @@ def _uri(text: str, rule: str) -> str:
 
 
 def _function(module: str, name: str, folder: object, is_elsewhere: bool, rule: str) -> str:
-    """Return a function by the path of its file, where that is beside the spec; else by its module's name."""
+    """Return a function with the path of its file if that is beside the spec, else with its module's name."""
     if module.endswith(".py") or "/" in module:
         path = Path(str(folder), module).resolve() if folder is not None else Path(module)
         if folder is not None and not is_elsewhere and not path.is_file():
@@ -115,7 +115,7 @@ def _function(module: str, name: str, folder: object, is_elsewhere: bool, rule: 
         return f"{beside}:{name}"
     top = module.partition(".")[0]
     try:
-        is_installed = importlib.util.find_spec(top) is not None  # of what is not nested, this runs nothing
+        is_installed = importlib.util.find_spec(top) is not None  # for a top-level module this runs no code
     except (ImportError, ValueError):
         is_installed = False
     if not is_installed and not is_elsewhere:
@@ -127,7 +127,7 @@ def _function(module: str, name: str, folder: object, is_elsewhere: bool, rule: 
 
 
 def name_of(data: str) -> str:
-    """Return by which name images are called: that of their file or folder, without what says nothing."""
+    """Return the name of images: that of their file or folder, without parts that name no data."""
     if found := _FUNCTION.match(data):
         return f"{PurePosixPath(found['module'].removesuffix('.py')).name}.{found['name']}"
     path = PurePosixPath(data.partition("?")[0].partition("://")[2] if "://" in data else data)
@@ -146,7 +146,7 @@ def name_of(data: str) -> str:
 
 
 def read_sides(raw: object, info: ValidationInfo) -> object:
-    """Return one side as a number, and two as one text, as flat settings and tables hold it."""
+    """Return one side as a number, and two sides as one text, the form in flat settings and tables."""
     if raw is None:
         return raw
     sides = _numbers(raw)
@@ -160,12 +160,12 @@ def read_sides(raw: object, info: ValidationInfo) -> object:
 
 
 def sides_of(sides: int | str | None) -> tuple[int, ...] | None:
-    """Return the sides that `TaskSpec.resize` or `crop` gives: one, or height and width."""
+    """Return the sides in `TaskSpec.resize` or `crop`: one side, or height and width."""
     return None if sides is None else tuple(map(int, str(sides).split(",")))
 
 
 def read_background(raw: object) -> object:
-    """Return a colour that has no name as one text."""
+    """Return a colour as its name, or as one text of its red, green and blue."""
     if raw is None or (isinstance(raw, str) and raw in COLOURS):
         return raw
     parts = _numbers(raw)
@@ -178,7 +178,7 @@ def read_background(raw: object) -> object:
 
 
 def colour_of(background: str | None) -> tuple[int, int, int] | None:
-    """Return red, green and blue of what `TaskSpec.background` names."""
+    """Return red, green and blue of the colour in `TaskSpec.background`."""
     if background is None:
         return None
     red, green, blue = COLOURS[background] if background in COLOURS else map(int, background.split(","))
@@ -186,7 +186,7 @@ def colour_of(background: str | None) -> tuple[int, int, int] | None:
 
 
 def _numbers(raw: object) -> list[object]:
-    """Return what a list, a text with commas or a single number holds; what is no number stays as it is."""
+    """Return the items of a list, a text with commas or a single number; items that are no numbers stay unchanged."""
     if isinstance(raw, str):
         return [int(part) if part.isdecimal() and part.isascii() else part for part in raw.split(",")]
     return list(raw) if isinstance(raw, list | tuple) else [raw]

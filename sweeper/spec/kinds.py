@@ -1,4 +1,4 @@
-"""Which kind of sweep a document describes: of lattices, or of a user's own function."""
+"""Tells which kind of sweep a document describes: of lattices, or of a user's own function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeper.spec.sweep_spec import SweepSpec
 
 
 def kind_of(document: object) -> type[SweepSpec]:
-    """Return what a document describes: who names a function has his own trained."""
+    """Return the kind of sweep that a document describes: one that names a function is a sweep of that function."""
     return FunctionSweep if isinstance(document, Mapping) and FUNCTION in document else LatticeSweep
 
 

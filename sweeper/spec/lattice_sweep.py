@@ -1,4 +1,4 @@
-"""A sweep of lattices: what is trained are recurrent networks on images."""
+"""A sweep of lattices: recurrent networks that are trained on images."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from sweeper.spec.sweep_spec import Beside, SweepSpec
 
 
 def _read_levels(raw: object) -> object:
-    """Accept one level alone."""
+    """Accept a single level without brackets."""
     return (raw,) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
 
 
 def _read_lesions(raw: object) -> object:
-    """Accept one lesion alone."""
+    """Accept a single lesion without brackets."""
     return (raw,) if isinstance(raw, str) else raw
 
 
@@ -51,36 +51,37 @@ Lesion = Annotated[str, AfterValidator(_check_lesion)]
 Levels = Annotated[tuple[Positive, ...], BeforeValidator(_read_levels), Field(strict=False, min_length=1)]
 
 
-#: In this order a spec is written: digests of it must stay what they were.
+#: Order in which a spec is written; digests of existing specs depend on it.
 _WRITTEN = (
     *("name", "description", "task", "lattice", "parameters", "training", "search", "early_stopping", "replicates"),
     *("seed", "placement", "objectives", "reference_point", "fronts", "probes", "probe_images", "lesions"),
     *("complexity", "costs", "measures"),
 )
 
-#: What is not written where it is empty: no spec had it before.
+#: Keys that are not written if empty, so that specs from before these keys keep their digests.
 _IF_ANY = ("costs", "measures")
 
 
 class LatticeSweep(SweepSpec):
-    """A whole sweep of lattices: which settings exist, what they are measured by, and where they run.
+    """A whole sweep of lattices: its settings, its measurements, and where it runs.
 
     Attributes:
-        task, lattice, training: The sections; a varied field stands at its first value.
-        parameters: The axes, in file order, what is searched, and the pressures that are constant.
-        probes: Levels at which each degradation of the test images is shown to complete networks, such as
-            `{debris: [0.1, 0.25], blank: 1}`; one of your own is named as `"my_fog:fog"`. Part of what is measured, not
-            of what is trained: no trial's key has it.
-        probe_images: Under each probe so many test images are shown, always the same; left out, all of them. Whole
+        task, lattice, training: The sections; a varied field has its first value there.
+        parameters: The axes, in file order, the searched parameters, and the constant pressures.
+        probes: Levels of each degradation of the test images that complete networks are shown, such as
+            `{debris: [0.1, 0.25], blank: 1}`; a degradation of your own is named as `"my_fog:fog"`. Probes are part of
+            the measurement and not of the training, so no trial's key contains them.
+        probe_images: Number of test images shown under each probe, always the same ones; left out, all of them. Intact
             images are all shown.
-        lesions: What is taken out of complete networks, which are shown whole test images then, such as
-            `[lateral, top-down, "lateral,top-down"]`. The same holds for it.
-        complexity: Whether it is measured how hard each task is, by what simple learners get wrong. The same holds.
+        lesions: Parts that are removed from complete networks, which then see intact test images, such as
+            `[lateral, top-down, "lateral,top-down"]`. No trial's key contains them.
+        complexity: Whether the difficulty of each task is measured, by the errors of simple learners. No trial's key
+            contains it.
         costs: Costs of your own, by name: `{wiring: my_costs:wiring}` is the function `wiring` in my_costs.py beside
             this file, or in an installed package. Each has a pressure, `wiring_pressure`, and is measured as
             `cost_wiring`.
         measures: Measures of your own, by name, such as `{robustness: {unit: share, of: my_measures:robustness}}`. No
-            trial's key has them.
+            trial's key contains them.
     """
 
     task: TaskSpec = TaskSpec()
@@ -101,7 +102,7 @@ class LatticeSweep(SweepSpec):
 
     @model_validator(mode="after")
     def _check_early_stopping(self) -> Self:
-        """Refuse rungs in another unit than the trainings are given in."""
+        """Refuse early stopping in another unit than the training's budget."""
         rule = self.early_stopping
         unit = "epochs" if self.training.updates is None else "updates"
         if rule is not None and getattr(rule, f"min_{unit}") is None:
@@ -154,13 +155,13 @@ class LatticeSweep(SweepSpec):
 
     @property
     def added_units(self) -> Mapping[str, str]:
-        """Units of what the user's own costs and measures add to what is measured of lattices."""
+        """Units of the user's own costs and measures, by the names of their columns."""
         costs = {cost_column(name): COST_UNIT for name in self.costs}
         return {**costs, **{name: one.unit for name, one in self.measures.items()}}
 
     @property
     def own_sources(self) -> Mapping[str, str]:
-        """Where the user's own functions are, by their places in the file, such as `costs.wiring`."""
+        """The user's own functions, by their places in the file, such as `costs.wiring`."""
         costs = {f"costs.{name}": source for name, source in self.costs.items()}
         measures = {f"measures.{name}": one.of for name, one in self.measures.items()}
         probes = {f"probes.{called(source)}": source for source in self.own_probes.values()}
@@ -168,19 +169,19 @@ class LatticeSweep(SweepSpec):
 
     @property
     def own_probes(self) -> Mapping[str, str]:
-        """Where the user's own degradations are that networks are shown, by name."""
+        """The user's own degradations among the probes, by name."""
         return {called(kind): kind for kind in self.probes if not isinstance(kind, DegradationKind)}
 
     @property
     def _own_task_degradations(self) -> Mapping[str, str]:
-        """Where the user's own degradations are that tasks have, by their places in the file."""
+        """The user's own degradations of the tasks, by their places in the file."""
         given = dict.fromkeys(task.own_degradation for task in self._variants("task"))
         own = [source for source in given if source is not None]
         return {f"task.degradation {source}" if len(own) > 1 else "task.degradation": source for source in own}
 
     @property
     def has_own_images(self) -> bool:
-        """Whether images are degraded by a user's own function before anything is trained."""
+        """Whether a user's own function degrades the images of a task."""
         return bool(self._own_task_degradations)
 
     @property
@@ -190,18 +191,18 @@ class LatticeSweep(SweepSpec):
 
     @property
     def beside(self) -> Beside:
-        """What complete networks are measured by beside what decides."""
+        """The further measurements of complete networks, which decide nothing."""
         probes = tuple((called(kind), level) for kind, levels in self.probes.items() for level in levels)
         return Beside(probes, self.probe_images, self.lesions, self.complexity)
 
     @property
     def grows(self) -> bool:
-        """Whether windows grow, so that they take more in the end than in the beginning."""
+        """Whether windows grow, so that they take more memory at the end than at the beginning."""
         return self.lattice.window is WindowKind.AUTO
 
     @property
     def trains_side_by_side(self) -> bool:
-        """Whether everything that is searched may differ within a population."""
+        """Whether all searched parameters may differ within a population."""
         owner_of = self._owners.names
         return all(owner_of[name] == PRESSURES for name in self.searched)
 
@@ -219,11 +220,11 @@ class LatticeSweep(SweepSpec):
         return cast(list[LatticeSetting], super().cells())
 
     def proposed_lattice(self, cell: LatticeSetting, values: Mapping[str, Scalar]) -> LatticeSetting:
-        """Return the setting of a cell with these values of what is searched."""
+        """Return the setting of a cell with these values of the searched parameters."""
         return cast(LatticeSetting, self.proposed(cell, values))
 
     def corners(self) -> list[LatticeSetting]:
-        """Return the settings at the ends of everything that is varied or searched; see `SweepSpec.corners`."""
+        """Return the settings at the ends of all varied and searched parameters; see `SweepSpec.corners`."""
         return cast(list[LatticeSetting], super().corners())
 
     def _product(self, searched: Mapping[str, tuple[Scalar, ...]]) -> list[LatticeSetting]:
@@ -261,7 +262,7 @@ class LatticeSweep(SweepSpec):
         return cast(PressuresSpec, self._owners.models[PRESSURES].model_validate(constants))
 
     def _document(self) -> dict[str, Any]:
-        """Return the spec in the shape of the file; a varied field is no part of its section."""
+        """Return the spec in the form of the file; a varied field is left out of its section."""
         written = super()._document()
         document = {name: written[name] for name in _WRITTEN if name in written}
         document = {name: value for name, value in document.items() if value or name not in _IF_ANY}

@@ -26,7 +26,7 @@ from sweeper.spec.sweep_spec import SweepSpec, check_name, name_like
 from sweeper.spec.yaml_source import from_mapping, read_yaml
 from sweeper.spelling import did_you_mean
 
-#: An import that takes longer hangs.
+#: Time after which an import counts as hanging, in seconds.
 _IMPORT_TIMEOUT_S = 120
 
 
@@ -35,9 +35,9 @@ class LoadedSpec:
     """A spec and the file it came from.
 
     Attributes:
-        folder: Where a user's own code is looked for first; empty for a sweep that has none.
-        code: Where the files of that code are that are not installed, by path within the folder: of a function as it is
-            loaded, of what is added to lattices where it runs elsewhere.
+        folder: Folder in which a user's own code is looked for first; empty for a sweep without such code.
+        code: Files of that code that are not installed, by their path within the folder. For a function they are always
+            known; for costs, measures and degradations only if the sweep runs on other machines.
     """
 
     spec: SweepSpec
@@ -54,18 +54,18 @@ def load_spec(
     folder: Path | None = None,
     is_elsewhere: bool = False,
 ) -> LoadedSpec:
-    """Read a sweep from a YAML file, from a shipped space by its bare name, or from a mapping that is the YAML.
+    """Read a sweep from a YAML file, from a shipped space by its name, or from a mapping with the same content.
 
     Args:
-        source: Path of a file (which wins), a name such as `quickstart`, or a mapping; one without a name is called
-            `sweep`, and relative paths in it are meant from the current folder.
-        name: Takes the place of the name in the file.
-        folder: What relative paths in it are meant from; None takes the file's own folder, and for a shipped space the
-            current one.
-        is_elsewhere: Whether it is to run on other machines, so that the files it names need not be on this one.
+        source: Path of a file (which wins), a name such as `quickstart`, or a mapping. A mapping without a name is
+            called `sweep`, and its relative paths start from the current folder.
+        name: Replaces the name in the file.
+        folder: Folder that relative paths start from. None takes the file's own folder, and the current folder for a
+            shipped space or a mapping.
+        is_elsewhere: Whether the sweep is to run on other machines, so that its files need not be on this one.
 
     Raises:
-        SpecError: With every problem of the file, a line each.
+        SpecError: With every problem of the file, one line each.
     """
     if name is not None:
         check_name(name)
@@ -74,7 +74,7 @@ def load_spec(
     else:
         path, origin = _locate(source)
         yaml_source = read_yaml(path, origin)
-        # Nobody keeps images where this package is installed.
+        # Images do not lie in the folder of the installed package, so paths of shipped spaces start elsewhere.
         meant_from = path.absolute().parent if os.path.isfile(str(source)) else Path.cwd()
     document = {"name": name_like(path.stem), **yaml_source.data}
     if name is not None:
@@ -91,7 +91,7 @@ def load_spec(
         spec = kind.model_validate(document, context=context)
         if isinstance(spec, LatticeSweep) and spec.own_sources:
             code = str(Path(folder or meant_from).resolve())
-            # Where it runs here, the sweep finds its code by itself, and nothing is imported yet.
+            # On this machine the sweep finds its code by itself, and nothing needs to be imported yet.
             for place, source in spec.own_sources.items() if is_elsewhere else ():
                 files |= _asked(place, source, code, yaml_source.origin)["places"]
     except ValidationError as error:
@@ -108,7 +108,7 @@ def load_spec(
 
 
 def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tuple[dict[str, object], dict[str, str]]:
-    """Return the arguments of the function that a document names, as its signature says, and where its files are.
+    """Return the arguments in the signature of a document's function, and the function's files.
 
     Raises:
         SpecError: If there is no such function.
@@ -120,7 +120,7 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tupl
         )
     source = document[FUNCTION]
     if not isinstance(source, str) or source_problem(source):
-        return {}, {}  # refused by the field's own rule
+        return {}, {}  # the field's own rule refuses it
     found = _asked(FUNCTION, source, folder, origin)
     arguments: dict[str, object] = {
         one["name"]: {"kind": one["kind"], "is_required": not one["has_default"]}
@@ -131,11 +131,11 @@ def _arguments(document: Mapping[str, object], folder: str, origin: str) -> tupl
 
 
 def function_arguments(source: str, folder: Path) -> dict[str, Any]:
-    """Return the arguments that a spec may give to a user's own function, with their defaults; None for none.
+    """Return the arguments that a spec may give to a user's own function, with their defaults; None for no default.
 
     Args:
         source: `module:function`.
-        folder: Where the module is looked for first.
+        folder: Folder in which the module is looked for first.
 
     Raises:
         SpecError: If there is no such function, or it cannot be swept.
@@ -147,7 +147,7 @@ def function_arguments(source: str, folder: Path) -> dict[str, Any]:
 
 
 def _asked(key: str, source: str, folder: str, origin: str) -> dict[str, Any]:
-    """Return what is known of a function of the user's, which is imported in a process of its own.
+    """Return facts about a user's function, which a separate process imports.
 
     Raises:
         SpecError: If there is no such function.
@@ -172,8 +172,8 @@ def _spaces() -> Traversable:
 
 
 def _locate(source: str | Path) -> tuple[Path, str]:
-    """Return the file of a source, and what to call it in messages."""
-    # os.path, not Path: a name that is too long or holds a zero byte is a file that does not exist.
+    """Return the file of a source, and its name for messages."""
+    # os.path, not Path, treats a name that is too long or contains a zero byte as a missing file.
     text = str(source)
     if os.path.isfile(text):
         return Path(text), text

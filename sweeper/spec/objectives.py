@@ -1,4 +1,4 @@
-"""Objectives and the reference point as a spec writes them."""
+"""Objectives and reference points in specs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeper.spec.setting import Frozen, measured
 
 
 class _ObjectiveEntry(Frozen):
-    """An objective as the file writes it."""
+    """An objective in the form of the file."""
 
     name: str
     goal: Annotated[Goal, Field(strict=False)]
@@ -43,7 +43,7 @@ ObjectiveField = Annotated[Objective, PlainValidator(_read_objective), PlainSeri
 
 
 def repeated_objectives(objectives: Sequence[Objective]) -> list[Problem]:
-    """Return the objectives that were given before, each at its place in the list."""
+    """Return a problem for each repeated objective, at its place in the list."""
     names = [objective.name for objective in objectives]
     repeated = [number for number, name in enumerate(names) if names.index(name) < number]
     rule, fix = "an objective must be given once", "Remove the second one."
@@ -51,7 +51,7 @@ def repeated_objectives(objectives: Sequence[Objective]) -> list[Problem]:
 
 
 def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> list[Problem]:
-    """Return what keeps the fronts that are wanted beside the first from naming some of the objectives."""
+    """Return the problems of additional fronts, each of which must name a proper subset of the objectives."""
     problems: list[Problem] = []
     seen: set[tuple[str, ...]] = set()
     for number, chosen in enumerate(fronts):
@@ -73,7 +73,7 @@ def front_problems(fronts: Sequence[Sequence[str]], names: Sequence[str]) -> lis
 
 
 def reference_problems(point: Mapping[str, float], names: Sequence[str]) -> list[Problem]:
-    """Return what keeps a reference point from holding one number for each objective."""
+    """Return the problems of a reference point, which must hold one number for each objective."""
     missing = [
         Problem(
             (),

@@ -1,4 +1,4 @@
-"""What a user's own code adds to a sweep of lattices: costs that networks pay, and measures of what is left of them."""
+"""A user's own code in a sweep of lattices: costs that networks pay, and measures of trained networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeper.spec.setting import Frozen, pressure_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
-#: Unit of what a cost measures: the same as that of the built-in ones.
+#: Unit of a measured cost, the same as that of the built-in costs.
 COST_UNIT = "cost"
 
 
@@ -28,16 +28,16 @@ def _check_source(source: str) -> str:
     return source
 
 
-#: Where a function is: `my_costs:wiring` is the function `wiring` in my_costs.py beside the file, or in a package.
+#: Name of a function: `my_costs:wiring` is the function `wiring` in my_costs.py beside the file, or in a package.
 Source = Annotated[str, AfterValidator(_check_source), Field(description="`module:function`")]
 
 
 class OwnMeasure(Frozen):
-    """What is measured of every network by a function of the user's own.
+    """A user's own measure of every network.
 
     Attributes:
-        unit: Of its values, such as `share`.
-        of: Where the function is: `my_measures:robustness` is `robustness` in my_measures.py beside this file, or in an
+        unit: Unit of its values, such as `share`.
+        of: The function: `my_measures:robustness` is `robustness` in my_measures.py beside this file, or in an
             installed package. It is called with a trained network and its task.
     """
 
@@ -46,25 +46,25 @@ class OwnMeasure(Frozen):
 
 
 def cost_names(document: Mapping[str, Any]) -> list[str]:
-    """Return the names of the costs that a document adds; a name that cannot be one is refused by its own rule."""
+    """Return the valid names of a document's own costs; a rule elsewhere refuses the invalid ones."""
     costs = document.get("costs")
     return [name for name in costs if _is_name(name)] if isinstance(costs, Mapping) else []
 
 
 def added_names(document: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of what a document adds to what is measured of lattices."""
+    """Return the names of the columns that a document's own costs and measures add."""
     measures = document.get("measures")
     own = [name for name in measures if isinstance(name, str)] if isinstance(measures, Mapping) else []
     return frozenset([*(cost_column(name) for name in cost_names(document)), *own])
 
 
 def cost_column(cost: str) -> str:
-    """Return the name of what is measured of a cost."""
+    """Return the name of a cost's column."""
     return f"cost_{cost}"
 
 
 def name_problems(names: Iterable[str], *, of_costs: bool) -> list[Problem]:
-    """Return which names of costs, or of measures, cannot be used, at their places."""
+    """Return the problems of names of costs or measures, at their places."""
     found = []
     for name in names:
         measured = cost_column(name) if of_costs else name

@@ -1,4 +1,4 @@
-"""How a parameter may be written: its values, one value, or what to search, in the words of W&B."""
+"""The forms of a parameter: its values, one value, or a range to search, in the words of W&B."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _FORMS = ("values", "value", "distribution", "min", "max")
 _ENDS = ("min", "max")
 _A_NUMBER = "Write a number such as 0.5, without quotes."
 
-#: Parameters of which a value may be a list.
+#: Parameters whose single values may be lists.
 _LISTS = frozenset({"classes"})
 
 
 def is_searched(form: Mapping[str, Any]) -> bool:
-    """Return whether a parameter is written as one to search."""
+    """Return whether a parameter is written as a searched one."""
     return any(key in form for key in ("distribution", *_ENDS))
 
 
 def form_problems(name: str, raw: object, *, is_task: bool) -> list[Problem]:
-    """Return what is wrong with the way a parameter is written, whatever its values.
+    """Return the problems of a parameter's form, without a check of its values' types.
 
     Args:
         name: The parameter.
-        raw: What stands there.
-        is_task: Whether it decides what is learned.
+        raw: Its content in the file.
+        is_task: Whether the parameter defines tasks.
     """
     loc: Loc = ("parameters", name)
     example = (
@@ -85,7 +85,7 @@ def _no_scalar(loc: Loc, value: object) -> Problem:
 
 
 def _search_problems(loc: Loc, form: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the way a parameter to search is written."""
+    """Return the problems in the form of a searched parameter."""
     name, known = loc[-1], [str(distribution) for distribution in Distribution]
     distribution = form.get("distribution", Distribution.UNIFORM)
     if distribution not in known:
@@ -126,11 +126,11 @@ def _search_problems(loc: Loc, form: Mapping[str, Any]) -> list[Problem]:
 
 
 def range_problems(searched: Mapping[str, Mapping[str, Any]], typed: Mapping[str, Sequence[Scalar]]) -> list[Problem]:
-    """Return which searched parameters do not fit their distribution, now that their values' types are known.
+    """Return the searched parameters whose typed values do not fit their distribution.
 
     Args:
-        searched: How each is written.
-        typed: The ends of each range, or its choices, as the parameter's owner reads them.
+        searched: Form of each parameter in the file.
+        typed: Ends of each range, or its choices, after the parameter's owner has typed them.
     """
     problems = []
     for name, form in searched.items():
@@ -146,9 +146,9 @@ def range_problems(searched: Mapping[str, Mapping[str, Any]], typed: Mapping[str
 
 
 def form_of(form: Mapping[str, Any], typed: Sequence[Scalar]) -> dict[str, Any]:
-    """Return a parameter to search in full, with its values as its owner reads them.
+    """Return the full form of a searched parameter, with values typed by its owner.
 
-    A range without a distribution is uniform, over whole numbers where the parameter takes only those.
+    A range without a distribution is uniform, over integers if the parameter takes only integers.
     """
     if "values" in form:
         return {"distribution": Distribution.CATEGORICAL, "values": tuple(typed)}

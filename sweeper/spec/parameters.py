@@ -1,7 +1,7 @@
-"""The `parameters` part of a spec: which names are fixed there, which are varied or searched, over which values.
+"""The `parameters` part of a spec: its fixed, varied and searched parameters and their values.
 
-A parameter belongs to a section (task, lattice, training) or is one of the pressures. Its values
-are checked by that owner's own rules, in every combination with the owner's other parameters.
+A parameter belongs to a section (task, lattice, training) or is one of the pressures. The rules of that owner check its
+values, in every combination with the owner's other parameters.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sweeper.spec.parameter_forms import form_of, form_problems, is_searched, ra
 from sweeper.spec.problems import MOST_TOLD, Loc, Problem, nearest, problem, problems_of
 from sweeper.spec.setting import SECTIONS, Frozen, NotNegative, PressuresSpec, Scalar, TaskSpec, pressure_of
 
-#: More settings than this are a slip of the keyboard, not a plan.
+#: Most settings of a sweep; more are probably a typing error.
 MOST_SETTINGS = 100_000
 
-#: Fields that belong to one data file or one shape, and so cannot be varied.
+#: Fields that cannot be varied, because they belong to one data file or one window.
 _FIXED_FIELDS = frozenset({"validation", "test", "halve"})
 
-#: The owner of the parameters that stand in no section of the file.
+#: Owner of the parameters that belong to no section of the file.
 PRESSURES = "pressures"
 
 
 @dataclass(frozen=True)
 class Owners:
-    """Whose a parameter is.
+    """The owners of parameters.
 
     Attributes:
-        models: The owners, in the order in which a sweep's product is formed.
+        models: The owners' models, in the order in which a sweep's product is formed.
     """
 
     models: Mapping[str, type[Frozen]]
@@ -55,7 +55,7 @@ class Owners:
 
 @lru_cache(maxsize=16)
 def owners_with(costs: tuple[str, ...]) -> Owners:
-    """Return the owners of a sweep with these costs of a user's own, each of which has a pressure."""
+    """Return the owners of a sweep with these own costs, each of which adds a pressure."""
     own: dict[str, Any] = {pressure_of(cost): (NotNegative, 0.0) for cost in costs}
     pressures = create_model("PressuresSpec", __base__=PressuresSpec, **own) if own else PressuresSpec
     return Owners({**SECTIONS, PRESSURES: pressures})
@@ -66,12 +66,12 @@ OWNER_OF: Mapping[str, str] = owners_with(()).names
 
 
 class Parameter(Frozen):
-    """The values of a grid axis, one constant, or what is searched.
+    """The values of a grid axis, one constant, or a range to search.
 
     Attributes:
-        values: The values of a grid axis, or the choices of a searched one, in the order of the file.
+        values: The values of a grid axis, or the choices of a searched parameter, in the order of the file.
         value: The constant.
-        distribution: How a searched parameter is spread; left out beside `min` and `max`, it is `uniform`.
+        distribution: Distribution of a searched parameter; left out beside `min` and `max`, it is `uniform`.
         min, max: Bounds of a searched number, both included.
     """
 
@@ -90,13 +90,13 @@ class Parameter(Frozen):
 
     @property
     def extremes(self) -> tuple[Scalar, ...]:
-        """What a search goes through, or the ends of it."""
+        """The choices of a searched parameter, or the ends of its range."""
         if self.values is not None:
             return self.values
         return tuple(bound for bound in (self.min, self.max) if bound is not None)
 
     def at(self, share: float) -> Scalar:
-        """Return the value below which a share of all values lies, as they are spread; a share is from 0 to below 1."""
+        """Return the quantile of the distribution at a share, from 0 to below 1."""
         low, high = self.min, self.max
         if low is None or high is None:
             choices = self.extremes
@@ -110,7 +110,7 @@ class Parameter(Frozen):
         return max(low, min(found, high))  # rounding may lead past an end
 
     def holds(self, value: object) -> bool:
-        """Return whether a value is one that a search of this parameter could find."""
+        """Return whether a search of this parameter could find a value."""
         if self.values is not None:
             return value in self.values
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -118,7 +118,7 @@ class Parameter(Frozen):
 
     @property
     def count(self) -> int | None:
-        """How many values there are to find; None where there is no end of them."""
+        """Number of possible values; None if it is infinite."""
         if self.values is not None:
             return len(self.values)
         low, high = self.min, self.max
@@ -128,7 +128,7 @@ class Parameter(Frozen):
 
 @dataclass
 class _Owner:
-    """What one owner is given: its own section and the parameters that fall to it."""
+    """The input of one owner: its own section and its parameters."""
 
     section: dict[str, Any]
     constants: dict[str, Any] = field(default_factory=dict)
@@ -154,20 +154,20 @@ class _Owner:
 def resolve(
     document: Mapping[str, Any], context: Mapping[str, Any] | None, whose: Owners
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """Give every parameter to its owner, and check it there.
+    """Assign every parameter to its owner, and check it there.
 
     Args:
         document: A sweep as written in YAML.
-        whose: The owners that there are.
-        context: `folder`, which relative paths start from; None leaves them to the working folder.
+        whose: All owners.
+        context: `folder`, from which relative paths start; None starts them from the working folder.
 
     Returns:
-        The document with typed sections (an axis stands at its first value there, a range at its
-        lower end) and typed parameters (axes, ranges and pressures only: other constants have
-        moved to their section), and the problems found on the way.
+        The document with typed sections (with an axis at its first value, and a range at its lower end) and typed
+        parameters (only axes, ranges and pressures: other constants are moved to their section), and the problems
+        found.
     """
     owners, problems = _owners(document, whose.names)
-    # A product that is too large is refused before anything walks it.
+    # A product that is too large is refused before anything iterates over it.
     oversized = _oversized(owners, document.get("replicates", 1))
     sections: dict[str, Frozen] = {}
     varied: dict[str, Parameter] = {}
@@ -195,7 +195,7 @@ def resolve(
 
 
 def _owners(document: Mapping[str, Any], owner_of: Mapping[str, str]) -> tuple[dict[str, _Owner], list[Problem]]:
-    """Hand out sections and parameters to their owners."""
+    """Distribute sections and parameters to their owners."""
     problems: list[Problem] = []
     owners = {PRESSURES: _Owner({})}
     for section in (*SECTIONS, "parameters"):
@@ -247,9 +247,9 @@ def _oversized(owners: Mapping[str, _Owner], replicates: object) -> list[Problem
 def _combine(
     name: str, owner: _Owner, context: Mapping[str, Any] | None, kind: type[Frozen]
 ) -> tuple[list[Frozen], list[Problem]]:
-    """Return the owner's typed models, one per combination of its axes, and what is wrong with them.
+    """Return the owner's typed models, one per combination of its axes, and their problems.
 
-    Combinations, not single values: `classes: 100` may fit one data set of the axis and not another.
+    Combinations are checked, not single values: `classes: 100` may fit one data set of an axis and not another.
     """
     models: list[Frozen] = []
     problems: dict[tuple[Loc, str], Problem] = {}
@@ -266,7 +266,7 @@ def _combine(
 
 
 def _repeated(owner: _Owner, typed: Mapping[str, tuple[Scalar, ...]], models: Sequence[Frozen]) -> list[Problem]:
-    """Return the values given twice, and tasks that could not be told apart by name."""
+    """Return problems for repeated values, and for different tasks with the same name."""
     problems = []
     for name, values in owner.axes.items():
         if len(typed[name]) < len(values):
@@ -282,7 +282,7 @@ def _repeated(owner: _Owner, typed: Mapping[str, tuple[Scalar, ...]], models: Se
 
 
 def _mapping(raw: object) -> dict[str, Any]:
-    """Return a part of the document as a new dict; a key with nothing below it is an empty part."""
+    """Return a part of the document as a new dict; a key without content gives an empty dict."""
     if isinstance(raw, BaseModel):
         return raw.model_dump(exclude_unset=True)
     return dict(raw) if isinstance(raw, Mapping) else {}

@@ -1,7 +1,7 @@
-"""What is wrong with a spec, in words: the rule, the value, the place and the way out.
+"""Problems of a spec in words: the rule, the value, the place and a fix.
 
-Every rule of a spec is checked inside a pydantic model, so every refusal reaches this file as a
-pydantic error. It becomes a `Problem` here, and problems become the lines of one `SpecError`.
+Every rule of a spec is checked inside a pydantic model, so every refusal reaches this module as a pydantic error. The
+module turns it into a `Problem`, and problems into the lines of one `SpecError`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sweeper.spelling import did_you_mean
 
 Loc = tuple[str | int, ...]
 
-#: Values longer than this are cut in messages: a message is read in a terminal.
+#: Longest value in a message, in characters; longer ones are cut, since messages are read in a terminal.
 _LONGEST_VALUE = 80
 
-#: Problems that are told one by one, a line each, so that with the rest a message has ten lines at most.
+#: Most problems that a message lists, one line each; with the line about the others it has at most ten.
 MOST_TOLD = 9
 
 _SPEC_RULE = "spec_rule"
 
-# Filled in by pydantic from the error's context.
+# pydantic fills it in from the error's context.
 _AS_GIVEN = "{rule}"
 
 
@@ -38,10 +38,10 @@ class Problem:
     """One refused value.
 
     Attributes:
-        loc: Keys and list positions that lead to the value.
-        rule: What had to hold, `<key> must ...`.
-        found: What was there instead, `<key>=<value>`.
-        fix: What to do about it, one sentence.
+        loc: Keys and list indices that lead to the value.
+        rule: The broken rule, `<key> must ...`.
+        found: The refused value, `but got <key>=<value>`.
+        fix: Advice in one sentence.
     """
 
     loc: Loc
@@ -61,12 +61,12 @@ def dotted(loc: Loc) -> str:
     text = ""
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    # A message is one line, whatever a key holds.
+    # Keeps the message on one line, whatever characters a key contains.
     return text if text.isprintable() else json.dumps(text)
 
 
 def shown(value: object) -> str:
-    """Return a value as the file could hold it, on one line and cut when long."""
+    """Return a value as the file could hold it, on one line, and cut if it is long."""
     if isinstance(value, Enum):
         value = value.value
     try:
@@ -82,12 +82,12 @@ def problem(loc: Loc, rule: str, value: object, fix: str) -> Problem:
     return Problem(loc, rule, f"but got {subject_of(loc)}={shown(value)}", fix)
 
 
-#: Marks a field of a model that nobody writes into a file.
+#: Marks a field of a model that is never written into a file.
 NOT_WRITTEN: dict[str, Any] = {"written": False}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the way out of a misspelt word: the nearest known one, or all of them."""
+    """Return advice about a misspelt word: the nearest known word, or all of them."""
     names = list(known)
     return did_you_mean(word, names, f"Known: {', '.join(names)}.")
 
@@ -111,17 +111,17 @@ def refuse(model: type[BaseModel], problems: Iterable[Problem]) -> NoReturn:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], under: Loc = ()) -> list[Problem]:
-    """Return what pydantic found wrong with an input of `model`, in this project's words.
+    """Return the problems that pydantic found in an input of `model`, in this project's words.
 
     Args:
-        error: What pydantic raised.
-        model: What was to be made.
-        under: Where its input stands in the whole file.
+        error: Pydantic's error.
+        model: The model that refused its input.
+        under: Place of the input in the whole file.
     """
     found = error.errors(include_url=False)
     found = found[: 10 * MOST_TOLD]
     parents = {details["loc"][:depth] for details in found for depth in range(len(details["loc"]))}
-    # Entries that are wrong are dropped before their number is counted: a list of them alone is not "empty".
+    # Pydantic drops invalid entries before it counts them: a list of invalid entries only is not reported as "empty".
     return [
         _problem_of(details, model, under)
         for details in found
@@ -133,9 +133,9 @@ def spec_error(problems: Iterable[Problem], origin: str, line_of: Callable[[Loc]
     """Return one error that lists every problem, a line each, in the order of the file.
 
     Args:
-        problems: What is wrong.
-        origin: The file, or what else holds the spec, as the user knows it.
-        line_of: Line number of a place, or None where there are no lines.
+        problems: The problems.
+        origin: The file, or other source of the spec, as the user knows it.
+        line_of: Returns the line number of a place; None for a source without lines.
     """
     lines: dict[tuple[int, str, str], None] = {}
     for found in problems:
@@ -194,7 +194,7 @@ def _plain_rule(kind: str, context: Mapping[str, Any], details: ErrorDetails) ->
 def _fields_at(model: type[BaseModel], loc: Loc) -> list[str]:
     for part in loc:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        # A part that may be left out is a union with None.
+        # The type of an optional part is a union with None.
         found = [t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel)]
         if not found:
             break

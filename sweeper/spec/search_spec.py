@@ -1,4 +1,4 @@
-"""How a sweep searches, when it gives a trial up, and where it runs: the parts of a spec beside its settings."""
+"""How a sweep searches, when it stops a trial early, and where it runs: the parts of a spec beside its settings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from sweeper.spec.choices import Sampler
 from sweeper.spec.problems import broken_rule
 from sweeper.spec.setting import ROUND_UPDATES, Count, Frozen, Positive, measured
 
-#: A Gaussian process thinks while workers wait: with four objectives and six settings being tried, one proposal takes
-#: 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100 (benchmarks/README.md).
+#: Most trials in a cell for the sampler gp, whose proposals let workers wait: with four objectives and six running
+#: settings, one proposal takes 2.4 s of a processor at 20 known settings, 2.7 s at 60 and 2.8 s at 100
+#: (benchmarks/README.md).
 GP_MOST_TRIALS = 60
 
-#: The least part of a CPU or GPU that Ray counts, and the most that a population may ask for.
+#: Smallest share of a CPU or GPU that Ray counts, and the most CPUs or GPUs that a population may request.
 LEAST_SHARE, MOST_UNITS = 1e-4, 1024
 
 _BOUND = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
@@ -27,7 +28,7 @@ def _check_measured(name: str, info: ValidationInfo) -> str:
 
 
 def _read_bounds(raw: object) -> object:
-    """Accept one condition alone, as text."""
+    """Accept a single condition without brackets."""
     return (raw,) if isinstance(raw, str) else raw
 
 
@@ -50,12 +51,12 @@ class SearchSpec(Frozen):
     """An adaptive search in every cell of the grid.
 
     Attributes:
-        trials: Settings tried in each cell; every one is trained once for each replicate.
-        sampler: What proposes the next settings.
+        trials: Number of settings tried in each cell; each is trained once for every replicate.
+        sampler: Sampler that proposes the next settings.
         minimize, maximize: One measurement to optimise alone; without it the search is for the whole front.
         subject_to: Conditions that a setting must meet, such as `accuracy >= 0.95`.
-        scalarize: `chebyshev` turns the objectives into one, weighted anew for every proposal.
-        warm_start: Names of sweeps of this home whose complete trials the sampler is told.
+        scalarize: `chebyshev` combines the objectives into one, with new weights for every proposal.
+        warm_start: Names of sweeps of this home whose complete trials are given to the sampler.
     """
 
     trials: Count
@@ -88,17 +89,19 @@ class SearchSpec(Frozen):
 
     @property
     def single(self) -> str | None:
-        """The measurement that is optimised alone; None where the search is for the front."""
+        """The measurement that is optimised alone; None if the search is for the front."""
         return self.minimize or self.maximize
 
 
 class EarlyStopping(Frozen):
-    """Successive halving: of the trials that reach a rung, the worse ones are stopped.
+    """Successive halving: at each rung, the worse trials are stopped.
 
     Attributes:
-        min_epochs: Epochs after which a trial may first be stopped, where trainings are given by their epochs.
-        min_updates: Updates after which it may, where they are given by their updates; counted in whole rounds of 100.
-        factor: About one in so many goes on from each rung, and rungs are so many times as far apart.
+        min_epochs: Epochs after which a trial may first be stopped, for trainings given by their epochs.
+        min_updates: Updates after which a trial may first be stopped, for trainings given by their updates; rounded up
+            to whole rounds of 100.
+        factor: About one in `factor` trials goes on from each rung, and each rung is `factor` times as late as the one
+            before.
     """
 
     min_epochs: Count | None = None
@@ -115,7 +118,7 @@ class EarlyStopping(Frozen):
         return self
 
     def rungs(self, rounds: int) -> tuple[int, ...]:
-        """Return the rounds after which trials of so many rounds are compared; see `TrainingSpec.rounds`."""
+        """Return the rounds after which trials of `rounds` rounds are compared; see `TrainingSpec.rounds`."""
         found, rung = [], self.min_epochs or -(-(self.min_updates or 1) // ROUND_UPDATES)
         while rung < rounds:
             found.append(rung)
@@ -124,14 +127,14 @@ class EarlyStopping(Frozen):
 
 
 class Retries(Frozen):
-    """How often a trial is tried again after something went wrong that may not be its own fault.
+    """How often a trial is retried after each kind of failure, which may not be its own fault.
 
-    Members of a population that fails are tried apart before any of these counts.
+    The members of a failed population are first tried one by one. Only failures of a trial alone count here.
 
     Attributes:
-        lost: After its worker or node died.
-        out_of_memory: After it ran out of memory, alone.
-        failed: After an exception in its training, alone.
+        lost: Retries after its worker or node died.
+        out_of_memory: Retries after it ran out of memory, alone.
+        failed: Retries after an exception in its training, alone.
     """
 
     lost: Annotated[int, Field(ge=0, le=100)] = 3
@@ -168,7 +171,7 @@ def _check_gpus(gpus: object) -> object:
 
 
 def _in_whole_parts(name: str, number: object) -> float:
-    """Return a share as Ray counts it: in ten-thousandths."""
+    """Return a share that Ray can count, in ten-thousandths, or refuse it."""
     share = float(number)  # type: ignore[arg-type]  # a number, as its caller has made sure
     if abs(share / LEAST_SHARE - round(share / LEAST_SHARE)) > 1e-6:
         raise broken_rule(f"{name} must have at most four decimals, as Ray counts them", f"Use {round(share, 4):g}.")
@@ -183,19 +186,19 @@ def _check_memory(memory: object) -> object:
 
 
 class PlacementSpec(Frozen):
-    """Where and how many at once: nothing here changes what a trial that completes is.
+    """Where trials run, and how many at once. Nothing here changes the identity of a complete trial.
 
     Attributes:
-        population: Networks trained side by side in one worker; `auto` decides by the machine.
-        cpus: CPUs that a population asks for. Training takes one thread however many they are: results would depend
-            on their number.
-        gpus: GPUs that a population asks for; it trains on the first of them. `auto` is one where the machines have
+        population: Number of networks trained side by side in one worker; `auto` decides by the machine.
+        cpus: CPUs that a population requests. Training takes one thread whatever their number, because results depend
+            on the number of threads.
+        gpus: GPUs that a population requests; it trains on the first of them. `auto` requests one if the machines have
             any that torch can use.
-        memory_mib: Memory that a population asks for on a cluster, in MiB; `auto` is measured. 0 asks for
-            none, where nodes are not known to have any.
-        time_limit_s: Seconds after which a training that is still going on has timed out; counted anew after a rung,
-            an interruption, and when it is tried again.
-        retries: How often a trial is tried again.
+        memory_mib: Memory that a population requests on a cluster, in MiB; `auto` measures it. 0 requests none, for
+            nodes whose memory Ray does not know.
+        time_limit_s: Time after which a running training has timed out, in seconds; counted anew after a rung, after an
+            interruption, and at each retry.
+        retries: How often a trial is retried.
     """
 
     population: Annotated[int | Literal["auto"], BeforeValidator(_check_population)] = "auto"

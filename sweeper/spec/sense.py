@@ -1,4 +1,4 @@
-"""What each rule allows and the whole makes no sense of: found in specs that are to be run, never in stored ones."""
+"""Finds valid values that make no sense in the whole spec; only for specs that are to be run, never for stored ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeper.spec.problems import Loc, Problem, problem
 from sweeper.spec.setting import Scalar, pressure_of
 from sweeper.spec.sweep_spec import SweepSpec
 
-#: Least and largest number that a training or a picture can make anything of, by the name of a parameter.
+#: Parameter -> its smallest and largest useful value.
 _USEFUL = {
     "learning_rate": (1e-9, 10.0),
     "step_loss": (0.0, 1e3),
@@ -24,12 +24,12 @@ _USEFUL = {
     "level": (0.0, 1e3),
 }
 
-#: Beyond this a hypervolume is no number that says anything.
+#: Largest absolute value in a reference point; beyond it hypervolumes are meaningless.
 _FARTHEST_REFERENCE = 1e15
 
 
 def sense_problems(spec: SweepSpec) -> list[Problem]:
-    """Return what makes no sense in a spec whose every value is allowed."""
+    """Return the values that make no sense in a spec of valid values."""
     if not isinstance(spec, LatticeSweep):
         return []
     return [*_of_goals(spec), *_of_bounds(spec), *_of_reference(spec), *_of_rungs(spec), *_of_sizes(spec)]
@@ -50,7 +50,7 @@ def _of_goals(spec: LatticeSweep) -> Iterator[Problem]:
 
 
 def _known(spec: LatticeSweep, name: str) -> Measurement:
-    """Return what is known of a measurement; of a user's own, that it may be anything, and of a share its ends."""
+    """Return the description of a measurement; a user's own may have any value, within the bounds of its unit."""
     unit = spec.added_units.get(name, "")
     own = Measurement(name, unit, "", better=None, least=0.0 if unit == "share" else -math.inf)
     return MEASUREMENTS.get(name, own)
@@ -108,7 +108,7 @@ def _of_sizes(spec: LatticeSweep) -> Iterator[Problem]:
 
 
 def _given(spec: LatticeSweep, name: str) -> Iterator[tuple[Loc, Scalar | None]]:
-    """Yield every value that a parameter is given, and the ends of its range, with their places."""
+    """Yield all values of a parameter, or the ends of its range, with their places."""
     if (given := spec.parameters.get(name)) is None:
         owner = OWNER_OF.get(name, PRESSURES)
         if owner != PRESSURES:

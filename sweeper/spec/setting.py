@@ -1,4 +1,4 @@
-"""One full choice of task, lattice, training, pressures and seed, and the keys that name it."""
+"""One full setting of task, lattice, training, pressures and seed, and the keys that name it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ from sweeper.spec.problems import broken_rule, nearest, problems_of, spec_error
 
 Scalar = str | int | float | bool
 
-#: Part of every key: what is trained or measured by other rules is another trial.
+#: Part of every key: a trial that is trained or measured by other rules is another trial.
 SCHEMA = RULES
 
-#: A training that is given by its updates is divided into rounds of so many: after each there is a checkpoint.
+#: Updates of a round, for trainings given by their updates; a checkpoint follows each round.
 ROUND_UPDATES = 100
 
 LARGEST_SEED = 2**31 - 1
@@ -63,13 +63,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-#: In the context of a spec: True where it names its measures itself, and checks what names them; else the names of what
-#: its own costs and measures add to those of lattices.
+#: Key in the context of a spec. Its value is True if the spec declares and checks its own measures, and otherwise the
+#: set of columns that its own costs and measures add to those of lattices.
 OWN_MEASURES = "own_measures"
 
 
 def is_stored(info: ValidationInfo) -> bool:
-    """Whether a spec is read that was valid when it was stored: it may name what only other versions measure."""
+    """Whether a stored spec is being read, which may name measurements of other versions."""
     return bool((info.context or {}).get("is_stored"))
 
 
@@ -85,12 +85,12 @@ def _check_kernel(kernel: int) -> int:
 
 
 def measured(name: str, rule: str, info: ValidationInfo) -> str:
-    """Return the name of a measurement that something may be decided by, or refuse it.
+    """Return the name of a measurement that may decide something, or refuse it.
 
     Args:
-        name: As the file has it.
-        rule: What must be, as a message begins.
-        info: Of the spec: one that was stored may name what only other versions measure.
+        name: The name in the file.
+        rule: Beginning of the error message.
+        info: Context of the spec; a stored spec may name measurements of other versions.
     """
     own = (info.context or {}).get(OWN_MEASURES, ())
     if is_stored(info) or own is True or name in own:
@@ -103,7 +103,7 @@ def measured(name: str, rule: str, info: ValidationInfo) -> str:
 
 
 def _read_classes(raw: object) -> object:
-    """Return a list of labels as one text, as flat settings, axes and tables hold it; its order says nothing."""
+    """Return a list of labels as one sorted text, the form in flat settings, axes and tables."""
     if isinstance(raw, str):
         raw = [int(part) if part.isdecimal() and part.isascii() else part for part in raw.split(",")]
     if isinstance(raw, int) and not isinstance(raw, bool) and raw < 2:
@@ -120,21 +120,21 @@ def _read_classes(raw: object) -> object:
 
 
 def _is_label(label: object) -> bool:
-    """Whether something can be a label, or the name of a class; a name with a comma would be two."""
+    """Whether a value can be a label or the name of a class; a name with a comma would read as two."""
     if isinstance(label, str):
         return bool(label.strip()) and "," not in label and not label.isdecimal()
     return isinstance(label, int) and not isinstance(label, bool) and label >= 0
 
 
 def labels_of(classes: str) -> tuple[int | str, ...]:
-    """Return the labels, and the names of classes, that a text of `TaskSpec.classes` lists."""
+    """Return the labels or class names listed in a text of `TaskSpec.classes`."""
     return tuple(int(one) if one.isdecimal() else one for one in classes.split(","))
 
 
 _CLASSES_RULE = "classes must be a number of at least 2, or a list of two or more labels"
 
 
-#: A number of classes, or the labels of those that are meant, ascending, with commas between them.
+#: A number of classes, or the wanted labels, ascending, with commas between them.
 Classes = Annotated[int | str, Field(description="a whole number, at least 2, or a list of labels or of names")]
 
 #: One side in pixels, or height and width with a comma between them.
@@ -155,7 +155,7 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def _read_degradation(raw: object) -> object:
-    """Return a degradation by its name, or where a user's own is."""
+    """Return a built-in degradation, or the function of a user's own."""
     if isinstance(raw, DegradationKind) or (isinstance(raw, str) and raw in set(DegradationKind)):
         return DegradationKind(raw)
     if not isinstance(raw, str) or not SOURCE.fullmatch(raw):
@@ -167,7 +167,7 @@ def _read_degradation(raw: object) -> object:
     return raw
 
 
-#: What makes images harder to see: one of ours, or a function of the user's own.
+#: A built-in degradation, or a user's own function.
 AnyDegradation = Annotated[
     DegradationKind | str,
     PlainValidator(_read_degradation),
@@ -179,28 +179,29 @@ class TaskSpec(Frozen):
     """What a network learns: a data set, a number of classes and how hard the images are.
 
     Attributes:
-        data: `digits`, or where the images are: a Parquet file, a folder or a pattern of shards, a folder with one
-            folder of images for each class, a `.npz` file, MNIST's or CIFAR's own files, the same at a URI such as
-            `s3://…`, or `my_module:function`.
-        validation: Where the images are that decide; without it those are taken that `data` has for that, and of data
-            without sets a fifth of the images for training is held out.
-        test: Where the images are that decide nothing and are reported; without it those are taken that `data` has for
-            that, and of data without sets a quarter is held out.
-        image_column, label_column: Which columns of a table are meant, where their names do not say it.
-        resize: The side in pixels that the shorter side of each image becomes; or `[height, width]`, whatever its form.
-        crop: So much is kept of the middle of each image, after `resize`: a square's side, or `[height, width]`.
-        background: What transparent images are laid on; left out, black.
-        classes: Use only so many classes, drawn by `class_seed`, or those of a list such as `[3, 5, 8]` or
+        data: `digits`, or the location of the images: a Parquet file, a folder or a pattern of shards, a folder with
+            one folder of images for each class, a `.npz` file, MNIST's or CIFAR's own files, any of these at a URI
+            such as `s3://…`, or `my_module:function`.
+        validation: Location of the images that decisions are based on. Left out, the validation set of `data` is used,
+            or a fifth of the training images is held out.
+        test: Location of the images that are reported and decide nothing. Left out, the test set of `data` is used, or
+            a quarter of its images is held out.
+        image_column, label_column: Columns of a table, needed if their names are unusual.
+        resize: New length of each image's shorter side in pixels; or `[height, width]`, whatever its aspect ratio.
+        crop: Size of the central part of each image that is kept after `resize`: a square's side, or
+            `[height, width]`.
+        background: Colour behind transparent images; left out, black.
+        classes: Number of classes to use, drawn by `class_seed`, or a list of them such as `[3, 5, 8]` or
             `[cat, dog]`; left out, all of them.
-        class_seed: Which classes are drawn; another seed or another number draws them anew.
-        occlusion: Share of each image that is hidden by a grey square.
+        class_seed: Seed that draws the classes; another seed or another number draws them anew.
+        occlusion: Share of each image that a grey square hides.
         noise: Standard deviation of the Gaussian noise on each pixel.
-        degradation: What else makes images harder to see; of training images it is drawn anew in each epoch.
+        degradation: A further degradation of the images; on training images it is drawn anew in each epoch.
             `my_fog:fog` is the function `fog` in my_fog.py beside this file, or in an installed package.
-        level: How much of it; 0 changes nothing.
+        level: Level of the degradation; 0 changes nothing.
         standardize: `images`, by mean and standard deviation of the training images; `each`, every image by its own,
-            so that contrast says nothing; or `none`.
-        train_images, validation_images, test_images: Use only so many images; left out, all of them.
+            which removes differences in contrast; or `none`.
+        train_images, validation_images, test_images: Most images to use of each set; left out, all of them.
     """
 
     data: str = DIGITS
@@ -290,13 +291,13 @@ class TaskSpec(Frozen):
 
     @property
     def own_degradation(self) -> str | None:
-        """Where the user's own degradation is; None where it is none, or changes nothing."""
+        """The function of the user's own degradation; None if there is none, or it changes nothing."""
         own = self.degradation
         return own if own is not None and self.level and not isinstance(own, DegradationKind) else None
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Where its images are; nowhere for the data that come with scikit-learn."""
+        """Locations of the images, without the data that come with scikit-learn."""
         named = (self.data, self.validation, self.test)
         return tuple(file for file in named if file is not None and file != DIGITS)
 
@@ -337,16 +338,16 @@ class LatticeSpec(Frozen):
     """The window of the lattice that a network may use.
 
     Attributes:
-        window: `fixed`, as large as the next three say; or `auto`: it grows and shrinks with the network.
+        window: `fixed`, with the size given by the next three fields; or `auto`: it grows and shrinks with the network.
         channels, layers, steps: Extent of a fixed window in breadth, depth and time.
-        memory_mib: Where a growing window stops: what training one network may take, in MiB.
-        kernel: Side of the convolutions, in pixels.
-        halve: Numbers of the layers whose image side is half of the layer below, from 2.
-        time_selection: How the network decides after which step to answer: `fixed`, at the same one for all images;
-            `confidence`, as soon as its readout is sure; `state`, by what its channels say.
-        bottom_up: When a layer takes what the layer below says: `within` the same step, so that every step is a whole
-            sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
-        connections: `all`; or `feed_forward`, without lateral and top-down weights: with `bottom_up: next` that is a
+        memory_mib: Limit of a growing window: the most memory that training one network may take, in MiB.
+        kernel: Side of the convolutions' kernels, in pixels.
+        halve: Numbers of the layers, from 2, whose image side is half of that of the layer below.
+        time_selection: How the network decides after which step to answer: `fixed`, after the same step for all images;
+            `confidence`, as soon as its readout is sure; `state`, by the activations of its channels.
+        bottom_up: When a layer takes the output of the layer below: `within` the same step, so that every step is a
+            whole sweep through all layers, or at the `next` one, so that layer l sees the image from step l on.
+        connections: `all`; or `feed_forward`, without lateral and top-down weights: with `bottom_up: next` this gives a
             feed-forward network with early exits, in which an image that halts at step l has used l layers.
     """
 
@@ -364,7 +365,7 @@ class LatticeSpec(Frozen):
     @field_validator("time_selection", mode="before")
     @classmethod
     def _check_former_name(cls, value: object) -> object:
-        """Refuse a name that means more than one of the present ones; what is stored is read by `present_names`."""
+        """Refuse a former name; `present_names` translates it in stored documents."""
         if isinstance(value, str) and value in FORMER_TIME_SELECTIONS:
             now = FORMER_TIME_SELECTIONS[value].value
             raise broken_rule("time_selection must be fixed, confidence or state", f"{value} is called {now} now.")
@@ -373,7 +374,7 @@ class LatticeSpec(Frozen):
     @field_validator("channels", "layers", "steps", "memory_mib")
     @classmethod
     def _check_of_use(cls, value: int, info: ValidationInfo) -> int:
-        """Refuse what the window's kind has no use for: it would seem to change something."""
+        """Refuse a field that the window's kind does not use, since it would seem to have an effect."""
         window = info.data.get("window")
         if window is WindowKind.AUTO and info.field_name != "memory_mib":
             raise broken_rule(
@@ -392,7 +393,7 @@ class LatticeSpec(Frozen):
             if name not in unused and value != LEFT_OUT.get(f"lattice.{name}")
         }
 
-    @field_validator("connections")  # after `window` and `bottom_up`, which it is checked against
+    @field_validator("connections")  # runs after `window` and `bottom_up`, which it needs
     @classmethod
     def _check_connections(cls, connections: Connections, info: ValidationInfo) -> Connections:
         if connections is Connections.FEED_FORWARD and info.data.get("window") is WindowKind.AUTO:
@@ -419,7 +420,7 @@ class LatticeSpec(Frozen):
                 f"halve must name layers from 2 to the number of layers (layers={layers})",
                 "Take the other numbers out, or raise `layers`.",
             )
-        # The order says nothing, so it must not make another key.
+        # The order has no meaning, so it must not change the key.
         return tuple(sorted(halve))
 
 
@@ -427,15 +428,16 @@ class TrainingSpec(Frozen):
     """How a network is trained.
 
     Attributes:
-        updates: Steps of the optimizer, in place of `epochs`: so tasks with different numbers of images are compared.
+        updates: Steps of the optimizer, in place of `epochs`; makes tasks with different numbers of images comparable.
         epochs: Passes over the training images.
-        until: When a network's training ends: with the budget; or once it has settled, with the budget at the latest.
+        until: When a network's training ends: `budget`, at the end of the budget; or `settled`, once the network has
+            settled, at the latest at the end of the budget.
         batch_size: Images per update.
         learning_rate: Step size of the optimizer.
         solver: How breadth and depth pressures act on a network.
         step_loss: Weight of the loss on every single step's answer.
-        epoch_images: After each epoch networks are measured on so many of the validation images at most, always the
-            same; left out, on all. What is complete, or has paused, is measured on all.
+        epoch_images: Most validation images that networks are measured on after each epoch, always the same ones; left
+            out, all of them. Complete and paused networks are measured on all.
     """
 
     updates: Count | None = None
@@ -447,7 +449,7 @@ class TrainingSpec(Frozen):
     step_loss: NotNegative = 0.2
     epoch_images: Count | None = None
 
-    @field_validator("epochs")  # a default is not looked at: `epochs` was given
+    @field_validator("epochs")  # runs only if `epochs` was given, not for its default
     @classmethod
     def _check_one_budget(cls, epochs: int, info: ValidationInfo) -> int:
         if (updates := info.data.get("updates")) is not None:
@@ -461,9 +463,9 @@ class TrainingSpec(Frozen):
 
     @property
     def rounds(self) -> int:
-        """How many parts the training has: after each there is a checkpoint and a point of the curve.
+        """Number of rounds of the training; a checkpoint and a point of the curve follow each round.
 
-        A pass over the images is one, or so many updates as `ROUND_UPDATES`, the last ones maybe fewer.
+        A round is a pass over the images, or `ROUND_UPDATES` updates; the last round may have fewer.
         """
         return self.epochs if self.updates is None else -(-self.updates // ROUND_UPDATES)
 
@@ -476,11 +478,11 @@ class PressuresSpec(Frozen):
     time_pressure: NotNegative = 0.0
 
 
-#: Names in a flat setting that are left out where they have this value, which all had before there was a choice: so the
-#: keys of settings from before are what they were. Whoever reads one of them by name reads the setting `in_full`.
+#: Name in a flat setting -> value at which it is left out. All settings had this value before there was a choice, so
+#: their keys stay the same. Code that reads one of these names must read the setting `in_full`.
 LEFT_OUT: Mapping[str, Scalar] = {"lattice.connections": str(Connections.ALL)}
 
-#: Where a flat setting of a user's own function names it, and which of its arguments make its tasks.
+#: Names in a flat setting of a user's own function: of the function, and of the arguments that make tasks.
 FUNCTION, TASK_AXES = "train", "tasks"
 
 #: The sections of a setting, in the order in which a sweep's product is formed.
@@ -488,7 +490,7 @@ SECTIONS: Mapping[str, type[Frozen]] = {"task": TaskSpec, "lattice": LatticeSpec
 
 
 class Setting(Frozen):
-    """One full choice of everything that decides a trial's result: of a lattice, or of a user's own function."""
+    """Everything that determines a trial's result, of a lattice or of a user's own function."""
 
     seed: Seed = 0
 
@@ -499,12 +501,12 @@ class Setting(Frozen):
 
     @property
     def setting_key(self) -> str:
-        """What replicates share: the key without the seed."""
+        """The key without the seed, which replicates share."""
         return keys_of(self.flat()).setting_key
 
     @property
     def group_key(self) -> str:
-        """What members of one population must share: of a lattice its task, window and training; of a function all."""
+        """Key that members of a population share: of task, window and training; for a function the trial key."""
         return keys_of(self.flat()).group_key
 
     @property
@@ -514,7 +516,7 @@ class Setting(Frozen):
 
     @property
     def rounds(self) -> int:
-        """How many parts its training has at most: after each there is a checkpoint and a point of the curve."""
+        """Most rounds of the training; a checkpoint and a point of the curve follow each round."""
         raise NotImplementedError
 
     def flat(self) -> dict[str, Scalar]:
@@ -522,21 +524,21 @@ class Setting(Frozen):
         raise NotImplementedError
 
 
-#: What names of costs of a user's own begin with where a setting is flat.
+#: Prefix of a user's own costs in flat settings.
 _COST = "costs"
 
 
 def pressure_of(cost: str) -> str:
-    """Return the name of the pressure of a cost of a user's own."""
+    """Return the name of the pressure of a user's own cost."""
     return f"{cost}_pressure"
 
 
 class LatticeSetting(Setting, PressuresSpec):
-    """One full choice of everything that decides what a lattice becomes.
+    """Everything that determines the result of a lattice's training.
 
     Attributes:
-        costs: Costs of a user's own, by name: where the function of each is, such as `my_costs:wiring`.
-        own_pressures: The price of each in the loss, by its name.
+        costs: A user's own costs: name -> function, such as `my_costs:wiring`.
+        own_pressures: Price of each own cost in the loss, by the cost's name.
     """
 
     task: TaskSpec = TaskSpec()
@@ -552,7 +554,7 @@ class LatticeSetting(Setting, PressuresSpec):
 
     @property
     def rounds(self) -> int:
-        """How many parts its training has; see `TrainingSpec.rounds`."""
+        """Number of rounds of the training; see `TrainingSpec.rounds`."""
         return self.training.rounds
 
     def flat(self) -> dict[str, Scalar]:
@@ -592,7 +594,7 @@ class LatticeSetting(Setting, PressuresSpec):
             nested["own_pressures"] = {name: nested.pop(pressure_of(name), 0.0) for name in costs}
         halve = sections.get("lattice", {}).get("halve")
         if isinstance(halve, str):
-            # What is not a number stays text, so that it is refused by the field's own rule.
+            # Parts that are no numbers stay text, so that the field's own rule refuses them.
             numbers = [int(part) if part.isdecimal() else part for part in halve.split(",") if part]
             sections["lattice"]["halve"] = numbers
         try:
@@ -602,12 +604,12 @@ class LatticeSetting(Setting, PressuresSpec):
 
 
 def in_full(flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return a flat setting with what is left out of it, see `LEFT_OUT`; what is unset stays absent."""
+    """Return a flat setting with the values that are left out of it, see `LEFT_OUT`; unset fields stay absent."""
     return {**LEFT_OUT, **flat}
 
 
 def present_names(stored: Any) -> Any:
-    """Return a document that an earlier version stored, with what it names called as it is now."""
+    """Return a document that an earlier version stored, with former names replaced by current ones."""
 
     def renamed(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -630,11 +632,11 @@ class Keys:
 
 
 def keys_of(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> Keys:
-    """Return the keys of a setting as it is stored: with the names and in the words of its time.
+    """Return the keys of a setting in its stored form, with the names of its time.
 
     Args:
-        flat: As `Setting.flat` returned it.
-        schema: That of its time.
+        flat: What `Setting.flat` returned.
+        schema: The schema of its time.
     """
     if FUNCTION in flat:
         flat = {name: value for name, value in flat.items() if name != TASK_AXES}
@@ -647,6 +649,6 @@ def keys_of(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> Keys:
 
 
 def digest(flat: Mapping[str, Scalar], schema: int = SCHEMA) -> str:
-    """Return 16 hexadecimal digits that stand for these names and values in a version of settings."""
+    """Return 16 hexadecimal digits that stand for these names and values under a schema."""
     canonical = json.dumps({"schema": schema, **flat}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

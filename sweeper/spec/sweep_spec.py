@@ -1,4 +1,4 @@
-"""A whole sweep as one frozen value: which settings exist, measured by what, compared how."""
+"""A whole sweep as one frozen value: its settings, their measurements, and how they are compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME_RULE = "name must hold letters, digits, '.', '_' and '-', begin with a letter or digit, and be at most 100 long"
 _NAME_FIX = "Choose another name, such as {}"
 
-#: Where, and in what words, a sweep is written: none of it changes a result.
+#: Parts of a spec that change no result, and so do not belong to a sweep's identity.
 _NOT_IDENTITY = ("name", "description", "placement")
 
 
@@ -34,14 +34,14 @@ def check_name(name: str) -> None:
     """Refuse a name that a sweep cannot have.
 
     Raises:
-        SpecError: With the name and what names may hold.
+        SpecError: With the name and the rule for names.
     """
     if not _NAME.fullmatch(name):
         raise SpecError(f"{_NAME_RULE}, but got {name!r}. {_NAME_FIX.format(name_like(name))}.")
 
 
 def name_like(text: str) -> str:
-    """Return a name that a sweep can have, as near to a text as can be: the text itself where it is one."""
+    """Return the valid name of a sweep that is nearest to a text, which is the text itself if it is valid."""
     if _NAME.fullmatch(text):
         return text
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
@@ -56,13 +56,13 @@ def _check_name_field(name: str) -> str:
 
 @dataclass(frozen=True)
 class Beside:
-    """What complete trials are measured by beside what decides.
+    """Further measurements of complete trials, which decide nothing.
 
     Attributes:
         probes: Degradations of the test images, and their levels.
-        probe_images: How many of the test images each of these is shown on; None for all.
-        lesions: Parts that are taken out of complete networks, joined by commas.
-        complexity: Whether it is measured how hard each task is.
+        probe_images: Number of test images for each probe; None for all.
+        lesions: Parts that are removed from complete networks, joined by commas.
+        complexity: Whether the difficulty of each task is measured.
     """
 
     probes: tuple[tuple[str, float], ...] = ()
@@ -71,28 +71,29 @@ class Beside:
     complexity: bool = False
 
     def shown(self, test_images: int) -> int:
-        """Return how many images a complete network is shown beside those that it is measured on."""
+        """Return how many further images a complete network answers for these measurements."""
         few = min(self.probe_images or test_images, test_images)
         return len(self.probes) * few + (len(self.lesions) + bool(self.probes)) * test_images
 
 
 class SweepSpec(Frozen):
-    """A whole sweep: which settings exist, what they are measured by, and where they run.
+    """A whole sweep: its settings, their measurements, and where they run.
 
-    What is trained, a subclass says: `LatticeSweep` or `FunctionSweep`.
+    The subclasses `LatticeSweep` and `FunctionSweep` say what is trained.
 
     Attributes:
         name: The sweep's name everywhere.
         description: One line for people.
-        parameters: The axes, in file order, and what is searched.
-        search: How the parameters with a range are searched, in every cell of the grid; left out, it is a plain grid.
-        early_stopping: When trials are given up; left out, every one is trained to its end.
-        replicates: Settings are repeated so many times, with the seeds `seed`, `seed` + 1, ...
+        parameters: The axes, in file order, and the searched parameters.
+        search: How the parameters with a range are searched, in every cell of the grid; left out, the sweep is a plain
+            grid.
+        early_stopping: When trials are stopped early; left out, every trial is trained to its end.
+        replicates: Number of seeds for each setting: `seed`, `seed` + 1, ...
         seed: The first seed.
-        placement: Where, not what: no part of the identity.
-        objectives: What is optimised, and in which direction.
-        reference_point: The fixed corner that bounds the hypervolume, a number per objective.
-        fronts: Objectives by name, for each front that is stored beside the one over all of them.
+        placement: Where trials run; not part of the sweep's identity.
+        objectives: The measurements that are optimised, and their directions.
+        reference_point: The fixed corner that bounds the hypervolume, one number per objective.
+        fronts: Names of objectives, for each front that is stored in addition to the front over all objectives.
     """
 
     name: Annotated[str, AfterValidator(_check_name_field)]
@@ -110,7 +111,7 @@ class SweepSpec(Frozen):
     @model_validator(mode="wrap")
     @classmethod
     def _read_document(cls, document: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        """Resolve the parameters, then check the rest; every problem is reported, not the first one."""
+        """Resolve the parameters, then check the rest; all problems are reported, not only the first."""
         if not isinstance(document, Mapping):
             return handler(document)
         resolved, problems = cls._resolved(document, info.context)
@@ -126,7 +127,7 @@ class SweepSpec(Frozen):
     def _resolved(
         cls, document: Mapping[str, Any], context: Mapping[str, Any] | None
     ) -> tuple[dict[str, Any], list[Problem]]:
-        """Return a document with typed parameters, and what is wrong with them."""
+        """Return a document with typed parameters, and their problems."""
         raise NotImplementedError
 
     @field_validator("seed")
@@ -163,7 +164,7 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _check_search(self) -> Self:
-        """Refuse a search of nothing, ranges that nothing searches, and more trials than there are settings."""
+        """Refuse a search without ranges, ranges without a search, and more trials than there are settings."""
         if self.search is None and self.searched:
             refuse(
                 type(self),
@@ -198,7 +199,7 @@ class SweepSpec(Frozen):
 
     @property
     def axes(self) -> dict[str, tuple[Scalar, ...]]:
-        """The parameters that make the grid and their values, in the order of the file."""
+        """The parameters of the grid and their values, in the order of the file."""
         return {
             name: given.values
             for name, given in self.parameters.items()
@@ -212,7 +213,7 @@ class SweepSpec(Frozen):
 
     @property
     def search_size(self) -> int | None:
-        """How many settings there are to find in a cell; None where there is no end of them."""
+        """Number of possible settings in a cell; None if it is infinite."""
         sizes = [given.count for given in self.searched.values()]
         return math.prod(size for size in sizes if size is not None) if None not in sizes else None
 
@@ -223,22 +224,22 @@ class SweepSpec(Frozen):
 
     @property
     def beside(self) -> Beside:
-        """What complete trials are measured by beside what decides."""
+        """The further measurements of complete trials, which decide nothing."""
         return Beside()
 
     @property
     def own_units(self) -> Mapping[str, str] | None:
-        """Units of what a user's own function measures, by name; None for lattices, whose measurements we know."""
+        """Units of a user's own function's measures, by name; None for lattices, whose measurements are built in."""
         return None
 
     @property
     def added_units(self) -> Mapping[str, str]:
-        """Units of what a user's own code adds to what is measured of lattices, by name."""
+        """Units of the columns that a user's own code adds to those of lattices, by name."""
         return {}
 
     @property
     def grows(self) -> bool:
-        """Whether what is trained grows, so that it may take more in the end than in the beginning."""
+        """Whether networks grow, so that they may take more memory at the end than at the beginning."""
         return False
 
     @property
@@ -253,16 +254,16 @@ class SweepSpec(Frozen):
 
     @property
     def planned(self) -> int:
-        """How many trials this sweep will have, when all of it is done."""
+        """Number of trials that the finished sweep will have."""
         cells = math.prod(map(len, self.axes.values()))
         return cells * (self.search.trials if self.search else 1) * self.replicates
 
     def settings(self) -> Sequence[Setting]:
         """Return every setting of the grid once: the product of the axes and the replicates.
 
-        Settings of one task are adjacent, within it those of one population group, and within
-        that replicates; values come in the order of the file. Where parameters are searched, these are the cells of
-        the grid, and what is searched stands at its first value or lower end.
+        Settings of one task are adjacent, within a task those of one population group, and within a group replicates.
+        Values come in the order of the file. In a search these are the cells of the grid, with the searched parameters
+        at their first value or lower end.
         """
         return [cell.model_copy(update={"seed": seed}) for cell in self.cells() for seed in self.seeds]
 
@@ -272,9 +273,9 @@ class SweepSpec(Frozen):
         return self._product(lowest)
 
     def corners(self) -> Sequence[Setting]:
-        """Return the settings at the ends of everything that is varied or searched, with the first seed.
+        """Return the settings at the ends of all varied and searched parameters, with the first seed.
 
-        What fits these fits every setting in between.
+        Anything that fits these settings fits every setting in between.
         """
         return self._product({name: given.extremes for name, given in self.searched.items()})
 
@@ -287,7 +288,7 @@ class SweepSpec(Frozen):
         raise NotImplementedError
 
     def proposed(self, cell: Setting, values: Mapping[str, Scalar]) -> Setting:
-        """Return the setting of a cell with these values of what is searched."""
+        """Return the setting of a cell with these values of the searched parameters."""
         return setting_of({**cell.flat(), **{self.place_of(name): value for name, value in values.items()}})
 
     def axes_of(self, setting: Setting) -> dict[str, Scalar]:
@@ -295,12 +296,12 @@ class SweepSpec(Frozen):
         return self.axes_in(setting.flat())
 
     def axes_in(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """Return the same of a setting that is flat already."""
+        """Return the varied and searched part of a flat setting."""
         whole = in_full(flat)
         return {name: whole[self.place_of(name)] for name in (*self.axes, *self.searched)}
 
     def cell_of(self, setting: Setting) -> str:
-        """Return the key of the cell that a setting is in: what it shares with all others of it."""
+        """Return the key of the cell that a setting is in, which all settings of the cell share."""
         return self.cell_at(self.axes_of(setting))
 
     def cell_at(self, axes: Mapping[str, Scalar]) -> str:
@@ -308,7 +309,7 @@ class SweepSpec(Frozen):
         return digest({axis: axes[axis] for axis in self.axes})
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this sweep this sweep, as JSON values: not its name, nor where it runs."""
+        """Return the sweep's identity as JSON values: everything but its name, description and placement."""
         return {key: value for key, value in self._document().items() if key not in _NOT_IDENTITY}
 
     def to_json(self) -> str:
@@ -316,5 +317,5 @@ class SweepSpec(Frozen):
         return json.dumps(self._document())
 
     def _document(self) -> dict[str, Any]:
-        """Return the spec in the shape of the file."""
+        """Return the spec in the form of the file."""
         return self.model_dump(mode="json", exclude_none=True, by_alias=True)

@@ -1,7 +1,7 @@
-"""A YAML file as plain values, with the line each of them stands on.
+"""Reads a YAML file as plain values, with the line of each value.
 
-Differs from `yaml.safe_load` where that would surprise a scientist: `1e-3` is a number, `no` and
-`on` are words, not booleans (YAML 1.2), and a key given twice is refused.
+Unlike `yaml.safe_load`, which would surprise scientists, it reads `1e-3` as a number, and `no` and `on` as words, not
+booleans (YAML 1.2). It refuses a repeated key.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sweeper.errors import SpecError
 from sweeper.spec.advice import for_values
 from sweeper.spec.problems import Loc, dotted, shown
 
-#: What a mapping of Python is called in messages.
+#: Name of a Python mapping in messages.
 MAPPING = "the given mapping"
 
-# What is refused is refused within two seconds, so no file may take longer to be read. Aliases grow without bound.
+# Limits of a file. They keep every refusal within two seconds, also for aliases, which could grow without bound.
 _LARGEST_BYTES = 250_000
 _MOST_VALUES = 20_000
 _DEEPEST = 40
@@ -32,7 +32,7 @@ _DEEPEST = 40
 _TOO_DEEP = "brackets nested too deeply"
 _TOO_MANY = f"more than {_MOST_VALUES} keys and values"
 
-#: Parts of a call that is refused, as many as are looked at.
+#: Most parts of a refused call that are looked at.
 _MOST_PARTS = 6
 
 _TAG = "tag:yaml.org,2002:"
@@ -46,7 +46,7 @@ class YamlSource:
         origin: The file's name as the user gave it, for messages.
         text: The whole file.
         data: Its top-level mapping.
-        lines: Line number, from 1, of every key and list entry; None where there was no file.
+        lines: Line number, from 1, of every key and list entry; None without a file.
     """
 
     origin: str
@@ -55,7 +55,7 @@ class YamlSource:
     lines: Mapping[Loc, int] | None
 
     def line_of(self, loc: Loc) -> int:
-        """Return the line of `loc`, or of the nearest enclosing key when it is not in the file; 0 without a file."""
+        """Return the line of `loc`, or of the nearest enclosing key if the file lacks it; 0 without a file."""
         if self.lines is None:
             return 0
         while loc and loc not in self.lines:
@@ -67,18 +67,18 @@ def read_yaml(path: Path, origin: str) -> YamlSource:
     """Read one YAML file that holds a mapping.
 
     Raises:
-        SpecError: If it cannot be read or parsed, or a key stands in it twice.
+        SpecError: If the file cannot be read or parsed, or repeats a key.
     """
     return parse_yaml(_read_text(path, origin), origin)
 
 
 def from_mapping(mapping: Mapping[str, object]) -> YamlSource:
-    """Return a mapping of Python as the YAML file that it stands for; it has no lines to name.
+    """Return a Python mapping as a YAML source without line numbers.
 
-    Tuples become lists, paths texts, and numpy's numbers plain ones.
+    Tuples become lists, paths become texts, and numpy's numbers become plain numbers.
 
     Raises:
-        SpecError: If a key is no text, or a value is nothing that YAML writes.
+        SpecError: If a key is no text, or YAML cannot write a value.
     """
     try:
         plain = _plain(mapping, ())
@@ -89,7 +89,7 @@ def from_mapping(mapping: Mapping[str, object]) -> YamlSource:
 
 
 def _plain(value: object, loc: Loc) -> object:
-    """Return a value as YAML can hold it."""
+    """Convert a value to one that YAML can hold."""
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "shape", None) == ():  # a number of numpy or torch
         value = item()
@@ -98,7 +98,7 @@ def _plain(value: object, loc: Loc) -> object:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if value is None or isinstance(value, bool | int | float | str):
-        # The type itself: YAML has no subclasses.
+        # Subclasses become plain types, since YAML has no subclasses.
         kinds = (bool, int, float, str)
         return value if value is None else next(kind(value) for kind in kinds if isinstance(value, kind))
     if isinstance(value, Mapping):
@@ -118,10 +118,10 @@ def _no_yaml(rule: str, value: object, loc: Loc) -> SpecError:
 
 
 def parse_yaml(text: str, origin: str) -> YamlSource:
-    """Parse YAML text; `origin` says in messages where it is from.
+    """Parse YAML text; `origin` names its source in messages.
 
     Raises:
-        SpecError: If it cannot be parsed, or a key stands in it twice.
+        SpecError: If the text cannot be parsed, or repeats a key.
     """
     root = _compose(text, origin)
     if root is None:
@@ -142,7 +142,7 @@ def parse_yaml(text: str, origin: str) -> YamlSource:
 class _Loader(yaml.SafeLoader):
     """Reads plain scalars by the YAML 1.2 core schema; PyYAML's own rules are those of YAML 1.1."""
 
-    # A fresh table: the inherited one is shared with every other user of PyYAML.
+    # A new table, since the inherited one is shared with all other users of PyYAML.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
     def __init__(self, stream: str) -> None:
@@ -150,7 +150,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose one node and what is below it, unless that is too much."""
+        """Compose one node and its children, unless there are too many."""
         self._depth, self._nodes = self._depth + 1, self._nodes + 1
         if self._depth > _DEEPEST or self._nodes > _MOST_VALUES:
             too_much = _TOO_DEEP if self._depth > _DEEPEST else _TOO_MANY
@@ -178,12 +178,12 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
     def ignore_aliases(self, data: object) -> bool:
-        """Write a value out wherever it stands."""
+        """Write every value out instead of using aliases."""
         return True
 
 
 class _Builder:
-    """Turns the parser's nodes into plain values and notes their lines."""
+    """Turns the parser's nodes into plain values and records their lines."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
@@ -248,7 +248,7 @@ class _Builder:
         raise self._error(rule, f"the tag {node.tag!r}", node, loc, "Remove the tag.")
 
     def _refuse_commas(self, nodes: Sequence[yaml.Node], loc: Loc) -> None:
-        """Refuse what YAML takes apart at a comma and was meant as one: `0,001`, and `range(0, 1, 0.1)`."""
+        """Refuse values that YAML splits at a comma but that were meant as one: `0,001`, and `range(0, 1, 0.1)`."""
         for at, (first, second) in enumerate(itertools.pairwise(nodes)):
             whole, part = first.value, second.value
             if _is_end_of_decimal(first, second):
@@ -266,7 +266,7 @@ class _Builder:
 
 
 def _is_end_of_decimal(first: yaml.Node, second: yaml.Node) -> bool:
-    """Whether two numbers are one that was written with a comma, as `0,001`: nothing is between them but that."""
+    """Whether two adjacent numbers are one decimal that was written with a comma, such as `0,001`."""
     if not all(isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "int" for node in (first, second)):
         return False
     is_next = second.start_mark.index == first.end_mark.index + 1
@@ -275,7 +275,7 @@ def _is_end_of_decimal(first: yaml.Node, second: yaml.Node) -> bool:
 
 def _read_text(path: Path, origin: str) -> str:
     try:
-        # One byte more than allowed is enough to know, however large the file is.
+        # One byte more than allowed suffices to detect a file that is too large.
         with path.open("rb") as file:
             raw = file.read(_LARGEST_BYTES + 1)
     except OSError as error:

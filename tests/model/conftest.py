@@ -12,12 +12,12 @@ from tests.model.vectors import LANES
 
 @pytest.fixture(scope="session")
 def codes(tmp_path_factory):
-    """Return the compiled code of every length of vectors, by name."""
+    """Return the compiled code for every vector length, by name."""
     folder = tmp_path_factory.mktemp("native")
     found = {}
     for lanes in LANES:
         name = f"lanes{lanes}"
-        # Without optimisation that takes long, and with nothing that only some processors have.
+        # With little optimisation, which would take long, and without instructions of particular processors.
         build.compile_one(folder, name, (f"-DLANES={lanes}", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"))
         found[name] = library(name, folder)
     return found
@@ -25,7 +25,7 @@ def codes(tmp_path_factory):
 
 @pytest.fixture
 def fast():
-    """Return what is compiled for this processor; skip where nothing is."""
+    """Return the name of the code compiled for this processor; skip the test if there is none."""
     if usable() == (TORCH,):
         pytest.skip("nothing is compiled here: `make` does it where there is a C compiler")
     return usable()[0]
@@ -33,7 +33,7 @@ def fast():
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Let windows change in a training of a hundred steps: offers come soon, steps open and close soon."""
+    """Make windows change within a hundred training steps: offers come soon, and steps open and close soon."""
     monkeypatch.setattr("sweeper.model.growth.PATIENCE", 12)
     monkeypatch.setattr(Axis.__init__, "__defaults__", (12, 12, *Axis.__init__.__defaults__[2:]))  # due and patience
     monkeypatch.setattr("sweeper.model.growth.DEAD_SHARE", 0.2)

@@ -67,7 +67,7 @@ def images_of(window: Window, count=3, seed=0) -> torch.Tensor:
 def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = None) -> Lattice:
     """Return the same networks inside a larger window, whose new channels, layers and steps are dead.
 
-    `rows[l]` says at which positions of the larger layer l the old channels stand.
+    `rows[l]` holds the indices of the old channels in the larger layer l.
     """
     old = lattice.window
     rows = rows or [list(range(c)) for c in old.channels]
@@ -105,13 +105,13 @@ def embedded(lattice: Lattice, window: Window, rows: list[list[int]] | None = No
 
 
 def stopping_after(lattice: Lattice, member: int, step: int) -> None:
-    """Let a member stop after a step: those behind it are not there."""
+    """Let a member stop after a step: its later steps are absent."""
     lattice.entry[member, step:] = 0
 
 
 @st.composite
 def entries(draw, steps):
-    """Draw how far the steps of a network are open: the first is, and no step is further open than the one before."""
+    """Draw how far the steps of a network are open: the first fully, and no step more than the one before."""
     shares = draw(st.lists(st.sampled_from([0.0, 1.0]) | st.floats(0.01, 0.99), min_size=steps - 1, max_size=steps - 1))
     return [1.0, *sorted(shares, reverse=True)]
 
@@ -133,7 +133,7 @@ def kill(lattice: Lattice, dead: list[tuple[int, int]]) -> None:
 
 
 def adam_of(lattice: Lattice, learning_rate=3e-2, squares: Lattice | None = None) -> Adam:
-    """Return an Adam; with `squares` one that has made a step and whose second moments are the squares of these."""
+    """Return an Adam; with `squares` one after three steps, whose second moments are the squares of its weights."""
     optimizer = Adam(list(lattice.parameters()), learning_rate)
     if squares is not None:
         for parameter, square in zip(lattice.parameters(), squares.parameters(), strict=True):
@@ -143,7 +143,7 @@ def adam_of(lattice: Lattice, learning_rate=3e-2, squares: Lattice | None = None
 
 
 def loss_of(lattice: Lattice, images: torch.Tensor) -> torch.Tensor:
-    """Return a loss in which answers, every open step and the time all take part, summed over the networks."""
+    """Return a loss of the answers, of every open step and of the time, summed over the networks."""
     answer = lattice(images)
     labels_B = torch.arange(len(images)) % lattice.window.classes
     right = answer.log_probs_BPK[torch.arange(len(images)), :, labels_B].sum()
@@ -160,5 +160,5 @@ def train_steps(lattice: Lattice, optimizer: Adam, images: torch.Tensor, steps: 
 
 
 def graph_of(network: Lattice, step_dist) -> model.Graph:
-    """Return the graph of one network, as its file would tell it."""
+    """Return the graph of one network, from the weights as its file holds them."""
     return model.graph_of(network.window, weights_of(network), step_dist)

@@ -21,7 +21,7 @@ def weights(seed=0):
 
 
 def slopes(step):
-    """Slopes of every size; that of the last weight comes late, and is missing now and then."""
+    """Return gradients of all magnitudes; that of the last weight comes late, and is missing in most steps."""
     generator = torch.Generator().manual_seed(1000 + step)
     found = [torch.randn(shape, generator=generator) * 10.0 ** (step % 7 - 4) for shape in SHAPES]
     found[0] = found[0].transpose(1, 2)

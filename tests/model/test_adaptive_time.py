@@ -1,4 +1,4 @@
-"""Adaptive time adapts: hidden images take more steps than whole ones, though no training image was hidden."""
+"""Adaptive time adapts: occluded images take more steps than intact ones, though no training image was occluded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def hidden(task):
-    """Return every test image at five places of a square that hides a tenth of it."""
+    """Return every test image with a square at five places, which hides a tenth of it."""
     rng, places = np.random.default_rng(0), 5
     pixels = np.concatenate([occlude_grey(task.test.pixels.numpy(), 0.1, rng) for _ in range(places)])
     return Images(torch.from_numpy(pixels), task.test.labels.repeat(places))
@@ -45,7 +45,7 @@ def trained(task, breadth, seeds, epochs):
 
 
 def rises(networks, whole, hidden):
-    """Return by how many steps each network takes longer for hidden images."""
+    """Return how many more steps each network takes for hidden images."""
     steps = [[float(evaluate(one, images).expected_steps.mean()) for images in (whole, hidden)] for one in networks]
     return [after - before for before, after in steps]
 

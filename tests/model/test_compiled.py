@@ -1,4 +1,4 @@
-"""The compiled recurrence answers and learns as the one in torch does, whatever is computed, and says where it cannot."""
+"""The compiled recurrence answers and learns as the one in torch, for all windows, and reports what it cannot do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lattice_and_images(window, population, count, is_shared, seed=0):
 
 
 def answered(lattice, images):
-    """Return the features of every step, and the slopes of all weights for a loss that weighs each feature apart."""
+    """Return the features of every step, and all gradients of a loss that weighs each feature differently."""
     lattice.zero_grad()
     features = lattice(images).features_TBPF
     weights = torch.linspace(-1, 1, features.numel()).view_as(features)
@@ -43,7 +43,7 @@ def answered(lattice, images):
 
 
 def assert_alike(found, expected):
-    """Compare features and slopes, each to rounding of its largest entry."""
+    """Compare features and gradients, up to rounding relative to the largest entry of each."""
     scale = float(expected[0].abs().max()) + 1e-6
     torch.testing.assert_close(found[0] / scale, expected[0] / scale, atol=1e-5, rtol=0)
     assert found[1].keys() == expected[1].keys()
@@ -61,7 +61,7 @@ cases = (
 
 
 def in_double(lattice, images):
-    """Return what torch answers and learns in float64, in which rounding does not matter; the lattice stays as it is."""
+    """Return torch's features and gradients in float64, where rounding does not matter; the lattice is not changed."""
     features, slopes = answered(copy.deepcopy(lattice).double(), images.double())
     return features.float(), {name: slope.float() for name, slope in slopes.items()}
 
@@ -76,7 +76,7 @@ def test_compiled_code_answers_and_learns_as_torch_does(codes, lanes, window, po
         patch.setattr(compiled, "library", codes.get)
         lattice.recurrence = f"lanes{lanes}"
         found = answered(lattice, images)
-        with torch.no_grad():  # nothing is kept then, and the answers are the same
+        with torch.no_grad():  # keeps no states, and gives the same answers
             assert torch.equal(lattice(images).features_TBPF, found[0])
     assert_alike(found, in_double(lattice, images))
 
@@ -151,7 +151,7 @@ def test_weights_of_another_format_are_not_read_as_float32(fast):
         weights = Weights(*(list(getattr(lattice.to(dtype), kind)) for kind in kinds))
         is_served = compiled.serving(fast, geometry, images, weights) is not None
         assert is_served is (dtype == torch.float32)
-    with pytest.raises(RuntimeError, match="type"):  # torch's own: it multiplies no two formats
+    with pytest.raises(RuntimeError, match="type"):  # torch's own error: it cannot multiply two formats
         lattice(images)
 
 
@@ -225,7 +225,7 @@ def digits():
 
 
 def states_of(task, state=None, until=None):
-    """Train two networks; return what is left of them, and the states after each epoch."""
+    """Train two networks; return the results and the states after each epoch."""
     window, found = Window((3, 2), 3, task.image, task.classes, standardize="images"), []
     members = [Pressures(1e-3, 0, 0.1, seed) for seed in (0, 1)]
     done = train(
@@ -252,7 +252,7 @@ def test_trial_says_what_it_ran_in_and_goes_on_in_it(digits, fast):
 
 def test_training_that_began_in_torch_goes_on_in_torch(digits, fast):
     _, states = states_of(digits, until=1)
-    del states[0]["recurrences"]  # as a version without compiled code left it
+    del states[0]["recurrences"]  # as in states of versions without compiled code
     resumed, _ = states_of(digits, states[0])
     assert resumed[0].recurrences == (TORCH,)
 
@@ -268,7 +268,7 @@ def test_training_that_began_in_what_is_not_there_says_so_and_goes_on(digits):
 @given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7), st.integers(3, 9), st.integers(1, 5))
 @settings(deadline=None)
 def test_torch_learns_kernels_of_one_pixel_that_halve_the_image(population, below, here, side, count):
-    """Torch 2.13 itself writes beyond its memory there; see `Geometry.slopes`."""
+    """Torch 2.13 itself would write out of bounds here; see `Geometry.slopes`."""
     window = Window((below, here), 2, (1, side, side), 3, kernel=1, halve=(2,))
     lattice, images = lattice_and_images(window, population, count, is_shared=False)
     lattice.recurrence = TORCH

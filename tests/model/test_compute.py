@@ -1,4 +1,4 @@
-"""How running out of memory looks, whoever says it."""
+"""Out-of-memory errors are recognised, whichever library reports them."""
 
 from __future__ import annotations
 

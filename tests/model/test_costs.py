@@ -50,7 +50,7 @@ def test_renumbered_channels_change_neither_answers_nor_costs(window, random):
 
 
 def rescaled(lattice, layer, channel, factor):
-    """Multiply what comes into a channel by a factor and divide what goes out by it."""
+    """Multiply the incoming weights of a channel by a factor, and divide the outgoing ones by it."""
     same = embedded(lattice, lattice.window)
     l, c = layer, channel
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_costs_minimised_over_a_channels_scale_do_not_depend_on_where_it_started
 
     (one, low, high), (other, *_) = least(lattice), least(moved)
     assert one == pytest.approx(other, rel=1e-6)
-    # Counting incoming weights alone would have its least cost at the end of the range: a free lunch.
+    # If only incoming weights counted, the least cost would lie at an end of the range, without any loss of function.
     assert one < min(low, high)
 
 

@@ -1,4 +1,4 @@
-"""Cutting dead nodes changes no answer; what is left is counted."""
+"""Cutting dead channels, layers and steps changes no answer; the rest is counted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_cut_network_keeps_exactly_the_living_channels(given_window):
     kill(lattice, dead)
     remove_dead(lattice)
     alive = [[(l, c) not in dead for c in range(channels)] for l, channels in enumerate(window.channels)]
-    # Above a layer without living channels nothing sees the image, nor where it arrives after the last step.
+    # No layer sees the image above a layer without living channels, or if the image arrives after the last step.
     depth = next((l for l, layer in enumerate(alive) if not any(layer)), window.layers)
     depth = min(depth, window.steps) if window.bottom_up == "next" else depth
     assert cut(lattice).window.channels == tuple(sum(layer) for layer in alive[:depth])
@@ -64,7 +64,7 @@ def test_channel_that_nothing_hears_is_removed_although_it_listens():
     lattice = lattice_of(Window((2,), 3, (1, 6, 6), 3))
     with torch.no_grad():
         lattice.readout[0][:, :, 1] = 0
-    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel hears it
+    assert living_channels(lattice)[0].tolist() == [[True, True]]  # the other channel reads it
     with torch.no_grad():
         lattice.lateral[0][:, 0, 1] = 0
     assert living_channels(lattice)[0].tolist() == [[True, False]]
@@ -87,7 +87,7 @@ def test_network_whose_every_channel_is_dead_still_answers_and_is_measured():
 
 
 def macs_by_hooks(lattice, images):
-    """Count what is really multiplied, by watching every convolution; the readout is added by hand."""
+    """Count the actual multiplications of every convolution by patching it; the readout's are added by formula."""
     counted = 0
     original = torch.nn.functional.conv2d
 
@@ -113,7 +113,7 @@ def test_counted_macs_agree_with_what_a_forward_pass_multiplies(window):
 
 
 def macs_by_profiler(network, images):
-    """Count what torch's own profiler sees of convolutions and matrix products; one multiply-accumulate is two operations."""
+    """Count convolutions and matrix products with torch's profiler; a multiply-accumulate is two operations."""
     with FlopCounterMode(display=False) as profiler, torch.no_grad():
         network(images[:1])
     return profiler.get_total_flops() / 2
@@ -125,14 +125,14 @@ def test_counted_macs_agree_with_a_profiler_for_every_number_of_steps(window, st
     # With one channel in all, torch computes the readout element by element, which the profiler does not count.
     window = replace(window, steps=max(steps, window.steps))
     at_work = replace(window, steps=steps)
-    expected_steps = steps if steps > 1 else 0  # their mean: said beside the answer, no part of it
+    expected_steps = steps if steps > 1 else 0  # seen by the profiler too, but no part of the answer
     profiled = macs_by_profiler(Network(lattice_of(at_work)), images_of(window)) - expected_steps
     assert count_macs(at_work, steps) == profiled
     if window.reads_state == at_work.reads_state:  # with a single step there is no hazard to read
         assert count_macs(window, steps) == profiled
 
 
-#: Windows as sweeps have them: what is written to a file, read and exported is counted within 1 %.
+#: Windows as in sweeps; counts must agree with their exported programs within 1 %.
 EXPORTED = [
     Window((8, 8, 8), 6, (1, 8, 8), 10, halve=(2,)),
     Window((7, 5, 2), 6, (1, 8, 8), 10, time_selection="fixed"),
@@ -154,7 +154,7 @@ def test_counted_macs_and_parameters_agree_with_the_exported_program(tmp_path, w
 
 
 def halting_lattice(window, spread):
-    """Return three networks with random weights, whose last step is open by less and less."""
+    """Return three networks with random weights, whose last step is open, half open, and absent."""
     lattice = lattice_of(window, (0, 1, 2))
     with torch.no_grad():
         for name, parameter in lattice.named_parameters():
@@ -168,7 +168,7 @@ def halting_lattice(window, spread):
 @quick
 @given(windows(min_layers=0), st.integers(0, 4), st.sampled_from([0.5, 2.0, 5.0]))
 def test_what_is_reported_is_what_a_network_does_and_multiplies_that_really_stops(window, more, spread):
-    """P = 3 evaluated over all steps against each network alone, whose images leave when they halt."""
+    """Compare P = 3 evaluated over all steps with each network alone, whose images leave when they halt."""
     window = replace(window, steps=window.steps + more)
     lattice, pixels = halting_lattice(window, spread), images_of(window, 12)
     remove_dead(lattice)  # layers that the image does not reach
@@ -190,8 +190,8 @@ def test_what_is_reported_is_what_a_network_does_and_multiplies_that_really_stop
             float((answer.log_probs.argmax(1) == images.labels).double().mean())
         )
         assert measured["loss"] == pytest.approx(-float(right.mean()))
-        # A multiply-accumulate is two operations; every convolution and every readout that was made is seen.
-        # Only a hazard over a single channel is no product of matrices, and not seen.
+        # A multiply-accumulate is two operations. The profiler sees every convolution and readout, but not a hazard
+        # over a single channel, which is no matrix product.
         unseen = measured["time"] if left.window.reads_state and sum(left.window.channels) == 1 else 0
         assert measured["macs"] == pytest.approx(profiler.get_total_flops() / 2 / 12 + unseen)
 
@@ -200,7 +200,7 @@ def test_images_that_halted_are_computed_no_further():
     window = Window((2,), 6, (1, 5, 6), 3)
     lattice = halting_lattice(window, 5.0)
     answer = halted(cut(lattice), images_of(window, 40))
-    assert len(answer.steps.unique()) > 1  # or the comparison of costs has compared nothing
+    assert len(answer.steps.unique()) > 1  # otherwise the test proves nothing
     mean = Network(cut(lattice)).halting(images_of(window, 40)).steps.double().mean()
     assert 1 < mean < 6
 
@@ -296,7 +296,7 @@ def test_every_counted_weight_moves_what_is_said(window):
 def test_channel_heard_through_recurrent_weights_only_is_dead_where_there_is_one_step(recurrent):
     lattice = lattice_of(Window((2, 1), 3, (1, 6, 6), 3), (0, 1))
     stopping_after(lattice, 1, 1)
-    at = {"lateral": (0, 1), "top_down": (1, 0)}[recurrent]  # the channel that nothing but this one kind hears
+    at = {"lateral": (0, 1), "top_down": (1, 0)}[recurrent]  # a channel read through this kind of weights only
     with torch.no_grad():
         lattice.readout[at[0]][:, :, at[1]] = 0
         if recurrent == "lateral":
@@ -321,7 +321,7 @@ def test_cut_network_without_layers_costs_nothing_in_space():
     assert [cost_P.tolist() for cost_P in space_costs(cut(lattice))] == [[0.0], [0.0]]
 
 
-#: What more of a network never lowers.
+#: Measurements that never fall when a network grows.
 RESOURCES = (
     "breadth",
     "depth",
@@ -336,7 +336,7 @@ RESOURCES = (
 
 
 def resources_of(lattice):
-    """Return what a network uses, in the order of `RESOURCES`."""
+    """Return a network's resources, in the order of `RESOURCES`."""
     remove_dead(lattice)
     left = cut(lattice)
     pixels = images_of(lattice.window, count=4)
@@ -351,7 +351,7 @@ def assert_no_less(more, less):
 
 
 def with_steps_of_their_own(window):
-    """Return a network whose step distribution does not depend on its answers, which any other channel changes."""
+    """Return a network whose steps do not depend on its answers, which every additional channel would change."""
     lattice = lattice_of(window)
     if lattice.is_adaptive:
         for weight in lattice.hazard if window.reads_state else [lattice.hazard_sureness]:
@@ -388,7 +388,7 @@ def test_another_step_lowers_no_resource(window):
     stopping_after(shorter, 0, window.steps - 1)
     more, less = resources_of(longer), resources_of(shorter)
     assert_no_less(more, less)
-    # All images may halt before the step that is added: what moves in any case is the expected step.
+    # All images may halt before the added step; only the expected step must change.
     assert more[RESOURCES.index("expected_time")] > less[RESOURCES.index("expected_time")]
 
 
@@ -423,7 +423,7 @@ def test_channel_whose_word_would_come_after_the_last_step_is_dead():
 @quick
 @given(windows("confidence").map(lambda window: replace(window, standardize="none")), st.data())
 def test_living_channels_are_those_that_let_the_image_through_to_the_answer(window, data):
-    """Positive weights and states everywhere: a channel is on a path exactly where the answer's slope says so."""
+    """With positive weights and states, a channel is on a path exactly if removing it changes the answer."""
     lattice = lattice_of(window)
     with torch.no_grad():
         for weight in (*lattice.bottom_up, *lattice.lateral, *lattice.top_down, *lattice.readout):
@@ -438,7 +438,7 @@ def test_living_channels_are_those_that_let_the_image_through_to_the_answer(wind
 
 
 def lets_through(lattice, layer, channel):
-    """Tell whether an image moves a readout through a channel: less of it reaches the answer where the channel is cut."""
+    """Tell whether a channel passes the image on: without it, a change of the image changes the answer less."""
     images = images_of(lattice.window)
 
     def moved(network):

@@ -1,4 +1,4 @@
-"""Encoded images become bytes where there is one right way, and are refused in one sentence where there is none."""
+"""Encoded images become bytes if there is one right way; otherwise one sentence refuses them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(data, **how):
 
 
 def read_or_refused(data):
-    """Return why an image is refused, and None; or its pixels, after nothing."""
+    """Return the refusal of an image and None, or an empty text and its pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -119,7 +119,7 @@ def test_orientation_of_a_camera_is_applied():
     whole = Image.new("RGB", (32, 16))
     whole.paste((255, 0, 0), (0, 0, 16, 16))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter: what lies at the left is the top
+    exif[0x0112] = 6  # a quarter turn: the left side is the top
     for kind in ("JPEG", "PNG", "TIFF"):
         pixels, done = read(encoded(whole, kind, exif=exif))
         assert pixels.shape == (3, 32, 16)
@@ -176,12 +176,12 @@ def chunk(kind, data):
 
 
 def bomb(width, height):
-    """A PNG of some hundred bytes that says how large it is."""
+    """Return a PNG of some hundred bytes that declares a size."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.filterwarnings("ignore:Image size")  # whoever reads files, and not one image, keeps Pillow silent
+@pytest.mark.filterwarnings("ignore:Image size")  # only readers of whole files silence Pillow
 @pytest.mark.parametrize("side", [8193, 12_000, 40_000, 2**31 - 1])
 def test_image_that_says_it_fills_the_memory_is_refused_at_once(side):
     assert side * side > MOST_PIXELS

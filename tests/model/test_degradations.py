@@ -1,4 +1,4 @@
-"""What makes images harder: level 0 is the image itself, shares are met, and levels of one seed can be compared."""
+"""Degradations: level 0 is the image itself, shares are met, and levels of one seed are comparable."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_contrast_keeps_the_mean_and_scales_the_spread(level, pixels):
 
 @given(levels, seeds)
 def test_phases_alone_are_scrambled(level, seed):
-    pixels = 0.5 + 0.02 * (photos(seed=seed) - 0.5)  # so weak that nothing leaves the range of pixels
+    pixels = 0.5 + 0.02 * (photos(seed=seed) - 0.5)  # so weak that no pixel leaves the range
     found = applied("phase_scramble", level, pixels, seed)
     one, other = (np.abs(np.fft.fft2(pixels)) for pixels in (found, pixels))
     np.testing.assert_allclose(one, other, atol=1e-3)
@@ -166,7 +166,7 @@ def test_wrong_kind_or_level_is_refused(kind, level, told):
         Degradation(kind, level)
 
 
-# Those of a user's own
+# A user's own degradations
 
 
 def brighter(pixels, level, rng):

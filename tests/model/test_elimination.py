@@ -1,4 +1,4 @@
-"""Channels that fade one after another: when, which, what comes back, and what is said of it."""
+"""Elimination: when channels fade, which ones, which network comes back, and what is reported."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_silence_is_that_of_a_lattice_without_the_channel_and_ends_with_nothing_
     torch.testing.assert_close(within[:, :, 1], before[:, :, 1])
     assert all(torch.equal(value, state[name]) for name, value in lattice.state_dict().items())
     with torch.no_grad():
-        lattice.bottom_up[0][0, 0] = 0  # the channel says nothing, to nobody
+        lattice.bottom_up[0][0, 0] = 0  # the channel is silent
         lattice.lateral[0][0, 0] = 0
         lattice.top_down[0][0, 0] = 0
         lattice.bias[0][0, 0] = 0
@@ -150,7 +150,7 @@ def test_weakest_channels_come_first_and_those_that_are_gone_last():
 
 
 def judged(task, members, monkeypatch, settings=SETTINGS):
-    """Train, and return the results and what was seen of each member at the end of each stage, in order."""
+    """Train, and return the results and the objective and channels of each member at the end of each stage."""
     seen = {member: [] for member in range(len(members))}
     judge = TrainingPopulation._judge
 
@@ -196,7 +196,7 @@ def test_training_with_too_few_looks_eliminates_nothing(task):
     assert result.channels_per_layer == [4, 3]
 
 
-# What is said of it
+# What is reported
 
 
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])

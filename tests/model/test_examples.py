@@ -1,4 +1,4 @@
-"""How long a network thinks about which image: counts, the soonest and latest answers, and their pictures."""
+"""How long a network thinks about each image: counts, the soonest and latest answers, and their pictures."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from sweeper.model.picture import LONGEST_SIDE
 from tests.model.populations import lattice_of, training_settings, windows
 from tests.model.trainings import MEMBERS, window_for
 
-#: Without and with pressures, so weak that the steps depend on the image after a short training.
+#: Members with no or weak pressures, so that steps depend on the image after a short training.
 CHOOSING = [Pressures(0, 0, 0.02, 0), Pressures(1e-4, 1e-4, 0.02, 1)]
-#: Long enough that images halt at different steps.
+#: A training long enough for images to halt at different steps.
 LONG = training_settings(learning_rate=2e-2, epochs=30)
 
 quick = settings(max_examples=60, deadline=None)
@@ -85,7 +85,7 @@ def thinking(last, steps, choices, expected=None):
 
 
 def soonest_and_latest(steps, members):
-    """Choose one by one: half of them, two at most, from the soonest on; then of the others from the latest on."""
+    """Choose images one by one: up to half, at most two, from the soonest; then of the rest from the latest."""
     left, chosen = sorted(members), {"fastest": [], "slowest": []}
     soonest = min(2, math.ceil(len(left) / 2))
     for kind, count, sign in (("fastest", soonest, 1), ("slowest", 2, -1)):
@@ -290,7 +290,7 @@ def test_entries_of_noise_take_no_more_than_is_foretold(channels, height, width,
     assert len(json.dumps(entry)) <= most_bytes((channels, height, width))
 
 
-# Pictures that come from anywhere
+# Untrusted pictures
 
 
 def a_png(width=2, height=2, kind=0, pixels=None):
@@ -352,7 +352,7 @@ def test_changed_bytes_of_a_picture_are_refused_or_read_and_raise_nothing(data):
 
 
 def assert_true_of(result, task: Task):
-    """Compare what is said of a trained network with what it does with the test images, one by one."""
+    """Compare the description of a trained network with its answers to the test images, one by one."""
     network, entry = result.network, thinking_entries(result.thinking, task.test)
     answer = halted(network, task.test.shown())
     steps, right = answer.steps.tolist(), (answer.log_probs.argmax(1) == task.test.labels).tolist()

@@ -37,7 +37,7 @@ from tests.model.trainings import MEMBERS, start_for, window_for
 
 quick = settings(max_examples=25, deadline=None)
 
-#: Torch, and what was compiled for this processor.
+#: The implementations on this machine: torch, and code compiled for its processor.
 CODES = usable()
 
 feed_forward_windows = windows().map(lambda w: replace(w, bottom_up="next", connections=FEED_FORWARD))
@@ -63,7 +63,7 @@ def with_zeros(lattice):
     return whole
 
 
-# What it computes
+# The computation
 
 
 @quick
@@ -75,14 +75,14 @@ def test_each_layer_is_that_of_a_plain_feed_forward_network_from_its_step_on(win
     for l in range(window.layers):
         stride = 2 if l + 1 in window.halve else 1
         state = F.conv2d(state, lattice.bottom_up[l][0], lattice.bias[l][0], stride, window.kernel // 2).relu()
-        for t in range(l, window.steps):  # layer l + 1 is there at step l + 1, and stays as it is
+        for t in range(l, window.steps):  # the image reaches layer l + 1 at step l + 1, and its state stays
             torch.testing.assert_close(features[l][t], state.mean((2, 3)))
 
 
 @quick
 @given(feed_forward_windows, st.data())
 def test_what_a_step_says_of_an_image_depends_on_as_many_layers_alone(window, data):
-    """What the layers above say is the same for every image: it moves the answers to all of them alike."""
+    """The layers above have the same state for every image, so they shift all answers alike."""
     step = data.draw(st.integers(1, window.steps))
     lattice, images = lattice_of(window), images_of(window, 2)
 
@@ -135,12 +135,12 @@ def test_loss_of_a_training_step_is_that_of_its_answer(code):
 
 
 def test_halting_at_a_step_uses_as_many_layers():
-    """An image that halts at step 1 is answered as by the first layer alone, but for what biases say of the others."""
+    """An image that halts at step 1 is answered by the first layer alone, apart from the biases of the others."""
     window = Window((3, 2, 2), 3, (1, 6, 6), 3, bottom_up="next", connections=FEED_FORWARD)
     lattice, images = lattice_of(window), images_of(window, 20)
     with torch.no_grad():
         for bias in lattice.bias[1:]:
-            bias.copy_(-bias.abs())  # a layer that the image has not reached says nothing
+            bias.copy_(-bias.abs())  # silences layers that the image has not reached
         lattice.hazard_bias.fill_(20.0)
     answer = halted(lattice, images)
     assert answer.steps.tolist() == [1] * 20
@@ -153,7 +153,7 @@ def test_halting_at_a_step_uses_as_many_layers():
     torch.testing.assert_close(answer.log_probs, log_probs)
 
 
-# What is left of it
+# The cut network
 
 
 def test_layer_deeper_than_the_steps_is_dead():
@@ -170,7 +170,7 @@ def test_channel_that_no_layer_above_and_no_readout_hears_is_dead():
     lattice = lattice_of(window)
     with torch.no_grad():
         lattice.readout[0].zero_()
-        lattice.bottom_up[1][:, :, 1] = 0  # with lateral weights, the other channel might hear it
+        lattice.bottom_up[1][:, :, 1] = 0  # with lateral weights, the other channel might read it
     assert living_channels(lattice)[0].tolist() == [[True, False]]
 
 
@@ -199,7 +199,7 @@ def test_parameters_and_macs_are_those_of_the_layers_written_out():
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 @pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 def test_training_gives_it_no_recurrent_weight(task, monkeypatch, solver, code, time_selection):
-    """It has none, so the same networks with recurrent weights that are zero answer alike, whatever was trained."""
+    """The same networks with zero recurrent weights answer alike after any training."""
     monkeypatch.setattr("sweeper.model.lattice.usable", lambda: (code,))
     window = replace(window_for(task, time_selection, bottom_up="next"), connections=FEED_FORWARD)
     states = []

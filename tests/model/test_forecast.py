@@ -1,4 +1,4 @@
-"""What a training is expected to take: less where more is priced, more where more is done, and about what it takes."""
+"""Forecasts of work: less under higher prices, more for more images, and close to the actual work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_networks_that_nothing_takes_apart_stay_as_they_begin(solver):
     sizes = ([WINDOW.channels] * 2, [WINDOW.steps] * 2)
     images = run.updates * run.batch_size
     judged = expected(run) / work(WINDOW, *sizes, run.batch_size, usable()[0]) - images
-    assert 0 <= judged < 20_000  # what a stage is judged by
+    assert 0 <= judged < 20_000  # the images that stages are judged by
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
@@ -61,7 +61,7 @@ def test_more_images_are_more_work(validation, tested):
 
 
 def test_work_is_about_what_a_training_on_digits_does(monkeypatch):
-    """The assumption of how many channels are left, on real images."""
+    """Test the assumption about the number of remaining channels on real images."""
     task = load_task(TaskDefinition(classes=10))
     window = Window((8, 8, 8), 3, task.image, 10, standardize="images")
     members = [Pressures(breadth, 0.0, 0.05, 0) for breadth in (1e-3, 1e-2, 0.1)]

@@ -1,4 +1,4 @@
-"""A graph holds what is left of a network, and nothing else; its strengths are norms of kernels."""
+"""A graph holds exactly the living parts of a network; its strengths are norms of kernels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_strengths_are_the_norms_of_the_kernels(window):
 @quick
 @given(windows(time_selection="fixed"))
 def test_strengths_add_up_to_the_group_norms(window):
-    """The other way round: what touches a channel is its group."""
+    """Conversely, all weights that touch a channel make up its group."""
     network = lattice_of(window)
     graph = graph_of(network, even(window))
     for l, groups in enumerate(group_norms(network)):

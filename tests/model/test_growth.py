@@ -53,7 +53,7 @@ def looked(extent, seen, growth=UNLIMITED, window=WINDOW):
 
 
 def due_at(extent, now):
-    """Let everything be due only at a step of its own choice."""
+    """Make all offers due at step `now`."""
     for axis in (*extent.breadth, extent.depth, extent.time):
         axis.due = now
 
@@ -111,7 +111,7 @@ def test_layer_is_laid_on_top_only_where_the_image_reaches_it_in_steps_that_stay
         axis.due = NOT_DUE
     looked(extent, look(extent, last_share=WANTED_SHARE / 2, last_entry=0.5), window=NEXT)
     assert extent.channels == [4, 3, *([START_CHANNELS] if is_offered else [])]
-    assert extent.depth.is_hungry == is_offered  # where it is not, the steps are what limits it
+    assert extent.depth.is_hungry == is_offered  # otherwise the steps limit it
 
 
 def test_layer_that_waited_for_a_step_is_laid_on_top_once_it_opens():
@@ -129,7 +129,7 @@ def test_network_without_layers_is_offered_none():
 
 
 def test_no_layer_is_laid_on_one_of_which_nothing_counts_as_alive():
-    """With plain gradients weights only come near zero: a layer is as good as dead and still there."""
+    """With plain gradients weights only come near zero: a layer may count as dead without being zero."""
     extent = Extent.of(WINDOW)
     extent.depth.is_hungry = True
     looked(extent, look(extent, used=[4, 0]))
@@ -141,7 +141,7 @@ def test_layer_that_dies_leaves_with_its_axis():
     due_at(extent, NOT_DUE)
     looked(extent, look(extent, 300, kept=[4]))
     assert (extent.channels, len(extent.breadth)) == ([4], 1)
-    assert (extent.depth.due, extent.depth.is_hungry) == (300 + PATIENCE, False)  # it began with it: no offer
+    assert (extent.depth.due, extent.depth.is_hungry) == (300 + PATIENCE, False)  # the layer was no offer
 
 
 @pytest.mark.parametrize(("share", "opens"), [(WANTED_SHARE * 1.01, True), (WANTED_SHARE * 0.99, False)])
@@ -206,7 +206,7 @@ def test_nothing_grows_at_the_end_of_the_training(done):
 
 @pytest.mark.parametrize("axis", ["breadth", "depth", "time"])
 def test_window_settles_where_every_offer_is_refused(axis):
-    """Offers come at doubling distances: of n looks only about log n."""
+    """The distance between offers doubles: about log n offers in n looks."""
     extent = Extent.of(WINDOW)
     due_at(extent, NOT_DUE)
     its = {"breadth": extent.breadth[0], "depth": extent.depth, "time": extent.time}[axis]
@@ -220,7 +220,7 @@ def test_window_settles_where_every_offer_is_refused(axis):
         looked(extent, seen)
         if sum(extent.channels) + extent.steps > sum(before[0]) + before[1]:
             offers.append(now)
-    # Each is refused at the next look, which is when the waiting begins.
+    # Each offer is refused at the next look, when the wait begins.
     waits = [b - a for a, b in pairwise(offers)]
     assert waits == [LOOK_EVERY + PATIENCE * 2**n for n in range(1, len(offers))]
     assert len(offers) == 7
@@ -233,7 +233,7 @@ def test_offer_that_is_taken_is_followed_at_the_first_patience_again():
     axis.was_taken(350)
     axis.was_refused(400)
     assert (axis.patience, axis.due, axis.is_hungry) == (4 * PATIENCE, 400 + 4 * PATIENCE, False)
-    axis.was_taken(800)  # offered again, and whether it is taken shows at the next
+    axis.was_taken(800)  # offered again; the next call shows whether it was taken
     assert (axis.patience, axis.due, axis.is_hungry) == (4 * PATIENCE, 800 + 4 * PATIENCE, True)
     axis.was_taken(1200)
     assert (axis.patience, axis.due) == (PATIENCE, 1200 + PATIENCE)
@@ -249,7 +249,7 @@ def test_offer_whose_parts_die_one_after_another_is_refused_once():
 
 @st.composite
 def histories(draw):
-    """Draw what is seen at one look after another: shares of the channels that live, and of the time."""
+    """Draw observations at consecutive looks: shares of living channels and layers, and of the last step."""
     unit = st.sampled_from([0.0, 0.3, 0.9]) | st.just(1.0)
     return draw(st.lists(st.tuples(unit, unit, unit, st.floats(0, 1)), min_size=1, max_size=40))
 
@@ -257,7 +257,7 @@ def histories(draw):
 @quick
 @given(histories(), st.integers(0, 3_000_000))
 def test_no_history_leads_beyond_the_memory_and_a_window_is_full_just_when_it_was_kept_from_growing(history, memory):
-    limit = max(memory, WINDOW.training_bytes(BATCH))  # what it begins with is given
+    limit = max(memory, WINDOW.training_bytes(BATCH))  # the initial window is always allowed
     extent, free = Extent.of(WINDOW), Extent.of(WINDOW)
     differs = False
     for number, (broad, deep, share, entry) in enumerate(history, start=1):
@@ -360,7 +360,7 @@ def test_fixed_window_whose_last_step_has_closed_does_not_limit_time():
 
 def test_growing_window_limits_where_the_last_offer_was_taken():
     extent = Extent.of(WINDOW)
-    assert limits(extent, (4, 3), 1.0, grows=True) == (0, 0, 0)  # what it begins with is no limit
+    assert limits(extent, (4, 3), 1.0, grows=True) == (0, 0, 0)  # the initial window is no limit
     looked(extent, look(extent, last_share=1.0))
     assert limits(extent, extent.channels, 1.0, grows=True) == (1, 1, 1)
     kept = [c - 1 for c in extent.channels[:2]]

@@ -1,4 +1,4 @@
-"""Pixels that are kept: read once, shared by processes, made anew when anything has changed, and never in the way."""
+"""Kept pixels are read once, shared by processes, and remade after any change; failing to keep them does no harm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD_S = 1_000
 
 
 def write(path, count=60, first=0):
-    """Write images, as if that had been some time ago."""
+    """Write images with an old modification time."""
     parquet.write_table(table(pictures(count, first=first), [row % 3 for row in range(count)]), path)
     os.utime(path, (time.time() - OLD_S,) * 2)
     return str(path)
@@ -30,7 +30,7 @@ def write(path, count=60, first=0):
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch):
-    """A folder that keeps sets of any size, of files of any age."""
+    """Return a folder that keeps sets of any size, from files of any age."""
     monkeypatch.setattr(ImageStore, "__init__", _of_any_size)
     monkeypatch.setattr(tasks, "_SETTLED_S", -60.0)  # a test's files are new
     return tmp_path / "cache" / "images"
@@ -136,7 +136,7 @@ def test_where_nothing_can_be_kept_pixels_are_in_memory(tmp_path, kept, monkeypa
 
 def test_nothing_is_left_of_what_fails(tmp_path, kept):
     rows = table(pictures(700), [row % 3 for row in range(700)]).to_pylist()
-    rows[-1]["image"]["bytes"] = b"broken"  # when there is room for all, and most are read
+    rows[-1]["image"]["bytes"] = b"broken"  # after allocation, and after most images are read
     path = tmp_path / "a.parquet"
     parquet.write_table(parquet_table(rows), path)
     with pytest.raises(TaskError, match="row 699"):
@@ -151,7 +151,7 @@ def parquet_table(rows):
 
 
 def _read(data, folder, answers):
-    """Load a task in a process of its own."""
+    """Load a task in another process."""
     ImageStore.__init__ = _of_any_size
     tasks._SETTLED_S = -60.0
     calls = []
@@ -209,7 +209,7 @@ def test_what_nobody_has_used_for_long_is_removed_and_what_is_used_stays(tmp_pat
     killed.write_bytes(b"")
     for path in (first, second, killed):
         os.utime(path, (time.time() - (image_store.UNUSED_DAYS + 1) * 86_400,) * 2)
-    load_task(other, kept)  # is used, and so it stays
+    load_task(other, kept)  # used, so it stays
     load_task(new, kept)
     assert not first.exists()
     assert not killed.exists()

@@ -1,4 +1,4 @@
-"""Images kept as bytes are shown, to the last bit, as numpy divides them, and cost a quarter of the memory."""
+"""Images kept as bytes are shown exactly as numpy divides them, and take a quarter of the memory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_levels_are_counted_in_blocks_as_in_one():
 
 
 def in_floats(task):
-    """Return a task whose images are kept as floats, as all were before."""
+    """Return a task whose images are kept as floats, as in earlier versions."""
     parts = {name: Images(getattr(task, name).shown(), getattr(task, name).labels) for name in SETS}
     return replace(task, **parts)
 
@@ -122,5 +122,5 @@ def test_hash_of_files_of_before_is_what_it_was(name):
     assert torch.equal(task.train.statistics[1].float(), std.float())
 
 
-#: What the version before pixels were kept as bytes said of these files.
+#: Fingerprints of these files by the version before pixels were kept as bytes.
 PINNED = {"mnist": "bddb14db2fe8823d", "cifar10": "edcdf74b275d0e23"}

@@ -1,4 +1,4 @@
-"""Step distributions, the recurrence, and what the time selection learns from."""
+"""Step distributions, the recurrence, and the gradients of the time selection."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def standardized(lattice, image):
 
 
 def plain_logits(lattice, image):
-    """Return z[t] of a single network, (T, B, K), one connection at a time and differentiated by torch alone."""
+    """Return z[t] of a single network, (T, B, K), computed one connection at a time with torch's autograd."""
     window, pad = lattice.window, lattice.window.kernel // 2
     L = window.layers
     h = {(0, t): standardized(lattice, image) for t in range(window.steps + 1)}
@@ -96,7 +96,7 @@ def test_backward_pass_gives_the_slopes_of_the_equations_written_out(window):
 @quick
 @given(windows())
 def test_backward_pass_agrees_with_finite_differences(window):
-    """Along a random direction of all weights at once; states must not be near the kink of a relu."""
+    """Compare along a random direction of all weights; states must not be near the kink of a relu."""
     lattice, image = lattice_of(window), images_of(window)
     weights = [w for w in lattice.parameters() if w.numel()]
     generator = torch.Generator().manual_seed(2)
@@ -127,7 +127,7 @@ def test_layer_says_the_same_of_every_image_until_the_step_at_which_one_reaches_
     lattice, image = lattice_of(window), images_of(window, 2)
     with torch.no_grad():
         for weight in (*lattice.bottom_up, *lattice.lateral, *lattice.top_down, *lattice.bias):
-            weight.abs_()  # what reaches a layer is seen
+            weight.abs_()  # so that input to a layer always shows
         for readout in lattice.readout:
             readout.zero_()
     for l, readout in enumerate(lattice.readout):
@@ -239,7 +239,7 @@ def test_slopes_are_finite_however_far_the_steps_are_open(given_profiles):
 
 
 def opened_by(window, entry):
-    """Return answers of networks whose last step is open so far."""
+    """Return answers of networks whose last step is open by `entry`."""
     lattice = lattice_of(window, (0, 1))
     lattice.entry[:, -1] = entry
     return lattice(images_of(window))

@@ -1,4 +1,4 @@
-"""A training step in compiled code has the losses and slopes of the one in torch, for every rule and window."""
+"""A training step in compiled code has the losses and gradients of the one in torch, for every rule and window."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def case(window, population, count, *, follows=True, entry=1.0, seed=0):
 
 
 def in_double(lattice, images, labels_BP, time_P, step_loss=0.2):
-    """Return a copy in float64, which has learned in torch, and what was seen."""
+    """Return a copy in float64 with gradients from torch, and the observations of its training step."""
     exact = copy.deepcopy(lattice).double()
     return exact, learn(exact, images.double(), labels_BP, step_loss, time_P.double())
 
 
 def assert_alike(found, lattice, expected, exact):
-    """Compare what two training steps saw, and the slopes of all weights, each to rounding of its largest entry."""
+    """Compare the observations and gradients of two training steps, up to rounding relative to the largest entry."""
     for name in ("loss_P", "steps_P", "step_share_TP"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name).float(), atol=1e-5, rtol=1e-5)
     scale = float(expected.features_TBPF.abs().max()) + 1e-6
@@ -144,7 +144,7 @@ def test_networks_without_layers_learn_what_classes_are_common(fast):
 
 @pytest.mark.parametrize("solver", ["elimination", "proximal", "backprop"])
 def test_trainings_in_compiled_code_and_in_torch_learn_the_same(fast, solver, monkeypatch):
-    """Over some ten steps: training amplifies rounding, so that longer ones end elsewhere."""
+    """Train for ten steps only, since training amplifies rounding and longer trainings diverge."""
     task = load_task(TaskDefinition(train_images=160, validation_images=100, test_images=100, classes=5))
     window, members = Window((6, 4), 3, task.image, 5), [Pressures(1e-4, 1e-4, 1e-2, seed) for seed in (0, 1)]
     found = [train(task, window, members, training_settings(epochs=2, solver=solver))]

@@ -1,4 +1,4 @@
-"""A network that is written and read again gives the same answers; a file that holds none is refused in words."""
+"""A network that is written and read again gives the same answers; a file without a network is refused in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 WINDOW = Window((3, 2), 3, (1, 6, 7), 4, halve=(2,))
 
-#: One of each kind.
+#: One window of each kind.
 KINDS = {
     "confidence": WINDOW,
     "state": Window((3, 2), 3, (3, 6, 7), 4, time_selection="state"),
@@ -47,8 +47,8 @@ KINDS = {
 DESCRIPTIONS = st.dictionaries(
     st.text(),
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) |
+        st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
         max_leaves=5,
     ),
     max_size=3,
@@ -231,7 +231,7 @@ def test_saved_program_is_loaded_in_another_process_once_the_answer_is_imported(
 
 
 def refusal(path):
-    """Return what is said of a file; it must name it, be one line, say what to do, and be said of its content too."""
+    """Return the refusal of a file: one line with its name and advice, and the same for its content alone."""
     with pytest.raises(NetworkFileError) as refused:
         load(path)
     message = str(refused.value)
@@ -301,7 +301,7 @@ def test_file_with_a_changed_byte_is_refused_or_the_same_network(tmp_path, writt
     path.write_bytes(changed)
     with suppress(NetworkFileError):
         read = load(path)
-        # Between its parts JSON may hold other white space.
+        # Some changes only alter white space in the JSON.
         assert read.description == {"key": "0123"}
         for name, tensor in read.lattice.state_dict().items():
             assert torch.equal(tensor, tensors_of(written)[name])
@@ -309,11 +309,11 @@ def test_file_with_a_changed_byte_is_refused_or_the_same_network(tmp_path, writt
     refusal(path)
 
 
-# Files that were made to look like one: each with the right checksum
+# Forged files, each with the right checksum
 
 
 def forge(path, window=WINDOW, *, drop=(), entry=None, **changes):
-    """Write a network's file with some of its content changed; None of a field takes it out."""
+    """Write a network's file with some of its content changed; a field of None is removed."""
     lattice = lattice_of(WINDOW).float()
     tensors = {name: tensor for name, tensor in lattice.state_dict().items() if name not in drop}
     tensors |= changes.pop("tensors", {})
@@ -387,7 +387,7 @@ def test_file_without_a_part_is_refused(path, part):
         ({"channels": 3}, "channels=3"),
         ({"channels": [3, 0]}, "channels=(3, 0)"),
         ({"channels": [3, "2"]}, "channels=[3, '2']"),
-        ({"channels": [2**40, 2**40]}, ""),  # no memory is taken for it
+        ({"channels": [2**40, 2**40]}, ""),  # refused before memory is allocated
         ({"channels": [10**6, 3]}, "bottom_up.0"),
         ({"channels": [3, 2, 2]}, "lacks 'bias.2'"),
         ({"channels": [3]}, "unexpected tensor 'bias.1'"),

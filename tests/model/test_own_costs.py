@@ -1,4 +1,4 @@
-"""Costs of a user's own: they are minimised, by each network for itself, and what cannot be a cost is refused."""
+"""A user's own costs: each network minimises them for itself, and functions that cannot be costs are refused."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sweeper.model.shard import divide
 from tests.model.populations import training_settings
 from tests.model.trainings import MEMBERS, UNEQUAL, assert_equal_states, start_for, weights_in, window_for
 
-#: Its loss is not finite from the first step on.
+#: A member whose loss is not finite from the first step on.
 BROKEN = Pressures(0, 0, float("inf"), 5)
 
 
@@ -27,7 +27,7 @@ def task():
 
 def kind(task, solver, grows, bottom_up="within"):
     """Return members, settings and window of a training with a fixed window, or with one that grows."""
-    # Channels die on the way. Where they are eliminated, windows grow in the first third of the training only.
+    # Long enough for channels to die. Under elimination, windows grow in the first fifth of the training only.
     epochs = (20 if solver == "elimination" else 10) if grows else 6
     settings = training_settings(epochs=epochs, solver=solver, learning_rate=3e-2)
     if grows:
@@ -43,7 +43,7 @@ def trained(task, members, settings, window, keep=deepcopy, **how):
 
 
 def facts_of(results):
-    """Return all of some results that can be compared with ==."""
+    """Return the parts of results that can be compared with ==."""
     return [(r.measurement, r.channels_per_layer, r.curve, r.reason, r.step_dist, r.end) for r in results]
 
 
@@ -71,7 +71,7 @@ def test_training_paused_twice_ends_to_the_last_bit_as_one_that_was_never_paused
     whole, whole_states = trained(task, members, settings, **how)
     state = None
     for until in (2, 5, settings.epochs):
-        # The state is not copied: what was measured after it was handed out must not have changed it.
+        # The state is not copied: measuring after it was reported must not change it.
         results, states = trained(task, members, settings, keep=lambda s: s, state=state, until=until, **how)
         state = states[-1]
         assert_equal_states(state, whole_states[until - 1])
@@ -91,12 +91,12 @@ def test_paused_member_is_measured_in_full_and_has_its_network(task, solver):
     whole, _ = trained(task, members, settings, **how)
     paused, _ = trained(task, members, settings, until=2, **how)
     for end, early in zip(whole, paused, strict=True):
-        # The test images are looked at once, at the end.
+        # The test images are used once, at the end.
         decided = {name for name in end.measurement if not name.startswith("test_")}
         sometimes = {"steps_by_confidence"}  # where steps differ between images
         assert early.measurement.keys() - sometimes == decided - sometimes
         assert list(early.network.window.channels) == early.channels_per_layer
-        if solver == "proximal":  # what is dead only by a threshold is still there in an epoch's values
+        if solver == "proximal":  # channels that are dead only by a threshold still count in an epoch's values
             assert early.measurement["accuracy"] == early.curve[-1]["accuracy"]
 
 
@@ -158,7 +158,7 @@ def test_population_of_which_nothing_is_finite_is_not_trained_on_after_a_pause(t
 @kinds
 @pytest.mark.parametrize("when", ["early", "just grown"])
 def test_members_that_are_left_train_as_if_none_had_been_stopped(task, hasty, solver, grows, when):
-    """In float64, where training has too little rounding to amplify: any other difference shows."""
+    """Use float64, where training has too little rounding to amplify, so that any other difference shows."""
     members, settings, how = kind(task, solver, grows)
     how["dtype"] = torch.float64
     whole, whole_states = trained(task, members, settings, **how)
@@ -232,7 +232,7 @@ def test_population_whose_every_member_is_stopped_trains_nothing_and_can_be_aske
 
 
 def test_member_stopped_before_the_first_step_leaves_the_others_as_they_are(task):
-    """So it is where the checkpoint of a population is lost that members were stopped in."""
+    """This happens if the checkpoint of a population with stopped members is lost."""
     members, settings, how = kind(task, "proximal", grows=False)
     how["dtype"] = torch.float64
     whole, _ = trained(task, members, settings, **how)

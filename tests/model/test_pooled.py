@@ -1,4 +1,4 @@
-"""A hazard that reads the state reads it standardised while it trains, by statistics of each network's own."""
+"""In training, a hazard that reads the state reads it standardised, by each network's own statistics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.model.populations import images_of, kill, lattice_of, partly_dead, tr
 
 
 def following(lattice, images):
-    """Let a lattice standardise what its hazard reads by its statistics over these images."""
+    """Let a lattice's hazard read activations standardised by their statistics over these images."""
     lattice.standardize_pooled()
     with torch.no_grad():
         lattice.follow_pooled(lattice(images).features_TBPF, rate=1.0)
@@ -33,7 +33,7 @@ def test_statistics_that_follow_at_a_falling_rate_are_those_of_all_that_was_seen
     images, seen = images_of(window, sum(batches)), 0
     with torch.no_grad():
         for number, part in enumerate(images.split(batches)):
-            # Equal batches weigh alike; here each weighs as many images as it has.
+            # The rate weighs each batch by its number of images.
             seen += len(part)
             lattice.follow_pooled(lattice(part).features_TBPF, len(part) / seen)
             assert (lattice.pooled_mean is None) is not window.is_recurrent, number
@@ -42,7 +42,7 @@ def test_statistics_that_follow_at_a_falling_rate_are_those_of_all_that_was_seen
         features_TBPF = lattice(images).features_TBPF
     for row in range(2):
         shown = features_TBPF[: int(lattice.last_step[row]), :, row]
-        # A channel that says nothing to all images of a batch is not followed there.
+        # The statistics ignore a batch in which a channel is silent for all images.
         spoke_F = torch.stack([(part != 0).flatten(0, 1).any(0) for part in shown.split(batches, 1)]).all(0)
         var_F, mean_F = torch.var_mean(shown.flatten(0, 1), 0, correction=0)
         torch.testing.assert_close(lattice.pooled_mean[row, spoke_F], mean_F[spoke_F])
@@ -50,7 +50,7 @@ def test_statistics_that_follow_at_a_falling_rate_are_those_of_all_that_was_seen
 
 
 def test_channel_that_died_is_forgotten():
-    """Else the hazard would read what is kept of it, and its weight learn from that."""
+    """Otherwise the hazard would read its old statistics, and its weight would learn from them."""
     window = Window((3, 2), 3, (1, 5, 5), 3, time_selection="state")
     lattice = following(lattice_of(window), images_of(window, 6))
     dead = [torch.tensor([[False, True, False]]), torch.tensor([[False, False]])]

@@ -1,4 +1,4 @@
-"""What networks do with images, whole, degraded, and without a part of themselves."""
+"""Probes and lesions: what networks do with intact and degraded images, and without some of their parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULES = ("fixed", "confidence", "state")
 
 
 def network_of(seed, channels=(3, 2), steps=3, rule="confidence"):
-    """A network of random weights, those of time selection too."""
+    """Return a network with random weights, including those of time selection."""
     window = Window(channels, steps, (1, 8, 8), 4, time_selection=rule)
     lattice = Lattice(window, [seed])
     generator = torch.Generator().manual_seed(seed)
@@ -48,7 +48,7 @@ def test_look_says_what_evaluation_and_halting_say(seed, rule, steps, layers):
     assert np.allclose(seen["expected_steps"], known.expected_steps[:, 0].numpy(), atol=1e-5)
     halted = Network(network).halting(pixels)
     assert np.array_equal(seen["steps"], halted.steps.numpy())
-    # The uncertainty is a share of the most there can be at each step: a flat readout has all of it.
+    # The uncertainty of a step is a share of its maximum, which a uniform readout reaches.
     assert (seen["uncertainty"] >= 0).all()
     assert (seen["uncertainty"] <= steps + 1e-9).all()
     assert (seen["first_confidence"] >= 0.25 - 1e-6).all()
@@ -77,7 +77,7 @@ def test_lesion_takes_out_its_part_and_nothing_else(seed, rule, steps):
         for name, tensor in left.state_dict().items():
             is_out = name.split(".")[0].replace("_", "-") in parts
             assert torch.equal(tensor, torch.zeros_like(tensor) if is_out else before[name]), name
-    # Nothing is heard of the layers above one that is taken out, but for what they say without the image.
+    # Layers above a removed one never see the image, so the answers do not depend on it.
     deaf = lesioned(network, ["layer:1"])
     assert torch.equal(deaf(pixels).logits_TBPK, deaf(pixels_of(seed + 1)).logits_TBPK)
     last = lesioned(network, ["deepest"])

@@ -24,25 +24,25 @@ PRESSURES = st.floats(0, 5)
 
 
 def squares_of(window, seeds=(0,)):
-    """Return a lattice whose weights stand for √v of Adam, each network's and each weight's its own."""
+    """Return a lattice whose weights serve as √v of Adam, different for each network and weight."""
     return lattice_of(window, [seed + 50 for seed in seeds])
 
 
 def stepped(lattice, breadth, depth, squares):
-    """Make the step and return what is dead; one pressure for each network."""
+    """Make the step, with one pressure for each network, and return the dead channels."""
     optimizer = adam_of(lattice, RATE, squares)
     pressures = (torch.tensor(pressure, dtype=torch.float64) for pressure in (breadth, depth))
     return proximal_step(lattice, *pressures, optimizer)
 
 
 def metric_of(squares):
-    """Return d = √v̂ + ε of every weight by name, after the three steps that `adam_of` speaks of."""
+    """Return d = √v̂ + ε of every weight by name, after the three steps that `adam_of` sets."""
     correction = 1 - 0.999**3
     return {name: (s.detach().square() / correction).sqrt() + 1e-8 for name, s in squares.named_parameters()}
 
 
 def set_apart(lattice):
-    """Take out every weight between two different channels, so that no two groups share one."""
+    """Set all weights between different channels to zero, so that no two groups share a weight."""
     with torch.no_grad():
         for l in range(lattice.window.layers):
             if lattice.window.has_recurrent_weights:
@@ -55,7 +55,7 @@ def set_apart(lattice):
 
 
 def group_of(values, l, c):
-    """Return all that touches a channel which is set apart: from the image, from itself, to the answer."""
+    """Return the weights of an isolated channel: from the image, from itself, and to the answer."""
     found = [values[f"bottom_up.{l}"][0, c].flatten()] if l == 0 else []
     if f"lateral.{l}" in values:
         found.append(values[f"lateral.{l}"][0, c, c].flatten())
@@ -87,7 +87,7 @@ def test_step_of_channels_set_apart_solves_its_problem(window, breadth, depth):
     before = {name: weight.detach().clone() for name, weight in lattice.named_parameters()}
     groups, d = group_norms(lattice), metric_of(squares)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeper.model.proximal.NEWTON_STEPS", 12)  # to the end: the default stops where float32 does
+        patch.setattr("sweeper.model.proximal.NEWTON_STEPS", 12)  # until convergence: the default suffices for float32
         dead = stepped(lattice, [breadth], [depth], squares)
     after = dict(lattice.named_parameters())
     generator = np.random.default_rng(0)
@@ -234,7 +234,7 @@ def test_weight_between_two_channels_is_shrunk_by_both():
 @quick
 @given(st.integers(0, 10**6), st.floats(0.01, 0.99))
 def test_second_moments_of_many_magnitudes_leave_the_new_norm_within_a_thousandth_of_the_old_one(seed, share):
-    """Newton's few steps are made for d of about one size; far from that they are still near enough."""
+    """Newton's few steps suit values of d of similar size; they are still accurate enough for others."""
     window = Window((1,), 2, (1, 4, 4), 2, time_selection="fixed")
     lattice, squares = lattice_of(window, (seed,)), squares_of(window, (seed,))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The names of `sweeper.model`: each is there, where types are checked as where it runs, and is loaded when it is used."""
+"""The public names of `sweeper.model` exist for type checkers and at run time, and are loaded on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.model import Growth, Lattice, Pressures, Trained, Window
 
 
 def imported_for_types():
-    """Return file by name, as whoever checks types reads it."""
+    """Return name -> module, as type checkers read it."""
     (block,) = (
         node
         for node in ast.parse(Path(model.__file__).read_text()).body

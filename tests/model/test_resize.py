@@ -45,7 +45,7 @@ def everything(lattice, row=0):
 
 
 def drawn_window(data, window, channels, least_steps):
-    """Draw a window that holds so many channels, wider, deeper and longer than needed or not."""
+    """Draw a window that holds these channels, and may be wider, deeper and longer than needed."""
     wider = [max(c, 1) + data.draw(st.integers(0, 2)) for c in channels]
     deeper = data.draw(st.lists(st.integers(1, 2), max_size=2))
     return window.resized((*wider, *deeper), least_steps + data.draw(st.integers(0, 2)))
@@ -88,7 +88,7 @@ def test_any_kept_channels_with_all_the_living_ones_give_the_same_answers_and_co
 
 @pytest.mark.parametrize("window_change", ["narrower", "shallower"])
 def test_channel_that_is_alive_and_left_behind_changes_the_answer(window_change):
-    """The property above could not fail if what is kept did not matter."""
+    """Show that the property above depends on which channels are kept."""
     window = Window((3, 2), 3, (1, 5, 6), 3)
     lattice, images = lattice_of(window), images_of(window)
     kept = {"narrower": [torch.arange(2), torch.arange(2)], "shallower": [torch.arange(3)]}[window_change]
@@ -111,7 +111,7 @@ def proximal_steps(lattice, optimizer, images, steps, breadth=0.0):
 @settings(quick, max_examples=15)
 @given(partly_dead(max_layers=2), st.data())
 def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
-    """Into a wider, deeper, longer window, beside a network of another size; float64 shows any other difference."""
+    """Move into a larger window, beside a network of another size; float64 shows any difference but rounding."""
     window, dead = given_window
     images = images_of(window)
     stays, other = lattice_of(window, (0,)), lattice_of(window.resized((2, 3), window.steps), (5,))
@@ -120,7 +120,7 @@ def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
     optimizer, other_optimizer = adam_of(stays), adam_of(other)
     for lattice, its in ((stays, optimizer), (other, other_optimizer)):
         proximal_steps(lattice, its, images, data.draw(st.integers(0, 3)) if lattice is stays else 3, 0.001)
-    # What died in these steps, and what no path leads to any more, is taken out before a network is moved.
+    # Dead and unreachable channels are removed before a network is moved.
     for parameter, keep in touching(stays, [alive_PC.double() for alive_PC in remove_dead(stays)]):
         for moment in optimizer.moments(parameter):
             moment.mul_(keep)
@@ -133,13 +133,13 @@ def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
     fewest = [max(2, len(kept[0])), max(3, len(kept[1]) if window.layers > 1 else 0)]
     whole = drawn_window(data, window, fewest, window.steps)
     if not window.is_recurrent:
-        whole = whole.resized(whole.channels, 1)  # of several steps, the recurrent weights would be there to learn
+        whole = whole.resized(whole.channels, 1)  # with more steps, recurrent weights could learn
     moved = assembled(whole, sources)
     moved_optimizer = adam_of(moved)
     move_moments(sources, [other_optimizer, optimizer], moved, moved_optimizer)
     for lattice, its in ((stays, optimizer), (moved, moved_optimizer), (other, other_optimizer)):
         proximal_steps(lattice, its, images, 3, 0.001)
-    # Of the window that is larger only what was kept is compared; the rest has no living channel.
+    # Only the kept channels of the larger window are compared; the others are dead.
     for row, (unmoved, its_kept) in enumerate([(other, everything(other).kept), (stays, kept)]):
         back = assembled(unmoved.window, [Source(moved, row, [torch.arange(len(k)) for k in its_kept])])
         same = assembled(unmoved.window, [Source(unmoved, 0, its_kept)])
@@ -149,7 +149,7 @@ def test_training_goes_on_as_if_nothing_had_moved(given_window, data):
 
 
 def test_training_without_its_moments_goes_on_elsewhere():
-    """The property above could not fail if the moments did not matter."""
+    """Show that the property above depends on the moments."""
     window = Window((3, 2), 3, (1, 5, 6), 3)
     stays, images = lattice_of(window), images_of(window)
     optimizer = adam_of(stays)
@@ -196,14 +196,14 @@ def test_offered_channels_change_no_answer_and_hear_all_there_is(window_and_offe
     offer_channels(roomy, optimizer, offer)
     assert_same_answers(lattice(images), roomy(images))
     for one, other in zip(roomy.parameters(), before.parameters(), strict=True):
-        assert torch.equal(one[1 - offer.row], other[1 - offer.row])  # nothing is offered to the network beside
+        assert torch.equal(one[1 - offer.row], other[1 - offer.row])  # the other network gets no offer
     first = offer.here.start
     heard = roomy.bottom_up[offer.layer][offer.row, first:]
     assert torch.all(heard.flatten(1).norm(dim=1) > 0)
     if window.has_recurrent_weights and offer.layer < window.layers:
         old = window.channels[offer.layer]
         assert torch.all(roomy.lateral[offer.layer][offer.row, first:, :old] != 0)
-    # What leads away from them: their readout, and whatever hears them.
+    # Their outgoing weights: readout and lateral ones.
     assert torch.all(roomy.readout[offer.layer][offer.row, :, first:] == 0)
     if window.has_recurrent_weights:
         assert torch.all(roomy.lateral[offer.layer][offer.row, :, first:] == 0)
@@ -277,7 +277,7 @@ def test_offer_does_not_depend_on_the_window_around_it(window_and_offer, channel
 @quick
 @given(windows().filter(lambda window: window.is_recurrent))
 def test_offer_to_a_network_that_stops_at_its_first_step_is_that_in_a_window_of_one_step(window):
-    """Others may keep the lattice open in time; the network has no recurrent weights for all that."""
+    """Other networks may keep more steps in the lattice; this network still has no recurrent weights."""
     offer = Offer(0, 0, [max(1, c - 1) for c in window.channels], 1, 3)
     room = window.resized((offer.counts[0] + 1, *offer.counts[1:]), window.steps)
     lattice = lattice_of(window, (0,))

@@ -1,4 +1,4 @@
-"""A network's training ends when nothing moves any more, whoever trains beside it."""
+"""A network's training ends once it has settled, whatever networks train beside it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_network_that_does_not_move_settles_after_two_windows_and_not_before(rou
     updates = sum(each.updates for each in rounds)
     history = history_of(rounds)
     assert not (history.is_settled and updates < 2 * WINDOW_UPDATES)
-    assert history.is_settled or updates < 2 * (WINDOW_UPDATES + 300)  # a round more than a window, at most, in each
+    assert history.is_settled or updates < 2 * (WINDOW_UPDATES + 300)  # each window has at most one round too many
     assert sum(each.updates for each in history.rounds) <= 2 * (WINDOW_UPDATES + 300)
 
 
@@ -58,12 +58,13 @@ def test_history_is_read_as_it_was_written(rounds):
     assert History.from_state(history.to_state()) == history
 
 
-# --- trainings ----------------------------------------------------------------------------------------------------------
+# --- trainings
+# ----------------------------------------------------------------------------------------------------------
 
-#: Of 40 rounds, with 5 updates each.
+#: A budget of 40 rounds with 5 updates each.
 BUDGET = training_settings(epochs=40, learning_rate=1e-2, until="settled")
 
-#: The first is dead soon and has nothing to learn then; the second learns on.
+#: The first member soon dies and has nothing left to learn; the second keeps learning.
 TWO = [Pressures(2.0, 2.0, 0.0, 0), Pressures(0.0, 0.0, 0.02, 1)]
 
 
@@ -84,11 +85,11 @@ def test_each_network_settles_by_itself_and_trains_as_alone(task, impatient):
     assert soon < late == len(states)
     for member, end in enumerate((soon, late)):
         (alone,), alone_states = states_of(task, [TWO[member]], BUDGET, dtype=torch.float64)
-        assert len(alone_states) == end  # a population goes on for those that have not ended
+        assert len(alone_states) == end  # alone, the training ends with its only network
         for state, alone_state in zip(states, alone_states, strict=False):
             assert_same_weights(state, member, alone_state, rtol=1e-9, atol=1e-9)
         assert together[member].measurement == pytest.approx(alone.measurement, rel=1e-9)
-    # While its learning rate was constant it has settled; then that falls for a fifth of its own training.
+    # It settles at a constant learning rate, which then falls over the last fifth of its own training.
     settled = next(number for number, state in enumerate(states, start=1) if state["ends"][0] == soon)
     assert settled / soon == pytest.approx(RATE_FALLS, abs=0.1)
     ended, last = (weights_in(states[at], 0).state_dict() for at in (soon - 1, -1))

@@ -1,4 +1,4 @@
-"""A population is divided into lattices of about one size, so that as little as possible is computed for nothing."""
+"""A population is divided into lattices of networks of similar size, so that as little work as possible is wasted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WINDOW = Window((4, 3), 2, (1, 8, 8), 5, halve=(2,))
 
 SIZES = st.tuples(st.lists(st.integers(1, 40), max_size=3), st.integers(1, 8))
 
-#: What a recurrence runs in; all compiled code has the same rates.
+#: Implementations of the recurrence; all compiled code has the same rates.
 RECURRENCES = st.sampled_from([TORCH, "avx2"])
 
 
@@ -64,7 +64,7 @@ def test_networks_of_one_size_stay_together(kinds, data, batch_size, recurrence)
 @quick
 @given(st.lists(SIZES, min_size=1, max_size=5), st.sampled_from([32, 500]))
 def test_no_other_cuts_between_members_in_order_of_size_are_less_work(sizes, batch_size):
-    """The dynamic programming against all cuts there are."""
+    """Compare the dynamic programming with all possible cuts."""
     extents = extents_of(sizes)
     _, least = divide(WINDOW, extents, batch_size, "avx2")
     order = sorted(extents, key=lambda e: (e.steps * sum(e.channels), e.channels, e.steps))

@@ -1,4 +1,4 @@
-"""Everything that `data` may name: real files of every kind, written here as their usual writers do."""
+"""All kinds of data that `data` may name, in real files as their usual writers make them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CLASSES = ("airplane", "cat", "dog")
 
 
 def pictures(count, size=6, first=0, channels=3):
-    """Images that all differ."""
+    """Return images that all differ."""
     rng = np.random.default_rng(first + 17)
     return rng.integers(0, 256, (count, size, size, channels), dtype=np.uint8)
 
 
 def metadata(names=CLASSES, image="image", label="label"):
-    """What `datasets` writes into the schema of a file."""
+    """Return the metadata that `datasets` writes into the schema of a file."""
     features = {image: {"_type": "Image"}, label: {"_type": "ClassLabel", "names": list(names)}}
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
 
@@ -65,7 +65,7 @@ def counts(task):
 
 
 def every(task):
-    """All pixels of a task by what they are, so that the order of sets does not matter."""
+    """Return the set of all images of a task, so that their order does not matter."""
     return {one.numpy().tobytes() for part in (task.train, task.validation, task.test) for one in part.pixels}
 
 
@@ -118,7 +118,7 @@ def test_folder_that_datasets_saved_to_disk_is_read_from_its_arrow_files(tmp_pat
                 writer.write_table(rows.slice(number * 12, 12), max_chunksize=5)
         (folder / "state.json").write_text("{}")
         with pa.OSFile(str(folder / "cache-1234.arrow"), "wb") as file, pa.ipc.new_stream(file, rows.schema) as writer:
-            writer.write_table(rows)  # what `datasets` keeps of a `map`
+            writer.write_table(rows)  # a cached result of `map` in `datasets`
     task = load(tmp_path)
     assert (len(task.test), len(task.train) + len(task.validation), task.names) == (24, 24, CLASSES)
 
@@ -465,7 +465,7 @@ def test_damaged_idx_files_are_refused(tmp_path):
 
 
 def old_pickle(value):
-    """Pickle as Python 2 did, with whose texts CIFAR's files are written: bytes are STRINGs."""
+    """Pickle as Python 2 did, which wrote CIFAR's files: bytes are STRINGs."""
     out = io.BytesIO()
     out.write(b"\x80\x02")
 
@@ -648,7 +648,7 @@ def test_function_that_returns_something_else_is_refused(module, name, told):
 
 @contextmanager
 def reached(uri):
-    """Give the folder of a URI on this machine: what stands for a store here."""
+    """Yield the local folder of a URI, in place of a remote store."""
     yield LocalFileSystem(), uri.removeprefix("here://")
 
 

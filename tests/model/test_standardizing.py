@@ -1,4 +1,4 @@
-"""What is done to pixels first, in the network itself: whoever has it gives it pixels from 0 to 1."""
+"""Networks standardise pixels themselves, so that callers pass pixels from 0 to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of anybody's own: what a network does with each of them, beside whatever else their file says of them."""
+"""A user's own images: what a network does with each of them, beside the other columns of their file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeper.model.probing import LOOK, look, pictures
 from sweeper.model.stimuli import labelled, shown, stimuli
 from tests.model.populations import lattice_of, windows
 
-#: The labels of four classes at most, as some data call them.
+#: Labels of up to four classes in some data.
 LABELS = (3, 5, 8, 40)
 
 
@@ -34,7 +34,7 @@ def encoded(array, format="PNG"):
 
 
 def drawn(count, *shape, seed=0):
-    """Return random pixels of 8 bits: what a file without losses can hold."""
+    """Return random pixels of 8 bits, which a lossless file can hold."""
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 

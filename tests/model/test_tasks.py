@@ -1,4 +1,4 @@
-"""Real images, selected and degraded; every wrong file is refused with its name and what is wrong."""
+"""Real images are selected and degraded; every wrong file is refused with its name and the problem."""
 
 from __future__ import annotations
 

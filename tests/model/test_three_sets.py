@@ -1,4 +1,4 @@
-"""Training, validation and test images share none, and the test images are looked at once, when nothing is decided."""
+"""The training, validation and test sets are disjoint, and the test images are used once and decide nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sweeper.model.tasks import TEST_SHARE, VALIDATION_SHARE
 from tests.model.test_tasks import png, write_images
 from tests.model.trainings import window_for
 
-#: An image by its bytes: every one of the written files is unlike all others.
+#: Names of a task's sets.
 SETS = ("train", "validation", "test")
 
 
 def numbered(path, labels, first=0):
-    """Write images that all differ: a number in the bits of two pixels."""
+    """Write images that all differ: two pixels encode the number of the image."""
     images = []
     for number in range(first, first + len(labels)):
         pixels = np.full((4, 4), 7, np.uint8)

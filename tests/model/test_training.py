@@ -34,7 +34,7 @@ SHORT = training_settings()
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a training between two epochs."""
+    """Ends a training between two epochs, as an interruption would."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def assert_same_weights(state, member, alone_state, **tolerance):
 
 
 def decisions(extent):
-    """Return an extent without the norms it was decided by, which differ by rounding."""
+    """Return an extent without the norms that decided it, which differ by rounding."""
     axes = [*extent["breadth"], extent["depth"], extent["time"]]
     kept = [{name: value for name, value in axis.items() if name != "norm"} for axis in axes]
     return kept, extent["channels"], extent["steps"], extent["opening"], extent["is_full"]
@@ -107,7 +107,7 @@ def test_last_point_of_a_curve_is_the_measurement_of_the_trained_network(task, t
 @pytest.mark.parametrize("time_selection", TIME_SELECTIONS)
 @pytest.mark.parametrize(("steps", "bottom_up"), [(1, "within"), (3, "within"), (3, "next")])
 def test_member_of_a_population_trains_to_the_same_weights_as_alone(task, solver, time_selection, steps, bottom_up):
-    """In float64, where training has too little rounding to amplify: any other difference shows."""
+    """Use float64, where training has too little rounding to amplify, so that any other difference shows."""
     settings = training_settings(epochs=6, solver=solver, learning_rate=3e-2)  # channels die on the way
     window = window_for(task, time_selection, steps, bottom_up)
     states = assert_trains_as_alone(task, MEMBERS, settings, window=window)
@@ -130,7 +130,7 @@ def test_member_of_a_population_takes_the_same_first_epoch_as_alone_in_float32(t
         assert_same_weights(states[0], i, alone_states[0], rtol=1e-4, atol=1e-5)
 
 
-#: Rounds that begin and end within passes over the images, of which each has five updates.
+#: Rounds that begin and end within passes over the images; a pass has five updates.
 IN_ROUNDS = training_settings(epochs=None, updates=13, round_updates=4)
 
 
@@ -283,7 +283,7 @@ GROWING = training_settings(epochs=20, learning_rate=2e-2)
 
 
 def sizes_in(states):
-    """Return how large each member was after each epoch: channels, steps, whether a step opens or closes."""
+    """Return each member's size after each epoch: channels, steps, and whether a step opens or closes."""
     return [[(e["channels"], e["steps"], e["opening"]) for e in state["extents"]] for state in states]
 
 
@@ -299,7 +299,7 @@ def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as
     how = {"window": start_for(task, time_selection, bottom_up=bottom_up), "growth": Growth(10**7)}
     states = assert_trains_as_alone(task, UNEQUAL, settings, **how)
     sizes = sizes_in(states)
-    assert len({str(size) for size in sizes[-1]}) > 1  # or this has shown nothing of members of different sizes
+    assert len({str(size) for size in sizes[-1]}) > 1  # otherwise all members had one size
     assert len(sizes[-1][0][0]) > 1
     assert {opening for epoch in sizes for _, _, opening in epoch} == {-1, 0, 1}
     if bottom_up == "next":
@@ -316,7 +316,7 @@ def test_member_whose_window_changes_beside_others_trains_to_the_same_weights_as
 def test_member_whose_steps_close_beside_one_that_keeps_them_trains_to_the_same_weights_as_alone(
     task, hasty, time_selection, steps
 ):
-    """In a window that others keep open, the weights of steps that have closed must be as good as gone."""
+    """In a window that others keep open, the weights of closed steps must have no effect."""
     members = [Pressures(0.001, 0, 20, 2), Pressures(0.001, 0, 0, 0)]
     settings = training_settings(epochs=20, learning_rate=4e-2)
     states = assert_trains_as_alone(task, members, settings, window=window_for(task, time_selection, steps))
@@ -375,7 +375,7 @@ def test_training_interrupted_while_windows_grow_ends_with_equal_weights_and_mea
     members, window = UNEQUAL[:3], start_for(task, time_selection)
     whole, whole_states = states_of(task, members, GROWING, window=window, growth=Growth(500_000))
     sizes = sizes_in(whole_states)
-    # While a step opens, just after something has grown, and in the quiet at the end.
+    # Interrupt while a step opens, just after a window has grown, and near the end.
     is_opening = [any(opening for _, _, opening in epoch) for epoch in sizes]
     has_grown = [one != other for one, other in pairwise(sizes)]
     for stop_after in {is_opening.index(True) + 1, has_grown.index(True) + 2, len(sizes) - 2}:

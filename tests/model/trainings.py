@@ -1,4 +1,4 @@
-"""What short trainings in tests are made of, and how their states are compared."""
+"""Members and windows of short trainings in tests, and comparisons of training states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.model import Lattice, Pressures, Window, cut
 
 MEMBERS = [Pressures(0.0, 0.0, 0.02, 0), Pressures(0.5, 0.0, 0.2, 1), Pressures(0.2, 2.0, 0.05, 2)]
 
-#: Without pressures, with those of space, with that of time, and with all.
+#: Members without pressures, with pressures on space, with one on time, and with all.
 UNEQUAL = [Pressures(0, 0, 0, 0), Pressures(0.02, 0.01, 0, 1), Pressures(0.001, 0, 20, 2), Pressures(0.3, 0.3, 1, 3)]
 
 
@@ -24,7 +24,7 @@ def start_for(task, time_selection="confidence", steps=2, bottom_up="within"):
 
 
 def weights_in(state, member):
-    """Return a member's lattice, cut out of wherever it is in a state; what is dead or unreachable is left out."""
+    """Return a member's cut network from a training state, without dead and unreachable channels."""
     for shard in state["shards"]:
         if member in shard["members"]:
             lattice = Lattice(Window(**shard["window"]), shard["members"]).to(shard["lattice"]["readout_bias"])

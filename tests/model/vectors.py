@@ -1,4 +1,4 @@
-"""Which compiled code tests can have."""
+"""Kinds of compiled code that tests can use."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ NEEDS_COMPILER = pytest.mark.skipif(
     build.compiler() is None, reason="there is no C compiler, which compiles the source"
 )
 
-#: Kinds of vectors: those of NEON, AVX2 and AVX-512, of which a compiler makes what the processor has.
+#: Floats of a vector in NEON, AVX2 and AVX-512; the compiler translates each for the processor at hand.
 LANES = (4, 8, 16)
