@@ -37,8 +37,10 @@ import torch
 from torch import Tensor
 
 from sweeper.model import Images, Pressures, Task, TaskDefinition, TrainingSettings, Window, evaluate, load_task
+from sweeper.model.costs import time_cost
 from sweeper.model.counting import alone, steps_by_confidence
 from sweeper.model.lattice import Lattice, LatticeAnswer, pooled_std
+from sweeper.model.learning import Learned
 from sweeper.model.population import TrainingPopulation
 from sweeper.model.shard import Course, Shard
 from sweeper.model.time_selection import sureness
@@ -125,8 +127,26 @@ class SideBySide:
         """Return one weight of the current members, shape (P,)."""
         return torch.tensor([float(getattr(self.variants[row], name)) for row in self.rows])
 
-    def loss(self, shard: Shard, answer: LatticeAnswer, labels_BP: Tensor) -> Tensor:
-        """Return each network's loss, shape (P,)."""
+    def learn(
+        self,
+        lattice: Lattice,
+        images: Tensor,
+        labels_BP: Tensor,
+        step_loss: float,
+        time_P: Tensor,
+        own_price: object = None,
+    ) -> Learned:
+        """Stand in for `model.learning.learn`: set the gradients of these losses, in torch."""
+        answer = lattice.answer(lattice.seen(images))
+        loss_P = self.loss(answer, labels_BP, step_loss, time_P)
+        for parameter in lattice.parameters():
+            parameter.grad = None
+        loss_P.sum().backward()  # type: ignore[no-untyped-call]
+        steps_P, share_TP = time_cost(answer).detach(), answer.step_dist_TBP.detach().mean(1)
+        return Learned(loss_P.detach(), steps_P, share_TP, answer.features_TBPF.detach())
+
+    def loss(self, answer: LatticeAnswer, labels_BP: Tensor, step_loss: float, time_P: Tensor) -> Tensor:
+        """Return each network's loss with the price of its time, shape (P,)."""
         dist_TBP, log_probs_TBPK = answer.step_dist_TBP, answer.logits_TBPK.log_softmax(-1)
         loss_TBP = -log_probs_TBPK.gather(3, labels_BP[..., None].expand(len(dist_TBP), -1, -1, -1))[..., 0]
         steps_T11 = torch.arange(1.0, len(dist_TBP) + 1)[:, None, None]
@@ -141,9 +161,9 @@ class SideBySide:
         from_prior_TBP = dist_TBP * (dist_TBP.clamp_min(1e-12).log() - (prior_T11 / prior_T11.sum()).log())
         return (
             torch.where(self.weight("expected") > 0, expected_P, mixture_P)
-            + shard.course.settings.step_loss * loss_TBP.mean((0, 1))
-            + ~is_benefit_P * shard.time_P * time_BP.mean(0)
-            + self.weight("benefit") * benefit_loss(dist_TBP, loss_TBP.detach(), shard.time_P)
+            + step_loss * loss_TBP.mean((0, 1))
+            + ~is_benefit_P * time_P * time_BP.mean(0)
+            + self.weight("benefit") * benefit_loss(dist_TBP, loss_TBP.detach(), time_P)
             - self.weight("entropy") * max(0.0, 1 - self.done / 0.8) * entropy_P
             + self.weight("prior") * from_prior_TBP.sum(0).mean(0)
             - self.weight("spread") * (time_BP.var(0) + 1e-6).sqrt()
@@ -257,7 +277,7 @@ def train_all(
     course = Course([Pressures(0, 0, price, seed) for _, seed in chosen], settings, task.train)
     with ExitStack() as replaced:
         for place, function in (
-            ("shard.Shard._loss", beside.loss),
+            ("shard.learn", beside.learn),
             ("shard.Shard.advance", beside.advance),
             ("lattice.Lattice.hazard_logit", beside.hazard_logit),
         ):

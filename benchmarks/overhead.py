@@ -30,7 +30,7 @@ from sweeper.errors import SweepError
 from sweeper.ledger.home import Home
 from sweeper.ledger.ledger import Ledger
 from sweeper.provenance import sweep_facts
-from sweeper.spec import Setting, load_spec
+from sweeper.spec import LatticeSetting, load_spec
 from sweeper.trial import State, TrialRecord
 
 HERE = Path(__file__).parent
@@ -170,7 +170,7 @@ def read_networks(part: str, out: Path) -> Networks:
     content = json.loads(out.read_text(encoding="utf-8"))
     if part == "b":
         return dict(content)
-    return {Setting.from_flat(row["setting"]).key: row["measured"] for row in content}
+    return {LatticeSetting.from_flat(row["setting"]).key: row["measured"] for row in content}
 
 
 def compare(networks: Networks, ours: Networks) -> dict[str, float]:

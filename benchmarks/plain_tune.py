@@ -20,7 +20,7 @@ from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from sweeper import model
-from sweeper.spec import Setting, load_spec
+from sweeper.spec import LatticeSetting, load_spec
 from sweeper.training import inputs
 
 
@@ -29,7 +29,7 @@ def train(config: dict[str, Any], recurrence: str | None = None) -> None:
     import torch  # not at the top: cloudpickle would confuse `task.classes` with the unpicklable `torch.classes`
 
     torch.set_num_threads(1)  # the one CPU of the trial
-    setting = Setting.from_flat(config)
+    setting = LatticeSetting.from_flat(config)
     task = inputs.load_task(setting.task)
     window, training = inputs.window_of(setting, task), inputs.training_of(setting)
     with patch("sweeper.model.lattice.usable", lambda: [recurrence]) if recurrence else nullcontext():
