@@ -1,4 +1,4 @@
-"""Sweeps with costs of a user's own: run, stored, read, gone on with; and what is refused before anything is planned."""
+"""Sweeps with a user's own costs: run, stored, read, resumed; and what is refused before anything is planned."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ reference_point: {accuracy: 0, cost_wiring: 500}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a spec and its costs; what an executor of this process imports from there is forgotten after."""
+    """A folder with a spec and its costs; the module of the costs is unloaded after the test."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     shutil.copy(EXAMPLES / "my_costs.py", tmp_path)
     (tmp_path / "wires.yaml").write_text(SPEC)
