@@ -1,4 +1,4 @@
-"""A user's own measures: taken of the trained network, also at a pause, and only when they can decide something."""
+"""A user's own measures are taken of the trained network, also at a pause, and never see the test images."""
 
 from __future__ import annotations
 
