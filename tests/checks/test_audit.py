@@ -184,7 +184,7 @@ def test_files_of_images_that_are_gone_or_changed_are_named(asked):
 
 @pytest.mark.parametrize("name", ["spec.yaml", "spec_resolved.json"])
 def test_changed_spec_in_mlflow_is_named_and_not_answered_from(swept, name):
-    Sweep("smoke", swept.home).mirror()  # the fixture's files are in the former folder
+    Sweep("smoke", swept.home).mirror()  # writes into the copy
     (file,) = (swept.home / "artifacts").rglob(name)
     content = file.read_bytes()
     file.write_bytes(content.replace(b"smoke", b"smoky", 1))

@@ -109,7 +109,7 @@ def test_pods_have_limits_and_no_privileges_and_open_nothing(name):
     assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in pods(read).values())
     assert len({container["image"] for container in containers}) == 1
     [group] = spec["workerGroupSpecs"]
-    assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]  # a sweep needs a worker to start
+    assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]  # a sweep needs a CPU to start
     assert spec["enableInTreeAutoscaling"]
 
 

@@ -70,7 +70,7 @@ def login(user, password):
 
 
 def written(file, text):
-    """Write a secret into a file that only its owner may read, as the server demands."""
+    """Write a secret into a file that only its owner may read, as users must."""
     file.write_text(text)
     file.chmod(0o600)
     return file
