@@ -1,4 +1,4 @@
-"""Tests of all packages."""
+"""Tests of all rooms."""
 
 import os
 

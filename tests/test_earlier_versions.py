@@ -1,4 +1,4 @@
-"""Stored data outlives code: a home that version 0.1 wrote, before the code was split into its present packages.
+"""Stored data outlives code: a home that version 0.1 wrote, before its code was split into rooms.
 
 `data/home-0.1.tar.xz` holds a complete grid, and a search with replicates and early stopping whose driver was killed
 in the middle: 4 of 16 trials complete, 4 stopped early, 8 open.

@@ -1,4 +1,4 @@
-"""How `make` installs: with uv and pip's configuration, or with pip if uv fails; a sweep needs only the basics."""
+"""How `make` installs: with uv and pip's configuration, or with pip if uv fails; users get no developer packages."""
 
 from __future__ import annotations
 

@@ -403,7 +403,7 @@ def test_status_of_all_sweeps_tolerates_folders_with_odd_names(sweeper):
     shutil.copytree("sweeps/first", "sweeps/first (copy) [red]")
     said = sweeper("status")
     assert re.search(r"first +finished +8 +8 ", said.out)
-    assert said.code == 2  # the copy is damage, and no sweep without trials
+    assert said.code == 2  # the copied folder counts as damaged, not as a sweep without trials
     assert re.search(
         r"the ledger .* of sweep 'first \(copy\) \[red\]' is damaged: it is that of sweep 'first'", said.err
     )

@@ -172,7 +172,7 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
 
     def tell_and_wait(number):
         bench.tell(number)
-        bench.mirror.finish()  # the next one begins a thread anew
+        bench.mirror.finish()  # the next outcome starts a new thread
         return bench.fronts
 
     assert tell_and_wait(0) == 1
@@ -243,7 +243,7 @@ def said_after_each(bench, pauses_s):
     for number, pause_s in enumerate(pauses_s):
         bench.clock.now_s += pause_s
         bench.tell(number)
-        bench.mirror.finish()  # the next one begins a thread anew
+        bench.mirror.finish()  # the next outcome starts a new thread
         said.append(len(bench.recorder.states))
     return said
 

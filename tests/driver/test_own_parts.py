@@ -79,7 +79,7 @@ def test_cost_is_an_objective_of_stored_fronts_with_its_unit(folder):
     assert [row["cost_wiring"] for row in rows] == [free.measurement["cost_wiring"], pressed.measurement["cost_wiring"]]
 
 
-@pytest.mark.slow  # it tries the functions several times, each time in a process of its own
+@pytest.mark.slow  # the sweep tries the functions several times, each time in another process
 def test_interrupted_sweep_goes_on_with_the_same_numbers_and_not_with_other_code(folder):
     recorder, whole = MemoryRecorder(), MemoryRecorder()
     run(Sweep.load(folder / "wires.yaml", home=folder / "other"), whole)
@@ -103,7 +103,7 @@ def test_interrupted_sweep_goes_on_with_the_same_numbers_and_not_with_other_code
     }
 
 
-@pytest.mark.slow  # it tries the functions several times, each time in a process of its own
+@pytest.mark.slow  # the sweep tries the functions several times, each time in another process
 def test_finished_sweep_is_read_and_mirrored_again_without_its_code(folder):
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     sweep = Sweep.load(folder / "wires.yaml", home=folder / "home", tracking_uri=uri)

@@ -46,7 +46,7 @@ AIMS = {"objectives": FOUR, "reference_point": CORNER}
 
 
 def a_network(key):
-    """Return the file of a small network that holds its distributions of steps."""
+    """Return the file of a small network that holds its recurrent steps."""
     lattice = lattice_of(Window((3, 2), 2, (1, 8, 8), 10)).float()
     says = {"key": key, "step_dist": [0.25, 0.75], "steps": STEPS, "examples": [EXAMPLE]}
     return model.encode(lattice, says)
@@ -408,7 +408,7 @@ def test_staircase_is_the_border_of_what_is_dominated(values, is_least):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory, empty_database):
-    """A thousand trials of twelve tasks that differ on two axes, of many; some trials lack a measured time."""
+    """A thousand trials with many axes, one over decades, of twelve tasks that differ on two axes; some lack a time."""
     folder = tmp_path_factory.mktemp("large")
     shutil.copy(empty_database, folder / "mlflow.db")
     trials = []

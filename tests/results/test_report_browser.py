@@ -20,7 +20,7 @@ from tests.support.stored import store
 
 pytestmark = pytest.mark.slow
 
-#: Messages of the browser's software graphics driver, which only a machine without a graphics card prints.
+#: Parts of messages that a browser prints only on a machine without a graphics card.
 _NOT_OURS = ("GL Driver Message", "willReadFrequently")
 
 

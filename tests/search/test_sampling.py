@@ -153,7 +153,7 @@ def test_ends_of_a_list_of_values_are_all_of_them():
 @pytest.mark.parametrize(
     ("parameters", "wanted"),
     [
-        (PRESSURES, {"trials": 11}),  # four corners are more than a third
+        (PRESSURES, {"trials": 11}),  # four corners are more than a third of the trials
         (PRESSURES, {"maximize": "accuracy"}),
         (PRESSURES, {"sampler": "random"}),
         (PRESSURES, {"sampler": "qmc"}),
