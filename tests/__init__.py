@@ -2,6 +2,6 @@
 
 import os
 
-# Torch computes with one thread: networks here are tiny, so two take twice the processor time for them, and many times
-# the time where the machine is busy. Set before anything loads torch, and for what tests start.
+# Torch computes with one thread: for the tiny networks here, two threads take twice the processor time, and far more
+# time on a busy machine. The variable is set before anything loads torch, and processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Settings and fixtures of all tests."""
 
 import fcntl
 import importlib.util
@@ -13,13 +13,13 @@ from sweeper import cache
 from sweeper.tracking.mlflow.client import connect
 from tests.support import servers
 
-# What drivers set for a Ray on this machine: Ray reads it when it is imported, which any test file may do first.
+# Drivers set these variables for a Ray on this machine. Ray reads them on import, which any test file may do first.
 for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}.items():
     os.environ.setdefault(name, value)
 
 
 def pytest_addoption(parser):
-    """Let the schedule of kills be drawn from another seed, and what came of it be kept."""
+    """Add options for the seed of the schedule of kills, and for a record of its results."""
     from tests.faults.schedule import SEED
 
     parser.addoption("--kills-seed", type=int, default=SEED, help="seed of tests/faults/test_kills.py")
@@ -27,20 +27,20 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Keep what is kept between runs in a folder of this run: a test must not find what another checkout has left."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of a run have its environment
+    """Use a new cache folder for this run: a test must not find files that another checkout has cached."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of a run inherit its environment
         config.cache_folder = tempfile.TemporaryDirectory(prefix="sweeper-tests-cache-")
         os.environ[cache.FOLDER] = config.cache_folder.name
         if has_room_in_memory():
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # where pytest makes each test's folder
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))  # pytest makes the tests' folders there
 
 
-#: Where Linux keeps files in memory. Tests make and remove some hundred thousand files; a disk is slow at that.
+#: Linux's file system in memory. Tests make and remove some hundred thousand files, which is slow on a disk.
 MEMORY = Path("/dev/shm")
 
 
 def has_room_in_memory():
-    """Tell whether there is a file system in memory with 4 GiB free; that of a container may have 64 MiB."""
+    """Return whether there is a file system in memory with 4 GiB free; a container's may have 64 MiB."""
     try:
         found = os.statvfs(MEMORY)
     except OSError:
@@ -49,28 +49,28 @@ def has_room_in_memory():
 
 
 def pytest_unconfigure(config):
-    """Remove that folder."""
+    """Remove the cache folder."""
     if folder := getattr(config, "cache_folder", None):
         folder.cleanup()
 
 
 def pytest_collection_modifyitems(items):
-    """Put files with slow tests first: what is begun last should not keep one of two processes waiting for the other."""
+    """Put files with slow tests first: a slow file at the end would keep one of two processes waiting."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
-# Machines are busy at times: how long an example takes says nothing of it.
+# Machines are busy at times, so the time of an example says nothing about it.
 settings.register_profile("untimed", parent=settings(), deadline=None)
 settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
-    """One MLflow database without sweeps; making it takes seconds, copying it nothing. All test processes share it."""
+    """An MLflow database without sweeps, which all test processes share: making it takes seconds, copying no time."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # that of the whole run
+        folder = folder.parent  # the folder of the whole run
     file = folder / "mlflow" / "empty.db"
     file.parent.mkdir(exist_ok=True)
     with (file.parent / "lock").open("w") as lock:
@@ -82,7 +82,7 @@ def empty_database(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def asked(tmp_path_factory, empty_database):
-    """The address of an MLflow with two small trained sweeps: one that can be asked about claims, and one that cannot."""
+    """The URI of an MLflow with two small trained sweeps: one can answer questions about claims, one cannot."""
     from tests.support.swept import ASKED, SILENT, swept
 
     return swept(tmp_path_factory.mktemp("asked"), empty_database, ASKED, SILENT)

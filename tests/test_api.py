@@ -1,4 +1,4 @@
-"""`import sweeper`: what Python offers goes the command line's own ways, with its checks and its variables."""
+"""`import sweeper`: the Python interface uses the command line's code, checks and environment variables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPEC = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder of its own, and none of the variables that say where sweeps are."""
+    """An empty working folder, without the variables that say where sweeps are."""
     monkeypatch.chdir(tmp_path)
     for name in ("SWEEPER_HOME", "MLFLOW_TRACKING_URI", "SWEEPER_STORAGE", "SWEEPER_LEDGER", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -40,12 +40,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def here(**options):
-    """Run a sweep in this process, and keep its outcomes in it."""
+    """Return options that run a sweep in this process, and record its outcomes in memory."""
     return {"executor": InlineExecutor(), "recorder": MemoryRecorder(), "progress": False} | options
 
 
 class Stopping(InlineExecutor):
-    """Sends the signal of Ctrl-C before the second job."""
+    """An executor that raises the signal of Ctrl-C before each job's work."""
 
     def run(self, work, source, request):
         def stop(job, report):
@@ -56,7 +56,7 @@ class Stopping(InlineExecutor):
 
 
 class Failing(InlineExecutor):
-    """Has every training fail for good."""
+    """An executor whose jobs all fail for good."""
 
     def run(self, work, source, request):
         super().run(

@@ -1,4 +1,4 @@
-"""Benchmarks that run other programs or simulate them still run, in the smallest size, for no figures."""
+"""Benchmarks that run other programs or simulate them still run; here in the smallest size, without figures."""
 
 from __future__ import annotations
 

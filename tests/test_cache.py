@@ -1,4 +1,4 @@
-"""What is kept between runs: whole or not at all, found by its name, and never in anybody's way."""
+"""The cache between runs: a file is whole or absent, is found by its name, and a failing cache stops nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper import cache
 
 @pytest.fixture(params=["named", "xdg", "home"])
 def root(request, tmp_path, monkeypatch):
-    """Where it is kept, by each of the ways in which that is said."""
+    """The cache's folder, set in each possible way."""
     monkeypatch.delenv(cache.FOLDER, raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

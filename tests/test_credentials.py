@@ -1,4 +1,4 @@
-"""Passwords in addresses, whatever characters they have: hidden in what is said, and refused on command lines."""
+"""Passwords in addresses, with any characters: messages hide them, and command lines refuse them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeper.credentials import login_of, redacted, secrets_of
 from sweeper.ledger.database import without_password
 from sweeper.ledger.home import NOT_KEPT, Home
 
-#: Passwords with everything that has a meaning in an address.
+#: Passwords with every character that has a meaning in an address.
 PASSWORDS = ("hunter2", "hun ter2", "hun\tter2", "hun@ter2", "hun/ter2", "12/hunter2", "hun:ter2", "hun?ter#2", "hun%2Fter2",
              "hun%20ter2", "@hunter2", "/hunter2", "hünter2", "hun=ter&2", "[hunter2]", "hunter2@", "p@ss/w:rd hunter2", "hun'ter\"2")  # fmt: skip
 SCHEMES = ("http", "https", "postgresql", "postgresql+psycopg", "mysql+pymysql", "s3", "abfs", "gs", "ray")

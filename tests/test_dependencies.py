@@ -1,4 +1,4 @@
-"""What pyproject.toml admits is what is tested: its lowest versions by `make lowest`, its highest by everything else."""
+"""pyproject.toml admits only tested versions: `make lowest` tests the lowest ones, all else tests the highest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-#: Extras that a user installs; what a developer needs beside is pinned, and has no upper bounds.
+#: Extras for users; packages that only developers need are pinned, and have no upper bounds.
 FOR_USERS = ("postgres", "cluster", "server")
 
 
@@ -42,7 +42,7 @@ def test_every_requirement_is_bounded_by_what_is_tested(requirement):
     lowest = Version(pins("constraints-lowest.txt")[canonicalize_name(requirement.name)])
     assert lowest == bound(requirement, ">=")
     assert requirement.specifier.contains(newest)
-    # The upper bound is the next release of one kind after the newest that is tested.
+    # The upper bound is the next major or minor release after the newest tested version.
     upper = bound(requirement, "<")
     assert upper in {Version(f"{newest.major + 1}"), Version(f"{newest.major}.{newest.minor + 1}")}
 

@@ -1,4 +1,4 @@
-"""What is installed: one import package, the same in a checkout, an editable install and a wheel; found by one name."""
+"""An installation has one import package, with one name, the same in a checkout, an editable install and a wheel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sweeper.provenance import DISTRIBUTION
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-#: How a stranger's package would be installed: an extra of that name, or a command of pip.
+#: Text that would install a stranger's package `sweeper`: an extra of that name, or a pip command.
 STRANGER = re.compile(r"(?<![\w-])sweeper\[[\w,]+\]|pip\d? install[^\n]*?\s['\"]?sweeper(?=['\"\s\[]|$)", re.M)
 
-#: Modules that users' projects have.
+#: Names of modules that users' projects have.
 THEIRS = ("model", "search_spaces", "tests", "utils", "train", "benchmarks", "cluster")
 
 
@@ -55,7 +55,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The Python of an environment that holds the wheel, and beside it only what it needs."""
+    """The Python of an environment with only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("installed") / "env"
     python("-m", "venv", "--without-pip", folder)
     executable = folder / "bin" / "python"
@@ -63,7 +63,7 @@ def installed(wheel, tmp_path_factory):
     packages = Path(
         python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))", executable=executable).strip()
     )
-    # A folder that is only named is searched, but an editable install in it is not followed.
+    # Python searches a folder that a .pth file names, but does not follow an editable install in that folder.
     (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
     found = python("-c", "import sweeper; print(sweeper.__file__)", executable=executable, cwd=folder)
     assert Path(found).is_relative_to(packages)
@@ -97,10 +97,10 @@ def test_wheel_of_the_source_distribution_is_the_same(wheel, tmp_path):
 
 
 def test_this_environment_imports_none_of_the_names_that_users_have(tmp_path):
-    """In an editable install, too, of which every folder could be imported otherwise."""
+    """Holds for an editable install, too, of which every folder could otherwise be imported."""
     code = "import importlib.util, sys; print([n for n in sys.argv[1:] if importlib.util.find_spec(n)])"
     assert python("-c", code, *THEIRS, cwd=tmp_path) == "[]\n"
-    # Of an installation that left a folder `sweeper` without an __init__.py, parts could be imported and others not.
+    # If an installation left a folder `sweeper` without an __init__.py, only some parts could be imported.
     assert python("-c", "import sweeper, sweeper.model; print(sweeper.__file__)", cwd=tmp_path).endswith(
         "__init__.py\n"
     )
@@ -120,7 +120,7 @@ def test_checkout_imports_them_as_parts_of_sweeper_without_an_installation(tmp_p
     ]
 )
 def project(request, tmp_path):
-    """A user's project with names that were ours once."""
+    """A user's project with names of modules that this project once had."""
     if "folder" in request.param:
         (tmp_path / "model").mkdir()
         (tmp_path / "model" / "nets.py").write_text("X = 'mine'")
@@ -141,7 +141,7 @@ def test_smoke_runs_from_the_wheel_in_a_project_with_names_of_its_own(installed,
 
 
 def test_every_instruction_installs_this_project_and_no_stranger():
-    """A stranger's package is called `sweeper` on the package index."""
+    """On the package index, `sweeper` is a stranger's package."""
     texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pyproject.toml", ROOT / "Makefile"]
     for folder in ("sweeper", "model", "docs", "cluster", "tests", "benchmarks"):
         texts += [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".png")]
@@ -161,7 +161,7 @@ def test_check_of_instructions_can_fail(text):
     assert not STRANGER.search(text.replace("sweeper", "pareto-sweeper"))
 
 
-# --- what is published --------------------------------------------------------------------------
+# --- publication --------------------------------------------------------------------------------
 
 
 def test_citation_is_of_this_version():

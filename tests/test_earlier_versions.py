@@ -1,7 +1,7 @@
-"""Stored data outlives code: a home that version 0.1 wrote, before its code was ordered into rooms.
+"""Stored data outlives code: a home that version 0.1 wrote, before its code was split into rooms.
 
-`data/home-0.1.tar.xz` holds a grid that is complete, and a search with replicates and early stopping whose driver was
-killed in the middle: 4 of 16 trials complete, 4 stopped early, 8 open.
+`data/home-0.1.tar.xz` holds a complete grid, and a search with replicates and early stopping whose driver was killed
+in the middle: 4 of 16 trials complete, 4 stopped early, 8 open.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from sweeper.rules import RULES, earlier_rules
 from sweeper.spec import load_spec
 from sweeper.trial import State
 
-#: Where the home was when it was written.
+#: Folder in which the home was written.
 WRITTEN_AT = "/home/user/sweeps"
 
 
 @pytest.fixture
 def home(tmp_path):
-    """The home as it was written; notes and databases in it name the folder where it was then."""
+    """The home as it was written: its notes and databases name the former folder."""
     with tarfile.open(Path(__file__).parent / "data" / "home-0.1.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     folder = tmp_path / "sweeps"
@@ -47,7 +47,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def command(home, monkeypatch):
-    """Runs a command line in this process, and returns what it exits with."""
+    """A function that runs a command line in this process, and returns its exit code."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["sweeper", *words, "--home", str(home.root)])

@@ -1,4 +1,4 @@
-"""What is said of an import that fails: the file that stands in, what is missing, what is broken; and nothing else."""
+"""Messages about a failed import: the file that hides a package, a missing package, or a broken one; nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.contracts.executor import Source, a_job
 
 @pytest.fixture
 def first(tmp_path, monkeypatch):
-    """A folder that comes first on the path; what was imported from it is forgotten afterwards."""
+    """A folder that comes first on the path; modules from it are unloaded after the test."""
     before = dict(sys.modules)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
@@ -36,7 +36,7 @@ def forget(name):
 
 
 def problem_of(statement):
-    """Return what is said of what a statement raises, as a worker runs into it: inside a function."""
+    """Return the message about a statement's error; the statement runs inside a function, as in a worker."""
     try:
         exec(f"def work():\n    {statement}\nwork()", {"__name__": "__main__"})
     except (Exception, SystemExit) as error:
@@ -98,7 +98,7 @@ def test_package_that_is_broken_is_named_with_its_file_and_the_true_error(first,
         "raise RuntimeError('no import')",
         "{}['a']",
         "(1).nothing",
-        "import json; json.nothing",  # a mistake of ours: nothing stands in for it
+        "import json; json.nothing",  # a mistake in the code: no file hides the module
         "raise MemoryError",
         "raise OSError(28, 'No space left on device')",
     ],
@@ -108,7 +108,7 @@ def test_error_that_is_of_no_import_is_none_of_its_business(statement):
 
 
 class Work:
-    """Work that cannot even be unpacked where it is to run."""
+    """Work that cannot be unpickled."""
 
     def __reduce__(self):
         return importlib.import_module, ("nothing_of_this_name",)
@@ -127,13 +127,13 @@ def test_worker_that_cannot_begin_ends_no_job_and_says_where():
     searcher.suggest("trial")
     unable = {"node": "10.0.0.7 (abcd1234)", "problem": "torch is missing (ModuleNotFoundError)"}
     searcher.on_trial_result("trial", {"unable": json.dumps(unable)})
-    searcher.on_trial_error("trial", None)  # Tune may say so beside
+    searcher.on_trial_error("trial", None)  # Tune may report the error, too
     assert told == [unable_sentence(unable)]
     assert "the worker on 10.0.0.7 (abcd1234) cannot train: torch is missing" in told[0]
     assert source.ended == {}
 
 
-#: What Ray 2.60 says where it cannot import the actor that a worker is to be, shortened.
+#: Shortened message of Ray 2.60 if it cannot import a worker's actor.
 RAY_SAYS = """ActorDiedError: The actor died because of an error raised in its creation task, \
 ray::ImplicitFunc.__init__() (pid=7, ip=10.0.0.7, actor_id=ab, repr=<x>)
   RuntimeError: The actor with name ImplicitFunc failed to import on the worker. This may be because needed library \

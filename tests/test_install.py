@@ -1,4 +1,4 @@
-"""How `make` installs: by uv with pip's configuration, by pip where uv cannot, and with nothing that a sweep does without."""
+"""How `make` installs: with uv and pip's configuration, or with pip if uv fails; users get no developer packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """The script, for an environment of its own whose programs only write down what they are asked."""
+    """The script `install.py`, for another environment, whose programs only note their arguments."""
     spec = importlib.util.spec_from_file_location("install", ROOT / "install.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -40,7 +40,7 @@ def program(file, text):
 
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
-    """What the environment's Python and uv on the path were asked, in order; each ends as it is told."""
+    """A function that makes a Python and a uv with given exit codes; returns one that lists their calls in order."""
     log = tmp_path / "log"
     note = f'echo "$(basename "$0") $* index=$UV_INDEX" >> {log}'
     config = "echo \"global.extra-index-url='https://one/simple https://two/simple'\""
@@ -133,7 +133,7 @@ def test_uv_knows_the_variables_and_pip_the_settings(install):
 
 
 def test_a_sweep_is_installed_without_what_only_developers_need():
-    """What tests, servers and clusters need is in extras; the script knows nothing but the standard library."""
+    """Packages for tests, servers and clusters are in extras; the script imports only the standard library."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {Requirement(text).name for text in project["dependencies"]}
     assert names & {"pytest", "hypothesis", "mypy", "ruff", "moto", "boto3", "psycopg", "mkdocs", "playwright"} == set()

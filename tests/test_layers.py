@@ -1,6 +1,7 @@
-"""Doors go one way: the imports of every file are compared with one table of rooms, and the check itself is tested.
+"""Imports go one way: those of every file are compared with one table of rooms, and the check itself is tested.
 
-What a file imports counts wherever it stands: at the top, inside a function, under TYPE_CHECKING.
+A room is a package of `sweeper`, or one of the groups below; a door is an allowed import of another room. An import
+counts wherever it is: at the top of a file, inside a function, under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ import sweeper
 
 ROOT = Path(__file__).parent.parent
 
-#: The ground floor: words and small records that all rooms share, and files on any storage.
+#: The room of the modules of `sweeper/` itself: words and small records that all rooms share, and storage of files.
 GROUND = "ground"
 
-#: The room of `sweeper/__init__.py`, `__main__.py` and `api.py`: the doors of the house.
+#: The room of `sweeper/__init__.py`, `__main__.py` and `api.py`, the entry points.
 FRONT = "front door"
 
-#: The network that is swept: the folder `model/` of this repository, imported as `sweeper.model`.
+#: The room of the swept network: the folder `model/` of this repository, imported as `sweeper.model`.
 MODEL = "model"
 
-#: Folders at the top of this repository that are imported as parts of `sweeper`, and by no name of their own.
+#: Folders at the top of this repository that can only be imported as parts of `sweeper`.
 OURS_ALONE = ("model", "search_spaces")
 
 
 @dataclass(frozen=True)
 class Room:
-    """What the files of a room may import: other rooms beside the ground floor, and third-party packages."""
+    """Allowed imports of a room's files: rooms other than the ground floor, and third-party packages."""
 
     doors: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
@@ -62,7 +63,7 @@ ROOMS = {
     FRONT: room("spec driver results ledger cli execution tracking model"),
 }
 
-#: Files that may import more than their room, and the only files of their room that may import a package.
+#: Files that alone in their room may import a package -> why.
 ALONE = {
     ("sweeper/storage.py", "pyarrow"): "file systems of any kind",
     ("sweeper/sealed.py", "pyarrow"): "tables that several rooms store",
@@ -74,12 +75,12 @@ ALONE = {
     ("sweeper/results/plots/files.py", "kaleido"): "",
 }
 
-#: The one thing of the model that the ground floor takes: the way in which a local file is written.
+#: The one import of the model by the ground floor: the function that writes a local file.
 WRITER = ("sweeper/storage.py", "model")
 
 
 def room_of(path: str) -> str | None:
-    """Return the room of a file such as `sweeper/driver/sweep.py`; None where it is in none."""
+    """Return the room of a file such as `sweeper/driver/sweep.py`; None if the table has none for it."""
     first, *rest = path.split("/")
     if first == MODEL:
         return MODEL
@@ -89,7 +90,7 @@ def room_of(path: str) -> str | None:
 
 
 def imported_modules(source: str, path: str) -> list[tuple[int, str]]:
-    """Return line and dotted name of everything imported; `from a import b` counts as `a.b`."""
+    """Return line and dotted name of each import; `from a import b` counts as `a.b`."""
     package = path.removesuffix(".py").split("/")[:-1]
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -107,13 +108,13 @@ def imported_modules(source: str, path: str) -> list[tuple[int, str]]:
 
 
 def door_of(name: str) -> str:
-    """Return the room that a module of ours is in, by its dotted name."""
+    """Return the room of a module of `sweeper`, given its dotted name."""
     _, *rest = name.split(".")
     return rest[0] if rest and rest[0] in ROOMS else GROUND
 
 
 def broken_doors(source: str, path: str) -> list[str]:
-    """Return one line for each import that the table does not allow, and for a file it does not hold."""
+    """Return a line for each import that the table does not allow, or one line for a file without a room."""
     own = room_of(path)
     if own is None:
         return [f"{path} is in no room of the table in tests/test_layers.py: give it one"]
@@ -166,7 +167,7 @@ def test_table_has_no_way_round_in_a_circle():
 
 
 def unknown_modules(text: str) -> list[str]:
-    """Return what is named in backticks as a module of ours, or a name in one, and leads to none."""
+    """Return names in backticks that look like modules of `sweeper`, or names in one, and do not exist."""
     known = set(import_graph()) | {"sweeper.model", "sweeper.search_spaces"}
     named = set(re.findall(r"`(sweeper(?:\.\w+)+)[`(]", text))
     public = {f"sweeper.{name}" for name in sweeper.__all__}
@@ -210,12 +211,12 @@ def test_every_third_party_package_has_one_owner():
     assert len(owners) == len(set(owners))
 
 
-# Files among themselves
+# Imports between files
 
 
 @cache
 def import_graph() -> dict[str, set[str]]:
-    """Return which files each file imports when it is loaded, by dotted names."""
+    """Return the modules that each module imports, by dotted names."""
     names = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in source_files()}
     modules = {f"sweeper.{name}" if room_of(path) == MODEL else name: path for path, name in names.items()}
     graph = {}
@@ -228,7 +229,7 @@ def import_graph() -> dict[str, set[str]]:
 
 
 def longest_chain(graph: dict[str, set[str]]) -> list[str]:
-    """Return the longest chain of imports, from the file that begins it.
+    """Return the longest chain of imports, beginning with its first importer.
 
     Raises:
         RecursionError: If files import each other in a circle.
@@ -296,14 +297,14 @@ def test_circle_of_files_is_found_and_a_chain_measured():
         longest_chain({"a": {"b"}, "b": {"a"}})
 
 
-# What a fresh interpreter loads
+# Packages that a fresh interpreter loads
 
 HEAVY_FOR_HELP = ("torch", "ray", "mlflow", "optuna")
 FOREIGN_TO_MODEL = ("ray", "optuna", "mlflow", "sweeper.errors", "sweeper.spec", "sweeper.training")
 
 
 def loaded(statement: str, names: tuple[str, ...]) -> set[str]:
-    """Return which of the packages a new interpreter holds after a statement."""
+    """Return those of the packages that a new interpreter has loaded after a statement."""
     code = f"{statement}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -324,7 +325,7 @@ def test_sweep_is_loaded_without_what_trains_it():
 
 
 def test_looking_at_a_sweep_loads_nothing_that_trains_or_draws():
-    """Commands such as `sweeper status` and `sweeper watch` begin with these."""
+    """Commands such as `sweeper status` and `sweeper watch` begin with these imports."""
     files = [
         "driver.sweep",
         "checks.audit",
@@ -347,7 +348,7 @@ def test_model_loads_nothing_of_sweeps():
     assert loaded(f"import {files}", FOREIGN_TO_MODEL) == set()
 
 
-#: What the files of the model import, scikit-learn aside, which is for one task alone.
+#: Packages that the model imports, except scikit-learn, which only one task needs.
 NEEDED_TO_TRAIN = ("torch", "numpy", "pyarrow", "safetensors", "PIL")
 
 
@@ -357,7 +358,7 @@ def test_way_in_which_files_are_written_loads_nothing_of_the_model():
 
 @pytest.mark.slow
 def test_training_loads_all_that_it_needs_before_it_starts():
-    """Nodes of a cluster import this one file to find out what they lack."""
+    """Nodes of a cluster import this one module to find out which packages they lack."""
     assert loaded("import sweeper.training.train", NEEDED_TO_TRAIN) == set(NEEDED_TO_TRAIN)
 
 

@@ -1,6 +1,6 @@
-"""The processors and the memory that there are: by the affinity, cpusets, quotas of both kinds of groups, and Slurm.
+"""The available processors and memory: by affinity, cpusets, quotas of both versions of control groups, and Slurm.
 
-What can be had of the kernel here is; what cannot is read from files as the kernel writes them.
+Limits that a test can set in this kernel are real; the others are read from files as the kernel writes them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _no_batch_system(monkeypatch):
 
 @pytest.fixture
 def one_processor():
-    """This process may run on one processor alone."""
+    """Restricts this process to one processor."""
     before = os.sched_getaffinity(0)
     if len(before) < 2:
         pytest.skip("there is one processor here")
@@ -59,7 +59,7 @@ def write(folder, files):
 
 
 def limits(folder, files, environment=()):
-    """Return the limits of a machine with 8 processors and 64 GiB, with these files of the kernel."""
+    """Return the limits of a machine with 8 processors, 64 GiB and these files of the kernel."""
     write(folder, {"proc/meminfo": f"MemTotal: {64 * 2**20} kB\nMemAvailable: {60 * 2**20} kB\nHugePages: 0\n"})
     write(folder, files)
     return read_limits(folder / "proc", folder / "cgroup", 8, dict(environment))
@@ -72,7 +72,7 @@ def test_machine_without_a_container_has_all_of_itself(tmp_path):
     assert limits(tmp_path, {}).workers == 8
 
 
-#: Where groups are, and which files set limits there: quotas of 2.5 processors and 4 GiB, 1 GiB of which is used.
+#: Files of control groups, by place: quotas of 2.5 processors and 4 GiB, 1 GiB of which is used.
 GROUPS = {
     "2, a container": {
         "proc/self/cgroup": "0::/\n",
@@ -177,7 +177,7 @@ SAY = "from sweeper.limits import read_limits; print(read_limits())"
 
 @pytest.mark.parametrize("kind", ["cpu", "cpuset", "memory"])
 def test_group_that_the_kernel_has_counts(kind):
-    """A group of our own is made, a process joins it, and it is removed again."""
+    """Makes a new control group, starts a process in it, and removes the group."""
     whole = read_limits()
     if whole.cpus < 2 or whole.usable_cpus < whole.cpus:
         pytest.skip("there is too little here to be limited")

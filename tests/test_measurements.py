@@ -1,4 +1,4 @@
-"""A new measurement is one entry: sweeps stored without it read as null, and those stored by a later version are read."""
+"""A new measurement is one entry: sweeps stored without it give null, and sweeps of a later version can be read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIMITED = Wall("limited_energy", "whether the battery bounded the network")
 
 @pytest.fixture
 def one_more(monkeypatch):
-    """Call to have one more measurement and one more wall, as one entry each would make them."""
+    """A function that adds one measurement and one wall, each as one entry."""
 
     def add():
         monkeypatch.setitem(MEASUREMENTS, "energy", ENERGY)
@@ -139,7 +139,7 @@ def test_what_a_new_measurement_says_of_itself_is_taken_from_its_entry(one_more)
 
 
 def read_everywhere(home):
-    """Ask a stored sweep all that can be asked, and return it."""
+    """Read a stored sweep in every way, and return it."""
     uri = Home(home).tracking_uri
     sweep = load("smoke", uri)
     fronts = [front for front in query.pareto(uri, "smoke") if front.table.num_rows]

@@ -1,4 +1,4 @@
-"""What benchmarks/peers.py counts is what happened: losses and overheads from a log, processor time of whole trees."""
+"""benchmarks/peers.py counts right: losses and overheads from a log, and processor time of whole process trees."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def line(at, event, trial, epoch=-1, program="worker", loss=0.5):
 
 
 def epochs(trial, start, count=2, first=0, program="worker", done=True):
-    """Yield the lines of a training with an epoch a second, and a tenth of a second between epochs."""
+    """Yield the log lines of a training: an epoch takes a second, and a tenth of a second passes between epochs."""
     for epoch in range(first, count):
         yield line(start, "begin", trial, epoch, program)
         yield line(start + 1, "end", trial, epoch, program)
@@ -114,7 +114,7 @@ def test_line_that_a_kill_has_cut_is_left_out():
 
 
 def test_overheads_are_what_is_left_of_the_time_without_the_trainings():
-    # Two workers, each trains two trials of two epochs: 1 s each, 0.1 s for a report, 0.3 s from trial to trial.
+    # Each of two workers trains two trials of two epochs: 1 s an epoch, 0.1 s a report, 0.3 s from trial to trial.
     lines = [*epochs(A, 105), *epochs(B, 107.5), *epochs(C, 105), *epochs(D, 107.5)]
     rehearsed = epochs(A, 101, 1, program=REHEARSAL, done=False)
     curve = [(100, 0.0), (105, 4.0), (109.7, 12.8), (111, 13.0)]
@@ -135,8 +135,8 @@ def test_curve_is_read_between_its_points():
     assert [at(curve, when) for when in (0, 1, 1.5, 3, 4.25, 9)] == [10, 10, 15, 20, 21, 24]
 
 
-#: A tree in which every way is taken to be forgotten: a child that is waited for, one whose parent ignores its end, and a
-#: daemon whose parents have gone. Each is busy for its own time.
+#: Code of a process tree whose processor time is easily missed: a child that its parent waits for, a child whose end
+#: its parent ignores, and a daemon whose parents have ended. Each is busy for a different time.
 TREE = """
 import os, signal, sys, time
 def busy(seconds):

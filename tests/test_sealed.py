@@ -1,4 +1,4 @@
-"""Stored Parquet files notice what is changed in them, and those without a digest are read as ever."""
+"""Readers of stored Parquet files notice every change, and still read files without a digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sweeper.sealed import BrokenSealError, sealed, unsealed
 TABLE = pa.table({
     "key": ["a", "b", None],
     "accuracy": [0.25, None, 0.75],
-    "steps": pa.array([[1, 2], [], [3]], pa.list_(pa.field("element", pa.int64()))),  # as Parquet calls it
+    "steps": pa.array([[1, 2], [], [3]], pa.list_(pa.field("element", pa.int64()))),  # Parquet's name
     "word": pa.array(["x", "x", "y"]).dictionary_encode(),
 }).replace_schema_metadata({"sweeper": json.dumps({"format": 1, "zeros": "0" * 64})})
 
@@ -46,7 +46,7 @@ def test_no_flipped_bit_changes_anything_without_a_word():
             found = unsealed(bytes(changed))
         except (BrokenSealError, pa.ArrowException, OSError, ValueError):
             noticed += 1
-        else:  # in the name of the digest, which is none of the table
+        else:  # the bit was in the digest's name, outside the table
             assert found.equals(TABLE)
     assert noticed >= len(data) - len(b"sweeper.sha256")
 

@@ -1,4 +1,4 @@
-"""What comes from elsewhere runs nothing and leads nowhere: names, keys, specs, and all that storage holds."""
+"""Foreign input runs no code and reaches no other file: names, keys, specs, and everything in storage."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def ascii_yaml(text):
 
 
 class Run:
-    """Makes a file when it is unpickled."""
+    """Makes a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -120,7 +120,7 @@ def test_checkpoint_that_would_run_something_is_refused_and_not_run(dump, tmp_pa
     assert len(problems) == 1
     assert not trap.exists()
     pickle.loads(pickle.dumps(Run(trap)))
-    assert trap.exists()  # so the trap would have worked
+    assert trap.exists()  # the trap works
 
 
 @pytest.mark.parametrize("path", ["../../secret", "/etc/passwd", "fronts/../../../secret", "file:///etc/passwd"])
@@ -136,7 +136,7 @@ def test_front_whose_stored_path_leads_elsewhere_is_not_read(path, empty_databas
     assert "hush" not in str(raised.value)
 
 
-#: What would run what is read. `torch.load` is looked at below.
+#: Calls that may run code in the data that they read. `dangerous` also checks `torch.load`.
 FORBIDDEN = {
     ("pickle", "load"),
     ("pickle", "loads"),
@@ -155,7 +155,7 @@ FORBIDDEN = {
 
 
 def dangerous(source):
-    """Return the calls in a file that would run what they read."""
+    """Return the calls in a source text that may run code in the data that they read."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -175,7 +175,8 @@ def dangerous(source):
     return found
 
 
-#: What Ray carries from the driver to its own workers, and unpickles itself where we did not; nothing of it is stored.
+#: Allowed calls: they read what Ray carries from the driver to its workers, which Ray would unpickle itself, and
+#: which is never stored.
 WITHIN_A_RUN = {"sweeper/execution/worker.py": {"cloudpickle.loads"}}
 
 
@@ -204,8 +205,8 @@ def test_what_runs_what_it_reads_is_found(source):
 
 # --- SECURITY.md, sentence by sentence ------------------------------------------------------------
 
-#: Beginnings of the sentences of SECURITY.md, and the tests that would fail if they were not true. `ADVICE` promises
-#: nothing of ours: it says what others do, what is not protected, or what a reader should do.
+#: Stands for a sentence of SECURITY.md that promises nothing about this program: it says what others do, what is not
+#: protected, or what a reader should do. `SENTENCES` gives the test that proves each other sentence, by its beginning.
 ADVICE = ""
 _OWN = "tests/driver/test_own_parts.py"
 _CREDENTIALS, _SECURITY, _NETWORKS = (
@@ -273,7 +274,7 @@ SENTENCES = {
 
 
 def sentences():
-    """Return the sentences and rows of SECURITY.md."""
+    """Return the sentences and table rows of SECURITY.md."""
     text = re.sub(r"\n(?=[^\n#|-])", " ", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("#", "|--", "| who |"))]
@@ -316,7 +317,7 @@ def test_files_that_a_spec_names_are_read_as_images_alone_and_stay_as_they_are(t
         assert content(tmp_path) == before
 
 
-#: A driver with a Ray of its own, which says at which addresses the machine waits for others meanwhile and before.
+#: Code that starts a Ray, and prints the addresses at which the machine listens only since then.
 WITH_A_RAY = """
 from pathlib import Path
 from sweeper.execution import ray_cluster

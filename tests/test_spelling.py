@@ -1,4 +1,4 @@
-"""What is meant by a misspelt name, and how the names that there are are listed."""
+"""Recognition of a misspelt name, and the list of known names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of SQLite files as URIs: what SQLAlchemy, Optuna and MLflow open is the file that was meant, and no other."""
+"""Paths of SQLite files as URIs: SQLAlchemy, Optuna and MLflow open exactly the meant file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeper.execution.executors import InlineExecutor
 from sweeper.ledger.home import Home
 from sweeper.spec import load_spec
 
-#: Names that a URI, SQLAlchemy, SQLite, Optuna or MLflow could take for something else.
+#: Names of files that a URI, SQLAlchemy, SQLite, Optuna or MLflow could misread.
 ODD = [
     "pct%20enc",
     "100%",

@@ -104,7 +104,7 @@ def test_file_system_without_uploads_is_written_aside_and_moved(tmp_path, monkey
     seen = []
 
     class Slow:
-        """A local file system that is taken for one such as HDFS."""
+        """A local file system that claims to be HDFS."""
 
         type_name = "hdfs"
 
@@ -228,7 +228,7 @@ def records(home):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Measurements of the same sweep with everything in its home."""
+    """Measurements of the same sweep, undisturbed and with all files in its home."""
     home = tmp_path_factory.mktemp("undisturbed")
     run(Sweep("smoke", home))
     return {record.key: record.measurement for record in records(home)}
@@ -322,7 +322,7 @@ def test_files_of_workers_killed_while_writing_are_removed_from_local_storage(tm
     torn.touch()
     with folder.drive():
         assert not torn.exists()
-        torn.touch()  # of a machine that is lost on the way
+        torn.touch()  # from a machine that is lost meanwhile
     assert not torn.exists()
 
 

@@ -1,4 +1,4 @@
-"""The suite itself: what each target of the Makefile runs."""
+"""The test suite itself: which tests each target of the Makefile runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def files_of(target):
-    """Return the files of tests that a target of the Makefile names, those in named folders included."""
+    """Return the test files that a target of the Makefile names, including those in named folders."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.M)
     named = [ROOT / word for word in re.findall(r"tests/\S+", recipe)]
@@ -31,5 +31,5 @@ def test_every_file_with_a_rare_test_is_run_by_make_faults():
 
 
 def test_what_is_rare_is_slow_too():
-    """Whoever leaves out slow tests alone is not kept waiting."""
+    """A developer who leaves out only slow tests must not wait for rare ones."""
     assert files_with("rare") - files_with("slow") == set()

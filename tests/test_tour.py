@@ -1,8 +1,8 @@
 """A tour: one small sweep from a file to a stored front, read from top to bottom like a tutorial.
 
-Here everything happens in this process, so that each step can be looked at: networks are trained one population after
-the other by `InlineExecutor`, and outcomes go to a recorder in memory. On the command line the same sweep is
-`sweeper run tour.yaml`, with Ray Tune in place of the one and MLflow in place of the other.
+Here everything happens in this process, so that a reader can inspect each step: `InlineExecutor` trains one population
+after another, and a recorder in memory keeps the outcomes. On the command line the same sweep is
+`sweeper run tour.yaml`, with Ray Tune as the executor and MLflow as the recorder.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ reference_point: {accuracy: 0, breadth: 5}
 
 @pytest.mark.slow
 def test_tour_from_a_file_to_a_front(tmp_path):
-    # A spec is a file. It is read once, every rule is checked, and what comes out never changes.
+    # A spec is a file. Loading reads it once, checks every rule, and returns an object that never changes.
     path = tmp_path / "tour.yaml"
     path.write_text(SPEC)
     loaded = load_spec(path)
     assert loaded.spec.tasks == ("digits-4", "digits-2")
 
-    # Its product is a list of settings. A setting's key is a hash of everything that decides its result.
+    # A spec stands for a list of settings. A setting's key is a hash of everything that decides its result.
     settings = loaded.spec.settings()
     assert [(s.task.classes, s.breadth_pressure) for s in settings] == [(4, 0.0), (4, 0.5), (2, 0.0), (2, 0.5)]
     assert len({setting.key for setting in settings}) == 4
 
-    # Settings that share task, lattice and training are trained side by side, as one population.
+    # Settings that share task, lattice and training train side by side, as one population.
     populations = form_populations(settings, size=2)
     assert [population.task for population in populations] == ["digits-4", "digits-2"]
 
-    # Running a sweep plans it into a ledger, trains what has no outcome yet, and mirrors every outcome.
+    # A run plans the sweep into a ledger, trains trials that have no outcome yet, and mirrors every outcome.
     sweep, recorder, seen = Sweep.load(path, home=tmp_path / "sweeps"), MemoryRecorder(), []
     summary = sweep.run(executor=InlineExecutor(), recorder=recorder, observe=lambda s: seen.append(s.counts.complete))
     assert (summary.counts.planned, summary.counts.complete, summary.is_finished) == (4, 4, True)
     assert seen == sorted(seen)
     assert recorder.trials.keys() == {setting.key for setting in settings}
 
-    # A front holds the networks that no other one beats in every objective, with its reference point.
+    # A front holds the networks that no other network dominates, with its reference point.
     easy, hard = sorted(summary.fronts, key=lambda front: front.task)
     assert dict(hard.reference_point) == {"accuracy": 0, "breadth": 5}
     for front in (easy, hard):
@@ -64,11 +64,11 @@ def test_tour_from_a_file_to_a_front(tmp_path):
         assert 1 <= len(rows) <= 2
         assert 0 < front.hypervolume < 5
         by_accuracy = [row["breadth"] for row in rows]
-        assert by_accuracy == sorted(by_accuracy)  # along a front, better is broader
+        assert by_accuracy == sorted(by_accuracy)  # along a front, better networks are broader
     # Two classes are easier than four.
     assert max(easy.table["accuracy"].to_pylist()) > max(hard.table["accuracy"].to_pylist())
 
-    # Running it again trains nothing: every trial has an outcome.
+    # A second run trains nothing: every trial has an outcome.
     def must_not_train(job, report):
         raise AssertionError("a finished trial was run again")
 

@@ -1,4 +1,4 @@
-"""What replicates attain: surfaces by seed, and what cannot be asked."""
+"""Attainment by replicates: surfaces over seeds, and questions that are refused."""
 
 import math
 
@@ -10,7 +10,7 @@ from sweeper.measurements import Goal, Objective
 from tests.analysis.test_fronts import OBJECTIVES, a_trial
 from tests.contracts.recorder import a_failed_trial
 
-#: Accuracy and time of two settings with three seeds.
+#: Accuracy and time of two settings, by seed.
 FIGURES = {0: [(0.8, 2.0), (0.9, 4.0)], 1: [(0.7, 3.0), (0.9, 5.0)], 2: [(0.8, 3.0), (0.85, 3.5)]}
 
 

@@ -1,4 +1,4 @@
-"""Columns and their units: what is documented and what the tables hold are the same."""
+"""Columns and their units: the documented columns are those of the tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_column_is_kept_under_its_own_name(names):
 
 
 def test_measurement_has_no_name_of_a_parameter_or_another_column():
-    """Axes are told from measurements by their names; of sweeps that are stored they must stay so."""
+    """Readers tell axes from measurements by their names, also in stored sweeps, so the overlap must not grow."""
     assert set(MEASUREMENTS) & set(AXES) == {"channels", "updates", "epochs"}
     assert not (set(MEASUREMENTS) | set(WALLS)) & {*ORIGIN, *POINT, *TRIAL, *ANSWER}
 

@@ -1,4 +1,4 @@
-"""Two fronts compared: known figures, what must agree, and what cannot be compared."""
+"""Comparison of two fronts: known figures, figures that must agree, and fronts that cannot be compared."""
 
 from dataclasses import replace
 
@@ -32,8 +32,8 @@ def test_indicators_of_two_known_fronts():
     assert {name: first[name] for name in corners} == {name: second[name] for name in corners}
     assert first["hypervolume"] == pytest.approx(0.5 * 8 + 0.4 * 4)
     assert second["hypervolume"] == pytest.approx(0.5 * 6 + 0.2 * 5)
-    # For (0.7, 5) ours needs 1 more step of 4 from (0.9, 6); theirs (0.7, 5) needs 0.2 of 0.4 for (0.9, 6),
-    # and (0.5, 4) 2 of 4 for (0.5, 2).
+    # Our (0.9, 6) misses (0.7, 5) by 1 of 4 in time. Their (0.7, 5) misses (0.9, 6) by 0.2 of 0.4 in accuracy,
+    # and their (0.5, 4) misses (0.5, 2) by 2 of 4 in time.
     assert (first["additive_epsilon"], second["additive_epsilon"]) == pytest.approx((0.25, 0.5))
     assert (first["igd_plus"], second["igd_plus"]) == pytest.approx((0.25 / 3, (0.5 + 0.5) / 3))
     assert (first["coverage"], second["coverage"]) == (0.5, 0.0)
@@ -72,7 +72,7 @@ def test_units_change_neither_epsilon_nor_distance(figures, factor):
 
     ours, theirs = front_of(*figures), front_of((0.5, 5.0), (0.9, 8.0), sweep="other")
     table, changed = compare_fronts(ours, theirs), compare_fronts(rescaled(ours), rescaled(theirs))
-    for name in ("additive_epsilon", "igd_plus", "coverage"):  # also where the best front is one point
+    for name in ("additive_epsilon", "igd_plus", "coverage"):  # also if the joint front is one point
         assert changed[name].to_pylist() == pytest.approx(table[name].to_pylist())
 
 

@@ -1,4 +1,4 @@
-"""Conditions joined by and, or and parentheses: what they mean is compared with plain Python, row by row."""
+"""Conditions joined by and, or and parentheses: their meaning is compared with plain Python, row by row."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CONDITIONS = st.recursive(
 
 
 def meant(condition, row):
-    """Return whether a row meets a condition, the slow and obvious way."""
+    """Return whether a row meets a condition, computed in the slow and obvious way."""
     if isinstance(condition, Joined):
         return (all if condition.word == "and" else any)(meant(part, row) for part in condition.parts)
     value = row[condition.name]
@@ -72,7 +72,7 @@ def meant(condition, row):
 
 
 def written(condition, draw):
-    """Write a condition with no more parentheses than needed, or with more, and any spaces and letters' case."""
+    """Write a condition with the needed parentheses or more, and with any spaces and letter case."""
     space = draw(st.sampled_from(["", " ", "  "]))
     if isinstance(condition, Comparison):
         text = f"{space}{condition.name}{space}{condition.operator}{space}{condition.word}"
@@ -100,7 +100,7 @@ def test_condition_reads_back_from_its_text(condition):
 
 
 def meant_by_all(condition):
-    """Return what a condition says of every combination of values that its comparisons can tell apart."""
+    """Return a condition's answers for all combinations of values that its comparisons can tell apart."""
     rows = [
         {"accuracy": accuracy, "classes": classes, "task": task, "limited_depth": limited}
         for accuracy in (None, 0.25, 0.5)

@@ -1,4 +1,4 @@
-"""Tables as files: every digit and every row comes out again, with units, and JSON is JSON."""
+"""Tables as files: every digit and row reads back, with units, and the JSON is valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypervolume over time: what the front was after each trial, whatever the order and however many replicates."""
+"""Hypervolume over time: that of the front after each trial, for any order and any number of replicates."""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ def volume_of(trials):
 
 @st.composite
 def some_trials(draw):
-    """Draw trials of few settings and seeds, ended in any order, some of them badly."""
+    """Draw trials of few settings and seeds that end in any order; some of them fail."""
     names = draw(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 2)), max_size=10, unique=True))
     trials = []
     for number, (setting, seed) in enumerate(names):

@@ -1,4 +1,4 @@
-"""Indicators as mathematics: slow twins, closed forms, and what must not change a result."""
+"""Indicators as mathematics: slow implementations, closed forms, and changes that must not change a result."""
 
 import math
 from itertools import combinations, pairwise
@@ -27,7 +27,7 @@ from tests.analysis.test_pareto import slow_non_dominated
 MIN, MAX = Goal.MINIMIZE, Goal.MAXIMIZE
 
 
-# --- slow, obvious twins: everything is a loss, and nothing is an array -------------------------------
+# --- slow, obvious implementations: everything is a loss, and nothing is an array ---------------------
 
 
 def losses(values, goals):
@@ -55,7 +55,7 @@ def slow_coverage(a, b, goals):
 
 
 def slow_attainment(fronts, goals, wanted):
-    """Join a point of each of `wanted` replicates in every way; what no other join beats is the surface."""
+    """Return the surface: the undominated joins of one point from each of `wanted` replicates."""
     joins = set()
     for chosen in combinations([losses(front, goals) for front in fronts], wanted):
         corners = {tuple([-math.inf] * len(goals))}
@@ -83,13 +83,13 @@ def several_sets(draw, sets=2, least=1, objectives=(1, 4), most=8):
     for _ in range(sets):
         N = draw(st.integers(least, most))
         values_NM = draw(arrays(np.int64, (N, M), elements=st.integers(0, 4))).astype(float)
-        values_NM.setflags(write=False)  # whoever writes to an argument fails
+        values_NM.setflags(write=False)  # a function that writes to its argument fails
         found.append(values_NM)
     return found, goals
 
 
 def reference_for(goals):
-    return [4.0 if goal is MIN else 0.0 for goal in goals]  # some points are on it, none is beyond
+    return [4.0 if goal is MIN else 0.0 for goal in goals]  # some points are on the reference, none is beyond it
 
 
 # --- distances and coverage ---------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_indicators_are_unchanged_by_the_order_of_points_and_by_points_given_twi
         changed = indicator(a_NM[rows], b_KM[columns], goals)
         assert changed == pytest.approx(indicator(a_NM, b_KM, goals))
     twice_KM = np.vstack([b_KM, b_KM])
-    for indicator in (additive_epsilon, igd_plus, coverage):  # all of a set twice weighs as it did
+    for indicator in (additive_epsilon, igd_plus, coverage):  # doubling a whole set changes no weight
         assert indicator(a_NM, twice_KM, goals) == pytest.approx(indicator(a_NM, b_KM, goals))
 
 
@@ -151,7 +151,7 @@ def test_staircase_moved_by_one_has_its_closed_form(n):
     stairs_NM = np.array([[i, n - i] for i in range(n)], dtype=float)
     assert additive_epsilon(stairs_NM + 1.0, stairs_NM, [MIN, MIN]) == pytest.approx(1.0)
     assert additive_epsilon(stairs_NM, stairs_NM + 1.0, [MIN, MIN]) == pytest.approx(-1.0)
-    # From a step to itself it is 1 in both objectives, to a neighbour 2 in one of them: the nearest is itself.
+    # A step's moved copy is 1 away in both objectives, a neighbour 2 in one: the copy is nearest, at √2.
     assert igd_plus(stairs_NM + 1.0, stairs_NM, [MIN, MIN]) == pytest.approx(math.sqrt(2))
     assert coverage(stairs_NM + 1.0, stairs_NM, [MIN, MIN]) == 0.0
     assert coverage(stairs_NM, stairs_NM + 1.0, [MIN, MIN]) == 1.0
@@ -220,7 +220,7 @@ def test_history_of_named_points_is_the_hypervolume_of_their_latest_values(probl
 @pytest.mark.parametrize("is_front", [True, False])
 def test_history_of_many_points_ends_with_their_hypervolume(M, is_front):
     rng = np.random.default_rng(M)
-    # On the simplex no point beats another, so all of them enter the front, and clipping has work to do.
+    # On the simplex no point dominates another, so all of them enter the front, and clipping has work to do.
     values_NM = rng.dirichlet(np.ones(M + 1), 600)[:, :M] if not is_front else rng.dirichlet(np.ones(M), 600)
     for names in (None, rng.integers(0, 200, 600).tolist()):
         history_N = hypervolume_history(values_NM, [MIN] * M, [1.1] * M, names=names)

@@ -1,4 +1,4 @@
-"""Fronts as mathematics: slow twins, closed forms, and what must not change a result."""
+"""Fronts as mathematics: slow implementations, closed forms, and changes that must not change a result."""
 
 from itertools import pairwise
 

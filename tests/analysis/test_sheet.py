@@ -1,4 +1,4 @@
-"""What people read: sheets in a terminal are never cut, and as LaTeX they compile whatever they hold."""
+"""Sheets for people: a terminal never cuts them, and as LaTeX they compile whatever they hold."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIELDS = st.integers(1, 5).flatmap(
 )
 SHEETS = st.builds(Sheet, HOSTILE, FIELDS, st.lists(HOSTILE, max_size=2).map(tuple), HOSTILE)
 
-#: What stands for a letter in LaTeX -> the letter.
+#: LaTeX for a letter -> the letter.
 SAID = {
     r"\textbackslash{}": "\\",
     r"\textasciitilde{}": "~",
@@ -64,7 +64,7 @@ _SAID = re.compile("|".join(map(re.escape, sorted(SAID, key=len, reverse=True)))
 
 
 def read(text):
-    """Return what escaped text says."""
+    """Return the text behind an escaped text."""
     return _SAID.sub(lambda found: SAID[found[0]], text)
 
 
@@ -200,7 +200,7 @@ def test_listing_never_cuts_a_word(columns, width):
 def test_listing_in_a_terminal_that_is_just_wide_enough_is_laid_out_as_in_a_wide_one(columns):
     sheet = Sheet("s", tuple(field for field in columns if field.title not in ("reason", "layers")))
     wide = shown(listing(sheet, 1000), 1000)
-    width = max(len(line) for line in wide.splitlines()) + 1  # at the right edge stands a space
+    width = max(len(line) for line in wide.splitlines()) + 1  # with a space at the right edge
     assert shown(listing(sheet, width), width, crop=False) == wide
 
 

@@ -1,4 +1,4 @@
-"""Trials as tables: what goes in comes out again, in one part or in many, and MLflow holds all of a state or none."""
+"""Trials as tables: they read back as written, in one part or many, and MLflow holds a whole state or none."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _TRIALS = st.lists(
 
 
 def as_stored(trial):
-    """Return what a table keeps of a trial."""
+    """Return a trial with only the facts that a table keeps."""
     return replace(trial, setting={}, curve=(), note={}, rungs={}, retries={})
 
 
@@ -180,7 +180,7 @@ def test_trial_recorded_again_by_another_driver_stands_in_the_table_once(recorde
 
 
 def test_trial_whose_driver_died_before_the_table_was_written_is_added_by_the_next(recorder, uri):  # noqa: F811
-    recorder.record(a_late_trial(0))  # its run is there, the table is not
+    recorder.record(a_late_trial(0))  # writes its run, not the table
     assert MlflowReader(uri, "small").trials().records == []
     again = MlflowRecorder(uri)
     again.open(FULL_FACTS)

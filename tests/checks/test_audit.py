@@ -1,4 +1,4 @@
-"""Promises that are really broken, one at a time, in a small sweep on SQLite and MLflow: each "no" names what broke."""
+"""Each promise is really broken, one at a time, in a small sweep on SQLite and MLflow: each "no" names what broke."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from sweeper.trial import Ended, Outcome
 
 PLANNED, DRIVEN, OUTCOMES, ONCE, MIRRORED, FRONTS, NETWORKS, CHECKPOINTS, POPULATIONS = range(9)
 
-#: A driver that is killed in the middle of its second population; its networks and checkpoints are real.
+#: Code of a driver that is killed in the middle of its second population; networks and checkpoints are real.
 KILLED = """
 import os, signal, sys, time
 from contextlib import suppress
@@ -70,7 +70,7 @@ Sweep("smoke", sys.argv[1]).run(load_spec("smoke"), executor=InlineExecutor(), w
 
 @dataclass(frozen=True)
 class Swept:
-    """A sweep that has ended, and what it is made of."""
+    """A sweep that has ended, and access to its parts."""
 
     home: Path
 
@@ -111,7 +111,7 @@ class Swept:
         return audit(self.folder, self.uri)
 
     def broken(self):
-        """Return what is said of each promise that does not hold, by its place."""
+        """Return the findings about each promise that does not hold, by the promise's place."""
         return {place: promise.said for place, promise in enumerate(self.audit()) if promise.holds is not True}
 
 
@@ -125,7 +125,7 @@ def swept_once(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def swept(swept_once, tmp_path):
-    """A copy to break."""
+    """A copy of the sweep, for a test to break."""
     shutil.copytree(swept_once.home, tmp_path / "home")
     return Swept(tmp_path / "home")
 
@@ -184,7 +184,7 @@ def test_files_of_images_that_are_gone_or_changed_are_named(asked):
 
 @pytest.mark.parametrize("name", ["spec.yaml", "spec_resolved.json"])
 def test_changed_spec_in_mlflow_is_named_and_not_answered_from(swept, name):
-    Sweep("smoke", swept.home).mirror()  # into the copy
+    Sweep("smoke", swept.home).mirror()  # writes into the copy
     (file,) = (swept.home / "artifacts").rglob(name)
     content = file.read_bytes()
     file.write_bytes(content.replace(b"smoke", b"smoky", 1))
@@ -295,7 +295,7 @@ def test_empty_mlflow_holds_nothing_of_what_it_should(swept, empty_database):
 
 
 def store_front(swept, content, mark=None):
-    """Put other bytes in the place of a stored front, under a path of its own; return the task."""
+    """Replace a stored front by other bytes, under another path with a right digest; return the task."""
     parent = swept.runs()[0]
     front = MlflowReader(swept.uri, "smoke").fronts()[0]
     data = content(front)
@@ -414,7 +414,7 @@ def test_trial_that_names_another_population_is_found(swept):
     assert "elsewhere" in said
 
 
-# --- sweeps that are not over, or did not end well --------------------------------------------------
+# --- unfinished and failed sweeps -------------------------------------------------------------------
 
 
 def test_living_driver_is_no_breach_and_its_front_is_not_judged(swept):
@@ -430,7 +430,7 @@ def test_living_driver_is_no_breach_and_its_front_is_not_judged(swept):
 
 
 def test_sweep_of_failed_trials_keeps_its_promises(tmp_path, empty_database):
-    """A failure is an outcome; only one without a reason is a broken promise."""
+    """A failure is an outcome; only a failure without a reason breaks a promise."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
 
     def fail(job, report):
@@ -462,7 +462,7 @@ def test_sweep_that_was_killed_says_so_and_keeps_every_promise_once_resumed(tmp_
     swept = Swept(tmp_path)
     broken = swept.broken()
     assert broken[DRIVEN][0].startswith("4 × running, but nobody drives the sweep (`sweeper resume smoke`): ")
-    # A thread tags the members of a front once it is stored, which the kill need not wait for.
+    # A thread tags a front's members after storing the front; the kill may come before the tags.
     assert broken.keys() - {FRONTS} == {DRIVEN, MIRRORED}
     assert broken[MIRRORED] == [
         "1 × the sweep's run is RUNNING, but should be KILLED (`sweeper mirror smoke`): smoke",

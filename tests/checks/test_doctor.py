@@ -34,7 +34,7 @@ GIB = 2**30
 
 
 def told(finding):
-    """Return verdict, finding and way out; what is not ok must have one, and what is ok none."""
+    """Return verdict, finding and way out; every finding except an ok must have a way out."""
     assert (finding.verdict is Verdict.OK) == (not finding.way_out)
     return str(finding.verdict), finding.found, finding.way_out
 
@@ -108,7 +108,7 @@ def test_stranger_of_the_same_name_is_a_problem_with_the_way_out(tmp_path, monke
 
 
 def test_import_that_fails_is_named_with_its_true_error_and_hides_no_other(tmp_path, monkeypatch):
-    """Also where a package ends the process that imports it."""
+    """Holds also for a package that ends the process that imports it."""
     (tmp_path / "raises.py").write_text("raise ImportError('libhidden.so.3: cannot open shared object file')")
     (tmp_path / "dies.py").write_text("import os\nos.abort()")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit('no licence')")
@@ -158,7 +158,7 @@ def test_browser_that_is_missing_is_a_warning_that_names_where_it_was_looked_for
     verdict, found, way_out = told(software.browser(facts))
     assert (verdict, found) == ("warning", "there is no Chrome or Chromium at BROWSER_PATH=/nowhere/chromium")
     assert "BROWSER_PATH" in way_out
-    monkeypatch.setenv("BROWSER_PATH", sys.executable)  # it is looked for, and not started
+    monkeypatch.setenv("BROWSER_PATH", sys.executable)  # `doctor` looks for the file and does not start it
     assert told(software.browser(ask(["browser"], 60)[0]))[0] == "ok"
     assert "asked for its browser: no answer within 1 s" in software.browser("no answer within 1 s").found
 
@@ -256,7 +256,7 @@ def test_authentication_mode_that_ray_does_not_know_is_a_warning(mode, verdict):
 
 @contextmanager
 def a_silent_port():
-    """A port where something listens that never says a word."""
+    """A port where something listens and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -283,7 +283,7 @@ def test_cluster_that_does_not_answer_is_named_with_the_reason():
 
 @pytest.mark.slow
 def test_port_where_no_ray_head_listens_is_named(monkeypatch):
-    monkeypatch.setattr(services, "_CLUSTER_TIMEOUT_S", 3)  # a head that is slow is given more
+    monkeypatch.setattr(services, "_CLUSTER_TIMEOUT_S", 3)  # the real limit allows for a slow head
     with a_silent_port() as port:
         (finding,) = services.cluster(f"127.0.0.1:{port}", None)
     assert told(finding)[0] == "problem"
@@ -314,7 +314,7 @@ def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token
         monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
         assert judged(address, "token")[0] == ("ok", f"{asks}, and takes the one known here")
         assert judged(address, "token")[1][1].startswith(f"{address} answers: Ray ")
-        # In a process of its own: Ray keeps the mode and the token that a process began with.
+        # In another process, because Ray keeps the mode and the token that a process began with.
         code, out, err = cluster.sweeper("doctor", "--address", cluster.jobs, "--json", "--home", "sweeps")
         assert f"{cluster.jobs} answers; sweeps there: none" in [f["found"] for f in json.loads(out)["findings"]], err
         refused = {**cluster.environment, "RAY_AUTH_TOKEN": "b" * 64}
@@ -335,7 +335,7 @@ def test_other_versions_on_a_cluster_are_a_problem():
 
 @contextmanager
 def a_server(code, text):
-    """A server that gives one answer to everything."""
+    """A server that gives the same answer to every request."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -447,7 +447,7 @@ def test_tracking_database_is_reached_or_named(tmp_path, empty_database):
 
 
 def test_tracking_database_of_another_version_is_named_and_not_upgraded(tmp_path, empty_database):
-    """MLflow itself upgrades a database that lacks a table, as soon as it is pointed at it."""
+    """MLflow itself upgrades a database that lacks a table as soon as it opens the database."""
     file = tmp_path / "mlflow.db"
     shutil.copy(empty_database, file)
     with closing(sqlite3.connect(file)) as database, database:
@@ -466,7 +466,7 @@ def test_variable_that_names_a_run_is_a_warning():
     assert told(services.run_variable("abc"))[0] == "warning"
 
 
-# --- all of it --------------------------------------------------------------------------------------
+# --- all checks -------------------------------------------------------------------------------------
 
 
 def test_check_that_breaks_is_a_finding_and_not_the_end():

@@ -1,4 +1,4 @@
-"""What commands end with: a number for each thing that a script may want to tell apart."""
+"""Exit codes of commands: a number for each kind of end that a script may want to tell apart."""
 
 from __future__ import annotations
 

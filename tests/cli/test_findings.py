@@ -1,4 +1,4 @@
-"""`sweeper findings` over a small trained sweep, from MLflow alone: as text, as values, and with data of people."""
+"""`sweeper findings` on a small trained sweep, from MLflow alone: as text, as values, and with human data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def labels(asked):
 
 @pytest.fixture
 def findings(sweeper, asked, place):  # noqa: F811
-    """The command, where nothing but MLflow is there."""
+    """The command, with MLflow and without a home."""
 
     def call(name, *words):
         return sweeper("findings", name, *words, "--tracking-uri", asked, "--home", "nowhere")

@@ -1,4 +1,4 @@
-"""What typing a command waits for: which heavy packages each one loads, each command in an interpreter of its own."""
+"""Heavy packages that each command loads, which its user waits for; each command runs in its own interpreter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeper.training.train import train_population
 from sweeper.upkeep.archives import archive
 from tests.model.test_stimuli import drawn, written
 
-#: What takes a good part of a second to load, or seconds.
+#: Packages that take a large part of a second or more to load.
 HEAVY = (
     "torch",
     "mlflow",
@@ -110,7 +110,7 @@ def test_command_loads_no_other_heavy_package(home, asked, tmp_path, command, lo
 
 @pytest.mark.slow
 def test_page_that_is_served_loads_what_its_report_loads(home):
-    """Not MLflow: that is served by a process of its own."""
+    """It does not load MLflow, which is served by another process."""
     words = ["ui", "smoke", "--home", str(home), "--no-mlflow"]
     with subprocess.Popen([sys.executable, "-c", CODE, *words], stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().split()[1]

@@ -1,4 +1,4 @@
-"""What a running sweep looks like: it fits its terminal, loses no name, and plain lines are plain."""
+"""The view of a running sweep: it fits its terminal, loses no name, and prints plain lines where asked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def views(draw, most_tasks=30):
 
 
 def names_and_numbers(text):
-    """Return the first column of a table, glued together over its lines, and the second one."""
+    """Return the first column of a table, joined over its lines, and the second column."""
     lines = text.splitlines()
     head = next(at for at, line in enumerate(lines) if line.startswith(" task "))
     rows = lines[head + 2 : [*lines, ""].index("", head)]
@@ -196,7 +196,7 @@ def test_line_says_of_tasks_how_far_they_are_and_what_they_have_found():
     )
 
 
-# --- what is wrong ------------------------------------------------------------------------------------
+# --- warnings -----------------------------------------------------------------------------------------
 
 SILENT = "last heard of 3 min ago: its driver may be gone; continue with `sweeper resume mine`"
 

@@ -1,4 +1,4 @@
-"""The file of `-o`: whole or not there, and no other file is lost."""
+"""The file of `-o` is either whole or absent, and no other file is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sweeper plan` says of images before anything is trained: how many, which classes, and what looks wrong."""
+"""What `sweeper plan` says about images before training: how many, which classes, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ reference_point: {accuracy: 0, breadth: 3}
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch, capsys):
-    """Plan a sweep of a task; returns the exit code, and what was said, its spaces as one."""
+    """Plan a sweep of a task; return the exit code and the output, with runs of spaces collapsed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -23,7 +23,7 @@ from tests.support.stored import store
 THREE = (*OBJECTIVES, Objective("macs", Goal.MINIMIZE))
 THREE_REFERENCE = {**REFERENCE, "macs": 100.0}
 
-#: Number -> accuracy, time, macs: 0, 1 and 2 are the front; 1 dominates 3, and 3 and 4 are alike.
+#: Number -> accuracy, time, macs. 0, 1 and 2 are the front, 1 dominates 3, and 3 and 4 are equal.
 VALUES = {0: (0.5, 1.0, 30), 1: (0.9, 2.0, 20), 2: (0.95, 4.0, 10), 3: (0.8, 2.5, 40), 4: (0.8, 2.5, 40)}
 
 
@@ -32,7 +32,7 @@ def a_key(number, seed=0):
 
 
 def some_trials(values=None, task="digits-10", seeds=(0, 1)):
-    """Return complete trials, two replicates of each setting, which differ in accuracy by 0.02."""
+    """Return complete trials, two replicates of each setting; replicates differ in accuracy by 0.02."""
     found = []
     for number, (accuracy, time, macs) in (VALUES if values is None else values).items():
         for seed in seeds:

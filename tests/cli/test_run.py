@@ -1,4 +1,4 @@
-"""The command line: help, exit codes, and one message for every mistake; nothing is made before it is refused."""
+"""The command line: help, exit codes, one message for each mistake; a refused command leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ reference_point: {accuracy: 0, time: 7}
 
 
 def train_at_once(job, report):
-    """Stand in for training: networks that pay for accuracy with time, an epoch each."""
+    """Stand in for training: networks that pay for accuracy with time, each after one epoch."""
     pressures = [float(setting["time_pressure"]) for setting in job.settings]
     report(Progress(1, 1, [{"accuracy": 0.5}] * len(job.wanted_keys)))
     return [
@@ -105,7 +105,7 @@ def fail_at_once(job, report):
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended and what it said."""
+    """A command's exit code and outputs."""
 
     code: int
     out: str
@@ -127,7 +127,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sweeper(monkeypatch, capsys):
-    """The command line in this process, through the same `main` as the script: imports are paid for once."""
+    """The command line in this process, through the `main` of the script: heavy imports happen once."""
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["sweeper", *map(str, words)])
@@ -158,14 +158,14 @@ def mistaken(sweeper, place):
 
 
 def contents(folder):
-    """Return every file's bytes; who drove a sweep last is no part of it, nor what SQLite keeps beside a database."""
+    """Return every file's bytes, except notes of the last driver and the temporary files beside a SQLite database."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "driver.json"]
     paths = [path for path in paths if not path.name.endswith((".db-shm", ".db-wal"))]
     return {path: said_in(path) if path.suffix == ".db" else path.read_bytes() for path in paths}
 
 
 def said_in(database):
-    """Return what a database says: how its file is written changes when a driver opens it."""
+    """Return a database's content as SQL; the bytes of its file change when a driver opens it."""
     try:
         with closing(sqlite3.connect(database)) as opened:
             return list(opened.iterdump())
@@ -403,7 +403,7 @@ def test_status_of_all_sweeps_tolerates_folders_with_odd_names(sweeper):
     shutil.copytree("sweeps/first", "sweeps/first (copy) [red]")
     said = sweeper("status")
     assert re.search(r"first +finished +8 +8 ", said.out)
-    assert said.code == 2  # a copy is not taken for a sweep without trials
+    assert said.code == 2  # the copied folder counts as damaged, not as a sweep without trials
     assert re.search(
         r"the ledger .* of sweep 'first \(copy\) \[red\]' is damaged: it is that of sweep 'first'", said.err
     )

@@ -123,7 +123,7 @@ def test_content_without_steps_is_refused_with_its_name(place):  # noqa: F811
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory, empty_database):
-    """Where the MLflow of another machine is, and the key of a network on a front."""
+    """The URI of another machine's MLflow, and the key of a network on a front."""
     home = tmp_path_factory.mktemp("far")
     shutil.copy(empty_database, home / "mlflow.db")
     sweep = Sweep("smoke", home)

@@ -1,4 +1,4 @@
-"""`init` writes specs that run, from options and from questions; `validate` says what a spec would sweep."""
+"""`init` writes specs that run, from options and from answers; `validate` says what a spec would sweep."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_file_that_is_there_is_kept_unless_its_place_is_to_be_taken(sweeper, mis
 
 
 def asked(answers):
-    """Answer the questions of `init` on a terminal; return what it said."""
+    """Answer the questions of `init` on a terminal; return its exit code and output."""
     child, terminal = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-m", "sweeper", "init", "mine.yaml"])
@@ -126,7 +126,7 @@ def asked(answers):
     while True:
         try:
             read = os.read(terminal, 4096)
-        except OSError:  # the end of a terminal
+        except OSError:  # the terminal is closed
             break
         said += read.decode()
         time.sleep(0.01)

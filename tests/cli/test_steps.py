@@ -1,4 +1,4 @@
-"""Networks of a sweep looked at again: `sweeper steps` shows them images, `sweeper show --lesion` takes parts out."""
+"""Later looks at a sweep's networks: `sweeper steps` shows them images, `sweeper show --lesion` removes parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.cli.test_run import mistaken, place, sweeper  # noqa: F401  # fixture
 from tests.model.populations import lattice_of
 from tests.model.test_stimuli import drawn, encoded, written
 
-#: Digits as images of a file, since those that are embedded have sixteenths as grey levels, which no PNG can hold.
+#: Digits as images in files: grey levels of the embedded digits are sixteenths, which a PNG cannot hold.
 SPEC = """
 name: own
 task: {data: train.parquet, test: test.parquet, classes: [3, 5, 8], validation_images: 30}
@@ -40,7 +40,7 @@ probes: {blank: 1}
 lesions: [lateral, "layer:1,top_down"]
 """
 
-#: Images of the test file, of all ten labels.
+#: Number of images in the test file; they have all ten labels.
 COUNT = 150
 
 
@@ -216,7 +216,7 @@ def test_images_and_networks_that_are_not_there_are_one_message(mistaken, key, a
 
 
 def means_in(out):
-    """Return the rows of the table of lesions: accuracy, steps and confidence by what is said first."""
+    """Return the rows of the table of lesions: accuracy, steps and confidence by the row's name."""
     found = re.findall(r"^ (\S.*?) +([\d.]+) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
     return {name: tuple(map(float, values)) for name, *values in found}
 
@@ -253,7 +253,7 @@ def test_other_images_are_measured_on_where_they_are_named(sweeper, key, at, ima
 
 @pytest.fixture
 def moved(swept, at, key, sweeper, place):  # noqa: F811
-    """A network whose data are found elsewhere: its file, and the folder of its data, which may be changed."""
+    """The folder of an exported network's data, which a test may change; it is restored afterwards."""
     sweeper("export", key, "-o", "a.safetensors", *at)
     kept = place.parent / "kept"
     shutil.copytree(swept, kept, ignore=shutil.ignore_patterns("sweeps"))

@@ -1,4 +1,4 @@
-"""What is said to streams of any kind: other encodings, closed, full, or without a reader; real files and descriptors."""
+"""Output to streams of any kind: other encodings, closed, full, or without a reader; real files and descriptors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMMANDS = (
     ("logs", "silent", "--address", "http://127.0.0.1:9"),
 )
 
-#: Commands whose whole work is an answer that they print.
+#: Commands that do nothing but print an answer.
 ANSWERS = (
     "--help",
     "plan",
@@ -78,7 +78,7 @@ class Said:
         self._key = networks[0].stem
 
     def call(self, words, encoding="utf-8", out=None, err=None):
-        """Return the exit code and the bytes of both streams; a stream that is given is opened in place of a file."""
+        """Return the exit code and the bytes of both files; a given stream takes the place of a file."""
         given = {"KEY": self._key, "SPEC": str(self._home.parent / "spec.yaml")}
         words = [given.get(word, word) for word in words]
         if "--help" not in words and words[0] not in ("plan", "logs"):
@@ -169,7 +169,7 @@ def test_characters_become_the_nearest_plain_ones(text, plain):
 
 
 def run(words, **options):
-    """Run a command in a process of its own."""
+    """Run a command in its own process."""
     command = [sys.executable, "-P", "-m", "sweeper", *map(str, words)]
     return subprocess.run(command, timeout=600, **options)
 
@@ -204,7 +204,7 @@ def test_sweep_trains_and_ends_with_its_own_code_whatever_hears_of_it(kind, tmp_
     home = tmp_path / "home"
     home.mkdir()
     (home / "mlflow.db").write_bytes(empty_database.read_bytes())
-    # An old locale: files, and what other programs say, are ASCII too.
+    # An old locale: Python reads files and the output of other programs as ASCII, too.
     names = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "160"}
     streams = {
         "ascii": {"capture_output": True},

@@ -1,4 +1,4 @@
-"""What a terminal shows: fronts that are never cut, counts in words."""
+"""Tables on a terminal: fronts are never cut, and counts are in words."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def a_front(names=USUAL, *, seeds=1, layers=(8, 8, 8), scale=1.0, walls=(), vers
 
 
 def shown(renderable, width=80, **options):
-    """Return what a terminal of so many columns shows, without the spaces at line ends."""
+    """Return the text on a terminal of so many columns, without the spaces at line ends."""
     file = StringIO()
     Console(width=width, file=file).print(renderable, **options)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
@@ -432,7 +432,7 @@ def test_network_of_an_older_file_has_no_line_about_medians():
     [
         ((0.5, 1.5, 2.5), ("1", "2")),
         ((0.5, 2.5, 4.5), ("1–2", "3–4")),
-        ((1.0, 1.25, 1.5), ("1–1.25", "1.25–1.5")),  # an older file's: expected steps
+        ((1.0, 1.25, 1.5), ("1–1.25", "1.25–1.5")),  # older files count expected steps
         ((1.0, 1.5, 2.0), ("1–1.5", "1.5–2")),
     ],
 )

@@ -1,4 +1,4 @@
-"""`sweeper ui` in a process of its own: real MLflow, a real browser, sweeps that run and that have ended."""
+"""`sweeper ui` in its own process, with real MLflow, a real browser, and sweeps that run or have ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.servers import tracking
 
 PATIENCE_S = 240
 
-#: A folded part of the page, whatever others there are.
+#: JavaScript that finds one folded part of the page.
 FOLDED = "[...document.querySelectorAll('main details')].find((one) => one.textContent.startsWith('Versions, data'))"
 
 
@@ -50,13 +50,13 @@ def home(tmp_path_factory, empty_database):
 
 
 class Shown:
-    """A command that serves, and what it has said."""
+    """A running `sweeper ui` and its output."""
 
     def __init__(self, process, output):
         self.process, self._output = process, output
 
     def said(self, pattern):
-        """Wait until a line says this, and return what was looked for in it."""
+        """Wait until a line matches a pattern, and return the pattern's first group."""
         until = time.monotonic() + PATIENCE_S
         while not (found := re.search(pattern, text := self._output.read_text(), re.M)):
             assert self.process.poll() is None, text
@@ -76,12 +76,12 @@ class Shown:
         return json.load(urlopen(f"{self.page}state", timeout=30))
 
     def tree(self):
-        """Return the process and all that it has started."""
+        """Return the process and all its descendants."""
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
     def end(self, number):
-        """Send a signal, and return the exit code, once nothing is left of what it had started."""
+        """Send a signal, and return the exit code after checking that all descendants have ended."""
         tree = self.tree()
         self.process.send_signal(number)
         code = self.process.wait(60)
@@ -234,7 +234,7 @@ def opened(address):
 def until(page, claim):
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        with suppress(Exception):  # the page may be read again just now
+        with suppress(Exception):  # the page may be reloading
             if page.evaluate(claim):
                 return
         page.wait_for_timeout(100)
@@ -246,7 +246,7 @@ def test_page_follows_a_running_sweep_keeps_what_was_done_to_it_and_asks_no_more
     ui,
     driven,  # noqa: F811
 ):
-    """MLflow serves the same file meanwhile, and the sweep ends as if nobody looked."""
+    """MLflow serves the same file meanwhile, and the sweep ends as without a viewer."""
     shown = ui("smoke", "--home", driven.home)
     assert shown.mlflow
     with opened(shown.page) as page:

@@ -1,4 +1,4 @@
-"""A sweep that is watched from elsewhere: real MLflow databases, real drivers, and the command in a process of its own."""
+"""A sweep that another process watches: real MLflow databases, real drivers, and the command in its own process."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from sweeper.trial import Ended, Outcome
 from tests.contracts.recorder import FACTS
 from tests.driver.test_progress import Clock
 
-#: What a terminal obeys instead of showing it, and line ends apart, what a file should not hold.
+#: Control characters, except line ends: a terminal obeys them instead of showing them, and a file should hold none.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 NASTY = "\x1b[31ma checkpoint was torn\x1b[0m\r\n"
 
 
 class ThreadedSweep:
-    """The smoke sweep, driven by a thread that waits in its second population until it is let go on."""
+    """The smoke sweep, driven by a thread that waits in its second population for `go_on`."""
 
     def __init__(self, home, database):
         self.home = home
@@ -95,13 +95,13 @@ class ThreadedSweep:
 
 
 def files_of(home):
-    """Return the files of a home; what SQLite keeps beside a database comes and goes while the driver writes to it."""
+    """Return names of a home's files; SQLite's own files beside a database come and go, and are left out."""
     return sorted(path.name for path in home.iterdir() if not path.name.endswith(("-wal", "-shm")))
 
 
 @pytest.fixture
 def driven(tmp_path, empty_database, monkeypatch):
-    monkeypatch.setattr(mirror, "WRITTEN_EVERY_S", 0.2)  # time is short
+    monkeypatch.setattr(mirror, "WRITTEN_EVERY_S", 0.2)  # keeps the tests quick
     sweep = ThreadedSweep(tmp_path / "sweeps", empty_database)
     sweep.start()
     yield sweep
@@ -110,7 +110,7 @@ def driven(tmp_path, empty_database, monkeypatch):
 
 @pytest.fixture
 def sweeper(monkeypatch, capsys):
-    """The command line in this process: exit code, and what it says."""
+    """The command line in this process: returns its exit code and outputs."""
     for name in ("SWEEPER_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
@@ -136,7 +136,7 @@ def watch_words(home, *more):
 
 @contextmanager
 def watching(home, *more, **names):
-    """Give a process that watches and writes to pipes."""
+    """Yield a process that watches and writes to pipes."""
     with subprocess.Popen(
         watch_words(home, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**names)
     ) as process:
@@ -249,7 +249,7 @@ class Terminal:
         if select.select([self._master], [], [], 1)[0]:
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # its process has left
+            except OSError:  # its process has ended
                 data = b""
             self.text += data.decode(errors="replace")
             return bool(data)
@@ -441,18 +441,18 @@ def test_hypervolume_that_the_driver_has_not_computed_anew_is_that_of_the_stored
 
 def test_whoever_looks_lets_go_of_the_file_so_that_its_driver_makes_a_single_one_of_it(opened, uri, tmp_path):
     opened.record_live(a_state())
-    elsewhere = f"sqlite:///{tmp_path}/../{tmp_path.name}/mlflow.db"  # connections of its own, as another process has
+    elsewhere = f"sqlite:///{tmp_path}/../{tmp_path.name}/mlflow.db"  # another spelling gets its own connections
     assert MlflowReader(elsewhere, "small").live().sweep == "small"
     opened.close("FINISHED")
     assert (tmp_path / "mlflow.db").read_bytes()[18:20] == b"\x01\x01", "its head says that nothing is written ahead"
     assert not (tmp_path / "mlflow.db-wal").exists()
 
 
-# --- whoever watches ---------------------------------------------------------------------------------------
+# --- the watcher -------------------------------------------------------------------------------------------
 
 
 class Bench:
-    """A watcher, what it reads, and its clocks: its own, the machine's, and the driver's."""
+    """A watcher, the state that it reads, and the clocks of the watcher, the machine and the driver."""
 
     def __init__(self, ahead_s=0.0):
         self.clock, self._ahead_s, self.is_away = Clock(), ahead_s, False
@@ -461,7 +461,7 @@ class Bench:
         self.say()
 
     def say(self, stage=Stage.RUNNING):
-        """Have the driver write, by a clock that goes ahead."""
+        """Let the driver write a state, by a clock that is ahead."""
         self.state = LiveState("a", stage=stage, written_ms=int(1000 * (self.clock.now + self._ahead_s)))
 
     def read(self):
@@ -569,7 +569,7 @@ def test_state_in_a_tag_holds_notes_without_what_a_terminal_would_obey(driven):
     assert note == Note(note.said_ms, "a checkpoint was torn")
 
 
-#: A sweep that is run without Ray and says how it goes, as `sweeper run` does.
+#: Code that runs a sweep without Ray and shows its progress as `sweeper run` does.
 RUN = """
 import sys
 from sweeper.execution.executors import InlineExecutor

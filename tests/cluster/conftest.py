@@ -1,4 +1,4 @@
-"""What the tests of clusters share."""
+"""Fixtures of the tests of clusters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tests.support.local_cluster import local_cluster
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes with a CPU each beside a head without any, which ask for a token."""
+    """A cluster with a token: a head without CPUs, and two nodes with one CPU each."""
     with local_cluster() as made:
         yield made

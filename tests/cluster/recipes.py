@@ -1,4 +1,4 @@
-"""What tests of several recipes share: their files, the commands in them, and placeholders."""
+"""Helpers for tests of several recipes: files, the commands in them, and placeholders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 COMMANDS = typer.main.get_command(app).commands
 
-#: Written by whoever uses a recipe; each must be named in the recipe's README.
+#: Placeholders that a recipe's user replaces; the recipe's README must name each of them.
 PLACEHOLDER = re.compile(r"CHANGE-ME(?:-[A-Z]+)*")
 
 

@@ -1,4 +1,4 @@
-"""The images: what their recipe copies is there, and is all that the wheel is built from; conda's file is for this Python."""
+"""The images: copied files exist and suffice to build the wheel; conda's file is for the same Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def copied():
-    """Return what comes from the checkout into the images."""
+    """Return the paths that the images copy from the checkout."""
     lines = re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.M)
     return [word.removeprefix("./") for line in lines for word in line.split()[:-1]]
 

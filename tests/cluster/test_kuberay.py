@@ -1,4 +1,4 @@
-"""The manifests for KubeRay: every field is one that the API servers know, and what they refer to exists."""
+"""The manifests for KubeRay: API servers know every field, and everything that a manifest refers to exists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXTS = {f"{path.name}{more}": form(text)
 
 
 def problems(value, kind, where):
-    """Say what in a manifest no API server would take: unknown keys, missing ones, values of another type."""
+    """Return what an API server would refuse in a manifest: unknown keys, missing keys, values of another type."""
     if kind.startswith("["):
         if not isinstance(value, list):
             return [f"{where} is no list"]
@@ -56,7 +56,7 @@ def problems(value, kind, where):
 
 
 def pods(manifest):
-    """Return the pod templates of a manifest, by what they are for."""
+    """Return the pod templates of a manifest by purpose: head, a group of workers, or submitter."""
     spec = manifest["spec"]
     cluster = spec.get("rayClusterSpec", spec)
     found = {"head": cluster["headGroupSpec"]["template"]}

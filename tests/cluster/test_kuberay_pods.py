@@ -1,4 +1,4 @@
-"""The scripts of KubeRay's pods, with a stand-in for the driver, and with the real one on a real Ray."""
+"""The scripts of KubeRay's pods, with a stand-in for the driver, and with the real driver on a real Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.rig import HALF, PATIENCE_S, eventually
 
 FOLDER = CLUSTER / "kuberay"
 
-#: Stands for the driver: says what it was given, and ends as `sweeper run` does when it is asked to.
+#: Code that stands in for the driver: it prints its arguments, and ends as `sweeper run` does at a signal.
 STAND_IN = """#!{python}
 import os, signal, sys, time
 def end(*_):
@@ -57,7 +57,7 @@ def test_stop_script_ends_the_driver_that_the_entry_point_started_and_waits_for_
 
 
 def test_stop_script_leaves_alone_what_is_no_driver(pod, tmp_path):
-    subprocess.run(["bash", FOLDER / "stop.sh"], env=pod, check=True, timeout=60)  # none was started
+    subprocess.run(["bash", FOLDER / "stop.sh"], env=pod, check=True, timeout=60)  # without a driver
     other = subprocess.Popen(["sleep", "infinity"])
     try:
         (tmp_path / "pid").write_text(str(other.pid))
@@ -79,7 +79,7 @@ def test_entry_point_without_a_setting_says_which(pod, missing):
 
 @contextmanager
 def head(environment):
-    """Run a Ray head as KubeRay's command line does, on the loopback, with CPUs of its own in place of workers."""
+    """Run a Ray head as KubeRay does, but on the loopback, and with CPUs on the head in place of workers."""
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
     how = ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--object-store-memory=104857600"]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -107,7 +107,7 @@ def test_sweep_goes_on_in_a_new_pod_on_a_new_cluster_after_the_first_was_drained
         "PYTHONPATH": str(ROOT),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # then Ray keeps to the loopback
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes Ray use only the loopback
         "SWEEP_NAME": "first",
         "SWEEP_PID_FILE": str(tmp_path / "pid"),
         "SWEEP_SPACE": str(tmp_path / "space.yaml"),

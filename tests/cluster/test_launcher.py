@@ -1,4 +1,4 @@
-"""The cluster launcher's files, as Ray itself reads and completes them, and their commands in a real shell."""
+"""The cluster launcher's files, read and completed by Ray itself, and their commands in a real shell."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_own_machines_are_all_used_by_a_user_of_their_own():
 
 @pytest.fixture
 def aws(tmp_path, monkeypatch):
-    """A stand-in for AWS in this process, with what the README has one make there; gives the completed file."""
+    """A stand-in for AWS with the resources that the README tells users to make; yields the filled file and clients."""
     moto = pytest.importorskip("moto")
     boto3 = pytest.importorskip("boto3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("HOME", str(tmp_path))  # the key for ssh is written there
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes the ssh key there
     with moto.mock_aws():
         region = "eu-central-1"
         ec2, iam = boto3.client("ec2", region), boto3.client("iam", region)
@@ -116,13 +116,13 @@ def test_dashboard_is_on_the_loopback_and_every_node_asks_for_the_token(name):
     assert "0.0.0.0" not in (FOLDER / name).read_text(encoding="utf-8")
 
 
-#: Stands for the `ray` that setup commands install: says how it was called.
+#: Stands in for the `ray` that setup commands install: it prints its environment and arguments.
 RAY = '#!/bin/sh\necho "$RAY_AUTH_MODE $RAY_USAGE_STATS_ENABLED $(command -v sweeper) $*"\n'
 
 
 @pytest.fixture
 def machine(tmp_path):
-    """A machine with what setup commands leave there."""
+    """A machine after the setup commands: its home, and a function that runs a command there."""
     programs = tmp_path / "sweeper/venv/bin"
     programs.mkdir(parents=True)
     for program in ("ray", "sweeper", "python"):
@@ -184,7 +184,7 @@ def test_sweeper_commands_are_understood(words):
     assert_understood(words)
 
 
-@pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # Ray's own, as it is imported
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # from Ray's import
 @pytest.mark.parametrize("line", re.findall(r"^    (ray .*)$", README, re.M))
 def test_ray_commands_of_the_readme_are_understood(line):
     from ray.scripts.scripts import cli

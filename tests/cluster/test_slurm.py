@@ -1,4 +1,4 @@
-"""The batch script for Slurm, run by a real bash on a real Ray; only Slurm's own programs are stood in for."""
+"""The batch script for Slurm, run by a real bash on a real Ray; only Slurm's own programs have stand-ins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = SCRIPT.read_text(encoding="utf-8")
 SCRIPTS = sorted([*CLUSTER.rglob("*.sh"), *CLUSTER.rglob("*.sbatch")])
 OPTIONS = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", TEXT, re.M))
 
-#: Stands for `srun`: runs a command once for each task, passes SIGTERM on, and ends when all have ended.
+#: Stands in for `srun`: it runs a command once for each task, passes SIGTERM on, and ends after all tasks.
 SRUN = """#!{python}
 import os, signal, subprocess, sys
 
@@ -46,7 +46,7 @@ for number in range(int(options["ntasks"])):
 sys.exit(max(abs(task.wait()) for task in tasks))
 """
 
-#: Stands for `scontrol`: the job runs, and putting it back into the queue is noted.
+#: Stands in for `scontrol`: it shows the state of the job, and notes a requeue.
 SCONTROL = """#!/bin/sh
 case "$1 $2" in
 "show job") echo "JobId=$3 JobName=sweep JobState=$STATE Reason=None" ;;
@@ -57,12 +57,12 @@ esac
 
 
 class Job:
-    """A job of Slurm on this machine, in a folder of its own.
+    """A Slurm job on this machine, in its own folder.
 
     Args:
-        folder: From where it is submitted.
-        before: Words before the script, such as those that enter a namespace.
-        settings: Variables of the environment, beside those of the job.
+        folder: Folder from which the job is submitted.
+        before: Words before the script, such as a command that enters a namespace.
+        settings: Further environment variables; `nodes` is the number of nodes.
     """
 
     def __init__(self, folder, before=(), **settings):
@@ -72,7 +72,7 @@ class Job:
         for name, text in (("srun", SRUN.format(python=sys.executable)), ("scontrol", SCONTROL)):
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
-        # A number of its own for each test: the port, and a folder of this machine, are named by it.
+        # Each test needs its own number, which decides the port and a folder of this machine.
         self.number = str(os.getpid() * 10 + len(list(folder.parent.glob("*"))) % 10)
         nodes = settings.pop("nodes", 1)
         self.environment = self.cli.environment | {
@@ -93,7 +93,7 @@ class Job:
             **settings,
         }
         if nodes == 1:
-            self.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # then Ray keeps to the loopback
+            self.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # makes Ray use only the loopback
 
     def start(self, restarts=0):
         words = [*self._before, "bash", str(SCRIPT)]
@@ -102,7 +102,7 @@ class Job:
         return subprocess.Popen(words, cwd=self.folder, env=environment, start_new_session=True, **pipes)
 
     def end(self, process):
-        """Let a job come to its end; returns its exit code and what it said."""
+        """Wait for the end of a job; return its exit code and output."""
         out, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode, out
 
@@ -118,7 +118,7 @@ class Job:
 
 @pytest.fixture
 def new_job(tmp_path):
-    """Make a job; processes that it leaves are killed, by their numbers."""
+    """A function that makes a job; leftover processes are killed by their numbers."""
     started = []
 
     def make(before=(), **settings):
@@ -155,7 +155,7 @@ def test_job_comes_back_and_is_told_two_minutes_ahead():
     assert {"requeue", "open-mode", "signal"} <= set(OPTIONS)
     assert (OPTIONS["signal"], OPTIONS["open-mode"], OPTIONS["ntasks-per-node"]) == ("B:TERM@120", "append", "1")
     first_command = next(n for n, line in enumerate(TEXT.splitlines()) if re.match(r"[^#\s]", line))
-    assert "#SBATCH" not in "\n".join(TEXT.splitlines()[first_command:])  # Slurm reads none after it
+    assert "#SBATCH" not in "\n".join(TEXT.splitlines()[first_command:])  # Slurm ignores options after it
 
 
 @pytest.mark.parametrize("words", commands_in(TEXT), ids=" ".join)
@@ -212,7 +212,7 @@ def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job
     token = job.folder / f".sweep-{job.number}" / "token"
     assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert sum("raylet/raylet" in title for title in descendants(first.pid).values()) == 2
-    first.send_signal(signal.SIGTERM)  # to the script alone, as --signal=B:TERM does
+    first.send_signal(signal.SIGTERM)  # only to the script, as --signal=B:TERM does
     code, out = job.end(first)
     assert (code, job.requeued) == (143, [job.number]), out
     assert "start 1: 2 nodes with 1 CPUs each" in out
@@ -223,8 +223,8 @@ def test_job_of_two_nodes_that_is_told_to_end_goes_on_when_it_comes_back(new_job
     code, out = job.end(job.start(restarts=1))
     assert code == 0, out
     assert "start 2: " in out
-    assert "non-dominated networks, hypervolume" in out  # its front
-    assert {key: job.cli.finished()[key] for key in done} == done  # none of them ran again
+    assert "non-dominated networks, hypervolume" in out  # the front is printed
+    assert {key: job.cli.finished()[key] for key in done} == done  # no finished trial ran again
     assert job.requeued == [job.number]
     job.assert_nothing_is_left()
     job.cli.audit()

@@ -1,4 +1,4 @@
-"""Sweeps that are submitted to a real cluster of several nodes, which asks for a token."""
+"""Sweeps that are submitted to a real cluster of several nodes with a token."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def submit(cluster, tmp_path, request, empty_database):
-    """Submit a spec under a name of its own; gives a function of the words after `submit FILE --name NAME`."""
+    """A function that submits a spec under the test's own name, given the words after `submit FILE --name NAME`."""
     (tmp_path / "home").mkdir()
-    shutil.copy(empty_database, tmp_path / "home" / "mlflow.db")  # which saves seconds
+    shutil.copy(empty_database, tmp_path / "home" / "mlflow.db")  # saves seconds
     name = f"n{abs(hash(request.node.name)) % 10**8}"
 
     def call(*words, spec=HALF):
@@ -79,7 +79,7 @@ def test_submitted_sweep_survives_its_driver_and_a_node_and_its_token_is_nowhere
     fronts = MlflowReader(f"sqlite:///{submit.home}/mlflow.db", submit.name).fronts()
     assert [front.hypervolume > 0 for front in fronts] == [True, True]
     assert_token_is_nowhere(cluster, submit.home)
-    assert cluster.recipe("add").returncode == 0  # for the tests that follow
+    assert cluster.recipe("add").returncode == 0  # restores the node for later tests
 
 
 def everything():
@@ -96,7 +96,7 @@ def everything():
 
 
 def assert_token_is_nowhere(cluster, home):
-    """Search the sweep's home, all that Ray wrote, what its job server tells, and every command line."""
+    """Check that the token is not in the home, Ray's files, the job server's answers, or any command line."""
     token = cluster.token.encode()
     assert len(token) == 64
     files = [path for folder in (cluster.folder, home) for path in folder.rglob("*") if path.is_file()]
@@ -157,7 +157,7 @@ def test_two_submissions_at_once_are_one_job_and_the_only_one_that_is_known(clus
 def test_another_spec_is_told_apart_by_the_driver(cluster, submit):
     assert submit()[0] == 0
     other = HALF.replace("epochs: 24", "epochs: 25")
-    eventually(lambda: Home(submit.home).sweep(submit.name).is_planned)  # a sweep that never was may be any
+    eventually(lambda: Home(submit.home).sweep(submit.name).is_planned)  # before that, any spec may replace it
     cluster.sweeper("stop", submit.name, "--address", cluster.jobs)
     code, out, _ = submit("--follow", spec=other)
     assert code == 2

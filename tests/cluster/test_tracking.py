@@ -1,4 +1,4 @@
-"""The tracking server of the recipe, started for real: PostgreSQL, an object store, a login; and sweeps that use it."""
+"""The recipe's tracking server, really started with PostgreSQL, an object store and a login, and sweeps that use it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.slow
 BUCKET_SECRET = "bucket-s3cr3t-0f-the-server"
 DATABASE_SECRET = servers.Postgres.password
 
-#: Users of the server by name. What they are allowed differs: the sweep is alice's.
+#: Passwords by user. Their permissions differ: the sweep is alice's.
 USERS = {"alice": "alice's w0rd/for@it", "bob": "bob is 12 long%", "carol": "carol-has-nothing"}
 
 
 @dataclass(frozen=True)
 class Team:
-    """A server with users, and what stands behind it."""
+    """A server with users, its database and its bucket."""
 
     server: servers.Tracking
     postgres: servers.Postgres
@@ -70,7 +70,7 @@ def login(user, password):
 
 
 def written(file, text):
-    """Write a secret as users must: for their own eyes."""
+    """Write a secret into a file that only its owner may read, as users must."""
     file.write_text(text)
     file.chmod(0o600)
     return file
@@ -78,7 +78,7 @@ def written(file, text):
 
 @pytest.fixture(scope="module")
 def team(postgres, tmp_path_factory):
-    """A server with all that there is to it, as a team would run it; alice has mirrored a sweep to it."""
+    """A complete server, as a team would run it; alice has mirrored a sweep to it."""
     for package in ("moto", "flask_wtf", "boto3"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: pip install 'pareto-sweeper[dev]'")
@@ -105,7 +105,7 @@ def team(postgres, tmp_path_factory):
             for user, password in USERS.items():
                 found.users("add", user, password=password)
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                patch.delenv(name)  # clients need none
+                patch.delenv(name)  # clients need no key of the bucket
             patch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
             patch.setenv("MLFLOW_TRACKING_PASSWORD", USERS["alice"])
             run(folder / "home", server.uri)
@@ -113,12 +113,12 @@ def team(postgres, tmp_path_factory):
             found.users("grant", "carol", "smoke", "DENY")
             yield found
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-                patch.setenv(name, "test")  # to empty the bucket
+                patch.setenv(name, "test")  # needed to empty the bucket
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """An empty working folder of somebody who has said nothing yet."""
+    """An empty working folder of a user without any settings."""
     for name in [*os.environ]:
         if name.startswith(("SWEEPER_", "MLFLOW_", "RAY_", "AWS_")):
             monkeypatch.delenv(name)
@@ -130,7 +130,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def become(monkeypatch):
-    """Be a user, as far as the environment says."""
+    """A function that logs a user in through the environment."""
 
     def call(user, password=None):
         for name, value in login(user, USERS[user] if password is None else password).items():
@@ -167,7 +167,7 @@ def run(home, uri, name="smoke", **options):
 
 def test_client_that_knows_address_and_login_alone_reads_everything(team, sweeper, become, place, monkeypatch, caplog):
     caplog.set_level("INFO", "werkzeug")  # the object store's own log
-    become("bob")  # who may read what others have made
+    become("bob")  # bob may read sweeps of others
     monkeypatch.setenv("MLFLOW_TRACKING_URI", team.uri)
     code, out, err = sweeper("pareto", "smoke", "--json")
     assert (code, err) == (0, "")
@@ -239,10 +239,10 @@ def test_login_in_the_address_works_and_is_kept_nowhere(team, sweeper, tmp_path,
     become("alice")
     in_address = team.uri.replace("://", "://alice:alice's%20w0rd%2Ffor%40it@")
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
-        os.environ.pop(name)  # the fixture puts back what was before it
+        os.environ.pop(name)  # the fixture `become` restores the former values
     assert run(tmp_path / "home", in_address, name="addressed").is_mirrored
     assert Home(tmp_path / "home").sweep("addressed").tracking_uri == NOT_KEPT
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", in_address)  # on a command line everybody could read it
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", in_address)  # a command line would show it to everybody
     code, out, err = sweeper("pareto", "addressed")
     assert (code, "accuracy" in out) == (0, True), err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", in_address.replace("w0rd", "word"))
@@ -257,7 +257,7 @@ def test_login_in_the_address_works_and_is_kept_nowhere(team, sweeper, tmp_path,
 
 
 def forms(secret, user=""):
-    """Return a secret as bytes, in every form that it may be written in."""
+    """Return a secret as bytes, in every encoding in which it may be written."""
     from urllib.parse import quote
 
     texts = {secret, quote(secret), quote(secret, safe=""), quote(secret, safe="'")}
@@ -266,7 +266,7 @@ def forms(secret, user=""):
 
 
 def rows(team):
-    """Return all that the server's database holds, as text."""
+    """Return the whole content of the server's database as text."""
     name = team.database.rpartition("/")[2]
     tables = team.postgres.execute("select tablename from pg_tables where schemaname = 'public'", name)
     assert {"runs", "users"} <= {table for (table,) in tables}, "runs and users are in one database"
@@ -276,7 +276,7 @@ def rows(team):
 
 
 def objects(team, monkeypatch):
-    """Return the names and contents of all that is in the bucket."""
+    """Return the content of every object in the bucket, by name."""
     from pyarrow.fs import FileSelector, FileSystem
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -397,7 +397,7 @@ def test_doctor_names_a_login_that_does_not_do(team, become):
 
 def test_name_that_the_server_does_not_answer_to_is_told_from_a_login(team, become):
     become("alice")
-    by_name = team.uri.replace("127.0.0.1", "127.1")  # the same address, written in a way that was not allowed
+    by_name = team.uri.replace("127.0.0.1", "127.1")  # the same address in a spelling that is not allowed
     with pytest.raises(TrackingError, match=r"does not answer to this name \(HTTP 403\).*--allowed-hosts"):
         connect(by_name)
 
@@ -493,7 +493,7 @@ def test_login_with_sqlite_is_made_up_once_and_asked_for(tmp_path, become):
         become("admin", password)
         MlflowRecorder(server.uri)
         server.stop()
-        (server.folder / "admin-password").unlink()  # as whoever has read it may
+        (server.folder / "admin-password").unlink()  # as its reader may
         server.start()
         MlflowRecorder(server.uri)
         assert not (server.folder / "admin-password").exists()

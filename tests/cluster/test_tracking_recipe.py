@@ -1,4 +1,4 @@
-"""The recipe of a tracking server, without starting one: what it refuses, and whether its files fit together."""
+"""The recipe of a tracking server, without starting one: its refusals, and whether its files fit together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recipe(name):
 
 @pytest.fixture(autouse=True)
 def files_of_other_tests_are_as_open_as_before():
-    """The server closes what it writes to others, in its own process, which here is that of the tests."""
+    """Restores the umask: the server's script narrows it in its own process, which here is that of the tests."""
     before = os.umask(0o077)
     os.umask(before)
     yield
@@ -37,7 +37,7 @@ def files_of_other_tests_are_as_open_as_before():
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """Start the server as its script does, where it must be refused; returns the one sentence."""
+    """A function that starts the server's script with arguments that it must refuse; returns the one sentence."""
     server = recipe("server")
     monkeypatch.setattr(server.os, "execve", lambda *_: pytest.fail("the server was started"))
 

@@ -1,4 +1,4 @@
-"""What every executor promises, whatever runs the work."""
+"""The contract of every executor, whatever runs the work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def a_job(number: int, members: int = 2, scratch: str = "") -> Job:
 
 
 class Source:
-    """Hands out jobs and keeps everything it hears."""
+    """A source that hands out jobs and keeps everything that it hears."""
 
     def __init__(self, jobs, stop_after=None):
         self.jobs, self.stop_after = list(jobs), stop_after

@@ -1,4 +1,4 @@
-"""What every reader promises, whatever stands behind it; what it reads was written by the recorder of the tracker."""
+"""The contract of every reader, whatever stands behind it; the recorder of the same tracker writes the data."""
 
 from dataclasses import replace
 
@@ -12,9 +12,10 @@ from tests.contracts.recorder import FACTS, a_failed_trial, a_late_trial
 
 
 class ReaderContract:
-    """Subclasses provide `recorder`, whose networks are their key's bytes, `reader` of its sweep, and `other_reader`.
+    """Subclasses provide the fixtures `recorder`, `reader` and `other_reader`.
 
-    `other_reader` is one of a sweep that the tracker does not hold.
+    The content of each network of `recorder` is its key as bytes. `reader` reads the recorder's sweep, and
+    `other_reader` a sweep that the tracker does not hold.
     """
 
     def test_sweep_that_is_not_there_is_refused_by_every_method(self, recorder, other_reader):

@@ -1,4 +1,4 @@
-"""What every recorder promises, whatever stands behind it; read back with the reader of the same tracker."""
+"""The contract of every recorder, whatever stands behind it; the reader of the same tracker reads the data back."""
 
 from dataclasses import replace
 
@@ -31,12 +31,12 @@ def a_failed_trial(number=9, **changes):
 
 
 def a_late_trial(number, **changes):
-    """Return a trial with the times a ledger knows."""
+    """Return a complete trial with the times that a ledger knows."""
     return a_trial(number, started_ms=1_000_000 + number, ended_ms=2_000_000 + number, **changes)
 
 
 class RecorderContract:
-    """Subclasses provide the fixtures `recorder`, one that was just made, and `reader`, of its sweep."""
+    """Subclasses provide the fixtures `recorder`, a new one, and `reader`, which reads the recorder's sweep."""
 
     def test_nothing_recorded_reads_back_as_nothing(self, recorder, reader):
         recorder.open(FACTS)

@@ -1,4 +1,4 @@
-"""The commands and the notebook that the pages show are given to a real sweep `quickstart`, and to `second`, as a reader would give them."""
+"""Commands and the notebook of the pages run on the real sweeps `quickstart` and `second`, as a reader runs them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.model.test_stimuli import drawn, written
 
 ROOT = Path(__file__).parents[2]
 
-#: Commands that read; what runs a sweep, or needs a cluster, has tests of its own.
+#: Commands that only read or mirror; other tests try those that run a sweep or need a cluster.
 READING = (
     "pareto",
     "trials",
@@ -40,15 +40,15 @@ READING = (
     "validate",
 )
 
-#: Options of another place than the home in this folder.
+#: Options that name another place than the home in this folder.
 ELSEWHERE = ("--tracking-uri", "--address", "--home", "--storage", "--ledger")
 
-#: Sweeps that readers of the tutorial have, and how a key looks.
+#: Sweeps that readers of the tutorial have, and the form of a key.
 SWEEPS, KEY = {"quickstart", "second"}, re.compile(r"[0-9a-f]{8,16}")
 
 
 def shown():
-    """Return the commands of all pages that read one of these sweeps, in their order, each once."""
+    """Return the commands of all pages that read one of these sweeps, in order and each once."""
     found = {}
     for page, text in TEXTS.items():
         for words in commands_in(text) if page != "CHANGELOG.md" else ():
@@ -60,7 +60,7 @@ def shown():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, empty_database):
-    """A folder in which the tutorial was followed, with half of the updates."""
+    """The folder of a reader who has followed the tutorial, with half of the updates."""
     folder = tmp_path_factory.mktemp("reader")
     home = folder / "sweeps"
     home.mkdir()

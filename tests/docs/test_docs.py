@@ -1,4 +1,4 @@
-"""Documents are tested: links resolve, examples run, each command has its place, and every path that is named exists."""
+"""Tests of the documents: links resolve, examples run, each command has its place, and every named path exists."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path 
 
 
 def blocks(text, language):
-    """Return what stands between the fences of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def anchors(text):
-    """Return what the headings of a page can be linked by."""
+    """Return the anchors of a page's headings."""
     titles = re.findall(r"^#+ (.*)$", re.sub(r"(?ms)^```.*?^```$", "", text), re.MULTILINE)
     return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
 
@@ -96,7 +96,7 @@ def test_whoever_installs_it_is_told_the_name_of_the_distribution(name):
     assert re.findall(r"pip install\b[^\n`]*?['\" ]sweeper(?=[\[`'\" \n])", TEXTS[name]) == []
 
 
-#: What a newcomer looks for first.
+#: Words that a newcomer looks for first.
 WORDS = (
     "config schema dataset task plot executor backend scheduler halving sampler pruner lock provenance progress "
     "resources pareto hypervolume tracking logging export serialize"
@@ -114,7 +114,7 @@ def test_table_of_contributing_leads_from_a_word_to_files(word):
 
 
 def commands_in(text):
-    """Return the words of every sweeper command in a block of shell, or written as an indented line."""
+    """Return the words of every sweeper command in a shell block or on an indented line."""
     shell = "".join(blocks(text, "sh")).splitlines()
     lines = shell + [line.strip() for line in text.splitlines() if line.startswith("    sweeper ")]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("sweeper ")]
@@ -164,7 +164,7 @@ def test_yaml_of_the_documents_loads(tmp_path, name, block):
     written = yaml.safe_load(block)
     for example in (DOCS / "examples").glob("*.py"):
         shutil.copy(example, tmp_path)
-    if "objectives" not in written:  # a part of a spec: the rest is that of the page about searching
+    if "objectives" not in written:  # only a part of a spec: the page about searching has the rest
         written = WHOLE | written
         if "classes" in written.get("task", {}):
             del (written := {**written, "parameters": dict(written["parameters"])})["parameters"]["classes"]
@@ -204,11 +204,11 @@ def test_python_of_the_documents_calls_what_the_package_offers(name):
             if re.fullmatch(r"sweeper\.\w+", ast.unparse(call.func)):
                 offered = getattr(sweeper, ast.unparse(call.func).removeprefix("sweeper."))
                 keywords = {str(given.arg): given.value for given in call.keywords}
-                inspect.signature(offered).bind(*call.args, **keywords)  # a TypeError where it takes none of these
+                inspect.signature(offered).bind(*call.args, **keywords)  # raises TypeError if they do not fit
 
 
 def run_without_training(spec, name=None, home="sweeps"):
-    """Run a sweep as `sweeper.run` does, but for the training: every network is right for 95 of 100 images."""
+    """Run a sweep as `sweeper.run` does, but without training: every network has an accuracy of 0.95."""
     from sweeper.driver.sweep import Sweep
     from sweeper.execution.executors import InlineExecutor
     from sweeper.tracking.mlflow.recorder import MlflowRecorder

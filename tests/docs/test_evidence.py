@@ -1,4 +1,4 @@
-"""The findings in the documentation are made again from the files beside them, and are those that stand there."""
+"""The findings in the documentation follow from the files beside them: making them again gives the same."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def test_findings_are_made_again_from_their_files(name):
     stored = json.loads((FOLDER / name / "findings.json").read_text())
     claims = [
         one["claim"] for one in stored["claims"] if one["claim"] != "F4"
-    ]  # its human data are nobody's to give away
+    ]  # F4 needs human data, which may not be published
     found = decided(FOLDER / name, claims).to_table().to_pylist()
     kept = [row for row in pq.read_table(FOLDER / name / "findings.parquet").to_pylist() if row["claim"] != "F4"]
-    if not claims:  # of people alone
+    if not claims:  # F4 is the only claim
         assert "no human data were named" in " ".join(decided(FOLDER / name, ["F4"]).findings[0].missing)
         return
     assert len(found) == len(kept) > 0
     for new, old in zip(found, kept, strict=True):
         for column, value in old.items():
-            if column == "p_corrected":  # of all tests, those of F4 included
+            if column == "p_corrected":  # depends on all tests, including those of F4
                 continue
             if isinstance(value, float):
                 assert math.isclose(new[column], value, rel_tol=1e-6, abs_tol=1e-9), (old, column)

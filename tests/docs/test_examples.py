@@ -1,4 +1,4 @@
-"""The examples of the documentation are run as they are, but for how long they take."""
+"""The examples of the documentation run unchanged, except that they are made smaller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 pytestmark = pytest.mark.slow
 
-#: What is made smaller, by example: the rest of each file is as it stands there.
+#: Changes that make an example smaller, by example.
 SMALLER = {
     "exits": {"search": {"trials": 3}, "parameters": {"epochs": {"value": 13}}},
     "forest": {"search": {"trials": 3}, "replicates": 2},
@@ -29,7 +29,7 @@ SMALLER = {
 
 @pytest.fixture
 def place(tmp_path, empty_database):
-    """A folder with all examples, and an empty MLflow, which saves seconds."""
+    """A folder with all examples, and an empty MLflow database, which saves seconds."""
     shutil.copytree(EXAMPLES, tmp_path / "here")
     (tmp_path / "here" / "sweeps").mkdir()
     shutil.copy(empty_database, tmp_path / "here" / "sweeps" / "mlflow.db")
@@ -37,7 +37,7 @@ def place(tmp_path, empty_database):
 
 
 def called(place, *words):
-    """Call a program in a folder; gives what it printed."""
+    """Run Python in a folder; return its output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     for name in ("SWEEPER_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         environment.pop(name, None)
@@ -48,7 +48,7 @@ def called(place, *words):
     return done.stdout
 
 
-#: Examples that `make test` leaves to `make faults`: the others run the same ways.
+#: Examples that `make test` leaves to `make faults`; the other examples use the same code paths.
 RARE = ("tuned", "resnet")
 
 

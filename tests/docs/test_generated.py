@@ -1,4 +1,4 @@
-"""What `docs/generate.py` owns is what it makes of the sources, and the picture of imports shows every door."""
+"""Generated pages are those that `docs/generate.py` makes from the sources; the picture of imports is complete."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_every_key_of_a_spec_stands_in_its_section(title):
     keys = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     model = spec.SECTIONS[title]
     written = {field.alias or key: key for key, field in model.model_fields.items()}
-    if model is FunctionSweep:  # the rest is as in any other file; its arguments stand in the signature
+    if model is FunctionSweep:  # other keys are those of any spec, and arguments come from a signature
         written = {name: key for name, key in written.items() if key not in {*SweepSpec.model_fields, "arguments"}}
     assert keys == list(written)
 

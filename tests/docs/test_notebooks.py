@@ -1,4 +1,4 @@
-"""The examples for notebooks run in their order, on a real MLflow, and print what the page shows."""
+"""The examples for notebooks run in order, on a real MLflow, and print what the page shows."""
 
 import io
 import random
@@ -23,12 +23,12 @@ OBJECTIVES = (
 )
 CORNER = {"accuracy": 0.0, "time": 7.0, "macs": 400_000.0}
 
-#: A block of Python and, where one follows, the block of text that it prints.
+#: Blocks of Python, each with the block of text that it prints, if one follows.
 EXAMPLES = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", PAGE, re.S)
 
 
 def trials(seeds, pressures, shift=0.0):
-    """Return trials of two tasks with made figures: the higher the pressures, the smaller and the less accurate."""
+    """Return trials of two tasks with made-up figures: higher pressures make networks smaller and less accurate."""
     chance, found = random.Random(0), []
     for task, ease in (("digits-10", 0.0), ("digits-3", 0.05)):
         settings = [(time, breadth) for time in pressures for breadth in (0.0001, 0.001)]

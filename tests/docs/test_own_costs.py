@@ -1,4 +1,4 @@
-"""The page about costs, measures and degradations of one's own: its code is that of the examples, and its sweeps run."""
+"""The page about own costs, measures and degradations: its code is that of the examples, and its sweeps run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = (DOCS / "how-to" / "own-costs.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def examples(tmp_path, monkeypatch):
-    """The examples, copied as a reader would; what is imported from there is forgotten after."""
+    """A copy of the examples; modules that a test imports from there are unloaded afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     for file in (DOCS / "examples").iterdir():
@@ -48,7 +48,7 @@ def test_code_and_spec_of_the_page_are_those_of_the_files():
     assert len(blocks("yaml")) == 3
 
 
-@pytest.mark.slow  # the functions are tried in a process of their own
+@pytest.mark.slow  # another process tries the functions
 def test_sweep_of_the_page_trades_wires_for_accuracy(examples):
     recorder = MemoryRecorder()
     sweep = Sweep.load(examples / "wires.yaml", home=examples / "home")

@@ -1,4 +1,4 @@
-"""The JSON schema for editors admits every spec that is read, and sees what is misspelt or of another kind."""
+"""The JSON schema for editors admits every valid spec, and finds misspelt keys and values of another kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials that are tried again on request, in real sweeps on SQLite and MLflow: the audit holds whatever happens."""
+"""Trials that are tried again on request, in real sweeps on SQLite and MLflow: the audit always holds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ reference_point: {accuracy: 0, time: 4}
 
 
 class Swept:
-    """A home with one sweep, the spec of which is one of the above."""
+    """A home with one sweep of one of the specs above."""
 
     def __init__(self, folder, text):
         self.root = folder / "sweeps"
@@ -104,7 +104,7 @@ def home(make):
 
 
 def failing(*outcomes):
-    """Return work whose populations end so, one after the other, after one more epoch; then all go well."""
+    """Return work whose first populations train one epoch and end with these outcomes in turn; later ones go well."""
     left = iter(outcomes)
 
     def work(job, report):
@@ -283,7 +283,7 @@ def test_checkpoint_that_cannot_be_removed_is_one_message_and_nothing_is_tried_a
     assert home.broken() == {}
 
 
-#: A driver that is killed in the middle of the second population that it tries again.
+#: Code of a driver that is killed in the middle of the second population that it tries again.
 KILLED = """
 import os, signal, sys
 from sweeper.driver.sweep import Sweep
@@ -324,7 +324,7 @@ def test_driver_killed_while_it_tries_again_is_followed_by_one_that_loses_and_re
 
 
 def test_command_line_tries_again_on_ray(home, tmp_path):
-    """The option of `sweeper resume`, with workers of Ray Tune."""
+    """Uses the option of `sweeper resume` with workers of Ray Tune."""
     home.run(failing(Outcome.LOST, Outcome.FAILED))
 
     def command(*words):

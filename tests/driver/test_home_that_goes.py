@@ -1,4 +1,4 @@
-"""A home that goes away while a sweep is driven in it: the sweep stops at its next write, and makes nothing anew."""
+"""A home that disappears while a sweep runs in it: the sweep stops at its next write and does not recreate files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from sweeper.spec import load_spec
 from sweeper.training.train import train_population
 from tests.support.disks import small_disk
 
-#: How long a driver may take to end; nothing is concluded from how long it took.
+#: Most time for a driver to end, in seconds; no test asserts how long it took.
 PATIENCE_S = 600
 
-#: A driver at the command line's own doors, that says when an epoch of its second population was heard of.
+#: Code of a driver behind the real command line, which prints a line and waits when it hears of an epoch.
 DRIVER = """
 import sys
 from sweeper.cli.run import main
@@ -51,7 +51,7 @@ def home(tmp_path, empty_database):
 
 
 def deleted(home):
-    home.rename(home.with_name("rubbish"))  # at once: who deletes while others write may delete in vain
+    home.rename(home.with_name("rubbish"))  # in one step: deleting a folder may fail while others write into it
     shutil.rmtree(home.with_name("rubbish"))
 
 
@@ -124,7 +124,7 @@ def test_sweep_stops_at_its_next_write_and_makes_nothing_anew(home, go, when, be
     assert left, "the home never went"
     assert (content(home) if home.exists() else None) == left["was"]
     elsewhere = home.with_name("elsewhere")
-    if elsewhere.exists():  # what was finished before is there, and the rest is trained
+    if elsewhere.exists():  # the moved home keeps the finished trials, and the rest is trained there
         summary = Sweep("smoke", elsewhere).resume(executor=InlineExecutor())
         assert summary.counts.complete == 8
         assert summary.is_mirrored
@@ -184,5 +184,5 @@ def test_driver_with_a_real_ray_ends_with_2_and_leaves_nothing_where_the_home_wa
     assert "Traceback" not in out + err
     assert (content(home) if home.exists() else None) == (None if go is deleted else {})
     if go is mounted_over:
-        unmounted(home)  # what is below is as it was
+        unmounted(home)  # the home below the mount is untouched
         assert (home / "smoke" / "ledger.db").is_file()

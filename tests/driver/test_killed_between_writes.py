@@ -1,4 +1,4 @@
-"""A driver that is killed before any one of its writes into the ledger: whoever goes on ends where it would have."""
+"""A driver that is killed before any one of its ledger writes: the next driver ends with the same results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import Ended, Outcome, State
 
-#: Two settings with two replicates each, of which the worse one is stopped half way.
+#: Two settings with two replicates each; the worse setting is stopped half way.
 SPEC = """
 name: killed
 task: {data: digits, train_images: 60, test_images: 20}
@@ -32,11 +32,11 @@ reference_point: {accuracy: 0}
 
 
 class Killed(BaseException):
-    """Ends a driver as a signal would, that leaves no time for anything."""
+    """Ends a driver at once, as a kill signal would."""
 
 
 def work(job, report):
-    """Work that is better the smaller its pressure, and pauses where it is asked to."""
+    """Work whose accuracy is higher for a smaller pressure, and which pauses where the job asks for it."""
     outcome = None if job.until else Outcome.COMPLETE
     measured = [{"accuracy": 1 - setting["breadth_pressure"] + setting["seed"] / 1e6} for setting in job.settings]
     return [Ended(outcome, "", its) for its, is_wanted in zip(measured, job.wanted, strict=True) if is_wanted]
@@ -77,7 +77,7 @@ def test_every_setting_is_judged_at_every_rung_whenever_the_driver_is_killed(go,
         return change(studies, task, changes)
 
     monkeypatch.setattr(Studies, "change", counted)
-    for before in range(100):  # writes that are done before it is killed
+    for before in range(100):  # number of writes before the kill
         left[0], home = before, f"killed-{before}"
         try:
             go(home)

@@ -1,4 +1,4 @@
-"""The mirror's thread: a recorder that is slow or away holds up nobody, and loses nothing."""
+"""The mirror's thread: a slow or unreachable recorder delays nobody and loses nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def a_trial(number):
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -34,7 +34,7 @@ class Clock:
 
 
 class Bench:
-    """A mirror, its recorder, and the trials that were told."""
+    """A mirror, its recorder, and the trials that the mirror was told."""
 
     def __init__(self, recorder=None):
         self.recorder, self.clock, self.told = recorder or MemoryRecorder(), Clock(), []
@@ -69,7 +69,7 @@ def test_everything_put_is_mirrored_when_it_is_finished():
 
 
 class Gated(MemoryRecorder):
-    """A recorder that waits until it may go on."""
+    """A recorder that waits until its gate is opened."""
 
     def __init__(self):
         super().__init__()
@@ -85,7 +85,7 @@ def test_slow_recorder_holds_up_nobody_and_what_it_has_no_room_for_is_caught_up_
     bench = Bench(Gated())
     bench.tell(0)
     assert bench.recorder.reached.wait(60)
-    for number in range(1, 2 * mirror.MOST_WAITING):  # nothing is written meanwhile
+    for number in range(1, 2 * mirror.MOST_WAITING):  # the recorder writes nothing meanwhile
         bench.tell(number)
     assert bench.mirror.done == set()
     assert bench.mirror.left_out == mirror.MOST_WAITING - 1
@@ -158,7 +158,7 @@ def test_fault_of_our_own_ends_the_run_and_is_not_swallowed():
     bench = Bench(Broken())
 
     def go_on():
-        for number in range(3 * mirror.MOST_WAITING):  # also where nobody takes from a full queue any more
+        for number in range(3 * mirror.MOST_WAITING):  # more than the queue holds, after its reader has ended
             bench.tell(number)
         bench.mirror.finish()
 
@@ -172,7 +172,7 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
 
     def tell_and_wait(number):
         bench.tell(number)
-        bench.mirror.finish()  # the next one begins a thread anew
+        bench.mirror.finish()  # the next outcome starts a new thread
         return bench.fronts
 
     assert tell_and_wait(0) == 1
@@ -190,11 +190,11 @@ def test_front_is_stored_at_once_then_now_and_then_and_at_the_end():
     assert bench.recorder.fronts[task].same_content(bench.front(task)[0])
 
 
-# --- how the sweep stands -----------------------------------------------------------------------------
+# --- live state ---------------------------------------------------------------------------------------
 
 
 class Told(MemoryRecorder):
-    """A recorder that keeps every state, lets others wait for so many, and takes its time."""
+    """A recorder that keeps every live state, lets a test wait for them, and may be slow or fail."""
 
     clock, takes_s, fails = None, 0.0, 0
 
@@ -227,7 +227,7 @@ def test_how_the_sweep_stands_is_said_before_anything_has_ended():
 
 
 def test_driver_speaks_now_and_then_also_while_nothing_ends(monkeypatch):
-    monkeypatch.setattr(mirror, "WRITTEN_EVERY_S", 0.01)  # what the thread waits for, by the real clock
+    monkeypatch.setattr(mirror, "WRITTEN_EVERY_S", 0.01)  # the thread's own wait, by the real clock
     bench = Bench(Told())
     bench.mirror.begin()
     for number in (1, 2, 3):
@@ -238,12 +238,12 @@ def test_driver_speaks_now_and_then_also_while_nothing_ends(monkeypatch):
 
 
 def said_after_each(bench, pauses_s):
-    """Tell an outcome after each pause, and return how often it was said by then how the sweep stands."""
+    """Tell an outcome after each pause, and return how many live states were written after each outcome."""
     said = []
     for number, pause_s in enumerate(pauses_s):
         bench.clock.now_s += pause_s
         bench.tell(number)
-        bench.mirror.finish()  # the next one begins a thread anew
+        bench.mirror.finish()  # the next outcome starts a new thread
         said.append(len(bench.recorder.states))
     return said
 

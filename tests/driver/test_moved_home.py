@@ -1,4 +1,4 @@
-"""A home is a folder: wherever it is moved, copied, linked or mounted, it is read and driven there, and nowhere else."""
+"""A home is a folder: wherever it is moved, copied, linked or mounted, commands use only the files there."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sweeper.spec import load_spec
 from sweeper.tracking.mlflow.client import connect, connect_reading
 from sweeper.tracking.mlflow.tables import StoredTables
 
-#: A home of version 0.1, and the folder that it was in when it was written.
+#: A home of version 0.1, and the folder in which it was written.
 EARLIER, WRITTEN_AT = Path(__file__).parents[1] / "data" / "home-0.1.tar.xz", "/home/user/sweeps"
 
 
 def stop_after(populations):
-    """Return what is asked whether to stop, which says so once that many populations have ended."""
+    """Return an observer, and a `should_stop` that is true once so many trials are complete."""
     counted = []
 
     def observe(snapshot):
@@ -39,7 +39,7 @@ def stop_after(populations):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, empty_database):
-    """A home with a sweep of which half is trained."""
+    """A home with a half trained sweep."""
     home = tmp_path_factory.mktemp("written") / "old"
     home.mkdir()
     shutil.copy(empty_database, home / "mlflow.db")
@@ -53,7 +53,7 @@ def written(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def old(written, tmp_path):
-    """A copy of it, in which everything is noted as an earlier version did: by whole paths, of where it is now."""
+    """A copy of that home with absolute paths in its files and databases, as an earlier version wrote them."""
     home = tmp_path / "old"
     shutil.copytree(written, home)
     noted_by_whole_paths(home, written)
@@ -61,7 +61,7 @@ def old(written, tmp_path):
 
 
 def noted_by_whole_paths(home, written):
-    """Have a home say of itself what one of an earlier version says that was written where it is."""
+    """Make a home look as if an earlier version had written it where it is now, with absolute paths."""
     (home / "smoke" / "tracking.txt").write_text(f"sqlite:///{home}/mlflow.db\n")
     for file in (home / "mlflow.db", home / "smoke" / "ledger.db"):
         with closing(sqlite3.connect(file)) as database, database:
@@ -105,7 +105,7 @@ def linked(old, tmp_path):
 
 
 def mounted(old, tmp_path):
-    """Have it show up at another place, and no more where it was."""
+    """Move the home and mount it at another place."""
     if os.getuid() != 0 or shutil.which("mount") is None:
         pytest.skip("a mount needs root")
     point = tmp_path / "mounted"
@@ -118,7 +118,7 @@ def mounted(old, tmp_path):
 
 @pytest.fixture(params=[moved, renamed_above, copied, linked, mounted], ids=lambda how: how.__name__)
 def place(request, old, tmp_path):
-    """Where a home of an earlier version is now; what is left where it was must stay as it is."""
+    """The new place of a home of an earlier version; the test must not change the old place."""
     before = state_of(old)
     found = request.param(old, tmp_path)
     is_copy = request.param is copied
@@ -131,7 +131,7 @@ def place(request, old, tmp_path):
 
 
 def read_everything(home):
-    """Read a sweep in every way that there is."""
+    """Read a sweep in every way."""
     loaded = sweeper.load_sweep("smoke", home=home)
     fronts = [front for front in loaded.fronts() if front.table.num_rows]
     assert fronts
@@ -201,7 +201,7 @@ def test_copy_and_original_go_their_own_ways(old, tmp_path):
 
 
 def test_copy_of_a_copy_whose_database_was_named_by_hand_leaves_both_alone(old, tmp_path):
-    """An earlier version could drive a copy once its database was named, and noted that."""
+    """An earlier version could drive a copy once the user named its database, and noted that name."""
     copy = copied(old, tmp_path)
     (copy / "smoke" / "tracking.txt").write_text(f"sqlite:///{copy}/mlflow.db\n")
     again = tmp_path / "again"
@@ -234,7 +234,7 @@ def test_storage_in_the_home_moves_with_it(written, tmp_path, noted, empty_datab
     storage = str(home / noted)
     sweep = Sweep("smoke", home, storage=storage)
     sweep.run(load_spec("smoke"), executor=InlineExecutor(), observe=observe, should_stop=should_stop)
-    for text in (noted, str(Path(storage))):  # as it is noted, and as earlier versions did
+    for text in (noted, str(Path(storage))):  # the note of this version, and that of earlier ones
         (home / "smoke" / "storage.txt").write_text(f"{text}\n")
         new = tmp_path / f"new {len(text)}"
         shutil.copytree(home, new)

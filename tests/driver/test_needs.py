@@ -1,4 +1,4 @@
-"""What populations need: found out from a spec, a task and machines, before anything is planned."""
+"""Resources that populations need, computed from a spec, a task and machines before anything is planned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeper.training import forecast
 
 GIB = 2**30
 
-#: Windows that may grow to half a gibibyte for each network.
+#: Windows may grow until a network takes half a gibibyte.
 GROWS = """
 name: grows
 task: {data: digits, classes: 2, train_images: 200}

@@ -1,4 +1,4 @@
-"""Sweeps of a user's own function: planned, run, stopped by a bug, gone on with under new code, read by every table."""
+"""Sweeps of a user's own function: planned, run, stopped by a bug, resumed with new code, read by every table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ names = itertools.count()
 
 @pytest.fixture
 def own(tmp_path):
-    """A sweep of a function in a module of its own, whose code can be written anew."""
+    """A sweep of a function in its own module, whose code a test can rewrite."""
 
     class Own:
         module = f"swept{next(names)}"
@@ -55,7 +55,7 @@ def own(tmp_path):
         def write(self, code, spec=SPEC):
             (tmp_path / f"{self.module}.py").write_text(textwrap.dedent(code))
             (tmp_path / "own.yaml").write_text(spec.replace("MODULE", self.module))
-            sys.modules.pop(self.module, None)  # workers are other processes
+            sys.modules.pop(self.module, None)  # real workers are other processes, and import it anew
 
         @property
         def sweep(self):
@@ -213,7 +213,7 @@ def test_commands_that_read_never_import_the_function(own, tmp_path, monkeypatch
         assert "own function" in capsys.readouterr().err
     assert not trap.exists()
     assert "breadth" not in (tmp_path / "report.html").read_text()
-    with browser() as started:  # the same as of networks, but for their drawing
+    with browser() as started:  # the page is that of networks, without their drawing
         page = started.new_page()
         page.goto((tmp_path / "report.html").as_uri())
         shown = page.locator(".along .shown")
@@ -223,7 +223,7 @@ def test_commands_that_read_never_import_the_function(own, tmp_path, monkeypatch
         assert violations(page) == []
 
 
-# --- the rule ----------------------------------------------------------------------------------------------------------
+# --- the rule for faults ----------------------------------------------------------------------------------------------
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "/a/b.py", line {line}, in train\n    raise E\n{kind}: {text}\n'
 

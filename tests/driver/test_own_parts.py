@@ -1,4 +1,4 @@
-"""Sweeps with costs of a user's own: run, stored, read, gone on with; and what is refused before anything is planned."""
+"""Sweeps with a user's own costs: run, stored, read, resumed; and what is refused before anything is planned."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ reference_point: {accuracy: 0, cost_wiring: 500}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a spec and its costs; what an executor of this process imports from there is forgotten after."""
+    """A folder with a spec and its costs; the module of the costs is unloaded after the test."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     shutil.copy(EXAMPLES / "my_costs.py", tmp_path)
     (tmp_path / "wires.yaml").write_text(SPEC)
@@ -79,7 +79,7 @@ def test_cost_is_an_objective_of_stored_fronts_with_its_unit(folder):
     assert [row["cost_wiring"] for row in rows] == [free.measurement["cost_wiring"], pressed.measurement["cost_wiring"]]
 
 
-@pytest.mark.slow  # it tries the functions several times, each time in a process of its own
+@pytest.mark.slow  # the sweep tries the functions several times, each time in another process
 def test_interrupted_sweep_goes_on_with_the_same_numbers_and_not_with_other_code(folder):
     recorder, whole = MemoryRecorder(), MemoryRecorder()
     run(Sweep.load(folder / "wires.yaml", home=folder / "other"), whole)
@@ -103,7 +103,7 @@ def test_interrupted_sweep_goes_on_with_the_same_numbers_and_not_with_other_code
     }
 
 
-@pytest.mark.slow  # it tries the functions several times, each time in a process of its own
+@pytest.mark.slow  # the sweep tries the functions several times, each time in another process
 def test_finished_sweep_is_read_and_mirrored_again_without_its_code(folder):
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     sweep = Sweep.load(folder / "wires.yaml", home=folder / "home", tracking_uri=uri)

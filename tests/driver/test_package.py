@@ -1,4 +1,4 @@
-"""What travels to a cluster, and what never does."""
+"""Files that travel to a cluster, and files that never do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_is_packed_runs_by_itself_and_says_what_it_was_taken_from(loaded, t
     with packed(loaded) as folder:
         assert (folder / "spec.yaml").read_text() == loaded.text
         assert not list(folder.rglob("__pycache__"))
-        command = [sys.executable, "-P", "-m", "sweeper", "plan", "--help"]  # -P: not this folder's own packages
+        command = [sys.executable, "-P", "-m", "sweeper", "plan", "--help"]  # -P: ignores packages in this folder
         asked = (
             "from sweeper.provenance import software; import sweeper; print(sweeper.__file__, software()['sweeper'])"
         )
@@ -149,7 +149,7 @@ def test_images_that_only_the_cluster_has_are_taken_at_their_word(tmp_path):
 
 
 class Server:
-    """A job server that remembers what it was given."""
+    """A job server that remembers the jobs that it was given."""
 
     def __init__(self, *jobs):
         self.known = list(jobs)

@@ -1,4 +1,4 @@
-"""Networks trained on clean images are shown degraded ones: what they do is kept by image, and read back."""
+"""Networks trained on clean images are shown degraded ones: their answers are kept by image, and read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted while a sweep runs is what a count of everything would say, and time left is right."""
+"""Counts kept while a sweep runs equal a count of everything, and the time left is right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASKS = ("digits-10", "digits-3")
 
 
 class Clock:
-    """Seconds that only move when they are told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self):
         self.now = 1000.0
@@ -47,7 +47,7 @@ def an_end(number, task, outcome=Outcome.COMPLETE, accuracy=0.5):
 
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 80))
 def test_counts_after_any_course_are_those_of_a_recount(seed, steps):
-    """Populations begin, wait for a worker, report, end, fail apart and go back, as a driver sees them."""
+    """Populations begin, wait for a worker, report, end and go back to the queue, as a driver sees them."""
     chance, progress = random.Random(seed), a_progress(planned=500)
     running, ended, best, waits = {}, [], dict.fromkeys(TASKS, -1.0), set()
     for step in range(steps):
@@ -134,7 +134,7 @@ def test_before_any_network_is_complete_the_front_is_that_of_networks_in_trainin
     progress.begun("q", "digits-10", 1)
     progress.heard("q", 1, 4, [{"accuracy": 0.25, "breadth": 1.0}])
     row, other = progress.state().tasks
-    # 0.5 · (9 − 5) and, below it, 0.25 · (5 − 1)
+    # Two boxes: 0.5 · (9 − 5) and, below it, 0.25 · (5 − 1).
     assert (row.is_early, row.points, row.hypervolume) == (True, 2, pytest.approx(3.0))
     assert (other.is_early, other.points, other.hypervolume) == (False, None, None)
     assert LiveState.from_json(progress.state().to_json()).tasks[0] == row
@@ -228,7 +228,7 @@ def test_end_has_the_times_of_the_ledger_where_nothing_has_ended_here_and_else_i
 def test_time_left_of_a_linear_course_is_right_from_the_second_epoch_and_falls_to_zero(
     populations, members, epochs, pace
 ):
-    """Populations train one after the other, an epoch every `pace` seconds."""
+    """Populations train one after another, an epoch every `pace` seconds."""
     clock = Clock()
     progress = a_progress(clock, planned=populations * members, tasks=TASKS[:1])
     clock.now += 17  # start-up is no training and must not count
@@ -256,7 +256,7 @@ def test_time_left_of_populations_side_by_side_counts_all_of_them():
             progress.heard(key, epoch, 4, [])
         if epoch == 1:
             before = progress.state().work
-    # Two populations of four epochs take 20 s; one epoch of these is left, and as many populations again.
+    # Two populations of four epochs take 20 s; one epoch of these is left, and two more populations.
     assert before == 2
     assert progress.state().seconds_left == pytest.approx(10 / (6 - 1) * (16 - 6))
 
@@ -312,7 +312,7 @@ def test_throughput_of_a_steady_course_is_its_pace(pace_s, steps):
 def test_throughput_follows_the_last_minutes_and_falls_to_nothing_in_silence():
     clock = Clock()
     pace, work = Pace(clock), 0.0
-    for _ in range(400):  # one a second, then one in ten seconds
+    for _ in range(400):  # one unit of work a second, then one in ten seconds
         pace.note(work)
         clock.now, work = clock.now + 1, work + 1
     assert pace.per_minute(work) == pytest.approx(60, rel=0.05)

@@ -1,4 +1,4 @@
-"""Settings of a training together, in sweeps that are stopped again and again: each ends as one that was not."""
+"""Training settings in combination: a sweep that is stopped repeatedly ends like one that was not stopped."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def swept(path, home, every=None):
     """Run a sweep to its end; return its records and networks by key, and how often it was stopped.
 
     Args:
-        path: Its spec.
-        home: Folder for it.
-        every: Rounds after which it is stopped, again and again; None: never.
+        path: Spec of the sweep.
+        home: Folder for the sweep.
+        every: Rounds after which the sweep is stopped, each time; None means never.
     """
     stops = 0
     while True:
@@ -86,7 +86,7 @@ def swept(path, home, every=None):
 
 
 def known(record):
-    """Return all that is known of a trial but the clock."""
+    """Return everything that is known about a trial except its times."""
     names = ("state", "outcome", "setting", "details", "curve", "measurement", "rungs", "reason")
     return {name: getattr(record, name) for name in names}
 
@@ -94,7 +94,7 @@ def known(record):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_sweep_that_is_stopped_again_and_again_ends_as_one_that_was_not(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.model.settling.LOSS_MOVES", 0.05)  # so that some settle within a short budget
+    monkeypatch.setattr("sweeper.model.settling.LOSS_MOVES", 0.05)  # some networks settle within the short budget
     path = tmp_path / "together.yaml"
     path.write_text(BEGINNING + SPECS[name])
     records, networks, _ = swept(path, tmp_path / "whole")

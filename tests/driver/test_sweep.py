@@ -48,7 +48,7 @@ def sweep(tmp_path):
 
 
 def good(job, report):
-    """Work that yields a measurement made from the setting."""
+    """Work that returns a fixed measurement of each network, without training."""
     return [
         Ended(Outcome.COMPLETE, "", {"accuracy": 0.5, "breadth": 1 + i, "depth": 2, "time": 2})
         for i in range(len(job.wanted_keys))
@@ -60,7 +60,7 @@ def run(sweep, loaded=None, work=good, recorder=None, **options):
 
 
 class Idle(InlineExecutor):
-    """An executor that runs nothing: what is planned waits."""
+    """An executor that runs nothing, so that planned trials wait."""
 
     def run(self, work, source, request):
         pass
@@ -134,7 +134,7 @@ def test_data_that_cannot_be_read_are_refused_before_anything_is_planned(tmp_pat
 
 
 class AwayRecorder(MemoryRecorder):
-    """A recorder whose server answers only sometimes."""
+    """A recorder whose server can be unreachable."""
 
     def __init__(self):
         super().__init__()
@@ -411,7 +411,7 @@ def test_worker_whose_driver_was_replaced_writes_no_network(sweep, loaded, tmp_p
 
 @pytest.mark.slow
 def test_population_whose_checkpoint_is_gone_trains_whole_and_ends_the_same(sweep, loaded, tmp_path):
-    """One member has an outcome, the checkpoint is lost: the others must not train in other company."""
+    """One member has an outcome, and the checkpoint is lost: the others must not train in a smaller population."""
     ledger_of = Home(tmp_path / "sweeps").sweep("smoke")
     plan_only(sweep, loaded)
     ledger = Ledger(ledger_of.ledger_url, "smoke")
@@ -542,7 +542,7 @@ def test_window_that_grows_ends_at_the_memory_limit_or_at_what_the_pressure_leav
     assert free.measurement["limited_memory"] == 1
     (note,) = (note for note in notes if "stopped growing" in note)
     assert note.startswith(f"{free.key} stopped growing at 1 MiB: ")
-    assert sum(free.details["channels_per_layer"]) > 4  # more than it began with
+    assert sum(free.details["channels_per_layer"]) > 4  # the network began with 4
     assert free.measurement["accuracy"] > 0.6
     assert pressed.measurement["channels"] <= 1
     assert pressed.measurement["limited_memory"] == pressed.measurement["limited_breadth"] == 0

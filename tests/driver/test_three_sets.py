@@ -1,4 +1,4 @@
-"""A whole sweep with a search, bounds and early stopping, twice: other test labels decide nothing in it."""
+"""A whole sweep with a search, bounds and early stopping, run twice: different test labels decide nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ fronts: [[accuracy, time]]
 
 
 def swept(folder, home):
-    """Run the sweep in a home of its own; return what is known of its trials, its fronts and its networks."""
+    """Run the sweep in its own home; return its records by key, its fronts and its networks."""
     recorder = MemoryRecorder()
     summary = Sweep.load(folder / "sets.yaml", home=home).run(executor=InlineExecutor(), recorder=recorder)
     sweep = Home(home).known("sets")
@@ -53,7 +53,7 @@ def told_of_test(record):
 
 
 def decided(record):
-    """Return all that a sweep knows of a trial but the clock and what was measured on the test images."""
+    """Return everything that a sweep knows about a trial, except times and measurements on the test images."""
     measured = {name: value for name, value in record.measurement.items() if not name.startswith("test_")}
     return {
         **{name: getattr(record, name) for name in ("number", "state", "outcome", "setting", "details", "curve")},

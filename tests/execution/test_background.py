@@ -1,4 +1,4 @@
-"""A context in a thread of its own: entered without waiting, left by the same thread, errors where somebody waits."""
+"""A context in its own thread: entered without waiting, left by the same thread, its errors raised to the caller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeper.execution.background import Background
 
 
 class Log:
-    """Contexts that note which thread enters and leaves them, and wait or fail where they are told."""
+    """Contexts that note which thread enters and leaves them, and that wait or fail as a test says."""
 
     def __init__(self):
         self.threads, self.may_enter = {}, threading.Event()
@@ -33,7 +33,7 @@ class Log:
 def test_caller_goes_on_while_the_context_is_entered_and_one_thread_holds_it_to_the_end():
     log = Log()
     with Background(log.context) as background:
-        log.may_enter.set()  # which nobody would reach if entering were waited for
+        log.may_enter.set()  # reached only if `Background` does not wait for entering
         assert background.result() == background.result() == "value"
         assert "left" not in log.threads
         assert log.threads["entered"].is_alive(), "Linux may end what it started with it"

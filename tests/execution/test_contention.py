@@ -1,4 +1,4 @@
-"""What workers get of a machine beside others: fair shares by weight, and at least what nobody else wants."""
+"""Workers' share of a machine beside other processes: fair shares by weight, and at least what nobody else wants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_more_others_and_more_niceness_are_never_faster(workers, processors, oth
     weight = weight_of(0)
     slow_down = Others(others, others * weight).slow_down(workers, processors, niceness)
     assert slow_down >= 1
-    slow_down *= 1 - 1e-12  # as far as rounding tells
+    slow_down *= 1 - 1e-12  # allows for rounding
     assert Others(others + 1, (others + 1) * weight).slow_down(workers, processors, niceness) >= slow_down
     assert Others(others, others * weight).slow_down(workers, processors, niceness + more) >= slow_down
 
@@ -34,7 +34,7 @@ def test_more_others_and_more_niceness_are_never_faster(workers, processors, oth
 def test_shares_of_equals_are_equal_and_nice_workers_get_little():
     assert Others(2, 2 * weight_of(0)).slow_down(2, 2, 0) == pytest.approx(2)
     assert Others(2, 2 * weight_of(0)).slow_down(2, 2, 15) > 20
-    assert Others(1, weight_of(0)).slow_down(1, 2, 15) == 1  # one processor is left
+    assert Others(1, weight_of(0)).slow_down(1, 2, 15) == 1  # one processor is free
 
 
 @given(COUNTS, COUNTS, st.lists(st.floats(0, 64), max_size=5), NICENESS)

@@ -1,4 +1,4 @@
-"""A Ray that dies before its first job is told, though Ray itself says nothing and does not come back."""
+"""The death of a Ray before its first job is reported, though Ray itself says nothing and hangs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.contracts.executor import Source, a_job
 
 @pytest.fixture
 def dying(monkeypatch):
-    """Have the head of a Ray be dead that hangs as it starts, or that has started; gives what is told of it."""
+    """A function that simulates a Ray with a dead head, hanging in its start or not; returns a queue of reports."""
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")
     monkeypatch.setattr(ray_cluster, "watching", lambda dead, told, worst, _=0: watching(dead, told, worst, 0.1))
     monkeypatch.setattr(ray_private, "dead_daemons", lambda: [ray_private.HEAD])
@@ -68,7 +68,7 @@ def test_run_on_a_ray_that_has_died_ends_before_it_is_asked_for_anything(dying, 
         RayExecutor(1).run(lambda *_: [], Source([a_job(1)]))
 
 
-#: Named as the head of a Ray is, as far as it is looked for: it lies in a folder `ray`.
+#: Code of a process that sleeps; its program is named like the head of a Ray, in a folder `ray`.
 SLEEPS = "import time; time.sleep(600)"
 
 
@@ -85,13 +85,13 @@ def test_head_that_dies_while_ray_has_not_named_it_is_known_by_its_process(tmp_p
             assert not has_died(), "that one was there before"
             head.kill()
             until = time.monotonic() + 60
-            while not has_died():  # a zombie, until it is waited for
+            while not has_died():  # the head is a zombie until its parent waits for it
                 assert time.monotonic() < until
         assert has_died()
 
 
 def test_python_collects_nothing_while_ray_shuts_down_and_goes_on_afterwards(dying, monkeypatch):
-    """An actor that is collected then asks Ray's core, which ends the process with 1, without a word."""
+    """An actor that is collected during the shutdown calls Ray's core, which ends the process without a message."""
     collected = []
     monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: collected.append(gc.isenabled()))
     dying(hangs=False)

@@ -86,14 +86,14 @@ class TestRayExecutor(ExecutorContract):
                 def on_progress(self, job, progress):
                     seen.append(signal.getsignal(signal.SIGTERM))
 
-            RayExecutor(workers=1).run(count_to_three, Watching([a_job(1)]))  # which starts a Ray, with its own ones
+            RayExecutor(workers=1).run(count_to_three, Watching([a_job(1)]))  # starts a Ray, which sets handlers
             assert set(seen) == {handler}
         finally:
             signal.signal(signal.SIGTERM, mine)
 
 
 def fail_unless_fresh(job, report):
-    """Work that leaves its process without what the next one needs."""
+    """Work that fails in a process that an earlier job has used."""
     if os.environ.get("LEFT_BY_AN_EARLIER_JOB"):
         return [Ended(Outcome.FAILED, "could not create a primitive")]
     os.environ["LEFT_BY_AN_EARLIER_JOB"] = job.key
@@ -173,7 +173,7 @@ def test_who_runs_nothing_removes_what_killed_drivers_have_left_and_nothing_else
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     left = tmp_path / "swr-12345678"
     left.mkdir()
-    (left / "driver").touch()  # nobody holds a lock on it
+    (left / "driver").touch()  # no process holds its lock
     scratch, other = tmp_path / "placement", tmp_path / "of-somebody-else"
     scratch.mkdir()
     other.mkdir()

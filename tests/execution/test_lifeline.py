@@ -1,4 +1,4 @@
-"""What a Ray stands on dies: who works with it is told, and where that does not end it, the process is ended."""
+"""When a Ray's processes die, the run is told; if it does not end then, the whole process is ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node finds wrong with itself: asked here, as it would be there."""
+"""The problems that a node reports about itself, checked in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeper.provenance import software
 
 @pytest.fixture
 def probe(tmp_path):
-    """Location of a file that a driver has written."""
+    """Location of a probe file that a driver has written."""
     location = storage.join(str(tmp_path), "sweep", "probe-1234")
     storage.write_bytes(location, b"probe-1234")
     return location

@@ -1,4 +1,4 @@
-"""The folders of Ray's sessions: private, and removed, also those of processes that were killed."""
+"""The folders of Ray's sessions are private, and removed even if their process was killed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_still_writes_into_the_folder_of_a_killed_process_is_ended_and_what
 
 
 def test_folder_that_cannot_be_emptied_is_still_known_to_be_left(tmp_path, monkeypatch):
-    """Its lock goes last: without it a folder counts as one that is just being made, and stays for an hour."""
+    """The lock file goes last: a folder without one counts as just being made, and stays for an hour."""
     monkeypatch.setattr(ray_folder, "_end_processes", lambda _: None)
     monkeypatch.setattr(ray_folder.shutil, "rmtree", lambda *_, **__: None)
     folder = tmp_path / "swr-12345678"

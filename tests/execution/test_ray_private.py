@@ -1,4 +1,4 @@
-"""Names of Ray's own: there in the Ray that the tests are made with, and what happens where one is taken away."""
+"""Private names of Ray: the pinned Ray has them, and a missing one is handled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.execution.test_executors import hang_at_the_first
 
 ROOT = Path(__file__).parent.parent.parent
 
-#: Names by which an autoscaler is heard of: module, name.
+#: Private names for asking about an autoscaler: module, name.
 AUTOSCALER = [
     ("ray._private.ray_constants", "DEBUG_AUTOSCALING_STATUS"),
     ("ray.experimental.internal_kv", "_internal_kv_get"),
@@ -58,7 +58,7 @@ def test_versions_that_an_error_names_are_those_of_the_project():
 def test_pinned_ray_has_every_name():
     from ray._common.utils import get_system_memory
     from ray._private.state import state
-    from ray._raylet import GcsClient  # its methods are those of a client within: see the test with a real head
+    from ray._raylet import GcsClient  # wraps another client; the test with a real head checks the methods
 
     assert get_system_memory() > 0
     assert callable(state.get_cluster_config)
@@ -91,14 +91,14 @@ def test_ray_that_is_started_here_hands_out_all_of_the_memory_and_says_who_it_is
 
 
 def has_imported(job, report):
-    """Work that says whether its worker had a module before it had a job, and who the worker is."""
+    """Work that tells whether its worker had imported a module before the job, and the worker's process id."""
     return [Ended(Outcome.COMPLETE, "", {"had": float("colorsys" in sys.modules), "pid": float(os.getpid())})]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("finds_names", [True, False])
 def test_tune_takes_workers_that_are_there_already_and_have_imported_what_they_need(monkeypatch, finds_names):
-    """Without Tune's names it starts others, which import the same."""
+    """Without Tune's private names, Tune starts other workers, which import the same modules."""
     from ray.tune.execution import class_cache
 
     if not finds_names:
@@ -134,7 +134,7 @@ def test_what_is_imported_ahead_raises_nothing_but_an_import_error_and_leaves_no
 
 
 def workers_there():
-    """Return the processes of the Ray that this one has started, once two workers wait in it."""
+    """Return the idle workers of the Ray that this process has started, once there are two."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
         found = {
@@ -206,7 +206,7 @@ def test_waiting_for_a_watcher_ends_at_once_where_none_can_be_heard(monkeypatch)
 
 @pytest.fixture
 def refusing_ray(monkeypatch):
-    """A Ray that does not know `_memory` any more; gives the arguments with which it was started."""
+    """A Ray that refuses the argument `_memory`; returns the arguments of each successful start."""
     start, given = ray.init, []
 
     def init(**settings):
@@ -259,7 +259,7 @@ def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_
 
 @pytest.mark.slow
 def test_sweep_runs_on_a_ray_that_has_none_of_what_it_can_do_without(ray_head, monkeypatch):
-    for way in ("_key_value_store", "_second_generation"):  # Ray itself needs the names within
+    for way in ("_key_value_store", "_second_generation"):  # Ray itself needs the names inside these
         monkeypatch.setattr(ray_private, way, lambda: None)
     monkeypatch.setattr(ray_private, "folders_of", lambda trial: (None, ()))
     source = Source([a_job(n) for n in range(3)])

@@ -1,4 +1,4 @@
-"""The folders of a driver, which Ray would put on its workers' path."""
+"""Workers do not get the driver's folders, which Ray would put on their path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What populations ask for and machines have: what fits, how often, and what is refused in which words."""
+"""Resources that populations request and machines have: what fits, how often, and which messages refuse a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a source hears of workers that come and go, and of what waits for one."""
+"""A source hears of workers that come and go, and of populations that wait for a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 class Watched:
-    """A cluster, a clock and what a source has heard."""
+    """A cluster, a clock and the news that a source has heard."""
 
     def __init__(self, limit=None, request=ONE_CPU):
         self.now_s, self.nodes, self.free, self.more = 0.0, [], Resources(), "nothing starts nodes there by itself"
@@ -21,7 +21,7 @@ class Watched:
         self.source.handed = list(self.jobs.values())
         self.workers = []
         self.source.on_workers = self.workers.append
-        self.looks, self.starting = 0, 0  # workers that have their resources and do not work yet
+        self.looks, self.starting = 0, 0  # `starting`: workers with resources that do not work yet
         self.waiting = Waiting(
             self.source, request, limit, self._look, lambda: self.unplaced, lambda: self.more, self._clock
         )
@@ -119,7 +119,7 @@ def test_next_job_in_line_of_a_busy_cluster_is_no_news(watched):
     for _ in range(20):
         watched.step(["t0", "t1", "t2"], ["t0", "t1"])
     assert watched.said == []
-    watched.nodes = [Resources(4)]  # others use what is new
+    watched.nodes = [Resources(4)]  # other users take the new CPUs
     watched.step(["t0", "t1", "t2"], ["t0", "t1"])
     assert watched.said == [], "it waited long, but not long for what is there"
     watched.step(["t0", "t1", "t2"], ["t0", "t1"], after_s=WAITS_AFTER_S + 1)
@@ -131,7 +131,7 @@ def test_worker_that_starts_slowly_waits_for_nothing(watched):
     for _ in range(20):
         watched.step(["t0", "t1", "t2"], ["t0"])
     assert watched.said == []
-    watched.starting = 0  # its node is gone, and another one is used by others
+    watched.starting = 0  # its node is gone, and other users take another one
     watched.step(["t0", "t1", "t2"], ["t0"])
     watched.step(["t0", "t1", "t2"], ["t0"], after_s=WAITS_AFTER_S + 1)
     assert len(watched.said) == 1

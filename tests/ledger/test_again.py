@@ -1,4 +1,4 @@
-"""New attempts: what failed may be tried again on request, what it ended as stays, and nothing counts it twice."""
+"""New attempts: failed trials may be tried again on request, their old outcomes stay, and nothing counts twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def end(ledger, population, *ended):
 
 
 def try_again(ledger, *outcomes):
-    """Return how many are tried again, and the populations that begin anew."""
+    """Return how many trials are tried again, and the populations that begin anew."""
     anew = []
     return ledger.try_again(outcomes, anew.append), anew
 
@@ -164,7 +164,7 @@ def test_no_history_of_failures_requests_and_crashes_loses_a_trial_or_repeats_a_
 
 
 def try_again_through(actions, folder, url):
-    """A driver ends members in all ways and crashes, users ask to try again: the newest attempt of each trial counts."""
+    """A driver ends members in all ways and crashes; users ask to try again; the newest attempt of a trial counts."""
     (folder / "tiny.yaml").write_text(SPEC.replace("REPLICATES", "1"))
     loaded = load_spec(folder / "tiny.yaml")
     keys = sorted(setting.key for setting in loaded.spec.settings())
@@ -191,7 +191,7 @@ def try_again_through(actions, folder, url):
             assert sum(ledger.try_again(wanted, lambda _: None).values()) == len(ended)
             former += [row for row in rows if row.name in ended]
             expected |= dict.fromkeys(ended)
-            claimed = []  # who asks is a new driver
+            claimed = []  # the request comes from a new driver
             ledger = Ledger(url, "tiny")
         elif action == "crash":
             ledger, claimed = Ledger(url, "tiny"), []

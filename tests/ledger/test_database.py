@@ -1,4 +1,4 @@
-"""A SQLite ledger is written ahead while a driver lives, and is one plain file before and after."""
+"""A SQLite ledger uses a write-ahead log while a driver lives, and is one plain file before and after."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_driver_that_was_killed_leaves_files_that_any_reader_understands(driven,
     told = driven.tell_all(population, dict.fromkeys(population.keys, GOOD))
     killed = tmp_path / "killed"
     killed.mkdir()
-    for name in files(tmp_path):  # as they stand, with nobody to close them
+    for name in files(tmp_path):  # copied while open, as a kill would leave them
         shutil.copy(tmp_path / name, killed / name)
     assert files(killed) == ["ledger.db", "ledger.db-shm", "ledger.db-wal"]
     reader = Ledger(f"sqlite:///{killed}/ledger.db", "tiny")

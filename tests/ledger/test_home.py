@@ -1,4 +1,4 @@
-"""Homes: who may drive a sweep, what is kept of it, and homes that cannot be used."""
+"""Homes: who may drive a sweep, what a home keeps of it, and homes that cannot be used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ with Home(Path(sys.argv[1])).sweep(sys.argv[2]).drive():
 """
 
 PASSWORDS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=8, max_size=20).filter(
-    lambda text: text not in "(not kept: it carries a password)"  # what is kept instead says so
+    lambda text: text not in "(not kept: it carries a password)"  # the note that replaces a password
 )
 
 
@@ -45,7 +45,7 @@ def home(tmp_path):
 
 
 def planned(home, name):
-    """Return the folder of a sweep, with a file where its ledger is kept."""
+    """Return the folder of a sweep, with an empty file in place of its ledger."""
     folder = home.sweep(name)
     folder.path.mkdir(parents=True)
     (folder.path / "ledger.db").touch()
@@ -54,7 +54,7 @@ def planned(home, name):
 
 @contextmanager
 def a_driver_elsewhere(folder):
-    """Have a real process drive the sweep; it is killed without a chance to tidy up."""
+    """Let a real process drive the sweep; it is killed without a chance to tidy up."""
     command = [sys.executable, "-c", DRIVE, str(folder.path.parent), folder.name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -319,7 +319,7 @@ def test_files_of_a_sweep_lie_in_its_folder_under_the_names_in_the_manual(tmp_pa
 
 def test_home_that_no_database_address_can_hold_is_refused(tmp_path):
     with pytest.raises(HomeError, match=re.escape(f"{tmp_path}/a\\udcffb' has '\\udcff' in its path")):
-        Home(tmp_path / "a\udcffb")  # a byte that is no UTF-8
+        Home(tmp_path / "a\udcffb")  # a byte that is not UTF-8
 
 
 @pytest.mark.parametrize("name", ["artifacts", "mlflow.db", "mlflow.db-wal", "mlflow.db.new"])

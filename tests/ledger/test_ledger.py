@@ -1,4 +1,4 @@
-"""The ledger: every setting once, every outcome once, whatever happens in between."""
+"""The ledger keeps every setting once and every outcome once, whatever happens in between."""
 
 from __future__ import annotations
 

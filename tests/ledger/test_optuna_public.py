@@ -1,4 +1,4 @@
-"""The slow way of writing a ledger, for an Optuna with other tables: as whole as the fast one, killed or not."""
+"""The slow way of writing a ledger, for an Optuna with other tables, is as complete as the fast one, killed or not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sweeper.spec import load_spec
 from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import Ended, Outcome
 
-#: What a storage is asked to write, each a commit of its own.
+#: Methods by which a storage writes; each one commits on its own.
 WRITES = ("create_new_trial", "set_trial_user_attr", "set_trial_state_values", "set_study_user_attr")
 
 ROWS = [
@@ -36,16 +36,16 @@ ROWS = [
 
 @pytest.fixture
 def other_tables(monkeypatch):
-    """An Optuna whose tables are other ones than those that are written in bulk."""
+    """An Optuna whose tables are not the known ones, so that the ledger does not write them in bulk."""
     monkeypatch.setattr(optuna_tables, "KNOWN_TABLES", "v9.9.9.a")
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Stands for the death of the process."""
 
 
 class Dying:
-    """A storage whose process is killed before so many writes; the last one is done or not, as a kill has it."""
+    """A storage whose process is killed after so many writes."""
 
     def __init__(self, storage, after):
         self._storage, self._left = storage, after
@@ -138,7 +138,7 @@ def good(job, report):
 
 
 def told(record):
-    """What two ledgers of one sweep agree on."""
+    """Return a record without its times, in which two ledgers of one sweep may differ."""
     return replace(record, started_ms=None, ended_ms=None)
 
 
@@ -148,7 +148,7 @@ def records_of(home):
 
 
 def in_two_parts(home):
-    """Run a sweep with a stop in between, and return its trials at the stop and at the end."""
+    """Run a sweep with a stop halfway, and return its trials at the stop and at the end."""
     sweep, worked = Sweep("smoke", home), []
 
     def work(job, report):
@@ -187,7 +187,7 @@ def test_driver_finishes_what_one_with_another_optuna_had_begun(tmp_path, monkey
     assert len(content(storage, study_id)) == 2
 
 
-#: A driver that is killed in the middle of its second population, with tables that are known or not.
+#: Code of a driver that is killed in the middle of its second population; an argument says which tables are known.
 KILLED = """
 import os, signal, sys
 from sweeper.execution.executors import InlineExecutor
@@ -229,5 +229,5 @@ def test_killed_sweep_is_resumed_and_audited_alike_in_tables_that_are_not_known(
 
 
 def vars_without_times(value):
-    """Return a record as plain values, without what a clock has measured."""
+    """Return a record as plain values, without those that hold measured times."""
     return {name: its for name, its in vars(value).items() if name not in {"curve", "measurement", "details"}}

@@ -1,4 +1,4 @@
-"""Rows that the ledger writes, in bulk or by Optuna's documented methods, are read as those that Optuna writes itself."""
+"""Rows that the ledger writes, in bulk or by Optuna's documented methods, read like those that Optuna writes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def new_study(storage, name):
 
 
 def written_by_optuna(study):
-    """Write `ROWS` and what becomes of them through Optuna's public interface, as far as it has one."""
+    """Write `ROWS`, and then their attributes and ends, through Optuna's public interface."""
     for row in ROWS:
         study.add_trial(
             create_trial(
@@ -82,7 +82,7 @@ def written_by_optuna(study):
 
 
 class InBulk:
-    """Writes into Optuna's own tables."""
+    """Writes directly into Optuna's tables."""
 
     def __init__(self, storage, study_id):
         self._storage, self._study_id = storage, study_id
@@ -95,7 +95,7 @@ class InBulk:
 
 
 class InPublic(InBulk):
-    """Writes what Optuna documents, for other tables."""
+    """Writes by Optuna's documented methods, as for unknown tables."""
 
     def add(self, rows):
         return optuna_public.add_trials(self._storage, self._study_id, rows)
@@ -142,7 +142,7 @@ def test_rows_of_the_ledger_are_read_as_those_of_optuna(storage, way):
     for trial in [*ours.trials, *theirs.trials]:
         for when in (trial.datetime_start, trial.datetime_complete):
             assert when is None or before - timedelta(seconds=1) < when <= datetime.now()
-    # What the writer keeps in memory is what a reader sees.
+    # The rows that the writer keeps in memory are those that a reader sees.
     assert returned == ours.trials
     assert ours.best_trials == [ours.trials[0]]
     assert list(ours.trials_dataframe()) == list(theirs.trials_dataframe())
@@ -190,7 +190,7 @@ def test_running_row_may_wait_again(storage, way):
         assert rows[0].state is state
 
 
-# --- the private names: there in the pinned version, and what happens without them ------------------------
+# --- private names of Optuna, present in the pinned version, and behaviour without them -------------------
 
 
 def test_pinned_optuna_has_the_tables_that_are_written_here():
@@ -200,7 +200,7 @@ def test_pinned_optuna_has_the_tables_that_are_written_here():
 
 @pytest.fixture
 def forgotten():
-    """What is known of the tables is asked anew, and forgotten again after the test."""
+    """A function that clears the cached facts about the tables; they are cleared again after the test."""
 
     def forget():
         optuna_tables.newest_tables.cache_clear()

@@ -1,4 +1,4 @@
-"""Populations: every setting once, evenly divided; and counts that always add up."""
+"""Populations hold every setting once, evenly divided; and counts always add up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweeper.spec import LatticeSetting, LatticeSpec, LatticeSweep, PlacementSpe
 from sweeper.training.forecast import MemoryBudget
 from sweeper.trial import Outcome, State, TrialRecord
 
-# Few values of each, so that some settings share a population's group and others do not.
+# Few values of each parameter, so that some settings share a group and others do not.
 SETTINGS = st.builds(
     LatticeSetting,
     task=st.builds(TaskSpec, classes=st.sampled_from([2, 3])),
@@ -140,7 +140,7 @@ def test_size_given_as_a_number_stands(asked, workers, pixels):
 
 
 def test_automatic_size_is_what_fits_in_the_memory_of_a_worker():
-    # 8 GiB for two workers: three quarters of it, less what a worker takes itself, hold five networks each.
+    # Three quarters of 8 GiB, divided by two workers, less a worker's own memory, hold five networks each.
     assert population_size(a_spec(24), 2, room(network_bytes=500 * 2**20, machine_bytes=8 * 2**30)) == 5
 
 
@@ -215,7 +215,7 @@ def test_counts_without_a_driver_wait_for_what_was_running(records):
 
 @given(records=RECORDS, data=st.data())
 def test_counts_that_follow_a_sweep_equal_counts_made_anew(records, data):
-    """Start and end trials one by one: the running tally must be what counting all trials gives."""
+    """Start and end trials one by one: the running counts must equal a count of all trials."""
     counts = count(records)
     while counts.waiting or counts.running:
         if counts.running and (not counts.waiting or data.draw(st.booleans())):

@@ -31,7 +31,7 @@ from sweeper.tracking.memory import MemoryRecorder
 from sweeper.trial import State
 from tests.driver.test_sweep import good
 
-# The contract of a ledger, once more: these run on the `url` of this file.
+# The tests of the ledger's contract run again here, on the `url` of this file.
 from tests.ledger.test_again import ACTIONS as AGAIN
 from tests.ledger.test_again import (  # noqa: F401
     test_lost_trial_waits_again_in_its_population_and_its_former_row_stays_as_it_was,
@@ -53,7 +53,7 @@ from tests.ledger.test_ledger import (  # noqa: F401
 )
 from tests.results.test_find_network import Idle
 
-#: A driver that waits in the middle of its first population, to be killed.
+#: Code of a driver that waits in the middle of its first population until it is killed.
 STUCK = """
 import sys, time
 from sweeper.execution.executors import InlineExecutor
@@ -72,7 +72,7 @@ sweep.run(load_spec("smoke"), executor=InlineExecutor(), recorder=MemoryRecorder
 
 @pytest.fixture
 def database(postgres, monkeypatch):
-    """The URL of an empty database, as a user types it; without its password it is asked for in the environment."""
+    """The URL of an empty database, as a user types it: without the password, which is in the environment."""
     monkeypatch.setenv("PGPASSWORD", postgres.password)
     return postgres.new_database()
 
@@ -90,7 +90,7 @@ def run(home, database=None, name="smoke", work=good, executor=None, **options):
 
 @contextmanager
 def a_stuck_driver(home, database):
-    """Have a real process drive a sweep up to the middle of its first population; then kill it."""
+    """Let a real process drive a sweep up to the middle of its first population; then kill it."""
     command = [sys.executable, "-c", STUCK, str(home), database]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -309,7 +309,7 @@ def test_database_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
     postgres, database, tmp_path, monkeypatch, capsys, change, told
 ):
     monkeypatch.delenv("PGPASSWORD")
-    monkeypatch.setenv("SWEEPER_LEDGER", change(database, postgres))  # a command line takes no password
+    monkeypatch.setenv("SWEEPER_LEDGER", change(database, postgres))  # a command line refuses passwords
     code, message = said(monkeypatch, capsys, "run", "smoke", "--home", tmp_path / "home")
     assert code == 2
     assert re.search(told, message), message
@@ -373,7 +373,7 @@ def test_server_that_goes_down_in_the_middle_is_one_message_and_the_sweep_is_res
 def test_driver_killed_on_ray_is_followed_from_another_home_that_shares_only_servers(
     database, s3, tmp_path, empty_database
 ):
-    """Ledger in PostgreSQL, checkpoints in S3: the second home holds nothing of the first."""
+    """The ledger is in PostgreSQL and checkpoints are in S3: the second home holds no file of the first."""
 
     gone = ("MLFLOW_TRACKING_URI",)
 

@@ -1,4 +1,4 @@
-"""Reads a ledger's file without Optuna, and compares with what Optuna itself reads of it."""
+"""Reads of a ledger's file without Optuna give the same as reads by Optuna itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAIN = st.recursive(
     max_leaves=5,
 )
 
-#: What becomes of a trial: how it ends, or that it runs or waits; its attributes; the values of two objectives.
+#: The fate of a trial: its state, its attributes, and the values of two objectives.
 FATE = st.tuples(
     st.sampled_from(optuna.trial.TrialState),
     st.dictionaries(st.sampled_from(["plan", "claim", "ended", "other"]), PLAIN, max_size=4),
@@ -44,7 +44,7 @@ def empty(tmp_path_factory):
 
 
 def stored(path, fates):
-    """Have Optuna write trials of a task, those of another task, and those of another sweep."""
+    """Let Optuna write trials of one task, of another task, and of another sweep."""
     storage = open_database(uri_of(path), "one")
     for study_name, its in (("one/a b", fates), ("one/b", fates[:1]), ("other/a b", fates)):
         study = optuna.create_study(storage=storage, study_name=study_name, directions=["maximize", "minimize"])
@@ -64,7 +64,7 @@ def stored(path, fates):
 
 
 def as_read(trials):
-    """Return what a ledger takes from trials."""
+    """Return the facts of trials that a ledger uses."""
     return [
         (
             trial.number,
@@ -78,7 +78,7 @@ def as_read(trials):
 
 
 def believed(source, task):
-    """Return the rows that a ledger takes for its own; None where one holds something else than was written."""
+    """Return the rows that a ledger accepts as its own; None if it refuses one of them as damaged."""
     try:
         return as_read(source.trials(task))
     except HomeError:
@@ -103,7 +103,7 @@ def test_trials_and_notes_are_read_as_optuna_reads_them(empty, tmp_path_factory,
 
 @pytest.fixture
 def planned(tmp_path):
-    """The folder of a sweep that is planned."""
+    """The folder of a planned sweep."""
     loaded = load_spec("smoke")
     folder = Home(tmp_path).sweep(loaded.spec.name)
     folder.path.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a picture of a network holds: its living nodes, its lines, its counts; the same network, the same bytes."""
+"""A picture of a network holds its living nodes, lines and counts; the same network gives the same bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def a_graph(channels=(3, 2), steps=3, step_dist=None, image=(1, 4, 4)) -> Graph:
 
 
 class Picture:
-    """An SVG, taken apart."""
+    """A parsed SVG."""
 
     def __init__(self, graph, **how):
         self.root = ElementTree.fromstring(draw(graph, "svg", **how))
@@ -45,7 +45,7 @@ class Picture:
         return [g for g in self.root.iter(f"{SVG}g") if g.get("id") == gid]
 
     def marks(self, gid):
-        """Return a group's marks: references to one shape, or where that is shorter, shapes."""
+        """Return a group's marks: references to one shape, or shapes if these are shorter."""
         uses = [use for g in self.group(gid) for use in g.iter(f"{SVG}use")]
         return uses or [path for g in self.group(gid) for path in g.iter(f"{SVG}path")]
 
@@ -67,7 +67,7 @@ def test_picture_holds_every_living_node_and_connection_in_every_step(window):
     assert len(picture.marks("image")) == window.steps * window.image[0]
     for kind in KINDS:
         every_step = 0 if kind != "bottom-up" else connections(graph, kind)
-        if window.bottom_up == "next":  # what goes up takes a step too, but the image is there at every step
+        if window.bottom_up == "next":  # every layer up takes a step, but the image is present at every step
             every_step = min(every_step, window.image[0] * window.channels[0])
         later = connections(graph, kind) - every_step
         assert len(picture.lines(kind)) == window.steps * every_step + (window.steps - 1) * later
@@ -87,7 +87,7 @@ def test_picture_says_what_was_counted():
     for said in (
         "digits-10 · trial 2de2a05edfa7e4c5",
         "2 layers of 3 + 2 channels, from the image upwards · 4 classes",
-        *("0.927", "2.5", "2", "2.00", "12,345", "1.23 G"),  # breadth as earlier versions measured it
+        *("0.927", "2.5", "2", "2.00", "12,345", "1.23 G"),  # with breadth as earlier versions measured it
         *("3 × 4×4", "2 × 4×4", "1 × 4×4", "layer 1", "layer 2", "image"),
     ):
         assert said in words
@@ -133,7 +133,7 @@ def test_step_that_is_seldom_reached_is_pale_and_one_on_the_way_is_not():
 
     first, second, third = opacities([0.5, 0.4, 0.1])
     assert first > second > third
-    assert len(set(opacities([0.0, 0.0, 1.0]))) == 1  # the last step answers, and needs those before
+    assert len(set(opacities([0.0, 0.0, 1.0]))) == 1  # the last step answers, and needs the earlier steps
 
 
 def test_renumbering_channels_changes_no_picture():
@@ -153,7 +153,7 @@ def test_same_graph_gives_the_same_bytes_whatever_the_reader_has_set(kind):
     first = draw(a_graph(), kind, title="a")
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.bbox": "tight", "svg.hashsalt": "x"}):
         assert draw(a_graph(), kind, title="a") == first
-        assert matplotlib.rcParams["font.size"] == 30  # and it stays set
+        assert matplotlib.rcParams["font.size"] == 30  # the reader's setting is restored
     assert re.search(rb"<dc:date>|\d{4}-\d\d-\d\dT", first) is None
 
 
@@ -214,7 +214,7 @@ FULL = {
 
 
 def boxes_of_words(graph, title):
-    """Return what each text of a page takes, in pixels, and the page."""
+    """Return each text of a page with its box, in pixels, and the box of the page."""
     with matplotlib.rc_context(_STYLE):
         figure = _figure(graph, title, FULL)
         canvas = FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""Networks are found by key: which trial is meant, and what is said where there is no network."""
+"""Networks are found by key: which trial is meant, and the message if there is no network."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ENDS = {
 
 
 class Idle(InlineExecutor):
-    """An executor that runs nothing: what is planned waits."""
+    """An executor that runs nothing, so that planned trials wait."""
 
     def run(self, work, source, request):
         pass
 
 
 def run(home, name, ends=("complete",), executor=None, recorder=None):
-    """Run a sweep whose trials end as said, in turn, and leave a small network where they are complete."""
+    """Run a sweep whose trials end in the given ways, in turn; each complete trial leaves a small network."""
     told = []
 
     def work(job, report):
@@ -63,7 +63,7 @@ def run(home, name, ends=("complete",), executor=None, recorder=None):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home with two sweeps of the same settings: ended in every way; stopped before the first outcome."""
+    """A home with two sweeps of the same settings: one ended in every way, one stopped before the first outcome."""
     home = Home(tmp_path_factory.mktemp("home"))
     run(home, "mixed", ["not finite", "failed", "complete"])
     run(home, "stopped", executor=Idle())
@@ -186,7 +186,7 @@ def test_found_network_answers(home):
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory, empty_database):
-    """A home on another machine, with a sweep that is mirrored: where it is, and the keys that MLflow has."""
+    """A home with a mirrored sweep that stands for another machine's, and the keys that MLflow has."""
     home = Home(tmp_path_factory.mktemp("elsewhere"))
     shutil.copy(empty_database, home.root / "mlflow.db")
     folder = home.sweep("far")

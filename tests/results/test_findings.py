@@ -1,4 +1,4 @@
-"""What a stored sweep says about the claims, from MLflow alone: its values, its pictures, and its section of the report."""
+"""Findings of a stored sweep about the claims, from MLflow alone: values, pictures, and a section of the report."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def finding_of(claim, parts, described=()):
 
 
 def made(claim):
-    """Return a finding of made-up networks, of two halting rules where that is quick."""
+    """Return a finding about made-up networks, with two halting rules where that is quick."""
     if claim == "F1":
         return finding_of(
             claim, [p for rule in ("confidence", "state") for p in tradeoffs.parts(traded_networks(), "digits", rule)]

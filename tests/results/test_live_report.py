@@ -1,4 +1,4 @@
-"""The page of a sweep that refreshes itself: what it costs, when it ends, and who may read it. Real MLflow files."""
+"""The page of a sweep that refreshes itself: its cost, its end, and its readers. The MLflow files are real."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.stored import store
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory, empty_database):
-    """A database with a sweep, and one that has no finished trial yet."""
+    """A database with a sweep, and a sweep that has no finished trial yet."""
     folder = tmp_path_factory.mktemp("live")
     shutil.copy(empty_database, folder / "mlflow.db")
     uri = f"sqlite:///{folder}/mlflow.db"
@@ -42,7 +42,7 @@ def uri(tmp_path_factory, empty_database):
 
 
 class Watched:
-    """A sweep whose driver says what a test wants it to say, over real stored trials."""
+    """A sweep with real stored trials, whose driver's live state a test decides."""
 
     def __init__(self, uri, name="first"):
         self.clock, self.loads, self.looks, self.slow_s, self.trouble = Clock(), 0, 0, 0.0, None
@@ -66,7 +66,7 @@ class Watched:
         return self.live.state()
 
     def settled(self):
-        """Return how it stands once the page that is being made is made."""
+        """Return the state after the page in the making is ready."""
         for thread in threading.enumerate():
             if thread.name == "live-report":
                 thread.join()
@@ -85,7 +85,7 @@ def test_page_is_made_when_it_is_asked_for_and_again_only_for_new_results(uri):
     watched.later(60)
     watched.settled()
     assert watched.loads == 2
-    for _ in range(50):  # a trial that its tracker does not show is looked for a few times
+    for _ in range(50):  # MLflow lacks the fifth trial, and is read again only a few times
         watched.later(60)
         watched.settled()
     assert watched.loads == 2 + _LATE_LOOKS
@@ -134,7 +134,7 @@ def test_after_the_end_the_last_page_is_made_and_then_nothing_more(uri):
 
 
 def test_page_is_of_one_moment_though_its_driver_writes_meanwhile(uri, empty_database, tmp_path):
-    """A front and its trials are written between two reads: the page shows the former front, or all of the new one."""
+    """The driver writes a front and its trials between two reads: the page shows the old front or the whole new one."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     own = f"sqlite:///{tmp_path}/mlflow.db"
     store(own, "first", some_trials(3))

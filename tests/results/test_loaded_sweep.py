@@ -1,4 +1,4 @@
-"""A stored sweep in Python, from a real MLflow: what it answers, and what it says where there is nothing to answer."""
+"""A stored sweep in Python, from a real MLflow: its answers, and its messages when it has no answer."""
 
 import inspect
 import os
@@ -30,7 +30,7 @@ CORNER = {**REFERENCE, "macs": 100.0}
 
 
 def replicated(task="digits-10", settings=6, seeds=3):
-    """Return trials that end in turn, seed after seed, so that settings change while others come."""
+    """Return trials that end seed after seed, so that the means of settings change while other trials end."""
     trials = []
     for seed in range(seeds):
         for n in range(settings):
@@ -167,7 +167,7 @@ def test_sweeps_that_cannot_be_compared_are_refused_with_both_values(sweep, uri)
     assert set(given["reference_macs"].to_pylist()) == {100.0}
 
 
-# --- what cannot be asked -----------------------------------------------------------------------------------
+# --- questions that are refused -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

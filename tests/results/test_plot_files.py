@@ -92,7 +92,7 @@ def test_files_are_as_large_as_was_asked_and_in_the_font(uri, sweeper, place):  
     assert math.isclose(across / up, 85 / 63.5)
     assert "DejaVu Serif" in svg
     assert 'class="legend"' not in svg
-    # One pixel of the drawing is so many points of the paper, and letters are 12 of them.
+    # Letters are sized in pixels of the drawing: on paper they must be 7 points high.
     letters = float(re.search(r'class="xtick".*?font-size: ([0-9.]+)px', svg)[1])
     assert math.isclose(letters * (85 / 25.4 * 72 / across), 7, rel_tol=1e-3)
     png = Image.open(place / "f.png")

@@ -1,4 +1,4 @@
-"""Pictures of stored sweeps: every point is drawn once with its key, axes have units, and hostile sweeps draw or say why."""
+"""Pictures of stored sweeps: each point is drawn once with its key, axes have units, hostile sweeps draw or say why."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ AIMS = {"objectives": FOUR, "reference_point": CORNER}
 
 
 def a_network(key):
-    """Return the file of a small network that says how long it thought."""
+    """Return the file of a small network that holds its recurrent steps."""
     lattice = lattice_of(Window((3, 2), 2, (1, 8, 8), 10)).float()
     says = {"key": key, "step_dist": [0.25, 0.75], "steps": STEPS, "examples": [EXAMPLE]}
     return model.encode(lattice, says)
@@ -111,7 +111,7 @@ def numbers(value):
 
 
 def words(value, key=""):
-    """Yield every (name, text) of a figure."""
+    """Yield every text of a figure with its name."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from words(inner, name)
@@ -386,7 +386,7 @@ def test_spread_keeps_the_order_and_the_ends(items, most):
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=12), st.sampled_from([True, False]))
 def test_staircase_is_the_border_of_what_is_dominated(values, is_least):
-    """Just worse than the line is dominated by some place; just better is not. The first objective is the larger, the better."""
+    """A point just below the line is dominated by some value; a point just above is not. The y axis is maximized."""
     x = Objective("time", Goal.MINIMIZE if is_least else Goal.MAXIMIZE)
     rows = [{"accuracy": y, "time": at, "key": str(number)} for number, (at, y) in enumerate(values)]
     best = best_of(rows, [FOUR[0], x])
@@ -408,7 +408,7 @@ def test_staircase_is_the_border_of_what_is_dominated(values, is_least):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory, empty_database):
-    """A thousand trials of twelve tasks that differ in two ways, some without a measured time; many axes, over decades."""
+    """A thousand trials with many axes, one over decades, of twelve tasks that differ on two axes; some lack a time."""
     folder = tmp_path_factory.mktemp("large")
     shutil.copy(empty_database, folder / "mlflow.db")
     trials = []
@@ -459,7 +459,7 @@ def test_growth_over_one_axis_has_a_line_for_each_value_of_the_other(large):
     by_key = {row["key"]: row for row in large.points().to_pylist()}
     for name, own, other in (("growth-breadth", "classes", "noise"), ("growth-breadth-noise", "noise", "classes")):
         figure = plain(picture_of(large, task, name))
-        traces = [trace for trace in figure["data"] if "customdata" in trace]  # another one is in the legend alone
+        traces = [trace for trace in figure["data"] if "customdata" in trace]  # others are in the legend only
         lines = [[by_key[key] for [key] in trace["customdata"]] for trace in traces]
         assert sorted({row[other] for line in lines for row in line}) == sorted({r[other] for r in by_key.values()})
         for trace, line in zip(traces, lines, strict=True):
@@ -514,7 +514,7 @@ def test_point_of_a_trade_off_that_is_only_the_smallest_tried_is_a_bound(tmp_pat
     picture = picture_of(sweep, "digits-10", "trade-breadth-depth", accuracies=[0.9])
     (trace,) = (one for one in plain(picture)["data"] if one["name"] == "accuracy ≥ 0.9" and one["mode"] == "markers")
     bounds = dict(zip(zip(trace["x"], trace["y"], strict=True), trace["marker"]["symbol"], strict=True))
-    # Nothing narrower than two channels was tried; a network of one layer is as shallow as there can be.
+    # No trial was narrower than two channels, so 2 is only a bound; no network can have less than one layer.
     assert bounds == {(2, 3): "circle-open", (4, 1): "circle"}
     arrows = plain(picture)["layout"]["annotations"]
     assert [(arrow["x"], arrow["y"], arrow["ax"] > 0) for arrow in arrows] == [(2, 3, True)], "to the left alone"
@@ -718,7 +718,7 @@ def test_missing_browser_is_named_with_the_ways_out(uri, mistaken, monkeypatch):
     assert "-o FILE.html" in message
 
 
-#: Asks browsers for a picture in a process of its own: what is tested is that this process ends.
+#: Code of a process that asks browsers for a picture; the test checks that the process ends.
 _ASK = """
 import os, sys
 from sweeper.errors import PictureError
@@ -754,7 +754,7 @@ def test_browser_that_hangs_or_fails_is_named_and_ended(uri, tmp_path):
     assert said.returncode == 0, said.stderr
     assert said.stdout.count("did not start, or not answer within 2 s") == 2
     assert "Traceback" not in said.stderr
-    if (started := tmp_path / "started").exists():  # on a busy machine the time may be up before
+    if (started := tmp_path / "started").exists():  # on a busy machine the time limit may come first
         with pytest.raises(ProcessLookupError):
             os.kill(int(started.read_text()), 0)
 

@@ -1,4 +1,4 @@
-"""Questions to MLflow: fronts filtered by conditions, and all of them in one table."""
+"""Queries of MLflow: fronts filtered by conditions, and all fronts in one table."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Questions about all settings of a sweep, each compared with a slow and obvious twin."""
+"""Questions about all settings of a sweep, each compared with a slow and obvious implementation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.analysis.test_fronts import OBJECTIVES, a_trial
 from tests.contracts.recorder import a_failed_trial
 from tests.support.stored import in_memory
 
-#: Few values, so that there are ties.
+#: Few values, so that ties occur.
 ACCURACIES = st.sampled_from([0.25, 0.5, 0.75, 1.0])
 TIMES = st.sampled_from([1.0, 2.0, 3.0])
 MACS = st.sampled_from([None, 5.0, 6.0, 8.0])
@@ -38,7 +38,7 @@ def trials(draw, most=7):
 
 
 def means(trials):
-    """Return the settings' keys and means, the slow way; a mean only where every replicate has a value."""
+    """Return the settings' keys and means, computed the slow way; None unless every replicate has a value."""
     settings = {}
     for trial in trials:
         settings.setdefault(trial.setting_key, []).append(trial)

@@ -1,4 +1,4 @@
-"""The report of a stored sweep: one file that says what MLflow holds, whatever strings are in it."""
+"""The report of a stored sweep: one file that says what MLflow holds, whatever texts MLflow holds."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def test_report_of_a_thousand_trials_stays_below_ten_megabytes(tmp_path, empty_d
         a_trial(n, key=f"{n:016d}", task=f"digits-{n % 3}", accuracy=(n * 37 % 1000) / 1000, time=time_of(n))
         for n in range(1000)
     ]
-    # The runs themselves take a minute and are not read: the table of trials is.
+    # Writing the runs takes a minute, and the report does not read them: it reads the table of trials.
     monkeypatch.setattr(MlflowRecorder, "_write_run", lambda self, trial: None)
     sweep = store(uri, "many", trials, network=lambda key: file)
     page = report(sweep)
@@ -318,7 +318,7 @@ def test_report_of_a_thousand_trials_stays_below_ten_megabytes(tmp_path, empty_d
 
 
 def time_of(number):
-    """Return a time that pays for accuracy; of all but every third trial, more than needed."""
+    """Return a time that grows with accuracy; two thirds of the trials take longer than needed."""
     accuracy = (number * 37 % 1000) / 1000
     return 1 + 8 * accuracy**2 + number // 3 % 3
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: it draws, sorts, filters and shows networks, and asks nobody for anything."""
+"""The report in a real browser: it draws, sorts, filters and shows networks, and sends no request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.stored import store
 
 pytestmark = pytest.mark.slow
 
-#: Of the driver of the graphics card, which a machine without one has to itself.
+#: Parts of messages that a browser prints only on a machine without a graphics card.
 _NOT_OURS = ("GL Driver Message", "willReadFrequently")
 
 
@@ -46,7 +46,7 @@ def file(tmp_path_factory, empty_database):
 
 
 class Open:
-    """A page that is open, and what went wrong in it."""
+    """An open page, its errors and its requests."""
 
     def __init__(self, browser, file, width=1280, scheme="light"):
         self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
@@ -62,7 +62,7 @@ class Open:
         self.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
 
     def violations(self):
-        """Return what axe has against the page as it is."""
+        """Return axe's findings about the page in its present state."""
         return violations(self.page)
 
     @property
@@ -79,7 +79,7 @@ class Open:
         return cells.all_inner_texts()
 
     def until(self, claim, argument=None):
-        """Wait until a JavaScript function says yes; the page's own policy forbids what playwright has for that."""
+        """Wait until a JavaScript function returns true; the page's security policy forbids playwright's own wait."""
         for _ in range(500):
             if self.page.evaluate(claim, argument):
                 return
@@ -148,7 +148,7 @@ def test_no_picture_offers_to_upload_itself_and_its_buttons_are_few(opened):
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")])
 def test_axe_has_nothing_against_the_page(opened, width, scheme):
-    """As it is opened, and with every part open, every picture drawn and a network kept."""
+    """Checks the page as opened, and then with every part open, every picture drawn and a network kept."""
     one = opened(width=width, scheme=scheme)
     assert one.violations() == []
     one.unfold()
@@ -318,7 +318,7 @@ def test_table_is_one_stop_of_the_keyboard_and_its_rows_are_reached_by_arrows(op
 
 
 def test_script_that_comes_in_with_words_would_not_run(opened):
-    """What escaping forgot, the policy of the page stops: tried by writing HTML into it."""
+    """The page's security policy stops a script that escaping missed: the test writes HTML into the page."""
     one = opened()
     one.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\" onerror=\"window.hit=1\">')")
     one.page.evaluate(
@@ -359,11 +359,11 @@ def test_conditions_and_words_filter_the_table(opened):
 
 
 def _axes(one):
-    """Return the parallel axes of the first task: where each one is on the screen, by its name, and where its ends are."""
+    """Return the parallel axes of the first task by name: the position on the screen, and that of both ends."""
     plot = one.page.locator(".plot[data-figure$='/parallel']").first
     plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
     one.until("plot => Boolean(plot.dataset.drawn)", plot.element_handle())
-    plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")  # what was drawn above it has moved it
+    plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")  # pictures drawn above have moved it
     return plot.evaluate(
         """plot => {
             const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect(), at = {};

@@ -1,4 +1,4 @@
-"""Small drawings of networks: well-formed, the same for the same network, and small however large the network is."""
+"""Small drawings of networks: well-formed, deterministic, and small however large the network is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("bottom-up", "lateral", "top-down")
 
 
 def lines_of(svg, kind):
-    """Return how many lines of a kind are written."""
+    """Return the number of lines of a kind."""
     paths = [path for path in ElementTree.fromstring(svg).iter("path") if kind in path.get("class", "").split()]
     return sum(path.get("d").count("M") for path in paths)
 

@@ -1,4 +1,4 @@
-"""Who goes on from a rung."""
+"""Which settings go on from a rung."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance of parameters: functions whose variance is known, and how unsure it is with few settings."""
+"""Importance of parameters: functions with a known variance, and the uncertainty with few settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweeper.search.importance import importances
 
 
 def tried(count, function, **ranges):
-    """Return settings drawn at random, and what the function makes of each."""
+    """Return random settings, each with the function's value `y`."""
     chance = random.Random(1)
     rows = []
     for _ in range(count):
@@ -22,7 +22,7 @@ def tried(count, function, **ranges):
 
 
 def test_shares_are_those_of_the_function():
-    """Of 2a + b on equal ranges, a explains four fifths, b one, and c nothing."""
+    """For 2a + b on equal ranges, a explains four fifths of the variance, b one fifth, and c nothing."""
     rows = tried(90, lambda a, b, c: 2 * a + b, a=(0, 1), b=(0, 1), c=(0, 1))
     found = importances(rows, ["a", "b", "c"], "y")
     assert found["a"].share == pytest.approx(0.8, abs=0.12)

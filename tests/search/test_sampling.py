@@ -1,4 +1,4 @@
-"""What is tried next: Optuna's real samplers, asked on views of what is known."""
+"""The choice of the next settings by Optuna's real samplers, from views of the known trials."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def a_spec(parameters=RANGES, objectives=("accuracy", "time"), trials=40, **sear
 
 
 def measured(values):
-    """A smooth trade-off: accuracy costs time, and both have a best pressure."""
+    """Return a smooth trade-off: accuracy costs time, and both have a best pressure."""
     x = math.log10(values.get("breadth_pressure", 1e-3))
     return {"accuracy": 1 - (x + 4) ** 2 / 9, "time": 1 + (x + 2) ** 2 + values.get("channels", 0) / 9, "depth": 1.0}
 
 
 def search(spec, trials, batch=3):
-    """Search in batches, each question made anew as a resumed sweep does."""
+    """Search in batches, with a new question for each batch, as in a resumed sweep."""
     known = []
     while len(known) < trials:
         found = propose(Question(spec, "cell", list(known)), min(batch, trials - len(known)))
@@ -117,7 +117,7 @@ def test_repeated_proposals_are_counted():
 def test_sequence_of_qmc_goes_on_over_questions():
     spec = a_spec({"time_pressure": {"min": 0.0, "max": 1.0}}, sampler="qmc", trials=64)
     numbers = [one.values["time_pressure"] for one in search(spec, 33, batch=4)[1:]]
-    # A Sobol sequence puts one point of its first 32 in each of 32 equal parts; random ones leave a third empty.
+    # The first 32 points of a Sobol sequence fall into 32 different equal parts; random points leave a third empty.
     assert len({int(number * 32) for number in numbers}) == 32
 
 
@@ -153,7 +153,7 @@ def test_ends_of_a_list_of_values_are_all_of_them():
 @pytest.mark.parametrize(
     ("parameters", "wanted"),
     [
-        (PRESSURES, {"trials": 11}),  # four corners are more than a third
+        (PRESSURES, {"trials": 11}),  # four corners are more than a third of the trials
         (PRESSURES, {"maximize": "accuracy"}),
         (PRESSURES, {"sampler": "random"}),
         (PRESSURES, {"sampler": "qmc"}),

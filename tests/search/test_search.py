@@ -1,4 +1,4 @@
-"""Searches through the whole system, with an executor in this process: the ledger, its growth, crashes and rungs."""
+"""Searches through the whole system, with an executor in this process: ledger, growth, crashes and rungs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}]
 reference_point: {accuracy: 0, time: 7}
 """
 
-#: The end of it.
+#: The end of the spec, which some tests replace.
 AND_TIME = "{name: time, goal: minimize}]\nreference_point: {accuracy: 0, time: 7}"
 
 
@@ -52,7 +52,7 @@ def write(folder, *changes, name="found.yaml"):
 
 
 def measured(setting):
-    """A trade-off that depends on the seed a little, so that means differ from single values."""
+    """Return a trade-off that depends a little on the seed, so that means differ from single values."""
     x = setting["breadth_pressure"] * 100
     return {
         "accuracy": 1 - x / 2 + setting["seed"] / 1000,
@@ -125,7 +125,7 @@ def test_sampler_learns_within_its_cell_and_from_means(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_search_that_is_stopped_anywhere_ends_with_the_search_of_one_that_was_not(tmp_path):
-    """Populations run one after the other here, so proposals depend on nothing but the ledger."""
+    """Populations run one after another here, so proposals depend only on the ledger."""
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     run(tmp_path / "a", write(tmp_path / "a"))
     loaded, finished = write(tmp_path / "b"), []
@@ -155,7 +155,7 @@ def die_after(statements):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(1, 150), max_size=6))
 def test_crash_between_any_two_writes_loses_and_repeats_nothing(tmp_path_factory, crashes):
-    """The driver dies before some statement, also within a transaction; the next driver goes on."""
+    """The driver dies before any statement, also within a transaction; the next driver goes on."""
     folder = tmp_path_factory.mktemp("crash")
     loaded = write(folder, ("[3, 2]", "[2]"), ("[0, 1e-4]", "[0]"))
     worked = Counter()
@@ -183,7 +183,7 @@ def test_crash_between_any_two_writes_loses_and_repeats_nothing(tmp_path_factory
 
 
 def assert_populations_are_whole(rows):
-    """What happens to a population happens to all of its members, and outcomes come with states."""
+    """Check that all members of a population share their state, and that finished members have an outcome."""
     populations = {}
     for row in rows:
         assert row.state.is_finished == bool(row.ended)
@@ -301,7 +301,7 @@ def test_warm_start_from_what_does_not_fit_is_refused_before_anything_is_written
 
 
 def test_choice_that_settings_leave_out_is_searched_as_any_other_and_told_of_sweeps_from_before_it(tmp_path):
-    """`connections` is no part of a setting where it is `all`, as it was of none before there was a choice."""
+    """A setting leaves out `connections` if it is `all`, as every setting did before the choice existed."""
     within = ("training: {epochs: 9}", "training: {epochs: 9}\nlattice: {bottom_up: next}")
     Sweep("first", tmp_path / "sweeps").run(
         write(tmp_path, ("name: found", "name: first"), within),
@@ -428,7 +428,7 @@ def test_retries_outlive_the_driver(tmp_path):
     assert set(deaths.values()) <= {4, 5}, "three retries in all, and one more for what was interrupted"
 
 
-# --- what it will need ------------------------------------------------------------------------------------
+# --- estimates and refusals before a run ------------------------------------------------------------------
 
 
 def test_estimate_of_a_search_counts_what_it_will_try(tmp_path):

@@ -1,4 +1,4 @@
-"""What is measured on the test images decides nothing: no spec can ask for it."""
+"""Measurements on the test images decide nothing: no spec can use one as an objective or a criterion."""
 
 from __future__ import annotations
 

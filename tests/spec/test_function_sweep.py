@@ -1,4 +1,4 @@
-"""Specs of a user's own function: what they say, and what is refused in one sentence."""
+"""Specs of a user's own function: what they may contain, and refusals in one sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPEC = {
 
 @pytest.fixture
 def load(tmp_path):
-    """Loads the spec with other keys; None takes one out."""
+    """A function that loads the spec with other keys; None removes a key."""
     (tmp_path / "own_spec.py").write_text(CODE)
 
     def call(**changes):

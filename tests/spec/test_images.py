@@ -1,4 +1,4 @@
-"""What a task may say of its images: where they are, which columns and classes, and how they become alike."""
+"""A task's keys about images: their place, columns and classes, and how images of different kinds become alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refusal(folder, task):
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with something of every kind."""
+    """A folder with images of every kind, by name only."""
     (tmp_path / "data" / "pets" / "cat").mkdir(parents=True)
     for name in ("a.parquet", "a.npz", "train-images-idx3-ubyte.gz", "notes.txt", "train-00000-of-00003.parquet"):
         (tmp_path / "data" / name).touch()
@@ -156,7 +156,7 @@ def test_keys_of_before_are_what_they_were():
     assert [setting.key for setting in settings] == PINNED
 
 
-#: What the version before these settings made of the settings above.
+#: Keys of the settings above in the version before tasks could describe their images.
 PINNED = ["ae8ccf47922d278d", "43e5a72c052abe82", "b19b7692f245b6eb"]
 
 

@@ -1,4 +1,4 @@
-"""Costs and measures of a user's own in a spec: their pressures, keys and names."""
+"""A user's own costs and measures in a spec: their pressures, keys and names."""
 
 from __future__ import annotations
 

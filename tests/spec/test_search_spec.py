@@ -1,4 +1,4 @@
-"""Specs that search: how ranges are written, what is refused, and what a spec may grow into."""
+"""Specs that search: how ranges are written, what is refused, and how a spec may grow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs that make no sense: what each rule allows and the whole does not, other tools' words, and files of any size."""
+"""Specs that make no sense as a whole though each key is valid, words of other tools, and files of any size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ objectives: [{name: accuracy, goal: maximize}, {name: breadth, goal: minimize}]
 reference_point: {accuracy: 0, breadth: 5}
 """
 
-#: Seconds of a processor that a refusal may take.
+#: Most processor time of a refusal, in seconds.
 PATIENCE_S = 2.0
 
 
@@ -50,7 +50,7 @@ def searched(words):
     return changed(SEARCH) + f"search: {{trials: 3, {words}}}\n"
 
 
-# --- what makes no sense --------------------------------------------------------------------------
+# --- specs that make no sense ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ ROOM = _LARGEST_BYTES - len(GOOD) - 100
 
 
 def filled(one, join=", "):
-    """Return as many different texts as a file has room for."""
+    """Return as many different texts as fit into a file."""
     texts, size, number = [], 0, 0
     while size < ROOM:
         texts.append(one.format(number))

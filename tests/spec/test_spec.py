@@ -1,4 +1,4 @@
-"""The spec: properties of settings and keys first, then every refusal with its value, line and key."""
+"""The spec: first properties of settings and keys, then every refusal with its value, line and key."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_key_with_any_field_changed_differs(setting, data):
     other = data.draw(settings_of_any_kind)
     names = set(setting.flat()) & set(other.flat())
     if "lattice.connections" in setting.flat():
-        names.remove("lattice.bottom_up")  # it goes with one alone
+        names.remove("lattice.bottom_up")  # `connections` needs a certain `bottom_up`
     name = data.draw(st.sampled_from(sorted(names)))
     changed = LatticeSetting.from_flat({**setting.flat(), name: other.flat()[name]})
     assert (changed.key == setting.key) == (changed == setting)
@@ -234,7 +234,7 @@ def test_key_of_a_lattice_with_all_connections_is_as_before_there_was_a_choice()
     said = LatticeSetting(lattice=LatticeSpec(bottom_up="next", connections="all"))
     assert (said, said.flat(), said.key) == (setting, setting.flat(), setting.key)
     assert "lattice.connections" not in setting.flat()
-    assert setting.key == "14b399dd1a7eb404"  # as it was before this field was there
+    assert setting.key == "14b399dd1a7eb404"  # its key before this field existed
     feed_forward = LatticeSetting(lattice=LatticeSpec(bottom_up="next", connections="feed_forward"))
     assert feed_forward.flat() == {**setting.flat(), "lattice.connections": "feed_forward"}
     assert len({feed_forward.key, setting.key}) == 2
@@ -251,7 +251,7 @@ def test_connections_may_be_a_grid_axis_and_come_back_from_every_form(tmp_path, 
     read = spec_from_json(spec.to_json())
     assert (read, read.settings()) == (spec, spec.settings())
     assert [LatticeSetting.from_flat(setting.flat()) for setting in spec.settings()] == spec.settings()
-    # A sweep from before, which had no choice, is one of its values.
+    # The settings of an older sweep, without the choice, are among those of the axis.
     before = load(tmp_path, GOOD.replace("[10, 3]", "[10]") + lattice).spec
     assert before.settings()[0].key in {setting.key for setting in spec.settings()}
 
@@ -547,7 +547,7 @@ def test_existing_file_wins_over_a_shipped_space(tmp_path, monkeypatch):
     assert load_spec("smoke.yaml").spec.replicates == 7
 
 
-# Refusals of values: what is added to GOOD, and the words of the message
+# Refusals of values: lines that are added to GOOD, and words of the message
 
 ADDED = [
     (
@@ -619,7 +619,7 @@ ADDED = [
     ("paramters: {}", ["'paramters'", "Did you mean 'parameters'?", "line 8, paramters"]),
 ]
 
-#: What takes the place of the values of `classes`.
+#: Replacements of the values of `classes`, and words of the message.
 CHANGED_PARAMETER = [
     ("[10, 1]", ["classes=1", "at least 2", "line 3, parameters.classes.values[1]"]),
     ("[11]", ["classes=11", "at most 10", "parameters.classes.values[0]"]),
@@ -634,7 +634,7 @@ CHANGED_PARAMETER = [
     ("[3], valus: 3", ["'valus'", "Did you mean 'values'?", "parameters.classes.valus"]),
 ]
 
-#: What takes the place of the whole `classes` line.
+#: Replacements of the whole `classes` line, and words of the message.
 OTHER_PARAMETER = [
     ("clases: {values: [3]}", ["'clases'", "Did you mean 'classes'?", "line 3, parameters.clases"]),
     ("data: {values: [digits, mnist]}", ["data=mnist", "parameters.data.values[1]", "Parquet"]),
@@ -664,7 +664,7 @@ OTHER_PARAMETER = [
     ("time_pressure: {distribution: unifrm}", ["distribution=unifrm", "Did you mean 'uniform'?"]),
 ]
 
-#: Old text, new text: changes of other lines of GOOD.
+#: Changes of other lines of GOOD: old text, new text, words of the message.
 CHANGED = [
     ("data: digits", "data: digts", ["data=digts", "line 1, task.data", "Did you mean 'digits'?"]),
     ("data: digits", "classes: 3", ["classes=", "one place", "task.classes", "line 3"]),
@@ -812,7 +812,7 @@ def test_objective_that_is_wrong_is_not_also_called_missing(tmp_path):
     assert "must not be empty" not in str(error.value)
 
 
-# A mapping is the YAML
+# A mapping in place of YAML
 
 
 MAPPING = {

@@ -1,4 +1,4 @@
-"""The reader of archives keeps what every reader promises: what a recorder was given is archived whenever it is asked."""
+"""The reader of archives keeps every reader's contract: before each question, a recorder's content is archived."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.contracts.recorder import FACTS
 
 
 class Archiving:
-    """Archives what a recorder keeps before each question."""
+    """A reader that archives a recorder's content anew before each question."""
 
     def __init__(self, recorder, folder, sweep):
         self._recorder, self._folder = recorder, folder / FACTS.name

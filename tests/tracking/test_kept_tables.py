@@ -16,7 +16,7 @@ from sweeper.tracking.mlflow.client import connect
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch, empty_database):
-    """A cache that holds the tables; in it, they have a mark by which a copy is known."""
+    """The file of the tables in a cache; it has a mark by which a test recognizes a copy."""
     monkeypatch.setenv(cache.FOLDER, str(tmp_path / "cache"))
     source = tmp_path / "made.db"
     shutil.copyfile(empty_database, source)

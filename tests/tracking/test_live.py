@@ -1,4 +1,4 @@
-"""How a sweep stands, as text and back: whole where there is room, with folded tasks where there is none."""
+"""The live state of a sweep, as text and back: whole if the text has room, otherwise with folded tasks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def states(draw, most_tasks=8):
 
 
 def many(tasks, **changes):
-    """Return a state of so many tasks with names as long as they get."""
+    """Return a state of so many tasks with very long names."""
     chance = random.Random(tasks)
     rows = [
         TaskState(
@@ -106,7 +106,7 @@ def test_folding_keeps_sums_order_and_the_most_active(state, most, fewer):
     assert len(folded.tasks) == min(most, len(state.tasks))
     assert folded.folded - state.folded == len(state.tasks) - len(folded.tasks)
     order = iter(state.tasks)
-    assert all(row in order for row in folded.tasks)  # each one found after the one before
+    assert all(row in order for row in folded.tasks)  # the iterator checks the order
     kept = [row.running for row in folded.tasks]
     assert sorted(kept, reverse=True) == sorted((row.running for row in state.tasks), reverse=True)[: len(kept)]
     assert folded.at_most(fewer).total == state.at_most(fewer).total
@@ -163,7 +163,7 @@ def test_values_for_programs_hold_all_that_is_known_and_are_json(state):
     assert (values["stage"], values["last_heard_s"]) == (str(state.stage), 3.0)
 
 
-# --- texts that a terminal would obey -----------------------------------------------------------------
+# --- texts with control characters ---------------------------------------------------------------------
 
 
 @given(text=st.text())

@@ -1,4 +1,4 @@
-"""The mirror: what a real MLflow holds after writes, repeats, crashes and odd names."""
+"""The mirror: the content of a real MLflow after writes, repeats, crashes and odd names."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def parent_of(uri, sweep="small"):
 
 
 def everything(uri):
-    """Return all that MLflow holds of the sweep, without run ids and without the parent's own times."""
+    """Return everything that MLflow holds of the sweep, except run ids and the parent run's times."""
     client = connect(uri)
     found = {}
     for run in all_runs(uri):
@@ -148,7 +148,7 @@ def curve(epochs):
     return [{"epoch": e, "accuracy": e / 1000, "loss": float("nan") if e == 3 else 1.0} for e in range(epochs)]
 
 
-# --- what is written --------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------
 
 
 def test_sweep_is_one_experiment_with_a_run_that_holds_spec_and_facts(opened, uri, tmp_path):
@@ -287,7 +287,7 @@ def test_lost_database_is_mirrored_again_to_the_same_content(empty_database, tmp
 
 
 class CrashError(BaseException):
-    """Stands for a kill -9: nothing may catch it."""
+    """Stands for a kill signal, which nothing can catch."""
 
 
 @pytest.mark.parametrize("dies_in", ["log_batch", "set_terminated"])
@@ -480,7 +480,7 @@ def test_ambient_mlflow_settings_do_not_disturb(uri, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/elsewhere.db")
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
-    # A queue could be written after the commit mark, so none may be used.
+    # MLflow's queue could write after the commit mark, so the recorder must not use it.
     monkeypatch.setattr("mlflow.store.tracking.abstract_store.AbstractStore.log_batch_async", refuse)
     monkeypatch.chdir(tmp_path)
     recorder = MlflowRecorder(uri)
@@ -546,7 +546,7 @@ def test_deleted_experiment_is_named_with_both_ways_out(opened, uri):
 
 
 def mirrored_twice(uri):
-    """Mirror a trial with its front, as a driver does and as the next one does again."""
+    """Mirror a trial with its front twice, as one driver and then the next one would."""
     trial = a_late_trial(1)
     for recorder in (MlflowRecorder(uri), MlflowRecorder(uri)):
         recorder.open(FACTS)
@@ -619,7 +619,7 @@ def test_deleted_experiment_is_never_made_anew_also_where_it_was_renamed(uri, na
 
 
 def test_restored_experiment_has_each_trial_once_again(uri):
-    """Restoring brings back every run that was ever deleted: of former attempts, too."""
+    """Restoring an experiment also restores the deleted runs of former attempts."""
     first, second = a_late_trial(1, accuracy=0.5), a_late_trial(1, accuracy=0.7, attempt=1)
     for trial in (first, second):
         recorder = MlflowRecorder(uri)
@@ -834,7 +834,7 @@ def in_repository():
 
 @pytest.fixture
 def server(tmp_path, empty_database):
-    shutil.copy(empty_database, tmp_path / "server.db")  # which saves seconds
+    shutil.copy(empty_database, tmp_path / "server.db")  # saves seconds
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

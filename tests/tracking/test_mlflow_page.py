@@ -1,4 +1,4 @@
-"""What MLflow's own page shows of a sweep: words, pictures and an order, in tags and in a real browser."""
+"""MLflow's own page of a sweep: its words, pictures and order, in tags and in a real browser."""
 
 from __future__ import annotations
 

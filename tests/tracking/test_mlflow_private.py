@@ -1,4 +1,4 @@
-"""Names of MLflow's own: there in the MLflow that the tests are made with, and what happens where one is taken away."""
+"""Private names of MLflow: the pinned MLflow has them, and a missing one is handled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLES = ["create_sqlalchemy_engine", "_get_schema_version", "_get_latest_schema
 
 @pytest.fixture
 def new(tmp_path):
-    """Address of a database that is not there yet: making its tables takes seconds."""
+    """Address of a database that does not exist yet; making its tables takes seconds."""
     return f"sqlite:///{tmp_path}/new.db"
 
 
@@ -35,7 +35,7 @@ def uri(empty_database, tmp_path):
 
 @pytest.fixture
 def no_login(monkeypatch, tmp_path):
-    """A home of its own, without variables that name a login."""
+    """The user's home folder, empty, without variables that name a login."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""A real MLflow server read without MLflow says what MLflow's own client says of it."""
+"""A real MLflow server, read without MLflow, answers as it answers MLflow's own client."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_question_to_a_server_loads_no_mlflow(uri, tmp_path):
 
 
 def refusals(uri):
-    """Return what is said of a server that cannot be read, with MLflow and without."""
+    """Return the messages about a server that cannot be read, with MLflow and without."""
     said = []
     for reach in (lambda: connect(uri, is_reading=True), lambda: connect_reading(uri)):
         with pytest.raises(TrackingError) as raised:
@@ -162,7 +162,7 @@ def test_login_is_asked_for_and_taken_from_where_mlflow_takes_it(tmp_path, monke
         assert len(set(refusals(server.uri.replace("://", "://admin:wrong@")))) == 1
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
         assert "wrong" not in refusals(server.uri)[1]
-        assert isinstance(connect_reading(inside), StoredServer)  # what the address says goes first
+        assert isinstance(connect_reading(inside), StoredServer)  # the login in the address comes first
 
 
 @pytest.mark.parametrize(

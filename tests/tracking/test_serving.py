@@ -1,4 +1,4 @@
-"""MLflow's own server, as it is started here: whom it listens to, what it is told, and that it ends. Real processes."""
+"""MLflow's server as `sweeper ui` starts it: its address, its arguments, and its end. The processes are real."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from sweeper.tracking.mlflow.serving import free_port, serving
 
-#: Stands in for MLflow's command line: a server that has started another process.
+#: Code that stands in for MLflow's command line: a server that starts another process.
 SERVER = """
 import os, signal, subprocess, sys, time
 if len(sys.argv) > 1:
@@ -22,13 +22,13 @@ time.sleep(600)
 """
 
 
-#: Neither process ends when it is asked to.
+#: The same, except that neither process ends at a termination signal.
 STUBBORN = SERVER.replace("if len", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nif len")
 
 
 @pytest.fixture
 def as_mlflow(tmp_path, monkeypatch):
-    """Puts a program in MLflow's place."""
+    """A function that puts a program in MLflow's place."""
     (tmp_path / "path").mkdir()
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'path'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     return (tmp_path / "path" / "mlflow.py").write_text
@@ -73,7 +73,7 @@ def test_server_that_does_not_end_when_it_is_asked_to_is_killed_with_what_it_has
 
 @pytest.mark.slow
 def test_keeper_ends_with_the_input_that_its_parent_held(as_mlflow):
-    """Whoever has started it may be killed: then nobody closes anything, and the input ends all the same."""
+    """A killed parent closes nothing, but the keeper's input ends with the parent."""
     as_mlflow(SERVER)
     code = (
         "import sys, time; from sweeper.tracking.mlflow.serving import serving\n"

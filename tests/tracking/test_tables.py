@@ -1,4 +1,4 @@
-"""MLflow's SQLite file read without MLflow says what MLflow's own client says of it."""
+"""MLflow's SQLite file, read without MLflow, gives the same as MLflow's own client."""
 
 from __future__ import annotations
 

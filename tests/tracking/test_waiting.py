@@ -1,4 +1,4 @@
-"""A tracking server that is being started is waited for, and nothing else is."""
+"""Reading waits for a tracking server that is being started, and for nothing else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def port():
     """A port of the loopback at which nothing listens."""
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]  # bound and not listening: it is refused, and nobody else takes it
+        yield taken.getsockname()[1]  # bound, so that no process takes it, but not listening
 
 
 class Clock:
-    """Seconds that pass where somebody pauses."""
+    """A clock that moves only when somebody pauses."""
 
     def __init__(self):
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Images as a sweep's settings name them: anywhere, kept in the user's cache, and loaded again once they have changed."""
+"""Images that settings name: from any place, kept in the user's cache, and loaded again after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's file says of thinking: read with types, missing in older files, refused where it cannot be true."""
+"""Recurrent steps in a network's file: read with types, absent in older files, refused if they cannot be true."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLE = {
 
 
 def content(**description):
-    """Return the content of a network's file that says this."""
+    """Return the content of a network's file with this description."""
     return model.encode(lattice_of(WINDOW).float(), {"key": "0123", "step_dist": [0.25, 0.75], **description})
 
 
@@ -45,7 +45,7 @@ def described(**description):
 
 
 def refusal(**description):
-    """Return what is said of a description that cannot be: one line that names the file and a way out."""
+    """Return the message about an impossible description: one line that names the file and a way out."""
     with pytest.raises(QueryError) as refused:
         described(**description)
     message = str(refused.value)
@@ -195,7 +195,7 @@ def test_numbers_too_large_for_any_measurement_are_passed_over_or_refused():
 
 
 def test_file_of_a_trained_network_says_what_was_counted(tmp_path):
-    """From a worker's training to what is shown, and the same from a second training."""
+    """Follows the counts from a worker's training to `describe`, and checks that a second training gives the same."""
     from sweeper.job import Job
     from sweeper.training.train import train_population
 

@@ -1,4 +1,4 @@
-"""A user's own function: called, interrupted, paused, gone on with; whatever it does is an outcome."""
+"""A user's own function is called, interrupted, paused and resumed; whatever it does is an outcome."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ names = itertools.count()
 
 @pytest.fixture
 def job(tmp_path):
-    """Makes a job of a function in a module of its own, whose name no other test has."""
+    """A function that makes a job of a user's function, in a module whose name no other test has."""
 
     def make(code, name="train", **given):
         module = f"own{next(names)}"
@@ -85,14 +85,14 @@ def job(tmp_path):
 
 
 def heard(job, **options):
-    """Call a job's function; returns how it ended, and all progress."""
+    """Call a job's function; return its end, and all progress."""
     told = []
     (ended,) = call_function(job, told.append, **options)
     return ended, told
 
 
 class Killed(BaseException):
-    """Ends a worker where it is."""
+    """Ends a worker at once."""
 
 
 def interrupted(job, after):
@@ -122,9 +122,9 @@ def test_function_pauses_at_a_rung_and_goes_on_from_there(job):
     paused, told = heard(replace(other, until=2))
     assert (paused.outcome, paused.measurement["accuracy"]) == (None, whole.curve[1]["accuracy"])
     assert len(told) == 2
-    again, told = heard(replace(other, until=2))  # the worker died before anybody heard of it
+    again, told = heard(replace(other, until=2))  # the worker died before the driver heard of the pause
     assert (again, told) == (paused, [])
-    ended, told = heard(replace(other, until=5))  # its end is no pause
+    ended, told = heard(replace(other, until=5))  # the last epoch ends the job, and is no pause
     assert (ended.outcome, ended.curve, len(told)) == (Outcome.COMPLETE, whole.curve, 3)
 
 
@@ -168,7 +168,7 @@ def test_plain_function_returns_measures_and_gets_the_seed_where_it_takes_one(jo
             Outcome.FAILED,
             "state['net'] of type torch.nn.modules.linear.Linear",
         ),
-        ("trial.report(accuracy=float('nan'))", Outcome.COMPLETE, ""),  # the ledger says that it is not finite
+        ("trial.report(accuracy=float('nan'))", Outcome.COMPLETE, ""),  # the ledger turns it into `not finite`
     ],
 )
 def test_whatever_a_function_does_is_an_outcome(job, body, outcome, said):
@@ -270,7 +270,7 @@ def test_state_that_holds_itself_is_refused():
         packed(state)
 
 
-# --- where a function is ------------------------------------------------------------------------------
+# --- finding a function -------------------------------------------------------------------------------
 
 
 def test_signature_says_names_kinds_and_defaults(tmp_path):
@@ -363,7 +363,7 @@ def test_what_asks_for_a_signature_imports_in_a_process_of_its_own(tmp_path):
 
 def test_code_is_what_the_file_holds_and_nothing_is_written_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    for number in (1, 2):  # within one second, and of one size
+    for number in (1, 2):  # same second and same size
         (tmp_path / "quick.py").write_text(f"def train(width: int = {number}): ...\n")
         sys.modules.pop("quick", None)
         found = signature_of(function_of("quick:train", tmp_path), tmp_path)

@@ -1,4 +1,4 @@
-"""Measures of a user's own: taken of the trained network, at a pause too, and of nothing that decides nothing."""
+"""A user's own measures are taken of the trained network, also at a pause, and never see the test images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ modules = itertools.count()
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    """Makes a job of two networks that are measured by functions of a module of its own."""
+    """A function that makes a job of two networks, which functions of a new module measure."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def make(*functions, **changes):

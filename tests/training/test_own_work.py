@@ -1,4 +1,4 @@
-"""The call of a user's own function, as it is handed to workers: loaded where it is unpacked."""
+"""The call of a user's own function, as workers receive it: a worker imports it on unpickling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does with a job: pauses, members that are stopped, a time limit, and checkpoints that cannot be used."""
+"""A worker's training of a job: pauses, stopped members, a time limit, and checkpoints that cannot be used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def job(tmp_path):
 
 
 def work(job, **how):
-    """Return how a job ended, and every progress that was reported."""
+    """Return the ends of a job's members, and every reported progress."""
     seen = []
     return train_population(job, seen.append, **how), seen
 
@@ -59,7 +59,7 @@ def kept(job):
 
 
 class Clock:
-    """Seconds that pass only while it is asked: one each time."""
+    """A clock that moves by one second at each call."""
 
     def __init__(self):
         self.now = -1.0
@@ -69,7 +69,7 @@ class Clock:
         return self.now
 
 
-# Pauses and members that are stopped
+# Pauses and stopped members
 
 
 def test_job_that_pauses_measures_every_member_and_ends_as_one_that_did_not(job, tmp_path):
@@ -131,7 +131,7 @@ def test_member_that_is_not_finite_at_a_pause_has_its_outcome(job):
 
 @pytest.mark.parametrize("limit", [0.5, 1.5, 2.5])
 def test_training_that_is_longer_than_its_limit_ends_timed_out_with_what_it_had(job, limit):
-    """The clock says 0 at the start and a second more before each epoch, each of one segment."""
+    """The clock reads 0 at the start and one second more before each epoch, which is one segment."""
     ended, seen = work(replace(job, time_limit_s=limit, wanted=(True, False, True, False)), clock=Clock())
     epochs = int(limit)
     assert [progress.epoch for progress in seen] == list(range(1, epochs + 1))
@@ -169,11 +169,11 @@ def test_member_that_is_not_finite_is_not_called_timed_out(job):
 
 
 class KilledError(Exception):
-    """Stands for whatever ends a worker."""
+    """Stands for any sudden end of a worker."""
 
 
 def killed(job, after):
-    """Have a worker end after an epoch."""
+    """Train a job and end its worker after an epoch."""
 
     def report(progress):
         if progress.epoch == after:
@@ -184,7 +184,7 @@ def killed(job, after):
 
 
 def newest(job):
-    """Return the file that was written last, and the other one."""
+    """Return the newest checkpoint file, and the other one."""
     files = [job.checkpoint, beside(job.checkpoint)]
     return files if kept(job)[0] == max(epoch or 0 for epoch in kept(job)) else files[::-1]
 
@@ -270,7 +270,7 @@ def test_other_file_of_a_population_is_beside_the_first(location, other):
 
 
 def held(job, folder, holder):
-    """Return a job whose lease is held by somebody, in a file of a folder."""
+    """Return a job whose lease file, in a folder, names a holder."""
     lease = Lease(storage.join(str(folder), "leases", "population.json"), "first")
     storage.write_bytes(lease.path, json.dumps({"session": holder}).encode())
     return replace(job, lease=lease)

@@ -1,4 +1,4 @@
-"""A home with two sweeps that were really trained, and the command line."""
+"""Fixtures: a home with two really trained sweeps, and the command line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, empty_database):
-    """A home with the sweeps `first` and `second`, which have the same trials; not to be changed."""
+    """A home with the sweeps `first` and `second`, which have the same trials; tests must not change it."""
     folder = tmp_path_factory.mktemp("finished")
     home = folder / "home"
     home.mkdir()
@@ -51,7 +51,7 @@ def finished(tmp_path_factory, empty_database):
 
 @pytest.fixture
 def home(finished, tmp_path):
-    """A copy of that home, to be changed."""
+    """A copy of that home, which a test may change."""
     shutil.copytree(finished, tmp_path / "home")
     return Home(tmp_path / "home")
 
@@ -73,7 +73,7 @@ def sweeper(monkeypatch, capsys):
 
 
 def files_below(folder):
-    """Return every file below a folder and its bytes, but for who drove a sweep last, and readers of a database."""
+    """Return every file below a folder and its bytes, except notes of the last driver and SQLite's `-shm` files."""
     paths = [path for path in Path(folder).rglob("*") if path.is_file()]
     paths = [path for path in paths if path.name != "driver.json" and not path.name.endswith(".db-shm")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

@@ -1,4 +1,4 @@
-"""`sweeper archive` and `unarchive`: one file that holds all of a sweep, and what strangers may send in its place."""
+"""`sweeper archive` and `unarchive`: one file that holds a whole sweep, and hostile files in its place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sweeper.upkeep.removing import delete, removal_of
 from tests.support.stuck import a_stuck_driver
 from tests.upkeep.conftest import files_below, trained
 
-#: Every command that reads a sweep, as it is typed; KEY is that of a network of its front.
+#: Every command that reads a sweep; KEY stands for a network on its front.
 READING = (
     "status first",
     "status first --json",
@@ -42,7 +42,7 @@ READING = (
 
 @pytest.fixture(scope="session")
 def packed(finished, tmp_path_factory):
-    """An archive of a finished sweep; not to be changed."""
+    """An archive of a finished sweep; tests must not change it."""
     file = tmp_path_factory.mktemp("packed") / "first.zip"
     archive(Home(finished), "first", file)
     return file
@@ -58,11 +58,11 @@ def key_of(sweeper, home):
     return json.loads(sweeper("pareto", "first", "--json", "--home", home)[1])[0]["key"]
 
 
-# --- what is archived is what is read ----------------------------------------------------------------
+# --- archives are read like homes --------------------------------------------------------------------
 
 
 def _lasting(text):
-    """Return what is said without how long ago something was."""
+    """Return an output without the ages in it."""
     return re.sub(r'"(age|last_heard)_s": [\d.e+-]+', "", text)
 
 
@@ -161,7 +161,7 @@ def test_unpacked_archive_is_not_driven_either(packed):
     assert standing_of(home.known("first")).state == "finished"
 
 
-# --- and back ----------------------------------------------------------------------------------------
+# --- unarchive ---------------------------------------------------------------------------------------
 
 
 def whole(home, name):
@@ -308,11 +308,19 @@ def test_sweep_with_a_shared_ledger_and_files_elsewhere_is_archived_whole(postgr
     assert whole(other, "third")
 
 
-# --- what strangers send -----------------------------------------------------------------------------
+# --- hostile archives --------------------------------------------------------------------------------
 
 
 def rewritten(packed, target, change, listed=lambda facts: facts, kinds=None):
-    """Write another archive: `change` takes the content of each file by path and `listed` its list, before the digests."""
+    """Write a changed archive with right digests.
+
+    Args:
+        packed: Archive to start from.
+        target: File to write.
+        change: Takes the content of each file by path, and returns it changed.
+        listed: Takes the archive's list of files, and returns it changed.
+        kinds: Type and mode of a file by path, as in `st_mode`; other paths are regular files.
+    """
     with zipfile.ZipFile(packed) as source:
         files = {name: source.read(name) for name in source.namelist()}
     facts = json.loads(files.pop("archive.json"))
@@ -412,7 +420,7 @@ def test_two_files_of_one_name_are_refused(packed, tmp_path):
 
 def test_encrypted_file_is_refused(packed, tmp_path):
     data = bytearray(packed.read_bytes())
-    at = data.index(b"PK\x01\x02")  # of the first entry of the directory
+    at = data.index(b"PK\x01\x02")  # flags of the directory's first entry
     data[at + 8] |= 1
     (tmp_path / "bad.zip").write_bytes(data)
     with pytest.raises(HomeError, match="encrypted"):

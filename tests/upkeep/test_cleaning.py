@@ -1,4 +1,4 @@
-"""`sweeper clean`: what nobody needs is freed, and nothing that may be gone on from."""
+"""`sweeper clean` frees what nobody needs, and nothing that a resumed sweep needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checkpoints(home, name):
 
 
 def run(home, name, work=train_population, again=(), until=None):
-    """Run a sweep of several populations; `until` stops it after so many of them."""
+    """Run a sweep of several populations; `until` stops it after so many of them; return the jobs."""
     loaded = load_spec("smoke", name=name)
     calls = []
 

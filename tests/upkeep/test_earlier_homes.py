@@ -1,4 +1,4 @@
-"""Sweeps of version 0.1 are listed, archived, renamed and deleted as those of today."""
+"""Sweeps of version 0.1 are listed, archived, renamed and deleted like those of this version."""
 
 from __future__ import annotations
 

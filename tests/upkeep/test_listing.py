@@ -1,4 +1,4 @@
-"""`sweeper list`: all sweeps of a home at a glance, and those that MLflow alone has."""
+"""`sweeper list`: all sweeps of a home at a glance, and sweeps that only MLflow has."""
 
 from __future__ import annotations
 

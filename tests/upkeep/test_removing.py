@@ -1,4 +1,4 @@
-"""`sweeper delete`: all of one sweep goes, nothing of another one, and never one that runs."""
+"""`sweeper delete` removes all of one sweep, nothing of another one, and never a running one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_running_sweep_is_not_deleted(sweeper, home):
         code, out, err = sweeper("delete", "stuck", "--yes", "--home", home.root)
         assert (code, out) == (2, "")
         assert f"being driven by process {pid}" in err
-        with pytest.raises(SweepBusyError, match=f"process {pid}"):  # it may have begun since it was looked for
+        with pytest.raises(SweepBusyError, match=f"process {pid}"):  # the driver may have started after the look
             delete(looked)
         assert files_below(home.root / "stuck") == before
 
@@ -93,11 +93,11 @@ def test_unknown_name_is_refused(home):
 
 
 class StopError(Exception):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 def interrupted_at(monkeypatch, number):
-    """Have a deletion end at its so manieth step that removes something; return what counts the steps."""
+    """Make a deletion fail at its n-th removing step; return a list that collects the steps."""
     steps = []
 
     def counted(function):
@@ -149,7 +149,7 @@ def test_interrupted_deletion_is_finished_by_giving_it_again(finished, tmp_path,
             with pytest.raises(HomeError, match="`sweeper delete first`"), home.sweep("first").drive():
                 pass
             delete(removal_of(home, "first"))
-        else:  # all of it but an empty folder
+        else:  # all is gone but an empty folder
             assert not [path for path in (home.root / "first").rglob("*") if path.name != "driver.json"]
         assert home.sweeps() == ["second"]
         assert "first" not in text_of(home.root / "mlflow.db")

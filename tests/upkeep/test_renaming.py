@@ -1,4 +1,4 @@
-"""`sweeper rename`: all of a sweep under another name, with the same trials; never one that runs."""
+"""`sweeper rename` moves a whole sweep to another name, with the same trials, and never a running one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks and what they do, made up so that a claim is true of them, or not."""
+"""Made-up networks and their answers, for which a claim is true or false."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WINDOW = (8, 5)
 
 
 def networks_of(**columns):
-    """Return networks with these columns; the others are such that nothing is remarkable."""
+    """Return networks with these columns; the other columns are unremarkable."""
     count = len(next(iter(columns.values())))
     rng = np.random.default_rng(0)
     layers = columns.pop("layers", None)
@@ -45,7 +45,7 @@ def networks_of(**columns):
 
 
 def look_of(steps, *, label=None, is_right=None, confidence=None, **columns):
-    """Return what a network does with images, of which only some things matter."""
+    """Return a network's answers to images; values that are not given do not matter."""
     steps = np.asarray(steps, float)
     count = len(steps)
     flat = np.full(count, 0.5)

@@ -1,4 +1,4 @@
-"""Each claim on networks of which it is true, and on networks of which it is not: the verdict has to follow."""
+"""Each claim is tested on networks for which it is true and on others: the verdict has to follow."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_claim_is_as_good_as_its_parts_and_all_tests_are_corrected_together():
 
 
 def traded_networks(count=120, noise=0.3, seed=0, *, traded=True):
-    """Networks whose accuracy is made of three resources, at one accuracy; or whose resources are drawn apart."""
+    """Return networks of one accuracy that trade three resources, or whose resources are drawn independently."""
     rng = np.random.default_rng(seed)
     breadth, depth = rng.integers(2, 8, count), rng.integers(1, 5, count)
     time = rng.uniform(1.5, 8, count)
@@ -122,7 +122,7 @@ def test_resources_that_are_not_traded_are_refuted_or_not_shown():
 
 @pytest.mark.slow
 def test_trade_that_arithmetic_forces_is_not_taken_for_one():
-    """Networks of equal total channels, spread at random: breadth and depth correlate, and say nothing."""
+    """Equal numbers of channels are spread at random: breadth and depth correlate, which proves nothing."""
     rng = np.random.default_rng(0)
     breadth, depth = tradeoffs.spread(np.full(150, 8), 8, 5, rng, 1)
     networks = networks_of(breadth=breadth[0], depth=depth[0], channels=np.full(150, 8.0), time=rng.uniform(2, 6, 150))
@@ -179,7 +179,7 @@ def test_exchange_rates_are_those_that_accuracy_was_made_with():
 
 
 def climbed(growing=1.2, blocks=6, pressures=6, accuracy_step=-0.02, seed=0):
-    """Networks on a ladder of five tasks: resources grow by a factor at each step, accuracy falls."""
+    """Return networks on a ladder of five tasks: at each step resources grow by a factor, and accuracy falls."""
     rng = np.random.default_rng(seed)
     rows = list(itertools.product(range(5), range(blocks), range(pressures)))
     level, block, pressure = (np.array(column) for column in zip(*rows, strict=True))
@@ -239,7 +239,7 @@ def test_networks_at_the_wall_of_a_resource_are_left_out_of_its_growth():
 
 
 def test_one_way_that_is_refuted_refutes_whatever_the_other_lacks():
-    networks = climbed(growing=0.8, accuracy_step=-0.2)  # no network of the easiest task is as bad as the hardest one's
+    networks = climbed(growing=0.8, accuracy_step=-0.2)  # the tasks' accuracies do not overlap
     for part in decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts:
         ways = part.numbers["ways"]
         assert ways["at fixed accuracy"]["blocks"] == 0
@@ -269,7 +269,7 @@ def test_ladder_needs_its_complexity_measured():
     [
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.8, (3.0, False, False)),
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.7, (2.0, False, False)),
-        ([4, 1, 2, 3], [0.9, 0.5, 0.7, 0.6], 0.8, (3.0, False, False)),  # the dominated one is not on the frontier
+        ([4, 1, 2, 3], [0.9, 0.5, 0.7, 0.6], 0.8, (3.0, False, False)),  # (3, 0.6) is dominated
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.95, (math.nan, True, False)),
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.4, (math.nan, False, True)),
         ([2, 2, 4], [0.1, 0.7, 0.9], 0.8, (3.0, False, False)),
@@ -285,7 +285,7 @@ def test_least_of_a_resource_is_interpolated_on_the_frontier(resource, accuracy,
 
 
 def occluded(rise=0.5, specific=True, by_confidence=False, seeds=10, settings_=3, seed=0):
-    """Networks that take so many steps more for occluded images; confidence falls with them, or does not."""
+    """Return networks that take more steps for occluded images; steps may follow confidence, or not."""
     rng = np.random.default_rng(seed)
     networks = networks_of(
         seed=np.repeat(np.arange(seeds), settings_),
@@ -304,7 +304,7 @@ def occluded(rise=0.5, specific=True, by_confidence=False, seeds=10, settings_=3
             return look_of(base + more, confidence=confidence, is_right=rng.random(200) < right)
 
         occluder = shown(0 if by_confidence else own, 0.3 if by_confidence else 0.0, 0.6)
-        if by_confidence:  # steps are confidence, and nothing else
+        if by_confidence:  # steps follow from confidence alone
             base = np.round(4 * (1 - sure) + 2)
             occluder = shown(0, 0.3, 0.6, base=base)
         whole = shown(0, base=base)
@@ -403,7 +403,7 @@ def people(images=600, seed=0, noise=0.5):
 
 
 def asked(difficulty, steps=1.0, confidence=0.2, accuracy=0.9, seeds=5, plain=0.2, picture=0.0):
-    """Networks whose steps and confidences go with difficulty so strongly."""
+    """Return networks whose steps and confidences follow an image's difficulty with the given strengths."""
     rng = np.random.default_rng(1)
     count = 2 * seeds
     networks = networks_of(
@@ -496,7 +496,7 @@ def test_conditions_are_described_beside_their_ceiling():
 
 
 def test_conditions_have_feed_forward_networks_as_their_baseline_and_intervals_over_seeds():
-    """Networks with recurrence take more steps at higher levels; those without take fewer."""
+    """Recurrent networks take more steps at higher levels; feed-forward networks take fewer."""
     networks = networks_of(
         seed=np.tile(np.arange(5), 2), is_feed_forward=np.repeat([False, True], 5), breadth=np.full(10, 3)
     )

@@ -1,4 +1,4 @@
-"""Tables of what people did: what is read from them, whatever the order of their rows, and which are refused."""
+"""Tables of human answers: how they are read, in any order of rows, and which tables are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sweeper.analysis.findings.human import LONGEST_S, human_of, level_of
 from sweeper.errors import QueryError
 
-#: Real data beside the checkout, which are no part of it.
+#: Folder of real data beside the checkout, which the repository does not contain.
 REAL = next((up / "shared" / "data" for up in Path(__file__).parents if (up / "shared" / "data").is_dir()), Path())
 
 COUNTS = st.lists(
@@ -68,7 +68,7 @@ def test_order_of_rows_does_not_matter(counts, seed):
     row=st.lists(st.integers(0, 9), min_size=3, max_size=3).filter(lambda row: sum(row) >= 2), seed=st.integers(0, 1000)
 )
 def test_halves_are_halves_of_the_same_answers(row, seed):
-    """Halves of 4 answers of one class each are of that class alone: no answer is made up, and none is lost."""
+    """Splitting keeps every answer and adds none: if all answers name one class, so do both halves."""
     first, second = of_counts([row]).halves(np.random.default_rng(seed))
     least, half = sum(row) // 2, -(-sum(row) // 2)
     assert 0 <= first[0] <= math.log2(max(1, min(3, least))) + 1e-9
@@ -92,7 +92,7 @@ def test_halves_of_many_answers_agree_and_of_few_do_not():
 
 
 def test_people_are_centred_so_that_who_is_slow_makes_no_image_hard():
-    """Two people see two images each; the slow one sees the easy one more often."""
+    """Two people see the same two images, and one person is ten times slower."""
     rows = [
         trial("fast", 0.5, test_index=0),
         trial("fast", 1.0, test_index=1),
@@ -144,12 +144,12 @@ def test_halves_are_of_different_people():
 @pytest.mark.parametrize(
     ("experiment", "condition", "expected"),
     [
-        ("uniform-noise", "0.35", ("noise", 0.35 / math.sqrt(3))),  # the spread of what is drawn evenly
+        ("uniform-noise", "0.35", ("noise", 0.35 / math.sqrt(3))),  # standard deviation of uniform noise
         ("uniform-noise", "0.0", ("noise", 0)),
-        ("contrast", "c05", ("contrast", 0.95)),  # 5 % are left
+        ("contrast", "c05", ("contrast", 0.95)),  # 5 % of the contrast is left
         ("contrast", "c100", ("contrast", 0)),
-        ("contrast", "0.5", ("contrast", 0.5)),  # this project's own: so much is taken away
-        ("low-pass", "7", ("blur", 1)),  # of 224 pixels, and networks see 32
+        ("contrast", "0.5", ("contrast", 0.5)),  # this project's own level: the share that is taken away
+        ("low-pass", "7", ("blur", 1)),  # pixels of 224, scaled to 32
         ("phase-scrambling", "90", ("phase_scramble", 0.5)),
         ("debris", "0.25", ("debris", 0.25)),
         ("occlude_beside", "0.4", ("occlude_beside", 0.4)),

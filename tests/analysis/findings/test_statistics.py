@@ -1,4 +1,4 @@
-"""The statistics of findings, against what is known of them and against scipy."""
+"""The statistics of findings, compared with known properties and with scipy."""
 
 from __future__ import annotations
 
