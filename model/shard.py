@@ -26,13 +26,14 @@ from sweeper.model.degradations import Degradation, degraded
 from sweeper.model.elimination import (
     BEGINS,
     Schedule,
-    chosen,
+    fading_by_layer,
     fading_count,
     outgoing,
     prices,
     silent,
     weakest,
     without_fading,
+    worth_for_price,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
 from sweeper.model.images import Images, as_floats
@@ -343,7 +344,7 @@ class Shard:
 
     @torch.no_grad()
     def next_to_fade(self, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
-        """Return which channels fade next: by layer, bool, (P, C_l). In each network they are all of one layer.
+        """Return which channels fade next: by layer, bool, (P, C_l).
 
         Args:
             may_fade_P: Networks whose channels may fade.
@@ -358,12 +359,13 @@ class Shard:
                 worth.append(torch.where(alive_PC.any(1), self.loss_on(images) - loss_P, torch.inf))
         if not worth:
             return []
-        layer_P = chosen(torch.stack(worth), torch.stack(prices(living, self.breadth_P, self.depth_P)))
-        counts_P = torch.stack([alive_PC.sum(1) for alive_PC in living]).sum(0)
-        for row, (layer, count) in enumerate(zip(layer_P.tolist(), counts_P.tolist(), strict=True)):
-            if count and may_fade_P[row]:
-                here = int(living[layer][row].sum())
-                fading[layer][row, order[layer][row, : min(here, fading_count(count, stages))]] = True
+        worth_LP = worth_for_price(torch.stack(worth), torch.stack(prices(living, self.breadth_P, self.depth_P)))
+        channels_LP = torch.stack([alive_PC.sum(1) for alive_PC in living])
+        for row, (worth_L, channels_L) in enumerate(zip(worth_LP.T.tolist(), channels_LP.T.tolist(), strict=True)):
+            if any(channels_L) and may_fade_P[row]:
+                count = fading_count(sum(channels_L), stages)
+                for l, here in enumerate(fading_by_layer(worth_L, channels_L, count)):
+                    fading[l][row, order[l][row, :here]] = True
         return fading
 
     @torch.no_grad()

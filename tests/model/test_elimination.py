@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,15 +17,17 @@ from sweeper.model.elimination import (
     BEGINS,
     ENDS,
     FADES,
+    LAYER_SHARE,
     REMAINS,
     STAGES,
     Schedule,
-    chosen,
     expected_loss,
+    fading_by_layer,
     fading_count,
     prices,
     silent,
     weakest,
+    worth_for_price,
 )
 from sweeper.model.population import TrainingPopulation
 from tests.model.populations import training_settings
@@ -95,10 +98,26 @@ def test_few_channels_are_left_after_all_stages(channels, stages):
 # Which
 
 
-def test_layer_whose_weakest_channel_is_worth_least_for_its_price_is_chosen():
+def test_worth_is_counted_by_price_and_a_layer_without_channels_is_worth_most():
     worth_LP = torch.tensor([[0.3, 0.1, math.inf], [0.2, 0.1, 0.5]])
     price_LP = torch.tensor([[0.1, 0.1, 0.0], [0.1, 0.2, 0.1]])
-    assert chosen(worth_LP, price_LP).tolist() == [1, 1, 1]
+    assert worth_for_price(worth_LP, price_LP).argmin(0).tolist() == [1, 1, 1]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.integers(0, 40)), min_size=1, max_size=8),
+    st.integers(1, 300),
+)
+def test_no_layer_loses_more_than_its_share_and_those_worth_least_come_first(layers, fading):
+    worth_L, channels_L = zip(*layers, strict=True)
+    found = fading_by_layer(worth_L, channels_L, fading)
+    most = [min(channels, max(1, round(LAYER_SHARE * channels))) for channels in channels_L]
+    assert sum(found) == min(fading, sum(most))
+    assert all(count <= its for count, its in zip(found, most, strict=True))
+    assert all(count < channels for count, channels in zip(found, channels_L, strict=True) if channels > 1)
+    given_up = [worth for worth, count in zip(worth_L, found, strict=True) if count]
+    spared = [worth for worth, count, its in zip(worth_L, found, most, strict=True) if its and not count]
+    assert not given_up or not spared or max(given_up) <= min(spared)
 
 
 def test_price_of_the_last_channel_is_the_slope_of_the_counted_costs():
@@ -149,7 +168,7 @@ def test_weakest_channels_come_first_and_those_that_are_gone_last():
 # What comes back
 
 
-def judged(task, members, monkeypatch, settings=SETTINGS):
+def judged(task, members, monkeypatch, settings=SETTINGS, channels=WINDOW):
     """Train, and return the results and the objective and channels of each member at the end of each stage."""
     seen = {member: [] for member in range(len(members))}
     judge = TrainingPopulation._judge
@@ -161,7 +180,7 @@ def judged(task, members, monkeypatch, settings=SETTINGS):
         return judge(self, shard, member, view)
 
     monkeypatch.setattr(TrainingPopulation, "_judge", noting)
-    return train(task, replace(window_for(task), channels=WINDOW, halve=()), members, settings), seen
+    return train(task, replace(window_for(task), channels=channels, halve=()), members, settings), seen
 
 
 def test_network_with_the_lowest_objective_comes_back(task, monkeypatch):
@@ -171,6 +190,17 @@ def test_network_with_the_lowest_objective_comes_back(task, monkeypatch):
     assert [tuple(result.channels_per_layer) for result in results] == kept
     assert len(set(kept)) > 2
     assert any(view[0] > min(seen[member])[0] for member in seen for view in seen[member][-1:]), "none came back"
+
+
+def test_stage_takes_no_layer_of_several_channels_away_however_many_layers_there_are(task, monkeypatch):
+    # A quarter of 5 · 4 channels fade in the first stages: as many as a layer has, and without the first all are dead.
+    members = [Pressures(pressure, pressure / 2, 0.02, seed) for pressure in (0.02, 0.3) for seed in (0, 1)]
+    _, seen = judged(task, members, monkeypatch, channels=(4,) * 5)
+    for stages in seen.values():
+        assert stages[0][1] == (4,) * 5
+        for (_, before), (_, after) in pairwise(stages):
+            if min(before, default=0) > 1:
+                assert len(after) == len(before)
 
 
 def test_higher_pressure_never_keeps_more(task, monkeypatch):
