@@ -1,20 +1,24 @@
-"""How much of a layer may elimination take at once, and from how many layers, in windows of several layers?
+"""Which channels may elimination take in one stage, in windows of several layers?
 
-Question and judge were written down before the results.
+Question and judges were written down before the results.
 
 `fading_count` says how many channels of a network fade in a stage. The question is which. Until 2026-11-30 they were
 all of the one layer whose weakest channel is worth least for its price. Then the first stage of a large window takes a
 whole layer: 9 of 40 channels fade, and a layer has 8. That cuts off every layer above, and without the first layer the
 network is empty.
 
-Judge: the objective that networks end with, training loss + prices, as the product reports it; geometric mean over
-pressures and seeds, at equal updates. Beside it: networks that end empty, or with every channel of the window.
+Judges, at equal updates: (1) the objective that networks end with, training loss + prices, as the product reports it;
+geometric mean over pressures and seeds. (2) The hypervolume of accuracy, channels, depth and time over the pressures of
+a seed. Beside them: networks that end empty, or with every channel of the window.
 
-Variants, by the largest share of a layer that fades in a stage:
+Variants:
 
-- *one layer*: all from one layer;
-- *but one*: all from one layer, which keeps a channel;
-- *a half*, *a third*, *a quarter*: from several layers, those worth least for their price first.
+- *one layer*: all from the layer whose weakest channel is worth least for its price;
+- *but one*: the same, but that layer keeps a channel;
+- *a third of each*: from several layers, those that are worth least first, and at most a third of each;
+- *lots*: a quarter of a layer at a time; then worths are measured again, with the channels silenced that are chosen
+  already. This is what training does;
+- *singly*: the same, one channel at a time.
 """
 
 from __future__ import annotations
@@ -25,50 +29,87 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
-from sweeper.model import Pressures, Task, TaskDefinition, TrainingSettings, Window, load_task, train
+from sweeper.analysis.pareto import hypervolume
+from sweeper.measurements import Goal
+from sweeper.model import Images, Pressures, Task, TaskDefinition, TrainingSettings, Window, load_task, train
+from sweeper.model.counting import living_channels
+from sweeper.model.elimination import fading_count, silent, weakest
+from sweeper.model.shard import Shard
 
 #: Where image files lie beside a checkout; see tests/model/test_tasks.py.
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
-Fading = Callable[[Sequence[float], Sequence[int], int], list[int]]
+
+def from_one_layer(spared: int) -> Callable[[Shard, Tensor, Images, int], list[Tensor]]:
+    """Return what takes the place of `Shard.next_to_fade`: all from one layer, which keeps so many channels."""
+
+    def next_to_fade(shard: Shard, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
+        def fading(row: int, worth_L: Sequence[float], channels_L: Sequence[int]) -> list[int]:
+            layer = min(range(len(channels_L)), key=worth_L.__getitem__)
+            most = min(fading_count(sum(channels_L), stages), max(1, channels_L[layer] - spared))
+            return [most if l == layer else 0 for l in range(len(channels_L))]
+
+        return _measured_once(shard, may_fade_P, images, fading)
+
+    return next_to_fade
 
 
-def one_layer(spared: int) -> Fading:
-    """Return what takes all channels from the one layer that is worth least, but so many."""
+def from_several(share: float) -> Callable[[Shard, Tensor, Images, int], list[Tensor]]:
+    """Return what takes the place of `Shard.next_to_fade`: at most this share of each layer, the least worth first."""
 
-    def of(worth_L: Sequence[float], channels_L: Sequence[int], fading: int) -> list[int]:
-        found = [0] * len(channels_L)
-        layer = min(range(len(channels_L)), key=worth_L.__getitem__)
-        found[layer] = min(fading, max(1, channels_L[layer] - spared))
-        return found
+    def next_to_fade(shard: Shard, may_fade_P: Tensor, images: Images, stages: int) -> list[Tensor]:
+        def fading(row: int, worth_L: Sequence[float], channels_L: Sequence[int]) -> list[int]:
+            found, left = [0] * len(channels_L), fading_count(sum(channels_L), stages)
+            for l in sorted(range(len(channels_L)), key=worth_L.__getitem__):
+                found[l] = min(channels_L[l], max(1, round(share * channels_L[l])), left - sum(found))
+            return found
 
-    return of
+        return _measured_once(shard, may_fade_P, images, fading)
 
-
-def share(largest: float) -> Fading:
-    """Return what takes at most this share of each layer, those worth least first."""
-
-    def of(worth_L: Sequence[float], channels_L: Sequence[int], fading: int) -> list[int]:
-        found = [0] * len(channels_L)
-        for l in sorted(range(len(channels_L)), key=worth_L.__getitem__):
-            found[l] = min(channels_L[l], max(1, round(largest * channels_L[l])), fading - sum(found))
-        return found
-
-    return of
+    return next_to_fade
 
 
-VARIANTS: Mapping[str, Fading] = {
-    "one layer": one_layer(0),
-    "but one": one_layer(1),
-    "a half": share(1 / 2),
-    "a third": share(1 / 3),
-    "a quarter": share(1 / 4),
+@torch.no_grad()
+def _measured_once(
+    shard: Shard,
+    may_fade_P: Tensor,
+    images: Images,
+    fading: Callable[[int, Sequence[float], Sequence[int]], list[int]],
+) -> list[Tensor]:
+    living, order = living_channels(shard.lattice), weakest(shard.lattice)
+    loss_P, worth, found = shard.loss_on(images), [], [torch.zeros_like(alive_PC) for alive_PC in living]
+    for l, alive_PC in enumerate(living):
+        with silent(shard.lattice, l, torch.zeros_like(alive_PC).scatter_(1, order[l][:, :1], True)):
+            rise_P = (shard.loss_on(images) - loss_P).clamp_min(1e-3)
+        price_P = shard.breadth_P * alive_PC.sum(1) + shard.depth_P * (l + 1)
+        worth.append(torch.where(alive_PC.any(1), rise_P / price_P.clamp_min(1e-30), torch.inf))
+    channels = [alive_PC.sum(1).tolist() for alive_PC in living]
+    for row, may_fade in enumerate(may_fade_P.tolist()):
+        channels_L = [its[row] for its in channels]
+        if may_fade and any(channels_L):
+            for l, count in enumerate(fading(row, [float(worth_P[row]) for worth_P in worth], channels_L)):
+                found[l][row, order[l][row, :count]] = True
+    return found
+
+
+#: What is replaced in the model, by its name there.
+VARIANTS: Mapping[str, Mapping[str, object]] = {
+    "one layer": {"shard.Shard.next_to_fade": from_one_layer(0)},
+    "but one": {"shard.Shard.next_to_fade": from_one_layer(1)},
+    "a third of each": {"shard.Shard.next_to_fade": from_several(1 / 3)},
+    "lots": {},
+    "singly": {"shard.lot": lambda channels: 1},
 }
+
+#: What a network is judged by, beside its objective.
+OBJECTIVES = ("accuracy", "channels", "depth", "time")
 
 #: By data: learning rate, λ_breadth (λ_depth is half of it), and λ_time.
 SETTINGS = {
@@ -104,12 +145,14 @@ def rows_of(variant: str, given: argparse.Namespace) -> Iterator[dict[str, objec
     members = [Pressures(p, p / 2, time_pressure, seed) for seed in given.seeds for p in pressures]
     settings = TrainingSettings(None, 32, rate, "elimination", 0.2, updates=given.updates, round_updates=90)
     started = time.perf_counter()
-    with patch("sweeper.model.shard.fading_by_layer", VARIANTS[variant]):
+    with ExitStack() as replaced:
+        for name, value in VARIANTS[variant].items():
+            replaced.enter_context(patch(f"sweeper.model.{name}", value))
         results = train(task, window, members, settings)
     seconds = time.perf_counter() - started
     for member, trained in zip(members, results, strict=True):
         found = trained.measurement
-        names = ("objective", "training_loss", "accuracy", "depth", "time")
+        names = ("objective", "training_loss", *OBJECTIVES)
         yield {
             **{"variant": variant, "data": given.data, "window": f"{given.layers} × {given.channels}"},
             **{"updates": given.updates, "halting": given.halting, "pressure": member.breadth, "seed": member.seed},
@@ -118,17 +161,29 @@ def rows_of(variant: str, given: argparse.Namespace) -> Iterator[dict[str, objec
         }
 
 
-def line(variant: str, rows: Sequence[Mapping[str, object]], window: int) -> str:
+def volume(rows: Sequence[Mapping[str, object]], given: argparse.Namespace) -> float:
+    """Return the hypervolume of one seed's networks, in proportion correct × channels × layers × steps."""
+    corner = (0.0, given.layers * given.channels + 1.0, given.layers + 1.0, given.steps + 1.0)
+    goals = (Goal.MAXIMIZE, Goal.MINIMIZE, Goal.MINIMIZE, Goal.MINIMIZE)
+    return hypervolume([tuple(float(str(row[name])) for name in OBJECTIVES) for row in rows], goals, corner)
+
+
+def line(variant: str, rows: Sequence[Mapping[str, object]], given: argparse.Namespace) -> str:
     """Return a variant's row of the table."""
 
     def numbers(name: str) -> list[float]:
         return [float(str(row[name])) for row in rows]
 
-    counts = [sum(layers) for row in rows if isinstance(layers := row["layers"], list)]
     objective = math.exp(statistics.mean(math.log(value) for value in numbers("objective")))
-    depth, accuracy = statistics.mean(numbers("depth")), statistics.median(numbers("accuracy"))
-    ends = f"{counts.count(0)}, {counts.count(window)} of {len(counts)}"
-    return f"| {variant} | {objective:.3f} | {accuracy:.2f} | {depth:.1f} | {statistics.mean(counts):.0f} | {ends} |"
+    volumes = [volume([row for row in rows if row["seed"] == seed], given) for seed in given.seeds]
+    depth, right, counts = (
+        statistics.mean(numbers("depth")),
+        statistics.median(numbers("accuracy")),
+        numbers("channels"),
+    )
+    ends = f"{counts.count(0)}, {counts.count(given.layers * given.channels)} of {len(counts)}"
+    cells = [f"{objective:.3f}", f"{statistics.mean(volumes):.0f}", f"{right:.2f}", f"{depth:.1f}"]
+    return f"| {variant} | {' | '.join(cells)} | {statistics.mean(counts):.0f} | {ends} |"
 
 
 def main() -> None:
@@ -145,10 +200,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="append one line per network")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print("| in a stage | objective | right | depth | channels | empty, full |\n|---|---|---|---|---|---|", flush=True)
+    print(
+        "| variant | objective | volume | right | depth | channels | empty, full |\n|---|---|---|---|---|---|---|",
+        flush=True,
+    )
     for variant in given.variants:
         rows = list(rows_of(variant, given))
-        print(line(variant, rows, given.layers * given.channels), flush=True)
+        print(line(variant, rows, given), flush=True)
         if given.json:
             with given.json.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)

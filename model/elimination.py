@@ -9,11 +9,11 @@ with a = 1 for a living channel and 0 for a removed one. Only a network that has
 the loss of a channel, shows whether the channel is worth its price. So a training has three parts:
 
 - up to `BEGINS` the network learns, and no channel is priced;
-- up to `ENDS` its channels are eliminated in `STAGES` stages. Early in each stage some channels fade to nothing, in the
-  layers whose channels are worth least for their price, while the others go on learning; in the rest of the stage the
-  others recover. At the end of a stage the objective that this network would reach by the end of the training is
-  estimated, and the best network so far is kept aside. Once the loss alone exceeds the lowest objective found, no
-  smaller network can be better, and the elimination is over;
+- up to `ENDS` its channels are eliminated in `STAGES` stages. Early in each stage the channels that are worth least for
+  their price fade to nothing while the others go on learning; in the rest of the stage the others recover. At the end
+  of a stage the objective that this network would reach by the end of the training is estimated, and the best network
+  so far is kept aside. Once the loss alone exceeds the lowest objective found, no smaller network can be better, and
+  the elimination is over;
 - the best network comes back and learns to the end without any pressure on its weights, so that they are not shrunk.
 
 So the objective itself decides, not the size of a weight. Backward elimination is the classical way to select
@@ -53,9 +53,10 @@ REMAINS, REMAINS_POWER = 0.5, 4
 #: Least share of a network's channels that fade in a stage; more fade if few stages are left.
 SHARE = 0.1
 
-#: Largest share of a layer's channels that fade in a stage, at least one. A layer that loses all of them at once cuts
-#: off every layer above it, and without the first layer nothing is left; see docs/explanation/elimination.md.
-LAYER_SHARE = 1 / 3
+#: Share of a layer's channels, at least one, that are chosen together; the next ones are chosen once these are silent.
+#: Chosen all at once they may be a whole layer, and without its first layer a network is empty; see
+#: docs/explanation/elimination.md.
+LOT = 0.25
 
 #: Number of images that the objective is measured on after each stage, and that the worth of channels is measured on.
 JUDGED_ON, CHOSEN_ON = 512, 128
@@ -163,35 +164,33 @@ def weakest(lattice: Lattice) -> list[Tensor]:
 
 
 def prices(living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> list[Tensor]:
-    """Return the price of each layer's last channel, (P,): λ_breadth · its rank + λ_depth · its layer's number."""
-    return [breadth_P * alive_PC.sum(1) + depth_P * layer for layer, alive_PC in enumerate(living, start=1)]
+    """Return what a network saves without a channel of each layer, in nats; (P,).
+
+    This is the price of the layer's last channel, λ_breadth · its rank + λ_depth · its layer's number. Without its only
+    channel a layer carries nothing on, so that the layers above are saved as well.
+    """
+    counts = [alive_PC.sum(1) for alive_PC in living]
+    whole = [breadth_P * n * (n + 1) / 2 + depth_P * layer * n for layer, n in enumerate(counts, start=1)]
+    found = []
+    for l, count_P in enumerate(counts):
+        above_P = sum(whole[l + 1 :], torch.zeros_like(breadth_P))
+        found.append(breadth_P * count_P + depth_P * (l + 1) + torch.where(count_P == 1, above_P, 0.0))
+    return found
 
 
-def worth_for_price(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
-    """Return how much each layer's weakest channel is worth for its price; (L, P), without a unit.
+def chosen(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
+    """Return for each network the layer, from 0, whose weakest channel is worth least for its price; shape (P,).
 
     Args:
         worth_LP: Rise of the loss without that channel, in nats; infinite for a layer without channels.
-        price_LP: Price of that channel, in nats.
+        price_LP: What the network saves without it, in nats.
     """
-    return worth_LP.clamp_min(_LEAST_WORTH) / price_LP.clamp_min(1e-30)
+    return (worth_LP.clamp_min(_LEAST_WORTH) / price_LP.clamp_min(1e-30)).argmin(0)
 
 
-def fading_by_layer(worth_L: Sequence[float], channels_L: Sequence[int], fading: int) -> list[int]:
-    """Return how many channels of each layer of a network fade in the next stage.
-
-    The layers whose weakest channel is worth least for its price come first, and each gives at most `LAYER_SHARE` of
-    its channels, at least one.
-
-    Args:
-        worth_L: Worth of each layer's weakest channel for its price.
-        channels_L: Living channels of each layer.
-        fading: How many channels fade in all; fewer if the layers' shares do not suffice.
-    """
-    found = [0] * len(channels_L)
-    for l in sorted(range(len(channels_L)), key=worth_L.__getitem__):
-        found[l] = min(channels_L[l], max(1, round(LAYER_SHARE * channels_L[l])), fading - sum(found))
-    return found
+def lot(channels: int) -> int:
+    """Return how many of a layer's channels are chosen together."""
+    return max(1, int(LOT * channels))
 
 
 def expected_loss(loss_P: Tensor, chance: float) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -26,14 +27,14 @@ from sweeper.model.degradations import Degradation, degraded
 from sweeper.model.elimination import (
     BEGINS,
     Schedule,
-    fading_by_layer,
+    chosen,
     fading_count,
+    lot,
     outgoing,
     prices,
     silent,
     weakest,
     without_fading,
-    worth_for_price,
 )
 from sweeper.model.growth import GROWTH_ENDS, LOOK_EVERY, OPENING_STEPS, Extent
 from sweeper.model.images import Images, as_floats
@@ -352,21 +353,37 @@ class Shard:
             stages: Number of stages left.
         """
         living, order = living_channels(self.lattice), weakest(self.lattice)
-        loss_P = self.loss_on(images)
-        worth, fading = [], [torch.zeros_like(alive_PC) for alive_PC in living]
-        for l, alive_PC in enumerate(living):
-            with silent(self.lattice, l, torch.zeros_like(alive_PC).scatter_(1, order[l][:, :1], True)):
-                worth.append(torch.where(alive_PC.any(1), self.loss_on(images) - loss_P, torch.inf))
-        if not worth:
-            return []
-        worth_LP = worth_for_price(torch.stack(worth), torch.stack(prices(living, self.breadth_P, self.depth_P)))
-        channels_LP = torch.stack([alive_PC.sum(1) for alive_PC in living])
-        for row, (worth_L, channels_L) in enumerate(zip(worth_LP.T.tolist(), channels_LP.T.tolist(), strict=True)):
-            if any(channels_L) and may_fade_P[row]:
-                count = fading_count(sum(channels_L), stages)
-                for l, here in enumerate(fading_by_layer(worth_L, channels_L, count)):
-                    fading[l][row, order[l][row, :here]] = True
+        fading = [torch.zeros_like(alive_PC) for alive_PC in living]
+        channels = [alive_PC.sum(1).tolist() for alive_PC in living]  # of each layer of each network
+        counts = [sum(its) for its in zip(*channels, strict=True)]
+        left = [
+            fading_count(count, stages) if count and may_fade else 0
+            for count, may_fade in zip(counts, may_fade_P.tolist(), strict=False)
+        ]
+        while any(left):
+            # Together channels are worth more than each of them alone: so they are chosen lot by lot.
+            for row, l in enumerate(self._least_worth(living, order, fading, images).tolist()):
+                gone = int(fading[l][row].sum())
+                count = min(left[row], lot(channels[l][row]), channels[l][row] - gone)
+                fading[l][row, order[l][row, gone : gone + count]] = True
+                left[row] -= count
         return fading
+
+    def _least_worth(
+        self, living: Sequence[Tensor], order: Sequence[Tensor], fading: Sequence[Tensor], images: Images
+    ) -> Tensor:
+        """Return the layer of each network whose next channel to fade is worth least for its price, from 0; (P,)."""
+        with ExitStack() as stack:
+            for l, fading_PC in enumerate(fading):
+                if bool(fading_PC.any()):
+                    stack.enter_context(silent(self.lattice, l, fading_PC))
+            loss_P, worth = self.loss_on(images), []
+            still = [alive_PC & ~fading_PC for alive_PC, fading_PC in zip(living, fading, strict=True)]
+            for l, still_PC in enumerate(still):
+                next_P1 = order[l].gather(1, fading[l].sum(1, keepdim=True).clamp_max(order[l].shape[1] - 1))
+                with silent(self.lattice, l, torch.zeros_like(still_PC).scatter_(1, next_P1, True)):
+                    worth.append(torch.where(still_PC.any(1), self.loss_on(images) - loss_P, torch.inf))
+        return chosen(torch.stack(worth), torch.stack(prices(still, self.breadth_P, self.depth_P)))
 
     @torch.no_grad()
     def loss_on(self, images: Images) -> Tensor:
