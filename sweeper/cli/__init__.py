@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints, exits. Only this package prints and reads the environment.
+"""The command line: parses, calls, prints, exits. Only this package prints.
 
 May import: every room but `search`. Owns typer and rich.
 Must not know: mathematics. Other packages compute what this one prints.

@@ -25,8 +25,8 @@ lattice: {channels: 3, layers: 2, steps: 3}
 parameters:
   breadth_pressure: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}
   time_pressure: {min: 0, max: 0.5}
-training: {epochs: 4, batch_size: 32, learning_rate: 1e-2}
-search: {trials: 6, subject_to: accuracy >= 0.4}
+training: {epochs: 6, batch_size: 32, learning_rate: 1e-2}
+search: {trials: 10, subject_to: accuracy >= 0.4}
 early_stopping: {min_epochs: 1, factor: 2}
 placement: {population: 2}
 objectives: [{name: accuracy, goal: maximize}, {name: time, goal: minimize}, {name: loss, goal: minimize}]
