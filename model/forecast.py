@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import torch
 
-from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, fading_count
+from sweeper.model.elimination import CHOSEN_ON, JUDGED_ON, fading_count, lot
 from sweeper.model.growth import Extent
 from sweeper.model.lattice import Lattice
 from sweeper.model.native.library import usable
@@ -54,9 +54,19 @@ def expected_work(course: Course, window: Window, validation: int, tested: int) 
         each = known[channels]
         answered = (now in at_rounds) * validation
         if now in course.schedule.decisions:
-            answered += JUDGED_ON + (window.layers + 1) * CHOSEN_ON
+            left = course.schedule.stages_left(now)
+            lots = max((_lots(count, window, left) for count in channels), default=0)
+            answered += JUDGED_ON + lots * (window.layers + 1) * CHOSEN_ON
         total += each * ((now - before) * course.batch_size + ANSWERED * answered)
     return total + each * ANSWERED * tested
+
+
+def _lots(count: int, window: Window, stages: int) -> int:
+    """Return in how many lots a network's channels are chosen that fade in the next stage."""
+    if not count or not stages:
+        return 0
+    layers = min(window.layers, count)
+    return math.ceil(fading_count(count, stages) / lot(count // layers))
 
 
 def _least(course: Course, window: Window, channels: Sequence[int]) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.model import Images, Pressures, TaskDefinition, Window, load_task, train
-from sweeper.model.forecast import expected_work, seconds_of_work
+from sweeper.model.forecast import ANSWERED, expected_work, seconds_of_work
 from sweeper.model.native.library import usable
 from sweeper.model.shard import Course, Shard
 from sweeper.model.work import work
@@ -68,13 +68,18 @@ def test_work_is_about_what_a_training_on_digits_does(monkeypatch):
     how = training_settings(
         epochs=None, updates=500, round_updates=25, batch_size=32, learning_rate=4e-3, solver="elimination"
     )
-    done, advance = [], Shard.advance
+    done, advance, seen_on = [], Shard.advance, Shard.seen_on
 
     def noted(shard, first, last):
         done.append(shard.work * (last - first) * shard.course.batch_size)
         advance(shard, first, last)
 
+    def answered(shard, images, **how):
+        done.append(shard.work * ANSWERED * len(images))
+        return seen_on(shard, images, **how)
+
     monkeypatch.setattr(Shard, "advance", noted)
+    monkeypatch.setattr(Shard, "seen_on", answered)
     train(task, window, members, how)
     foretold = expected_work(Course(members, how, task.train), window, 0, 0)
     assert foretold == pytest.approx(sum(done), rel=0.4)
