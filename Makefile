@@ -56,7 +56,8 @@ test: lint
 
 # Every file with a test that is marked `rare`, as tests/test_suite.py makes sure.
 faults: $(DEV_STAMP)
-	$(TESTS) tests/faults tests/cluster tests/cli/test_ui.py tests/cli/test_watch.py tests/driver/test_again.py tests/ledger/test_postgres.py \
+	$(TESTS) tests/faults tests/cluster tests/checks/test_doctor.py tests/cli/test_ui.py tests/cli/test_watch.py tests/driver/test_again.py tests/ledger/test_postgres.py \
+		tests/execution/test_ray_private.py tests/results/test_plots.py \
 		tests/test_benchmarks.py tests/test_distribution.py tests/docs/test_examples.py
 
 check: lint

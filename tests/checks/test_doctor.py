@@ -297,6 +297,7 @@ def no_token(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 def test_authentication_of_a_real_cluster_is_compared_with_the_one_here(no_token, monkeypatch):
     def judged(address, mode):

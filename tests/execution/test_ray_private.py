@@ -242,6 +242,7 @@ def test_other_error_of_a_start_is_not_tried_twice(monkeypatch):
     assert set_now == [], "it is for one start alone"
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 def test_worker_that_hangs_and_cannot_be_killed_ends_the_run_with_one_error_and_no_outcome(ray_head, monkeypatch):
     from dataclasses import replace

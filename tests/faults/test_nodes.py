@@ -126,6 +126,7 @@ def test_node_with_other_software_is_refused_with_both_versions(new_cli, ray_clu
         wait_for_nodes(ray_cluster, 1)
 
 
+@pytest.mark.rare
 @pytest.mark.parametrize(
     ("name", "said"),
     [

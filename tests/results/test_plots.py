@@ -429,6 +429,7 @@ def large(tmp_path_factory, empty_database):
     return store(f"sqlite:///{folder}/mlflow.db", "large", trials, network=a_network, **AIMS)
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 def test_thousand_trials_are_drawn_in_a_page_of_modest_size(large):
     (task, *_) = large.tasks

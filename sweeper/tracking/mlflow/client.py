@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies
 
 from sweeper import cache, sqlite_uri
 from sweeper.credentials import redacted
@@ -30,7 +29,6 @@ from sweeper.tracking.mlflow.private import credentials, engine_of, make_tables,
 from sweeper.tracking.mlflow.stored import SWEEP as SWEEP  # `as SWEEP` re-exports it beside the other tags
 from sweeper.tracking.mlflow.stored import Artifacts, Stored
 from sweeper.tracking.mlflow.tables import ArtifactFolder, StoredTables, bring_along
-from sweeper.tracking.mlflow.waiting import is_starting
 from sweeper.tracking.redaction import reason_of, refusal
 
 if TYPE_CHECKING:
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment as Experiment
     from mlflow.entities import Run as Run
     from mlflow.store.entities import PagedList
+
+    from sweeper.tracking.mlflow.server import StoredServer
 
 #: Tags for finding runs and experiments.
 KIND, TRIAL_KEY, FRONT = "sweeper.kind", "sweeper.trial_key", "sweeper.front"
@@ -97,13 +97,13 @@ def require_usable(tracking_uri: str) -> None:
         TrackingError: If the URI is of another kind, or nothing listens there.
     """
     scheme = _checked_scheme(tracking_uri)
-    with translated(tracking_uri, "reach MLflow"):
+    with suppress(ValueError), translated(tracking_uri, "reach MLflow"):  # MLflow has words for values it cannot read
         if scheme.startswith("sqlite"):
             _sqlite_file(tracking_uri)
         elif scheme not in ("http", "https"):
             _check_port(tracking_uri)
-        elif not getproxies() and is_starting(tracking_uri):  # a proxy may reach what cannot be reached from here
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
+        elif server := _server_of(tracking_uri):
+            server.check()
 
 
 def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | Stored:
@@ -127,15 +127,19 @@ def connect_reading(tracking_uri: str, sweep: str = "NAME") -> MlflowClient | St
 
 def _answering(tracking_uri: str) -> Stored | None:
     """Return a reader of a server that is known to answer; None if that needs MLflow, which also reports errors."""
-    from sweeper.tracking.mlflow import server  # imported late, because it loads requests, which files do not need
-
-    _set_defaults()
     with suppress(OSError, ValueError):
-        if server.is_known():
-            found = server.StoredServer(tracking_uri)
+        if found := _server_of(tracking_uri):
             found.check()
             return found
     return None
+
+
+def _server_of(tracking_uri: str) -> StoredServer | None:
+    """Return a reader of a server, which was not asked yet; None for a server that only MLflow can ask."""
+    from sweeper.tracking.mlflow import server  # imported late: requests, which files do without
+
+    _set_defaults()
+    return server.StoredServer(tracking_uri) if server.is_known() else None
 
 
 def _write_ahead(client: MlflowClient, uri: str) -> None:
