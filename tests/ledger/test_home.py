@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -22,6 +19,7 @@ from hypothesis import strategies as st
 from sweeper import storage
 from sweeper.errors import HomeError, SweepBusyError, UnknownSweepError
 from sweeper.ledger.home import NOT_KEPT, Home
+from tests.support.stuck import killed
 
 DRIVE = """
 import sys, time
@@ -52,16 +50,9 @@ def planned(home, name):
     return folder
 
 
-@contextmanager
 def a_driver_elsewhere(folder):
     """Let a real process drive the sweep; it is killed without a chance to tidy up."""
-    command = [sys.executable, "-c", DRIVE, str(folder.path.parent), folder.name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "driving\n"
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGKILL)
+    return killed(DRIVE, "driving", folder.path.parent, folder.name)
 
 
 # --- one driver -------------------------------------------------------------------------------------

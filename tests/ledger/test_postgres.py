@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +50,7 @@ from tests.ledger.test_ledger import (  # noqa: F401
     test_sweep_that_was_never_planned_is_said_so,
 )
 from tests.results.test_find_network import Idle
+from tests.support.stuck import killed
 
 #: Code of a driver that waits in the middle of its first population until it is killed.
 STUCK = """
@@ -88,16 +87,9 @@ def run(home, database=None, name="smoke", work=good, executor=None, **options):
     return sweep.run(spec, executor=executor or InlineExecutor(), recorder=MemoryRecorder(), work=work, **options)
 
 
-@contextmanager
 def a_stuck_driver(home, database):
     """Let a real process drive a sweep up to the middle of its first population; then kill it."""
-    command = [sys.executable, "-c", STUCK, str(home), database]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "training\n"
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGKILL)
+    return killed(STUCK, "training", home, database)
 
 
 # --- the ledger -------------------------------------------------------------------------------------

@@ -24,12 +24,17 @@ Sweep(name, home).run(load_spec("smoke", name=name), executor=InlineExecutor(), 
 
 
 @contextmanager
-def a_stuck_driver(home, name):
-    """Let a real process drive a sweep up to the middle of its first population, then kill it."""
-    command = [sys.executable, "-c", STUCK, str(home), name]
+def killed(program, says, *words):
+    """Start a Python program with words, wait until it says a line, yield its process id, and kill it."""
+    command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout.readline() == "training\n"
+            assert process.stdout.readline() == f"{says}\n"
             yield process.pid
         finally:
             process.send_signal(signal.SIGKILL)
+
+
+def a_stuck_driver(home, name):
+    """Let a real process drive a sweep up to the middle of its first population, then kill it."""
+    return killed(STUCK, "training", home, name)
