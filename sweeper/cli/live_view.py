@@ -52,7 +52,7 @@ def live_line(view: View) -> str:
     """Return a view as a line without colours."""
     state = view.state.at_most(_TASKS_IN_A_LINE)
     more = [f"and {_tasks(state.folded)} more, {state.rest.ended}/{state.rest.planned}"] if state.folded else []
-    parts = [_done(state.total), *_facts(view), *(_said_of(row) for row in state.tasks), *more]
+    parts = [state.total.line, *_facts(view), *(_said_of(row) for row in state.tasks), *more]
     warning = _warning(view)
     return " · ".join([*parts, *([warning] if warning else [])])
 
@@ -66,16 +66,12 @@ def _bar(state: LiveState, width: int) -> RenderableType:
 def headline(state: LiveState) -> Text:
     """Return name and progress of a sweep."""
     total = state.total
-    text = Text.assemble((state.sweep, "bold"), f"  {_done(total)}", overflow="fold")
+    text = Text.assemble((state.sweep, "bold"), f"  {total.line}", overflow="fold")
     if total.failed:
         text.highlight_regex(r"\d+ failed", "red")
     if 0 < state.work < total.planned:
         text.append(f" · {100 * state.work / total.planned:.0f} % of the work")
     return text
-
-
-def _done(total: TaskState) -> str:
-    return f"{total.ended}/{total.planned} trials done, {total.running} running, {total.failed} failed"
 
 
 def _facts(view: View) -> list[str]:

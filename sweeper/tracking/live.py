@@ -74,6 +74,16 @@ class TaskState:
         """Number of trials that have not begun, or wait to continue."""
         return self.planned - self.ended - self.running
 
+    @property
+    def line(self) -> str:
+        """The numbers as the beginning of a line of progress; `tells_progress` finds it again."""
+        return f"{self.ended}/{self.planned} trials done, {self.running} running, {self.failed} failed"
+
+
+def tells_progress(log: str) -> bool:
+    """Return whether a driver's log has a line of progress, which it writes once the trials are planned."""
+    return re.search(r"(?m)^\d+/\d+ trials done, ", log) is not None
+
 
 @dataclass(frozen=True)
 class Note:

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.cli import run as cli
+from sweeper.cli.live_view import live_line
 from sweeper.driver.jobs import submission
 from sweeper.driver.jobs.package import Locations, driver_command, packed, runtime_environment, spec_digest
 from sweeper.driver.jobs.server import SweepJob, readable
 from sweeper.errors import ClusterError, SpecError, SweepBusyError
 from sweeper.spec import load_spec
+from sweeper.tracking.live import LiveState, TaskState, View
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +151,14 @@ def test_images_that_only_the_cluster_has_are_taken_at_their_word(tmp_path):
 
 
 class Server:
-    """A job server that remembers the jobs that it was given."""
+    """A job server that remembers the jobs that it was given; all of them have written the same log."""
 
-    def __init__(self, *jobs):
+    def __init__(self, *jobs, log=""):
         self.known = list(jobs)
+        self.written = log
+
+    def log(self, job):
+        return self.written
 
     def jobs(self, sweep):
         return self.known
@@ -177,6 +183,14 @@ def test_sweep_is_kept_where_it_was_unless_nothing_was_planned_there(loaded):
     assert submission.submit(server, loaded, {}).job.facts["sweeper.home"] == "/data"
     server = Server(ended(1, 2, loaded))
     assert submission.submit(server, loaded, {"home": "/new"}).job.facts["sweeper.home"] == "/new"
+
+
+def test_sweep_that_a_mistake_or_a_full_disk_ended_is_kept_where_it_was(loaded):
+    log = f"note: starting\n{live_line(View(LiveState('quickstart', (TaskState('digits', 8, complete=3),))))}\n"
+    server = Server(ended(1, 2, loaded), log=log)
+    with pytest.raises(ClusterError, match="submitted with --home /data, and now with --home /new"):
+        submission.submit(server, loaded, {"home": "/new"})
+    assert submission.submit(server, loaded, {}).job.facts["sweeper.home"] == "/data"
 
 
 def test_secret_is_refused_also_where_the_sweep_runs_already(loaded):

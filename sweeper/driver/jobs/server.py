@@ -70,11 +70,6 @@ class SweepJob:
         return self.status in {"STOPPED", "SUCCEEDED", "FAILED"}
 
     @property
-    def was_refused(self) -> bool:
-        """Whether the driver ended with exit code 2, which is taken to mean that it was refused and planned nothing."""
-        return self.exit_code == 2
-
-    @property
     def code(self) -> int:
         """Exit code for a command that waited for the job: the driver's, or 143 as after SIGTERM, or 1 if unknown."""
         if self.status == "STOPPED":

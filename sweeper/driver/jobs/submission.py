@@ -23,7 +23,7 @@ from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError,
 from sweeper.exit_codes import ExitCode
 from sweeper.ledger.home import Home
 from sweeper.spec import LoadedSpec
-from sweeper.tracking.live import LiveState, Stage
+from sweeper.tracking.live import LiveState, Stage, tells_progress
 from sweeper.tracking.trackers import reader_of
 
 #: Exit code of a job with failed trials before version 0.2.
@@ -82,7 +82,7 @@ def submit(
     former = jobs[-1] if jobs else None
     if former and not former.is_over:
         return Submitted(_agreed(former, digest))
-    places = _places(name, jobs, named)
+    places = _places(server, name, jobs, named)
     is_same = former and former.facts.get("sweeper.spec") == digest["sweeper.spec"]
     if former and is_same and not again and _is_complete(former, places.tracking_uri):
         return Submitted(former, is_complete=True)
@@ -114,16 +114,17 @@ def _agreed(job: SweepJob, digest: Mapping[str, str]) -> SweepJob:
     return job
 
 
-def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Locations:
+def _places(server: JobServer, sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> Locations:
     """Return the locations of a sweep; other ones than before are refused, because there the sweep would start anew."""
     given = _given(named)
     if not jobs:
         return Locations(**{**_mirrored_places(sweep, given.get("tracking_uri")), **given})
-    former = next((job for job in reversed(jobs) if not job.was_refused), jobs[-1])
+    planned = next((job for job in reversed(jobs) if not _was_refused(server, job)), None)
+    former = planned or jobs[-1]
     noted = {name: former.facts.get(f"sweeper.{name}") for name in ("home", "tracking_uri", "storage", "ledger")}
     kept = {name: value for name, value in noted.items() if value}
     places = Locations(**{**kept, **given})
-    if former.was_refused:  # nothing was planned yet
+    if not planned:
         return places
     # A sweep whose ledger is in a database is found from any home.
     fixed = {"ledger": places.ledger} if places.ledger else {"ledger": None, "home": places.home}
@@ -134,6 +135,11 @@ def _places(sweep: str, jobs: Sequence[SweepJob], named: Mapping[str, Any]) -> L
                 f"it would begin anew. Leave --{name} out, or start a new sweep with --name."
             )
     return places
+
+
+def _was_refused(server: JobServer, job: SweepJob) -> bool:
+    """Return whether a driver ended before it planned anything. It also ends with this code later, by a full disk."""
+    return job.exit_code == ExitCode.MISTAKE and not tells_progress(server.log(job))
 
 
 def _mirrored_places(sweep: str, tracking_uri: str | None) -> dict[str, str]:
