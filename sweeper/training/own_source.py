@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
@@ -20,6 +21,9 @@ TRIAL, SEED = "trial", "seed"
 
 #: Folders in the paths of installed packages.
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+#: Top modules that are nobody's own code.
+_SKIPPED = frozenset({"sweeper", "__main__", "__mp_main__"}) | sys.stdlib_module_names
 
 #: Types that an argument may have, by name.
 KINDS: Mapping[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
@@ -170,10 +174,11 @@ def _argument(parameter: inspect.Parameter) -> Argument:
 
 
 def files_of(function: Callable[..., Any], folder: Path) -> dict[str, str]:
-    """Return the hashes of a function's code, as far as it is loaded, by path within the folder.
+    """Return the hashes of a function's code, by path within the folder.
 
     These are the hashes of each Python file of its module's top package, and of other modules of the folder that this
-    process has imported. An installed package has its version in place of hashes.
+    process has imported or that any of these files names in an import. An installed package has its version in place
+    of hashes.
     """
     found = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in _places_of(function, folder).items()}
     if not found:
@@ -187,14 +192,48 @@ def _places_of(function: Callable[..., Any], folder: Path) -> dict[str, Path]:
     folder, found = folder.resolve(), dict[str, Path]()
     for name in dict.fromkeys([function.__module__.partition(".")[0], *_tops_in(folder)]):
         found |= {str(file.relative_to(root)): file for root, file in _files_of_top(name, folder)}
-    return found
+    unread = list(found.values())
+    while unread:
+        named = _named_in(unread.pop(), folder)
+        unread += [file for name, file in named.items() if name not in found]
+        found |= named
+    return dict(sorted(found.items()))
 
 
 def _tops_in(folder: Path) -> list[str]:
     """Return the names of top modules of a folder that this process has imported, sorted."""
-    skipped = {"sweeper", "__main__", "__mp_main__"} | sys.stdlib_module_names
     tops = {name.partition(".")[0] for name, module in list(sys.modules.items()) if _is_own_file(module, folder)}
-    return sorted(tops - skipped)
+    return sorted(tops - _SKIPPED)
+
+
+def _named_in(file: Path, folder: Path) -> dict[str, Path]:
+    """Return the files of a folder that a file names in imports, by path within the folder.
+
+    A function may import while it runs, and the machine that submits a sweep does not run it.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # for example, a template that is never imported
+        return {}
+    found = list[Path]()
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):  # a relative import stays within a package, whose files are all known
+            names = [f"{node.module}.{name}" for name in ("", *names)] if node.module and not node.level else []
+        for name in names:
+            found += _files_of_import(name.strip("."), folder)
+    return {str(one.relative_to(folder)): one for one in found}
+
+
+def _files_of_import(name: str, folder: Path) -> list[Path]:
+    """Return the files of a folder that `import name` may read: a whole package, or a module within folders."""
+    top, *_ = parts = name.split(".")
+    if top in _SKIPPED:
+        return []
+    if (folder / top / "__init__.py").is_file():
+        return sorted((folder / top).rglob("*.py"))
+    path = folder.joinpath(*parts).with_suffix(".py")
+    return [path] if path.is_file() else []
 
 
 def _is_own_file(module: ModuleType, folder: Path) -> bool:

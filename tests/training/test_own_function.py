@@ -324,14 +324,26 @@ def test_code_of_a_package_is_all_of_its_files(tmp_path):
 
 
 def test_code_of_a_module_is_what_it_imports_of_its_folder_as_well(tmp_path):
-    (tmp_path / "helps.py").write_text("def width(): return 3\n")
-    (tmp_path / "unused.py").write_text("")
-    (tmp_path / "helped.py").write_text("import helps\ndef train():\n    import helps_late\n")
+    texts = {
+        "helped.py": "import helps\ndef train():\n    import helps_late\n    import json, nowhere\n",
+        "helps.py": "def width(): return 3\n",
+        "helps_late.py": "from parts.deep import one\nfrom helps_named import helped\nimport helped\nfrom . import unused\n",
+        "helps_named.py": "this is no Python",
+        "parts/deep/one.py": "from whole import anything\n",
+        "parts/deep/other.py": "",
+        "whole/__init__.py": "",
+        "whole/deep/rest.py": "from ..deep import rest\n",
+        "unused.py": "",
+        "json.py": "",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    first = signature_of(function_of("helped:train", tmp_path), tmp_path)
+    assert list(first.files) == sorted(texts.keys() - {"parts/deep/other.py", "unused.py", "json.py"})
     (tmp_path / "helps_late.py").write_text("")
-    function = function_of("helped:train", tmp_path)
-    assert list(signature_of(function, tmp_path).files) == ["helped.py", "helps.py"]
-    function()
-    assert list(signature_of(function, tmp_path).files) == ["helped.py", "helps.py", "helps_late.py"]
+    second = signature_of(function_of("helped:train", tmp_path), tmp_path)
+    assert set(own_code.changed(first.files, second.files)) > {"helps_late.py has changed"}
 
 
 def test_code_of_what_is_installed_is_its_version(tmp_path):
