@@ -20,9 +20,9 @@ _LEAST_PROSE = 24
 def listing(sheet: Sheet, width: int = 80, headline: Text | None = None) -> Group:
     """Return a sheet as a table. No cell is cut, because other commands take keys.
 
-    If the terminal is too narrow, these steps follow until the table fits: layers and spreads are wrapped; columns move
-    closer; titles are wrapped; spare columns are left out, the last one first; reasons move below the table, after
-    their keys. A table that is still too wide must be printed without cropping.
+    If the terminal is too narrow, these steps follow until the table fits: layers and titles are wrapped; columns move
+    closer; spreads are wrapped, so that rows take two lines; spare columns are left out, the last one first; reasons
+    move below the table, after their keys. A table that is still too wide must be printed without cropping.
 
     Args:
         sheet: The sheet.
@@ -70,9 +70,9 @@ class _Column:
 def _laid_out(fields: Sequence[Field], width: int) -> tuple[list[_Column], int]:
     """Return the widest layout that fits (columns and the gap between them), or else the narrowest."""
     whole = [_Column(field, field.head, field.cells) for field in fields]
-    below = [column.with_spreads_below() for column in whole]
-    broken = [column.with_title_broken() for column in below]
-    ways = [(whole, 2), (below, 2), (below, 1), (broken, 1)]
+    broken = [column.with_title_broken() for column in whole]
+    below = [[column.with_spreads_below() for column in columns] for columns in (whole, broken)]
+    ways = [(whole, 2), (broken, 2), (broken, 1), (below[0], 2), (below[0], 1), (below[1], 1)]
     return next((way for way in ways if _width(*way) <= width), ways[-1])
 
 

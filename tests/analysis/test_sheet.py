@@ -214,6 +214,15 @@ def test_listing_that_is_too_wide_for_spreads_alone_leaves_its_titles_whole():
     assert "±0.010    ±0.010" in text
 
 
+def test_titles_are_broken_before_rows_take_two_lines():
+    spread = Field("test_accuracy", ("0.953 ±0.010",), is_number=True)
+    prices = [Field(f"{name}_pressure", ("0.003",), is_number=True) for name in ("breadth", "depth", "time")]
+    sheet = Sheet("s", (Field("key", ("aeecc87b3c866fd3",)), spread, *prices))
+    text = shown(listing(sheet, 70), 70, crop=False)
+    assert "aeecc87b3c866fd3  0.953 ±0.010     0.003     0.003     0.003" in text
+    assert "breadth_    depth_     time_\n" in text
+
+
 def test_layers_go_on_in_the_next_line_before_anything_else_does():
     layers = Field("layers", (" ".join(map(str, range(100, 130))),))
     sheet = Sheet("s", (Field("key", ("aeecc87b3c866fd3",)), Field("cost_depth", ("0.5 ±0.1",)), layers))

@@ -120,7 +120,7 @@ def test_front_says_task_volume_version_and_reference_point():
 
 
 def test_front_marks_the_direction_of_its_objectives_only():
-    text = shown(front_table(a_front(("accuracy", "time"))))
+    text = shown(front_table(a_front(("accuracy", "time")), 120), 120)
     assert re.search(r"accuracy ↑ +breadth +depth +time ↓ +time_pressure +layers", text)
 
 
