@@ -39,7 +39,7 @@ Pressures = tuple[float, ...]
 
 
 def a_spec(name: str = "cell", seed: int = 0, **more: Any) -> LatticeSweep:
-    """Return a sweep of the cell, ten digits in the quickstart's window; by default the dense grid."""
+    """Return a sweep of the cell, ten digits in a window of 3 × 8 channels and 6 steps; by default the dense grid."""
     grid = {pressure: {"values": list(nodes)} for pressure, nodes in zip(RANGES, axes(), strict=True)}
     return LatticeSweep.model_validate({
         "name": name,

@@ -48,7 +48,7 @@ KINDS = [
     ((3, 32, 32), (), 1.0),
     ((3, 32, 32), (2, 3), 2.0),
 ]
-#: Populations on 8×8 images, as in the quickstart: networks, channels, steps, batch.
+#: Populations on 8×8 images: networks, channels, steps, batch.
 POPULATIONS = [(6, (8, 8), 4, 32), (6, (5, 3), 4, 32), (8, (8, 8, 8), 4, 32), (8, (5, 3, 2), 4, 32)]
 CHANNELS = (8, 16)
 CONVENTIONS = ("within", "next")
