@@ -67,7 +67,7 @@ def folder(tmp_path_factory, empty_database):
     shutil.copy(empty_database, home / "mlflow.db")
     quickstart = dict(read_yaml(ROOT / "search_spaces" / "quickstart.yaml", "quickstart").data)
     quickstart["training"] = {**quickstart["training"], "updates": 600}
-    two = {"breadth_pressure": {"values": [3e-3, 3e-2]}, "time_pressure": {"value": 0.1}}
+    two = {"breadth_pressure": {"values": [3e-3, 3e-2]}, "time_pressure": {"value": 0.2}}
     second = quickstart | {"name": "second", "parameters": quickstart["parameters"] | two}
     for spec in (quickstart, second):
         Sweep(str(spec["name"]), home).run(load_spec(spec), executor=InlineExecutor(), work=train_population)
