@@ -60,15 +60,19 @@ def shown():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, empty_database):
-    """The folder of a reader who has followed the tutorial, with half of the updates."""
+    """The folder of a reader who has followed the tutorial."""
     folder = tmp_path_factory.mktemp("reader")
     home = folder / "sweeps"
     home.mkdir()
     shutil.copy(empty_database, home / "mlflow.db")
     quickstart = dict(read_yaml(ROOT / "search_spaces" / "quickstart.yaml", "quickstart").data)
-    quickstart["training"] = {**quickstart["training"], "updates": 600}
-    two = {"breadth_pressure": {"values": [3e-3, 3e-2]}, "time_pressure": {"value": 0.2}}
-    second = quickstart | {"name": "second", "parameters": quickstart["parameters"] | two}
+    one = {
+        "breadth_pressure": {"values": [3e-3, 3e-2]},
+        "depth_pressure": {"value": 0},
+        "time_pressure": {"value": 0.2},
+    }
+    fewer = {"parameters": quickstart["parameters"] | one, "training": {**quickstart["training"], "updates": 600}}
+    second = quickstart | {"name": "second"} | fewer
     for spec in (quickstart, second):
         Sweep(str(spec["name"]), home).run(load_spec(spec), executor=InlineExecutor(), work=train_population)
     written(folder / "stimuli.parquet", drawn(4, 8, 8))
