@@ -158,6 +158,8 @@ class Server:
         self.written = log
 
     def log(self, job):
+        if self.written is None:
+            raise ClusterError("could not read the log")
         return self.written
 
     def jobs(self, sweep):
@@ -181,8 +183,9 @@ def test_sweep_is_kept_where_it_was_unless_nothing_was_planned_there(loaded):
     with pytest.raises(ClusterError, match="submitted with --home /data, and now with --home /new"):
         submission.submit(server, loaded, {"home": "/new"})
     assert submission.submit(server, loaded, {}).job.facts["sweeper.home"] == "/data"
-    server = Server(ended(1, 2, loaded))
-    assert submission.submit(server, loaded, {"home": "/new"}).job.facts["sweeper.home"] == "/new"
+    for log in ("sweeper: /data cannot be written.\n", None):
+        server = Server(ended(1, 2, loaded), log=log)
+        assert submission.submit(server, loaded, {"home": "/new"}).job.facts["sweeper.home"] == "/new"
 
 
 def test_sweep_that_a_mistake_or_a_full_disk_ended_is_kept_where_it_was(loaded):

@@ -139,7 +139,12 @@ def _places(server: JobServer, sweep: str, jobs: Sequence[SweepJob], named: Mapp
 
 def _was_refused(server: JobServer, job: SweepJob) -> bool:
     """Return whether a driver ended before it planned anything. It also ends with this code later, by a full disk."""
-    return job.exit_code == ExitCode.MISTAKE and not tells_progress(server.log(job))
+    if job.exit_code != ExitCode.MISTAKE:
+        return False
+    try:
+        return not tells_progress(server.log(job))
+    except ClusterError:  # the node that kept the log is gone; most drivers that end with this code planned nothing
+        return True
 
 
 def _mirrored_places(sweep: str, tracking_uri: str | None) -> dict[str, str]:
