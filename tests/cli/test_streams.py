@@ -138,8 +138,7 @@ def test_what_a_command_does_is_the_same_whatever_it_is_said_to(said, words):
 
 def test_front_in_ascii_has_arrows_rulers_and_spreads_in_plain_characters(said):
     out = said.call(("pareto", "silent"), "ascii")[1].decode("ascii")
-    assert re.search(r"accuracy \^", out)
-    assert re.search(r"time v", out)
+    assert re.search(r"accuracy .*time [^\n]*\n[^\n]* \^ [^\n]* v ", out)  # arrows below titles, at this width
     assert "reference point: accuracy 0, time 3" in out
     assert "?" not in out
     assert len(re.findall(r"^\|[-+]+\|$|^[ -]+$", out, re.M)) >= 1
@@ -147,7 +146,7 @@ def test_front_in_ascii_has_arrows_rulers_and_spreads_in_plain_characters(said):
 
 def test_file_of_an_answer_is_utf_8_whatever_the_terminal_is(said, tmp_path):
     said.call(("pareto", "silent", "-o", "front.txt"), "ascii")
-    assert "accuracy ↑" in (tmp_path / "front.txt").read_text(encoding="utf-8")
+    assert "↑" in (tmp_path / "front.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
