@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -212,8 +213,10 @@ def _named_in(file: Path, folder: Path) -> dict[str, Path]:
     A function may import while it runs, and the machine that submits a sweep does not run it.
     """
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # for example, a template that is never imported
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python has to say of the file it says when it is imported
+            tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):  # for example, a template that is never imported
         return {}
     found = list[Path]()
     for node in ast.walk(tree):
