@@ -60,18 +60,15 @@ def shown():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, empty_database):
-    """The folder of a reader who has followed the tutorial."""
+    """The folder of a reader who has followed the tutorial, with one price of layers for two."""
     folder = tmp_path_factory.mktemp("reader")
     home = folder / "sweeps"
     home.mkdir()
     shutil.copy(empty_database, home / "mlflow.db")
     quickstart = dict(read_yaml(ROOT / "search_spaces" / "quickstart.yaml", "quickstart").data)
-    one = {
-        "breadth_pressure": {"values": [3e-3, 3e-2]},
-        "depth_pressure": {"value": 0},
-        "time_pressure": {"value": 0.2},
-    }
-    fewer = {"parameters": quickstart["parameters"] | one, "training": {**quickstart["training"], "updates": 600}}
+    quickstart["parameters"] |= {"depth_pressure": {"value": 3e-3}}
+    pressures = {"breadth_pressure": {"values": [3e-3, 3e-2]}, "time_pressure": {"value": 0.2}}
+    fewer = {"parameters": quickstart["parameters"] | pressures, "training": quickstart["training"] | {"updates": 600}}
     second = quickstart | {"name": "second"} | fewer
     for spec in (quickstart, second):
         Sweep(str(spec["name"]), home).run(load_spec(spec), executor=InlineExecutor(), work=train_population)
