@@ -153,7 +153,7 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """URI of this home's tracking database."""
-        return sqlite_uri.uri_of(self.root.absolute() / TRACKING_FILE)
+        return tracking_uri_in(self.root)
 
     def tracking_uri_of(self, name: str, named: str | None = None) -> str:
         """Return the tracking URI of a sweep: the one named now, or used last, or that of this home.
@@ -624,6 +624,11 @@ def _delete_known(folder: str) -> None:
         for path in (*(Path(folder, name) for name in _KEPT), Path(folder)):
             with suppress(OSError):  # the folder is not empty or does not exist
                 path.rmdir()
+
+
+def tracking_uri_in(root: Path) -> str:
+    """Return the URI of the tracking database in a home, which may be on another machine."""
+    return sqlite_uri.uri_of(root.absolute() / TRACKING_FILE)
 
 
 def disk_use(folder: Path | str) -> int:

@@ -196,6 +196,13 @@ def test_sweep_that_a_mistake_or_a_full_disk_ended_is_kept_where_it_was(loaded):
     assert submission.submit(server, loaded, {}).job.facts["sweeper.home"] == "/data"
 
 
+def test_home_of_the_cluster_may_be_anything_here(loaded, tmp_path):
+    (tmp_path / "file").touch()
+    job = ended(1, 0, loaded, **{"sweeper.home": f"{tmp_path}/file"})
+    assert submission.tracking_uri_of(job) == f"sqlite:///{tmp_path}/file/mlflow.db"
+    assert submission.live_state(job) is None
+
+
 def test_secret_is_refused_also_where_the_sweep_runs_already(loaded):
     running = SweepJob("quickstart", 1, "RUNNING", {"sweeper.spec": spec_digest(loaded), "sweeper.home": "/data"}, 1)
     assert submission.submit(Server(running), loaded, {}).job == running

@@ -21,7 +21,7 @@ from sweeper.driver.jobs.package import (
 from sweeper.driver.jobs.server import JobServer, SweepJob
 from sweeper.errors import ClusterError, QueryError, SweepBusyError, SweepError, TrackingError, UnknownSweepError
 from sweeper.exit_codes import ExitCode
-from sweeper.ledger.home import Home
+from sweeper.ledger.home import tracking_uri_in
 from sweeper.spec import LoadedSpec
 from sweeper.tracking.live import LiveState, Stage, tells_progress
 from sweeper.tracking.trackers import reader_of
@@ -173,7 +173,7 @@ def _is_complete(job: SweepJob, tracking_uri: str | None) -> bool:
 def tracking_uri_of(job: SweepJob, named: str | None = None) -> str:
     """Return the tracking URI of a sweep: the one named or submitted, or the database in its home on the head."""
     home = Path(job.facts.get("sweeper.home", DEFAULT_HOME)).expanduser()
-    return named or job.facts.get("sweeper.tracking_uri") or Home(home).tracking_uri
+    return named or job.facts.get("sweeper.tracking_uri") or tracking_uri_in(home)
 
 
 def live_state(job: SweepJob, tracking_uri: str | None = None) -> LiveState | None:
