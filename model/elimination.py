@@ -15,6 +15,7 @@ the loss of a channel, shows whether the channel is worth its price. So a traini
   so far is kept aside. Once the loss alone exceeds the lowest objective found, no smaller network can be better, and
   the elimination is over;
 - the best network comes back and learns to the end without any pressure on its weights, so that they are not shrunk.
+  If even the best network costs more than answers by chance, none of its channels comes back.
 
 So the objective itself decides, not the size of a weight. Backward elimination is the classical way to select
 variables; fading channels while the network learns is gradual pruning (Zhu and Gupta 2017, arXiv 1710.01878).
@@ -54,8 +55,7 @@ REMAINS, REMAINS_POWER = 0.5, 4
 SHARE = 0.1
 
 #: Share of a layer's channels, at least one, that are chosen together; the next ones are chosen once these are silent.
-#: Chosen all at once they may be a whole layer, and without its first layer a network is empty; see
-#: docs/explanation/elimination.md.
+#: Chosen all at once they may be a whole layer but its last channel; see docs/explanation/elimination.md.
 LOT = 0.25
 
 #: Number of images that the objective is measured on after each stage, and that the worth of channels is measured on.
@@ -164,25 +164,29 @@ def weakest(lattice: Lattice) -> list[Tensor]:
 
 
 def prices(living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> list[Tensor]:
-    """Return what a network saves without a channel of each layer, in nats; (P,).
+    """Return what a network saves without the last channel of each layer, in nats; (P,).
 
-    This is the price of the layer's last channel, λ_breadth · its rank + λ_depth · its layer's number. Without its only
-    channel a layer carries nothing on, so that the layers above are saved as well.
+    This is λ_breadth · the channel's rank + λ_depth · its layer's number.
+    """
+    return [breadth_P * alive_PC.sum(1) + depth_P * layer for layer, alive_PC in enumerate(living, start=1)]
+
+
+def may_lose(living: Sequence[Tensor]) -> list[Tensor]:
+    """Return whether each layer may lose a channel; bool, (P,).
+
+    The last channel of a layer stays as long as a layer above has any, because nothing else reaches that layer. So
+    layers go from the top, and one stage cannot cut off what the next ones would have shown to be worth its price.
     """
     counts = [alive_PC.sum(1) for alive_PC in living]
-    whole = [breadth_P * n * (n + 1) / 2 + depth_P * layer * n for layer, n in enumerate(counts, start=1)]
-    found = []
-    for l, count_P in enumerate(counts):
-        above_P = sum(whole[l + 1 :], torch.zeros_like(breadth_P))
-        found.append(breadth_P * count_P + depth_P * (l + 1) + torch.where(count_P == 1, above_P, 0.0))
-    return found
+    above = [*counts[1:], torch.zeros_like(counts[-1])]
+    return [(count_P > 1) | ((count_P == 1) & (above_P == 0)) for count_P, above_P in zip(counts, above, strict=True)]
 
 
 def chosen(worth_LP: Tensor, price_LP: Tensor) -> Tensor:
     """Return for each network the layer, from 0, whose weakest channel is worth least for its price; shape (P,).
 
     Args:
-        worth_LP: Rise of the loss without that channel, in nats; infinite for a layer without channels.
+        worth_LP: Rise of the loss without that channel, in nats; infinite for a layer that may lose none.
         price_LP: What the network saves without it, in nats.
     """
     return (worth_LP.clamp_min(_LEAST_WORTH) / price_LP.clamp_min(1e-30)).argmin(0)

@@ -446,15 +446,24 @@ class TrainingPopulation:
         is_best = seen.objective <= path.best
         if is_best:
             path.best = seen.objective
-            held = {member: shard.held()[member]}
-            extent = deepcopy(self.extents[member])
-            extents = [extent] * len(self.extents)
-            (alone,) = regroup([shard], held, extents, [[member]], self.window, self.ends)
-            self.bests[member] = Kept(alone, extent)
+            self.bests[member] = self._aside(shard, member, shard.held()[member])
         path.is_over = seen.is_last or seen.is_empty or seen.loss > path.best
-        if path.is_over and is_best:
+        if not path.is_over:
+            return False
+        # Without channels a network answers by chance, after one step. What it pays for a user's own costs is unknown.
+        if path.best > self._chance_loss + pressures.time and not any(pressures.own):
+            self.bests[member] = self._aside(shard, member, [])
+        elif is_best:
             del self.bests[member]  # the best network is the current one
-        return path.is_over and not is_best
+        return member in self.bests
+
+    def _aside(self, shard: Shard, member: int, held: list[torch.Tensor]) -> Kept:
+        """Return a copy of a network with some of its channels, given by layer."""
+        extent = deepcopy(self.extents[member])
+        extent.channels, extent.breadth = extent.channels[: len(held)], extent.breadth[: len(held)]
+        extents = [extent] * len(self.extents)
+        (alone,) = regroup([shard], {member: held}, extents, [[member]], self.window, self.ends)
+        return Kept(alone, extent)
 
     def _move(self, kept: dict[int, list[torch.Tensor]], added: dict[int, list[int]], now: int, must: bool) -> None:
         shards = self._at_work

@@ -30,6 +30,7 @@ from sweeper.model.elimination import (
     chosen,
     fading_count,
     lot,
+    may_lose,
     outgoing,
     prices,
     silent,
@@ -379,10 +380,10 @@ class Shard:
                     stack.enter_context(silent(self.lattice, l, fading_PC))
             loss_P, worth = self.loss_on(images), []
             still = [alive_PC & ~fading_PC for alive_PC, fading_PC in zip(living, fading, strict=True)]
-            for l, still_PC in enumerate(still):
+            for l, (still_PC, may_lose_P) in enumerate(zip(still, may_lose(still), strict=True)):
                 next_P1 = order[l].gather(1, fading[l].sum(1, keepdim=True).clamp_max(order[l].shape[1] - 1))
                 with silent(self.lattice, l, torch.zeros_like(still_PC).scatter_(1, next_P1, True)):
-                    worth.append(torch.where(still_PC.any(1), self.loss_on(images) - loss_P, torch.inf))
+                    worth.append(torch.where(may_lose_P, self.loss_on(images) - loss_P, torch.inf))
         return chosen(torch.stack(worth), torch.stack(prices(still, self.breadth_P, self.depth_P)))
 
     @torch.no_grad()

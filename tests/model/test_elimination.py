@@ -23,6 +23,7 @@ from sweeper.model.elimination import (
     expected_loss,
     fading_count,
     lot,
+    may_lose,
     outgoing,
     prices,
     silent,
@@ -146,23 +147,49 @@ def test_channel_that_carries_all_stays_though_the_others_of_its_layer_are_worth
     assert not fading[0][:, 3].any()
 
 
-def test_price_of_the_last_channel_is_what_the_counted_costs_fall_by_without_it_and_what_it_alone_carries():
-    living = [torch.tensor([[True, True, True], [True, False, False]]), torch.tensor([[True, True], [True, True]])]
-    breadth_P, depth_P = torch.tensor([0.5, 0.25]), torch.tensor([2.0, 3.0])
+living_layers = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=4
+).map(lambda counts: [torch.arange(5)[None] < torch.tensor(its)[:, None] for its in counts])  # fmt: skip
+
+
+@given(living_layers, st.tuples(st.floats(0, 3), st.floats(0, 3)), st.tuples(st.floats(0, 3), st.floats(0, 3)))
+def test_price_is_what_the_counted_costs_fall_by_without_the_last_channel_of_a_layer(living, breadth, depth):
+    breadth_P, depth_P = torch.tensor(breadth, dtype=torch.float64), torch.tensor(depth, dtype=torch.float64)
 
     def total(sets):
         breadth_cost_P, depth_cost_P = counted_costs(sets, breadth_P)
         return breadth_P * breadth_cost_P + depth_P * depth_cost_P
 
-    assert total(living).tolist() == [0.5 * (6 + 3) + 2 * (3 + 4), 0.25 * (1 + 3) + 3 * (1 + 4)]
     for l, price_P in enumerate(prices(living, breadth_P, depth_P)):
-        fewer = [alive_PC.clone() for alive_PC in living]
-        for row in range(2):
-            fewer[l][row, int(fewer[l][row].sum()) - 1] = False
-            if not fewer[l][row].any():
-                for above in fewer[l + 1 :]:
-                    above[row] = False
-        torch.testing.assert_close(total(living) - total(fewer), price_P)
+        some_P = living[l].any(1)
+        fewer_PC = living[l] & (torch.arange(5) < living[l].sum(1, keepdim=True) - 1)
+        saved_P = total(living) - total([*living[:l], fewer_PC, *living[l + 1 :]])
+        torch.testing.assert_close(saved_P[some_P], price_P[some_P])
+
+
+@given(living_layers)
+def test_a_layer_keeps_its_last_channel_as_long_as_a_layer_above_has_any(living):
+    counts = torch.stack([alive_PC.sum(1) for alive_PC in living])
+    may = torch.stack(may_lose(living))
+    for row in range(2):
+        its = counts[:, row].tolist()
+        for l, count in enumerate(its):
+            stays = count == 0 or (count == 1 and l + 1 < len(its) and its[l + 1] > 0)
+            assert bool(may[l, row]) is not stays
+        depth = its.index(0) if 0 in its else len(its)
+        assert depth == 0 or may[depth - 1, row], "the highest layer may always lose one"
+
+
+def test_no_stage_cuts_off_a_layer_however_much_that_saves(task):
+    window = replace(window_for(task), channels=(1, 3, 3), halve=())
+    course = Course([Pressures(2.0, 9.0, 0.02, seed) for seed in range(3)], SETTINGS, task.train)
+    shard = TrainingPopulation(course, window, None, torch.zeros(0)).shards[0]
+    for stages in range(14, 0, -1):
+        fading = shard.next_to_fade(torch.tensor([True] * 3), course.sample(60), stages)
+        left = [(~its).sum(1).tolist() for its in fading]
+        for first, second, third in zip(*left, strict=True):
+            assert first or not (second or third)
+            assert second or not third
 
 
 def test_silence_is_that_of_a_lattice_without_the_channel_and_ends_with_nothing_changed():
@@ -215,10 +242,24 @@ def judged(task, members, monkeypatch, settings=SETTINGS, channels=WINDOW):
 def test_network_with_the_lowest_objective_comes_back(task, monkeypatch):
     members = [Pressures(b, b / 2, 0.02, seed) for b in (1e-4, 0.02, 0.3) for seed in (0, 1)]
     results, seen = judged(task, members, monkeypatch)
-    kept = [min(seen[member], key=lambda view: view[0])[1] for member in range(len(members))]
+    empty = (1 + SETTINGS.step_loss) * math.log(3) + 0.02
+    kept = [min([*seen[member], (empty, ())], key=lambda view: view[0])[1] for member in range(len(members))]
     assert [tuple(result.channels_per_layer) for result in results] == kept
     assert len(set(kept)) > 2
     assert any(view[0] > min(seen[member])[0] for member in seen for view in seen[member][-1:]), "none came back"
+
+
+def test_network_that_always_cost_more_than_an_answer_by_chance_ends_empty_without_having_been_so(task, monkeypatch):
+    members = [Pressures(1e-3, 2.0, 0.02, 0), Pressures(1e-3, 1e-3, 0.02, 0), Pressures(0.5, 0, 0.02, 1)]
+    settings = replace(SETTINGS, epochs=12)  # too few stages for eight channels
+    results, seen = judged(task, members, monkeypatch, settings, channels=(8, 8))
+    empty = 1.2 * math.log(3) + 0.02
+    assert [min(objective for objective, _ in seen[member]) > empty for member in range(3)] == [True, False, True]
+    assert all(sum(counts) for member in (0, 2) for _, counts in seen[member])
+    for number in (0, 2):
+        assert results[number].channels_per_layer == []
+        assert results[number].measurement["objective"] == pytest.approx(empty, rel=0.02)
+    assert sum(results[1].channels_per_layer)
 
 
 def test_higher_pressure_never_keeps_more(task, monkeypatch):
