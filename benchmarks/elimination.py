@@ -2,22 +2,23 @@
 
 Question and judges were written down before the results.
 
-`fading_count` says how many channels of a network fade in a stage. The question is which. Until 2026-11-30 they were
-all of the one layer whose weakest channel is worth least for its price. Then the first stage of a large window takes a
-whole layer: 9 of 40 channels fade, and a layer has 8. That cuts off every layer above, and without the first layer the
-network is empty.
+`fading_count` says how many channels of a network fade in a stage. The question is which. If all are of one layer, the
+first stage of a large window takes a whole layer: 9 of 40 channels fade, and a layer has 8. That cuts off every layer
+above, and without the first layer the network is empty.
 
 Judges, at equal updates: (1) the objective that networks end with, training loss + prices, as the product reports it;
 geometric mean over pressures and seeds. (2) The hypervolume of accuracy, channels, depth and time over the pressures of
-a seed. Beside them: networks that end empty, or with every channel of the window.
+a seed; an empty network has no part in it, because a right answer by chance at no cost would be worth more than most
+networks. Beside them: networks that end empty, or with every channel of the window.
 
 Variants:
 
 - *one layer*: all from the layer whose weakest channel is worth least for its price;
 - *but one*: the same, but that layer keeps a channel;
 - *a third of each*: from several layers, those that are worth least first, and at most a third of each;
-- *lots*: a quarter of a layer at a time; then worths are measured again, with the channels silenced that are chosen
-  already. This is what training does;
+- *cutting off*: a quarter of a layer at a time; then worths are measured again, with the channels silenced that are
+  chosen already. The last channel of a layer may go with all layers above it, and saves their prices too;
+- *lots*: the same, but the last channel of a layer stays as long as a layer above has any. This is what training does;
 - *singly*: the same, one channel at a time.
 """
 
@@ -30,6 +31,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -99,11 +101,26 @@ def _measured_once(
     return found
 
 
+def prices_of_all_it_carries(living: Sequence[Tensor], breadth_P: Tensor, depth_P: Tensor) -> list[Tensor]:
+    """Return what takes the place of `prices`: the last channel of a layer saves the layers above it too."""
+    counts = [alive_PC.sum(1) for alive_PC in living]
+    whole = [breadth_P * n * (n + 1) / 2 + depth_P * layer * n for layer, n in enumerate(counts, start=1)]
+    found = []
+    for l, count_P in enumerate(counts):
+        above_P = sum(whole[l + 1 :], torch.zeros_like(breadth_P))
+        found.append(breadth_P * count_P + depth_P * (l + 1) + torch.where(count_P == 1, above_P, 0.0))
+    return found
+
+
 #: What is replaced in the model, by its name there.
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     "one layer": {"shard.Shard.next_to_fade": from_one_layer(0)},
     "but one": {"shard.Shard.next_to_fade": from_one_layer(1)},
     "a third of each": {"shard.Shard.next_to_fade": from_several(1 / 3)},
+    "cutting off": {
+        "shard.prices": prices_of_all_it_carries,
+        "shard.may_lose": lambda living: [alive_PC.any(1) for alive_PC in living],
+    },
     "lots": {},
     "singly": {"shard.lot": lambda channels: 1},
 }
@@ -111,39 +128,71 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
 #: What a network is judged by, beside its objective.
 OBJECTIVES = ("accuracy", "channels", "depth", "time")
 
-#: By data: learning rate, λ_breadth (λ_depth is half of it), and λ_time.
+
+@dataclass(frozen=True)
+class Setting:
+    """What networks are trained on, and under which pressures.
+
+    Attributes:
+        learning_rate: Of Adam.
+        pressures: λ_breadth, λ_depth and λ_time of each network of a seed.
+        definition: The task; file names are of the shared folder.
+        halve: Layers that halve the image.
+    """
+
+    learning_rate: float
+    pressures: Sequence[tuple[float, float, float]]
+    definition: TaskDefinition
+    halve: tuple[int, ...] = ()
+
+    def load(self) -> Task:
+        """Return the task, or end the program where its files are missing."""
+        definition = self.definition
+        if definition.test is None:
+            return load_task(definition)
+        data, test = (str(SHARED / name) for name in (definition.data, definition.test))
+        if not Path(data).is_file():
+            raise SystemExit(f"{data} is not there. Leave out --data for the embedded digits.")
+        return load_task(replace(definition, data=data, test=test))
+
+
+_CLOTHES = TaskDefinition(data="fashion_mnist_train.parquet", test="fashion_mnist_test.parquet")
+
+#: By name on the command line. The last one is a part of the sweep `growth-clothes`.
 SETTINGS = {
-    "digits": (3e-3, (2e-3, 6e-3, 1.5e-2, 4e-2), 0.1),
-    "fashion_mnist": (4e-3, (4e-3, 8e-3, 1.6e-2), 0.1),
+    "digits": Setting(3e-3, [(p, p / 2, 0.1) for p in (2e-3, 6e-3, 1.5e-2, 4e-2)], TaskDefinition()),
+    "clothes": Setting(
+        4e-3,
+        [(p, p / 2, 0.1) for p in (4e-3, 8e-3, 1.6e-2)],
+        replace(_CLOTHES, train_images=4000, validation_images=500, test_images=500, resize=(14,)),
+        (2,),
+    ),
+    "three-clothes": Setting(
+        4e-3,
+        [(breadth, 4e-2, time) for breadth in (5e-3, 3e-2) for time in (0.03, 0.1)],
+        replace(_CLOTHES, train_images=6000, test_images=2000, classes=3),
+        (2, 3),
+    ),
 }
-
-
-def load(data: str) -> tuple[Task, tuple[int, ...]]:
-    """Return a task, and the layers of its networks that halve the image."""
-    if data == "digits":
-        return load_task(TaskDefinition()), ()
-    train_file, test_file = (SHARED / f"{data}_{part}.parquet" for part in ("train", "test"))
-    if not train_file.is_file():
-        raise SystemExit(f"{data} needs {train_file}, which is not there. Leave out --data for the embedded digits.")
-    counts = {"train_images": 4000, "validation_images": 500, "test_images": 500}
-    return load_task(TaskDefinition(data=str(train_file), test=str(test_file), resize=(14,), **counts)), (2,)
 
 
 def rows_of(variant: str, given: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Train one population under all pressures and seeds, and yield a row for each network."""
-    task, halve = load(given.data)
-    rate, pressures, time_pressure = SETTINGS[given.data]
+    setting = SETTINGS[given.data]
+    task = setting.load()
     window = Window(
         (given.channels,) * given.layers,
         given.steps,
         task.image,
         task.classes,
-        halve=halve,
+        halve=setting.halve,
         standardize="images",
         time_selection=given.halting,
     )
-    members = [Pressures(p, p / 2, time_pressure, seed) for seed in given.seeds for p in pressures]
-    settings = TrainingSettings(None, 32, rate, "elimination", 0.2, updates=given.updates, round_updates=90)
+    members = [Pressures(*pressures, seed) for seed in given.seeds for pressures in setting.pressures]
+    settings = TrainingSettings(
+        None, 32, setting.learning_rate, "elimination", 0.2, updates=given.updates, round_updates=90
+    )
     started = time.perf_counter()
     with ExitStack() as replaced:
         for name, value in VARIANTS[variant].items():
@@ -155,7 +204,13 @@ def rows_of(variant: str, given: argparse.Namespace) -> Iterator[dict[str, objec
         names = ("objective", "training_loss", *OBJECTIVES)
         yield {
             **{"variant": variant, "data": given.data, "window": f"{given.layers} × {given.channels}"},
-            **{"updates": given.updates, "halting": given.halting, "pressure": member.breadth, "seed": member.seed},
+            **{
+                "updates": given.updates,
+                "halting": given.halting,
+                "pressure": member.breadth,
+                "time_pressure": member.time,
+                "seed": member.seed,
+            },
             **{name: found[name] for name in names},
             **{"layers": trained.channels_per_layer, "seconds": seconds},
         }
@@ -165,7 +220,8 @@ def volume(rows: Sequence[Mapping[str, object]], given: argparse.Namespace) -> f
     """Return the hypervolume of one seed's networks, in proportion correct × channels × layers × steps."""
     corner = (0.0, given.layers * given.channels + 1.0, given.layers + 1.0, given.steps + 1.0)
     goals = (Goal.MAXIMIZE, Goal.MINIMIZE, Goal.MINIMIZE, Goal.MINIMIZE)
-    return hypervolume([tuple(float(str(row[name])) for name in OBJECTIVES) for row in rows], goals, corner)
+    points = [tuple(float(str(row[name])) for name in OBJECTIVES) for row in rows if row["layers"]]
+    return hypervolume(points, goals, corner)
 
 
 def line(variant: str, rows: Sequence[Mapping[str, object]], given: argparse.Namespace) -> str:
