@@ -365,7 +365,8 @@ class Shard:
             # Together channels are worth more than each of them alone: so they are chosen lot by lot.
             for row, l in enumerate(self._least_worth(living, order, fading, images).tolist()):
                 gone = int(fading[l][row].sum())
-                count = min(left[row], lot(channels[l][row]), channels[l][row] - gone)
+                # The last channel of a layer is a lot of its own, since it may have to stay.
+                count = min(left[row], lot(channels[l][row]), max(1, channels[l][row] - gone - 1))
                 fading[l][row, order[l][row, gone : gone + count]] = True
                 left[row] -= count
         return fading

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.model import Lattice, Pressures, TaskDefinition, Window, load_task, train
+from sweeper.model import shard as shard_module
 from sweeper.model.costs import counted_costs
 from sweeper.model.elimination import (
     BEGINS,
@@ -180,15 +181,19 @@ def test_a_layer_keeps_its_last_channel_as_long_as_a_layer_above_has_any(living)
         assert depth == 0 or may[depth - 1, row], "the highest layer may always lose one"
 
 
-def test_no_stage_cuts_off_a_layer_however_much_that_saves(task):
-    window = replace(window_for(task), channels=(1, 3, 3), halve=())
+@pytest.mark.parametrize("channels", [(1, 3, 3), (8, 8, 2), (9, 2, 16)])
+def test_no_stage_cuts_off_a_layer_though_the_lowest_one_is_always_worth_least(task, channels, monkeypatch):
+    monkeypatch.setattr(shard_module, "chosen", lambda worth_LP, price_LP: worth_LP.isfinite().int().argmax(0))
+    window = replace(window_for(task), channels=channels, halve=())
     course = Course([Pressures(2.0, 9.0, 0.02, seed) for seed in range(3)], SETTINGS, task.train)
     shard = TrainingPopulation(course, window, None, torch.zeros(0)).shards[0]
     for stages in range(14, 0, -1):
         fading = shard.next_to_fade(torch.tensor([True] * 3), course.sample(60), stages)
         left = [(~its).sum(1).tolist() for its in fading]
+        due = sum(channels) - fading_count(sum(channels), stages)
         for first, second, third in zip(*left, strict=True):
-            assert first or not (second or third)
+            assert first + second + third == due
+            assert first == max(1, channels[0] - (sum(channels) - due)), "the first layer, down to its last channel"
             assert second or not third
 
 
