@@ -7,6 +7,8 @@ import io
 import os
 import re
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,21 +141,30 @@ class AwayRecorder(MemoryRecorder):
     def __init__(self):
         super().__init__()
         self.is_away = True
+        self.refused = threading.Event()
 
     def record(self, trial):
         if self.is_away:
+            self.refused.set()
             raise TrackingError("the server is away")
         super().record(trial)
 
 
 def test_tracking_server_that_goes_away_does_not_stop_the_sweep_and_is_caught_up(sweep, loaded):
-    recorder, notes = AwayRecorder(), []
+    recorder, notes, jobs = AwayRecorder(), [], []
 
     def back_at_last(snapshot):
         notes.append(snapshot.note)
         recorder.is_away = snapshot.counts.complete < 8
 
-    summary = run(sweep, loaded, recorder=recorder, observe=back_at_last)
+    def in_its_time(job, report):
+        if jobs:  # the first one has ended: what it left is refused before the second one ends
+            assert recorder.refused.wait(60)
+            time.sleep(0.2)
+        jobs.append(job.key)
+        return good(job, report)
+
+    summary = run(sweep, loaded, in_its_time, recorder, observe=back_at_last)
     assert summary.is_mirrored
     assert len(recorder.trials) == 8
     assert "the server is away" in notes

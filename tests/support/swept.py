@@ -20,7 +20,7 @@ name: asked
 task: {data: digits, classes: [0, 1, 4], train_images: 200, validation_images: 60, test_images: 90}
 lattice: {channels: 3, layers: 2, steps: 4, time_selection: confidence}
 parameters:
-  breadth_pressure: {values: [0, 5e-3]}
+  breadth_pressure: {values: [0, 1e-3]}
   time_pressure: {values: [0, 0.1]}
 replicates: 5
 training: {updates: 60, batch_size: 32, learning_rate: 1e-2}
