@@ -131,11 +131,13 @@ def _follow_as_json(watcher: Watcher, first: View, interval_s: float) -> View:
 
 def _views(watcher: Watcher, view: View, interval_s: float) -> Iterator[View]:
     yield view
-    while not view.state.is_ended:
+    if not view.state.is_ended:
         leave_without_reader()
+    while not view.state.is_ended:
         time.sleep(interval_s)
         view = watcher.look()
         yield view
+        leave_without_reader()  # also where this was the last state, so that the code does not depend on the moment
 
 
 def _print_once(view: View) -> None:
