@@ -17,7 +17,8 @@ Variants:
 - *but one*: the same, but that layer keeps a channel;
 - *a third of each*: from several layers, those that are worth least first, and at most a third of each;
 - *cutting off*: a quarter of a layer at a time; then worths are measured again, with the channels silenced that are
-  chosen already. The last channel of a layer may go with all layers above it, and saves their prices too;
+  chosen already. The last channel of a layer may go with all layers above it, and saves their prices too
+  (until 2026-11-30, when a lot could also take it together with others);
 - *lots*: the same, but the last channel of a layer stays as long as a layer above has any. This is what training does;
 - *singly*: the same, one channel at a time.
 """
