@@ -112,7 +112,8 @@ def test_peers_run_undisturbed_and_killed_and_what_is_not_installed_is_said(tmp_
         ("optuna", "killed"),
     ]
     whole, _, killed, _ = runs
-    assert (whole["losses"]["complete"], whole["losses"]["rehearsed"], whole["losses"]["epochs_again"]) == (8, 1, 0)
+    # A quick function is rehearsed for two epochs, see docs/how-to/own-functions.md.
+    assert (whole["losses"]["complete"], whole["losses"]["rehearsed"], whole["losses"]["epochs_again"]) == (8, 2, 0)
     assert all(one["overheads"]["cpu"] > 0 and one["overheads"]["start"] > 0 for one in runs[:2])
     counted = killed["losses"]
     assert (counted["complete"], counted["lost"], counted["done_again"], counted["wrong"]) == (8, 0, 0, 0)
