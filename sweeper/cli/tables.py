@@ -53,9 +53,7 @@ def estimate_table(estimate: Estimate, workers: int) -> Table:
     """Return a table of a sweep's estimated needs."""
     table = Table(show_header=False, box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(overflow="fold")
-    for cell, trials in estimate.cells.items():
-        table.add_row(f"task {cell}", f"{trials} trials")
-    _add_images(table, estimate.images)
+    _add_tasks(table, estimate)
     if estimate.search:
         table.add_row("search", estimate.search)
     table.add_row("trials", str(sum(estimate.cells.values())))
@@ -93,30 +91,42 @@ def _add_first_epoch(table: Table, first: Mapping[str, Any]) -> None:
     table.add_row("state", goes_on if first["has_state"] else "none: an interrupted trial begins anew")
 
 
-def _add_images(table: Table, images: Mapping[str, TaskFacts]) -> None:
-    """Add facts about the images of tasks, once for all tasks that share them."""
+def _add_tasks(table: Table, estimate: Estimate) -> None:
+    """Add the trials of each task, and facts about its images below, once for all tasks that share them."""
     alike: dict[tuple[object, ...], list[str]] = {}
-    for task, facts in images.items():
-        sets = (facts.train_images, facts.validation_images, facts.test_images)
-        seen = (sets, facts.image, facts.names, facts.notes, facts.warnings, f"{facts.brightness:.2f}")
-        alike.setdefault(seen, []).append(task)
+    for task in estimate.cells:
+        alike.setdefault(_seen(estimate.images.get(task)), []).append(task)
+    margin = "  " if len(alike) > 1 else ""  # indented facts belong to the tasks above them only
     for tasks in alike.values():
-        facts = images[tasks[0]]
-        of = "" if len(alike) == 1 else f" of {tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
-        channels, height, width = facts.image
-        colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
-        table.add_row(
-            Text(f"images{of}"),
-            f"{facts.train_images:,} for training, {facts.validation_images:,} for validation, "
-            f"{facts.test_images:,} for test; {height}×{width} pixels, {colour}; mean pixel {facts.brightness:.2f}",
-        )
-        more = f", … {_cut(facts.names[-1])}" if len(facts.names) > _MOST_NAMES else ""
-        names = ", ".join(_cut(name) for name in facts.names[:_MOST_NAMES])
-        table.add_row(Text(f"classes{of}"), Text(f"{facts.classes}: {names}{more}"))  # names may look like markup
-        for note in facts.notes:
-            table.add_row("note", Text(note))
-        for warning in facts.warnings:
-            table.add_row(Text("warning", "yellow"), Text(warning))
+        for task in tasks:
+            table.add_row(Text(f"task {task}"), sheet.counted(estimate.cells[task], "trial"))
+        if tasks[0] in estimate.images:
+            _add_images(table, estimate.images[tasks[0]], margin)
+
+
+def _seen(facts: TaskFacts | None) -> tuple[object, ...]:
+    """Return what the table shows about a task's images, to be compared."""
+    if facts is None:
+        return ()
+    sets = (facts.train_images, facts.validation_images, facts.test_images)
+    return (sets, facts.image, facts.names, facts.notes, facts.warnings, f"{facts.brightness:.2f}")
+
+
+def _add_images(table: Table, facts: TaskFacts, margin: str) -> None:
+    channels, height, width = facts.image
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+    table.add_row(
+        f"{margin}images",
+        f"{facts.train_images:,} for training, {facts.validation_images:,} for validation, "
+        f"{facts.test_images:,} for test; {height}×{width} pixels, {colour}; mean pixel {facts.brightness:.2f}",
+    )
+    more = f", … {_cut(facts.names[-1])}" if len(facts.names) > _MOST_NAMES else ""
+    names = ", ".join(_cut(name) for name in facts.names[:_MOST_NAMES])
+    table.add_row(f"{margin}classes", Text(f"{facts.classes}: {names}{more}"))  # names may look like markup
+    for note in facts.notes:
+        table.add_row(f"{margin}note", Text(note))
+    for warning in facts.warnings:
+        table.add_row(Text(f"{margin}warning", "yellow"), Text(warning))
 
 
 def _cut(name: str) -> str:

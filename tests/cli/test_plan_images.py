@@ -13,7 +13,7 @@ from tests.model.test_sources import folder_of_images, shards
 from tests.model.test_tasks import SHARED
 
 REST = """lattice: {channels: 2, layers: 1, steps: 2}
-parameters: {breadth_pressure: {values: [0]}}
+parameters: {breadth_pressure: {values: [0]}, PARAMETERS}
 training: {epochs: 1, batch_size: 8}
 objectives: [{name: accuracy, goal: maximize}, {name: breadth, goal: minimize}]
 reference_point: {accuracy: 0, breadth: 3}
@@ -26,8 +26,8 @@ def plan(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def planned(task, *words):
-        (tmp_path / "spec.yaml").write_text(f"task: {{{task}}}\n{REST}")
+    def planned(task, *words, parameters=""):
+        (tmp_path / "spec.yaml").write_text(f"task: {{{task}}}\n{REST.replace('PARAMETERS', parameters)}")
         monkeypatch.setattr(sys, "argv", ["sweeper", "plan", "spec.yaml", "--workers", "1", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -68,6 +68,16 @@ def test_plan_warns_of_a_class_that_no_chosen_image_has(tmp_path, plan):
     folder_of_images(tmp_path / "pets", each=16)
     _, said = plan("data: pets, train_images: 2")
     assert "warning the training images hold none of 1 class: " in said
+
+
+def test_facts_stand_once_below_the_tasks_that_share_them(tmp_path, plan):
+    folder_of_images(tmp_path / "pets", each=16)
+    _, said = plan("data: pets", parameters="classes: {values: [2, 3]}, noise: {values: [0, 0.5]}")
+    two, three = said.split("task pets-3 ")
+    assert "task pets-2 1 trial task pets-2-noise0.5 1 trial images 20 for training" in two
+    assert two.count(" images ") == two.count(" classes 2: ") == 1
+    assert "1 trial task pets-3-noise0.5 1 trial images 30 for training" in three
+    assert three.count(" images ") == three.count(" classes 3: airplane, cat, dog") == 1
 
 
 def test_plan_tells_of_data_with_sets_of_their_own_and_refuses_one_shard(tmp_path, plan):
