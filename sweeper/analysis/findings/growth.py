@@ -101,6 +101,10 @@ def _lacks(networks: Networks, ladder: Ladder) -> str:
         return f"the ladder has {len(ladder.levels)} tasks, and {LEAST_LEVELS} are needed"
     if blocks < LEAST_SEEDS:
         return f"{blocks} blocks of class sets and seeds climbed the ladder, and {LEAST_SEEDS} are needed"
+    sets = len(np.unique(networks.class_set))
+    if networks.class_set.any() and sets < LEAST_SEEDS:
+        # Otherwise the seeds share classes, and what is found may be the peculiarity of these few.
+        return f"`class_seed` has {sets} of the {LEAST_SEEDS} values that are needed where classes are drawn"
     return ""
 
 
@@ -130,9 +134,10 @@ def _part(
     enough = {name: way for name, way in ways.items() if way.blocks >= LEAST_SEEDS and way.effect.is_known}
     is_refuted = any(way.effect.high < LEAST for way in enough.values())
     if not lacks and not is_refuted:
-        few = [f"{name} {way.blocks} blocks are left" for name, way in ways.items() if way.blocks < LEAST_SEEDS]
+        of = len(np.unique(networks.block))
+        few = [f"{name} in {way.blocks} of {of} blocks" for name, way in ways.items() if way.blocks < LEAST_SEEDS]
         if few:
-            lacks = f"{' and '.join(few)} where no task is censored, and {LEAST_SEEDS} are needed"
+            lacks = f"no task is censored {' and '.join(few)}, and {LEAST_SEEDS} are needed"
     compared = enough if is_refuted else ways
     worse = min(compared.values(), key=lambda way: way.effect.low if way.effect.is_known else -math.inf)
     rise = accuracy[-1] - accuracy[0]
@@ -345,19 +350,24 @@ def at_fixed_accuracy(networks: Networks, ladder: Ladder, resource: str) -> AtAc
 def least_for(resource: Floats, accuracy: Floats, target: float) -> tuple[float, bool, bool]:
     """Return the least of a resource that reaches an accuracy, interpolated between the frontier's networks around it.
 
+    No network that has any channel has less than 1 of a resource. So a network with 1 that reaches the target is not
+    censored: there is nothing smaller that could have been tried. For the same reason no interpolation goes below 1.
+
     Args:
         resource, accuracy: Values of N networks.
         target: The accuracy.
 
     Returns:
         The value; whether no network reaches the target; whether the network with the least of the resource already
-        reaches it. The value is NaN in both cases.
+        reaches it, though a smaller one is possible. The value is NaN in both cases.
     """
     order = np.lexsort((-accuracy, resource))
     amounts, best = resource[order], np.maximum.accumulate(accuracy[order])
     if best[-1] < target:
         return math.nan, True, False
     at = int(np.argmax(best >= target))
+    if amounts[at] == 1:
+        return 1.0, False, False
     if amounts[at] == amounts[0]:
         return math.nan, False, True
     # The frontier's point before: the best of all networks with less of the resource.
@@ -365,4 +375,4 @@ def least_for(resource: Floats, accuracy: Floats, target: float) -> tuple[float,
     low, reached = float(best[less][-1]), float(best[at])
     first = float(amounts[less][np.argmax(best[less] >= low)])
     share = (target - low) / (reached - low)
-    return first + share * (float(amounts[at]) - first), False, False
+    return max(1.0, first + share * (float(amounts[at]) - first)), False, False

@@ -30,6 +30,7 @@ class Networks:
         rule: Halting rule: how the network decides when to answer.
         is_feed_forward: Whether it has neither lateral nor top-down connections.
         seed: Seed of its random numbers.
+        class_set: Which draw of its classes it has, if the sweep varies their number; else empty.
         block: Its class set and seed together; a ladder compares networks of one block.
         level: Its task without the class set: a step of a ladder.
         setting: Its pressures and the like, the same for other tasks and seeds.
@@ -51,6 +52,7 @@ class Networks:
     rule: NDArray[np.str_]
     is_feed_forward: NDArray[np.bool_]
     seed: NDArray[np.int64]
+    class_set: NDArray[np.str_]
     block: NDArray[np.str_]
     level: NDArray[np.str_]
     setting: NDArray[np.str_]
@@ -149,6 +151,10 @@ def networks_of(trials: pa.Table, spec: Mapping[str, Any]) -> Networks:
         rule=chosen("time_selection", "confidence"),
         is_feed_forward=chosen("connections", "all") == "feed_forward",
         seed=seed,
+        class_set=words([
+            str(one) if isinstance(number, int) else ""
+            for one, number in zip(sets, axes.get("classes", [None] * count), strict=True)
+        ]),
         block=words([f"{one}/{number}" for one, number in zip(sets, seed, strict=True)]),
         level=np.where(level == "", words(table["task"].to_pylist()), level),
         setting=joined(rest),

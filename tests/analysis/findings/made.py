@@ -26,6 +26,7 @@ def networks_of(**columns):
         "rule": np.full(count, "confidence"),
         "is_feed_forward": np.zeros(count, bool),
         "seed": np.arange(count) % 5,
+        "class_set": np.full(count, ""),
         "block": np.array([f"0/{at % 5}" for at in range(count)]),
         "level": np.full(count, "digits"),
         "setting": np.array([f"breadth_pressure={at // 5}" for at in range(count)]),

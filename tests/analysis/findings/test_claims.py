@@ -192,6 +192,7 @@ def climbed(growing=1.2, blocks=6, pressures=6, accuracy_step=-0.02, seed=0):
         time=resource,
         accuracy=accuracy,
         seed=block,
+        class_set=block.astype(str),
         block=np.array([f"{one}/0" for one in block]),
         level=np.array([f"classes={2 + 2 * one}" for one in level]),
         setting=np.array([f"p={one}" for one in pressure]),
@@ -234,7 +235,7 @@ def test_networks_at_the_wall_of_a_resource_are_left_out_of_its_growth():
     networks.limited["breadth"][networks.level == "classes=10"] = True
     by_name = {part.name: part for part in decided(growth.parts(networks, growth.ladder_of(networks), "r")).parts}
     assert by_name["breadth"].verdict is Verdict.TOO_LITTLE
-    assert "at fixed pressures 0 blocks are left" in by_name["breadth"].why
+    assert "no task is censored at fixed pressures in 0 of 6 blocks, and 5 are needed" in by_name["breadth"].why
     assert by_name["depth"].verdict is Verdict.SHOWN
 
 
@@ -249,6 +250,17 @@ def test_one_way_that_is_refuted_refutes_whatever_the_other_lacks():
     grown = climbed(growing=1.2, accuracy_step=-0.2)
     parts = decided(growth.parts(grown, growth.ladder_of(grown), "confidence")).parts
     assert all(part.verdict is Verdict.TOO_LITTLE for part in parts), "one way that is shown is not enough"
+
+
+def test_seeds_that_share_the_classes_that_were_drawn_are_no_evidence_about_other_classes():
+    networks = climbed()
+    networks.class_set[:] = "0"
+    for part in decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts:
+        assert part.verdict is Verdict.TOO_LITTLE
+        assert "`class_seed` has 1 of the 5 values" in part.why
+    networks.class_set[:] = ""  # classes are not drawn, as on a ladder of noise
+    for part in decided(growth.parts(networks, growth.ladder_of(networks), "confidence")).parts:
+        assert part.verdict is Verdict.SHOWN
 
 
 def test_tasks_that_one_measure_finds_equal_are_ordered_by_the_other_not_by_name():
@@ -271,7 +283,13 @@ def test_ladder_needs_its_complexity_measured():
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.7, (2.0, False, False)),
         ([4, 1, 2, 3], [0.9, 0.5, 0.7, 0.6], 0.8, (3.0, False, False)),  # (3, 0.6) is dominated
         ([1, 2, 4], [0.5, 0.7, 0.9], 0.95, (math.nan, True, False)),
-        ([1, 2, 4], [0.5, 0.7, 0.9], 0.4, (math.nan, False, True)),
+        ([2, 3, 4], [0.5, 0.7, 0.9], 0.4, (math.nan, False, True)),
+        ([1, 2, 4], [0.5, 0.7, 0.9], 0.4, (1.0, False, False)),  # nothing is smaller, so that it is no bound
+        ([1.01, 2, 4], [0.5, 0.7, 0.9], 0.4, (math.nan, False, True)),
+        ([0, 1, 2], [0.2, 0.7, 0.9], 0.4, (1.0, False, False)),
+        ([0, 2, 3], [0.2, 0.7, 0.9], 0.3, (1.0, False, False)),
+        ([0, 2, 3], [0.2, 0.8, 0.9], 0.65, (1.5, False, False)),
+        ([0, 2, 3], [0.2, 0.8, 0.9], 0.1, (math.nan, False, True)),
         ([2, 2, 4], [0.1, 0.7, 0.9], 0.8, (3.0, False, False)),
     ],
 )
