@@ -96,7 +96,10 @@ def test_answers_to_the_test_images_are_those_that_the_sweep_measured(sweeper, s
         same = [name for name in measured.column_names if name in known.column_names and name != "image"]
         assert {"answer", "right", "confidence", "uncertainty", "edges"} < set(same)
         for name in same:
-            assert known[name].to_pylist() == measured[name].to_pylist(), name
+            exact = not pa.types.is_floating(known[name].type)
+            expected = measured[name].to_pylist()
+            # Some processors round by the number of images at once, which differs here.
+            assert known[name].to_pylist() == (expected if exact else pytest.approx(expected, rel=1e-5, abs=1e-5)), name
         assert sum(known["right"].to_pylist()) / len(known) == trial["test_accuracy"]
 
 
